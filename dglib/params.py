@@ -1,0 +1,249 @@
+"""What an experiment is told: one model per experiment, each value with its unit and its range.
+
+A field is spelt the same here, in ``params/*/*.yaml``, in the notebooks and on the command line. The models
+hold plain data (numbers, text, lists), so they go through YAML, JSON and papermill unchanged.
+`dglib.validation.validate` makes a model of what a user gave, or says in one line what is wrong with it.
+"""
+
+import re
+from contextlib import suppress
+from itertools import pairwise
+from typing import Annotated, ClassVar, Literal, TypeVar
+
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, ValidationInfo
+from pydantic.functional_validators import field_validator
+
+from dglib.seeds import parse_seeds
+
+Ordered = TypeVar("Ordered", bound=float)
+
+
+def _number(value: object) -> object:
+    """Text that spells a number as that number: YAML takes 1e-4 for text."""
+    if isinstance(value, str):
+        with suppress(ValueError):
+            return float(value)
+    return value
+
+
+def _rising(values: list[Ordered]) -> list[Ordered]:
+    for earlier, later in pairwise(values):
+        if later <= earlier:
+            raise ValueError(f"each value must be above the one before, but {later} follows {earlier}")
+    return values
+
+
+def _falling(values: list[Ordered]) -> list[Ordered]:
+    for earlier, later in pairwise(values):
+        if later >= earlier:
+            raise ValueError(f"each value must be below the one before, but {later} follows {earlier}")
+    return values
+
+
+def _device(name: str) -> str:
+    if not re.fullmatch(r"auto|cpu|cuda(:\d+)?", name, re.ASCII):
+        raise ValueError("must be auto, cpu, cuda or cuda:N")
+    return name
+
+
+# The configuration is strict (True is no number, 3.0 no count); only a list may also come as a tuple.
+Text = Annotated[str, Field(min_length=1)]
+Seeds = Annotated[list[int], BeforeValidator(parse_seeds)]
+Device = Annotated[str, AfterValidator(_device)]
+Count = Annotated[int, Field(ge=1)]
+CountOrZero = Annotated[int, Field(ge=0)]
+Number = Annotated[float, BeforeValidator(_number)]
+Positive = Annotated[Number, Field(gt=0)]
+Fraction = Annotated[Number, Field(ge=0, le=1)]
+Channels = Annotated[list[Number], Field(min_length=1, strict=False)]
+PositiveChannels = Annotated[list[Positive], Field(min_length=1, strict=False)]
+Epochs = Annotated[list[CountOrZero], Field(min_length=1, strict=False), AfterValidator(_rising)]
+Milestones = Annotated[list[Count], Field(strict=False), AfterValidator(_rising)]
+Levels = Annotated[list[Fraction], Field(min_length=1, strict=False)]
+Upward = Annotated[Levels, AfterValidator(_rising)]
+Downward = Annotated[Levels, AfterValidator(_falling)]
+
+
+class Parameters(BaseModel):
+    """What every experiment has: seeds, data, network, optimizer, place and machine."""
+
+    model_config = ConfigDict(
+        extra="forbid", frozen=True, strict=True, allow_inf_nan=False, use_attribute_docstrings=True
+    )
+    experiment: ClassVar[str]
+
+    seeds: Seeds
+    """One run each: 3, [0, 3], 0-9 or 0-3,7; at least one, each once, 0 to 2³² − 1."""
+
+    noise: Text = "symmetric"
+    """How labels are made wrong: a registered name or module:attribute."""
+    noise_rate: Annotated[Number, Field(ge=0, le=0.9)]
+    """η, the fraction of training labels replaced by a wrong one, 0 to 0.9."""
+    dataset: Text
+    """digits, cifar10, the path of an .npz, a registered name or module:attribute."""
+    data_dir: Text = "data"
+    """Directory where downloaded data sets lie."""
+    pixel_mean: Channels | None = None
+    """Per channel, of pixels in 0 to 1, subtracted from the input; null: the data set's own."""
+    pixel_std: PositiveChannels | None = None
+    """Per channel, above 0, of pixels in 0 to 1; divides the input; null: the data set's own."""
+    augmentation: Literal["none", "crop_flip"]
+    """Of the training images: none or crop_flip."""
+    crop_padding: CountOrZero = 4
+    """Black pixels added on each side before the crop, from 0."""
+
+    network: Text
+    """resnet18, resnet34, vgg11_bn, small_cnn, a registered name or module:attribute."""
+    network_width: Positive = 1.0
+    """Factor on the network's channel counts, above 0."""
+    batch_size: Annotated[int, Field(ge=2)]
+    """Images per step, from 2 (BatchNorm needs two)."""
+    lr: Positive
+    """Learning rate at the start, above 0."""
+    lr_decay: Annotated[Number, Field(gt=0, le=1)] = 0.1
+    """Factor on the LR at a milestone, above 0, at most 1."""
+    momentum: Annotated[Number, Field(ge=0, lt=1)] = 0.9
+    """Of SGD, from 0, below 1."""
+    weight_decay: Annotated[Number, Field(ge=0)] = 5e-4
+    """Of SGD, from 0."""
+    refresh_period: Count
+    """K: steps from one value gradient to the next, from 1."""
+
+    base_dir: Text | None = None
+    """Where the run directories lie; null: the Drive folder on Colab, elsewhere runs."""
+    device: Device = "auto"
+    """auto, cpu, cuda or cuda:N."""
+    threads: Count = 1
+    """CPU threads of a run, from 1; results on a CPU depend on them."""
+
+
+class OneState(Parameters):
+    """Training from scratch at one λ; its optimizer, step counter and LR schedule stay to the end."""
+
+    init_lambda: Fraction
+    """λ of the training from scratch, 0 to 1."""
+    init_epochs: Count
+    """Epochs at init_lambda, from 1."""
+    evaluate_every: Count
+    """Epochs from one evaluation to the next, from 1; before a sweep init_evaluate_every holds."""
+    milestones: Milestones
+    """Epochs completed since scratch when the LR drops by lr_decay, rising, from 1; [] for never."""
+
+
+class Sweep(Parameters):
+    """λ moved level by level, starting from a trained network."""
+
+    init_evaluate_every: Count
+    """Epochs from one evaluation to the next before the sweep, from 1."""
+    epochs_per_level: Count
+    """Epochs at each λ of the sweep (the dwell time), from 1."""
+    sweep_lr: Positive | None = None
+    """Constant LR of the sweep, above 0; null: the rule published for the experiment."""
+
+
+class Spinodal(OneState, Sweep):
+    """A sweep that ends once the error has crossed a threshold and stays beyond it."""
+
+    consecutive: Count = 3
+    """Evaluations in a row beyond the threshold that make an event, from 1."""
+    recovery_error: Fraction = 0.20
+    """A network has recovered at this error or below, 0 to 1."""
+
+
+class T1Parameters(Spinodal):
+    """λ↑: an ordered network under rising λ, and with return_sweep back down again."""
+
+    experiment = "T1"
+
+    init_error_max: Fraction
+    """The trained network is ordered at this error or below, 0 to 1."""
+    sweep_lambdas: Upward
+    """Levels of λ, rising, init_lambda to 1, at least one."""
+    collapse_error: Fraction = 0.40
+    """A network has collapsed at this error or above, 0 to 1."""
+    return_sweep: bool
+    """Whether λ is lowered again after a collapse: true or false."""
+    return_lambdas: Downward
+    """Levels of λ on the way back, falling, 0 to 1, at least one; those below the collapse are used."""
+
+    @field_validator("sweep_lambdas")
+    @classmethod
+    def _from_the_ordered_side(cls, levels: list[float], info: ValidationInfo) -> list[float]:
+        if levels[0] < info.data.get("init_lambda", 0):
+            raise ValueError(f"must start at init_lambda = {info.data['init_lambda']} or above")
+        return levels
+
+
+class T2Parameters(Spinodal):
+    """λ↓: a collapsed network under falling λ."""
+
+    experiment = "T2"
+
+    init_error_min: Fraction
+    """The trained network is collapsed at this error or above, 0 to 1."""
+    sweep_lambdas: Downward
+    """Levels of λ, falling, init_lambda to 0, at least one."""
+
+    @field_validator("sweep_lambdas")
+    @classmethod
+    def _from_the_collapsed_side(cls, levels: list[float], info: ValidationInfo) -> list[float]:
+        if levels[0] > info.data.get("init_lambda", 1):
+            raise ValueError(f"must start at init_lambda = {info.data['init_lambda']} or below")
+        return levels
+
+
+class V3Parameters(Sweep):
+    """Two branches: an ordered network under rising λ, a collapsed one under falling λ."""
+
+    experiment = "V3"
+
+    ordered_lambda: Fraction
+    """λ at which the ordered network is trained, 0 to 1."""
+    ordered_epochs: Count
+    """Epochs at ordered_lambda, from 1."""
+    ordered_milestones: Milestones
+    """Epochs completed when the ordered network's LR drops by lr_decay, rising, from 1; [] for never."""
+    ordered_error_max: Fraction = 0.25
+    """The network is ordered below this error, 0 to 1."""
+    collapse_lambda: Fraction
+    """λ at which the collapsed network is trained, 0 to 1."""
+    collapse_epochs: Count
+    """Epochs at collapse_lambda, from 1."""
+    collapse_milestones: Milestones
+    """Epochs completed when the collapsed network's LR drops by lr_decay, rising, from 1; [] for never."""
+    collapse_error_min: Fraction = 0.45
+    """The network is collapsed at this error or above, 0 to 1."""
+    sweep_lambdas: Upward
+    """Levels of λ, rising, 0 to 1, at least one; the collapse branch takes them backwards."""
+    sweep_lr_factor: Positive = 0.01
+    """LR of the sweep as a multiple of lr where sweep_lr is null, above 0."""
+    gap_lambda: Fraction = 0.50
+    """λ at which the branches are compared, 0 to 1."""
+    gap_error: Fraction = 0.10
+    """The branches are two if their errors differ by more than this, 0 to 1."""
+
+
+class Td1Parameters(OneState):
+    """Tδ1: one λ held, the two gradients logged on the way to each seed's end."""
+
+    experiment = "Td1"
+
+    log_every: Count
+    """Steps from one log of the gradients to the next, from 1."""
+    two_pass_statistics: bool
+    """Whether BatchNorm's running statistics move as by two passes on every step: true or false."""
+    trapped_error: Fraction = 0.85
+    """A seed is trapped at this final error or above, 0 to 1."""
+    partial_error: Fraction = 0.40
+    """Below that, a seed is a partial collapse at this final error or above, 0 to 1."""
+    compare_epochs: Epochs = Field([5, 10, 20])
+    """Epochs, counted from 0, rising, at which the classes are compared, at least one."""
+    early_epochs: CountOrZero = 10
+    """Last epoch, counted from 0, of the early comparison."""
+    early_difference: Annotated[Number, Field(ge=0)] = 0.05
+    """The classes diverge early if their mean c_sv up to there differs by more than this, from 0."""
+
+
+MODELS: dict[str, type[Parameters]] = {
+    model.experiment: model for model in (V3Parameters, T1Parameters, T2Parameters, Td1Parameters)
+}

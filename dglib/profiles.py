@@ -1,0 +1,79 @@
+"""Parameters by name: ``params/<profile>/<experiment>.yaml``, with single values replaced.
+
+Example:
+
+    load_profile("T1", "quick", ["sweep_lr=0.01", "seeds=0-9"])
+"""
+
+from collections.abc import Iterable
+from pathlib import Path
+
+import yaml
+
+from dglib.errors import UserError
+from dglib.params import Parameters
+from dglib.validation import Layer, model_of, one_of, validate_layers
+
+PARAMS = Path(__file__).resolve().parent.parent / "params"
+
+
+def load_profile(experiment: str, profile: str = "quick", overrides: Iterable[str] = ()) -> Parameters:
+    """The parameters of `experiment` in `profile` ("quick", "paper"), with `overrides` "name=value" in turn.
+
+    Values are read as YAML.
+
+    Raises:
+        UserError: one line on what is wrong with the experiment, the profile or a value.
+    """
+    return validate_layers(experiment, [profile_layer(experiment, profile), *map(override_layer, overrides)])
+
+
+def profile_layer(experiment: str, profile: str) -> Layer:
+    """What ``params/<profile>/<experiment>.yaml`` says, not yet validated."""
+    model_of(experiment)  # is there such an experiment?
+    known = sorted(path.name for path in PARAMS.glob("*/"))
+    if not known:
+        raise UserError(f"{PARAMS}: no profiles there; install dglib from its checkout with pip install -e")
+    if profile not in known:
+        raise UserError(f"profile = {profile!r}: must be {one_of(known)}")
+    _, values = file_layer(PARAMS / profile / f"{experiment}.yaml")
+    return Layer(f"params/{profile}/{experiment}.yaml", values)
+
+
+def file_layer(path: Path) -> Layer:
+    """What a YAML file of parameters says, not yet validated."""
+    try:
+        content = _parsed(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise UserError(f"{path}: cannot be read: {error.strerror}") from None
+    except ValueError as error:
+        raise UserError(f"{path}: is not valid YAML: {error}") from None
+    if not isinstance(content, dict):
+        raise UserError(f"{path}: must hold lines of the form name: value")
+    for name in content:
+        if not isinstance(name, str):
+            raise UserError(f"{path}: {name!r}: a parameter's name must be text")
+    return Layer(str(path), content)
+
+
+def override_layer(text: str, where: str = "--set") -> Layer:
+    """What "name=value" says, the value read as YAML, not yet validated."""
+    name, equals, value = text.partition("=")
+    if not equals or not name.strip():
+        raise UserError(f"{where} {text}: must be name=value")
+    try:
+        return Layer(where, {name.strip(): _parsed(value)})
+    except ValueError as error:
+        raise UserError(f"{where} {text}: the value is not valid YAML: {error}") from None
+
+
+def _parsed(text: str) -> object:
+    """YAML's plain data; ValueError in one line where there is none."""
+    try:
+        return yaml.safe_load(text)
+    except yaml.MarkedYAMLError as error:
+        mark = error.problem_mark
+        place = f"line {mark.line + 1}, column {mark.column + 1}: " if mark else ""
+        raise ValueError(f"{place}{error.problem}") from None
+    except yaml.YAMLError as error:
+        raise ValueError(" ".join(str(error).split())) from None

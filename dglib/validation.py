@@ -1,0 +1,106 @@
+"""From what a user gave to a model of parameters, or to one line that says where, what and what is allowed.
+
+Example:
+
+    validate("T1", {"noise_rate": 1.2, ...}, where="my.yaml")
+    UserError: my.yaml: noise_rate = 1.2: must be at most 0.9
+"""
+
+from collections.abc import Iterable, Mapping, Sequence
+from difflib import get_close_matches
+from typing import NamedTuple
+
+from pydantic import ValidationError
+from pydantic_core import ErrorDetails
+
+from dglib.errors import UserError
+from dglib.params import MODELS, Parameters
+
+# pydantic's kinds of error, in the words of our messages; {…} is filled from the error's context.
+_RULES = {
+    "greater_than": "must be above {gt}",
+    "greater_than_equal": "must be at least {ge}",
+    "less_than": "must be below {lt}",
+    "less_than_equal": "must be at most {le}",
+    "finite_number": "must be a finite number",
+    "float_type": "must be a number",
+    "int_type": "must be a whole number",
+    "bool_type": "must be true or false",
+    "string_type": "must be text",
+    "string_too_short": "must not be empty",
+    "list_type": "must be a list",
+    "too_short": "must hold at least one value",
+    "literal_error": "must be {expected}",
+    "value_error": "{error}",
+}
+
+
+class Layer(NamedTuple):
+    """Some parameters and where they were given: a file, an option."""
+
+    where: str
+    values: Mapping[str, object]
+
+
+def validate(experiment: str, values: Mapping[str, object], where: str) -> Parameters:
+    """The parameters of `experiment` ("V3", "T1", "T2", "Td1") that `values` spells out.
+
+    Raises:
+        UserError: one line that names `where`, the field, its value and what is allowed.
+    """
+    return validate_layers(experiment, [Layer(where, values)])
+
+
+def validate_layers(experiment: str, layers: Sequence[Layer]) -> Parameters:
+    """As `validate`, of one or more layers, a later one's values replacing an earlier one's.
+
+    A message names the layer that the wrong value came from.
+    """
+    model = model_of(experiment)
+    merged = {name: value for layer in layers for name, value in layer.values.items()}
+    try:
+        return model.model_validate(merged)
+    except ValidationError as error:
+        # An unknown name first: it often explains why another is missing.
+        problems = sorted(error.errors(), key=lambda problem: problem["type"] != "extra_forbidden")
+    field = problems[0]["loc"][0]
+    where = next((layer.where for layer in reversed(layers) if field in layer.values), layers[0].where)
+    more = f" (and {len(problems) - 1} more)" if len(problems) > 1 else ""
+    raise UserError(f"{where}: {_told(problems[0], model)}{more}") from None
+
+
+def model_of(experiment: str) -> type[Parameters]:
+    """The model of an experiment's parameters; UserError for an unknown experiment."""
+    if experiment not in MODELS:
+        raise UserError(f"experiment = {experiment!r}: must be {one_of(MODELS)}")
+    return MODELS[experiment]
+
+
+def one_of(names: Iterable[str]) -> str:
+    """The names as a choice: V3, T1 or T2."""
+    *most, last = names
+    return f"{', '.join(most)} or {last}" if most else last
+
+
+def _told(problem: ErrorDetails, model: type[Parameters]) -> str:
+    name, *indices = problem["loc"]
+    field = f"{name}{''.join(f'[{index}]' for index in indices)}"
+    if problem["type"] == "missing":
+        return f"{field} is missing: {model.model_fields[str(name)].description}"
+    rule = _unknown(str(name), model) if problem["type"] == "extra_forbidden" else _rule(problem)
+    return f"{field} = {_shown(problem['input'])}: {rule}"
+
+
+def _shown(value: object) -> str:
+    text = repr(value)
+    return text if len(text) <= 100 else f"{text[:99]}…"
+
+
+def _rule(problem: ErrorDetails) -> str:
+    return _RULES.get(problem["type"], problem["msg"]).format(**problem.get("ctx", {}))
+
+
+def _unknown(name: str, model: type[Parameters]) -> str:
+    near = get_close_matches(name, model.model_fields, n=1)
+    hint = f"did you mean {near[0]}?" if near else f"params/quick/{model.experiment}.yaml lists all"
+    return f"{model.experiment} has no such parameter; {hint}"
