@@ -1,0 +1,82 @@
+"""V3: the error on two branches at the same λ, and the gap between them, paired by seed."""
+
+from collections import Counter
+from statistics import fmean
+from typing import Any
+
+from dglib.analysis.bounds import spread
+from dglib.analysis.reading import (
+    Record,
+    Records,
+    entries,
+    last_by_level,
+    number,
+    parameter,
+    rounded,
+    seed_of,
+)
+from dglib.analysis.states import has_diverged, starts_trapped
+
+GAP_LEVEL, GAP_ERROR = 0.50, 0.10
+BRANCHES = ("ordered", "collapse")
+_FIELDS = [f"{branch}{part}_trajectory" for branch in BRANCHES for part in ("", "_init")]
+
+
+def branch(record: Record, name: str) -> dict[float, float]:
+    """λ -> error on the "ordered" or the "collapse" branch, in the order swept."""
+    return last_by_level(entries(record, f"{name}_trajectory"))
+
+
+def gaps(record: Record) -> dict[float, float]:
+    """λ -> collapse error less ordered error, at the levels that both branches visited, ascending."""
+    ordered, collapsed = branch(record, "ordered"), branch(record, "collapse")
+    return {level: rounded(collapsed[level] - ordered[level]) for level in sorted(ordered.keys() & collapsed)}
+
+
+def outcome(record: Record) -> str:
+    """What became of a seed: "complete", "init_failed", "diverged" or "unfinished"."""
+    if has_diverged(record, *_FIELDS):
+        return "diverged"
+    flags = ("init_success", "ordered_init_success", "collapse_init_success")
+    if any(record.get(flag) is False for flag in flags):
+        return "init_failed"
+    return "complete" if all(branch(record, name) for name in BRANCHES) else "unfinished"
+
+
+def summarise_branches(records: Records) -> dict[str, Any]:
+    """The gap at `gap_lambda` (0.50) by seed; "two branches" if its mean exceeds `gap_error` (0.10)."""
+    level = round(parameter(records, "gap_lambda", GAP_LEVEL), 6)
+    limit = parameter(records, "gap_error", GAP_ERROR)
+    seeds = [_seed(record, level) for record in records]
+    outcomes = Counter(seed["outcome"] for seed in seeds)
+    measured = [seed for seed in seeds if seed["gap"] is not None]
+    apart = [seed["gap"] for seed in measured if seed["start"] == "collapsed"]
+    mean = fmean(seed["gap"] for seed in measured) if measured else None
+    return {
+        "experiment": "V3",
+        "n": len(records),
+        "failed_inits": outcomes["init_failed"],
+        "diverged": outcomes["diverged"],
+        "outcomes": {kind: outcomes[kind] for kind in ("complete", "init_failed", "diverged", "unfinished")},
+        "gap_lambda": level,
+        "gap_limit": limit,
+        "gap": spread([seed["gap"] for seed in measured]),
+        "gap_collapsed": spread(apart),  # without the seeds that began the collapse branch trapped
+        "two_branches": None if mean is None else mean > limit,
+        "start": {kind: sum(seed["start"] == kind for seed in seeds) for kind in ("collapsed", "trapped")},
+        "seeds": seeds,
+    }
+
+
+def _seed(record: Record, level: float) -> dict[str, Any]:
+    kind = outcome(record)
+    complete = kind == "complete"
+    trapped = complete and starts_trapped(entries(record, "collapse_trajectory"))
+    return {
+        "seed": seed_of(record),
+        "outcome": kind,
+        "ordered_init": number(record, "ordered_init"),
+        "collapse_init": number(record, "collapse_init"),
+        "gap": gaps(record).get(level) if complete else None,
+        "start": ("trapped" if trapped else "collapsed") if complete else None,
+    }

@@ -1,0 +1,92 @@
+"""Hysteresis widths: of one seed's loop (T1 with its return sweep) and between the sweeps of T1 and T2."""
+
+from collections import Counter
+from typing import Any
+
+from dglib.analysis.bounds import Bounds, censored_cell, event_cell, median_bounds, spread
+from dglib.analysis.reading import Record, Records, entries, level_of, levels_of, rounded
+from dglib.analysis.states import has_diverged, starts_trapped
+from dglib.analysis.thresholds import DOWN, UP, Threshold, threshold
+
+
+def loop(record: Record) -> dict[str, Any] | None:
+    """One seed's way back down: λ↑, the return's λ↓, the width with its bounds; None without a return sweep.
+
+    outcome: "closed" (recovered), "open" (not down to the last level), or "diverged" on the way back.
+    """
+    up = threshold(UP, record)
+    way_back = entries(record, "return_trajectory")
+    if up.level is None or up.bounds is None or not way_back:
+        return None
+    visited = levels_of(way_back)
+    down = level_of(record, "return_lambda_down")
+    outcome = "closed" if down is not None else "open"
+    bounds: Bounds | None = None
+    if down is not None:
+        bounds = up.bounds - event_cell(down, visited, up.level, rising=False)
+    elif has_diverged(record, "return_trajectory"):
+        outcome = "diverged"
+    elif visited:
+        bounds = up.bounds - censored_cell(visited[-1], rising=False)
+    return {
+        "seed": up.seed,
+        "outcome": outcome,
+        "lambda_up": up.level,
+        "lambda_down": down,
+        "last": visited[-1] if visited else None,
+        "width": None if down is None else rounded(up.level - down),
+        "trapped": starts_trapped(way_back, fired=down is not None),
+        **(bounds.as_dict() if bounds else {"lower": None, "upper": None}),
+    }
+
+
+def summarise_loops(records: Records) -> dict[str, Any] | None:
+    """The loops of all seeds that collapsed and were swept back; None where no return sweep was made."""
+    loops = [found for record in records if (found := loop(record)) is not None]
+    if not loops:
+        return None
+    outcomes = Counter(each["outcome"] for each in loops)
+    closed = [each for each in loops if each["outcome"] == "closed"]
+    return {
+        "n": len(loops),
+        "outcomes": {kind: outcomes[kind] for kind in ("closed", "open", "diverged")},
+        "trapped": sum(each["trapped"] for each in loops),
+        "lambda_down": spread([each["lambda_down"] for each in closed]),
+        "width": spread([each["width"] for each in closed]),
+        "seeds": loops,
+    }
+
+
+def summarise_width(t1_records: Records, t2_records: Records) -> dict[str, Any]:
+    """λ↑ - λ↓ between T1 and T2, by seed: bounds, which an absent event leaves open on one side.
+
+    `lower` and `upper` bound the median over seeds; `trapped` counts seeds whose λ↓ is that of the trapped
+    state; `mean_difference` (mean λ↑ less mean λ↓) is given only if every seed of both sweeps had its event.
+    """
+    ups = {each.seed: each for each in (threshold(UP, record) for record in t1_records)}
+    downs = {each.seed: each for each in (threshold(DOWN, record) for record in t2_records)}
+    pairs = [(up, downs[seed]) for seed, up in sorted(ups.items()) if seed in downs]
+    seeds: list[dict[str, Any]] = []
+    widths: list[Bounds] = []
+    for up, down in pairs:
+        if up.bounds and down.bounds:
+            width = up.bounds - down.bounds
+            widths.append(width)
+            seeds.append({"seed": up.seed, "start": down.start, **width.as_dict()})
+    return {
+        "n": len(seeds),
+        **median_bounds(widths).as_dict(),
+        # The cells are open at these ends, so a lower bound of 0 is proof as well.
+        "above_zero": sum(width.lower >= 0 for width in widths),
+        "trapped": sum(each["start"] == "trapped" for each in seeds),
+        "mean_difference": _mean_difference(list(ups.values()), list(downs.values())),
+        "seeds": seeds,
+        "left_out": sorted((ups.keys() | downs.keys()) - {each["seed"] for each in seeds}),
+    }
+
+
+def _mean_difference(ups: list[Threshold], downs: list[Threshold]) -> float | None:
+    up, down = (spread([each.level for each in side if each.level is not None]) for side in (ups, downs))
+    if not up or not down or up["n"] < len(ups) or down["n"] < len(downs):
+        return None
+    return rounded(up["mean"] - down["mean"])

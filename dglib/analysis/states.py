@@ -1,0 +1,35 @@
+"""Which state a seed is in: trapped or collapsed at the start of a sweep, diverged or not."""
+
+from collections.abc import Sequence
+
+from dglib.analysis.reading import Entry, Record, entries, is_constant, is_finite, level_of, levels_of
+
+LASTING_LEVELS = 3
+
+
+def has_diverged(record: Record, *fields: str) -> bool:
+    """Whether the record says so, or any evaluation under `fields` had logits that were not finite."""
+    if "diverged" in (record.get("outcome"), record.get("category")):
+        return True
+    return any(not is_finite(entry) for field in fields for entry in entries(record, field))
+
+
+def starts_trapped(sweep: Sequence[Entry], fired: bool = False) -> bool:
+    """Whether a sweep began in the trapped state: one class predicted for everything, and for long.
+
+    That is so if most evaluations of the first level were constant predictions, and most of the third
+    still (of the last, in a shorter sweep). One reading at chance is not enough: some networks leave again
+    within a level or two. A seed that `fired` before the third level has left; one that
+    diverged is not trapped.
+    """
+    levels = levels_of(sweep)[:LASTING_LEVELS]
+    if not levels or not all(is_finite(entry) for entry in sweep):
+        return False
+    if fired and len(levels) < LASTING_LEVELS:
+        return False
+    return all(_mostly_constant(sweep, level) for level in (levels[0], levels[-1]))
+
+
+def _mostly_constant(sweep: Sequence[Entry], level: float) -> bool:
+    readings = [is_constant(entry) for entry in sweep if level_of(entry) == level]
+    return 2 * sum(readings) > len(readings)

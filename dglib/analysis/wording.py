@@ -1,0 +1,57 @@
+"""Numbers and counts as a paper words them."""
+
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+
+def level(value: float) -> str:
+    """λ or an error with two decimals, more only if it has them: 0.70, 0.525."""
+    text = f"{value:.4f}".rstrip("0")
+    return text if len(text.partition(".")[2]) >= 2 else f"{value:.2f}"
+
+
+def decimal(value: float, places: int = 2) -> str:
+    """A rounded number with a true minus sign, and never a negative zero."""
+    text = f"{abs(value):.{places}f}"
+    return f"−{text}" if value < 0 and float(text) else text
+
+
+def seeds(count: int) -> str:
+    """ "1 seed", "3 seeds"."""
+    return f"{count} seed" if count == 1 else f"{count} seeds"
+
+
+def listing(parts: Sequence[str], last: str = "and") -> str:
+    """ "a", "a and b", "a, b and c"."""
+    return f" {last} ".join([", ".join(parts[:-1]), parts[-1]] if len(parts) > 1 else parts)
+
+
+def spread(values: Mapping[str, Any], places: int = 3) -> str:
+    """ "0.633 ± 0.024 (mean ± std; 0.60 to 0.65)" from `bounds.spread`; of one value, the value."""
+    if values["n"] == 1:
+        return level(values["mean"])
+    ends = f"{level(values['min'])} to {level(values['max'])}"
+    return f"{decimal(values['mean'], places)} ± {decimal(values['std'], places)} (mean ± std; {ends})"
+
+
+def interval(lower: float | None, upper: float | None) -> str:
+    """ "above 0.32", "below 0.38", "between 0.25 and 0.35" or "unbounded"."""
+    if lower is None:
+        return "unbounded" if upper is None else f"below {level(upper)}"
+    return f"above {level(lower)}" if upper is None else f"between {level(lower)} and {level(upper)}"
+
+
+def dwell(found: Mapping[str, Any]) -> str:
+    """The closing sentence of every answer on a sweep, from `dwell.dwell`."""
+    epochs: Iterable[int] = found["epochs_per_level"]
+    time = listing([str(value) for value in epochs], "or") + " epochs per level" if epochs else "not recorded"
+    return f"Dwell time: {time}; LR: {rates(found['lr'], found['constant_lr'])}."
+
+
+def rates(found: Sequence[Sequence[float]], constant: bool | None = None) -> str:
+    """ "0.1 (constant)", "0.01, then 0.001", "not recorded"."""
+    if not found:
+        return "not recorded"
+    ways = [", then ".join(f"{rate:g}" for rate in way) for way in found]
+    single = len(found) == 1 and len(found[0]) == 1
+    return " or ".join(ways) + (" (constant)" if constant and single else "")
