@@ -1,0 +1,144 @@
+"""The networks by name. One's own joins them so:
+
+    @networks.register("mine")
+    def mine(input_shape, classes, width):
+        return nn.Sequential(nn.Flatten(), nn.Linear(math.prod(input_shape), classes))
+
+It must give logits (B, classes) for images (B, C, H, W), and may use nn.Dropout but no other random layer.
+"""
+
+import copy
+import math
+from collections.abc import Callable, Sequence
+from typing import Literal
+
+import torch
+from torch import nn
+
+from dglib.dataset import InputShape
+from dglib.dropout import KeyedDropout, key_dropout, replace_dropout
+from dglib.errors import UserError
+from dglib.registry import Registry
+
+__all__ = ["KeyedDropout", "NetworkFactory", "build_network", "key_dropout", "networks"]
+
+NetworkFactory = Callable[[InputShape, int, float], nn.Module]
+"""(input_shape, classes, width) -> module that maps (B, C, H, W) to logits (B, classes)."""
+
+networks: Registry[NetworkFactory] = Registry("network")
+
+
+def build_network(name: str, *, input_shape: InputShape, classes: int, width: float = 1.0) -> nn.Module:
+    """Build the network ``name`` (registered, or ``module:attribute``) in train mode on the CPU.
+
+    width: factor on the channel counts, > 0; the ResNets know 1 only. Initial weights come from torch's
+    global generator, which the caller seeds. Every nn.Dropout is replaced by a KeyedDropout: call
+    key_dropout before training.
+    Raises UserError for an unknown name, a width that the network does not have, and a network that fails
+    on such images, gives other than (B, classes) logits, or draws from torch's global generator as it runs.
+    """
+    if not (math.isfinite(width) and width > 0):
+        raise UserError(f"network_width = {width}: must be above 0")
+    model = networks.get(name)(input_shape, classes, width)
+    if not isinstance(model, nn.Module):
+        raise UserError(f"network {name!r} gives {type(model).__name__}: must be a torch.nn.Module")
+    replace_dropout(model)
+    _try_out(name, model, input_shape, classes)
+    return model.train()
+
+
+def _try_out(name: str, model: nn.Module, input_shape: InputShape, classes: int) -> None:
+    """Run a copy once in train mode on two black images, so that the model itself stays as it was built."""
+    trial = copy.deepcopy(model).train()
+    key_dropout(trial, torch.Generator())
+    before = torch.get_rng_state()
+    try:
+        with torch.no_grad():
+            shape = tuple(trial(torch.zeros(2, *input_shape)).shape)
+    except (RuntimeError, ValueError) as error:
+        raise UserError(f"network {name!r} fails on images of shape {input_shape}: {error}") from error
+    drew = not torch.equal(before, torch.get_rng_state())
+    if shape != (2, classes):
+        raise UserError(f"network {name!r} maps 2 images to shape {shape}: must be {(2, classes)}")
+    if drew:  # such a network could not be resumed bit for bit
+        raise UserError(
+            f"network {name!r} draws from torch's global generator in training: of the random layers only "
+            "nn.Dropout can be used (no Dropout2d, F.dropout, RReLU, attention or RNN dropout)"
+        )
+
+
+@networks.register("resnet18")
+def resnet18(input_shape: InputShape, classes: int, width: float) -> nn.Module:
+    """torchvision's ResNet-18 for small images; 11,173,962 parameters for 3 channels and 10 classes."""
+    return _cifar_resnet("resnet18", input_shape, classes, width)
+
+
+@networks.register("resnet34")
+def resnet34(input_shape: InputShape, classes: int, width: float) -> nn.Module:
+    """torchvision's ResNet-34 for small images."""
+    return _cifar_resnet("resnet34", input_shape, classes, width)
+
+
+def _cifar_resnet(name: str, input_shape: InputShape, classes: int, width: float) -> nn.Module:
+    from torchvision import models  # seconds to import, and needed here alone
+
+    if width != 1:
+        raise UserError(f"network_width = {width}: {name} has one width, 1")
+    model: nn.Module = models.get_model(name, weights=None, num_classes=classes)
+    # Replaced after construction, so it keeps nn.Conv2d's default initialisation, unlike the others.
+    model.conv1 = nn.Conv2d(input_shape[0], 64, 3, stride=1, padding=1, bias=False)
+    model.maxpool = nn.Identity()
+    return model
+
+
+VGG11: Sequence[int | Literal["M"]] = (64, "M", 128, "M", 256, 256, "M", 512, 512, "M", 512, 512, "M")
+
+
+@networks.register("vgg11_bn")
+def vgg11_bn(input_shape: InputShape, classes: int, width: float) -> nn.Module:
+    """VGG11 with BatchNorm and one hidden linear layer with dropout 0.5, in PyTorch's initialisation.
+
+    9,493,770 parameters for (3, 32, 32) and 10 classes. ``width`` also scales the hidden layer; a pool that
+    would find a side of 1 pixel is left out.
+    """
+    channels, height, side = input_shape
+    layers: list[nn.Module] = []
+    for entry in VGG11:
+        if entry != "M":
+            layers += _conv(channels, _scaled(entry, width))
+            channels = _scaled(entry, width)
+        elif min(height, side) > 1:
+            layers.append(nn.MaxPool2d(2))
+            height, side = height // 2, side // 2
+    hidden = _scaled(512, width)
+    return nn.Sequential(
+        *layers,
+        nn.Flatten(),
+        nn.Linear(channels * height * side, hidden),
+        nn.ReLU(),
+        nn.Dropout(0.5),
+        nn.Linear(hidden, classes),
+    )
+
+
+@networks.register("small_cnn")
+def small_cnn(input_shape: InputShape, classes: int, width: float) -> nn.Module:
+    """Three 3×3 convolutions with BatchNorm, 16, 32 and, after a 2×2 max-pool, 64 channels; global mean."""
+    first, second, third = (_scaled(channels, width) for channels in (16, 32, 64))
+    return nn.Sequential(
+        *_conv(input_shape[0], first),
+        *_conv(first, second),
+        nn.MaxPool2d(2),
+        *_conv(second, third),
+        nn.AdaptiveAvgPool2d(1),
+        nn.Flatten(),
+        nn.Linear(third, classes),
+    )
+
+
+def _conv(channels_in: int, channels_out: int) -> list[nn.Module]:
+    return [nn.Conv2d(channels_in, channels_out, 3, padding=1), nn.BatchNorm2d(channels_out), nn.ReLU()]
+
+
+def _scaled(count: int, width: float) -> int:
+    return max(1, round(count * width))
