@@ -2,7 +2,7 @@
 
     @datasets.register("mine")
     def mine(data_dir):
-        return make_dataset("mine", x_train=..., y_train=..., x_test=..., y_test=...)
+        return make_dataset("mine", x_train, y_train, x_test, y_test)
 
 A path of an ``.npz`` needs no registration.
 """
@@ -66,7 +66,7 @@ def load_dataset(
     mean = None if pixel_mean is None else tuple(map(float, pixel_mean))
     std = None if pixel_std is None else tuple(map(float, pixel_std))
     if name.endswith(".npz"):
-        return make_dataset(name, **read_npz(Path(name).expanduser()), mean=mean, std=std)
+        return make_dataset(name, *read_npz(Path(name).expanduser()), mean=mean, std=std)
     loader = datasets.get(name)
     with nullcontext() if progress else redirect_stderr(io.StringIO()):
         dataset = loader(Path(data_dir).expanduser())
@@ -103,14 +103,7 @@ def digits(data_dir: Path) -> Dataset:
     images = table[:, :-1].astype(np.uint8).reshape(-1, 1, 8, 8)
     order = np.random.RandomState(0).permutation(len(table))
     train, test = order[:1400], order[1400:]
-    return make_dataset(
-        "digits",
-        x_train=images[train],
-        y_train=table[train, -1],
-        x_test=images[test],
-        y_test=table[test, -1],
-        scale=16.0,
-    )
+    return make_dataset("digits", images[train], table[train, -1], images[test], table[test, -1], scale=16.0)
 
 
 def _digits_table() -> NDArray[np.int64]:
@@ -140,10 +133,10 @@ def cifar10(data_dir: Path) -> Dataset:
     train, test = _cifar10_parts(data_dir)
     return make_dataset(
         "cifar10",
-        x_train=train.data.transpose(0, 3, 1, 2),
-        y_train=np.array(train.targets),
-        x_test=test.data.transpose(0, 3, 1, 2),
-        y_test=np.array(test.targets),
+        train.data.transpose(0, 3, 1, 2),
+        np.array(train.targets),
+        test.data.transpose(0, 3, 1, 2),
+        np.array(test.targets),
         classes=10,
         mean=(0.4914, 0.4822, 0.4465),
         std=(0.2023, 0.1994, 0.2010),

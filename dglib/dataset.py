@@ -61,17 +61,17 @@ class Dataset:
         digest = hashlib.sha256()
         for array in (numbers, self.x_train, self.y_train, self.x_test, self.y_test):
             digest.update(f"{array.shape} {array.dtype.str} ".encode())
-            digest.update(np.ascontiguousarray(array))
+            digest.update(np.ascontiguousarray(array).data)
         return digest.hexdigest()
 
 
 def make_dataset(
     name: str,
-    *,
     x_train: NDArray[Any],
     y_train: NDArray[Any],
     x_test: NDArray[Any],
     y_test: NDArray[Any],
+    *,
     classes: int | None = None,
     scale: float | None = None,
     mean: Sequence[float] | None = None,

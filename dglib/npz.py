@@ -16,8 +16,8 @@ from dglib.errors import UserError
 ARRAYS = ("x_train", "y_train", "x_test", "y_test")
 
 
-def read_npz(path: Path) -> dict[str, NDArray[Any]]:
-    """The four arrays of the file by name, images turned to channels first: (n, C, H, W).
+def read_npz(path: Path) -> tuple[NDArray[Any], NDArray[Any], NDArray[Any], NDArray[Any]]:
+    """x_train, y_train, x_test, y_test of the file, images turned to channels first: (n, C, H, W).
 
     In the file, images are (n, H, W) or (n, H, W, C). Raises UserError, which names the file and the array,
     for a file that is missing or no .npz, an array that is missing, damaged or of Python objects, and images
@@ -25,11 +25,8 @@ def read_npz(path: Path) -> dict[str, NDArray[Any]]:
     """
     read_headers(path)  # refuses before the data, perhaps gigabytes, are read
     with _open(path) as archive:
-        arrays = {name: _read(path, archive, name) for name in ARRAYS}
-    for name in ("x_train", "x_test"):
-        images = arrays[name]
-        arrays[name] = images[:, None] if images.ndim == 3 else np.moveaxis(images, 3, 1)
-    return arrays
+        x_train, y_train, x_test, y_test = (_read(path, archive, name) for name in ARRAYS)
+    return _channels_first(x_train), y_train, _channels_first(x_test), y_test
 
 
 def read_headers(path: Path) -> dict[str, tuple[int, ...]]:
@@ -37,7 +34,7 @@ def read_headers(path: Path) -> dict[str, tuple[int, ...]]:
     with _open(path) as archive:
         shapes = {name: _read_shape(path, archive, name) for name in ARRAYS}
     for name in ("x_train", "x_test"):
-        shapes[name] = _channels_first(f"{path}: {name}", shapes[name])
+        shapes[name] = _image_shape(f"{path}: {name}", shapes[name])
     return shapes
 
 
@@ -47,7 +44,11 @@ def read_labels(path: Path) -> NDArray[Any]:
         return _read(path, archive, "y_train")
 
 
-def _channels_first(where: str, shape: tuple[int, ...]) -> tuple[int, ...]:
+def _channels_first(images: NDArray[Any]) -> NDArray[Any]:
+    return images[:, None] if images.ndim == 3 else np.moveaxis(images, 3, 1)
+
+
+def _image_shape(where: str, shape: tuple[int, ...]) -> tuple[int, ...]:
     if len(shape) == 3:
         return (shape[0], 1, *shape[1:])
     if len(shape) != 4:
