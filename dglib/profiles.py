@@ -36,8 +36,8 @@ def profile_layer(experiment: str, profile: str) -> Layer:
         raise UserError(f"{PARAMS}: no profiles there; install dglib from its checkout with pip install -e")
     if profile not in known:
         raise UserError(f"profile = {profile!r}: must be {one_of(known)}")
-    _, values = file_layer(PARAMS / profile / f"{experiment}.yaml")
-    return Layer(f"params/{profile}/{experiment}.yaml", values)
+    path = PARAMS / profile / f"{experiment}.yaml"
+    return file_layer(path)._replace(where=f"params/{profile}/{experiment}.yaml")
 
 
 def file_layer(path: Path) -> Layer:

@@ -36,10 +36,11 @@ _RULES = {
 
 
 class Layer(NamedTuple):
-    """Some parameters and where they were given: a file, an option."""
+    """Some parameters, where they were given (a file, an option), and advice for a name that is none."""
 
     where: str
     values: Mapping[str, object]
+    advice: str = ""
 
 
 def validate(experiment: str, values: Mapping[str, object], where: str) -> Parameters:
@@ -63,10 +64,14 @@ def validate_layers(experiment: str, layers: Sequence[Layer]) -> Parameters:
     except ValidationError as error:
         # An unknown name first: it often explains why another is missing.
         problems = sorted(error.errors(), key=lambda problem: problem["type"] != "extra_forbidden")
-    field = problems[0]["loc"][0]
-    where = next((layer.where for layer in reversed(layers) if field in layer.values), layers[0].where)
+    layer = source(str(problems[0]["loc"][0]), layers)
     more = f" (and {len(problems) - 1} more)" if len(problems) > 1 else ""
-    raise UserError(f"{where}: {_told(problems[0], model)}{more}") from None
+    raise UserError(f"{layer.where}: {_told(problems[0], model, layer.advice)}{more}") from None
+
+
+def source(field: str, layers: Sequence[Layer]) -> Layer:
+    """Where the value of `field` was given: the last layer that has it, else the first."""
+    return next((layer for layer in reversed(layers) if field in layer.values), layers[0])
 
 
 def model_of(experiment: str) -> type[Parameters]:
@@ -82,12 +87,12 @@ def one_of(names: Iterable[str]) -> str:
     return f"{', '.join(most)} or {last}" if most else last
 
 
-def _told(problem: ErrorDetails, model: type[Parameters]) -> str:
+def _told(problem: ErrorDetails, model: type[Parameters], advice: str) -> str:
     name, *indices = problem["loc"]
     field = f"{name}{''.join(f'[{index}]' for index in indices)}"
     if problem["type"] == "missing":
         return f"{field} is missing: {model.model_fields[str(name)].description}"
-    rule = _unknown(str(name), model) if problem["type"] == "extra_forbidden" else _rule(problem)
+    rule = _unknown(str(name), model) + advice if problem["type"] == "extra_forbidden" else _rule(problem)
     return f"{field} = {_shown(problem['input'])}: {rule}"
 
 
