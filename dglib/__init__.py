@@ -1,0 +1,41 @@
+"""Hysteresis in learning with noisy labels, measured with two mixed normalised gradients.
+
+    import dglib
+    parameters = dglib.load_profile("T1", "quick")
+    run = dglib.run(parameters)
+    print(run.answer())
+
+Names load on first use, so that `import dglib` costs nothing and the core works where pandas, papermill,
+pydantic and ipywidgets are missing.
+"""
+
+from importlib import import_module
+from typing import Any
+
+__version__ = "0.1.0"
+
+_HOMES = {
+    "UserError": "dglib.errors",
+    "build_spec": "dglib.experiments",
+    "datasets": "dglib.data",
+    "inject_label_noise": "dglib.noise",
+    "load_dataset": "dglib.data",
+    "load_profile": "dglib.profiles",
+    "mix": "dglib.step",
+    "networks": "dglib.networks",
+    "noises": "dglib.noise",
+    "notebook_parameters": "dglib.notebook",
+    "run": "dglib.api",
+    "run_seed": "dglib.runner",
+}
+__all__ = list(_HOMES)
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOMES:
+        raise AttributeError(f"module 'dglib' has no attribute {name!r}")
+    return getattr(import_module(_HOMES[name]), name)
+
+
+def __dir__() -> list[str]:
+    return sorted([*globals(), *__all__])

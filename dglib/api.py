@@ -1,0 +1,140 @@
+"""An experiment from its parameters to its answer: what the notebooks and the command line call."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import torch
+
+from dglib import identity
+from dglib.control import Control
+from dglib.data import load_dataset
+from dglib.experiments import build_spec
+from dglib.networks import build_network
+from dglib.noise import noises
+from dglib.numerics import Numerics
+from dglib.progress import Bar, heartbeat
+from dglib.records import Record
+from dglib.runner import run_experiment
+from dglib.spec import ExperimentSpec
+from dglib.store import Store, check_writable, unfinished
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+    from dglib.params import Parameters
+
+DRIVE = Path("/content/drive/MyDrive")
+
+
+@dataclass(frozen=True)
+class Run:
+    """A finished experiment: where it lies and what came out.
+
+    Attributes:
+        experiment: "V3", "T1", "T2" or "Td1".
+        directory: the run directory.
+        records: of the seeds that were asked for.
+        figures: the files written.
+    """
+
+    experiment: str
+    directory: Path
+    records: list[Record]
+    figures: list[Path]
+
+    def answer(self) -> str:
+        """What was found, in sentences."""
+        from dglib.analysis.summary import answer
+
+        return answer(self.experiment, self.records)
+
+    def figure(self) -> Figure:
+        """The experiment's figure, of these records."""
+        from dglib.analysis.figures import draw
+
+        return draw(self.experiment, self.records)
+
+
+def base_directory(base_dir: str | None) -> Path:
+    """Where run directories lie: as given, else the Drive folder on Colab, else `runs`."""
+    if base_dir is not None:
+        return Path(base_dir)
+    if "google.colab" in sys.modules and DRIVE.is_dir():
+        return DRIVE / "dual-gradient-learning" / "Paper-A"
+    return Path("runs")
+
+
+def run(parameters: Parameters, *, control: Control | None = None) -> Run:
+    """Run an experiment's seeds, those already finished excepted, and draw its figure.
+
+    Everything that was given is checked before anything is written.
+
+    Raises:
+        UserError: what was given cannot be used.
+        Interrupted: a stop was asked for; the same call goes on from there.
+    """
+    spec = build_spec(parameters.experiment, parameters)
+    numerics = Numerics.resolve(parameters.device, parameters.threads)
+    base = base_directory(parameters.base_dir)
+    check_writable(base)
+    noises.get(spec.data.noise)
+    data = load_dataset(
+        spec.data.dataset,
+        data_dir=parameters.data_dir,
+        pixel_mean=spec.data.pixel_mean,
+        pixel_std=spec.data.pixel_std,
+    )
+    _check_network(spec, data.input_shape, data.classes)
+    store, why = Store.open(
+        base,
+        spec,
+        identity.describe(spec, data.fingerprint, device=parameters.device, threads=parameters.threads),
+        identity.describe_shared(spec, data.fingerprint),
+        {"numerics": numerics.describe(), "command": sys.argv, **_commit()},
+    )
+    print(f"{spec.name}: {why} in {base}", flush=True)
+
+    bar = Bar(spec, len(parameters.seeds))
+    for _ in range(len(parameters.seeds) - len(unfinished(store, parameters.seeds))):
+        bar.skip_seed()
+    try:
+        records = run_experiment(
+            store, parameters.seeds, data, numerics, control=control, sinks_for=[bar.sink, heartbeat]
+        )
+    finally:
+        bar.close()
+    return Run(spec.name, store.directory, records, draw_figure(store, records))
+
+
+def draw_figure(store: Store, records: list[Record]) -> list[Path]:
+    """Draw an experiment's figure into its run directory, as PNG and PDF."""
+    from dglib.analysis.figures import draw, figure_name, save_figure
+
+    name = store.spec.name
+    return save_figure(draw(name, records), store.directory / "figures", figure_name(name))
+
+
+def _check_network(spec: ExperimentSpec, input_shape: tuple[int, int, int], classes: int) -> None:
+    """Build the network once on no memory, so that a wrong name, width or input is told before anything runs."""
+    with torch.device("meta"):
+        build_network(spec.network.name, input_shape=input_shape, classes=classes, width=spec.network.width)
+
+
+def _commit() -> dict[str, Any]:
+    """The commit that dglib comes from and whether its files were changed since; None outside a checkout."""
+    here = Path(__file__).parent
+
+    def git(*words: str) -> str | None:
+        try:
+            done = subprocess.run(["git", "-C", str(here), *words], capture_output=True, text=True, check=True)
+        except (OSError, subprocess.CalledProcessError):
+            return None
+        return done.stdout.strip()
+
+    changes = git("status", "--porcelain", "--", ".")
+    return {"commit": git("rev-parse", "HEAD"), "dirty": None if changes is None else bool(changes)}

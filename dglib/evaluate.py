@@ -1,0 +1,40 @@
+"""The error on the whole test set, and what tells a trapped network from a diverged one."""
+
+from __future__ import annotations
+
+import torch
+import torch.nn.functional as F
+
+from dglib.evaluation import Evaluation
+from dglib.state import TrainState
+from dglib.trainer import DeviceData
+
+BATCH = 1000  # fixed: another size may round the logits, and with them the argmax, differently
+
+
+@torch.no_grad()
+def evaluate(state: TrainState, data: DeviceData) -> Evaluation:
+    """Evaluate the network; one transfer from the device, at the end. Leaves no trace in the state."""
+    device, classes = data.y_test.device, data.classes
+    correct = torch.zeros((), dtype=torch.int64, device=device)
+    loss = torch.zeros((), dtype=torch.float64, device=device)
+    predicted = torch.zeros(classes, dtype=torch.int64, device=device)
+    finite = torch.ones((), dtype=torch.bool, device=device)
+    state.model.eval()
+    for start in range(0, len(data.y_test), BATCH):
+        labels = data.y_test[start : start + BATCH]
+        logits = state.model(data.inputs(data.x_test[start : start + BATCH]))
+        guess = logits.argmax(dim=1)
+        correct += (guess == labels).sum()
+        loss += F.cross_entropy(logits, labels, reduction="sum")
+        predicted += (guess.unsqueeze(1) == torch.arange(classes, device=device)).sum(dim=0)
+        finite &= logits.isfinite().all()
+    state.model.train()
+    total = len(data.y_test)
+    numbers = torch.cat([torch.stack([correct, finite]).double(), loss.view(1), predicted.double()]).tolist()
+    return Evaluation(
+        error=1 - int(numbers[0]) / total,
+        loss=numbers[2] / total,
+        predicted=tuple(int(n) for n in numbers[3:]),
+        finite=bool(numbers[1]),
+    )

@@ -1,0 +1,106 @@
+"""What happened, numbered: the only output of a run.
+
+Records, progress bars and heartbeats fold these. An event holds no clock and no path, so that an interrupted
+and resumed run gives the same events as one that was never interrupted.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import asdict, dataclass
+from typing import Any
+
+
+@dataclass(frozen=True)
+class Event:
+    """Common to all: `number` counts from 0 through the seed; arm and phase are names; λ and `epoch` as trained.
+
+    `epoch` counts an arm's completed epochs, so it is 1 after the first and runs on through the sweep.
+    """
+
+    number: int
+    arm: str
+    phase: str
+    lam: float
+    epoch: int
+
+
+@dataclass(frozen=True)
+class StepsLogged(Event):
+    """The logged steps of one epoch: rows of (step, c_sv, c_mc, norm_s, norm_v, norm_mix, loss_s, loss_v)."""
+
+    rows: tuple[tuple[float, ...], ...]
+
+
+@dataclass(frozen=True)
+class EpochDone(Event):
+    """An epoch's mean losses (None where none was computed), and norms after its last step.
+
+    `update_norm` is the norm of that step's change of the weights, `lr` the epoch's learning rate.
+    """
+
+    lr: float
+    loss_s: float | None
+    loss_v: float | None
+    weight_norm: float | None
+    update_norm: float | None
+
+
+@dataclass(frozen=True)
+class Evaluated(Event):
+    """A test-set evaluation; error and loss are None where logits were not finite."""
+
+    lr: float
+    error: float | None
+    test_loss: float | None
+    predicted: tuple[int, ...]
+    finite: bool
+
+
+@dataclass(frozen=True)
+class SuccessTested(Event):
+    """The verdict on a phase that must succeed for the seed to go on."""
+
+    success: bool
+    error: float
+
+
+@dataclass(frozen=True)
+class LevelDone(Event):
+    """A λ level was held for all its epochs."""
+
+
+@dataclass(frozen=True)
+class Fired(Event):
+    """A stopping event: the last of enough evaluations in a row, at this λ."""
+
+
+@dataclass(frozen=True)
+class SeedDone(Event):
+    """The seed is over. `outcome` says how."""
+
+    outcome: str
+
+
+Sink = Callable[[Event], None]
+
+_KINDS: dict[str, type[Event]] = {
+    kind.__name__: kind
+    for kind in (StepsLogged, EpochDone, Evaluated, SuccessTested, LevelDone, Fired, SeedDone)
+}
+
+
+def to_plain(event: Event) -> dict[str, Any]:
+    """The event as JSON-able data."""
+    return {"kind": type(event).__name__, **asdict(event)}
+
+
+def from_plain(plain: Mapping[str, Any]) -> Event:
+    """The event that `to_plain` gave, also after a trip through JSON."""
+    fields = dict(plain)
+    kind = _KINDS[fields.pop("kind")]
+    if kind is StepsLogged:
+        fields["rows"] = tuple(tuple(row) for row in fields["rows"])
+    if kind is Evaluated:
+        fields["predicted"] = tuple(fields["predicted"])
+    return kind(**fields)

@@ -1,0 +1,81 @@
+"""Sinks that show where a run stands: a bar for the eyes, heartbeats for other processes."""
+
+from __future__ import annotations
+
+import os
+import time
+from datetime import UTC, datetime
+from typing import Any
+
+from tqdm.auto import tqdm
+
+from dglib import protocol
+from dglib.events import EpochDone, Evaluated, Event, SeedDone, Sink
+from dglib.files import to_json, write_atomically
+from dglib.spec import ExperimentSpec
+from dglib.store import Store
+
+HEARTBEAT_SECONDS = 1.0
+
+
+class Bar:
+    """One bar for all seeds of an experiment, in epochs. A seed that ends early fills its share."""
+
+    def __init__(self, spec: ExperimentSpec, n_seeds: int) -> None:
+        self._planned = protocol.planned_epochs(spec)
+        self._bar = tqdm(total=self._planned * n_seeds, desc=spec.name, unit="epoch", dynamic_ncols=True)
+        self._ended = 0
+
+    def skip_seed(self) -> None:
+        """Count a seed that is finished already."""
+        self._ended += 1
+        self._bar.update(self._planned * self._ended - self._bar.n)
+
+    def sink(self, store: Store, seed: int) -> Sink:
+        shown: dict[str, Any] = {"seed": seed}
+
+        def show(event: Event) -> None:
+            match event:
+                case EpochDone():
+                    self._bar.update(1)
+                case Evaluated():
+                    shown.update(phase=event.phase, λ=f"{event.lam:g}")
+                    shown["error"] = "nan" if event.error is None else f"{event.error:.3f}"
+                    self._bar.set_postfix(shown, refresh=False)
+                case SeedDone():
+                    self.skip_seed()
+
+        return show
+
+    def close(self) -> None:
+        self._bar.close()
+
+
+def heartbeat(store: Store, seed: int) -> Sink:
+    """Keeps `heartbeats/<seed>.json`: phase, λ, epoch, error and planned epochs, at most once a second."""
+    path = store.files(seed).heartbeat
+    planned = protocol.planned_epochs(store.spec)
+    now: dict[str, Any] = {
+        "experiment": store.spec.name,
+        "seed": seed,
+        "pid": os.getpid(),
+        "epochs_done": 0,
+        "epochs_planned": planned,
+    }
+    written = 0.0
+
+    def beat(event: Event) -> None:
+        nonlocal written
+        now.update(arm=event.arm, phase=event.phase, **{"lambda": event.lam}, epoch=event.epoch)
+        if isinstance(event, EpochDone):
+            now["epochs_done"] += 1
+        if isinstance(event, Evaluated):
+            now["error"] = event.error
+        if isinstance(event, SeedDone):
+            now["outcome"] = event.outcome
+        if isinstance(event, SeedDone) or time.monotonic() - written >= HEARTBEAT_SECONDS:
+            now["updated"] = datetime.now(UTC).isoformat(timespec="seconds")
+            write_atomically(path, to_json(now))
+            written = time.monotonic()
+
+    return beat

@@ -1,0 +1,229 @@
+"""Run directories: layout, which one is resumed, one file per seed as the truth, views rebuilt from them.
+
+    <base>/<prefix>_<YYYYmmdd_HHMMSS>/
+        T1-spinodal_manifest.json     parameters, fingerprint, versions
+        seeds/T1-spinodal-000.json    the record of a finished seed, sealed with its checksum
+        checkpoints/                  unfinished seeds
+        heartbeats/                   where each seed stands
+        T1-spinodal_results.json, .csv, figures/        views
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import platform
+import re
+import socket
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+from filelock import FileLock, Timeout
+
+from dglib.errors import UserError
+from dglib.files import sealed, to_json, unsealed, write_atomically
+from dglib.identity import differences, fingerprint
+from dglib.records import Record, csv_views
+from dglib.spec import ExperimentSpec
+
+_STAMP = r"_\d{8}_\d{6}"
+
+
+def check_writable(base: Path) -> None:
+    """Refuse a base directory that cannot be written, without creating anything."""
+    nearest = base.absolute()
+    while not nearest.exists():
+        nearest = nearest.parent
+    if not nearest.is_dir():
+        raise UserError(f"base_dir = {str(base)!r}: {nearest} is a file, not a directory")
+    if not os.access(nearest, os.W_OK | os.X_OK):
+        raise UserError(f"base_dir = {str(base)!r}: {nearest} cannot be written to")
+
+
+def run_directories(base: Path, prefix: str) -> list[Path]:
+    """The run directories of a prefix followed by a timestamp, the newest first."""
+    if not base.is_dir():
+        return []
+    found = [p for p in base.iterdir() if p.is_dir() and re.fullmatch(re.escape(prefix) + _STAMP, p.name)]
+    return sorted(found, reverse=True)
+
+
+@dataclass(frozen=True)
+class SeedFiles:
+    """The files of one seed."""
+
+    record: Path
+    checkpoint: Path
+    heartbeat: Path
+    lock: Path
+
+
+class Store:
+    """The run directory of one experiment. Make it with `Store.open`."""
+
+    def __init__(self, directory: Path, spec: ExperimentSpec) -> None:
+        self.directory = directory
+        self.spec = spec
+
+    @classmethod
+    def open(
+        cls,
+        base: Path,
+        spec: ExperimentSpec,
+        identity: dict[str, Any],
+        shared: dict[str, Any],
+        provenance: dict[str, Any],
+    ) -> tuple[Store, str]:
+        """Resume the newest directory with this identity, join one that shares data and step, or make one.
+
+        Args:
+            identity: from `identity.describe`; its fingerprint must be equal for a resume.
+            shared: from `identity.describe_shared`; equal, it lets T2 join T1's directory.
+            provenance: versions and the like, for the manifest.
+
+        Returns:
+            The store, and a line saying which directory was taken and why.
+        """
+        check_writable(base)
+        base.mkdir(parents=True, exist_ok=True)
+        with FileLock(base / ".dglib.lock"):
+            directory, why = cls._choose(base, spec, identity, shared)
+            store = cls(directory, spec)
+            if not store.manifest_path.exists():
+                manifest = {
+                    "experiment": spec.name,
+                    "fingerprint": fingerprint(identity),
+                    "shared_fingerprint": fingerprint(shared),
+                    "identity": identity,
+                    "parameters": dict(spec.parameters),
+                    "created": datetime.now(UTC).isoformat(timespec="seconds"),
+                    "host": socket.gethostname(),
+                    "python": platform.python_version(),
+                    **provenance,
+                }
+                write_atomically(store.manifest_path, to_json(manifest, indent=1))
+        return store, why
+
+    @classmethod
+    def _choose(
+        cls, base: Path, spec: ExperimentSpec, identity: dict[str, Any], shared: dict[str, Any]
+    ) -> tuple[Path, str]:
+        candidates = run_directories(base, spec.directory_prefix)
+        manifests = {path: cls(path, spec).manifest() for path in candidates}
+        for path, manifest in manifests.items():
+            if manifest is not None and manifest["fingerprint"] == fingerprint(identity):
+                return path, f"resuming {path.name}"
+        for path, manifest in manifests.items():
+            if manifest is None and fingerprint(shared) in cls._neighbours(path):
+                return path, f"joining {path.name}"
+        name = datetime.now()
+        while (path := base / f"{spec.directory_prefix}_{name:%Y%m%d_%H%M%S}").exists():
+            name += timedelta(seconds=1)
+        why = f"new directory {path.name}"
+        newest = next((m for m in manifests.values() if m is not None), None)
+        if newest is not None:
+            changed = differences(newest["identity"], identity)
+            why += f"; the newest with records of {spec.name} differs in " + "; ".join(changed[:6])
+            why += f" and {len(changed) - 6} more" if len(changed) > 6 else ""
+        return path, why
+
+    @staticmethod
+    def _neighbours(directory: Path) -> set[str]:
+        """The shared fingerprints of all experiments that have records in a directory."""
+        found = set()
+        for path in directory.glob("*_manifest.json"):
+            try:
+                found.add(json.loads(path.read_bytes())["shared_fingerprint"])
+            except (OSError, ValueError, KeyError, TypeError):
+                continue
+        return found
+
+    @property
+    def manifest_path(self) -> Path:
+        return self.directory / f"{self.spec.prefix}_manifest.json"
+
+    def manifest(self) -> dict[str, Any] | None:
+        """The manifest, or None where this experiment has none here (or one that nobody can read)."""
+        try:
+            manifest = json.loads(self.manifest_path.read_bytes())
+        except (OSError, ValueError):
+            return None
+        return manifest if isinstance(manifest, dict) and "fingerprint" in manifest else None
+
+    def files(self, seed: int) -> SeedFiles:
+        name = self.spec.experiment_id.format(seed=seed)
+        return SeedFiles(
+            record=self.directory / "seeds" / f"{name}.json",
+            checkpoint=self.directory / "checkpoints" / f"{name}.ckpt",
+            heartbeat=self.directory / "heartbeats" / f"{name}.json",
+            lock=self.directory / "locks" / f"{name}.lock",
+        )
+
+    def finished(self, seed: int) -> bool:
+        return self.files(seed).record.exists()
+
+    def save(self, record: Record) -> None:
+        """Make a finished seed last; its checkpoint is not needed after that."""
+        files = self.files(record["seed"])
+        write_atomically(files.record, sealed("seed record", record))
+        for path in (files.checkpoint, files.checkpoint.with_suffix(".old")):
+            path.unlink(missing_ok=True)
+
+    def records(self) -> list[Record]:
+        """The records of all finished seeds here, by seed."""
+        name = re.escape(self.spec.experiment_id).replace(r"\{seed:03d\}", r"\d+")
+        name = name.replace(r"\{seed:02d\}", r"\d+").replace(r"\{seed\}", r"\d+")
+        paths = (self.directory / "seeds").glob("*.json")
+        records = [unsealed("seed record", p) for p in paths if re.fullmatch(name, p.stem)]
+        return sorted(records, key=lambda record: record["seed"])
+
+    def rebuild_views(self) -> list[Record]:
+        """Write the results' JSON and CSV anew from the seeds' files, and return the records."""
+        with FileLock(self.directory / "locks" / f"{self.spec.prefix}.views.lock"):
+            records = self.records()
+            lines = b",\n".join(to_json(record).rstrip(b"\n") for record in records)
+            write_atomically(
+                self.directory / f"{self.spec.prefix}_results.json", b"[\n" + lines + b"\n]\n"
+            )
+            for name, text in csv_views(self.spec, records).items():
+                write_atomically(self.directory / name, text.encode())
+        return records
+
+    @contextmanager
+    def exclusive(self, seed: int) -> Iterator[bool]:
+        """Hold a seed for this process while it trains; False where another process holds it.
+
+        The lock is the operating system's: it goes when the process does.
+        """
+        path = self.files(seed).lock
+        path.parent.mkdir(parents=True, exist_ok=True)
+        lock = FileLock(path)
+        try:
+            lock.acquire(timeout=0)
+        except Timeout:
+            yield False
+            return
+        holder = path.with_suffix(".holder")
+        try:
+            write_atomically(holder, to_json({"pid": os.getpid(), "host": socket.gethostname()}))
+            yield True
+        finally:
+            holder.unlink(missing_ok=True)
+            lock.release()
+
+    def holder(self, seed: int) -> str:
+        """Who trains a seed, in words."""
+        try:
+            who = json.loads(self.files(seed).lock.with_suffix(".holder").read_bytes())
+            return f"process {who['pid']} on {who['host']}"
+        except (OSError, ValueError, KeyError):
+            return "another process"
+
+
+def unfinished(store: Store, seeds: Sequence[int]) -> list[int]:
+    """The seeds of a list that have no record yet, in its order."""
+    return [seed for seed in seeds if not store.finished(seed)]

@@ -1,0 +1,133 @@
+"""Moves a state by steps: batches by key, the step kernel, nothing else."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Self
+
+import torch
+from torch import Tensor
+
+from dglib.augment import crop_flip, normalise
+from dglib.control import Control
+from dglib.data import Dataset
+from dglib.noise import noises
+from dglib.spec import DataSpec, ExperimentSpec
+from dglib.state import TrainState
+from dglib.step import Batch, EagerKernel, StepKernel
+from dglib.streams import Streams
+
+
+@dataclass(frozen=True, eq=False)
+class DeviceData:
+    """A whole data set on the device: raw images (n, C, H, W), labels int64 (n,)."""
+
+    x_train: Tensor
+    clean: Tensor
+    noisy: Tensor
+    x_test: Tensor
+    y_test: Tensor
+    classes: int
+    scale: float
+    mean: Tensor
+    std: Tensor
+
+    @classmethod
+    def place(cls, data: Dataset, spec: DataSpec, seed: int, device: torch.device) -> Self:
+        """Copy `data` to `device`, with the label noise of `seed`."""
+        noisy = noises.get(spec.noise)(data.y_train, spec.noise_rate, seed, data.classes)
+
+        def here(array: object, dtype: torch.dtype | None = None) -> Tensor:
+            return torch.as_tensor(array, dtype=dtype).to(device)
+
+        return cls(
+            x_train=here(data.x_train),
+            clean=here(data.y_train),
+            noisy=here(noisy),
+            x_test=here(data.x_test),
+            y_test=here(data.y_test),
+            classes=data.classes,
+            scale=data.scale,
+            mean=here(data.mean, torch.float32).view(-1, 1, 1),
+            std=here(data.std, torch.float32).view(-1, 1, 1),
+        )
+
+    def inputs(self, images: Tensor) -> Tensor:
+        """Network inputs, float32, of raw images."""
+        return normalise(images, self.scale, self.mean, self.std)
+
+
+@dataclass(frozen=True, eq=False)
+class EpochDraws:
+    """The random choices of one epoch, on the device: the order (n,), offsets (2, n) and flips (n,)."""
+
+    epoch: int
+    order: Tensor
+    offsets: Tensor | None
+    flips: Tensor | None
+
+
+class Trainer:
+    """Trains one run (a stretch with one step counter) of one seed.
+
+    Args:
+        spec: the experiment.
+        data: on the device, with this seed's noise.
+        streams: this run's randomness.
+        log: gather losses and step logs in the state; the same bits either way.
+    """
+
+    def __init__(self, spec: ExperimentSpec, data: DeviceData, streams: Streams, *, log: bool = True) -> None:
+        self.data = data
+        self.streams = streams
+        self.batch_size = spec.step.batch_size
+        self.augmentation = spec.data.augmentation
+        self.padding = spec.data.crop_padding
+        self.kernel: StepKernel = EagerKernel(spec.step, log=log)
+        self.steps_per_epoch = -(-len(data.clean) // self.batch_size)  # the last, smaller batch counts
+        self._draws: EpochDraws | None = None
+
+    def advance(
+        self, state: TrainState, lam: float, lr: float, n_steps: int, control: Control | None = None
+    ) -> int:
+        """Take up to `n_steps` steps at λ = `lam` and learning rate `lr`; a stop request ends them early.
+
+        Returns the number of steps taken. No number is fetched from the device.
+        """
+        state.model.train()
+        for done in range(n_steps):
+            if control is not None:
+                if control.stopping():
+                    return done
+                if control.lam is not None:
+                    lam = control.lam
+            epoch, step = divmod(state.t, self.steps_per_epoch)
+            if step == 0:
+                state.dropout.manual_seed(self.streams.key("dropout", epoch))
+                state.begin_epoch()
+            self.kernel(state, self.batch(epoch, step), lam, lr)
+        return n_steps
+
+    def steps_left(self, state: TrainState) -> int:
+        """Steps to the end of the epoch that `state` stands in; a whole epoch at its boundary."""
+        return self.steps_per_epoch - state.t % self.steps_per_epoch
+
+    def batch(self, epoch: int, step: int) -> Batch:
+        """Batch `step` (0-based) of `epoch`, augmented and normalised; the last one may be smaller."""
+        draws = self._draws_of(epoch)
+        chosen = draws.order[step * self.batch_size : (step + 1) * self.batch_size]
+        images = self.data.x_train[chosen]
+        if draws.offsets is not None and draws.flips is not None:
+            dy, dx = draws.offsets[:, chosen]
+            images = crop_flip(images, dy, dx, draws.flips[chosen], self.padding)
+        return Batch(self.data.inputs(images), self.data.noisy[chosen], self.data.clean[chosen])
+
+    def _draws_of(self, epoch: int) -> EpochDraws:
+        if self._draws is None or self._draws.epoch != epoch:
+            n, device = len(self.data.clean), self.data.clean.device
+            offsets = flips = None
+            if self.augmentation == "crop_flip":
+                offsets = self.streams.crop_offsets(n, self.padding, epoch).to(device)
+                flips = self.streams.flips(n, epoch).to(device)
+            self._draws = EpochDraws(epoch, self.streams.order(n, epoch).to(device), offsets, flips)
+        return self._draws
