@@ -54,13 +54,13 @@ def _try_out(name: str, model: nn.Module, input_shape: InputShape, classes: int)
     before = torch.get_rng_state()
     try:
         with torch.no_grad():
-            shape = tuple(trial(torch.zeros(2, *input_shape)).shape)
+            logits = trial(torch.zeros(2, *input_shape))
     except (RuntimeError, ValueError) as error:
         raise UserError(f"network {name!r} fails on images of shape {input_shape}: {error}") from error
-    drew = not torch.equal(before, torch.get_rng_state())
-    if shape != (2, classes):
-        raise UserError(f"network {name!r} maps 2 images to shape {shape}: must be {(2, classes)}")
-    if drew:  # such a network could not be resumed bit for bit
+    if getattr(logits, "shape", None) != (2, classes):
+        got = getattr(logits, "shape", type(logits))
+        raise UserError(f"network {name!r} maps 2 images to {got}: must be logits of shape {(2, classes)}")
+    if not torch.equal(before, torch.get_rng_state()):  # it could not be resumed bit for bit
         raise UserError(
             f"network {name!r} draws from torch's global generator in training: of the random layers only "
             "nn.Dropout can be used (no Dropout2d, F.dropout, RReLU, attention or RNN dropout)"

@@ -5,10 +5,10 @@ from collections.abc import Callable
 import numpy as np
 from numpy.typing import NDArray
 
+from dglib.dataset import Labels
 from dglib.errors import UserError
 from dglib.registry import Registry
 
-Labels = NDArray[np.int64]
 NoiseFunction = Callable[[Labels, float, int, int], Labels]
 """(labels, rate, seed, classes) -> noisy labels, int64, of the same length."""
 

@@ -1,0 +1,93 @@
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+from torch import Tensor
+from torchvision import transforms
+from torchvision.transforms import functional as tv
+
+from dglib.augment import crop_flip, normalise
+
+CIFAR_MEAN, CIFAR_STD = (0.4914, 0.4822, 0.4465), (0.2023, 0.1994, 0.2010)
+
+
+def random_images(*shape: int) -> Tensor:
+    return torch.randint(0, 256, shape, dtype=torch.uint8, generator=torch.Generator().manual_seed(0))
+
+
+def every_offset(padding: int) -> tuple[Tensor, Tensor, Tensor]:
+    """dy, dx, flip over all crops of all sides, mirrored and not."""
+    side = torch.arange(2 * padding + 1)
+    dy, dx, flip = torch.cartesian_prod(side, side, torch.arange(2)).unbind(1)
+    return dy, dx, flip.bool()
+
+
+def column(values: tuple[float, ...]) -> Tensor:
+    return torch.tensor(values).view(-1, 1, 1)
+
+
+@pytest.mark.parametrize(("height", "width"), [(32, 32), (8, 11)])
+def test_pixels_are_torchvisions_bit_for_bit_at_every_offset(height, width):
+    dy, dx, flip = every_offset(padding=4)
+    images = random_images(len(dy), 3, height, width)
+    ours = normalise(crop_flip(images, dy, dx, flip, 4), 255.0, column(CIFAR_MEAN), column(CIFAR_STD))
+
+    finish = transforms.Compose([transforms.ToTensor(), transforms.Normalize(CIFAR_MEAN, CIFAR_STD)])
+    for index, pixels in enumerate(images):
+        image = tv.pad(Image.fromarray(pixels.permute(1, 2, 0).numpy()), 4)  # filled with black
+        image = tv.crop(image, int(dy[index]), int(dx[index]), height, width)
+        if flip[index]:
+            image = tv.hflip(image)
+        assert torch.equal(ours[index], finish(image))
+
+
+def test_the_padding_is_black_before_normalisation():
+    images = torch.full((1, 3, 4, 4), 255, dtype=torch.uint8)
+    corner = crop_flip(images, torch.tensor([0]), torch.tensor([0]), torch.tensor([False]), 2)
+    assert (corner[:, :, :2] == 0).all()
+    assert (corner[:, :, :, :2] == 0).all()
+    assert (corner[:, :, 2:, 2:] == 255).all()
+    black = normalise(corner, 255.0, column(CIFAR_MEAN), column(CIFAR_STD))[0, :, 0, 0]
+    assert torch.equal(black, -torch.tensor(CIFAR_MEAN) / torch.tensor(CIFAR_STD))
+
+
+@pytest.mark.parametrize("dtype", [torch.uint8, torch.float32])
+def test_the_middle_crop_without_flip_changes_nothing(dtype):
+    images = random_images(5, 1, 8, 8).to(dtype)
+    middle, no_flip = torch.full((5,), 4), torch.zeros(5, dtype=torch.bool)
+    same = crop_flip(images, middle, middle, no_flip, 4)
+    assert same.dtype == dtype
+    assert torch.equal(same, images)
+    assert same.data_ptr() != images.data_ptr()
+
+
+def test_without_padding_only_the_flip_is_left():
+    images = random_images(2, 3, 5, 7)
+    zero = torch.zeros(2, dtype=torch.int64)
+    flipped = crop_flip(images, zero, zero, torch.tensor([True, False]), 0)
+    assert torch.equal(flipped[0], images[0].flip(-1))
+    assert torch.equal(flipped[1], images[1])
+
+
+@pytest.mark.parametrize("scale", [1.0, 16.0, 255.0])
+def test_normalise_gives_float32_and_leaves_its_input(scale):
+    images = torch.rand(4, 1, 8, 8, generator=torch.Generator().manual_seed(0)) * scale
+    before = images.clone()
+    result = normalise(images, scale, column((0.25,)), column((0.5,)))
+    assert torch.equal(images, before)
+    assert result.dtype == torch.float32
+    np.testing.assert_allclose(result, (images / scale - 0.25) / 0.5, rtol=1e-6, atol=1e-6)
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
+def test_cuda_gives_the_cpus_pixels_without_waiting_for_the_device():
+    dy, dx, flip = every_offset(padding=4)
+    images = random_images(len(dy), 3, 32, 32)
+    on_device = [tensor.cuda() for tensor in (images, dy, dx, flip, column(CIFAR_MEAN), column(CIFAR_STD))]
+    torch.cuda.set_sync_debug_mode("error")
+    try:
+        cropped = crop_flip(*on_device[:4], 4)
+        normalise(cropped, 255.0, *on_device[4:])
+    finally:
+        torch.cuda.set_sync_debug_mode("default")
+    assert torch.equal(cropped.cpu(), crop_flip(images, dy, dx, flip, 4))

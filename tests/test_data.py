@@ -1,0 +1,478 @@
+import hashlib
+import io
+import pickle
+import subprocess
+import sys
+import tarfile
+import urllib.error
+import urllib.request
+from dataclasses import replace
+from pathlib import Path
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+
+import dglib.data
+from dglib.data import Dataset, DatasetInfo, describe_dataset, load_dataset, make_dataset
+from dglib.errors import UserError
+
+# digits
+
+
+def test_digits_are_scikit_learns_in_the_fixed_split(tmp_path):
+    from sklearn.datasets import load_digits
+
+    bunch = load_digits()
+    order = np.random.RandomState(0).permutation(1797)
+    digits = load_dataset("digits", data_dir=tmp_path)
+    np.testing.assert_array_equal(digits.x_train[:, 0], bunch.images[order[:1400]])
+    np.testing.assert_array_equal(digits.x_test[:, 0], bunch.images[order[1400:]])
+    np.testing.assert_array_equal(digits.y_train, bunch.target[order[:1400]])
+    np.testing.assert_array_equal(digits.y_test, bunch.target[order[1400:]])
+    assert digits.x_train.dtype == np.uint8
+    assert digits.y_train.dtype == np.int64
+    assert digits.scale == 16
+    pixels = bunch.images[order[:1400]] / 16
+    assert digits.mean == pytest.approx([pixels.mean()])
+    assert digits.std == pytest.approx([pixels.std()])
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_digits_are_the_same_where_scikit_learns_file_lies_elsewhere(tmp_path, monkeypatch):
+    expected = load_dataset("digits", data_dir=tmp_path).fingerprint
+    elsewhere = SimpleNamespace(submodule_search_locations=[str(tmp_path)])
+    monkeypatch.setattr(dglib.data.importlib.util, "find_spec", lambda name: elsewhere)
+    assert load_dataset("digits", data_dir=tmp_path).fingerprint == expected
+
+
+def test_without_scikit_learn_digits_say_so(tmp_path, monkeypatch):
+    monkeypatch.setattr(dglib.data.importlib.util, "find_spec", lambda name: None)
+    with pytest.raises(UserError, match="'digits' comes with scikit-learn, which is not installed"):
+        load_dataset("digits", data_dir=tmp_path)
+
+
+def test_digits_load_without_the_slow_imports():
+    code = (
+        "import sys; from dglib.data import load_dataset; load_dataset('digits', data_dir='.');"
+        "print({'sklearn', 'torch', 'torchvision', 'pandas'} & set(sys.modules))"
+    )
+    root = Path(__file__).parents[1]
+    result = subprocess.run(
+        [sys.executable, "-c", code], cwd=root, capture_output=True, text=True, check=True
+    )
+    assert result.stdout == "set()\n"
+
+
+# cifar10: an archive of the real layout and pickle format, with 12 images a batch
+
+IMAGES = 12
+
+
+class Python2Dtype:
+    def __reduce__(self):
+        return np.dtype, ("u1", 0, 1), (3, "|", None, None, None, -1, -1, 0)
+
+
+class Python2Array:
+    """A uint8 matrix as Python 2's NumPy pickled it in the published files."""
+
+    def __init__(self, array):
+        self.array = array
+
+    def __reduce__(self):
+        reconstruct = np.zeros(1).__reduce__()[0]
+        state = (1, self.array.shape, Python2Dtype(), False, self.array.tobytes())
+        return reconstruct, (np.ndarray, (0,), b"b"), state
+
+
+@pytest.fixture
+def cifar_batches(tmp_path, monkeypatch):
+    """The batches by name; ``tmp_path/cifar-10-python.tar.gz`` holds them, torchvision expects their MD5s."""
+    from torchvision.datasets import CIFAR10
+
+    random = np.random.default_rng(0)
+    names = [name for name, _ in CIFAR10.train_list + CIFAR10.test_list]
+    batches = {
+        name: (random.integers(0, 256, (IMAGES, 3072), dtype=np.uint8), random.integers(0, 10, IMAGES))
+        for name in names
+    }
+    files = {
+        name: pickle.dumps({"data": Python2Array(pixels), "labels": labels.tolist()}, protocol=2)
+        for name, (pixels, labels) in batches.items()
+    }
+    files["batches.meta"] = pickle.dumps({"label_names": list("0123456789")}, protocol=2)
+    archive = tmp_path / CIFAR10.filename
+    with tarfile.open(archive, "w:gz") as tar:
+        for name, content in files.items():
+            member = tarfile.TarInfo(f"{CIFAR10.base_folder}/{name}")
+            member.size = len(content)
+            tar.addfile(member, io.BytesIO(content))
+
+    def md5(content: bytes) -> str:
+        return hashlib.md5(content).hexdigest()
+
+    monkeypatch.setattr(CIFAR10, "train_list", [[name, md5(files[name])] for name in names[:5]])
+    monkeypatch.setattr(CIFAR10, "test_list", [[name, md5(files[name])] for name in names[5:]])
+    monkeypatch.setattr(CIFAR10, "meta", CIFAR10.meta | {"md5": md5(files["batches.meta"])})
+    monkeypatch.setattr(CIFAR10, "tgz_md5", md5(archive.read_bytes()))
+    return batches
+
+
+@pytest.fixture
+def no_network(monkeypatch):
+    """Every download fails; gives the list of what was asked for."""
+    asked = []
+
+    def refuse(request, *args, **kwargs):
+        asked.append(request)
+        raise urllib.error.URLError("no network here")
+
+    monkeypatch.setattr(urllib.request, "urlopen", refuse)
+    return asked
+
+
+def test_a_copy_of_cifar10s_archive_in_data_dir_is_used_without_network(cifar_batches, tmp_path, no_network):
+    cifar = load_dataset("cifar10", data_dir=tmp_path)
+    *train, (test_pixels, test_labels) = cifar_batches.values()
+    pixels, labels = (np.concatenate(part) for part in zip(*train, strict=True))
+    np.testing.assert_array_equal(cifar.x_train.reshape(-1, 3072), pixels)
+    np.testing.assert_array_equal(cifar.y_train, labels)
+    np.testing.assert_array_equal(cifar.x_test.reshape(-1, 3072), test_pixels)
+    np.testing.assert_array_equal(cifar.y_test, test_labels)
+    assert (cifar.input_shape, cifar.classes, cifar.scale) == ((3, 32, 32), 10, 255)
+    assert (cifar.mean, cifar.std) == ((0.4914, 0.4822, 0.4465), (0.2023, 0.1994, 0.2010))
+    assert no_network == []
+
+
+def test_unpacked_cifar10_needs_no_write_access_to_data_dir(cifar_batches, tmp_path, no_network):
+    load_dataset("cifar10", data_dir=tmp_path)
+    (tmp_path / "cifar-10-python.tar.gz").unlink()
+    (tmp_path / "cifar10.lock").unlink(missing_ok=True)
+    before = sorted(tmp_path.rglob("*"))
+    assert len(load_dataset("cifar10", data_dir=tmp_path).x_train) == 5 * IMAGES
+    assert sorted(tmp_path.rglob("*")) == before
+
+
+def test_a_damaged_batch_is_unpacked_again(cifar_batches, tmp_path, no_network):
+    expected = load_dataset("cifar10", data_dir=tmp_path).fingerprint
+    (tmp_path / "cifar-10-batches-py" / "data_batch_3").write_bytes(b"damaged")
+    assert load_dataset("cifar10", data_dir=tmp_path).fingerprint == expected
+
+
+class Response(io.BytesIO):
+    """What urlopen returns, as far as torchvision looks at it."""
+
+    url = "https://example.org/cifar-10-python.tar.gz"
+
+    @property
+    def length(self):
+        return len(self.getbuffer())
+
+
+def test_cifar10_is_downloaded_with_a_bar_and_its_checksum(cifar_batches, tmp_path, monkeypatch, capsys):
+    archive = (tmp_path / "cifar-10-python.tar.gz").read_bytes()
+
+    monkeypatch.setattr(urllib.request, "urlopen", lambda *args, **kwargs: Response(archive))
+    loud = load_dataset("cifar10", data_dir=tmp_path / "loud")
+    assert "100%" in capsys.readouterr().err
+    quiet = load_dataset("cifar10", data_dir=tmp_path / "quiet", progress=False)
+    assert capsys.readouterr().err == ""
+    assert quiet.fingerprint == loud.fingerprint
+
+    monkeypatch.setattr(urllib.request, "urlopen", lambda *args, **kwargs: Response(archive[:-1]))
+    with pytest.raises(UserError, match="download failed"):
+        load_dataset("cifar10", data_dir=tmp_path / "cut")
+
+
+def test_no_network_and_no_copy_of_cifar10_says_what_to_do_in_one_line(tmp_path, no_network):
+    folder = tmp_path / "data"
+    with pytest.raises(UserError) as caught:
+        load_dataset("cifar10", data_dir=folder)
+    message = str(caught.value)
+    assert message.startswith(f"dataset 'cifar10': no copy in {folder} and the download failed (")
+    assert "no network here" in message
+    assert "put https://www.cs.toronto.edu/~kriz/cifar-10-python.tar.gz there" in message
+    assert ".npz" in message
+    assert "\n" not in message
+    assert no_network
+
+
+# .npz
+
+
+def grey(n: int, dtype: str = "uint8") -> np.ndarray:
+    images = np.random.default_rng(n).integers(0, 256, (n, 6, 5), dtype=np.uint8)
+    return images if dtype == "uint8" else (images / 255).astype(dtype)
+
+
+def colour(n: int) -> np.ndarray:
+    return np.random.default_rng(n).integers(0, 256, (n, 6, 5, 3), dtype=np.uint8)
+
+
+def arrays(**changes: np.ndarray | None) -> dict[str, np.ndarray]:
+    """Small, valid arrays, with some replaced, or left out where None."""
+    valid = {"x_train": grey(8), "y_train": np.arange(8) % 4, "x_test": grey(3), "y_test": np.arange(3)}
+    return {name: array for name, array in (valid | changes).items() if array is not None}
+
+
+@pytest.fixture
+def npz(tmp_path):
+    """Write arrays to an .npz; gives its path."""
+
+    def write(**changes: np.ndarray | None) -> str:
+        path = tmp_path / "own.npz"
+        np.savez(path, **arrays(**changes))
+        return str(path)
+
+    return write
+
+
+def load(path: str, **options: object) -> Dataset:
+    return load_dataset(path, data_dir="unused", **options)
+
+
+def test_grey_npz_images_get_one_channel(npz):
+    own = load(npz())
+    assert own.input_shape == (1, 6, 5)
+    assert (own.classes, own.scale, own.x_train.dtype) == (4, 255, np.uint8)
+    np.testing.assert_array_equal(own.x_train[:, 0], grey(8))
+    np.testing.assert_array_equal(own.x_test[:, 0], grey(3))
+    np.testing.assert_array_equal(own.y_train, np.arange(8) % 4)
+    np.testing.assert_array_equal(own.y_test, np.arange(3))
+
+
+def test_colour_npz_images_are_turned_to_channels_first_with_their_own_statistics(npz):
+    own = load(npz(x_train=colour(8), x_test=colour(3)))
+    np.testing.assert_array_equal(own.x_train, colour(8).transpose(0, 3, 1, 2))
+    assert own.x_train.flags.c_contiguous
+    assert own.mean == pytest.approx((colour(8) / 255).mean(axis=(0, 1, 2)))
+    assert own.std == pytest.approx((colour(8) / 255).std(axis=(0, 1, 2)))
+
+
+@pytest.mark.parametrize("dtype", ["float16", "float32", "float64", ">f4"])
+def test_floating_npz_images_become_float32_of_scale_1(npz, dtype):
+    own = load(npz(x_train=grey(8, dtype), x_test=grey(3, dtype)))
+    assert own.x_train.dtype == np.dtype("float32")
+    assert own.scale == 1
+    np.testing.assert_array_equal(own.x_train[:, 0], grey(8, dtype).astype("float32"))
+
+
+@pytest.mark.parametrize("dtype", ["uint8", "int32", ">i8", "uint64"])
+def test_npz_labels_of_any_integer_type_become_int64(npz, dtype):
+    own = load(npz(y_train=(np.arange(8) % 4).astype(dtype)))
+    assert own.y_train.dtype == np.dtype("int64")
+    np.testing.assert_array_equal(own.y_train, np.arange(8) % 4)
+
+
+def test_there_are_at_least_two_classes(npz):
+    assert load(npz(y_train=np.zeros(8, int), y_test=np.zeros(3, int))).classes == 2
+
+
+def test_a_compressed_npz_is_the_same_data(tmp_path, npz):
+    np.savez_compressed(tmp_path / "small.npz", **arrays())
+    assert load(str(tmp_path / "small.npz")).fingerprint == load(npz()).fingerprint
+
+
+def test_given_statistics_replace_those_of_the_data(npz, tmp_path):
+    own = load(npz(), pixel_mean=[0.25], pixel_std=[0.5])
+    assert (own.mean, own.std) == ((0.25,), (0.5,))
+    digits = load_dataset("digits", data_dir=tmp_path, pixel_std=[2])
+    assert digits.std == (2.0,)
+    assert digits.mean == load_dataset("digits", data_dir=tmp_path).mean
+
+
+def test_black_images_can_be_used_with_a_given_std(npz):
+    path = npz(x_train=np.zeros((8, 6, 5), np.uint8))
+    with pytest.raises(UserError, match=r"own.npz: pixel_std = \(0.0,\): must be above 0"):
+        load(path)
+    assert load(path, pixel_std=[1.0]).std == (1.0,)
+
+
+def with_value(value: float) -> np.ndarray:
+    images = grey(8, "float64")
+    images[5, 2, 1] = value
+    return images
+
+
+FLOATS = {"x_test": grey(3, "float64")}
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"x_train": None}, "x_train missing: must hold x_train, y_train, x_test, y_test"),
+        ({"y_test": None, "y_train": None}, "y_train, y_test missing"),
+        ({"x_train": grey(8).astype("int32")}, "x_train has dtype int32: must be uint8, or floating"),
+        ({"x_test": grey(3) > 9}, "x_test has dtype bool: must be uint8, or floating"),
+        ({"x_test": grey(3, "float32")}, "x_test has dtype float32: must be uint8, as x_train has"),
+        ({"x_train": grey(8).astype(object)}, "x_train holds Python objects"),
+        ({"y_test": np.array([0, None, 1])}, "y_test holds Python objects"),
+        ({"x_train": grey(8).reshape(8, 30)}, "x_train has shape (8, 30): must be (n, H, W) or (n, H, W, C)"),
+        ({"x_test": grey(3)[0]}, "x_test has shape (6, 5): must be (n, H, W)"),
+        (
+            {"x_train": colour(8).transpose(0, 3, 1, 2)},
+            "x_train has shape (8, 3, 6, 5): must be (n, H, W, C), with the channels last",
+        ),
+        ({"x_test": grey(3)[:, 1:]}, "x_test has channels, height, width (1, 5, 5): must be (1, 6, 5)"),
+        ({"x_test": colour(3)}, "x_test has channels, height, width (3, 6, 5): must be (1, 6, 5)"),
+        ({"x_train": with_value(np.nan), **FLOATS}, "x_train holds NaN or infinity"),
+        ({"x_train": with_value(-np.inf), **FLOATS}, "x_train holds NaN or infinity"),
+        ({"x_train": with_value(1e300), **FLOATS}, "x_train holds NaN or infinity"),
+        ({"x_train": with_value(1.5), **FLOATS}, "to 1.5: floating pixels must be in [0, 1]"),
+        ({"x_train": with_value(-0.25), **FLOATS}, "x_train runs from -0.25 to "),
+        ({"y_train": np.arange(8) % 4 / 1}, "y_train has dtype float64: must be integers"),
+        ({"y_test": np.array(["0", "1", "2"])}, "y_test has dtype <U1: must be integers"),
+        ({"y_train": np.arange(8)[:, None] % 4}, "y_train has shape (8, 1): must be (n,)"),
+        ({"y_train": np.arange(8) - 1}, "y_train holds labels from -1 to 6: must be within 0 to 6"),
+        ({"y_test": np.arange(3) + 2}, "y_test holds labels from 2 to 4: must be within 0 to 3"),
+        ({"y_train": np.arange(7) % 4}, "y_train has length 7: must be 8, as x_train has"),
+        ({"y_test": np.arange(0)}, "y_test has length 0: must be 3, as x_test has"),
+        ({"x_train": grey(8)[:0], "y_train": np.arange(0)}, "x_train is empty: its shape is (0, 1, 6, 5)"),
+        ({"x_train": grey(8)[:, :, :0], "x_test": grey(3)[:, :, :0]}, "x_train is empty"),
+    ],
+)
+def test_a_bad_array_is_told_with_file_and_name_in_one_line(npz, changes, message):
+    path = npz(**changes)
+    with pytest.raises(UserError) as caught:
+        load(path)
+    assert str(caught.value).startswith(f"{path}: ")
+    assert message in str(caught.value)
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"pixel_mean": [0.5, 0.5]}, r"pixel_mean = \(0.5, 0.5\): must be 1 finite numbers"),
+        ({"pixel_std": []}, r"pixel_std = \(\): must be 1 finite numbers"),
+        ({"pixel_std": [float("nan")]}, "pixel_std"),
+        ({"pixel_std": [0]}, r"pixel_std = \(0.0,\): must be above 0 in each channel"),
+        ({"pixel_std": [-1]}, "must be above 0"),
+    ],
+)
+def test_given_statistics_must_fit_the_channels(npz, tmp_path, options, message):
+    for name in (npz(), "digits"):
+        with pytest.raises(UserError, match=message):
+            load_dataset(name, data_dir=tmp_path, **options)
+
+
+def test_files_that_are_no_npz_are_told_with_their_path(tmp_path):
+    missing, text, folder, array = (
+        tmp_path / f"{name}.npz" for name in ("missing", "text", "folder", "array")
+    )
+    text.write_text("no archive")
+    folder.mkdir()
+    with array.open("wb") as file:
+        np.save(file, grey(2))
+    for path, message in (
+        (missing, "no such file"),
+        (text, "cannot be read as an .npz file"),
+        (folder, "cannot be read as an .npz file"),
+        (array, "cannot be read as an .npz file"),
+    ):
+        with pytest.raises(UserError) as caught:
+            load(str(path))
+        assert str(caught.value).startswith(f"{path}: {message}")
+
+
+def test_damage_inside_an_npz_is_told_with_the_array(npz):
+    path = Path(npz())
+    content = bytearray(path.read_bytes())
+    content[content.find(grey(3).tobytes())] ^= 0xFF
+    path.write_bytes(content)
+    with pytest.raises(UserError, match="x_test cannot be read: Bad CRC-32"):
+        load(str(path))
+
+
+# Every data set
+
+
+def test_the_fingerprint_depends_on_every_field_but_the_name(npz):
+    own = load(npz())
+    changed = [
+        replace(own, x_train=own.x_train[::-1]),
+        replace(own, y_train=own.y_train[::-1]),
+        replace(own, x_test=own.x_test ^ 1),
+        replace(own, y_test=own.y_test[::-1]),
+        replace(own, x_train=own.x_train.reshape(8, 1, 5, 6), x_test=own.x_test.reshape(3, 1, 5, 6)),
+        replace(own, classes=5),
+        replace(own, scale=256.0),
+        replace(own, mean=(0.5,)),
+        replace(own, std=(0.5,)),
+    ]
+    prints = [own.fingerprint, *(other.fingerprint for other in changed)]
+    assert len(set(prints)) == len(prints)
+    assert replace(own, name="other").fingerprint == own.fingerprint
+    assert replace(own, x_train=np.asfortranarray(own.x_train)).fingerprint == own.fingerprint
+    assert len(own.fingerprint) == 64
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"classes": 1}, "own: classes = 1: must be at least 2"),
+        ({"scale": 0.0}, "own: scale = 0.0: must be above 0"),
+        ({"y_train": np.arange(8, dtype=np.int32) % 4}, "own: y_train has dtype int32"),
+        ({"x_train": grey(8)}, r"own: x_train has shape \(8, 6, 5\): must be \(n, C, H, W\)"),
+        ({"std": (0.5, 0.5)}, r"own: pixel_std = \(0.5, 0.5\): must be 1 finite numbers"),
+    ],
+)
+def test_a_dataset_that_is_not_as_described_cannot_be_made(change, message):
+    valid = make_dataset("own", grey(8)[:, None], np.arange(8) % 4, grey(3)[:, None], np.arange(3))
+    with pytest.raises(UserError, match=message):
+        replace(valid, **change)
+
+
+def own_loader(data_dir: Path) -> Dataset:
+    return make_dataset(str(data_dir), grey(8)[:, None], np.arange(8) % 4, grey(3)[:, None], np.arange(3))
+
+
+def no_dataset(data_dir: Path) -> int:
+    return 3
+
+
+def test_ones_own_loader_gets_the_data_dir(tmp_path):
+    own = load_dataset(f"{__name__}:own_loader", data_dir=tmp_path, pixel_mean=[0.5])
+    assert own.name == str(tmp_path)
+    assert own.mean == (0.5,)
+
+
+def test_a_loader_must_give_a_dataset(tmp_path):
+    with pytest.raises(UserError, match="gives int: must be a dglib Dataset"):
+        load_dataset(f"{__name__}:no_dataset", data_dir=tmp_path)
+
+
+def test_an_unknown_dataset_is_told_with_the_nearest_and_what_else_is_allowed(tmp_path):
+    for ask in (lambda: load_dataset("cifar", data_dir=tmp_path), lambda: describe_dataset("cifar")):
+        with pytest.raises(UserError) as caught:
+            ask()
+        assert str(caught.value) == (
+            "dataset 'cifar' is unknown: did you mean 'cifar10'? allowed are cifar10, digits, "
+            "or the path of an .npz file, or module:attribute"
+        )
+
+
+def test_a_description_is_what_loading_gives(npz, tmp_path):
+    own = DatasetInfo(8, 3, (1, 6, 5), 4)
+    assert describe_dataset(npz()) == own
+    assert describe_dataset(npz(x_train=colour(8), x_test=colour(3))) == replace(own, input_shape=(3, 6, 5))
+    assert describe_dataset(f"{__name__}:own_loader") == own
+    digits = load_dataset("digits", data_dir=tmp_path)
+    sizes = len(digits.x_train), len(digits.x_test), digits.input_shape, digits.classes
+    assert describe_dataset("digits") == DatasetInfo(*sizes)
+    assert describe_dataset("cifar10") == DatasetInfo(50_000, 10_000, (3, 32, 32), 10)
+
+
+def test_describing_an_npz_reads_no_images(npz, monkeypatch):
+    path = npz()
+    read = []
+    real = np.lib.format.read_array
+    monkeypatch.setattr(np.lib.format, "read_array", lambda *a, **k: read.append(real(*a, **k)) or read[-1])
+    describe_dataset(path)
+    assert [array.ndim for array in read] == [1]
+
+
+def test_a_bad_npz_is_refused_before_its_images_are_described(npz):
+    with pytest.raises(UserError, match=r"x_test has shape \(3, 30\)"):
+        describe_dataset(npz(x_test=grey(3).reshape(3, 30)))

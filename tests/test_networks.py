@@ -1,0 +1,313 @@
+import pytest
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+from torchvision import models
+
+from dglib.errors import UserError
+from dglib.networks import KeyedDropout, build_network, key_dropout, networks
+
+CIFAR = (3, 32, 32)
+DIGITS = (1, 8, 8)
+
+
+def count(model: nn.Module) -> int:
+    return sum(parameter.numel() for parameter in model.parameters())
+
+
+def same_weights(one: nn.Module, other: nn.Module) -> bool:
+    pairs = zip(one.parameters(), other.parameters(), strict=True)
+    return all(torch.equal(a, b) for a, b in pairs)
+
+
+def images(shape: tuple[int, int, int], n: int = 3) -> Tensor:
+    return torch.randn(n, *shape, generator=torch.Generator().manual_seed(1))
+
+
+def plain_resnet18() -> nn.Module:
+    model = models.resnet18(weights=None, num_classes=10)
+    model.conv1 = nn.Conv2d(3, 64, kernel_size=3, stride=1, padding=1, bias=False)
+    model.maxpool = nn.Identity()
+    return model
+
+
+def plain_vgg11_bn() -> nn.Module:
+    def block(inputs: int, outputs: int) -> list[nn.Module]:
+        return [nn.Conv2d(inputs, outputs, 3, padding=1), nn.BatchNorm2d(outputs), nn.ReLU()]
+
+    return nn.Sequential(
+        *block(3, 64),
+        nn.MaxPool2d(2),
+        *block(64, 128),
+        nn.MaxPool2d(2),
+        *block(128, 256),
+        *block(256, 256),
+        nn.MaxPool2d(2),
+        *block(256, 512),
+        *block(512, 512),
+        nn.MaxPool2d(2),
+        *block(512, 512),
+        *block(512, 512),
+        nn.MaxPool2d(2),
+        nn.Flatten(),
+        nn.Linear(512, 512),
+        nn.ReLU(),
+        nn.Dropout(0.5),
+        nn.Linear(512, 10),
+    )
+
+
+@pytest.mark.parametrize(
+    ("name", "shape", "parameters"),
+    [
+        ("resnet18", CIFAR, 11_173_962),
+        ("resnet34", CIFAR, 21_282_122),
+        ("vgg11_bn", CIFAR, 9_493_770),
+        ("small_cnn", DIGITS, 24_170),
+    ],
+)
+def test_parameter_counts(name, shape, parameters):
+    assert count(build_network(name, input_shape=shape, classes=10)) == parameters
+
+
+@pytest.mark.parametrize(("name", "plain"), [("resnet18", plain_resnet18), ("vgg11_bn", plain_vgg11_bn)])
+def test_a_seed_gives_the_weights_and_logits_of_the_network_written_out(name, plain):
+    torch.manual_seed(3)
+    ours = build_network(name, input_shape=CIFAR, classes=10)
+    torch.manual_seed(3)
+    theirs = plain()
+    assert same_weights(ours, theirs)
+    assert ours.training
+    with torch.no_grad():
+        assert torch.equal(ours.eval()(images(CIFAR)), theirs.eval()(images(CIFAR)))
+
+
+@pytest.mark.parametrize("shape", [DIGITS, (4, 13, 9), CIFAR])
+@pytest.mark.parametrize("name", ["resnet18", "small_cnn", "vgg11_bn"])
+def test_channels_size_and_classes_come_from_the_data(name, shape):
+    width = 1.0 if name == "resnet18" else 0.25
+    model = build_network(name, input_shape=shape, classes=7, width=width).eval()
+    assert model(images(shape)).shape == (3, 7)
+
+
+def test_vgg_width_scales_every_channel_count_and_the_hidden_layer():
+    model = build_network("vgg11_bn", input_shape=CIFAR, classes=10, width=0.125)
+    convolutions = [layer.out_channels for layer in model if isinstance(layer, nn.Conv2d)]
+    linears = [(layer.in_features, layer.out_features) for layer in model if isinstance(layer, nn.Linear)]
+    assert convolutions == [8, 16, 32, 32, 64, 64, 64, 64]
+    assert linears == [(64, 64), (64, 10)]
+
+
+@pytest.mark.parametrize(("shape", "pools"), [(DIGITS, 3), ((3, 16, 16), 4), (CIFAR, 5)])
+def test_vgg_leaves_out_the_pools_that_would_find_one_pixel(shape, pools):
+    model = build_network("vgg11_bn", input_shape=shape, classes=10, width=0.1)
+    assert sum(isinstance(layer, nn.MaxPool2d) for layer in model) == pools
+
+
+def test_small_cnn_width_scales_its_channels():
+    model = build_network("small_cnn", input_shape=DIGITS, classes=10, width=0.5)
+    assert [layer.out_channels for layer in model if isinstance(layer, nn.Conv2d)] == [8, 16, 32]
+
+
+@pytest.mark.parametrize("name", ["small_cnn", "vgg11_bn"])
+def test_building_draws_the_initial_weights_and_nothing_else(name):
+    torch.manual_seed(0)
+    networks.get(name)(DIGITS, 10, 0.25)
+    expected = torch.get_rng_state()
+    torch.manual_seed(0)
+    model = build_network(name, input_shape=DIGITS, classes=10, width=0.25)
+    assert torch.equal(torch.get_rng_state(), expected)
+    assert all(
+        layer.num_batches_tracked == 0 for layer in model.modules() if isinstance(layer, nn.BatchNorm2d)
+    )
+
+
+@pytest.mark.parametrize("width", [0.0, -1.0, float("nan"), float("inf")])
+def test_a_width_that_is_not_above_zero_is_refused(width):
+    with pytest.raises(UserError, match=r"network_width = .*: must be above 0"):
+        build_network("small_cnn", input_shape=DIGITS, classes=10, width=width)
+
+
+def test_a_resnet_refuses_a_width():
+    with pytest.raises(UserError, match=r"network_width = 0.5: resnet18 has one width, 1"):
+        build_network("resnet18", input_shape=CIFAR, classes=10, width=0.5)
+
+
+def test_an_unknown_network_is_told_with_the_nearest():
+    with pytest.raises(UserError, match="network 'resnet81' is unknown: did you mean 'resnet18'"):
+        build_network("resnet81", input_shape=CIFAR, classes=10)
+
+
+# One's own network: a factory in a module, here this one.
+
+
+class Functional(nn.Module):
+    """Logits from a linear layer, after what ``middle`` does to the flat image."""
+
+    def __init__(self, input_shape, classes, middle):
+        super().__init__()
+        channels, height, width = input_shape
+        self.linear = nn.Linear(channels * height * width, classes)
+        self.middle = middle
+
+    def forward(self, x):
+        return self.linear(self.middle(x.flatten(1)))
+
+
+class Rows(nn.Module):
+    """The flat 8×8 image as a sequence of its rows through ``layer``, and flat again."""
+
+    def __init__(self, layer):
+        super().__init__()
+        self.layer = layer
+
+    def forward(self, x):
+        result = self.layer(x.view(-1, 8, 8))
+        return (result[0] if isinstance(result, tuple) else result).flatten(1)
+
+
+class Twice(nn.Module):
+    def forward(self, x):
+        return x, x
+
+
+def nested_dropout(input_shape, classes, width):
+    inner = nn.Sequential(nn.Dropout(0.2), nn.Sequential(nn.Dropout(0.3, inplace=True)))
+    return Functional(input_shape, classes, inner)
+
+
+def functional_dropout(input_shape, classes, width):
+    return Functional(input_shape, classes, lambda x: F.dropout(x, 0.5))
+
+
+def leaky(input_shape, classes, width):
+    return Functional(input_shape, classes, nn.RReLU())
+
+
+def alpha(input_shape, classes, width):
+    return Functional(input_shape, classes, nn.AlphaDropout(0.5))
+
+
+def channelwise(input_shape, classes, width):
+    return nn.Sequential(nn.Dropout2d(0.5), Functional(input_shape, classes, nn.Identity()))
+
+
+def fractional_pool(input_shape, classes, width):
+    return nn.Sequential(
+        nn.FractionalMaxPool2d(2, output_size=4),
+        Functional((input_shape[0], 4, 4), classes, nn.Identity()),
+    )
+
+
+def attention(input_shape, classes, width):
+    layer = nn.TransformerEncoderLayer(8, 2, dim_feedforward=8, dropout=0.1, batch_first=True)
+    return Functional(input_shape, classes, Rows(layer))
+
+
+def recurrent(input_shape, classes, width):
+    layer = nn.LSTM(8, 8, num_layers=2, dropout=0.5, batch_first=True)
+    return Functional(input_shape, classes, Rows(layer))
+
+
+def too_few_logits(input_shape, classes, width):
+    return Functional(input_shape, classes - 1, nn.Identity())
+
+
+def two_outputs(input_shape, classes, width):
+    return nn.Sequential(Functional(input_shape, classes, nn.Identity()), Twice())
+
+
+def wrong_size(input_shape, classes, width):
+    return nn.Sequential(nn.Flatten(), nn.Linear(5, classes))
+
+
+def no_module(input_shape, classes, width):
+    return "linear"
+
+
+def build_own(factory) -> nn.Module:
+    return build_network(f"{__name__}:{factory.__name__}", input_shape=DIGITS, classes=10)
+
+
+def test_every_dropout_of_ones_own_network_is_keyed_with_its_probability():
+    model = build_own(nested_dropout)
+    assert not any(isinstance(layer, nn.Dropout) for layer in model.modules())
+    assert [layer.p for layer in model.modules() if isinstance(layer, KeyedDropout)] == [0.2, 0.3]
+
+
+@pytest.mark.parametrize(
+    "factory", [functional_dropout, leaky, alpha, channelwise, fractional_pool, attention, recurrent]
+)
+def test_a_network_that_draws_from_the_global_generator_is_refused(factory):
+    with pytest.raises(UserError, match="draws from torch's global generator"):
+        build_own(factory)
+
+
+@pytest.mark.parametrize(
+    ("factory", "message"),
+    [
+        (too_few_logits, r"maps 2 images to torch.Size\(\[2, 9\]\): must be logits of shape \(2, 10\)"),
+        (two_outputs, "maps 2 images to <class 'tuple'>: must be logits"),
+        (wrong_size, r"fails on images of shape \(1, 8, 8\): "),
+        (no_module, "gives str: must be a torch.nn.Module"),
+    ],
+)
+def test_a_network_that_does_not_fit_the_data_is_told(factory, message):
+    with pytest.raises(UserError, match=message):
+        build_own(factory)
+
+
+# Dropout
+
+
+@pytest.mark.parametrize("p", [0.1, 0.5, 0.9])
+@pytest.mark.parametrize("shape", [(64, 33), (4, 3, 5, 5)])
+def test_keyed_dropout_has_the_bits_of_nn_dropout_forward_and_backward(p, shape):
+    ours, theirs = KeyedDropout(p), nn.Dropout(p)
+    ours.generator = torch.Generator().manual_seed(11)
+    torch.manual_seed(11)
+    for _ in range(3):  # the stream goes on alike
+        x = torch.randn(shape, generator=torch.Generator().manual_seed(2), requires_grad=True)
+        y = x.detach().clone().requires_grad_()
+        kept, expected = ours(x), theirs(y)
+        assert torch.equal(kept, expected)
+        kept.square().sum().backward()
+        expected.square().sum().backward()
+        assert torch.equal(x.grad, y.grad)
+    assert torch.equal(ours.generator.get_state(), torch.get_rng_state())
+
+
+@pytest.mark.parametrize(("p", "train"), [(0.5, False), (0.0, True)])
+def test_keyed_dropout_passes_its_input_on_and_draws_nothing_where_there_is_nothing_to_drop(p, train):
+    layer = KeyedDropout(p).train(train)
+    layer.generator = torch.Generator().manual_seed(0)
+    before = layer.generator.get_state()
+    x = torch.ones(4)
+    assert layer(x) is x
+    assert torch.equal(layer.generator.get_state(), before)
+
+
+def test_keyed_dropout_without_a_generator_refuses_to_train():
+    layer = KeyedDropout(0.5)
+    with pytest.raises(RuntimeError, match="call key_dropout"):
+        layer(torch.ones(4))
+    assert layer.eval()(torch.ones(4)).sum() == 4
+
+
+@pytest.mark.parametrize("p", [-0.1, 1.0, float("nan")])
+def test_keyed_dropout_refuses_a_probability_outside_0_to_1(p):
+    with pytest.raises(ValueError, match="must be at least 0 and below 1"):
+        KeyedDropout(p)
+
+
+def test_key_dropout_reaches_every_layer_and_makes_training_repeatable():
+    model = build_network("vgg11_bn", input_shape=DIGITS, classes=10, width=0.1)
+    batch = images(DIGITS, n=8)
+    global_state = torch.get_rng_state()
+    runs = []
+    for seed in (5, 5, 6):
+        key_dropout(model, torch.Generator().manual_seed(seed))
+        runs.append(model(batch))
+    assert torch.equal(runs[0], runs[1])
+    assert not torch.equal(runs[0], runs[2])
+    assert torch.equal(torch.get_rng_state(), global_state)
