@@ -63,7 +63,7 @@ def _sweep(
 
 
 def t1(seed: int = 0, up: float | None = 0.60, back: float | None = None, returns: bool = False) -> Record:
-    """A T1 seed that collapses at `up` (None: never) and, with `returns`, recovers at `back` (None: never)."""
+    """A T1 seed that collapses at `up` and, with `returns`, recovers at `back`; None: never."""
     record = _common("T1", "T1-spinodal", seed, init_lambda=0.35, sweep_lambdas=UP_LEVELS, collapse_error=0.4)
     init = [evaluation("init", 0.35, e, 0.3 - 0.01 * e + wobble(seed, e)) for e in (10, 20)]
     rising = _sweep(seed, UP_LEVELS, 20, "sweep", lambda x: 0.55 if up and x >= up else 0.08, up)
@@ -146,10 +146,20 @@ def diverged(record: Record) -> Record:
 
 def published(record: Record) -> Record:
     """The same T1 or T2 seed as the first notebooks wrote it: only the published fields."""
-    fields = (
-        "seed init_error init_success lambda_up lambda_down collapsed recovered final_lambda final_error "
-        "experiment_id eta time"
-    ).split()
+    fields = [
+        "seed",
+        "init_error",
+        "init_success",
+        "lambda_up",
+        "lambda_down",
+        "collapsed",
+        "recovered",
+        "final_lambda",
+        "final_error",
+        "experiment_id",
+        "eta",
+        "time",
+    ]
     kept = {field: record[field] for field in fields if field in record}
     entry_fields = ("phase", "lambda", "epoch", "error")
     return kept | {"trajectory": [{f: e[f] for f in entry_fields} for e in record["trajectory"]]}
@@ -201,7 +211,15 @@ def v3_diverged(seed: int = 0) -> Record:
 
 def td1(seed: int = 0, final: float = 0.9, c_sv: float = 0.3, epochs: int = 40) -> Record:
     """A Tδ1 seed that ends at the error `final`, with c_sv constant but for a wobble of mean near 0."""
-    record = _common("Td1", "Td1", seed, trapped_error=0.85, partial_error=0.4, compare_epochs=[5, 10, 20])
+    record = _common(
+        "Td1",
+        "Td1",
+        seed,
+        init_epochs=epochs,
+        trapped_error=0.85,
+        partial_error=0.4,
+        compare_epochs=[5, 10, 20],
+    )
     errors = [
         evaluation("init", 0.6, e, final + (0.9 - final) * max(0.0, 1 - e / 20))
         for e in range(5, epochs + 1, 5)

@@ -28,13 +28,13 @@ def _threshold_sentence(direction: Direction, summary: Summary) -> str:
     way = ("rose", "up to") if direction.rising else ("fell", "down to")
     parts = []
     if summary["events"]:
-        where = wording.spread(summary[direction.field])
-        parts.append(f"{_of(summary['events'], summary)} {direction.event} as λ {way[0]}, at {symbol} = {where}")
+        count, where = _of(summary["events"], summary), wording.spread(summary[direction.field])
+        parts.append(f"{count} {direction.event} as λ {way[0]}, at {symbol} = {where}")
     sign = ">" if direction.rising else "<"
     ends = Counter(seed["last"] for seed in summary["seeds"] if seed["outcome"] == "no_event")
-    for last, count in sorted(ends.items()):
-        end = wording.level(last)
-        parts.append(f"{_of(count, summary)} showed no {direction.noun} {way[1]} {end}, so {symbol} {sign} {end}")
+    for last, without in sorted(ends.items()):
+        count, end = _of(without, summary), wording.level(last)
+        parts.append(f"{count} showed no {direction.noun} {way[1]} {end}, so {symbol} {sign} {end}")
     parts += _unmeasured(outcomes)
     untold = "" if summary["events"] or ends else f"; {symbol} was not measured"
     return f"{direction.experiment}: of {wording.seeds(summary['n'])}, {'; '.join(parts)}{untold}."
@@ -73,7 +73,7 @@ def _loop_sentence(loop: Summary) -> str:
     ends = [seed["lower"] for seed in loop["seeds"] if seed["outcome"] == "open"]
     if ends:
         least = wording.level(min(ends))
-        parts.append(f"{len(ends)} did not recover, so their width exceeds {least}")
+        parts.append(f"{len(ends)} did not recover, so the width there exceeds {least}")
     if outcomes["diverged"]:
         parts.append(f"{outcomes['diverged']} diverged")
     return f"Swept back down, of {wording.seeds(loop['n'])} {'; '.join(parts)}."
@@ -95,7 +95,7 @@ def width_sentences(summary: Summary) -> str:
     if not shared:
         among = f"(medians of the bounds of {wording.seeds(summary['n'])})"
     words = f"Hysteresis width λ↑ − λ↓: {bounds} {among}"
-    words += "" if shared and summary["above_zero"] else f"; surely above 0 in {summary['above_zero']}"
+    words += "" if shared and summary["above_zero"] else f"; above 0 for certain in {summary['above_zero']}"
     if summary["trapped"]:
         words += f". In {summary['trapped']} the way down began trapped ({TRAPPED_MEANS}), not collapsed"
     return f"{words}. {closing}"

@@ -43,6 +43,15 @@ def outcome(record: Record) -> str:
     return "complete" if all(branch(record, name) for name in BRANCHES) else "unfinished"
 
 
+def start_state(record: Record) -> str | None:
+    """The state in which the collapse branch began, "collapsed" or "trapped"; None if the seed has no two
+    branches, "diverged" if that is why."""
+    kind = outcome(record)
+    if kind != "complete":
+        return kind if kind == "diverged" else None
+    return "trapped" if starts_trapped(entries(record, "collapse_trajectory")) else "collapsed"
+
+
 def summarise_branches(records: Records) -> dict[str, Any]:
     """The gap at `gap_lambda` (0.50) by seed; "two branches" if its mean exceeds `gap_error` (0.10)."""
     level = round(parameter(records, "gap_lambda", GAP_LEVEL), 6)
@@ -71,12 +80,11 @@ def summarise_branches(records: Records) -> dict[str, Any]:
 def _seed(record: Record, level: float) -> dict[str, Any]:
     kind = outcome(record)
     complete = kind == "complete"
-    trapped = complete and starts_trapped(entries(record, "collapse_trajectory"))
     return {
         "seed": seed_of(record),
         "outcome": kind,
         "ordered_init": number(record, "ordered_init"),
         "collapse_init": number(record, "collapse_init"),
         "gap": gaps(record).get(level) if complete else None,
-        "start": ("trapped" if trapped else "collapsed") if complete else None,
+        "start": start_state(record) if complete else None,
     }

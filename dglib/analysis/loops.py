@@ -3,10 +3,22 @@
 from collections import Counter
 from typing import Any
 
-from dglib.analysis.bounds import Bounds, censored_cell, event_cell, median_bounds, spread
-from dglib.analysis.reading import Record, Records, entries, level_of, levels_of, rounded
-from dglib.analysis.states import has_diverged, starts_trapped
+from dglib.analysis.bounds import UNKNOWN, Bounds, censored_cell, event_cell, median_bounds, spread
+from dglib.analysis.reading import Record, Records, entries, is_finite, level_of, levels_of, rounded
+from dglib.analysis.states import starts_trapped
 from dglib.analysis.thresholds import DOWN, UP, Threshold, threshold
+
+
+def return_bounds(record: Record, up: float) -> Bounds | None:
+    """Bounds of λ↓ on the way back from the collapse at `up`; None where it was not measured."""
+    way_back = entries(record, "return_trajectory")
+    visited = levels_of(way_back)
+    down = level_of(record, "return_lambda_down")
+    if down is not None:
+        return event_cell(down, visited, up, rising=False)
+    if not visited or not all(is_finite(entry) for entry in way_back):
+        return None
+    return censored_cell(visited[-1], rising=False)
 
 
 def loop(record: Record) -> dict[str, Any] | None:
@@ -18,25 +30,18 @@ def loop(record: Record) -> dict[str, Any] | None:
     way_back = entries(record, "return_trajectory")
     if up.level is None or up.bounds is None or not way_back:
         return None
-    visited = levels_of(way_back)
     down = level_of(record, "return_lambda_down")
-    outcome = "closed" if down is not None else "open"
-    bounds: Bounds | None = None
-    if down is not None:
-        bounds = up.bounds - event_cell(down, visited, up.level, rising=False)
-    elif has_diverged(record, "return_trajectory"):
-        outcome = "diverged"
-    elif visited:
-        bounds = up.bounds - censored_cell(visited[-1], rising=False)
+    back = return_bounds(record, up.level)
+    width = up.bounds - back if back else UNKNOWN
     return {
         "seed": up.seed,
-        "outcome": outcome,
+        "outcome": "diverged" if back is None else "open" if down is None else "closed",
         "lambda_up": up.level,
         "lambda_down": down,
-        "last": visited[-1] if visited else None,
+        "last": levels_of(way_back)[-1],
         "width": None if down is None else rounded(up.level - down),
         "trapped": starts_trapped(way_back, fired=down is not None),
-        **(bounds.as_dict() if bounds else {"lower": None, "upper": None}),
+        **width.as_dict(),
     }
 
 

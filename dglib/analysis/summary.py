@@ -6,7 +6,7 @@ from dglib.analysis import answers, wording
 from dglib.analysis.branches import summarise_branches
 from dglib.analysis.dwell import dwell
 from dglib.analysis.loops import summarise_loops, summarise_width
-from dglib.analysis.reading import Records, number
+from dglib.analysis.reading import Record, Records, entries, number
 from dglib.analysis.thresholds import DIRECTIONS, UP, summarise_thresholds
 from dglib.analysis.trapping import summarise_trapping
 from dglib.errors import UserError
@@ -63,12 +63,15 @@ def check_experiment(experiment: str) -> None:
 
 def _one_phase(records: Records, summary: dict[str, Any]) -> str:
     """Tδ1 has one level: its dwell time is the whole training."""
-    lasts = {
-        max((int(e["epoch"]) for e in record.get("error_trajectory") or () if "epoch" in e), default=0)
-        for record in records
-    }
+    lasts = {_epochs(record) for record in records}
     levels = {level for record in records if (level := number(record, "lambda")) is not None}
     where = f" at λ = {wording.listing([wording.level(level) for level in sorted(levels)])}" if levels else ""
     time = wording.listing([str(epoch) for epoch in sorted(lasts) if epoch], "or")
     duration = f"{time} epochs{where}" if time else "not recorded"
     return f"Dwell time: {duration}; LR: {wording.rates(summary['dwell']['lr'])}."
+
+
+def _epochs(record: Record) -> int:
+    stated = number(record.get("parameters") or {}, "init_epochs")
+    seen = (number(entry, "epoch") for entry in entries(record, "error_trajectory"))
+    return int(stated or max((epoch for epoch in seen if epoch), default=0))

@@ -80,6 +80,15 @@ def threshold(direction: Direction, record: Record) -> Threshold:
     )  # fmt: skip
 
 
+def end_state(direction: Direction, seed: Threshold) -> str:
+    """The state in which the sweep left a seed: "ordered", "collapsed", "trapped" or "diverged"."""
+    if seed.outcome == "diverged":
+        return "diverged"
+    if seed.start == "trapped" and not seed.left_trap and seed.level is None:
+        return "trapped"
+    return "collapsed" if (seed.outcome == direction.event) == direction.rising else "ordered"
+
+
 def init_level(record: Record) -> float | None:
     """λ at which the seed was prepared: the sweep's first cell starts there."""
     stated = number(record.get("parameters") or {}, "init_lambda")

@@ -29,8 +29,8 @@ def listing(parts: Sequence[str], last: str = "and") -> str:
 def spread(values: Mapping[str, Any], places: int = 3) -> str:
     """ "0.633 ± 0.024 (mean ± std; 0.60 to 0.65)" from `bounds.spread`; of one value, the value."""
     if values["n"] == 1:
-        return level(values["mean"])
-    ends = f"{level(values['min'])} to {level(values['max'])}"
+        return level(round(values["mean"], places))
+    ends = " to ".join(level(round(values[end], places)) for end in ("min", "max"))
     return f"{decimal(values['mean'], places)} ± {decimal(values['std'], places)} (mean ± std; {ends})"
 
 

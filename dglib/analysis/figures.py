@@ -1,0 +1,77 @@
+"""Each experiment's figure by name, and files of it that are the same byte for byte when drawn again."""
+
+import os
+import tempfile
+from pathlib import Path
+from typing import Any
+
+from matplotlib.figure import Figure
+
+from dglib.analysis.plot_branches import draw_branches
+from dglib.analysis.plot_hysteresis import draw_loop
+from dglib.analysis.plot_spinodal import draw_spinodal
+from dglib.analysis.plot_trapping import draw_trapping
+from dglib.analysis.reading import Records
+from dglib.analysis.style import styled
+from dglib.analysis.summary import check_experiment
+from dglib.analysis.thresholds import DIRECTIONS
+
+_NAMES = {
+    "V3": "V3_hysteresis",
+    "T1": "T1-spinodal_analysis",
+    "T2": "T2-spinodal_analysis",
+    "Td1": "Td1_analysis",
+}
+_PNG_DPI = 150
+# No dates and no version: the bytes depend on the records alone.
+_METADATA: dict[str, dict[str, Any]] = {
+    "png": {"Software": None},
+    "pdf": {"CreationDate": None, "ModDate": None, "Creator": None, "Producer": None},
+}
+
+
+def draw(experiment: str, records: Records) -> Figure:
+    """The published figure of an experiment, with every seed in it; of no records, empty panels that say so.
+
+    T1, T2: threshold histogram, error against λ and against epoch. V3: both branches, and the gap. Td1: error
+    and step logs by class. Raises UserError for an unknown experiment.
+    """
+    check_experiment(experiment)
+    with styled():
+        if experiment in DIRECTIONS:
+            return draw_spinodal(DIRECTIONS[experiment], records)
+        return draw_branches(records) if experiment == "V3" else draw_trapping(records)
+
+
+def draw_hysteresis(t1_records: Records, t2_records: Records) -> Figure:
+    """The loop in the plane of λ and error: ordered branch up, the way back, and T2's way down."""
+    with styled():
+        return draw_loop(t1_records, t2_records)
+
+
+def figure_name(experiment: str) -> str:
+    """The published file name of an experiment's figure, without suffix."""
+    check_experiment(experiment)
+    return _NAMES[experiment]
+
+
+def save_figure(figure: Figure, directory: str | Path, name: str) -> list[Path]:
+    """Write `name`.png (150 dpi) and `name`.pdf; a reader sees the old file or the new, never half of one.
+
+    The same figure drawn again has the same bytes. Returns the paths, PNG first; `directory` is made.
+    """
+    folder = Path(directory)
+    folder.mkdir(parents=True, exist_ok=True)
+    paths = []
+    with styled():
+        for suffix, metadata in _METADATA.items():
+            path = folder / f"{name}.{suffix}"
+            handle, draft = tempfile.mkstemp(dir=folder, prefix=f".{name}.", suffix=f".{suffix}")
+            os.close(handle)
+            try:
+                figure.savefig(draft, format=suffix, dpi=_PNG_DPI, metadata=metadata)
+                Path(draft).replace(path)
+            finally:
+                Path(draft).unlink(missing_ok=True)
+            paths.append(path)
+    return paths

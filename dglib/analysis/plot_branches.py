@@ -1,0 +1,83 @@
+"""V3's figure: both branches against λ, and the gap between them."""
+
+from collections import Counter
+from typing import Any
+
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+from dglib.analysis import style, wording
+from dglib.analysis.branches import BRANCHES, GAP_ERROR, GAP_LEVEL, gaps, start_state
+from dglib.analysis.curves import Curve, mean_curve
+from dglib.analysis.reading import Records, entries, parameter
+from dglib.analysis.style import LOOKS, THICK, THIN
+
+_PUBLISHED_LINE = 0.40
+_BRANCH_LOOKS = {"ordered": LOOKS["ordered"], "collapse": LOOKS["collapsed"]}
+
+
+def draw_branches(records: Records) -> Figure:
+    """Two panels: error on each branch (every seed, mean ± std) and the gap of every seed.
+
+    A collapse branch that began trapped is drawn apart and is not in the mean: it is another state.
+    """
+    figure = style.new_figure(height=3.4)
+    left, right = figure.subplots(1, 2)
+    style.panel(left, "a  Error on the two branches", "λ", "Test error")
+    style.error_axis(left)
+    style.limit_line(left, _PUBLISHED_LINE, wording.level(_PUBLISHED_LINE))
+    style.panel(right, "b  Gap between the branches, by seed", "λ", "Collapse error − ordered error")
+    states = [start_state(record) for record in records]
+    _branches(left, records, states)
+    _gaps(right, records, states)
+    if not Counter(states).keys() & {"collapsed", "trapped"}:
+        for axes in (left, right):
+            style.note(axes, "no seed has both branches" if records else "no records")
+    style.legend_below(figure, _keys(Counter(states)))
+    return figure
+
+
+def _branches(axes: Axes, records: Records, states: list[str | None]) -> None:
+    for name, look in _BRANCH_LOOKS.items():
+        means = []
+        for record, state in zip(records, states, strict=True):
+            curve = Curve.of(entries(record, f"{name}_trajectory"))
+            apart = state == "diverged" or (state == "trapped" and name == "collapse")
+            shown = LOOKS[state] if apart and state else look
+            levels, errors = list(curve.errors), list(curve.errors.values())
+            axes.plot(levels, errors, **shown.line(THIN, 0.8), marker=shown.marker, markersize=2.2)
+            if shown is look and state is not None:
+                means.append(curve)
+        xs, ys, std = mean_curve(means)
+        low, high = ([y + sign * s for y, s in zip(ys, std, strict=True)] for sign in (-1, 1))
+        axes.fill_between(xs, low, high, color=look.color, alpha=0.18, linewidth=0)
+        axes.plot(xs, ys, **look.line(THICK))
+        ways = (xs, ys) if name == "ordered" else (xs[::-1], ys[::-1])
+        style.arrow(axes, *ways, look.color)
+
+
+def _gaps(axes: Axes, records: Records, states: list[str | None]) -> None:
+    limit, at = parameter(records, "gap_error", GAP_ERROR), parameter(records, "gap_lambda", GAP_LEVEL)
+    for record, state in zip(records, states, strict=True):
+        if state in ("collapsed", "trapped"):
+            found = gaps(record)
+            look = LOOKS[state]
+            axes.plot(list(found), list(found.values()), **look.line(1.0), marker=look.marker, markersize=3)
+    axes.axhline(0, color=style.GREY, linewidth=0.6, zorder=1)
+    style.limit_line(axes, limit, f"two branches above {wording.level(limit)}")
+    axes.axvline(at, color=style.GREY, linewidth=0.8, linestyle=(0, (2, 2)), zorder=1)
+    low, high = axes.get_ylim()
+    axes.set_ylim(min(low, -0.05), max(high, 2.5 * limit))
+
+
+def _keys(states: Counter[str | None]) -> list[tuple[str, dict[str, Any]]]:
+    """Branches with the number of seeds in their means, then the seeds drawn apart."""
+    if not states.keys() - {None}:
+        return []
+    counts = {"ordered": states["collapsed"] + states["trapped"], "collapse": states["collapsed"]}
+    keys = [
+        (f"{name} branch, mean ± std ({wording.seeds(counts[name])})", _BRANCH_LOOKS[name].line(THICK))
+        for name in BRANCHES
+    ]
+    apart = {"trapped": "began trapped", "diverged": "diverged"}
+    return keys + [(f"{text} ({states[s]})", LOOKS[s].line(1.2)) for s, text in apart.items() if states[s]]

@@ -1,0 +1,136 @@
+"""The hysteresis loop in the plane of λ and error, with each seed's thresholds beneath it."""
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+from dglib.analysis import style
+from dglib.analysis.bounds import Bounds
+from dglib.analysis.curves import Curve, median_curve
+from dglib.analysis.loops import return_bounds
+from dglib.analysis.reading import Entry, Record, Records, entries
+from dglib.analysis.style import LOOKS, THICK, THIN, Look
+from dglib.analysis.thresholds import DOWN, UP, threshold
+
+_UP, _BACK, _DOWN, _TRAPPED = "T1, λ raised", "T1, swept back", "T2, λ lowered", "T2, trapped"
+_LOOKS = {
+    _UP: LOOKS["ordered"],
+    _BACK: LOOKS["collapsed"],
+    _DOWN: Look(style.GREEN, (0, (5, 1.5, 1, 1.5)), "^"),
+    _TRAPPED: LOOKS["trapped"],
+}
+
+
+@dataclass(frozen=True)
+class Pass:
+    """One sweep of one seed: its branch, its curve and the bounds of its threshold."""
+
+    branch: str
+    seed: int
+    curve: Curve
+    bounds: Bounds | None
+
+
+def draw_loop(t1_records: Records, t2_records: Records) -> Figure:
+    """Above, error against λ: seeds thin, medians thick, arrows along the sweep; below, thresholds' cells.
+
+    T2's trapped seeds are a branch of their own. Diverged seeds have no branch; the legend counts the others.
+    """
+    figure = style.new_figure(height=5.4)
+    top, below = figure.subplots(2, 1, sharex=True, gridspec_kw={"height_ratios": [3, 1.3]})
+    passes = [found for record in t1_records for found in _t1_passes(record)]
+    passes += [found for record in t2_records for found in _t2_passes(record)]
+    style.panel(top, "a  Error at the end of each level", "", "Test error")
+    style.error_axis(top)
+    style.panel(below, "b  Cells in which the thresholds lie, by seed", "λ", "")
+    for branch, look in _LOOKS.items():
+        _draw_branch(top, [each for each in passes if each.branch == branch], look, branch == _UP)
+    _draw_cells(below, passes)
+    if not passes:
+        for axes in (top, below):
+            style.note(axes, "no seed entered a sweep" if t1_records or t2_records else "no records")
+    style.legend_below(figure, _keys(passes))
+    return figure
+
+
+def _t1_passes(record: Record) -> list[Pass]:
+    up = threshold(UP, record)
+    sweep = entries(record, "trajectory", "sweep")
+    if not sweep or up.bounds is None:
+        return []
+    found = [Pass(_UP, up.seed, Curve.of([*_last_init(record), *sweep], up.level is not None), up.bounds)]
+    way_back = entries(record, "return_trajectory")
+    if way_back and up.level is not None:
+        # From the collapse on, so that a seed's loop is one line.
+        curve = Curve.of([sweep[-1], *way_back], record.get("return_lambda_down") is not None)
+        found.append(Pass(_BACK, up.seed, curve, return_bounds(record, up.level)))
+    return found
+
+
+def _t2_passes(record: Record) -> list[Pass]:
+    down = threshold(DOWN, record)
+    sweep = entries(record, "trajectory", "sweep")
+    if not sweep or down.bounds is None:
+        return []
+    branch = _TRAPPED if down.start == "trapped" else _DOWN
+    curve = Curve.of([*_last_init(record), *sweep], down.level is not None)
+    return [Pass(branch, down.seed, curve, down.bounds)]
+
+
+def _last_init(record: Record) -> Sequence[Entry]:
+    return entries(record, "trajectory", "init")[-1:]
+
+
+def _draw_branch(axes: Axes, passes: Sequence[Pass], look: Look, rising: bool) -> None:
+    for each in passes:
+        axes.plot(list(each.curve.errors), list(each.curve.errors.values()), **look.line(THIN, 0.5))
+    xs, ys = median_curve([each.curve for each in passes], rising)
+    axes.plot(xs, ys, **look.line(THICK), marker=look.marker, markersize=4, zorder=4)
+    style.arrow(axes, xs, ys, look.color)
+
+
+def _draw_cells(axes: Axes, passes: Sequence[Pass]) -> None:
+    """A bar per seed over the cell of its threshold; one that is open at a side ends there in an arrow."""
+    levels = [level for each in passes for level in each.curve.errors]
+    low, high = min(levels, default=0.3) - 0.03, max(levels, default=0.7) + 0.03
+    row = 0
+    ticks: list[tuple[float, str]] = []
+    for branch, look in _LOOKS.items():
+        members = [each for each in passes if each.branch == branch and each.bounds is not None]
+        for each in sorted(members, key=lambda each: each.seed):
+            _draw_cell(axes, row, each.bounds, look, (low, high))
+            row += 1
+        if members:
+            ticks.append((row - 1 - (len(members) - 1) / 2, f"{'λ↑' if branch == _UP else 'λ↓'} {branch}"))
+            row += 1
+    axes.set_xlim(low, high)
+    axes.set_ylim(max(row, 1) - 0.5, -1)
+    axes.set_yticks([y for y, _ in ticks], [label for _, label in ticks])
+    axes.tick_params(axis="y", length=0)
+
+
+def _draw_cell(axes: Axes, row: int, bounds: Bounds | None, look: Look, ends: tuple[float, float]) -> None:
+    if bounds is None:
+        return
+    left, right = max(bounds.lower, ends[0]), min(bounds.upper, ends[1])
+    axes.plot([left, right], [row, row], color=look.color, linewidth=2, solid_capstyle="butt")
+    if math.isinf(bounds.upper):
+        axes.plot([right], [row], ">", color=look.color, markersize=3.5, clip_on=False)
+    if math.isinf(bounds.lower):
+        axes.plot([left], [row], "<", color=look.color, markersize=3.5, clip_on=False)
+
+
+def _keys(passes: Sequence[Pass]) -> list[tuple[str, dict[str, Any]]]:
+    counts = {branch: sum(each.branch == branch for each in passes) for branch in _LOOKS}
+    return [
+        (
+            f"{branch} ({counts[branch]})",
+            look.line(THICK) | {"marker": look.marker, "markersize": 4},
+        )
+        for branch, look in _LOOKS.items()
+        if counts[branch]
+    ]

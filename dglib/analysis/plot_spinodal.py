@@ -1,0 +1,121 @@
+"""T1's and T2's figure: where the thresholds lie, and how each seed got there."""
+
+from collections import Counter
+from collections.abc import Sequence
+from typing import Any
+
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+from dglib.analysis import style, wording
+from dglib.analysis.curves import Curve, level_starts, median_curve
+from dglib.analysis.histogram import columns, draw_columns
+from dglib.analysis.reading import Entry, Record, Records, entries, is_finite, levels_of, parameter
+from dglib.analysis.style import LOOKS, THIN
+from dglib.analysis.thresholds import Direction, Threshold, end_state, threshold
+
+Seeds = Sequence[tuple[Threshold, list[Entry]]]  # those that entered the sweep, with its evaluations
+
+
+def draw_spinodal(direction: Direction, records: Records) -> Figure:
+    """Three panels: histogram of the threshold, error against λ, error against epoch in the sweep."""
+    figure = style.new_figure(height=5.2)
+    axes = figure.subplot_mosaic("ab;cc")
+    found = [threshold(direction, record) for record in records]
+    sweeps = [entries(record, "trajectory", "sweep") for record in records]
+    seeds = [(seed, sweep) for seed, sweep in zip(found, sweeps, strict=True) if sweep]
+    limit = parameter(records, direction.limit, direction.default_limit)
+    way = "raised" if direction.rising else "lowered"
+
+    title = f"a  Threshold {direction.symbol}, a block per seed"
+    bars = columns(direction, found, planned_levels(records))
+    style.panel(axes["a"], title, f"λ of the {direction.noun}", "Seeds")
+    draw_columns(axes["a"], direction, bars)
+    style.panel(axes["b"], f"b  Error at the end of each level, λ {way}", "λ", "Test error")
+    _against_level(axes["b"], direction, seeds)
+    style.panel(axes["c"], "c  Error through the sweep", "Epoch", "Test error")
+    axes["c"].set_title(axes["c"].get_title(loc="left"), loc="left", pad=14)  # room for the levels' names
+    _against_epoch(axes["c"], direction, seeds)
+    for name in "bc":
+        style.error_axis(axes[name])
+        early = name == "c" or direction.rising  # the end where few lines cross the limit
+        style.limit_line(axes[name], limit, f"{direction.noun} {wording.level(limit)}", left=early)
+    if not seeds:
+        for name in "bc":
+            style.note(axes[name], "no seed entered the sweep" if records else "no records")
+            axes[name].set_xticks([])
+    style.legend_below(figure, _keys(direction, seeds))
+    return figure
+
+
+def planned_levels(records: Records) -> list[float]:
+    """Every level that a sweep was to visit, or did; ascending."""
+    planned = {round(float(x), 6) for r in records for x in _sweep_lambdas(r)}
+    visited = {level for r in records for level in levels_of(entries(r, "trajectory", "sweep"))}
+    return sorted(planned | visited)
+
+
+def _sweep_lambdas(record: Record) -> Sequence[float]:
+    levels: Sequence[float] = (record.get("parameters") or {}).get("sweep_lambdas") or ()
+    return levels
+
+
+def _against_level(axes: Axes, direction: Direction, seeds: Seeds) -> None:
+    curves = [Curve.of(sweep, seed.level is not None) for seed, sweep in seeds]
+    for (seed, _), curve in zip(seeds, curves, strict=True):
+        look = LOOKS[end_state(direction, seed)]
+        levels, errors = list(curve.errors), list(curve.errors.values())
+        axes.plot(levels, errors, **look.line(THIN, 0.8), marker=look.marker, markersize=2.2)
+        if seed.outcome == "diverged":
+            axes.plot(levels[-1:], errors[-1:], look.marker, color=look.color, markersize=5, zorder=6)
+    steady = [c for (seed, _), c in zip(seeds, curves, strict=True) if seed.outcome != "diverged"]
+    xs, ys = median_curve(steady, direction.rising)
+    axes.plot(xs, ys, **style.MEDIAN, zorder=1.5)
+    style.arrow(axes, xs, ys, style.DARK_GREY)
+
+
+def _against_epoch(axes: Axes, direction: Direction, seeds: Seeds) -> None:
+    for seed, sweep in seeds:
+        look = LOOKS[end_state(direction, seed)]
+        finite = [entry for entry in sweep if is_finite(entry)]
+        epochs, errors = [e["epoch"] for e in finite], [e["error"] for e in finite]
+        axes.plot(epochs, errors, **look.line(THIN, 0.85))
+        if finite and (seed.level is not None or seed.outcome == "diverged"):
+            axes.plot(epochs[-1:], errors[-1:], look.marker, color=look.color, markersize=5, zorder=6)
+    longest = max((sweep for _, sweep in seeds), key=len, default=[])
+    _level_bands(axes, longest)
+
+
+def _level_bands(axes: Axes, sweep: Sequence[Entry]) -> None:
+    """Shade every second level and name each on top."""
+    if not sweep:
+        return
+    starts = level_starts(sweep)
+    ends = [start for start, _ in starts[1:]] + [sweep[-1]["epoch"] + 0.5]
+    every = 1 + len(starts) // 16
+    for index, ((start, level), end) in enumerate(zip(starts, ends, strict=True)):
+        if index % 2:
+            axes.axvspan(start, end, color="#F0F0F0", zorder=0, linewidth=0)
+        if index % every == 0:
+            axes.annotate(
+                ("λ = " if index == 0 else "") + wording.level(level), ((start + end) / 2, 1.0),
+                xycoords=("data", "axes fraction"), xytext=(0, 1), textcoords="offset points",
+                ha="center", va="bottom", fontsize=6.5, color=style.DARK_GREY,
+            )  # fmt: skip
+    axes.set_xlim(starts[0][0], ends[-1])
+
+
+def _keys(direction: Direction, seeds: Seeds) -> list[tuple[str, dict[str, Any]]]:
+    names = {
+        "collapsed": "collapsed" if direction.rising else "no recovery",
+        "ordered": "no collapse" if direction.rising else "recovered",
+        "trapped": "trapped throughout",
+        "diverged": "diverged",
+    }
+    counts = Counter(end_state(direction, seed) for seed, _ in seeds)
+    keys = [
+        (f"{names[state]} ({counts[state]})", look.line(1.2) | {"marker": look.marker, "markersize": 3.5})
+        for state, look in LOOKS.items()
+        if counts[state]
+    ]
+    return [*keys, ("median (b)", style.MEDIAN)] if keys else []

@@ -1,0 +1,118 @@
+"""How every figure looks: one palette, one set of sizes, and the small marks that the figures share."""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import matplotlib
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
+
+# Okabe and Ito's colours, safe for colour-blind readers; line style repeats what colour says, for grey print.
+BLUE, VERMILION, GREEN, PURPLE, BLACK = "#0072B2", "#D55E00", "#009E73", "#CC79A7", "#000000"
+GREY, DARK_GREY, LIGHT_GREY = "#8A8A8A", "#555555", "#C8C8C8"
+
+RC: dict[str, Any] = {
+    "font.family": "DejaVu Sans",  # ships with matplotlib: the same picture on every machine
+    "font.size": 8,
+    "axes.titlesize": 8.5,
+    "axes.labelsize": 8,
+    "xtick.labelsize": 7.5,
+    "ytick.labelsize": 7.5,
+    "legend.fontsize": 7,
+    "axes.linewidth": 0.7,
+    "axes.unicode_minus": True,
+    "pdf.fonttype": 42,  # text stays text in the vector copy
+}
+FULL_WIDTH = 7.2  # inches: two columns of a journal
+
+
+@dataclass(frozen=True)
+class Look:
+    """Colour and dashes of one state."""
+
+    color: str
+    dashes: Any
+    marker: str
+
+    def line(self, width: float, alpha: float = 1.0) -> dict[str, Any]:
+        """Keyword arguments of `Axes.plot`."""
+        return {"color": self.color, "linestyle": self.dashes, "linewidth": width, "alpha": alpha}
+
+
+LOOKS = {
+    "ordered": Look(BLUE, "-", "o"),
+    "collapsed": Look(VERMILION, (0, (5, 1.5)), "s"),
+    "trapped": Look(BLACK, (0, (1, 1.2)), "D"),
+    "diverged": Look(PURPLE, (0, (5, 1.5, 1, 1.5)), "X"),
+}
+THIN, THICK = 0.8, 2.2
+MEDIAN: dict[str, Any] = {
+    "color": LIGHT_GREY,
+    "linewidth": 5,
+    "solid_capstyle": "round",
+}  # broad and pale, under the seeds
+
+
+def new_figure(height: float, width: float = FULL_WIDTH) -> Figure:
+    """An empty figure, in inches, that leaves room for its own labels."""
+    return Figure(figsize=(width, height), layout="constrained", facecolor="white")
+
+
+def styled() -> Any:
+    """The context in which figures are drawn and saved; global settings stay as they were."""
+    defaults = {k: v for k, v in matplotlib.rcParamsDefault.items() if not k.startswith("backend")}
+    settings: Any = defaults | RC  # from the defaults, not from the reader's own: the same bytes everywhere
+    return matplotlib.rc_context(settings)
+
+
+def panel(axes: Axes, title: str, xlabel: str, ylabel: str) -> None:
+    """Title, axis labels and open frame of one panel."""
+    axes.set_title(title, loc="left")
+    axes.set_xlabel(xlabel)
+    axes.set_ylabel(ylabel)
+    axes.spines[["top", "right"]].set_visible(False)
+    # Stated on the axis as well: ticks made later, outside the context, keep these sizes.
+    axes.tick_params(labelsize=RC["xtick.labelsize"], width=0.7, length=3)
+
+
+def error_axis(axes: Axes) -> None:
+    """Error from 0 to 1, with a little air for lines at the ends."""
+    axes.set_ylim(-0.02, 1.02)
+    axes.set_yticks([0, 0.2, 0.4, 0.6, 0.8, 1.0])
+
+
+def limit_line(axes: Axes, value: float, label: str, left: bool = False) -> None:
+    """A thin horizontal line at a limit, named at its right end or its left."""
+    axes.axhline(value, color=GREY, linewidth=0.8, linestyle=(0, (2, 2)), zorder=1)
+    axes.annotate(
+        label, (0.01 if left else 0.99, value), xycoords=("axes fraction", "data"),
+        xytext=(0, 1.5), textcoords="offset points",
+        ha="left" if left else "right", va="bottom", fontsize=6.5, color=DARK_GREY,
+    )  # fmt: skip
+
+
+def note(axes: Axes, text: str) -> None:
+    """Say in an empty panel why it is empty."""
+    axes.text(0.5, 0.62, text, transform=axes.transAxes, ha="center", va="center", color=DARK_GREY)
+
+
+def arrow(axes: Axes, xs: Sequence[float], ys: Sequence[float], color: str) -> None:
+    """An arrowhead in the middle of a line, in the direction in which it was run."""
+    middle = len(xs) // 2
+    if middle == 0:
+        return
+    axes.annotate(
+        "", (xs[middle], ys[middle]), (xs[middle - 1], ys[middle - 1]),
+        arrowprops={"arrowstyle": "-|>", "color": color, "linewidth": 0, "mutation_scale": 14, "shrinkB": 0},
+        zorder=6,
+    )  # fmt: skip
+
+
+def legend_below(figure: Figure, keys: Iterable[tuple[str, dict[str, Any]]]) -> None:
+    """One legend for all panels, beneath them, of lines made for it."""
+    handles = [Line2D([], [], label=label, **look) for label, look in keys]
+    if handles:
+        options = {"frameon": False, "handlelength": 2.8, "columnspacing": 1.6}
+        figure.legend(handles=handles, loc="outside lower center", ncols=len(handles), **options)
