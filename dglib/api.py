@@ -13,6 +13,7 @@ import torch
 from dglib import identity
 from dglib.control import Control
 from dglib.data import load_dataset
+from dglib.errors import UserError
 from dglib.experiments import build_spec
 from dglib.networks import build_network
 from dglib.noise import noises
@@ -120,9 +121,18 @@ def draw_figure(store: Store, records: list[Record]) -> list[Path]:
 
 
 def _check_network(spec: ExperimentSpec, input_shape: tuple[int, int, int], classes: int) -> None:
-    """Build the network once on no memory, so that a wrong name, width or input is told before anything runs."""
-    with torch.device("meta"):
-        build_network(spec.network.name, input_shape=input_shape, classes=classes, width=spec.network.width)
+    """Build the network once, so that a wrong name, width or input is told before anything is written."""
+    name, width = spec.network.name, spec.network.width
+    with torch.random.fork_rng(devices=[]):
+        model = build_network(name, input_shape=input_shape, classes=classes, width=width)
+    if spec.step.two_pass_statistics and any(
+        isinstance(layer, torch.nn.modules.batchnorm._BatchNorm) and layer.momentum is None
+        for layer in model.modules()
+    ):
+        raise UserError(
+            f"two_pass_statistics = True: network {name!r} has a BatchNorm with momentum None, whose"
+            " cumulative average has no two-pass form"
+        )
 
 
 def _commit() -> dict[str, Any]:

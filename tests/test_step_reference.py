@@ -1,0 +1,116 @@
+"""A whole run against the protocol's step written out in plain torch, bit for bit; and mutations of ours."""
+
+import copy
+
+import pytest
+import torch
+from mutation import mutate
+from reference import PlainRun, epoch_batches
+from small import CPU, random_data, small_spec
+
+from dglib import runner, step, trainer
+from dglib.control import Control
+from dglib.networks import networks
+from dglib.streams import Streams
+
+# 22 images in batches of 4: six steps an epoch, the last of two images. Init, then two levels: 42 steps.
+PARAMETERS = {
+    "batch_size": 4,
+    "refresh_period": 5,
+    "init_epochs": 3,
+    "epochs_per_level": 2,
+    "sweep_lambdas": [0.5, 0.8],
+    "milestones": [4],
+    "consecutive": 99,
+}
+LEVELS = [(0.35, 3), (0.5, 2), (0.8, 2)]
+
+
+def ours(network, width):
+    spec = small_spec("T1", network=network, network_width=width, **PARAMETERS)
+    seed = runner._Seed(spec, 0, random_data(), CPU, None, 1e9, Control(), [])
+    initial = copy.deepcopy(seed.state.model.state_dict())
+    with CPU.applied():
+        seed.run()
+    return seed, initial
+
+
+def plain(network, width, seed, initial):
+    model = networks.get(network)((1, 8, 8), 10, width)
+    model.load_state_dict(initial)
+    run, data, streams = PlainRun(model, refresh_period=5), seed.data, Streams(0, "main/init")
+    epoch = 0
+    with CPU.applied(), torch.random.fork_rng(devices=[]):
+        for lam, epochs in LEVELS:
+            for _ in range(epochs):
+                torch.manual_seed(streams.key("dropout", epoch))
+                order = streams.order(22, epoch)
+                images = data.inputs(data.x_train)
+                for x, noisy, clean in epoch_batches(images, data.noisy, data.clean, order, 4):
+                    run.step(x, noisy, clean, lam, lr=0.1 if epoch < 4 else 0.1 * 0.1)
+                epoch += 1
+    return run
+
+
+def differing(seed, run):
+    """The names of the tensors of ours that are not the plain run's, bit for bit."""
+    expected = run.model.state_dict()
+    found = [name for name, value in seed.state.model.state_dict().items() if not torch.equal(value, expected[name])]
+    pairs = zip(seed.state.momentum(), run.momentum(), strict=True)
+    return found + [f"momentum {i}" for i, (a, b) in enumerate(pairs) if not torch.equal(a, b)]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("network", ["resnet18", "vgg11_bn"])
+def test_forty_two_steps_equal_the_plain_rendition_bit_for_bit(network):
+    seed, initial = ours(network, 1.0)
+    run = plain(network, 1.0, seed, initial)
+    assert seed.state.t == run.t == 42
+    assert not torch.equal(next(run.model.parameters()), initial[next(iter(initial))]), "nothing was trained"
+    assert differing(seed, run) == []
+
+
+MUTATIONS = {
+    "no refresh at t = 0": (
+        step.EagerKernel,
+        "__call__",
+        "refresh = state.g_v is None or state.t % self.spec.refresh_period == 0",
+        "state.g_v = state.g_v or [torch.zeros_like(p) for p in state.params]\n"
+        "    refresh = state.t > 0 and state.t % self.spec.refresh_period == 0",
+    ),
+    "lambda swapped": (step.EagerKernel, "__call__", "mix(g_s, state.g_v, lam)", "mix(state.g_v, g_s, lam)"),
+    # One forward for both gradients, as long as its graph is at hand.
+    "second forward left out": (
+        step.EagerKernel,
+        "__call__",
+        "g_s, loss_s = gradient(state, batch.x, batch.noisy)",
+        "logits = state.model(batch.x)\n"
+        "        loss_s = F.cross_entropy(logits, batch.noisy)\n"
+        "        g_s = list(torch.autograd.grad(loss_s, state.params, retain_graph=True))\n"
+        "    if refresh:\n"
+        "        loss_v = F.cross_entropy(logits, batch.clean)\n"
+        "        state.g_v = list(torch.autograd.grad(loss_v, state.params))\n"
+        "    loss_s, refresh = loss_s.detach(), False",
+    ),
+    "last batch dropped": (
+        trainer.Trainer,
+        "__init__",
+        "-(-len(data.clean) // self.batch_size)",
+        "len(data.clean) // self.batch_size",
+    ),
+    "held g_v lost between levels": (
+        runner._Seed,
+        "_train_epoch",
+        "left = self.trainer.steps_left(self.state)",
+        "self.state.g_v = None if self.cursor.epoch == 0 else self.state.g_v\n"
+        "    left = self.trainer.steps_left(self.state)",
+    ),
+}
+
+
+@pytest.mark.parametrize("name", [None, *MUTATIONS])
+def test_the_comparison_fails_under_each_mutation_and_no_other_change(name, monkeypatch):
+    if name is not None:
+        mutate(monkeypatch, *MUTATIONS[name])
+    seed, initial = ours("vgg11_bn", 0.125)
+    assert bool(differing(seed, plain("vgg11_bn", 0.125, seed, initial))) == (name is not None)
