@@ -1,0 +1,65 @@
+"""Seeds as people write them."""
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from dglib.seeds import LARGEST, MOST, parse_seeds
+
+
+@pytest.mark.parametrize(
+    ("written", "seeds"),
+    [
+        (3, [3]),
+        ([0, 3], [0, 3]),
+        ((3, 0), [3, 0]),
+        (range(2, 5), [2, 3, 4]),
+        ("3", [3]),
+        ("[0, 3]", [0, 3]),
+        ("0-9", list(range(10))),
+        ("0-3,7", [0, 1, 2, 3, 7]),
+        (" 7 , 0 - 1 ", [7, 0, 1]),
+        ("[5]", [5]),
+        ("4-4", [4]),
+        (LARGEST, [LARGEST]),
+    ],
+)
+def test_every_form_gives_its_seeds_in_the_order_written(written: object, seeds: list[int]) -> None:
+    assert parse_seeds(written) == seeds
+
+
+@pytest.mark.parametrize(
+    ("written", "says"),
+    [
+        (True, "True is not a seed"),
+        (1.0, "1.0 is not a seed"),
+        (-1, "-1 is not a seed"),
+        (None, "None is not a seed"),
+        ([0, 1.5], "1.5 is not a seed"),
+        ([0, "1"], "'1' is not a seed"),
+        ([[0]], "[0] is not a seed"),
+        ({"a": 1}, "{'a': 1} is not a seed"),
+        ("", "'' is not a seed"),
+        ("a", "'a' is not a seed"),
+        ("1.5", "'1.5' is not a seed"),
+        ("-1", "'-1' is not a seed"),
+        ("0,,1", "'' is not a seed"),
+        ("0-", "'0-' is not a seed"),
+        ("[0, 1", "'[0' is not a seed"),
+        ("٣", "'٣' is not a seed"),  # a digit to Python, but not to whoever reads the records
+        ("9-0", "'9-0' runs backwards"),
+        ([], "no seed is given"),
+        ("0-3,2", "seed 2 appears twice"),
+        (LARGEST + 1, "above the largest seed"),
+        (f"0-{10**12}", f"at most {MOST}"),
+    ],
+)
+def test_what_is_no_list_of_seeds_is_refused_in_words(written: object, says: str) -> None:
+    with pytest.raises(ValueError) as caught:  # noqa: PT011 - the words are compared below, as text
+        parse_seeds(written)
+    assert says in str(caught.value)
+
+
+@given(st.lists(st.integers(0, LARGEST), min_size=1, max_size=20, unique=True))
+def test_text_and_list_mean_the_same(seeds: list[int]) -> None:
+    assert parse_seeds(",".join(map(str, seeds))) == parse_seeds(str(seeds)) == parse_seeds(seeds) == seeds
