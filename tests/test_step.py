@@ -1,0 +1,226 @@
+"""Properties of the mixed gradient and of the step around it."""
+
+import copy
+
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from small import CPU, digits, random_data, small_spec
+
+from dglib import step
+from dglib.control import Control
+from dglib.protocol import EpochStats
+from dglib.runner import _Seed
+from dglib.step import Batch, EagerKernel, cosine, gradient, mix, total_norm
+from dglib.trainer import Trainer
+
+NO_STATS = EpochStats(*[float("nan")] * 4)
+SHAPES = [(8, 3, 3, 3), (8,), (10, 8), (10,)]
+lambdas = st.floats(0, 1)
+seeds = st.integers(0, 2**31)
+
+
+def gradients(seed, scale=1.0):
+    generator = torch.Generator().manual_seed(seed)
+    return [scale * torch.randn(shape, generator=generator) for shape in SHAPES]
+
+
+def begun(experiment="T1", data=None, **changes):
+    """A seed that has not trained yet: its state, trainer and data."""
+    return _Seed(small_spec(experiment, **changes), 0, data or random_data(), CPU, None, 1e9, Control(), [])
+
+
+@given(seeds, st.floats(-4, 4))
+def test_each_normalised_part_has_norm_one(seed, exponent):
+    g_s, g_v = gradients(seed, 10**exponent), gradients(seed + 1)
+    assert float(total_norm(mix(g_s, g_v, 0.0))) == pytest.approx(1, abs=1e-5)
+    assert float(total_norm(mix(g_s, g_v, 1.0))) == pytest.approx(1, abs=1e-5)
+
+
+@given(seeds, lambdas)
+def test_the_squared_norm_of_the_mix_follows_from_lambda_and_the_cosine(seed, lam):
+    g_s = gradients(seed)
+    g_v = [s + r for s, r in zip(g_s, gradients(seed + 1), strict=True)]
+    cos = float(cosine(g_s, g_v, total_norm(g_s), total_norm(g_v)))
+    expected = (1 - lam) ** 2 + lam**2 + 2 * lam * (1 - lam) * cos
+    assert float(total_norm(mix(g_s, g_v, lam))) ** 2 == pytest.approx(expected, abs=1e-5)
+
+
+@given(seeds)
+def test_lambda_zero_is_the_structure_direction_and_one_the_value_direction(seed):
+    g_s, g_v = gradients(seed), gradients(seed + 1)
+    for lam, part in ((0.0, g_s), (1.0, g_v)):
+        for ours, theirs in zip(mix(g_s, g_v, lam), part, strict=True):
+            torch.testing.assert_close(ours, theirs / total_norm(part), rtol=1e-6, atol=1e-8)
+
+
+@given(seeds, lambdas, st.sampled_from([2.0**-12, 2.0**-3, 2.0**10]), st.booleans())
+def test_multiplying_a_loss_by_a_constant_changes_nothing(seed, lam, scale, structure):
+    g_s, g_v = gradients(seed), gradients(seed + 1)
+    scaled = [scale * g for g in (g_s if structure else g_v)]
+    other = mix(scaled, g_v, lam) if structure else mix(g_s, scaled, lam)
+    for a, b in zip(mix(g_s, g_v, lam), other, strict=True):
+        torch.testing.assert_close(a, b, rtol=1e-5, atol=1e-8)
+
+
+@given(seeds, lambdas)
+def test_the_mix_agrees_with_the_flat_vector_form(seed, lam):
+    g_s, g_v = gradients(seed), gradients(seed + 1)
+    flat_s, flat_v = (torch.cat([g.flatten() for g in part]) for part in (g_s, g_v))
+    flat = (1 - lam) * flat_s / (flat_s.norm() + 1e-12) + lam * flat_v / (flat_v.norm() + 1e-12)
+    ours = torch.cat([g.flatten() for g in mix(g_s, g_v, lam)])
+    torch.testing.assert_close(ours, flat, rtol=1e-5, atol=1e-5)
+
+
+def test_zero_gradients_mix_to_zero_and_not_to_nan():
+    zeros = [torch.zeros(shape) for shape in SHAPES]
+    assert all(torch.equal(g, z) for g, z in zip(mix(zeros, zeros, 0.5), zeros, strict=True))
+
+
+def test_without_flipped_labels_both_gradients_are_equal_bit_for_bit():
+    seed = begun(noise_rate=0.0)
+    batch = seed.trainer.batch(0, 0)
+    assert torch.equal(batch.noisy, batch.clean)
+    g_s, _ = gradient(seed.state, batch.x, batch.noisy)
+    g_v, _ = gradient(seed.state, batch.x, batch.clean)
+    assert all(torch.equal(s, v) for s, v in zip(g_s, g_v, strict=True))
+
+
+@pytest.mark.parametrize("period", [1, 3, 7])
+def test_the_value_gradient_is_refreshed_exactly_every_k_steps_across_epochs_and_levels(period):
+    seed = begun(batch_size=4, refresh_period=period)
+    refreshed, held = [], None
+    for t in range(20):
+        seed.trainer.advance(seed.state, lam=0.3 if t < 11 else 0.6, lr=0.01, n_steps=1)
+        if seed.state.g_v is not held:
+            refreshed.append(t)
+        held = seed.state.g_v
+    assert refreshed == list(range(0, 20, period))
+
+
+def test_lambda_and_lr_change_from_one_step_to_the_next_without_rebuilding():
+    seed = begun(momentum=0.0, weight_decay=0.0)
+    optimizer = seed.state.optimizer
+    for lam, lr in ((0.2, 0.1), (0.9, 0.003)):
+        before = [p.detach().clone() for p in seed.state.params]
+        seed.trainer.advance(seed.state, lam, lr, 1)
+        moved = [(b - p.detach()) for b, p in zip(before, seed.state.params, strict=True)]
+        direction = [p.grad for p in seed.state.params]
+        assert float(total_norm(moved)) == pytest.approx(lr * float(total_norm(direction)), rel=1e-3)
+    assert seed.state.optimizer is optimizer
+
+
+def run_bits(experiment, log, monkeypatch, **changes):
+    """A whole small run with all logs on or off: final tensors, errors, generator states."""
+    if not log:
+        off = lambda spec, data, streams: Trainer(spec, data, streams, log=False)  # noqa: E731
+        monkeypatch.setattr("dglib.runner.Trainer", off)
+        # Without the epoch's sums there are no means to report.
+        monkeypatch.setattr(_Seed, "_stats", lambda self, lr: NO_STATS)
+    seed = begun(experiment, digits(), **changes)
+    with CPU.applied():
+        record = seed.run()
+    monkeypatch.undo()
+    trajectory = record.get("error_trajectory") or record["trajectory"]
+    errors = [(point["error"], point["test_loss"], point["predicted"]) for point in trajectory]
+    state = seed.state
+    tensors = [*state.model.state_dict().values(), *state.momentum(), *state.g_v, state.dropout.get_state()]
+    return tensors, errors, record
+
+
+def test_with_every_log_off_the_bits_are_the_same(monkeypatch):
+    for changes in ({}, {"network": "vgg11_bn", "network_width": 0.0625, "two_pass_statistics": False}):
+        on, errors_on, record = run_bits("Td1", True, monkeypatch, **changes)
+        off, errors_off, without = run_bits("Td1", False, monkeypatch, **changes)
+        assert len(record["step_logs"]) == 30
+        assert without["step_logs"] == []
+        assert errors_on == errors_off
+        assert all(torch.equal(a, b) for a, b in zip(on, off, strict=True))
+
+
+def test_a_logging_pass_that_left_a_trace_would_be_noticed(monkeypatch):
+    from contextlib import nullcontext
+
+    monkeypatch.setattr(step, "_no_trace", lambda state: nullcontext())
+    loud, _, _ = run_bits("Td1", True, pytest.MonkeyPatch())
+    quiet, _, _ = run_bits("Td1", False, pytest.MonkeyPatch())
+    assert not all(torch.equal(a, b) for a, b in zip(loud, quiet, strict=True))
+
+
+def test_logged_cosines_and_norms_are_those_of_the_gradients_on_that_batch():
+    seed = begun("Td1", batch_size=4, log_every=1, two_pass_statistics=False)
+    seed.trainer.advance(seed.state, 0.6, 0.01, 2)  # the second step holds a stale g_v
+    batch, state = seed.trainer.batch(0, 2), copy.deepcopy(seed.state)
+    g_s, loss_s = gradient(state, batch.x, batch.noisy)
+    fresh, loss_v = gradient(state, batch.x, batch.clean)
+    g = mix(g_s, seed.state.g_v, 0.6)
+    seed.trainer.advance(seed.state, 0.6, 0.01, 1)
+
+    def cos(a, b):
+        a, b = (torch.cat([t.flatten() for t in part]).double() for part in (a, b))
+        return float(a @ b / a.norm() / b.norm())
+
+    number, row = seed.state.step_log[-1]
+    assert number == 2
+    expected = [cos(g_s, fresh), cos(g, fresh), *(float(total_norm(x)) for x in (g_s, fresh, g))]
+    assert row.tolist() == pytest.approx([*expected, float(loss_s), float(loss_v)], rel=1e-5, abs=1e-6)
+
+
+def test_two_pass_statistics_equal_two_real_passes():
+    once, twice = (begun("Td1", batch_size=4, two_pass_statistics=flag) for flag in (True, False))
+    batches = [once.trainer.batch(0, k) for k in range(5)]
+    # Fixed weights: only the statistics move.
+    for k, batch in enumerate(batches):
+        once.trainer.kernel(once.state, batch, 0.6, 0.0)
+        twice.trainer.kernel(twice.state, batch, 0.6, 0.0)
+        if k % 4:  # no refresh, so no second forward of its own
+            twice.state.model(batch.x)
+    ours, real = once.state.model.state_dict(), twice.state.model.state_dict()
+    names = [name for name in ours if "running" in name]
+    assert len(names) == 6
+    for name in names:
+        torch.testing.assert_close(ours[name], real[name], rtol=1e-6, atol=1e-6)
+
+
+def test_two_pass_statistics_move_no_weight_and_restore_the_momentum():
+    on, off = (begun("Td1", two_pass_statistics=flag) for flag in (True, False))
+    for seed in (on, off):
+        seed.trainer.advance(seed.state, 0.6, 0.1, 6)
+    assert all(torch.equal(a, b) for a, b in zip(on.state.params, off.state.params, strict=True))
+    assert {m.momentum for m in on.state.model.modules() if hasattr(m, "running_mean")} == {0.1}
+    buffers = zip(on.state.model.buffers(), off.state.model.buffers(), strict=True)
+    assert not all(torch.equal(a, b) for a, b in buffers)
+
+
+@settings(max_examples=8)
+@given(st.integers(1, 30), st.integers(1, 30))
+def test_the_step_may_be_stopped_and_gone_on_with_anywhere(first, second):
+    whole, parts = begun(batch_size=4), begun(batch_size=4)
+    whole.trainer.advance(whole.state, 0.4, 0.05, first + second)
+    parts.trainer.advance(parts.state, 0.4, 0.05, first)
+    parts.trainer.advance(parts.state, 0.4, 0.05, second)
+    assert all(torch.equal(a, b) for a, b in zip(whole.state.params, parts.state.params, strict=True))
+
+
+def test_a_batch_is_the_chosen_images_with_their_own_labels():
+    seed = begun(batch_size=4)
+    sizes = []
+    for k in range(seed.trainer.steps_per_epoch):
+        batch = seed.trainer.batch(0, k)
+        sizes.append(len(batch.x))
+        chosen = seed.trainer.streams.order(22, 0)[4 * k : 4 * k + 4]
+        assert isinstance(batch, Batch)
+        assert torch.equal(batch.clean, seed.data.clean[chosen])
+        assert torch.equal(batch.noisy, seed.data.noisy[chosen])
+        assert torch.equal(batch.x, seed.data.inputs(seed.data.x_train[chosen]))
+    assert sizes == [4, 4, 4, 4, 4, 2]
+
+
+def test_an_eager_kernel_keeps_no_state_of_its_own():
+    seed = begun()
+    seed.trainer.advance(seed.state, 0.4, 0.05, 5)
+    twin = copy.deepcopy(seed.state)
+    EagerKernel(small_spec("T1").step)(seed.state, seed.trainer.batch(0, 0), 0.4, 0.05)
+    EagerKernel(small_spec("T1").step)(twin, seed.trainer.batch(0, 0), 0.4, 0.05)
+    assert all(torch.equal(a, b) for a, b in zip(seed.state.params, twin.params, strict=True))
