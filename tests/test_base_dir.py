@@ -34,7 +34,7 @@ def test_the_default_is_runs_and_with_colabs_drive_a_folder_there(tmp_path: Path
 
 @pytest.mark.parametrize("below", ["", "/x", "/x/y"])
 def test_a_file_in_the_way_is_named(below: str, tmp_path: Path) -> None:
-    (tmp_path / "file").touch()
+    (tmp_path / "file").touch(mode=0o777)
     with pytest.raises(UserError) as caught:
         base_directory(f"file{below}", where="--base-dir")
     assert str(caught.value) == (

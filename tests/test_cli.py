@@ -49,7 +49,7 @@ BAD_INPUT = [
     ("no experiment", "run", "required … EXPERIMENT"),
     ("no command", "", "required … COMMAND"),
     ("unknown command", "walk T1", "COMMAND … walk … run"),
-    ("unknown option", "run T1 --sed 3", "--sed 3"),
+    ("shortened option", "run T1 --seed 3", "--seed 3"),
     ("unfinished option", "run T1 --seeds", "--seeds … one argument"),
     ("YAML that does not parse", "run T1 -f broken.yaml", "broken.yaml … YAML … line 3"),
     ("value that does not parse", "run T1 --set lr=[1", "--set … lr=[1 … YAML"),
@@ -67,6 +67,7 @@ BAD_INPUT = [
         "run T1 --base-dir typo.yaml/x",
         "--base-dir … base_dir … typo.yaml/x … directory",
     ),
+    ("empty base directory", "run T1 --base-dir=", "--base-dir … base_dir … '' … not be empty"),
     ("unknown device", "run T1 --device gpu", "--device … device … gpu … auto, cpu, cuda or cuda:N"),
 ]
 

@@ -143,6 +143,11 @@ def test_overrides_replace_values_in_turn_and_are_read_as_yaml() -> None:
     assert changed["batch_size"] == 256
 
 
+def test_a_profiles_value_that_no_longer_fits_is_told_with_its_file() -> None:
+    with pytest.raises(UserError, match=r"^params/paper/T1\.yaml: sweep_lambdas = .* init_lambda = 0\.6 or"):
+        load_profile("T1", "paper", ["init_lambda=0.6"])
+
+
 def test_a_value_may_hold_an_equals_sign() -> None:
     assert override_layer("base_dir=a=b").values == {"base_dir": "a=b"}
 
