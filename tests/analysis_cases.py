@@ -146,21 +146,8 @@ def diverged(record: Record) -> Record:
 
 def published(record: Record) -> Record:
     """The same T1 or T2 seed as the first notebooks wrote it: only the published fields."""
-    fields = [
-        "seed",
-        "init_error",
-        "init_success",
-        "lambda_up",
-        "lambda_down",
-        "collapsed",
-        "recovered",
-        "final_lambda",
-        "final_error",
-        "experiment_id",
-        "eta",
-        "time",
-    ]
-    kept = {field: record[field] for field in fields if field in record}
+    unpublished = {"experiment", "epochs_per_level", "lr", "sweep_lr", "parameters", "epoch_log", "outcome"}
+    kept = {k: v for k, v in record.items() if k not in unpublished and not k.startswith("return_")}
     entry_fields = ("phase", "lambda", "epoch", "error")
     return kept | {"trajectory": [{f: e[f] for f in entry_fields} for e in record["trajectory"]]}
 

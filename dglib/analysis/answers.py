@@ -54,12 +54,10 @@ def _start_sentence(summary: Summary) -> str:
     collapsed, trapped = start["collapsed"], start["trapped"]
     if not collapsed + trapped:
         return ""
-    words = f"At the start of the sweep {collapsed} were collapsed and {trapped} trapped"
-    if collapsed + trapped == 1:
-        words = f"At the start of the sweep it was {'trapped' if trapped else 'collapsed'}"
+    words = f"State at the start of the sweep: {collapsed} collapsed, {trapped} trapped"
     words += f" ({TRAPPED_MEANS})" if trapped else ""
     if start["left_trap"]:
-        words += f", {start['left_trap']} of which had left that state by the end"
+        words += f", of which {start['left_trap']} had left that state by the end"
     return f"{words}."
 
 

@@ -3,7 +3,6 @@
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from itertools import pairwise
 from statistics import fmean, median, pstdev
 
 from dglib.analysis.reading import Entry, last_by_level
@@ -49,16 +48,6 @@ def mean_curve(curves: Sequence[Curve]) -> tuple[list[float], list[float], list[
     levels = sorted({level for curve in curves for level in curve.errors})
     columns = [[curve.errors[level] for curve in curves if level in curve.errors] for level in levels]
     return levels, [fmean(column) for column in columns], [pstdev(column) for column in columns]
-
-
-def level_starts(sweep: Sequence[Entry]) -> list[tuple[float, float]]:
-    """(half an epoch before the level's first evaluation, λ) for each level, in order."""
-    found: list[tuple[float, float]] = []
-    for before, entry in pairwise([None, *sweep]):
-        assert entry is not None
-        if before is None or before["lambda"] != entry["lambda"]:
-            found.append((entry["epoch"] - 0.5, entry["lambda"]))
-    return found
 
 
 def _at(curve: Curve, level: float, beyond: float) -> float | None:

@@ -11,7 +11,7 @@ from dglib.analysis import style, wording
 from dglib.analysis.style import LOOKS
 from dglib.analysis.thresholds import Direction, Threshold, end_state
 
-UNMEASURED = {"init_failed": "init failed", "diverged": "diverged", "unfinished": "unfinished"}
+UNMEASURED = {"init_failed": "init\nfailed", "diverged": "diverged", "unfinished": "unfinished"}
 _LEGIBLE = 16  # a column of so many blocks still has room for the seeds' numbers
 
 
@@ -57,7 +57,7 @@ def draw_columns(axes: Axes, direction: Direction, bars: Sequence[Column]) -> No
                 axes.text(*middle, str(seed.seed), ha="center", va="center", fontsize=6.5, color=ink)
     axes.set_xlim(-0.7, len(bars) - 0.3)
     axes.set_ylim(0, max(tallest, 1) * 1.05)
-    axes.set_xticks(range(len(bars)), [bar.label for bar in bars], rotation=90)
+    axes.set_xticks(range(len(bars)), [bar.label for bar in bars], rotation=90, linespacing=0.95)
     axes.yaxis.set_major_locator(MaxNLocator(integer=True, nbins=5))
     if not any(bar.seeds for bar in bars):
         style.note(axes, "no records")
@@ -67,4 +67,4 @@ def _none_label(direction: Direction, levels: Sequence[float]) -> str:
     if not levels:
         return "none"
     sign, last = (">", levels[-1]) if direction.rising else ("<", levels[0])
-    return f"none, {sign} {wording.level(last)}"
+    return f"none\n{sign} {wording.level(last)}"

@@ -30,9 +30,11 @@ def draw_branches(records: Records) -> Figure:
     states = [start_state(record) for record in records]
     _branches(left, records, states)
     _gaps(right, records, states)
+    empty = "no seed has both branches" if records else "no records"
+    if not Counter(states).keys() - {None}:
+        style.note(left, empty)
     if not Counter(states).keys() & {"collapsed", "trapped"}:
-        for axes in (left, right):
-            style.note(axes, "no seed has both branches" if records else "no records")
+        style.note(right, empty)
     style.legend_below(figure, _keys(Counter(states)))
     return figure
 
@@ -65,19 +67,19 @@ def _gaps(axes: Axes, records: Records, states: list[str | None]) -> None:
             axes.plot(list(found), list(found.values()), **look.line(1.0), marker=look.marker, markersize=3)
     axes.axhline(0, color=style.GREY, linewidth=0.6, zorder=1)
     style.limit_line(axes, limit, f"two branches above {wording.level(limit)}")
-    axes.axvline(at, color=style.GREY, linewidth=0.8, linestyle=(0, (2, 2)), zorder=1)
+    if any(state in ("collapsed", "trapped") for state in states):
+        axes.axvline(at, color=style.GREY, linewidth=0.8, linestyle=(0, (2, 2)), zorder=1)
     low, high = axes.get_ylim()
     axes.set_ylim(min(low, -0.05), max(high, 2.5 * limit))
 
 
 def _keys(states: Counter[str | None]) -> list[tuple[str, dict[str, Any]]]:
     """Branches with the number of seeds in their means, then the seeds drawn apart."""
-    if not states.keys() - {None}:
-        return []
     counts = {"ordered": states["collapsed"] + states["trapped"], "collapse": states["collapsed"]}
     keys = [
-        (f"{name} branch, mean ± std ({wording.seeds(counts[name])})", _BRANCH_LOOKS[name].line(THICK))
+        (f"{name} branch, mean ± std ({counts[name]})", _BRANCH_LOOKS[name].line(THICK))
         for name in BRANCHES
+        if counts[name]
     ]
     apart = {"trapped": "began trapped", "diverged": "diverged"}
     return keys + [(f"{text} ({states[s]})", LOOKS[s].line(1.2)) for s, text in apart.items() if states[s]]

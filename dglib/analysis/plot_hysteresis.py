@@ -52,7 +52,7 @@ def draw_loop(t1_records: Records, t2_records: Records) -> Figure:
     _draw_cells(below, passes)
     if not passes:
         for axes in (top, below):
-            style.note(axes, "no seed entered a sweep" if t1_records or t2_records else "no records")
+            style.note(axes, "no sweep on record" if t1_records or t2_records else "no records")
     style.legend_below(figure, _keys(passes))
     return figure
 

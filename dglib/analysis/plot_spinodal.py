@@ -2,15 +2,27 @@
 
 from collections import Counter
 from collections.abc import Sequence
+from itertools import pairwise
 from typing import Any
 
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
 
 from dglib.analysis import style, wording
-from dglib.analysis.curves import Curve, level_starts, median_curve
+from dglib.analysis.curves import Curve, median_curve
 from dglib.analysis.histogram import columns, draw_columns
-from dglib.analysis.reading import Entry, Record, Records, entries, is_finite, levels_of, parameter
+from dglib.analysis.reading import (
+    Entry,
+    Record,
+    Records,
+    entries,
+    is_finite,
+    level_of,
+    levels_of,
+    number,
+    parameter,
+)
 from dglib.analysis.style import LOOKS, THIN
 from dglib.analysis.thresholds import Direction, Threshold, end_state, threshold
 
@@ -39,11 +51,12 @@ def draw_spinodal(direction: Direction, records: Records) -> Figure:
     for name in "bc":
         style.error_axis(axes[name])
         early = name == "c" or direction.rising  # the end where few lines cross the limit
-        style.limit_line(axes[name], limit, f"{direction.noun} {wording.level(limit)}", left=early)
+        style.limit_line(
+            axes[name], limit, f"{direction.noun} {wording.level(limit)}", side="left" if early else "right"
+        )
     if not seeds:
         for name in "bc":
-            style.note(axes[name], "no seed entered the sweep" if records else "no records")
-            axes[name].set_xticks([])
+            style.note(axes[name], "no sweep on record" if records else "no records")
     style.legend_below(figure, _keys(direction, seeds))
     return figure
 
@@ -71,29 +84,35 @@ def _against_level(axes: Axes, direction: Direction, seeds: Seeds) -> None:
     steady = [c for (seed, _), c in zip(seeds, curves, strict=True) if seed.outcome != "diverged"]
     xs, ys = median_curve(steady, direction.rising)
     axes.plot(xs, ys, **style.MEDIAN, zorder=1.5)
+    axes.xaxis.set_major_locator(MaxNLocator(nbins=8, steps=[1, 2, 5, 10]))
     style.arrow(axes, xs, ys, style.DARK_GREY)
 
 
 def _against_epoch(axes: Axes, direction: Direction, seeds: Seeds) -> None:
     for seed, sweep in seeds:
         look = LOOKS[end_state(direction, seed)]
-        finite = [entry for entry in sweep if is_finite(entry)]
+        finite = [entry for entry in sweep if is_finite(entry) and "epoch" in entry]
         epochs, errors = [e["epoch"] for e in finite], [e["error"] for e in finite]
         axes.plot(epochs, errors, **look.line(THIN, 0.85))
         if finite and (seed.level is not None or seed.outcome == "diverged"):
             axes.plot(epochs[-1:], errors[-1:], look.marker, color=look.color, markersize=5, zorder=6)
-    longest = max((sweep for _, sweep in seeds), key=len, default=[])
-    _level_bands(axes, longest)
+    axes.xaxis.set_major_locator(MaxNLocator(integer=True))
+    _level_bands(axes, max((sweep for _, sweep in seeds), key=len, default=[]))
 
 
 def _level_bands(axes: Axes, sweep: Sequence[Entry]) -> None:
     """Shade every second level and name each on top."""
-    if not sweep:
+    starts: dict[float, float] = {}  # λ -> half an epoch before its first evaluation
+    for entry in sweep:
+        level, epoch = level_of(entry), number(entry, "epoch")
+        if level is not None and epoch is not None:
+            starts.setdefault(level, epoch - 0.5)
+            last = epoch + 0.5
+    if not starts:
         return
-    starts = level_starts(sweep)
-    ends = [start for start, _ in starts[1:]] + [sweep[-1]["epoch"] + 0.5]
-    every = 1 + len(starts) // 16
-    for index, ((start, level), end) in enumerate(zip(starts, ends, strict=True)):
+    edges = [*starts.values(), last]
+    every = 1 + len(starts) // 16  # so many names fit side by side
+    for index, (level, (start, end)) in enumerate(zip(starts, pairwise(edges), strict=True)):
         if index % 2:
             axes.axvspan(start, end, color="#F0F0F0", zorder=0, linewidth=0)
         if index % every == 0:
@@ -102,7 +121,7 @@ def _level_bands(axes: Axes, sweep: Sequence[Entry]) -> None:
                 xycoords=("data", "axes fraction"), xytext=(0, 1), textcoords="offset points",
                 ha="center", va="bottom", fontsize=6.5, color=style.DARK_GREY,
             )  # fmt: skip
-    axes.set_xlim(starts[0][0], ends[-1])
+    axes.set_xlim(edges[0], edges[-1])
 
 
 def _keys(direction: Direction, seeds: Seeds) -> list[tuple[str, dict[str, Any]]]:
@@ -118,4 +137,4 @@ def _keys(direction: Direction, seeds: Seeds) -> list[tuple[str, dict[str, Any]]
         for state, look in LOOKS.items()
         if counts[state]
     ]
-    return [*keys, ("median (b)", style.MEDIAN)] if keys else []
+    return [*keys, ("median (b)", style.MEDIAN)] if counts.keys() - {"diverged"} else keys

@@ -31,6 +31,7 @@ _LOOKS = {
 }
 _NAMES = {TRAPPED: "trapped", PARTIAL: "partial collapse", ORDERED: "ordered", DIVERGED: "diverged"}
 _PUBLISHED_LINES = (0.90, 0.55)
+_BAND = "#EDEDED"
 _LOGS = {
     "b": ("c_sv", "cos(g_s, g_v)", "Structure–value cosine c_sv"),
     "c": ("c_mc", "cos(g_mix, g_v)", "Mix–value cosine c_mc"),
@@ -58,29 +59,32 @@ def draw_trapping(records: Records) -> Figure:
     style.panel(axes["f"], f"f  c_sv in epochs 0 to {_EARLY}", "Epoch (from 0)", _LOGS["b"][1])
     early = [(name, {e: v for e, v in curve.items() if e <= _EARLY}) for name, curve in curves["c_sv"]]
     _by_class(axes["f"], early)
-    for panel in axes.values():
-        if not panel.lines or not any(len(line.get_xdata()) for line in panel.lines):  # type: ignore[arg-type]
-            style.note(panel, "no records" if not records else "nothing logged")
     style.legend_below(figure, _keys(Counter(name for name, _ in seeds)))
     return figure
 
 
 def _errors(record: Record) -> Curve:
-    return {int(e["epoch"]): e["error"] for e in entries(record, "error_trajectory") if is_finite(e)}
+    return {
+        int(e["epoch"]): e["error"]
+        for e in entries(record, "error_trajectory")
+        if is_finite(e) and "epoch" in e
+    }
 
 
 def _error_limits(axes: Axes, records: Records) -> None:
     style.error_axis(axes)
     partial = parameter(records, "partial_error", PARTIAL_ERROR)
     trapped = parameter(records, "trapped_error", TRAPPED_ERROR)
-    axes.axhspan(partial, trapped, color="#F0F0F0", zorder=0, linewidth=0)
+    axes.axhspan(partial, trapped, color=_BAND, zorder=0, linewidth=0)
     for value in _PUBLISHED_LINES:
-        style.limit_line(axes, value, wording.level(value), left=True)
+        style.limit_line(axes, value, wording.level(value), side="outside")
 
 
 def _by_class(axes: Axes, curves: Sequence[tuple[str, Curve]]) -> None:
     """Every seed thin; each class's mean per epoch thick. Diverged seeds are no class and have no mean."""
     groups: defaultdict[str, list[Curve]] = defaultdict(list)
+    if not any(curve for _, curve in curves):
+        style.note(axes, "nothing recorded" if curves else "no records")
     for name, curve in curves:
         groups[name].append(curve)
         look = _LOOKS[name]
@@ -96,8 +100,9 @@ def _by_class(axes: Axes, curves: Sequence[tuple[str, Curve]]) -> None:
 
 
 def _keys(counts: Counter[str]) -> list[tuple[str, dict[str, Any]]]:
-    return [
+    keys: list[tuple[str, dict[str, Any]]] = [
         (f"{_NAMES.get(name, name)} ({counts[name]})", look.line(1.8))
         for name, look in _LOOKS.items()
         if counts[name]
     ]
+    return [*keys, ("partial by final error", {"color": _BAND, "linewidth": 7})] if keys else []

@@ -30,7 +30,8 @@ def parameter(records: Iterable[Record], name: str, default: float) -> float:
 
 def seed_of(record: Record) -> int:
     """The record's seed; -1 where it has none."""
-    return int(record.get("seed", -1))
+    seed = number(record, "seed")
+    return -1 if seed is None else int(seed)
 
 
 def entries(record: Record, field: str, phase: str | None = None) -> list[Entry]:

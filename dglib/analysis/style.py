@@ -1,6 +1,6 @@
 """How every figure looks: one palette, one set of sizes, and the small marks that the figures share."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -83,36 +83,39 @@ def error_axis(axes: Axes) -> None:
     axes.set_yticks([0, 0.2, 0.4, 0.6, 0.8, 1.0])
 
 
-def limit_line(axes: Axes, value: float, label: str, left: bool = False) -> None:
-    """A thin horizontal line at a limit, named at its right end or its left."""
+def limit_line(axes: Axes, value: float, label: str, side: str = "right") -> None:
+    """A thin horizontal line at a limit, named on it at the "left" or "right", or "outside" at its end."""
     axes.axhline(value, color=GREY, linewidth=0.8, linestyle=(0, (2, 2)), zorder=1)
+    x, align = {"left": (0.01, "left"), "right": (0.99, "right"), "outside": (1.01, "left")}[side]
     axes.annotate(
-        label, (0.01 if left else 0.99, value), xycoords=("axes fraction", "data"),
-        xytext=(0, 1.5), textcoords="offset points",
-        ha="left" if left else "right", va="bottom", fontsize=6.5, color=DARK_GREY,
+        label, (x, value), xycoords=("axes fraction", "data"), fontsize=6.5, color=DARK_GREY,
+        xytext=(0, 0 if side == "outside" else 1.5), textcoords="offset points",
+        ha=align, va="center" if side == "outside" else "bottom",
     )  # fmt: skip
 
 
 def note(axes: Axes, text: str) -> None:
-    """Say in an empty panel why it is empty."""
+    """Say in an empty panel why it is empty; what an empty x axis would show means nothing."""
+    axes.set_xticks([])
     axes.text(0.5, 0.62, text, transform=axes.transAxes, ha="center", va="center", color=DARK_GREY)
 
 
 def arrow(axes: Axes, xs: Sequence[float], ys: Sequence[float], color: str) -> None:
-    """An arrowhead in the middle of a line, in the direction in which it was run."""
-    middle = len(xs) // 2
-    if middle == 0:
+    """An arrowhead halfway along a line, between two of its points, in the direction in which it was run."""
+    after = len(xs) // 2
+    if after == 0:
         return
-    axes.annotate(
-        "", (xs[middle], ys[middle]), (xs[middle - 1], ys[middle - 1]),
-        arrowprops={"arrowstyle": "-|>", "color": color, "linewidth": 0, "mutation_scale": 14, "shrinkB": 0},
-        zorder=6,
-    )  # fmt: skip
+    start = (xs[after - 1], ys[after - 1])
+    tip = (0.4 * start[0] + 0.6 * xs[after], 0.4 * start[1] + 0.6 * ys[after])
+    head = {"arrowstyle": "-|>", "color": color, "linewidth": 0, "mutation_scale": 18, "shrinkB": 0}
+    axes.annotate("", tip, start, arrowprops=head, zorder=6)
 
 
-def legend_below(figure: Figure, keys: Iterable[tuple[str, dict[str, Any]]]) -> None:
-    """One legend for all panels, beneath them, of lines made for it."""
+def legend_below(figure: Figure, keys: Sequence[tuple[str, dict[str, Any]]]) -> None:
+    """One legend for all panels, beneath them, of lines made for it; in two rows if one would be too wide."""
     handles = [Line2D([], [], label=label, **look) for label, look in keys]
     if handles:
+        wide = sum(len(label) + 8 for label, _ in keys) > 15 * figure.get_figwidth()
+        columns = -(-len(handles) // 2) if wide else len(handles)
         options = {"frameon": False, "handlelength": 2.8, "columnspacing": 1.6}
-        figure.legend(handles=handles, loc="outside lower center", ncols=len(handles), **options)
+        figure.legend(handles=handles, loc="outside lower center", ncols=columns, **options)

@@ -6,8 +6,8 @@ from typing import Any
 
 def level(value: float) -> str:
     """λ or an error with two decimals, more only if it has them: 0.70, 0.525."""
-    text = f"{value:.4f}".rstrip("0")
-    return text if len(text.partition(".")[2]) >= 2 else f"{value:.2f}"
+    digits = len(f"{value:.4f}".rstrip("0").partition(".")[2])
+    return decimal(value, max(digits, 2))
 
 
 def decimal(value: float, places: int = 2) -> str:

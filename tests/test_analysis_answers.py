@@ -1,0 +1,161 @@
+"""What the answers say in words, and what they must never say."""
+
+import json
+import re
+
+import pytest
+from analysis_cases import (
+    diverged,
+    failed_init,
+    published,
+    t1,
+    t2,
+    td1,
+    td1_diverged,
+    v3,
+    v3_diverged,
+    v3_failed,
+)
+
+from dglib.analysis import wording
+from dglib.analysis.summary import EXPERIMENTS, answer, summarise, width_answer
+
+CASES = {
+    "T1": {
+        "events": [t1(0, 0.6), t1(1, 0.65)],
+        "none": [t1(0, None)],
+        "loops": [t1(0, 0.6, 0.35, True), t1(1, 0.6, None, True)],
+        "failed": [failed_init(t1(0))],
+        "diverged": [diverged(t1(0))],
+        "bare": [{"seed": 0}, {}],
+    },
+    "T2": {
+        "events": [t2(0), t2(1, 0.3)],
+        "trapped": [t2(0, None, trapped=True), t2(1, None, trapped=True, leaves=0.3)],
+        "failed": [failed_init(t2(0))],
+        "diverged": [diverged(t2(0, None, trapped=True))],
+        "bare": [{"seed": 0}],
+    },
+    "V3": {
+        "gap": [v3(0), v3(1, 0.4)],
+        "trapped": [v3(0, trapped=True)],
+        "failed": [v3_failed(0)],
+        "diverged": [v3_diverged(0)],
+        "bare": [{"seed": 0}],
+    },
+    "Td1": {
+        "classes": [td1(0), td1(1, 0.5), td1(2, 0.1)],
+        "one": [td1(0)],
+        "diverged": [td1_diverged(0)],
+        "bare": [{"seed": 0}],
+    },
+}
+EVERY = [pytest.param(e, r, id=f"{e}-{name}") for e, cases in CASES.items() for name, r in cases.items()]
+
+
+@pytest.mark.parametrize(("experiment", "records"), EVERY)
+def test_every_answer_is_short_and_ends_with_dwell_time_and_lr(experiment, records):
+    text = answer(experiment, records)
+    assert re.search(r"Dwell time: [^;]+; LR: [^;]+\.$", text)
+    assert len(re.split(r"\. ", text)) <= 4
+    assert not re.search(r"insufficient|nan|inf\b|None|-0", text)
+
+
+@pytest.mark.parametrize(("experiment", "records"), EVERY)
+def test_every_summary_is_plain_strict_json(experiment, records):
+    summary = summarise(experiment, records)
+    assert json.loads(json.dumps(summary, allow_nan=False)) == summary
+
+
+@pytest.mark.parametrize("experiment", EXPERIMENTS)
+def test_no_records_are_said_to_be_none(experiment):
+    assert summarise(experiment, [])["n"] == 0
+    assert "no records" in answer(experiment, [])
+
+
+@pytest.mark.parametrize("experiment", EXPERIMENTS)
+def test_a_diverged_seed_is_called_so_and_not_trapped(experiment):
+    text = answer(experiment, CASES[experiment]["diverged"])
+    assert "1 diverged" in text
+    assert "0 trapped" in text or "trapped" not in text.replace("ended trapped", "")
+
+
+def test_no_event_is_a_result_with_its_bound():
+    assert "all 2 showed no collapse up to 0.70, so λ↑ > 0.70" in answer("T1", [t1(0, None), t1(1, None)])
+    assert "1 showed no recovery down to 0.25, so λ↓ < 0.25" in answer("T2", [t2(0, None)])
+
+
+def test_events_are_told_with_mean_std_and_range():
+    text = answer("T1", [t1(0, 0.55), t1(1, 0.65), failed_init(t1(2)), failed_init(t1(3))])
+    assert text.startswith("T1: of 4 seeds, 2 collapsed as λ rose, at λ↑ = 0.600 ± 0.050")
+    assert "(mean ± std; 0.55 to 0.65); 2 failed the init." in text
+
+
+def test_all_seeds_failed_means_not_measured():
+    text = answer("T2", [failed_init(t2(0)), failed_init(t2(1))])
+    assert "2 failed the init; λ↓ was not measured" in text
+
+
+def test_loops_are_told_with_width_and_with_the_ones_that_stayed_open():
+    text = answer("T1", [t1(0, 0.60, 0.35, True), t1(1, 0.60, 0.40, True), t1(2, 0.60, None, True)])
+    assert "of 3 seeds 2 closed the loop, at λ↓ = 0.375 ± 0.025" in text
+    assert "a width of 0.225 ± 0.025" in text
+    assert "1 did not recover, so the width there exceeds 0.25" in text
+
+
+def test_trapped_starts_are_told():
+    text = answer("T2", [t2(0, None), t2(1, None, trapped=True), t2(2, None, trapped=True, leaves=0.3)])
+    assert "State at the start of the sweep: 1 collapsed, 2 trapped" in text
+    assert "of which 1 had left that state" in text
+
+
+def test_constant_and_falling_rates_read_differently_and_absent_ones_are_no_number():
+    falling = t1(0)
+    falling |= {"sweep_lr": None}
+    for entry in falling["trajectory"]:
+        entry["lr"] = 0.01 if entry["epoch"] < 30 else 0.001
+    assert answer("T1", [t1(0)]).endswith("Dwell time: 4 epochs per level; LR: 0.1 (constant).")
+    assert answer("T1", [falling]).endswith("LR: 0.01, then 0.001.")
+    assert answer("T1", [published(t1(0, None))]).endswith("4 epochs per level; LR: not recorded.")
+
+
+def test_mixed_dwell_times_are_all_named():
+    slow = t1(1) | {"epochs_per_level": 16}
+    assert "Dwell time: 4 or 16 epochs per level" in answer("T1", [t1(0), slow])
+
+
+def test_the_width_is_told_by_bounds_and_by_seed():
+    ups, downs = [published(t1(s, None)) for s in range(3)], [published(t2(s, None)) for s in range(3)]
+    assert "above 0.45 in each of 3 seeds" in width_answer(ups, downs)
+    mixed = width_answer([t1(0, 0.60), t1(1, 0.70)], [t2(0, 0.30), t2(1, 0.35)])
+    assert "between 0.225 and 0.325 (medians of the bounds of 2 seeds); above 0 for certain in 2" in mixed
+
+
+def test_the_width_says_how_much_of_it_is_trapping():
+    text = width_answer([t1(0), t1(1)], [t2(0, None, trapped=True), t2(1)])
+    assert "In 1 the way down began trapped" in text
+
+
+def test_a_width_without_seeds_is_unknown():
+    for records in ([], [failed_init(t1(0))]):
+        assert "nothing is known of it" in width_answer(records, [])
+
+
+def test_the_gap_is_told_with_its_verdict():
+    assert "is 0.300 ± 0.100" in answer("V3", [v3(0, 0.2), v3(1, 0.4)])
+    assert "above 0.10: two branches" in answer("V3", [v3(0, 0.2)])
+    assert "not above 0.10: no sign of two branches" in answer("V3", [v3(0, 0.05)])
+    assert "1 began the collapse branch trapped" in answer("V3", [v3(0), v3(1, trapped=True)])
+
+
+def test_early_signs_are_told_with_sign_and_limit():
+    text = answer("Td1", [td1(0, 0.9, c_sv=0.3), td1(0, 0.5, c_sv=0.4)])
+    assert "1 trapped, 1 in partial collapse and 0 ordered at the end" in text
+    assert "is −0.100 (limit 0.05): an early divergence" in text
+    assert text.endswith("Dwell time: 40 epochs at λ = 0.60; LR: 0.1.")
+    assert "no seed with step logs ended in partial collapse" in answer("Td1", [td1(0)])
+
+
+def test_numbers_keep_the_digits_of_the_grid():
+    assert [wording.level(x) for x in (0.7, 0.525, 0.1 + 0.2, -0.05)] == ["0.70", "0.525", "0.30", "−0.05"]
+    assert wording.decimal(-0.0001, 2) == "0.00"

@@ -1,0 +1,102 @@
+"""What is claimed about V3's two branches."""
+
+import pytest
+from analysis_cases import ALL_LEVELS, failed_init, t1, v3, v3_diverged, v3_failed
+
+from dglib.analysis.branches import gaps
+from dglib.analysis.curves import Curve, mean_curve, median_curve
+from dglib.analysis.summary import summarise
+
+
+def bare(record: dict) -> dict:
+    """The fields of the published format alone."""
+    fields = ("seed", "arch", "ordered_init", "collapse_init", "experiment_id")
+    branches = ("ordered_trajectory", "collapse_trajectory")
+    entry = ("lambda", "error")
+    kept = {field: record[field] for field in fields}
+    return kept | {branch: [{f: e[f] for f in entry} for e in record[branch]] for branch in branches}
+
+
+@pytest.mark.parametrize("form", [lambda record: record, bare])
+def test_the_gap_pairs_the_branches_at_the_same_level(form):
+    record = form(v3(0, gap=0.3))
+    found = gaps(record)
+    assert list(found) == ALL_LEVELS
+    assert found[0.50] == pytest.approx(0.3)
+    assert found[0.40] == pytest.approx(0.1)
+    summary = summarise("V3", [record])
+    assert summary["gap"]["mean"] == pytest.approx(0.3)
+    assert summary["seeds"][0]["start"] == "collapsed"
+
+
+@pytest.mark.parametrize(("gap", "two"), [(0.2, True), (0.05, False), (-0.3, False)])
+def test_two_branches_are_claimed_above_the_limit_only(gap, two):
+    assert summarise("V3", [v3(0, gap), v3(1, gap)])["two_branches"] is two
+
+
+def test_the_limit_and_the_level_are_those_of_the_experiment():
+    record = v3(0, gap=0.2)
+    record["parameters"] |= {"gap_lambda": 0.35, "gap_error": 0.3}
+    summary = summarise("V3", [record])
+    assert summary["gap"]["mean"] == pytest.approx(0.2 / 3)
+    assert (summary["gap_lambda"], summary["gap_limit"], summary["two_branches"]) == (0.35, 0.3, False)
+
+
+def test_failed_and_diverged_seeds_have_no_gap_and_are_counted():
+    summary = summarise("V3", [v3(0), v3_failed(1), v3_diverged(2)])
+    assert summary["outcomes"] == {"complete": 1, "init_failed": 1, "diverged": 1, "unfinished": 0}
+    assert [seed["gap"] is not None for seed in summary["seeds"]] == [True, False, False]
+
+
+def test_a_diverged_collapse_branch_is_never_trapped():
+    for outcome in ("diverged", None):
+        summary = summarise("V3", [v3_diverged(0) | {"outcome": outcome}])
+        assert summary["start"] == {"collapsed": 0, "trapped": 0}
+        assert summary["diverged"] == 1
+
+
+def test_trapped_branches_are_kept_apart_from_collapsed_ones():
+    summary = summarise("V3", [v3(0, 0.2), v3(1, 0.4), v3(2, trapped=True)])
+    assert summary["start"] == {"collapsed": 2, "trapped": 1}
+    assert (summary["gap"]["n"], summary["gap_collapsed"]["n"]) == (3, 2)
+    assert summary["gap_collapsed"]["mean"] == pytest.approx(0.3)
+
+
+@pytest.mark.parametrize("records", [[], [v3_failed(0)], [v3_diverged(0)], [{"seed": 0}]])
+def test_no_complete_seed_means_no_verdict(records):
+    summary = summarise("V3", records)
+    assert summary["gap"] is summary["two_branches"] is None
+
+
+def test_a_level_that_was_not_visited_gives_no_gap():
+    record = v3(0)
+    record["parameters"]["gap_lambda"] = 0.525
+    assert summarise("V3", [record])["gap"] is None
+
+
+def test_the_median_does_not_drift_towards_seeds_that_never_fired():
+    calm = [Curve({0.5: 0.1, 0.6: 0.1, 0.7: 0.1})] * 2
+    fired = [Curve({0.5: 0.2, 0.6: 0.6}, fired=True)] * 3
+    assert median_curve(calm + fired, rising=True) == ([0.5, 0.6], [0.2, 0.6])
+    assert median_curve(calm * 2 + fired, rising=True) == ([0.5, 0.6, 0.7], [0.1, 0.1, 0.1])
+
+
+def test_the_median_of_falling_sweeps_counts_recovered_seeds_as_low():
+    fired = [Curve({0.5: 0.6, 0.4: 0.1}, fired=True)]
+    slow = [Curve({0.5: 0.6, 0.4: 0.5, 0.3: 0.4})] * 2
+    assert median_curve(fired + slow, rising=False) == ([0.5, 0.4, 0.3], [0.6, 0.5, 0.4])
+
+
+def test_levels_that_half_of_the_seeds_never_reached_have_no_median():
+    curves = [Curve({0.6: 0.5, 0.5: 0.4}), Curve({0.5: 0.2})]
+    assert median_curve(curves, rising=False) == ([0.5], [pytest.approx(0.3)])
+
+
+def test_means_are_taken_level_by_level_over_the_seeds_there():
+    xs, ys, std = mean_curve([Curve({0.5: 0.2, 0.4: 0.1}), Curve({0.5: 0.4})])
+    assert (xs, ys) == ([0.4, 0.5], pytest.approx([0.1, 0.3]))
+    assert std == pytest.approx([0.0, 0.1])
+
+
+def test_records_of_another_experiment_do_not_pass_for_branches():
+    assert summarise("V3", [failed_init(t1(0))])["outcomes"]["complete"] == 0

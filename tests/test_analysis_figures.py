@@ -1,0 +1,205 @@
+"""What every figure must show, whatever became of the seeds."""
+
+import subprocess
+import sys
+
+import matplotlib
+import numpy as np
+import pytest
+from analysis_cases import (
+    UP_LEVELS,
+    diverged,
+    failed_init,
+    published,
+    t1,
+    t2,
+    td1,
+    td1_diverged,
+    v3,
+    v3_diverged,
+    v3_failed,
+)
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.text import Text
+
+from dglib.analysis.figures import draw, draw_hysteresis, figure_name, save_figure
+from dglib.analysis.histogram import columns
+from dglib.analysis.plot_spinodal import planned_levels
+from dglib.analysis.thresholds import DOWN, UP, threshold
+from dglib.errors import UserError
+
+MIXED = {
+    "T1": [t1(0, 0.6), t1(1, 0.65), t1(2, None), failed_init(t1(3)), diverged(t1(4)), {"seed": 5}],
+    "T2": [t2(0), t2(1, None), t2(2, None, trapped=True), failed_init(t2(3)), diverged(t2(4)), {"seed": 5}],
+    "V3": [v3(0), v3(1, 0.4), v3(2, trapped=True), v3_failed(3), v3_diverged(4), {"seed": 5}],
+    "Td1": [td1(0), td1(1, 0.5), td1(2, 0.1), td1_diverged(3), {"seed": 4}],
+}
+FAILED = {
+    "T1": [failed_init(t1(0))],
+    "T2": [diverged(t2(0))],
+    "V3": [v3_failed(0)],
+    "Td1": [td1_diverged(0)],
+}
+CASES = [
+    pytest.param(experiment, records, id=f"{experiment}-{name}")
+    for name, cases in {"mixed": MIXED, "failed": FAILED, "empty": {e: [] for e in MIXED}}.items()
+    for experiment, records in cases.items()
+]
+
+
+def visible_texts(figure):
+    return [text for text in figure.findobj(Text) if text.get_visible() and text.get_text().strip()]
+
+
+def assert_nothing_cut_off(figure):
+    canvas = FigureCanvasAgg(figure)
+    canvas.draw()
+    drawn = figure.get_tightbbox(canvas.get_renderer())  # inches, over all that is visible
+    slack = 0.01
+    assert min(drawn.x0, drawn.y0) > -slack
+    assert drawn.x1 < figure.get_figwidth() + slack
+    assert drawn.y1 < figure.get_figheight() + slack
+
+
+@pytest.mark.parametrize(("experiment", "records"), CASES)
+def test_nothing_is_cut_off_and_every_axis_is_labelled(experiment, records):
+    figure = draw(experiment, records)
+    assert_nothing_cut_off(figure)
+    for axes in figure.axes:
+        assert axes.get_xlabel()
+        assert axes.get_ylabel()
+        assert axes.get_title(loc="left")
+
+
+@pytest.mark.parametrize("records", [(MIXED["T1"], MIXED["T2"]), ([], []), (FAILED["T1"], FAILED["T2"])])
+def test_the_loop_is_drawn_whole_whatever_there_is(records):
+    assert_nothing_cut_off(draw_hysteresis(*records))
+
+
+@pytest.mark.parametrize("experiment", list(MIXED))
+def test_empty_panels_say_that_there_are_no_records(experiment):
+    figure = draw(experiment, [])
+    assert [text.get_text() for text in visible_texts(figure)].count("no records") == len(figure.axes)
+
+
+def drawn_curves(axes):
+    """The (x, y) data of all lines with more than two points."""
+    return [np.column_stack(line.get_data()) for line in axes.lines if len(line.get_xdata()) > 2]
+
+
+def contains(curves, points):
+    wanted = np.asarray(points, dtype=float)
+    return any(curve.shape == wanted.shape and np.allclose(curve, wanted) for curve in curves)
+
+
+@pytest.mark.parametrize(("experiment", "make"), [("T1", t1), ("T2", t2)])
+def test_every_seed_is_drawn_through_the_sweep(experiment, make):
+    records = [make(seed) for seed in range(12)]
+    panel = next(axes for axes in draw(experiment, records).axes if axes.get_xlabel() == "Epoch")
+    curves = drawn_curves(panel)
+    for record in records:
+        points = [(e["epoch"], e["error"]) for e in record["trajectory"] if e["phase"] == "sweep"]
+        assert contains(curves, points)
+
+
+def test_every_seed_of_both_branches_is_drawn():
+    records = [v3(seed, 0.2 + 0.02 * seed) for seed in range(7)]
+    left, right = draw("V3", records).axes
+    for record in records:
+        for branch in ("ordered_trajectory", "collapse_trajectory"):
+            assert contains(drawn_curves(left), [(e["lambda"], e["error"]) for e in record[branch]])
+    assert len(drawn_curves(right)) == len(records)
+
+
+def test_every_seed_of_every_class_is_drawn_in_every_panel():
+    records = [td1(0), td1(1), td1(2, 0.5), td1(3, 0.1)]
+    for axes in draw("Td1", records).axes:
+        assert len(drawn_curves(axes)) == len(records) + 3  # and three class means
+
+
+def test_a_loop_runs_from_the_collapse_back_down():
+    record = t1(0, 0.60, 0.35, returns=True)
+    curves = drawn_curves(draw_hysteresis([record], []).axes[0])
+    back = next(curve for curve in curves if curve[0, 0] > curve[-1, 0])
+    assert (back[0, 0], back[-1, 0]) == (0.60, 0.35)
+    assert back[0, 1] == record["final_error"]
+
+
+@pytest.mark.parametrize(("experiment", "value"), [("T1", 0.40), ("T2", 0.20)])
+def test_the_threshold_line_stands_at_the_experiments_own_value(experiment, value):
+    def heights(records):
+        panel = next(axes for axes in draw(experiment, records).axes if axes.get_xlabel() == "Epoch")
+        return [line.get_ydata()[0] for line in panel.lines if len(set(line.get_ydata())) == 1]
+
+    record = published(t1(0) if experiment == "T1" else t2(0))
+    assert value in heights([record])
+    name = "collapse_error" if experiment == "T1" else "recovery_error"
+    assert 0.33 in heights([record | {"parameters": {name: 0.33}}])
+
+
+def test_no_column_of_the_histogram_holds_two_levels():
+    records = [t1(seed, level) for seed, level in enumerate(UP_LEVELS)]
+    found = [threshold(UP, record) for record in records]
+    bars = columns(UP, found, planned_levels(records))
+    assert [len(bar.seeds) for bar in bars] == [1] * len(UP_LEVELS) + [0]
+    assert [bar.label for bar in bars[:-1]] == [f"{level:.2f}" for level in UP_LEVELS]
+
+
+@pytest.mark.parametrize(("direction", "make", "place"), [(UP, t1, -1), (DOWN, t2, 0)])
+def test_seeds_without_event_stand_in_a_bar_on_the_side_to_which_they_are_censored(direction, make, place):
+    records = [make(0, None), make(1, None), make(2)]
+    bars = columns(direction, [threshold(direction, r) for r in records], planned_levels(records))
+    assert [seed.seed for seed in bars[place].seeds] == [0, 1]
+    assert bars[place].label == ("none\n> 0.70" if direction is UP else "none\n< 0.25")
+
+
+def test_failed_and_diverged_seeds_have_bars_of_their_own():
+    found = [threshold(UP, record) for record in MIXED["T1"]]
+    bars = {bar.label: [seed.seed for seed in bar.seeds] for bar in columns(UP, found, UP_LEVELS)}
+    assert (bars["init\nfailed"], bars["diverged"], bars["unfinished"]) == ([3], [4], [5])
+    assert sum(len(seeds) for seeds in bars.values()) == len(found)
+
+
+def test_a_figure_drawn_again_has_the_same_bytes(tmp_path):
+    first = save_figure(draw("T1", MIXED["T1"]), tmp_path / "a", "figure")
+    with matplotlib.rc_context({"font.size": 20, "lines.linewidth": 9}):
+        second = save_figure(draw("T1", MIXED["T1"]), tmp_path / "b", "figure")
+    assert [path.name for path in first] == ["figure.png", "figure.pdf"]
+    for one, other in zip(first, second, strict=True):
+        assert one.read_bytes() == other.read_bytes()
+
+
+def test_saving_leaves_whole_files_and_nothing_else(tmp_path, monkeypatch):
+    figure = draw("V3", [])
+    save_figure(figure, tmp_path, "figure")
+    before = {path: path.read_bytes() for path in tmp_path.iterdir()}
+
+    def broken(target, **options):
+        with open(target, "wb") as file:  # noqa: PTH123
+            file.write(b"half")
+        raise OSError("disk full")
+
+    monkeypatch.setattr(figure, "savefig", broken)
+    with pytest.raises(OSError, match="disk full"):
+        save_figure(figure, tmp_path, "figure")
+    assert {path: path.read_bytes() for path in tmp_path.iterdir()} == before
+
+
+def test_drawing_leaves_global_settings_alone():
+    before = dict(matplotlib.rcParams)
+    draw("T1", MIXED["T1"])
+    assert dict(matplotlib.rcParams) == before
+
+
+def test_figures_have_their_published_names():
+    names = [figure_name(experiment) for experiment in ("V3", "T1", "T2", "Td1")]
+    assert names == ["V3_hysteresis", "T1-spinodal_analysis", "T2-spinodal_analysis", "Td1_analysis"]
+    for call in (figure_name, lambda name: draw(name, [])):
+        with pytest.raises(UserError, match="'R1'"):
+            call("R1")
+
+
+def test_analysis_needs_neither_torch_nor_a_window_system():
+    code = "import sys, dglib.analysis.figures; print({'torch', 'matplotlib.pyplot'} & set(sys.modules))"
+    run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert run.stdout.strip() == "set()"

@@ -1,0 +1,165 @@
+"""What the summaries of T1 and T2 claim about single thresholds."""
+
+import json
+import math
+
+import pytest
+from analysis_cases import DWELL, diverged, evaluation, failed_init, published, t1, t2
+
+from dglib.analysis.bounds import UNKNOWN, Bounds, censored_cell, event_cell, median_bounds, spread
+from dglib.analysis.reading import is_constant, levels_of, number, parameter
+from dglib.analysis.states import starts_trapped
+from dglib.analysis.summary import summarise
+from dglib.errors import UserError
+
+
+def only_seed(experiment: str, record: dict) -> dict:
+    return summarise(experiment, [record])["seeds"][0]
+
+
+@pytest.mark.parametrize("form", [lambda record: record, published])
+class TestInBothFormats:
+    def test_an_event_lies_between_the_level_before_and_its_own(self, form):
+        seed = only_seed("T1", form(t1(up=0.60)))
+        assert (seed["outcome"], seed["lower"], seed["upper"]) == ("collapsed", 0.55, 0.60)
+
+    def test_a_falling_event_lies_between_its_level_and_the_one_before(self, form):
+        seed = only_seed("T2", form(t2(down=0.35)))
+        assert (seed["outcome"], seed["lower"], seed["upper"]) == ("recovered", 0.35, 0.40)
+
+    def test_an_event_at_the_first_level_reaches_back_to_the_init(self, form):
+        assert only_seed("T1", form(t1(up=0.40)))["lower"] == 0.35
+        assert only_seed("T2", form(t2(down=0.55)))["upper"] == 0.65
+
+    def test_no_event_is_censored_at_the_last_level(self, form):
+        rising, falling = only_seed("T1", form(t1(up=None))), only_seed("T2", form(t2(down=None)))
+        assert (rising["outcome"], rising["lower"], rising["upper"]) == ("no_event", 0.70, None)
+        assert (falling["outcome"], falling["lower"], falling["upper"]) == ("no_event", None, 0.25)
+
+    def test_a_failed_init_counts_among_all_seeds_and_has_no_bounds(self, form):
+        summary = summarise("T1", [t1(0), form(failed_init(t1(1, up=None)))])
+        assert (summary["n"], summary["events"], summary["failed_inits"]) == (2, 1, 1)
+        assert summary["seeds"][1]["lower"] is summary["seeds"][1]["upper"] is None
+        assert summary["censored"] == []
+
+    def test_the_dwell_time_is_known(self, form):
+        assert summarise("T1", [form(t1(up=None))])["dwell"]["epochs_per_level"] == [DWELL]
+
+    def test_trapped_and_collapsed_starts_are_told_apart(self, form):
+        records = [form(t2(0, None)), form(t2(1, None, trapped=True)), form(t2(2, 0.3))]
+        assert summarise("T2", records)["start"] == {"collapsed": 2, "trapped": 1, "left_trap": 0}
+
+
+def test_the_spread_is_that_of_the_seeds_with_an_event_alone():
+    records = [t1(0, 0.55), t1(1, 0.65), t1(2, None), failed_init(t1(3)), diverged(t1(4))]
+    found = summarise("T1", records)["lambda_up"]
+    assert found == pytest.approx({"n": 2, "mean": 0.60, "std": 0.05, "min": 0.55, "max": 0.65})
+
+
+def test_outcomes_add_up_to_the_number_of_seeds():
+    records = [t2(0), t2(1, None), failed_init(t2(2)), diverged(t2(3)), {"seed": 4}]
+    summary = summarise("T2", records)
+    assert summary["outcomes"] == dict.fromkeys(
+        ["recovered", "no_event", "init_failed", "diverged", "unfinished"], 1
+    )
+    assert sum(summary["outcomes"].values()) == summary["n"] == 5
+
+
+def test_a_diverged_seed_is_never_trapped_censored_or_measured():
+    seed = only_seed("T2", diverged(t2(0, None, trapped=True)))
+    assert (seed["outcome"], seed["start"], seed["lower"], seed["upper"]) == ("diverged", None, None, None)
+
+
+@pytest.mark.parametrize("bad", [{"error": math.nan}, {"error": None}, {"finite": False}])
+def test_divergence_is_seen_in_the_evaluations_where_no_outcome_is_recorded(bad):
+    record = published(t2(0, None, trapped=True))
+    record["trajectory"][-1] |= bad
+    assert only_seed("T2", record)["outcome"] == "diverged"
+
+
+def test_a_collapse_stands_though_the_way_back_diverged():
+    record = t1(0, 0.60, returns=True) | {"outcome": "diverged"}
+    assert only_seed("T1", record)["outcome"] == "collapsed"
+
+
+def test_silence_about_an_event_is_no_finding():
+    record = {k: v for k, v in published(t1(0, None)).items() if k not in ("lambda_up", "collapsed")}
+    assert only_seed("T1", record)["outcome"] == "unfinished"
+
+
+def test_a_record_without_trajectory_is_censored_at_its_final_level():
+    record = {k: v for k, v in published(t1(0, None)).items() if k != "trajectory"}
+    seed = only_seed("T1", record)
+    assert (seed["outcome"], seed["lower"]) == ("no_event", 0.70)
+
+
+def test_chance_level_that_does_not_last_is_no_trap():
+    # Published T2 seed 0: exactly 0.9 at the end of the init and through the first level, then better.
+    record = published(t2(0, None, trapped=True, leaves=0.50))
+    assert only_seed("T2", record)["start"] == "collapsed"
+
+
+def test_a_trap_that_was_left_late_is_a_trap_and_the_leaving_is_told():
+    record = t2(0, None, trapped=True, leaves=0.30)
+    assert summarise("T2", [record])["start"] == {"collapsed": 0, "trapped": 1, "left_trap": 1}
+
+
+def test_a_trap_stays_one_through_single_flickers():
+    record = t2(0, None, trapped=True)
+    sweep = [entry for entry in record["trajectory"] if entry["phase"] == "sweep"]
+    sweep[2] |= {"error": 0.895, "predicted": [0, 1, 396, 0, 0, 0, 0, 0, 0, 0]}
+    assert only_seed("T2", record)["start"] == "trapped"
+
+
+def test_a_seed_that_recovers_within_two_levels_was_not_trapped():
+    sweep = [evaluation("sweep", 0.55, epoch, 0.9, constant=True) for epoch in range(8)]
+    assert starts_trapped(sweep)
+    assert not starts_trapped(sweep, fired=True)
+
+
+def test_error_of_chance_is_no_constant_prediction_where_the_counts_say_otherwise():
+    assert not is_constant(evaluation("sweep", 0.5, 1, 0.9))
+    assert is_constant(evaluation("sweep", 0.5, 1, 0.89, constant=True))
+    assert is_constant({"error": 1 - 1000 / 10000})
+    assert not is_constant({"error": 0.8968})
+
+
+def test_levels_compare_in_spite_of_float_noise():
+    entries = [evaluation("sweep", level, 1, 0.1) for level in (0.3, 0.1 + 0.2, 0.35)]
+    assert levels_of(entries) == [0.3, 0.35]
+    assert event_cell(0.35, [0.3, 0.35], None, rising=True) == Bounds(0.3, 0.35)
+
+
+def test_numbers_that_are_none_or_not_finite_read_as_missing():
+    assert [number({"x": x}, "x") for x in (None, math.nan, math.inf, True, "0.4", 0)] == [None] * 5 + [0.0]
+    assert parameter([{}, {"parameters": None}, {"parameters": {"a": 0.3}}], "a", 0.4) == 0.3
+
+
+def test_bounds_of_a_difference_take_the_ends_crosswise():
+    assert Bounds(0.55, 0.60) - Bounds(0.35, 0.40) == Bounds(0.15, 0.25)
+    assert (censored_cell(0.70, rising=True) - censored_cell(0.38, rising=False)) == Bounds(0.32, math.inf)
+
+
+def test_the_median_of_bounds_is_open_where_the_median_seed_is():
+    closed, open_above = Bounds(0.1, 0.2), Bounds(0.3, math.inf)
+    assert median_bounds([closed, closed, open_above]) == closed
+    assert median_bounds([closed, open_above]) == Bounds(0.2, math.inf)
+    assert median_bounds([]) == UNKNOWN
+
+
+def test_the_std_divides_by_n():
+    assert spread([0.5, 0.7]) == pytest.approx({"n": 2, "mean": 0.6, "std": 0.1, "min": 0.5, "max": 0.7})
+    assert spread([]) is None
+
+
+def test_records_are_left_as_they_are():
+    records = [t1(0, returns=True, back=0.35), t2(1)]
+    before = json.dumps(records)
+    summarise("T1", records[:1])
+    summarise("T2", records[1:])
+    assert json.dumps(records) == before
+
+
+def test_an_unknown_experiment_is_refused_by_name():
+    with pytest.raises(UserError, match="'T3': must be one of V3, T1, T2, Td1"):
+        summarise("T3", [])

@@ -1,0 +1,95 @@
+"""What is claimed about hysteresis widths: of one seed's loop, and between the sweeps of T1 and T2."""
+
+import pytest
+from analysis_cases import diverged, evaluation, failed_init, published, t1, t2
+
+from dglib.analysis.summary import summarise, width
+
+
+def test_without_any_event_the_width_exceeds_the_distance_of_the_last_levels():
+    found = width([published(t1(s, None)) for s in range(4)], [published(t2(s, None)) for s in range(4)])
+    assert (found["n"], found["lower"], found["upper"], found["above_zero"]) == (4, 0.45, None, 4)
+
+
+def test_bounds_are_those_of_each_seeds_own_pair():
+    found = width([t1(0, 0.60), t1(1, 0.70)], [t2(1, 0.35), t2(0, 0.30)])
+    bounds = {seed["seed"]: (seed["lower"], seed["upper"]) for seed in found["seeds"]}
+    assert bounds == {0: (0.20, 0.30), 1: (0.25, 0.35)}
+    assert (found["lower"], found["upper"]) == pytest.approx((0.225, 0.325))
+
+
+def test_the_mean_difference_is_given_only_if_nothing_is_censored():
+    ups = [t1(0, 0.60), t1(1, 0.70)]
+    assert width(ups, [t2(0, 0.30), t2(1, 0.40)])["mean_difference"] == pytest.approx(0.30)
+    assert width(ups, [t2(0, 0.30), t2(1, None)])["mean_difference"] is None
+    assert width(ups, [t2(0, 0.30), failed_init(t2(1))])["mean_difference"] is None
+
+
+def test_seeds_without_both_thresholds_are_left_out_by_name():
+    ups = [t1(0), failed_init(t1(1)), t1(2), t1(3)]
+    found = width(ups, [t2(0), t2(1), diverged(t2(2))])
+    assert ([seed["seed"] for seed in found["seeds"]], found["left_out"]) == ([0], [1, 2, 3])
+
+
+def test_overlapping_cells_prove_no_width():
+    assert width([t1(0, 0.40)], [t2(0, 0.35)])["above_zero"] == 0  # (0.35, 0.40] against [0.35, 0.40)
+    assert width([t1(0, 0.45)], [t2(0, 0.35)])["above_zero"] == 1  # cells that meet: the ends are open
+
+
+def test_trapped_seeds_are_counted_in_the_width():
+    found = width([t1(s) for s in range(3)], [t2(0, None, trapped=True), t2(1), t2(2, None)])
+    assert found["trapped"] == 1
+
+
+def test_without_records_the_width_is_unknown_and_not_zero():
+    found = width([], [])
+    assert (found["n"], found["lower"], found["upper"]) == (0, None, None)
+
+
+def test_a_closed_loop_has_its_width_with_the_bounds_of_both_cells():
+    (loop,) = summarise("T1", [t1(0, 0.60, back=0.35, returns=True)])["loop"]["seeds"]
+    assert (loop["outcome"], loop["lambda_up"], loop["lambda_down"], loop["width"]) == (
+        "closed",
+        0.6,
+        0.35,
+        0.25,
+    )
+    assert (loop["lower"], loop["upper"]) == pytest.approx((0.15, 0.25))
+
+
+def test_a_return_that_recovers_at_once_lies_just_below_the_collapse():
+    (loop,) = summarise("T1", [t1(0, 0.60, back=0.55, returns=True)])["loop"]["seeds"]
+    assert (loop["lower"], loop["upper"]) == pytest.approx((-0.05, 0.05))
+
+
+def test_an_open_loop_is_wider_than_what_was_swept():
+    loop = summarise("T1", [t1(0, 0.60, back=None, returns=True)])["loop"]
+    assert loop["outcomes"] == {"closed": 0, "open": 1, "diverged": 0}
+    assert (loop["seeds"][0]["lower"], loop["seeds"][0]["upper"]) == pytest.approx((0.25, None))
+    assert loop["width"] is None
+
+
+def test_only_collapsed_seeds_have_a_way_back():
+    records = [t1(0, None, returns=True), t1(1, 0.6, 0.35, returns=True), failed_init(t1(2, returns=True))]
+    assert [seed["seed"] for seed in summarise("T1", records)["loop"]["seeds"]] == [1]
+
+
+def test_without_a_return_sweep_there_is_no_loop():
+    assert summarise("T1", [t1(0), published(t1(1, returns=True))])["loop"] is None
+
+
+def test_a_way_back_that_diverged_is_neither_open_nor_trapped():
+    record = t1(0, 0.60, back=None, returns=True)
+    for entry in record["return_trajectory"]:
+        entry |= evaluation("return", entry["lambda"], entry["epoch"], None, constant=True)
+    loop = summarise("T1", [record])["loop"]
+    assert loop["outcomes"] == {"closed": 0, "open": 0, "diverged": 1}
+    assert loop["trapped"] == 0
+    assert loop["seeds"][0]["lower"] is None
+
+
+def test_loops_are_summed_up_over_the_closed_ones():
+    records = [t1(0, 0.60, 0.35, True), t1(1, 0.65, 0.30, True), t1(2, 0.65, None, True)]
+    loop = summarise("T1", records)["loop"]
+    assert loop["n"] == 3
+    assert loop["width"] == pytest.approx({"n": 2, "mean": 0.30, "std": 0.05, "min": 0.25, "max": 0.35})
