@@ -137,7 +137,6 @@ def cifar10(data_dir: Path) -> Dataset:
         np.array(train.targets),
         test.data.transpose(0, 3, 1, 2),
         np.array(test.targets),
-        classes=10,
         mean=(0.4914, 0.4822, 0.4465),
         std=(0.2023, 0.1994, 0.2010),
     )
