@@ -110,7 +110,7 @@ def t1(p: Any) -> ExperimentSpec:
         event=StopEvent(
             Criterion("<=", p.recovery_error), p.consecutive, "return_lambda_down", "return_recovered"
         ),
-        only_after_event=True,
+        only_after_event="below",
     )
     return _spinodal(
         p,

@@ -25,7 +25,7 @@ class Cursor:
         run_epochs: completed epochs since the last new optimizer; the learning rate goes by it.
         run_phase: index of the phase at which the current run began.
         consecutive: evaluations in a row that met the phase's stopping criterion.
-        fired_at: λ of the latest stopping event of this arm.
+        fired_at: λ of the stopping event that ended the phase before; None if none did.
         reached: the flag of the first event that fired in this seed.
         last_error: error of the latest evaluation.
         next_event: number of the next event.
@@ -70,7 +70,7 @@ class Place:
 
 @dataclass(frozen=True)
 class EpochStats:
-    """What the trainer gathered in an epoch, fetched from the device at its end; NaN where there is nothing."""
+    """What the trainer gathered in an epoch, fetched from the device at its end; NaN where nothing was."""
 
     loss_s: float
     loss_v: float
@@ -85,13 +85,13 @@ def start(spec: ExperimentSpec) -> Cursor:
 
 
 def levels(phase: Phase, fired_at: float | None) -> tuple[float, ...]:
-    """The λ levels that a phase holds for a seed whose latest event fired at `fired_at`."""
-    if not phase.only_after_event:
+    """The λ levels that a phase holds; `fired_at` is the λ at which the phase before it fired, or None."""
+    if phase.only_after_event is None:
         return phase.levels
     if fired_at is None:
         return ()
-    downward = phase.levels[-1] < phase.levels[0]
-    return tuple(lam for lam in phase.levels if (lam < fired_at if downward else lam > fired_at))
+    below = phase.only_after_event == "below"
+    return tuple(lam for lam in phase.levels if (lam < fired_at if below else lam > fired_at))
 
 
 def place(spec: ExperimentSpec, cursor: Cursor) -> Place:
@@ -167,6 +167,7 @@ def advance(
         log.add(LevelDone)
         if cursor.level + 1 < len(levels(phase, cursor.fired_at)):
             return log.close(replace(cursor, level=cursor.level + 1, epoch=0)), log.events
+        cursor = replace(cursor, fired_at=None)
     return _leave_phase(spec, phase, cursor, log)
 
 

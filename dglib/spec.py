@@ -95,8 +95,8 @@ class Phase:
         restart: begin with a new optimizer, step counter 0, no held value gradient and new random streams;
             the weights and BatchNorm's statistics stay.
         seed_offset: added to the seed for the weights of a network that this phase creates.
-        only_after_event: skipped unless the phase before fired; then only the levels beyond that λ, in this
-            phase's own direction, are held.
+        only_after_event: skipped unless the phase before fired; then only the levels "below" (or "above")
+            that λ are held. None: held always.
     """
 
     name: str
@@ -110,7 +110,7 @@ class Phase:
     seed_offset: int = 0
     success: Success | None = None
     event: StopEvent | None = None
-    only_after_event: bool = False
+    only_after_event: Literal["below", "above"] | None = None
 
 
 @dataclass(frozen=True)

@@ -1,0 +1,469 @@
+"""The engine against the protocol's words, driven by made-up evaluations: nothing is trained here."""
+
+import json
+from dataclasses import asdict, replace
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from small import small_spec
+
+from dglib import protocol
+from dglib.evaluation import Evaluation
+from dglib.events import EpochDone, Evaluated, Fired, LevelDone, SeedDone, SuccessTested, from_plain, to_plain
+from dglib.experiments import build_spec
+from dglib.profiles import load_profile
+from dglib.protocol import Cursor, EpochStats
+from dglib.spec import Arm, Criterion, LearningRate, Phase, StopEvent, Success
+
+STATS = EpochStats(1.0, 2.0, 3.0, 4.0)
+
+
+def paper(experiment, *overrides):
+    return build_spec(experiment, load_profile(experiment, "paper", overrides))
+
+
+def drive(spec, error_at):
+    """Run a protocol to its end; `error_at(place, cursor)` gives an error, or None for non-finite logits.
+
+    Returns the visited (cursor, place) pairs, one per epoch, and all events.
+    """
+    cursor, visited, events = protocol.start(spec), [], []
+    while not cursor.done:
+        here = protocol.place(spec, cursor)
+        visited.append((cursor, here))
+        evaluation = None
+        if here.evaluates:
+            error = error_at(here, cursor)
+            # The argmax of NaN is class 0: a diverged network scores what a trapped one does.
+            evaluation = Evaluation(0.9 if error is None else error, 1.5, (10, 0), error is not None)
+        cursor, new = protocol.advance(spec, cursor, STATS, evaluation)
+        events += new
+        assert len(visited) <= protocol.planned_epochs(spec)
+    return visited, events
+
+
+def by_epoch(errors, default):
+    """Errors of chosen epochs of the arm (counted from 1), and one for all others."""
+    return lambda here, cursor: errors.get(cursor.arm_epochs + 1, default)
+
+
+def of(kind, events):
+    return [event for event in events if type(event) is kind]
+
+
+def outcome(events):
+    (done,) = of(SeedDone, events)
+    assert events[-1] is done
+    return done.outcome
+
+
+# ── the stopping event ──
+
+
+def test_the_events_lambda_is_that_of_the_last_of_three_evaluations_counted_across_levels():
+    errors = {59: 0.5, 60: 0.4, 61: 0.6}  # 60 is the last epoch at 0.54, 61 the first at 0.56
+    _, events = drive(paper("T1"), by_epoch(errors, 0.2))
+    (fired,) = of(Fired, events)
+    assert (fired.lam, fired.epoch) == (0.56, 61)
+    assert outcome(events) == "collapsed"
+
+
+def test_one_miss_sets_the_count_to_zero():
+    errors = {55: 0.5, 56: 0.5, 57: 0.39, 58: 0.5, 59: 0.5, 60: 0.2, 61: 0.5, 62: 0.5, 63: 0.5}
+    _, events = drive(paper("T1"), by_epoch(errors, 0.2))
+    assert [event.epoch for event in of(Fired, events)] == [63]
+
+
+def test_two_in_a_row_are_no_event():
+    _, events = drive(paper("T1"), by_epoch({139: 0.9, 140: 0.9}, 0.2))
+    assert of(Fired, events) == []
+    assert outcome(events) == "no_event"
+
+
+def test_the_evaluations_of_the_init_do_not_count_towards_the_event():
+    # Error 0.28 passes the init and meets a collapse threshold of 0.25 from its first evaluation on.
+    _, events = drive(paper("T1", "collapse_error=0.25"), by_epoch({}, 0.28))
+    assert [event.epoch for event in of(Fired, events)] == [53]
+
+
+def test_the_sweep_stops_at_once():
+    visited, events = drive(paper("T1"), by_epoch({62: 0.5, 63: 0.5, 64: 0.5}, 0.2))
+    assert len(visited) == 64
+    assert [type(event) for event in events[-4:]] == [EpochDone, Evaluated, Fired, SeedDone]
+
+
+def test_t2_recovers_downward_at_the_lambda_of_the_last_evaluation():
+    _, events = drive(paper("T2"), by_epoch({70: 0.2, 71: 0.1, 72: 0.0}, 0.9))
+    assert [(event.lam, event.epoch) for event in of(Fired, events)] == [(0.50, 72)]
+    assert outcome(events) == "recovered"
+
+
+# ── thresholds, in floats as they are ──
+
+THIRTY_PERCENT = 1 - 0.7  # 0.30000000000000004
+
+
+@pytest.mark.parametrize(
+    ("experiment", "error", "success"),
+    [
+        ("T1", 0.30, True),
+        ("T1", THIRTY_PERCENT, False),
+        ("T2", 0.35, True),
+        ("T2", 1 - 0.65, True),
+        ("T2", 0.3499999, False),
+        ("V3", 0.2499999, True),
+        ("V3", 0.25, False),
+    ],
+)
+def test_an_init_is_judged_by_its_last_error_as_a_float(experiment, error, success):
+    failing = 0.0 if experiment == "T2" else 0.9
+    before = failing if success else 1 - failing  # the evaluations before the last would say otherwise
+    errors = {**dict.fromkeys(range(1, 50), before), 50: error}
+    visited, events = drive(paper(experiment), by_epoch(errors, 0.5))
+    tested = of(SuccessTested, events)[0]
+    assert (tested.success, tested.error, tested.epoch) == (success, error, 50)
+    if not success:
+        assert len(visited) == 50
+        assert outcome(events) == "init_failed"
+        assert len(of(SuccessTested, events)) == 1
+    else:
+        assert len(visited) > 50
+
+
+def test_the_collapse_branch_of_v3_starts_at_045_and_above():
+    for error, expected in ((0.45, "complete"), (0.4499, "init_failed")):
+        spec = paper("V3")
+        _, events = drive(spec, lambda here, cursor, e=error: 0.1 if here.arm.name == "ordered" else e)
+        assert outcome(events) == expected
+
+
+def test_thresholds_of_events_include_their_value_and_see_rounding():
+    below_forty, forty = 0.39999999999999997, 1 - 0.6
+    assert forty == 0.4
+    assert outcome(drive(paper("T1"), by_epoch({}, 0.25))[1]) == "no_event"
+    for error, expected in ((forty, "collapsed"), (below_forty, "no_event")):
+        _, events = drive(paper("T1"), lambda here, c, e=error: 0.2 if here.phase.name == "init" else e)
+        assert outcome(events) == expected
+    for error, expected in ((1 - 0.8, "recovered"), (0.2, "recovered"), (0.20000000000000004, "no_event")):
+        _, events = drive(paper("T2"), lambda here, c, e=error: 0.9 if here.phase.name == "init" else e)
+        assert outcome(events) == expected
+
+
+@pytest.mark.parametrize(
+    ("comparison", "below", "equal", "above"),
+    [
+        ("<", True, False, False),
+        ("<=", True, True, False),
+        (">=", False, True, True),
+        (">", False, False, True),
+    ],
+)
+def test_criteria_compare_as_they_are_written(comparison, below, equal, above):
+    test = Criterion(comparison, 0.3)
+    assert (test.holds(0.29), test.holds(0.3), test.holds(THIRTY_PERCENT)) == (below, equal, above)
+
+
+# ── what is held when, and when it is evaluated ──
+
+
+@pytest.mark.parametrize(
+    ("experiment", "init", "first", "step"), [("T1", 0.35, 0.54, 0.02), ("T2", 0.70, 0.54, -0.02)]
+)
+def test_published_spinodal_sweeps_run_through_epochs_51_to_140(experiment, init, first, step):
+    visited, events = drive(paper(experiment), by_epoch({}, {"T1": 0.2, "T2": 0.9}[experiment]))
+    evaluated = of(Evaluated, events)
+    assert [e.epoch for e in evaluated] == [10, 20, 30, 40, 50, *range(51, 141)]
+    assert [e.lam for e in evaluated[:5]] == [init] * 5
+    held = [round(first + step * (k // 10), 2) for k in range(90)]
+    assert [e.lam for e in evaluated[5:]] == pytest.approx(held, abs=1e-12)
+    assert {e.phase for e in evaluated[:5]} == {"init"}
+    assert {e.phase for e in evaluated[5:]} == {"sweep"}
+    assert len(visited) == protocol.planned_epochs(paper(experiment)) == 140
+    assert [e.epoch for e in of(LevelDone, events)] == [50, *range(60, 141, 10)]
+
+
+def test_td1_is_evaluated_every_five_epochs_to_100():
+    _, events = drive(paper("Td1"), by_epoch({}, 0.5))
+    assert [e.epoch for e in of(Evaluated, events)] == list(range(5, 101, 5))
+    assert {e.lam for e in events} == {0.6}
+
+
+def test_a_level_is_evaluated_at_its_end_whatever_the_rhythm():
+    spec = small_spec("T1", init_epochs=5, init_evaluate_every=3, epochs_per_level=4, evaluate_every=3)
+    _, events = drive(spec, by_epoch({}, 0.2))
+    # The rhythm counts within a level: the second level's epochs 10 to 13 are evaluated at 12 and 13.
+    assert [e.epoch for e in of(Evaluated, events)] == [3, 5, 8, 9, 12, 13]
+
+
+def test_v3_has_four_stretches_that_each_start_anew():
+    spec = paper("V3")
+    visited, events = drive(spec, lambda here, cursor: 0.1 if here.arm.name == "ordered" else 0.7)
+    runs = list(dict.fromkeys(cursor.run for cursor, _ in visited))
+    assert runs == [(0, 0), (0, 1), (1, 0), (1, 1)]
+    firsts = [next(c for c, _ in visited if c.run == run) for run in runs]
+    assert [c.run_epochs for c in firsts] == [0, 0, 0, 0]
+    assert [sum(c.run == run for c, _ in visited) for run in runs] == [50, 27, 80, 27]
+    offsets = [spec.arms[arm].phases[phase].seed_offset for arm, phase in ((0, 0), (1, 0))]
+    assert offsets == [0, 100]
+    assert outcome(events) == "complete"
+
+
+def test_v3_is_evaluated_once_per_lambda_up_and_then_down():
+    _, events = drive(paper("V3"), lambda here, cursor: 0.1 if here.arm.name == "ordered" else 0.7)
+    up = [0.30, 0.35, 0.40, 0.45, 0.50, 0.55, 0.60, 0.65, 0.70]
+    for arm, levels, init in (("ordered", up, 50), ("collapse", up[::-1], 80)):
+        sweep = [e for e in of(Evaluated, events) if (e.arm, e.phase) == (arm, "sweep")]
+        assert [e.lam for e in sweep] == levels
+        assert [e.epoch for e in sweep] == [init + 3 * (k + 1) for k in range(9)]
+
+
+def test_a_v3_seed_whose_ordered_init_fails_is_not_taken_further():
+    visited, events = drive(paper("V3"), by_epoch({}, 0.9))
+    assert outcome(events) == "init_failed"
+    assert {here.arm.name for _, here in visited} == {"ordered"}
+
+
+def test_t1_t2_and_td1_are_one_run_from_the_first_step_to_the_last():
+    for experiment, error in (("T1", 0.2), ("T2", 0.9), ("Td1", 0.5)):
+        visited, _ = drive(paper(experiment), by_epoch({}, error))
+        assert {cursor.run for cursor, _ in visited} == {(0, 0)}
+
+
+# ── learning rates ──
+
+
+def rates(experiment, *overrides):
+    """The LR of each epoch, by (arm, phase), of a seed that meets no event."""
+    error = {"T1": 0.2, "T2": 0.9}.get(experiment)
+    visited, _ = drive(
+        paper(experiment, *overrides),
+        lambda here, c: error if error is not None else 0.1 if here.arm.name == "ordered" else 0.7,
+    )
+    found = {}
+    for _, here in visited:
+        found.setdefault((here.arm.name, here.phase.name), []).append(here.lr)
+    return found
+
+
+def test_the_published_spinodal_schedule_runs_on_through_the_sweep():
+    for experiment in ("T1", "T2"):
+        found = rates(experiment)
+        assert found["main", "init"] == [0.1] * 50
+        assert found["main", "sweep"] == pytest.approx([0.01] * 25 + [0.001] * 65, rel=1e-12)
+
+
+def test_v3_sweeps_at_a_hundredth_of_its_rate():
+    found = rates("V3")
+    ordered, collapse = [0.05] * 25 + [0.005] * 15 + [0.0005] * 10, [0.05] * 40 + [0.005] * 20 + [0.0005] * 20
+    assert found["ordered", "init"] == pytest.approx(ordered, rel=1e-12)
+    assert found["collapse", "init"] == pytest.approx(collapse, rel=1e-12)
+    assert found["ordered", "sweep"] == found["collapse", "sweep"] == [0.0005] * 27
+
+
+@pytest.mark.parametrize("experiment", ["T1", "T2", "V3"])
+def test_one_parameter_makes_the_sweeps_rate_constant_and_leaves_the_init_alone(experiment):
+    published, constant = rates(experiment), rates(experiment, "sweep_lr=0.07")
+    for (arm, phase), values in constant.items():
+        if phase == "sweep":
+            assert set(values) == {0.07}
+            assert len(values) == len(published[arm, phase])
+        else:
+            assert values == published[arm, phase]
+
+
+def test_a_milestone_lowers_the_rate_after_so_many_completed_epochs():
+    rule = LearningRate(1.0, (2, 3), 0.5)
+    assert [rule.after(epochs) for epochs in range(5)] == [1.0, 1.0, 0.5, 0.25, 0.25]
+
+
+# ── the return ──
+
+
+def test_after_a_collapse_the_return_holds_only_the_levels_below_it():
+    spec = paper("T1", "return_sweep=true", "return_lambdas=[0.7, 0.58, 0.56, 0.3, 0.2]")
+    visited, events = drive(spec, by_epoch({71: 0.5, 72: 0.5, 73: 0.5}, 0.3))
+    assert [(e.phase, e.lam, e.epoch) for e in of(Fired, events)] == [("sweep", 0.58, 73)]
+    back = [(cursor.arm_epochs + 1, here.lam) for cursor, here in visited if here.phase.name == "return"]
+    assert back == [(74 + k, [0.56, 0.3, 0.2][k // 10]) for k in range(30)]
+    assert {cursor.run for cursor, _ in visited} == {(0, 0)}  # the same optimizer and schedule run on
+    assert outcome(events) == "collapsed"
+
+
+def test_without_a_collapse_there_is_no_return():
+    visited, events = drive(paper("T1", "return_sweep=true"), by_epoch({}, 0.2))
+    assert {here.phase.name for _, here in visited} == {"init", "sweep"}
+    assert outcome(events) == "no_event"
+
+
+def test_the_return_has_its_own_event_counted_from_zero():
+    spec = paper("T1", "return_sweep=true", "return_lambdas=[0.4, 0.2]")
+    errors = dict.fromkeys([51, 52, 53], 0.5) | dict.fromkeys([60, 61, 63, 64, 65], 0.2)
+    visited, events = drive(spec, by_epoch(errors, 0.3))
+    assert [(e.phase, e.lam, e.epoch) for e in of(Fired, events)] == [
+        ("sweep", 0.54, 53),
+        ("return", 0.2, 65),
+    ]
+    assert len(visited) == 65
+    assert outcome(events) == "collapsed"
+
+
+def test_a_return_of_one_level_is_held_if_it_lies_below_the_collapse():
+    for level, expected in ((0.3, [0.3]), (0.9, [])):
+        spec = paper("T1", "return_sweep=true", f"return_lambdas=[{level}]")
+        visited, _ = drive(spec, by_epoch(dict.fromkeys([51, 52, 53], 0.5), 0.3))
+        assert list(dict.fromkeys(here.lam for _, here in visited if here.phase.name == "return")) == expected
+
+
+def test_a_phase_that_needs_an_event_looks_at_the_phase_before_it_and_no_further_back():
+    """Up, down, up again: the third is held only if the second fired."""
+    high, low = Criterion(">=", 0.4), Criterion("<=", 0.2)
+
+    def phase(name, levels, test, only=None):
+        event = StopEvent(test, 1, f"{name}_lambda", f"{name}_fired")
+        return Phase(name, levels, 1, LearningRate(0.1), 1, event=event, only_after_event=only)
+
+    up, down = phase("up", (0.5, 0.6), high), phase("down", (0.5, 0.4, 0.3), low, "below")
+    again = phase("again", (0.3, 0.4, 0.5), high, "above")
+    spec = replace(small_spec("T1"), arms=(Arm("main", (up, down, again)),))
+
+    def held(errors):
+        return [(here.phase.name, here.lam) for _, here in drive(spec, by_epoch(errors, 0.3))[0]]
+
+    start = [("up", 0.5), ("up", 0.6)]
+    assert held({2: 0.9}) == [*start, ("down", 0.5), ("down", 0.4), ("down", 0.3)]
+    assert held({2: 0.9, 4: 0.1}) == [*start, ("down", 0.5), ("down", 0.4), ("again", 0.5)]
+    assert held({}) == start
+
+
+# ── ends ──
+
+
+@pytest.mark.parametrize(
+    ("experiment", "epoch"),
+    [("T1", 10), ("T1", 77), ("T2", 50), ("T2", 51), ("V3", 50), ("V3", 53), ("Td1", 100)],
+)
+def test_logits_that_are_not_finite_end_a_seed_as_diverged_wherever_they_appear(experiment, epoch):
+    others = {"T1": 0.2, "T2": 0.9, "V3": 0.1, "Td1": 0.9}[experiment]
+    visited, events = drive(paper(experiment), by_epoch({epoch: None}, others))
+    assert outcome(events) == "diverged"
+    assert len(visited) == epoch
+    last = of(Evaluated, events)[-1]
+    assert (last.error, last.test_loss, last.finite, last.epoch) == (None, None, False, epoch)
+    assert of(Fired, events) == []
+    assert not any(event.epoch == epoch for event in of(SuccessTested, events))
+
+
+def test_an_evaluation_that_is_not_finite_ends_the_return_too():
+    spec = paper("T1", "return_sweep=true")
+    _, events = drive(spec, by_epoch({51: 0.5, 52: 0.5, 53: 0.5, 54: None}, 0.3))
+    assert outcome(events) == "diverged"
+    assert len(of(Fired, events)) == 1
+
+
+@pytest.mark.parametrize(
+    ("error", "category"),
+    [
+        (0.9, "trapped_90"),
+        (0.85, "trapped_90"),
+        (0.8499999, "partial_collapse"),
+        (0.55, "partial_collapse"),
+        (0.45, "partial_collapse"),
+        (0.40, "partial_collapse"),
+        (0.3999999, "ordered"),
+        (0.0, "ordered"),
+    ],
+)
+def test_td1_classes_go_by_the_final_error_alone(error, category):
+    _, events = drive(paper("Td1"), by_epoch({100: error}, 0.9 if error < 0.5 else 0.1))
+    assert outcome(events) == category
+
+
+def test_an_evaluation_is_given_if_and_only_if_the_protocol_evaluates():
+    spec, some = small_spec("T1"), Evaluation(0.2, 1.0, (1,), True)
+    with pytest.raises(ValueError, match="evaluation belongs"):
+        protocol.advance(spec, Cursor(), STATS, some)
+    with pytest.raises(ValueError, match="evaluation belongs"):
+        protocol.advance(spec, Cursor(epoch=1), STATS, None)
+
+
+# ── properties ──
+
+ERRORS = [0.0, 0.19999999999999996, 0.2, 0.3, THIRTY_PERCENT, 0.35, 0.4, 0.9]
+errors = st.lists(st.sampled_from([*ERRORS, *ERRORS, None]), min_size=1, max_size=60)
+levels = st.lists(st.sampled_from([0.1, 0.3, 0.5, 0.7]), min_size=1, max_size=3).map(tuple)
+criteria = st.builds(Criterion, st.sampled_from(["<", "<=", ">=", ">"]), st.sampled_from(ERRORS))
+counts = st.integers(1, 4)
+
+
+@st.composite
+def arms(draw, name):
+    phases = []
+    for index in range(draw(st.integers(1, 4))):
+        error, verdict, level, flag = (
+            st.just(f"{name}{index}") for name in ("error", "ok", "lambda", "fired")
+        )
+        success = draw(st.none() | st.builds(Success, criteria, error, verdict))
+        event = draw(st.none() | st.builds(StopEvent, criteria, counts, level, flag))
+        phases.append(
+            Phase(
+                f"p{index}",
+                draw(levels),
+                draw(counts),
+                LearningRate(0.1, (2,)),
+                draw(counts),
+                restart=draw(st.booleans()),
+                success=success,
+                event=event,
+                only_after_event=draw(st.sampled_from([None, "below", "above"])) if index else None,
+            )
+        )
+    return Arm(name, tuple(phases))
+
+
+specs = st.sampled_from([small_spec(name) for name in ("T1", "T2", "V3", "Td1")]) | st.builds(
+    lambda *arms: replace(small_spec("T1"), arms=arms), arms("a"), arms("b")
+)
+
+
+@given(specs, errors)
+def test_any_errors_end_the_seed_within_the_planned_epochs_with_events_numbered_without_gaps(spec, errors):
+    given_errors = iter(errors)
+    visited, events = drive(spec, lambda here, cursor: next(given_errors, errors[-1]))
+    assert len(visited) == len(of(EpochDone, events)) <= protocol.planned_epochs(spec)
+    assert [event.number for event in events] == list(range(len(events)))
+    assert len(of(SeedDone, events)) == 1
+    assert events[-1].outcome == "diverged" or None not in [e.error for e in of(Evaluated, events)]
+    for arm in spec.arms:  # an arm's epochs count from 1 and run on through its phases
+        epochs = [e.epoch for e in of(EpochDone, events) if e.arm == arm.name]
+        assert epochs == list(range(1, len(epochs) + 1))
+
+
+@given(specs, errors)
+def test_a_cursor_and_its_events_survive_json_at_every_epoch(spec, errors):
+    given_errors = iter(errors)
+    visited, events = drive(spec, lambda here, cursor: next(given_errors, errors[-1]))
+    for cursor, _ in visited:
+        assert Cursor(**json.loads(json.dumps(asdict(cursor)))) == cursor
+    for event in events:
+        assert from_plain(json.loads(json.dumps(to_plain(event), allow_nan=False))) == event
+
+
+@given(specs, errors)
+def test_an_event_fires_exactly_when_enough_evaluations_in_a_row_of_its_phase_meet_it(spec, errors):
+    given_errors = iter(errors)
+    _, events = drive(spec, lambda here, cursor: next(given_errors, errors[-1]))
+    for arm in spec.arms:
+        for phase in arm.phases:
+            mine = [e for e in events if (e.arm, e.phase) == (arm.name, phase.name)]
+            seen, fired = [e for e in of(Evaluated, mine) if e.finite], of(Fired, mine)
+            if phase.event is None:
+                assert fired == []
+                continue
+            n = phase.event.consecutive
+            met = [phase.event.criterion.holds(e.error) for e in seen]
+            windows = [all(met[k : k + n]) for k in range(len(met) - n + 1)]
+            assert any(windows) == bool(fired)
+            if fired:
+                assert windows.index(True) == len(windows) - 1
+                assert (fired[0].lam, fired[0].epoch) == (seen[-1].lam, seen[-1].epoch)
