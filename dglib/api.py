@@ -11,8 +11,9 @@ from typing import TYPE_CHECKING, Any
 import torch
 
 from dglib import identity
+from dglib.base_dir import base_directory
 from dglib.control import Control
-from dglib.data import load_dataset
+from dglib.data import describe_dataset, load_dataset
 from dglib.errors import UserError
 from dglib.experiments import build_spec
 from dglib.networks import build_network
@@ -22,15 +23,10 @@ from dglib.progress import Bar, heartbeat
 from dglib.records import Record
 from dglib.runner import run_experiment
 from dglib.spec import ExperimentSpec
-from dglib.store import Store, check_writable, unfinished
+from dglib.store import Store, read_records, unfinished
 
 if TYPE_CHECKING:
-    from matplotlib.figure import Figure
-
     from dglib.params import Parameters
-
-DRIVE = Path("/content/drive/MyDrive")
-
 
 @dataclass(frozen=True)
 class Run:
@@ -54,20 +50,23 @@ class Run:
 
         return answer(self.experiment, self.records)
 
-    def figure(self) -> Figure:
-        """The experiment's figure, of these records."""
-        from dglib.analysis.figures import draw
+    def width(self) -> str:
+        """The hysteresis width of T1's and T2's records in this directory, in sentences."""
+        from dglib.analysis.summary import width_answer
 
-        return draw(self.experiment, self.records)
+        found = {name: read_records(self.directory, name) for name in ("T1", "T2")}
+        missing = [name for name, records in found.items() if not records]
+        if missing:
+            return f"No width yet: {' and '.join(missing)} has no finished seed in {self.directory}."
+        return width_answer(found["T1"], found["T2"])
 
+    def show(self) -> None:
+        """Display the figure in a notebook, from its file."""
+        from IPython.display import Image, display
 
-def base_directory(base_dir: str | None) -> Path:
-    """Where run directories lie: as given, else the Drive folder on Colab, else `runs`."""
-    if base_dir is not None:
-        return Path(base_dir)
-    if "google.colab" in sys.modules and DRIVE.is_dir():
-        return DRIVE / "dual-gradient-learning" / "Paper-A"
-    return Path("runs")
+        for path in self.figures:
+            if path.suffix == ".png":
+                display(Image(filename=str(path)))  # type: ignore[no-untyped-call]
 
 
 def run(parameters: Parameters, *, control: Control | None = None) -> Run:
@@ -79,18 +78,14 @@ def run(parameters: Parameters, *, control: Control | None = None) -> Run:
         UserError: what was given cannot be used.
         Interrupted: a stop was asked for; the same call goes on from there.
     """
-    spec = build_spec(parameters.experiment, parameters)
-    numerics = Numerics.resolve(parameters.device, parameters.threads)
+    spec, numerics = check(parameters)
     base = base_directory(parameters.base_dir)
-    check_writable(base)
-    noises.get(spec.data.noise)
     data = load_dataset(
         spec.data.dataset,
         data_dir=parameters.data_dir,
         pixel_mean=spec.data.pixel_mean,
         pixel_std=spec.data.pixel_std,
     )
-    _check_network(spec, data.input_shape, data.classes)
     store, why = Store.open(
         base,
         spec,
@@ -110,6 +105,20 @@ def run(parameters: Parameters, *, control: Control | None = None) -> Run:
     finally:
         bar.close()
     return Run(spec.name, store.directory, records, draw_figure(store, records))
+
+
+def check(parameters: Parameters) -> tuple[ExperimentSpec, Numerics]:
+    """Check device, data set, noise and network as far as this can be done without loading data.
+
+    Raises:
+        UserError: what was given cannot be used here.
+    """
+    spec = build_spec(parameters.experiment, parameters)
+    numerics = Numerics.resolve(parameters.device, parameters.threads)
+    noises.get(spec.data.noise)
+    info = describe_dataset(spec.data.dataset)
+    _check_network(spec, info.input_shape, info.classes)
+    return spec, numerics
 
 
 def draw_figure(store: Store, records: list[Record]) -> list[Path]:
@@ -141,7 +150,8 @@ def _commit() -> dict[str, Any]:
 
     def git(*words: str) -> str | None:
         try:
-            done = subprocess.run(["git", "-C", str(here), *words], capture_output=True, text=True, check=True)
+            command = ["git", "-C", str(here), *words]
+            done = subprocess.run(command, capture_output=True, text=True, check=True)
         except (OSError, subprocess.CalledProcessError):
             return None
         return done.stdout.strip()

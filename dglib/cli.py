@@ -37,13 +37,15 @@ def main(argv: Sequence[str] | None = None) -> int:
     return 0
 
 
-class _Parser(argparse.ArgumentParser):
+class Parser(argparse.ArgumentParser):
+    """Tells a wrong option as a UserError, in one line."""
+
     def error(self, message: str) -> NoReturn:
         raise UserError(message)
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = _Parser(prog="dglib", description="Hysteresis in learning with noisy labels", allow_abbrev=False)
+    parser = Parser(prog="dglib", description="Hysteresis in learning with noisy labels", allow_abbrev=False)
     commands = parser.add_subparsers(dest="command", metavar="COMMAND", required=True)
     about = "run an experiment, or go on with it, and say what came out"
     run = commands.add_parser("run", help=about, description=about, allow_abbrev=False)

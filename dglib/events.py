@@ -13,7 +13,7 @@ from typing import Any
 
 @dataclass(frozen=True)
 class Event:
-    """Common to all: `number` counts from 0 through the seed; arm and phase are names; λ and `epoch` as trained.
+    """Common to all: `number` counts from 0 through the seed; arm and phase are names; λ as trained.
 
     `epoch` counts an arm's completed epochs, so it is 1 after the first and runs on through the sweep.
     """

@@ -53,7 +53,8 @@ def differences(old: Any, new: Any, path: str = "") -> list[str]:
     old, new = json.loads(json.dumps(old)), json.loads(json.dumps(new))
     if isinstance(old, dict) and isinstance(new, dict):
         keys = sorted(old.keys() | new.keys())
-        return [d for key in keys for d in differences(old.get(key), new.get(key), f"{path}.{key}".strip("."))]
+        below = {key: f"{path}.{key}".strip(".") for key in keys}
+        return [d for key in keys for d in differences(old.get(key), new.get(key), below[key])]
     if isinstance(old, list) and isinstance(new, list) and len(old) == len(new) and path:
         pairs = zip(old, new, strict=True)
         return [d for i, (a, b) in enumerate(pairs) for d in differences(a, b, f"{path}[{i}]")]

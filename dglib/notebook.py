@@ -5,6 +5,7 @@ from collections.abc import Mapping
 from dglib.base_dir import base_directory
 from dglib.params import Parameters
 from dglib.profiles import profile_layer
+from dglib.seeds import parse_seeds
 from dglib.validation import Layer, model_of, source, validate_layers
 
 PLAIN = (bool, int, float, str, list, tuple, dict, type(None))
@@ -34,3 +35,23 @@ def notebook_parameters(experiment: str, globals_: Mapping[str, object]) -> Para
 
 def _is_data(name: str, value: object) -> bool:
     return isinstance(value, PLAIN) and not name.startswith("_") and name not in IPYTHON
+
+
+def parameters_cell(experiment: str) -> str:
+    """The source of a notebook's `parameters` cell: every field of the model with the quick profile's value.
+
+    Plain annotations only, one parameter a line, so that papermill can list them with their meanings.
+    """
+    quick = profile_layer(experiment, "quick").values
+    lines = []
+    for name, field in model_of(experiment).model_fields.items():
+        value = quick[name]
+        kind = _ANNOTATIONS.get(name) or type(value).__name__
+        if name == "seeds":
+            value, kind = parse_seeds(value), "list"
+        lines.append(f"{name}: {kind} = {value!r}  # {field.description}")
+    return "\n".join(lines)
+
+
+# Where the quick profile's value is None, or a whole number that may be a fraction elsewhere.
+_ANNOTATIONS = {"pixel_mean": "list", "pixel_std": "list", "sweep_lr": "float", "base_dir": "str"}

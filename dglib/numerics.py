@@ -39,7 +39,7 @@ class Numerics:
             found = torch.cuda.device_count() if torch.cuda.is_available() else 0
             if int(index or 0) >= found:
                 have = f"{found} CUDA device(s)" if found else "no CUDA device"
-                raise UserError(f"device = {device!r}: torch {torch.__version__} sees {have} here; use auto or cpu")
+                raise UserError(f"device = {device!r}: torch sees {have} here; use auto or cpu")
         if threads < 1:
             raise UserError(f"threads = {threads}: must be at least 1")
         return cls(device, threads)

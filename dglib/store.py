@@ -24,24 +24,12 @@ from typing import Any
 
 from filelock import FileLock, Timeout
 
-from dglib.errors import UserError
 from dglib.files import sealed, to_json, unsealed, write_atomically
 from dglib.identity import differences, fingerprint
 from dglib.records import Record, csv_views
 from dglib.spec import ExperimentSpec
 
 _STAMP = r"_\d{8}_\d{6}"
-
-
-def check_writable(base: Path) -> None:
-    """Refuse a base directory that cannot be written, without creating anything."""
-    nearest = base.absolute()
-    while not nearest.exists():
-        nearest = nearest.parent
-    if not nearest.is_dir():
-        raise UserError(f"base_dir = {str(base)!r}: {nearest} is a file, not a directory")
-    if not os.access(nearest, os.W_OK | os.X_OK):
-        raise UserError(f"base_dir = {str(base)!r}: {nearest} cannot be written to")
 
 
 def run_directories(base: Path, prefix: str) -> list[Path]:
@@ -88,7 +76,6 @@ class Store:
         Returns:
             The store, and a line saying which directory was taken and why.
         """
-        check_writable(base)
         base.mkdir(parents=True, exist_ok=True)
         with FileLock(base / ".dglib.lock"):
             directory, why = cls._choose(base, spec, identity, shared)
@@ -175,11 +162,7 @@ class Store:
 
     def records(self) -> list[Record]:
         """The records of all finished seeds here, by seed."""
-        name = re.escape(self.spec.experiment_id).replace(r"\{seed:03d\}", r"\d+")
-        name = name.replace(r"\{seed:02d\}", r"\d+").replace(r"\{seed\}", r"\d+")
-        paths = (self.directory / "seeds").glob("*.json")
-        records = [unsealed("seed record", p) for p in paths if re.fullmatch(name, p.stem)]
-        return sorted(records, key=lambda record: record["seed"])
+        return read_records(self.directory, self.spec.name)
 
     def rebuild_views(self) -> list[Record]:
         """Write the results' JSON and CSV anew from the seeds' files, and return the records."""
@@ -222,6 +205,12 @@ class Store:
             return f"process {who['pid']} on {who['host']}"
         except (OSError, ValueError, KeyError):
             return "another process"
+
+
+def read_records(directory: Path, experiment: str) -> list[Record]:
+    """The records of an experiment ("T1") in a run directory, from its seeds' files, by seed."""
+    records = [unsealed("seed record", path) for path in (directory / "seeds").glob("*.json")]
+    return sorted((r for r in records if r["experiment"] == experiment), key=lambda record: record["seed"])
 
 
 def unfinished(store: Store, seeds: Sequence[int]) -> list[int]:

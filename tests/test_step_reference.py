@@ -55,7 +55,8 @@ def plain(network, width, seed, initial):
 def differing(seed, run):
     """The names of the tensors of ours that are not the plain run's, bit for bit."""
     expected = run.model.state_dict()
-    found = [name for name, value in seed.state.model.state_dict().items() if not torch.equal(value, expected[name])]
+    trained = seed.state.model.state_dict()
+    found = [name for name, value in trained.items() if not torch.equal(value, expected[name])]
     pairs = zip(seed.state.momentum(), run.momentum(), strict=True)
     return found + [f"momentum {i}" for i, (a, b) in enumerate(pairs) if not torch.equal(a, b)]
 

@@ -1,0 +1,162 @@
+"""Notebooks executed side by side, one process each, watched through their heartbeats."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from dglib import protocol
+from dglib.experiments import build_spec
+from dglib.files import to_json, write_atomically
+from dglib.params import Parameters
+from dglib.spec import ExperimentSpec
+from dglib.store import run_directories
+
+NOTEBOOKS = Path(__file__).resolve().parent.parent / "notebooks"
+NAMES = {"V3": "V3_vgg11", "T1": "T1_spinodal", "T2": "T2_spinodal", "Td1": "Td1_trapping"}
+STOP_SECONDS = 120.0
+
+
+@dataclass
+class Job:
+    """One notebook with its parameters; `base` is where its run directory and its executed copy go."""
+
+    parameters: Parameters
+    base: Path
+    status: str = "waiting"
+    error: str = ""
+    process: subprocess.Popen[bytes] | None = field(default=None, repr=False)
+
+    @property
+    def experiment(self) -> str:
+        return self.parameters.experiment
+
+    @property
+    def spec(self) -> ExperimentSpec:
+        return build_spec(self.experiment, self.parameters)
+
+    @property
+    def notebook(self) -> Path:
+        return NOTEBOOKS / f"{NAMES[self.experiment]}.ipynb"
+
+    @property
+    def executed(self) -> Path:
+        """The executed notebook; its log and job file lie beside it."""
+        return self.base / "executed" / self.notebook.name
+
+    @property
+    def log(self) -> Path:
+        return self.executed.with_suffix(".log")
+
+    @property
+    def planned(self) -> int:
+        """Epochs of all seeds, if no event ends one early."""
+        return protocol.planned_epochs(self.spec) * len(self.parameters.seeds)
+
+    def directory(self) -> Path | None:
+        """The newest run directory with these parameters, or None before there is one."""
+        wanted = json.loads(to_json(dict(self.spec.parameters)))
+        for directory in run_directories(self.base, self.spec.directory_prefix):
+            try:
+                manifest = json.loads((directory / f"{self.spec.prefix}_manifest.json").read_bytes())
+            except (OSError, ValueError):
+                continue
+            if manifest.get("parameters") == wanted:
+                return directory
+        return None
+
+    def heartbeats(self) -> list[dict[str, Any]]:
+        """Where each seed stands, of those that have begun."""
+        directory, found = self.directory(), list[dict[str, Any]]()
+        if directory is None:
+            return found
+        for seed in self.parameters.seeds:
+            name = self.spec.experiment_id.format(seed=seed)
+            try:
+                found.append(json.loads((directory / "heartbeats" / f"{name}.json").read_bytes()))
+            except (OSError, ValueError):
+                continue
+        return found
+
+    def start(self) -> None:
+        """Begin to execute the notebook in a process of its own, out of reach of the terminal's Ctrl-C."""
+        values = self.parameters.model_dump() | {"base_dir": str(self.base.absolute())}
+        for name in ("data_dir", "dataset"):
+            if name == "data_dir" or values[name].endswith(".npz"):
+                values[name] = str(Path(values[name]).absolute())
+        job = {"notebook": str(self.notebook), "output": str(self.executed), "parameters": values}
+        job_file = self.executed.with_suffix(".job.json")
+        write_atomically(job_file, to_json(job, indent=1))
+        quiet = {"TQDM_DISABLE": "1", "PYDEVD_DISABLE_FILE_VALIDATION": "1"}
+        with self.log.open("wb") as log:
+            self.process = subprocess.Popen(
+                [sys.executable, "-m", "dglib.execute", str(job_file)],
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=subprocess.STDOUT,
+                env=os.environ | quiet,
+                start_new_session=True,
+            )
+        self.status = "running"
+
+    def poll(self) -> bool:
+        """Whether the job has ended; then its status says how."""
+        if self.process is None or self.process.poll() is None:
+            return False
+        code = self.process.returncode
+        self.status = {0: "done", 130: "stopped"}.get(code, "failed")
+        if self.status != "done":
+            lines = self.log.read_text(encoding="utf-8", errors="replace").strip().splitlines()
+            self.error = lines[-1] if lines else f"ended with status {code}"
+        return True
+
+    def stop(self) -> None:
+        """Ask for a stop after a checkpoint."""
+        if self.process is not None and self.process.poll() is None:
+            self.process.terminate()
+
+
+def run_jobs(jobs: Sequence[Job], workers: int, watch: Callable[[Sequence[Job]], None]) -> None:
+    """Run all jobs, at most `workers` at a time, in their order; one that fails does not stop the others.
+
+    Args:
+        watch: called a few times a second with all jobs.
+
+    Raises:
+        KeyboardInterrupt: after all running jobs have saved their state and ended.
+    """
+    waiting, running = list(jobs), list[Job]()
+    with _stopped_on_the_way_out(running):
+        while waiting or running:
+            while waiting and len(running) < workers:
+                job = waiting.pop(0)
+                job.start()
+                running.append(job)
+            time.sleep(0.2)
+            running[:] = [job for job in running if not job.poll()]
+            watch(jobs)
+
+
+@contextmanager
+def _stopped_on_the_way_out(running: list[Job]) -> Iterator[None]:
+    try:
+        yield
+    finally:
+        for job in running:
+            job.stop()
+        deadline = time.monotonic() + STOP_SECONDS
+        for job in running:
+            if job.process is not None:
+                try:
+                    job.process.wait(max(0.0, deadline - time.monotonic()))
+                except subprocess.TimeoutExpired:
+                    job.process.kill()
+            job.poll()

@@ -1,0 +1,100 @@
+# ---
+# jupyter:
+#   jupytext:
+#     cell_metadata_filter: tags,-all
+#     formats: ipynb,py:percent
+#     notebook_metadata_filter: kernelspec,jupytext,-jupytext.text_representation.jupytext_version
+#     text_representation:
+#       extension: .py
+#       format_name: percent
+#       format_version: '1.3'
+#   kernelspec:
+#     display_name: Python 3 (ipykernel)
+#     language: python
+#     name: python3
+# ---
+
+# %% [markdown]
+# # T2: at which λ does a collapsed network recover?
+#
+# The mirror image of T1. A network trained from scratch at a large λ ends *collapsed* (high error) or *trapped*
+# (one class predicted for everything). Here λ is lowered level by level until the test error stays at
+# `recovery_error` or below for `consecutive` evaluations in a row. The λ of the last of them is **λ↓**. If λ↓ lies
+# below T1's λ↑, the state of the network between them depends on where it came from: hysteresis, of width λ↑ − λ↓.
+#
+# **What counts as an answer:** λ↓ of each seed, or the statement that a seed did not recover down to the last level;
+# trapped seeds told apart from collapsed ones; and the width, as far as T1's and T2's records bound it.
+
+# %% [markdown]
+# ## Parameters
+#
+# The values below run on the embedded digits in a minute or two. `params/paper/T2.yaml` holds the published ones.
+
+# %% tags=["parameters"]
+seeds: list = [0, 1, 2, 3, 4]  # One run each: 3, [0, 3], 0-9 or 0-3,7; at least one, each once, 0 to 2³² − 1.
+noise: str = 'symmetric'  # How labels are made wrong: a registered name or module:attribute.
+noise_rate: float = 0.4  # η, the fraction of training labels replaced by a wrong one, 0 to 0.9.
+dataset: str = 'digits'  # digits, cifar10, the path of an .npz, a registered name or module:attribute.
+data_dir: str = 'data'  # Directory where downloaded data sets lie.
+pixel_mean: list = None  # Per channel, of pixels in 0 to 1, subtracted from the input; null: the data set's own.
+pixel_std: list = None  # Per channel, above 0, of pixels in 0 to 1; divides the input; null: the data set's own.
+augmentation: str = 'none'  # Of the training images: none or crop_flip.
+crop_padding: int = 4  # Black pixels added on each side before the crop, from 0.
+network: str = 'small_cnn'  # resnet18, resnet34, vgg11_bn, small_cnn, a registered name or module:attribute.
+network_width: float = 0.5  # Factor on the network's channel counts, above 0.
+batch_size: int = 64  # Images per step, from 2 (BatchNorm needs two).
+lr: float = 0.1  # Learning rate at the start, above 0.
+lr_decay: float = 0.1  # Factor on the LR at a milestone, above 0, at most 1.
+momentum: float = 0.9  # Of SGD, from 0, below 1.
+weight_decay: float = 0.0005  # Of SGD, from 0.
+refresh_period: int = 32  # K: steps from one value gradient to the next, from 1.
+base_dir: str = None  # Where the run directories lie; null: the Drive folder on Colab, elsewhere runs.
+device: str = 'auto'  # auto, cpu, cuda or cuda:N.
+threads: int = 1  # CPU threads of a run, from 1; results on a CPU depend on them.
+init_evaluate_every: int = 5  # Epochs from one evaluation to the next before the sweep, from 1.
+epochs_per_level: int = 4  # Epochs at each λ of the sweep (the dwell time), from 1.
+sweep_lr: float = 0.1  # Constant LR of the sweep, above 0; null: the rule published for the experiment.
+init_lambda: float = 0.55  # λ of the training from scratch, 0 to 1.
+init_epochs: int = 15  # Epochs at init_lambda, from 1.
+evaluate_every: int = 1  # Epochs from one evaluation to the next, from 1; before a sweep init_evaluate_every holds.
+milestones: list = []  # Epochs completed since scratch when the LR drops by lr_decay, rising, from 1; [] for never.
+consecutive: int = 3  # Evaluations in a row beyond the threshold that make an event, from 1.
+recovery_error: float = 0.2  # A network has recovered at this error or below, 0 to 1.
+init_error_min: float = 0.35  # The trained network is collapsed at this error or above, 0 to 1.
+sweep_lambdas: list = [0.55, 0.5, 0.45, 0.4, 0.35, 0.3, 0.25, 0.2, 0.15, 0.1]  # Levels of λ, falling, init_lambda to 0, at least one.
+
+# %%
+import dglib
+
+parameters = dglib.notebook_parameters("T2", globals())
+
+# %% [markdown]
+# ## The run
+#
+# Seeds that have finished under these parameters are not run again; an interrupted one goes on where it stopped.
+
+# %%
+run = dglib.run(parameters)
+
+# %% [markdown]
+# ## The picture
+
+# %%
+run.show()
+
+# %% [markdown]
+# **How to read it.** Left, how many seeds recovered at which λ; those that never did stand apart. The other panels
+# show the test error of every seed during the sweep, against λ and against epochs; the dashed line is the threshold
+# of the event. A flat line at chance level is a trapped network.
+
+# %% [markdown]
+# ## The answer
+
+# %%
+print(run.answer())
+
+# %% [markdown]
+# And the hysteresis width, from the seeds of T1 and T2 that have finished so far:
+
+# %%
+print(run.width())

@@ -1,0 +1,97 @@
+# ---
+# jupyter:
+#   jupytext:
+#     cell_metadata_filter: tags,-all
+#     formats: ipynb,py:percent
+#     notebook_metadata_filter: kernelspec,jupytext,-jupytext.text_representation.jupytext_version
+#     text_representation:
+#       extension: .py
+#       format_name: percent
+#       format_version: '1.3'
+#   kernelspec:
+#     display_name: Python 3 (ipykernel)
+#     language: python
+#     name: python3
+# ---
+
+# %% [markdown]
+# # V3: does another architecture have two branches as well?
+#
+# A VGG11 with BatchNorm in place of T1's and T2's network. Per seed two networks are trained, with the same label
+# noise: an *ordered* one at a small λ and a *collapsed* one at a large λ. Then both are led over the same λ levels,
+# the ordered one upward, the collapsed one downward, and their test errors are compared at each λ.
+#
+# **What counts as an answer:** the gap at `gap_lambda`, that is the error on the collapse branch minus the error on
+# the ordered branch, per seed. Above `gap_error` there are two branches: the state depends on the history.
+
+# %% [markdown]
+# ## Parameters
+#
+# The values below run on the embedded digits in a minute or two. `params/paper/V3.yaml` holds the published ones.
+
+# %% tags=["parameters"]
+seeds: list = [0, 1, 2]  # One run each: 3, [0, 3], 0-9 or 0-3,7; at least one, each once, 0 to 2³² − 1.
+noise: str = 'symmetric'  # How labels are made wrong: a registered name or module:attribute.
+noise_rate: float = 0.4  # η, the fraction of training labels replaced by a wrong one, 0 to 0.9.
+dataset: str = 'digits'  # digits, cifar10, the path of an .npz, a registered name or module:attribute.
+data_dir: str = 'data'  # Directory where downloaded data sets lie.
+pixel_mean: list = None  # Per channel, of pixels in 0 to 1, subtracted from the input; null: the data set's own.
+pixel_std: list = None  # Per channel, above 0, of pixels in 0 to 1; divides the input; null: the data set's own.
+augmentation: str = 'none'  # Of the training images: none or crop_flip.
+crop_padding: int = 4  # Black pixels added on each side before the crop, from 0.
+network: str = 'vgg11_bn'  # resnet18, resnet34, vgg11_bn, small_cnn, a registered name or module:attribute.
+network_width: float = 0.125  # Factor on the network's channel counts, above 0.
+batch_size: int = 128  # Images per step, from 2 (BatchNorm needs two).
+lr: float = 0.05  # Learning rate at the start, above 0.
+lr_decay: float = 0.1  # Factor on the LR at a milestone, above 0, at most 1.
+momentum: float = 0.9  # Of SGD, from 0, below 1.
+weight_decay: float = 0.0005  # Of SGD, from 0.
+refresh_period: int = 16  # K: steps from one value gradient to the next, from 1.
+base_dir: str = None  # Where the run directories lie; null: the Drive folder on Colab, elsewhere runs.
+device: str = 'auto'  # auto, cpu, cuda or cuda:N.
+threads: int = 1  # CPU threads of a run, from 1; results on a CPU depend on them.
+init_evaluate_every: int = 5  # Epochs from one evaluation to the next before the sweep, from 1.
+epochs_per_level: int = 2  # Epochs at each λ of the sweep (the dwell time), from 1.
+sweep_lr: float = None  # Constant LR of the sweep, above 0; null: the rule published for the experiment.
+ordered_lambda: float = 0.35  # λ at which the ordered network is trained, 0 to 1.
+ordered_epochs: int = 12  # Epochs at ordered_lambda, from 1.
+ordered_milestones: list = [6, 10]  # Epochs completed when the ordered network's LR drops by lr_decay, rising, from 1; [] for never.
+ordered_error_max: float = 0.25  # The network is ordered below this error, 0 to 1.
+collapse_lambda: float = 0.75  # λ at which the collapsed network is trained, 0 to 1.
+collapse_epochs: int = 16  # Epochs at collapse_lambda, from 1.
+collapse_milestones: list = [8, 13]  # Epochs completed when the collapsed network's LR drops by lr_decay, rising, from 1; [] for never.
+collapse_error_min: float = 0.45  # The network is collapsed at this error or above, 0 to 1.
+sweep_lambdas: list = [0.3, 0.35, 0.4, 0.45, 0.5, 0.55, 0.6, 0.65, 0.7]  # Levels of λ, rising, 0 to 1, at least one; the collapse branch takes them backwards.
+sweep_lr_factor: float = 0.01  # LR of the sweep as a multiple of lr where sweep_lr is null, above 0.
+gap_lambda: float = 0.5  # λ at which the branches are compared, 0 to 1.
+gap_error: float = 0.1  # The branches are two if their errors differ by more than this, 0 to 1.
+
+# %%
+import dglib
+
+parameters = dglib.notebook_parameters("V3", globals())
+
+# %% [markdown]
+# ## The run
+#
+# Seeds that have finished under these parameters are not run again; an interrupted one goes on where it stopped.
+
+# %%
+run = dglib.run(parameters)
+
+# %% [markdown]
+# ## The picture
+
+# %%
+run.show()
+
+# %% [markdown]
+# **How to read it.** The thick lines are means over seeds with one standard deviation, the thin ones single seeds.
+# Where the two branches lie apart at the same λ, the network remembers where it came from. Mind the learning
+# rate of the sweep in the answer below: at a small one a branch may just be frozen.
+
+# %% [markdown]
+# ## The answer
+
+# %%
+print(run.answer())

@@ -1,0 +1,8 @@
+"""Run the experiments' notebooks headless and say what was found: `python run_all.py --help`."""
+
+import sys
+
+from dglib.campaign import main
+
+if __name__ == "__main__":
+    sys.exit(main())
