@@ -111,7 +111,8 @@ class _Seed:
             if taken < wanted:
                 self._save()
                 raise Interrupted
-            self._save_if_due()
+            if left:  # at the epoch's end the cursor lags behind the state until `run` has advanced it
+                self._save_if_due()
 
     def _enter_run(self) -> None:
         """Bring the state into the run that the cursor stands in: a new network, a restart, or as it is."""
@@ -142,12 +143,12 @@ class _Seed:
     def _stats(self, lr: float) -> EpochStats:
         """What the epoch gathered, in one transfer from the device per kind."""
         loss_s, n_s, loss_v, n_v = self.state.loss_sums.tolist()
-        norms = total_norm(self.state.params).detach(), total_norm(self.state.momentum()) * lr
+        momentum = self.state.momentum()  # empty without momentum, where the update is held nowhere
         return EpochStats(
             loss_s=loss_s / n_s,
             loss_v=loss_v / n_v if n_v else float("nan"),
-            weight_norm=float(norms[0]),
-            update_norm=float(norms[1]),
+            weight_norm=float(total_norm(self.state.params).detach()),
+            update_norm=float(total_norm(momentum)) * lr if momentum else float("nan"),
             steps=tuple((float(step), *row.tolist()) for step, row in self.state.step_log),
         )
 
@@ -196,11 +197,12 @@ def run_experiment(
         sinks_for: each called with (store, seed) when a seed begins, to give the sink for its events.
 
     Raises:
-        UserError: a seed is held by another process.
+        UserError: a seed is held by another process, or a finished seed's record is damaged.
         Interrupted: a stop was asked for; finished seeds and the unfinished one's state are saved.
     """
     control = control or Control()
     held = []
+    store.records()  # a damaged one is told now, not after hours of training
     with control.listening():
         for seed in seeds:
             with store.exclusive(seed) as mine:

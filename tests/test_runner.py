@@ -1,0 +1,414 @@
+"""Small real runs: the same bits stopped, killed or left alone, and divergence told for what it is."""
+
+import json
+import os
+import random
+import signal
+
+import numpy as np
+import pytest
+import torch
+from small import CPU, digits, random_data, small_spec
+
+from dglib import checkpoint, identity, runner, step
+from dglib.control import Control, Interrupted
+from dglib.errors import UserError
+from dglib.events import EpochDone, SeedDone
+from dglib.protocol import Cursor
+from dglib.runner import _Seed, run_experiment, run_seed
+from dglib.step import total_norm
+from dglib.store import Store
+
+# 22 random images in batches of 4: six steps an epoch, the last of two images.
+SPECS = {
+    # An event that is counted across a level's end, then the return.
+    "T1": small_spec("T1", batch_size=4, init_epochs=2, consecutive=3, return_lambdas=[0.3]),
+    "T1 augmented": small_spec(
+        "T1", batch_size=4, init_epochs=1, augmentation="crop_flip", crop_padding=2, epochs_per_level=1
+    ),
+    "V3 with dropout": small_spec("V3", batch_size=4, network="vgg11_bn", network_width=0.0625),
+    "Td1 with logs": small_spec("Td1", batch_size=4),
+}
+
+
+class StopAfter(Control):
+    """Asks for a stop once so many steps were taken."""
+
+    def __init__(self, steps):
+        super().__init__()
+        self.left = steps
+
+    def stopping(self):
+        self.left -= 1
+        return self.left < 0
+
+
+class KillAfter(StopAfter):
+    """Ends the process, as far as the run can tell, once so many steps were taken."""
+
+    def stopping(self):
+        if super().stopping():
+            raise SystemExit
+        return False
+
+
+def run(spec, path=None, control=None, seconds=1e9, sinks=(), seed=0, data=None):
+    """A seed's record, without its time, and the tensors that it ended with."""
+    with CPU.applied():
+        control, data = control or Control(), data or random_data()
+        one = _Seed(spec, seed, data, CPU, path, seconds, control, sinks)
+        record = one.run()
+    assert record.pop("time") > 0
+    state = one.state
+    return record, [
+        *state.model.state_dict().values(),
+        *state.momentum(),
+        *state.g_v,
+        state.dropout.get_state(),
+    ]
+
+
+def run_in_pieces(spec, path, make_control, stopped_by, **arguments):
+    """Run a seed again and again, each time until it is stopped, to its end; and how often it was stopped."""
+    for pieces in range(1000):
+        try:
+            return *run(spec, path, make_control(), **arguments), pieces
+        except stopped_by:
+            assert path.exists() or stopped_by is SystemExit
+    raise AssertionError("it gets nowhere")
+
+
+def assert_same(ours, expected):
+    assert ours[0] == expected[0]
+    assert all(torch.equal(a, b) for a, b in zip(ours[1], expected[1], strict=True))
+
+
+@pytest.fixture(scope="module")
+def undisturbed():
+    """Each experiment's record and final tensors, run without a stop."""
+    return {name: run(spec) for name, spec in SPECS.items()}
+
+
+@pytest.mark.parametrize("name", SPECS)
+def test_the_same_spec_and_seed_give_the_same_record_and_the_same_weights(name, undisturbed):
+    assert_same(run(SPECS[name]), undisturbed[name])
+
+
+def test_another_seed_gives_another_record_and_other_weights(undisturbed):
+    record, tensors = run(SPECS["T1"], seed=1)
+    assert record["trajectory"] != undisturbed["T1"][0]["trajectory"]
+    assert not torch.equal(tensors[0], undisturbed["T1"][1][0])
+
+
+def test_the_small_runs_go_through_what_a_stop_could_disturb(undisturbed):
+    t1 = undisturbed["T1"][0]
+    assert (t1["outcome"], t1["lambda_up"], len(t1["return_trajectory"])) == ("collapsed", 0.7, 2)
+    assert [point["lambda"] for point in t1["trajectory"]] == [0.35, 0.5, 0.5, 0.7]
+    v3 = undisturbed["V3 with dropout"][0]
+    assert (v3["outcome"], len(v3["collapse_trajectory"])) == ("complete", 2)
+    assert len(undisturbed["Td1 with logs"][0]["step_logs"]) == 8
+
+
+@pytest.mark.parametrize("name", SPECS)
+def test_a_run_stopped_at_every_step_ends_in_the_same_record_and_the_same_weights(
+    name, undisturbed, tmp_path
+):
+    path = tmp_path / "seed.ckpt"
+    *ours, stops = run_in_pieces(SPECS[name], path, lambda: StopAfter(1), Interrupted)
+    steps = 6 * len(undisturbed[name][0]["epoch_log"])
+    assert stops == steps - 1
+    assert_same(ours, undisturbed[name])
+
+
+@pytest.mark.parametrize("name", SPECS)
+def test_a_run_killed_again_and_again_goes_on_from_its_last_checkpoint(
+    name, undisturbed, tmp_path, monkeypatch
+):
+    monkeypatch.setattr(runner, "STEPS_BETWEEN_LOOKS", 2)
+    *ours, kills = run_in_pieces(
+        SPECS[name], tmp_path / "seed.ckpt", lambda: KillAfter(5), SystemExit, seconds=-1
+    )
+    assert kills > 4
+    assert_same(ours, undisturbed[name])
+
+
+def test_a_kill_while_the_network_is_evaluated_trains_no_epoch_twice(undisturbed, tmp_path, monkeypatch):
+    """All its steps are taken, and the cursor still stands in the epoch: no checkpoint may say so."""
+    monkeypatch.setattr(runner, "STEPS_BETWEEN_LOOKS", 1)
+    evaluate, calls = runner.evaluate, iter(range(1000))
+
+    def killed_every_other_time(state, data):
+        if next(calls) % 2 == 0:
+            raise SystemExit
+        return evaluate(state, data)
+
+    monkeypatch.setattr(runner, "evaluate", killed_every_other_time)
+    *ours, kills = run_in_pieces(SPECS["T1"], tmp_path / "seed.ckpt", Control, SystemExit, seconds=-1)
+    assert kills == 6
+    assert_same(ours, undisturbed["T1"])
+
+
+def test_a_stop_that_comes_with_the_last_step_still_finishes_the_seed(undisturbed, tmp_path):
+    steps = 6 * len(undisturbed["T1"][0]["epoch_log"])
+    assert_same(run(SPECS["T1"], tmp_path / "seed.ckpt", StopAfter(steps)), undisturbed["T1"])
+
+
+@pytest.mark.parametrize("lost", ["g_v", "dropout", "momentum", "loss_sums", "step_log"])
+def test_the_comparison_notices_each_part_that_a_checkpoint_could_lose(
+    lost, undisturbed, tmp_path, monkeypatch
+):
+    """Otherwise the tests above would show nothing about it."""
+    name = {"dropout": "V3 with dropout", "step_log": "Td1 with logs"}.get(lost, "T1")
+    save, empty = checkpoint.save, torch.Generator().get_state()
+    nothing = {
+        "g_v": None,
+        "dropout": empty,
+        "momentum": [],
+        "loss_sums": torch.ones(4).double(),
+        "step_log": [],
+    }
+
+    def forgetful(path, state, *rest):
+        save(path, {**state, lost: nothing[lost]}, *rest)
+
+    monkeypatch.setattr(checkpoint, "save", forgetful)
+    record, tensors, _ = run_in_pieces(SPECS[name], tmp_path / "seed.ckpt", lambda: StopAfter(5), Interrupted)
+    expected = undisturbed[name]
+    same_tensors = all(torch.equal(a, b) for a, b in zip(tensors, expected[1], strict=True))
+    assert not (record == expected[0] and same_tensors)
+
+
+def test_sinks_see_every_event_once_and_after_a_resume_all_of_them_again(tmp_path):
+    path, whole, again = tmp_path / "seed.ckpt", [], []
+    run(SPECS["T1"], sinks=[whole.append])
+    assert [event.number for event in whole] == list(range(len(whole)))
+    assert isinstance(whole[-1], SeedDone)
+    with pytest.raises(Interrupted):
+        run(SPECS["T1"], path, StopAfter(27))
+    run(SPECS["T1"], path, sinks=[again.append])
+    assert again == whole
+
+
+def test_the_time_of_a_resumed_seed_counts_what_was_spent_before(tmp_path):
+    path = tmp_path / "seed.ckpt"
+    with pytest.raises(Interrupted):
+        run_seed(SPECS["T1"], 0, random_data(), CPU, checkpoint_path=path, control=StopAfter(9))
+    saved = checkpoint.load(path)
+    assert 0 < saved.seconds < 100
+    checkpoint.save(path, saved.state, saved.cursor, saved.events, 1000.0)
+    record = run_seed(SPECS["T1"], 0, random_data(), CPU, checkpoint_path=path)
+    assert 1000 < record["time"] < 1100
+
+
+def test_a_run_neither_moves_nor_hears_the_global_generators(undisturbed):
+    torch.manual_seed(5)
+    np.random.seed(5)  # noqa: NPY002
+    random.seed(5)
+    before = torch.get_rng_state(), np.random.get_state()[1].tolist(), random.getstate()  # noqa: NPY002
+    assert_same(run(SPECS["V3 with dropout"]), undisturbed["V3 with dropout"])
+    assert torch.equal(torch.get_rng_state(), before[0])
+    assert np.random.get_state()[1].tolist() == before[1]  # noqa: NPY002
+    assert random.getstate() == before[2]
+
+
+def test_v3s_sweeps_start_with_a_new_optimizer_and_the_branchs_own_network(monkeypatch):
+    entered = []
+
+    def enter(self, original=_Seed._enter_run):
+        before = [tensor.clone() for tensor in self.state.model.state_dict().values()]
+        original(self)
+        if self.cursor.run_epochs == 0:
+            after = list(self.state.model.state_dict().values())
+            kept = all(torch.equal(a, b) for a, b in zip(before, after, strict=True))
+            entered.append((kept, self.state.t, self.state.g_v, self.state.momentum()))
+
+    monkeypatch.setattr(_Seed, "_enter_run", enter)
+    run(SPECS["V3 with dropout"])
+    # init (as built), sweep (kept), the other branch's init (a new network), its sweep (kept)
+    assert [kept for kept, *_ in entered] == [True, True, False, True]
+    assert [rest for _, *rest in entered] == [[0, None, []]] * 4
+
+
+def test_networks_are_drawn_with_the_seed_and_v3s_collapse_branch_with_100_more():
+    spec, data = SPECS["V3 with dropout"], random_data()
+    one = _Seed(spec, 3, data, CPU, None, 1e9, Control(), [])
+    for arm, drawn_with in ((0, 3), (1, 103)):
+        state = one._new_network(Cursor(arm=arm))
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(drawn_with)
+            expected = torch.nn.Conv2d(1, state.params[0].shape[0], 3).weight
+        assert torch.equal(state.params[0], expected)
+
+
+# ── damaged checkpoints ──
+
+
+def two_generations(path, steps=(9, 11)):
+    for more in steps:
+        with pytest.raises(Interrupted):
+            run(SPECS["T1"], path, StopAfter(more))
+    return path, path.with_suffix(".old")
+
+
+@pytest.mark.parametrize("damage", ["torn", "flipped", "empty", "foreign"])
+def test_a_damaged_newest_checkpoint_falls_back_to_the_older_one_with_a_warning(
+    damage, undisturbed, tmp_path
+):
+    newest, older = two_generations(tmp_path / "seed.ckpt")
+    assert (checkpoint.load(newest).state["t"], checkpoint.load(older).state["t"]) == (20, 9)
+    content = newest.read_bytes()
+    newest.write_bytes(
+        {
+            "torn": content[:-100],
+            "flipped": content[:-100] + bytes([content[-100] ^ 1]) + content[-99:],
+            "empty": b"",
+            "foreign": b"PK" + content,
+        }[damage]
+    )
+    with pytest.warns(UserWarning, match=r"seed\.ckpt: passed over"):
+        resumed = run(SPECS["T1"], newest)
+    assert_same(resumed, undisturbed["T1"])
+
+
+def test_a_crash_between_the_two_generations_leaves_the_older_one(undisturbed, tmp_path):
+    newest, older = two_generations(tmp_path / "seed.ckpt")
+    newest.unlink()
+    assert checkpoint.load(newest).state["t"] == 9
+    assert_same(run(SPECS["T1"], newest), undisturbed["T1"])
+    assert older.exists()
+
+
+def test_with_no_readable_checkpoint_the_run_refuses_and_names_both(tmp_path):
+    newest, older = two_generations(tmp_path / "seed.ckpt")
+    for path in (newest, older):
+        path.write_bytes(path.read_bytes()[:-1])
+    with (
+        pytest.warns(UserWarning, match="passed over"),
+        pytest.raises(UserError, match=r"seed\.ckpt.*seed\.old.*remove the file"),
+    ):
+        run(SPECS["T1"], newest)
+
+
+def test_without_a_checkpoint_file_there_is_none(tmp_path):
+    assert checkpoint.load(tmp_path / "seed.ckpt") is None
+
+
+# ── divergence ──
+
+
+def diverging(experiment, **changes):
+    spec = small_spec(experiment, batch_size=4, init_evaluate_every=1, evaluate_every=1, **changes)
+    record = run_seed(spec, 0, random_data(), CPU)
+    json.dumps(record, allow_nan=False)
+    return record
+
+
+@pytest.mark.parametrize("experiment", ["T1", "T2"])
+def test_a_network_that_diverges_in_the_init_is_recorded_as_diverged(experiment):
+    record = diverging(experiment, lr=1e30)
+    assert record["outcome"] == "diverged"
+    assert record["init_error"] is None
+    assert record["init_success"] is False
+    assert record[{"T1": "collapsed", "T2": "recovered"}[experiment]] is False
+    (last,) = record["trajectory"]
+    assert (last["error"], last["test_loss"], last["finite"]) == (None, None, False)
+    assert sum(last["predicted"]) == 10
+
+
+def test_a_network_that_diverges_in_the_sweep_has_not_collapsed_there():
+    record = diverging("T1", sweep_lr=1e30, consecutive=1, collapse_error=0.0, init_epochs=1)
+    assert (record["outcome"], record["init_success"], record["lambda_up"]) == ("diverged", True, None)
+    assert (record["collapsed"], record["final_lambda"], record["final_error"]) == (False, 0.5, None)
+    assert [point["finite"] for point in record["trajectory"]] == [True, False]
+
+
+def test_a_diverged_td1_seed_is_not_called_trapped():
+    record = diverging("Td1", lr=1e30)
+    assert record["outcome"] == record["category"] == "diverged"
+    assert record["final_error"] is None
+    assert record["error_trajectory"][-1]["error"] is None
+
+
+def test_a_diverged_branch_of_v3_ends_the_seed():
+    record = diverging("V3", sweep_lr=1e30)
+    assert (record["outcome"], record["ordered_init_success"], record["collapse_init"]) == (
+        "diverged",
+        True,
+        None,
+    )
+    assert [point["finite"] for point in record["ordered_trajectory"]] == [False]
+    assert record["collapse_trajectory"] == record["collapse_init_trajectory"] == []
+
+
+# ── what an epoch's log says ──
+
+
+def test_the_epoch_log_holds_the_norm_of_the_weights_and_of_the_last_steps_change():
+    one = _Seed(SPECS["T1"], 0, random_data(), CPU, None, 1e9, Control(), [])
+    one.trainer.advance(one.state, 0.35, 0.01, 5)
+    before = [p.detach().clone() for p in one.state.params]
+    one.trainer.advance(one.state, 0.35, 0.01, 1)
+    stats = one._stats(0.01)
+    change = [p.detach() - b for p, b in zip(one.state.params, before, strict=True)]
+    assert stats.update_norm == pytest.approx(float(total_norm(change)), rel=1e-3)
+    weights = [p.detach() for p in one.state.params]
+    assert stats.weight_norm == pytest.approx(float(total_norm(weights)), rel=1e-6)
+
+
+def test_the_epoch_log_holds_mean_losses_of_all_steps_and_of_the_refreshes(monkeypatch):
+    losses, original = [], step.gradient
+
+    def spy(state, x, labels):
+        grads, loss = original(state, x, labels)
+        losses.append(float(loss))
+        return grads, loss
+
+    monkeypatch.setattr(step, "gradient", spy)
+    one = _Seed(SPECS["T1"], 0, random_data(), CPU, None, 1e9, Control(), [])
+    one.trainer.advance(one.state, 0.35, 0.01, 6)  # refreshes at steps 0 and 4: a second loss after the first
+    stats = one._stats(0.01)
+    noisy, clean = [losses[k] for k in (0, 2, 3, 4, 5, 7)], [losses[k] for k in (1, 6)]
+    assert len(losses) == 8
+    assert (stats.loss_s, stats.loss_v) == pytest.approx((sum(noisy) / 6, sum(clean) / 2), rel=1e-6)
+
+
+def test_an_epoch_without_refresh_has_no_clean_loss():
+    record, _ = run(small_spec("T1", batch_size=4, refresh_period=100))
+    means = [row["loss_v"] for row in record["epoch_log"]]
+    assert means[0] > 0
+    assert set(means[1:-2]) == {None}
+    assert all(row["loss_s"] > 0 for row in record["epoch_log"])
+
+
+def test_without_momentum_the_norm_of_the_update_is_unknown_and_not_zero():
+    record, _ = run(small_spec("T1", batch_size=4, momentum=0.0))
+    assert {row["update_norm"] for row in record["epoch_log"]} == {None}
+
+
+# ── signals ──
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_a_signal_stops_the_run_with_its_state_saved_and_the_same_call_goes_on(number, undisturbed, tmp_path):
+    spec, data = SPECS["T1"], random_data()
+    described = identity.describe(spec, data.fingerprint, device="cpu", threads=1)
+    store, _ = Store.open(tmp_path, spec, described, identity.describe_shared(spec, data.fingerprint), {})
+    before = signal.getsignal(number)
+
+    def signalled(store, seed):
+        return lambda event: os.kill(os.getpid(), number) if isinstance(event, EpochDone) else None
+
+    with pytest.raises(Interrupted):
+        run_experiment(store, [0], data, CPU, sinks_for=[signalled])
+    assert signal.getsignal(number) is before
+    assert store.records() == []
+    assert checkpoint.load(store.files(0).checkpoint).state["t"] == 6
+    (record,) = run_experiment(store, [0], data, CPU)
+    assert {**record, "time": None} == {**undisturbed["T1"][0], "time": None}
+    assert not store.files(0).checkpoint.exists()
+
+
+def test_the_digits_are_learned():
+    """The one run here that has something to learn: the pieces fit together."""
+    record = run_seed(small_spec("T2", init_epochs=4, init_lambda=0.5), 0, digits(), CPU)
+    assert record["trajectory"][-1]["error"] < 0.3
