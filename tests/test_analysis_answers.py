@@ -119,6 +119,11 @@ def test_constant_and_falling_rates_read_differently_and_absent_ones_are_no_numb
     assert answer("T1", [published(t1(0, None))]).endswith("4 epochs per level; LR: not recorded.")
 
 
+def test_a_constant_rate_is_known_from_the_record_alone():
+    record = published(t1(0)) | {"sweep_lr": 0.02, "lr": 0.1}
+    assert answer("T1", [record]).endswith("LR: 0.02 (constant).")
+
+
 def test_mixed_dwell_times_are_all_named():
     slow = t1(1) | {"epochs_per_level": 16}
     assert "Dwell time: 4 or 16 epochs per level" in answer("T1", [t1(0), slow])

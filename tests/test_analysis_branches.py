@@ -75,16 +75,16 @@ def test_a_level_that_was_not_visited_gives_no_gap():
 
 
 def test_the_median_does_not_drift_towards_seeds_that_never_fired():
-    calm = [Curve({0.5: 0.1, 0.6: 0.1, 0.7: 0.1})] * 2
-    fired = [Curve({0.5: 0.2, 0.6: 0.6}, fired=True)] * 3
-    assert median_curve(calm + fired, rising=True) == ([0.5, 0.6], [0.2, 0.6])
-    assert median_curve(calm * 2 + fired, rising=True) == ([0.5, 0.6, 0.7], [0.1, 0.1, 0.1])
+    calm = [Curve({0.6: 0.1, 0.7: error}) for error in (0.1, 0.2, 0.3)]
+    fired = [Curve({0.6: 0.6}, fired=True)] * 2
+    assert median_curve(calm + fired, rising=True) == ([0.6, 0.7], [0.1, 0.3])
+    assert median_curve(calm + fired * 2, rising=True) == ([0.6], [0.6])
 
 
 def test_the_median_of_falling_sweeps_counts_recovered_seeds_as_low():
-    fired = [Curve({0.5: 0.6, 0.4: 0.1}, fired=True)]
-    slow = [Curve({0.5: 0.6, 0.4: 0.5, 0.3: 0.4})] * 2
-    assert median_curve(fired + slow, rising=False) == ([0.5, 0.4, 0.3], [0.6, 0.5, 0.4])
+    slow = [Curve({0.4: 0.6, 0.3: error}) for error in (0.3, 0.4, 0.5)]
+    fired = [Curve({0.4: 0.1}, fired=True)] * 2
+    assert median_curve(slow + fired, rising=False) == ([0.4, 0.3], [0.6, 0.3])
 
 
 def test_levels_that_half_of_the_seeds_never_reached_have_no_median():

@@ -25,6 +25,7 @@ from matplotlib.text import Text
 from dglib.analysis.figures import draw, draw_hysteresis, figure_name, save_figure
 from dglib.analysis.histogram import columns
 from dglib.analysis.plot_spinodal import planned_levels
+from dglib.analysis.style import MEDIAN, THICK
 from dglib.analysis.thresholds import DOWN, UP, threshold
 from dglib.errors import UserError
 
@@ -117,6 +118,21 @@ def test_every_seed_of_every_class_is_drawn_in_every_panel():
         assert len(drawn_curves(axes)) == len(records) + 3  # and three class means
 
 
+def test_medians_and_means_leave_trapped_and_diverged_seeds_out():
+    apart = [t2(1, None, trapped=True), t2(2, None, trapped=True), diverged(t2(3, None))]
+    panel = next(
+        axes for axes in draw("T2", [t2(0, None), *apart]).axes if "level" in axes.get_title(loc="left")
+    )
+    (median,) = (line for line in panel.lines if line.get_linewidth() == MEDIAN["linewidth"])
+    final = {e["lambda"]: e["error"] for e in t2(0, None)["trajectory"] if e["phase"] == "sweep"}
+    assert dict(zip(*median.get_data(), strict=True)) == final
+
+    left = draw("V3", [v3(0), v3(1, trapped=True), v3_diverged(2)]).axes[0]
+    _, collapse = (line for line in left.lines if line.get_linewidth() == THICK)
+    alone = {e["lambda"]: e["error"] for e in v3(0)["collapse_trajectory"]}
+    assert dict(zip(*collapse.get_data(), strict=True)) == alone
+
+
 def test_a_loop_runs_from_the_collapse_back_down():
     record = t1(0, 0.60, 0.35, returns=True)
     curves = drawn_curves(draw_hysteresis([record], []).axes[0])
@@ -162,7 +178,7 @@ def test_failed_and_diverged_seeds_have_bars_of_their_own():
 
 def test_a_figure_drawn_again_has_the_same_bytes(tmp_path):
     first = save_figure(draw("T1", MIXED["T1"]), tmp_path / "a", "figure")
-    with matplotlib.rc_context({"font.size": 20, "lines.linewidth": 9}):
+    with matplotlib.rc_context({"font.size": 20, "axes.grid": True, "xtick.direction": "in"}):
         second = save_figure(draw("T1", MIXED["T1"]), tmp_path / "b", "figure")
     assert [path.name for path in first] == ["figure.png", "figure.pdf"]
     for one, other in zip(first, second, strict=True):

@@ -63,6 +63,7 @@ def test_outcomes_add_up_to_the_number_of_seeds():
         ["recovered", "no_event", "init_failed", "diverged", "unfinished"], 1
     )
     assert sum(summary["outcomes"].values()) == summary["n"] == 5
+    assert (summary["events"], summary["failed_inits"], summary["diverged"]) == (1, 1, 1)
 
 
 def test_a_diverged_seed_is_never_trapped_censored_or_measured():
@@ -87,10 +88,11 @@ def test_silence_about_an_event_is_no_finding():
     assert only_seed("T1", record)["outcome"] == "unfinished"
 
 
-def test_a_record_without_trajectory_is_censored_at_its_final_level():
-    record = {k: v for k, v in published(t1(0, None)).items() if k != "trajectory"}
-    seed = only_seed("T1", record)
-    assert (seed["outcome"], seed["lower"]) == ("no_event", 0.70)
+def test_a_censored_level_is_found_in_the_trajectory_or_the_final_values():
+    for missing in ("trajectory", "final_lambda"):
+        record = {k: v for k, v in published(t1(0, None)).items() if k != missing}
+        seed = only_seed("T1", record)
+        assert (seed["outcome"], seed["lower"]) == ("no_event", 0.70)
 
 
 def test_chance_level_that_does_not_last_is_no_trap():
@@ -109,6 +111,17 @@ def test_a_trap_stays_one_through_single_flickers():
     sweep = [entry for entry in record["trajectory"] if entry["phase"] == "sweep"]
     sweep[2] |= {"error": 0.895, "predicted": [0, 1, 396, 0, 0, 0, 0, 0, 0, 0]}
     assert only_seed("T2", record)["start"] == "trapped"
+
+
+def test_one_constant_reading_in_a_level_is_no_trap():
+    sweep = [evaluation("sweep", 0.55 - 0.05 * (k // 4), k, 0.9, constant=k % 4 == 0) for k in range(12)]
+    assert not starts_trapped(sweep)
+
+
+def test_a_sweep_that_ceased_to_be_finite_is_no_trap():
+    sweep = [evaluation("sweep", 0.55 - 0.05 * (k // 4), k, 0.9, constant=True) for k in range(12)]
+    assert starts_trapped(sweep)
+    assert not starts_trapped([*sweep, evaluation("sweep", 0.40, 12, None, constant=True)])
 
 
 def test_a_seed_that_recovers_within_two_levels_was_not_trapped():

@@ -81,7 +81,7 @@ def _against_level(axes: Axes, direction: Direction, seeds: Seeds) -> None:
         axes.plot(levels, errors, **look.line(THIN, 0.8), marker=look.marker, markersize=2.2)
         if seed.outcome == "diverged":
             axes.plot(levels[-1:], errors[-1:], look.marker, color=look.color, markersize=5, zorder=6)
-    steady = [c for (seed, _), c in zip(seeds, curves, strict=True) if seed.outcome != "diverged"]
+    steady = [curve for (seed, _), curve in zip(seeds, curves, strict=True) if _in_median(seed)]
     xs, ys = median_curve(steady, direction.rising)
     axes.plot(xs, ys, **style.MEDIAN, zorder=1.5)
     axes.xaxis.set_major_locator(MaxNLocator(nbins=8, steps=[1, 2, 5, 10]))
@@ -137,4 +137,12 @@ def _keys(direction: Direction, seeds: Seeds) -> list[tuple[str, dict[str, Any]]
         for state, look in LOOKS.items()
         if counts[state]
     ]
-    return [*keys, ("median (b)", style.MEDIAN)] if counts.keys() - {"diverged"} else keys
+    if any(_in_median(seed) for seed, _ in seeds):
+        trapped = any(seed.start == "trapped" for seed, _ in seeds)
+        keys.append(("median of the seeds not trapped" if trapped else "median", style.MEDIAN))
+    return keys
+
+
+def _in_median(seed: Threshold) -> bool:
+    """A median over two states would be of neither."""
+    return seed.outcome != "diverged" and seed.start != "trapped"
