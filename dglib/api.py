@@ -13,10 +13,10 @@ import torch
 from dglib import identity
 from dglib.base_dir import base_directory
 from dglib.control import Control
-from dglib.data import describe_dataset, load_dataset
+from dglib.data import DatasetInfo, describe_dataset, load_dataset
 from dglib.errors import UserError
 from dglib.experiments import build_spec
-from dglib.networks import build_network
+from dglib.networks import build_network, key_dropout
 from dglib.noise import noises
 from dglib.numerics import Numerics
 from dglib.progress import Bar, heartbeat
@@ -117,7 +117,7 @@ def check(parameters: Parameters) -> tuple[ExperimentSpec, Numerics]:
     numerics = Numerics.resolve(parameters.device, parameters.threads)
     noises.get(spec.data.noise)
     info = describe_dataset(spec.data.dataset)
-    _check_network(spec, info.input_shape, info.classes)
+    _check_network(spec, info)
     return spec, numerics
 
 
@@ -129,11 +129,20 @@ def draw_figure(store: Store, records: list[Record]) -> list[Path]:
     return save_figure(draw(name, records), store.directory / "figures", figure_name(name))
 
 
-def _check_network(spec: ExperimentSpec, input_shape: tuple[int, int, int], classes: int) -> None:
+def _check_network(spec: ExperimentSpec, info: DatasetInfo) -> None:
     """Build the network once, so that a wrong name, width or input is told before anything is written."""
     name, width = spec.network.name, spec.network.width
     with torch.random.fork_rng(devices=[]):
-        model = build_network(name, input_shape=input_shape, classes=classes, width=width)
+        model = build_network(name, input_shape=info.input_shape, classes=info.classes, width=width)
+    if info.n_train % spec.step.batch_size == 1:
+        key_dropout(model, torch.Generator())
+        try:
+            model(torch.zeros(1, *info.input_shape))
+        except ValueError as error:
+            raise UserError(
+                f"batch_size = {spec.step.batch_size}: leaves one image for the last of {info.n_train}, and"
+                f" network {name!r} cannot train on one ({error})"
+            ) from None
     if spec.step.two_pass_statistics and any(
         isinstance(layer, torch.nn.modules.batchnorm._BatchNorm) and layer.momentum is None
         for layer in model.modules()

@@ -10,7 +10,7 @@ A path of an ``.npz`` needs no registration.
 import importlib.util
 import io
 from collections.abc import Callable, Sequence
-from contextlib import nullcontext, redirect_stderr
+from contextlib import nullcontext, redirect_stderr, suppress
 from dataclasses import dataclass, replace
 from http.client import HTTPException
 from pathlib import Path
@@ -153,11 +153,17 @@ def _cifar10_parts(data_dir: Path) -> tuple[Any, Any]:
         return parts(download=False)
     except RuntimeError:  # absent or damaged
         pass
+    lock = data_dir / "cifar10.lock"  # experiments that start side by side download it once
+    made = not data_dir.exists()
     try:
         data_dir.mkdir(parents=True, exist_ok=True)
-        with FileLock(data_dir / "cifar10.lock"):  # experiments that start side by side download it once
+        with FileLock(lock):
             return parts(download=True)
     except (OSError, RuntimeError, HTTPException) as error:
+        with suppress(OSError):  # leave nothing of the attempt behind
+            lock.unlink(missing_ok=True)
+            if made:
+                data_dir.rmdir()
         raise UserError(
             f"dataset 'cifar10': no copy in {data_dir} and the download failed ({error}); put "
             f"{CIFAR10.url} there, or give the path of an .npz file as dataset"

@@ -141,7 +141,7 @@ class Sweep(Parameters):
     """Constant LR of the sweep, above 0; null: the rule published for the experiment."""
 
 
-class Spinodal(OneState, Sweep):
+class Spinodal(Sweep, OneState):
     """A sweep that ends once the error has crossed a threshold and stays beyond it."""
 
     consecutive: Count = 3
