@@ -4,7 +4,7 @@ import json
 import math
 
 import pytest
-from analysis_cases import DWELL, diverged, evaluation, failed_init, published, t1, t2
+from analysis_cases import DWELL, diverged, evaluation, failed_init, published, t1, t2, td1, v3_failed
 
 from dglib.analysis.bounds import UNKNOWN, Bounds, censored_cell, event_cell, median_bounds, spread
 from dglib.analysis.reading import is_constant, levels_of, number, parameter
@@ -86,6 +86,15 @@ def test_a_collapse_stands_though_the_way_back_diverged():
 def test_silence_about_an_event_is_no_finding():
     record = {k: v for k, v in published(t1(0, None)).items() if k not in ("lambda_up", "collapsed")}
     assert only_seed("T1", record)["outcome"] == "unfinished"
+
+
+def test_a_seed_that_is_still_running_is_neither_failed_nor_censored_nor_classed():
+    # Ours has every flag false and the last error so far until the seed is done; then it names an outcome.
+    running = {"outcome": None}
+    early = failed_init(t1(0)) | running
+    assert [only_seed("T1", r)["outcome"] for r in (t1(0, None) | running, early)] == ["unfinished"] * 2
+    assert only_seed("V3", v3_failed(0) | running)["outcome"] == "unfinished"
+    assert only_seed("Td1", td1(0) | running)["category"] == "unfinished"
 
 
 def test_a_censored_level_is_found_in_the_trajectory_or_the_final_values():

@@ -15,7 +15,7 @@ from dglib.analysis.reading import (
     rounded,
     seed_of,
 )
-from dglib.analysis.states import has_diverged, starts_trapped
+from dglib.analysis.states import has_diverged, is_running, starts_trapped
 
 GAP_LEVEL, GAP_ERROR = 0.50, 0.10
 BRANCHES = ("ordered", "collapse")
@@ -37,6 +37,8 @@ def outcome(record: Record) -> str:
     """What became of a seed: "complete", "init_failed", "diverged" or "unfinished"."""
     if has_diverged(record, *_FIELDS):
         return "diverged"
+    if is_running(record):
+        return "unfinished"
     flags = ("init_success", "ordered_init_success", "collapse_init_success")
     if any(record.get(flag) is False for flag in flags):
         return "init_failed"

@@ -7,6 +7,11 @@ from dglib.analysis.reading import Entry, Record, entries, is_constant, is_finit
 LASTING_LEVELS = 3
 
 
+def is_running(record: Record) -> bool:
+    """Whether the record is of a seed that is not done: ours names an outcome only at the end."""
+    return "outcome" in record and record["outcome"] is None
+
+
 def has_diverged(record: Record, *fields: str) -> bool:
     """Whether the record says so, or any evaluation under `fields` had logits that were not finite."""
     if "diverged" in (record.get("outcome"), record.get("category")):

@@ -16,7 +16,7 @@ from dglib.analysis.reading import (
     number,
     seed_of,
 )
-from dglib.analysis.states import has_diverged, starts_trapped
+from dglib.analysis.states import has_diverged, is_running, starts_trapped
 
 
 @dataclass(frozen=True)
@@ -133,6 +133,8 @@ def _outcome(direction: Direction, record: Record, level: float | None, last: fl
         return direction.event
     if has_diverged(record, "trajectory"):
         return "diverged"
+    if is_running(record):
+        return "unfinished"
     if record.get("init_success") is False:
         return "init_failed"
     # Silence is no finding: only a record that says "no event" counts as one.

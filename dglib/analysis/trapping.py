@@ -6,7 +6,7 @@ from statistics import fmean
 from typing import Any
 
 from dglib.analysis.reading import Record, Records, entries, number, parameter, rounded, seed_of
-from dglib.analysis.states import has_diverged
+from dglib.analysis.states import has_diverged, is_running
 
 TRAPPED, PARTIAL, ORDERED, DIVERGED = "trapped_90", "partial_collapse", "ordered", "diverged"
 CLASSES = (TRAPPED, PARTIAL, ORDERED)
@@ -25,7 +25,7 @@ def category(record: Record) -> str:
     if has_diverged(record, "error_trajectory"):
         return DIVERGED
     error = number(record, "final_error")
-    if error is None:
+    if error is None or is_running(record):
         return "unfinished"
     if error >= parameter([record], "trapped_error", TRAPPED_ERROR):
         return TRAPPED
