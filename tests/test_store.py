@@ -1,0 +1,419 @@
+"""Run directories: which one is taken, what is never run again, and what is never overwritten or mixed."""
+
+import json
+import os
+import re
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from small import CPU, random_data, small_spec
+
+from dglib import identity, runner
+from dglib.errors import UserError
+from dglib.files import sealed, to_json, unsealed
+from dglib.runner import run_experiment
+from dglib.store import Store, run_directories, unfinished
+
+DATA = random_data()
+QUICK = {"batch_size": 22, "init_epochs": 1, "epochs_per_level": 1, "return_sweep": False}
+
+
+def quick(experiment="T1", **changes):
+    return small_spec(experiment, **{**QUICK, **changes})
+
+
+def open_store(base, spec, data=DATA, threads=1):
+    described = identity.describe(spec, data.fingerprint, device="cpu", threads=threads)
+    shared = identity.describe_shared(spec, data.fingerprint)
+    return Store.open(base, spec, described, shared, {"command": ["test"]})
+
+
+def made_record(spec, seed, **fields):
+    return {"seed": seed, "experiment": spec.name, "outcome": "no_event", "error": 0.1, "time": 1.5, **fields}
+
+
+# ── which directory ──
+
+
+def test_a_new_directory_is_the_prefix_and_a_timestamp_and_holds_a_manifest(tmp_path):
+    store, why = open_store(tmp_path / "deep" / "base", quick())
+    assert re.fullmatch(r"exp_T_spinodal_\d{8}_\d{6}", store.directory.name)
+    assert why == f"new directory {store.directory.name}"
+    manifest = json.loads((store.directory / "T1-spinodal_manifest.json").read_bytes())
+    assert manifest["experiment"] == "T1"
+    assert manifest["command"] == ["test"]
+    assert manifest["parameters"]["collapse_error"] == 0.4
+    described = identity.describe(quick(), DATA.fingerprint, device="cpu", threads=1)
+    assert manifest["fingerprint"] == identity.fingerprint(described)
+
+
+def test_only_the_prefix_followed_by_exactly_a_timestamp_is_a_run_directory(tmp_path):
+    mine = ["exp_V3_vgg11_20260101_000000", "exp_V3_vgg11_20260102_235959"]
+    others = [
+        "exp_V3_vgg11_v2_20270101_000000",
+        "exp_V3_vgg11",
+        "exp_V3_vgg11_20270101",
+        "exp_V3_vgg11_20270101_000000_old",
+        "exp_V3_vgg11_2027010_1000000",
+        "exp_V3_vgg11_20270101-000000",
+        "my_exp_V3_vgg11_20270101_000000",
+        "exp_V3xvgg11_20270101_000000",
+    ]
+    for name in [*mine, *others]:
+        (tmp_path / name).mkdir()
+    (tmp_path / "exp_V3_vgg11_20280101_000000").touch()  # a file
+    assert [path.name for path in run_directories(tmp_path, "exp_V3_vgg11")] == mine[::-1]
+    assert run_directories(tmp_path / "absent", "exp_V3_vgg11") == []
+
+
+def renamed(store, stamp):
+    """The same directory under another timestamp."""
+    path = store.directory.with_name(f"{store.spec.directory_prefix}_{stamp}")
+    store.directory.rename(path)
+    return path
+
+
+def test_the_newest_directory_with_an_equal_fingerprint_is_resumed(tmp_path):
+    first, _ = open_store(tmp_path, quick())
+    older = renamed(first, "20250101_000000")
+    newer = tmp_path / "exp_T_spinodal_20250202_000000"
+    shutil.copytree(older, newer)
+    other, _ = open_store(tmp_path, quick(lr=0.2))
+    renamed(other, "20250303_000000")
+    store, why = open_store(tmp_path, quick())
+    assert store.directory == newer
+    assert why == "resuming exp_T_spinodal_20250202_000000"
+    assert len(list(tmp_path.glob("exp_*"))) == 3
+
+
+def test_another_experiments_directory_of_a_longer_name_is_never_resumed(tmp_path):
+    first, _ = open_store(tmp_path, quick("V3"))
+    renamed(first, "v2_20250101_000000")
+    store, why = open_store(tmp_path, quick("V3"))
+    assert why.startswith("new directory")
+    assert "_v2_" not in store.directory.name
+
+
+@pytest.mark.parametrize(
+    ("changes", "line"),
+    [
+        ({"collapse_error": 0.5}, "spec.arms[0].phases[1].event.criterion.threshold: 0.4 → 0.5"),
+        ({"noise_rate": 0.2}, "spec.data.noise_rate: 0.4 → 0.2"),
+        ({"network_width": 0.5}, "spec.network.width: 0.25 → 0.5"),
+        ({"sweep_lr": 0.05}, "spec.arms[0].phases[1].learning_rate.base: 0.1 → 0.05"),
+    ],
+)
+def test_other_parameters_get_a_new_directory_and_a_line_that_names_what_differs(changes, line, tmp_path):
+    first, _ = open_store(tmp_path, quick())
+    store, why = open_store(tmp_path, quick(**changes))
+    assert store.directory != first.directory
+    assert why.startswith(f"new directory {store.directory.name}; the newest with records of T1 differs in ")
+    assert line in why
+    assert "\n" not in why
+
+
+def test_other_data_or_another_thread_count_are_another_run(tmp_path):
+    first, _ = open_store(tmp_path, quick())
+    data, why = open_store(tmp_path, quick(), data=random_data(seed=1))
+    assert re.search(r"data: [0-9a-f]{64} → [0-9a-f]{64}$", why)
+    threads, why = open_store(tmp_path, quick(), threads=2)
+    assert why.endswith("numerics.threads: 1 → 2") or "numerics.threads: 1 → 2" in why
+    assert len({store.directory for store in (first, data, threads)}) == 3
+
+
+@pytest.mark.parametrize("name", ["seeds", "base_dir", "device", "threads", "gap_lambda"])
+def test_what_says_only_where_or_for_which_seeds_is_no_part_of_the_identity(name, tmp_path):
+    changes = {name: 1}
+    first, _ = open_store(tmp_path, quick("V3"))
+    store, why = open_store(tmp_path, quick("V3", **changes))
+    assert store.directory == first.directory, why
+
+
+def test_a_published_directory_without_a_manifest_is_left_alone(tmp_path):
+    published = tmp_path / "exp_T_spinodal_20260117_121637"
+    published.mkdir()
+    (published / "T1-spinodal_results.json").write_text("[]")
+    store, _ = open_store(tmp_path, quick())
+    assert store.directory != published
+    assert [path.name for path in published.iterdir()] == ["T1-spinodal_results.json"]
+
+
+def test_two_directories_made_in_the_same_second_are_two(tmp_path):
+    made = [open_store(tmp_path, quick(lr=0.01 * (k + 1)))[0].directory for k in range(4)]
+    assert len(set(made)) == 4
+
+
+# ── T1 and T2 together ──
+
+
+def test_t2_joins_the_directory_of_a_t1_with_the_same_data_and_step(tmp_path):
+    first, _ = open_store(tmp_path, quick("T1"))
+    store, why = open_store(tmp_path, quick("T2"))
+    assert store.directory == first.directory
+    assert why == f"joining {first.directory.name}"
+    manifests = {path.name for path in store.directory.glob("*_manifest.json")}
+    assert manifests == {"T1-spinodal_manifest.json", "T2-spinodal_manifest.json"}
+    assert open_store(tmp_path, quick("T2"))[1] == f"resuming {first.directory.name}"
+    assert open_store(tmp_path, quick("T1"))[1] == f"resuming {first.directory.name}"
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"noise_rate": 0.2},
+        {"batch_size": 11},
+        {"refresh_period": 2},
+        {"network_width": 0.5},
+        {"momentum": 0.0},
+    ],
+)
+def test_t2_with_another_step_or_other_data_does_not_join(changes, tmp_path):
+    first, _ = open_store(tmp_path, quick("T1"))
+    store, why = open_store(tmp_path, quick("T2", **changes))
+    assert store.directory != first.directory
+    assert why == f"new directory {store.directory.name}"
+
+
+def test_t2_on_other_images_does_not_join(tmp_path):
+    first, _ = open_store(tmp_path, quick("T1"))
+    store, _ = open_store(tmp_path, quick("T2"), data=random_data(seed=1))
+    assert store.directory != first.directory
+
+
+def test_a_changed_t2_does_not_write_into_the_directory_that_holds_the_old_one(tmp_path):
+    open_store(tmp_path, quick("T1"))
+    old, _ = open_store(tmp_path, quick("T2"))
+    store, _ = open_store(tmp_path, quick("T2", recovery_error=0.1))
+    assert store.directory != old.directory
+
+
+def test_t1_and_t2_keep_their_records_apart_in_one_directory(tmp_path):
+    t1, t2 = open_store(tmp_path, quick("T1"))[0], open_store(tmp_path, quick("T2"))[0]
+    for store in (t1, t2):
+        store.save(made_record(store.spec, 0))
+        store.rebuild_views()
+    assert [r["experiment"] for r in t1.records()] == ["T1"]
+    assert [r["experiment"] for r in t2.records()] == ["T2"]
+    assert json.loads((t1.directory / "T2-spinodal_results.json").read_bytes()) == t2.records()
+
+
+# ── seeds ──
+
+
+@pytest.fixture
+def counted(monkeypatch):
+    """The seeds that were trained, in order."""
+    seeds, original = [], runner.run_seed
+    monkeypatch.setattr(
+        runner, "run_seed", lambda spec, seed, *a, **k: seeds.append(seed) or original(spec, seed, *a, **k)
+    )
+    return seeds
+
+
+def test_finished_seeds_are_not_run_again_and_the_list_may_grow(tmp_path, counted):
+    first, _ = open_store(tmp_path, quick())
+    (before,) = run_experiment(first, [1], DATA, CPU)
+    store, _ = open_store(tmp_path, quick())
+    records = run_experiment(store, [2, 1, 0], DATA, CPU)
+    assert counted == [1, 2, 0]
+    assert [record["seed"] for record in records] == [0, 1, 2]
+    assert records[1] == before
+    assert unfinished(store, [3, 0, 7]) == [3, 7]
+
+
+def test_only_the_records_asked_for_are_returned_and_all_are_kept(tmp_path):
+    store, _ = open_store(tmp_path, quick())
+    run_experiment(store, [0, 1], DATA, CPU)
+    assert [r["seed"] for r in run_experiment(store, [1], DATA, CPU)] == [1]
+    assert [r["seed"] for r in json.loads((store.directory / "T1-spinodal_results.json").read_bytes())] == [
+        0,
+        1,
+    ]
+
+
+def test_a_seed_whose_init_fails_is_finished_too(tmp_path, counted):
+    spec = quick("V3", ordered_error_max=0.0)
+    store, _ = open_store(tmp_path, spec)
+    (record,) = run_experiment(store, [0], DATA, CPU)
+    assert record["outcome"] == "init_failed"
+    assert run_experiment(store, [0], DATA, CPU) == [record]
+    assert counted == [0]
+
+
+@pytest.mark.parametrize("experiment", ["T1", "V3", "Td1"])
+def test_the_views_are_rebuilt_byte_for_byte_from_the_seeds_files(experiment, tmp_path):
+    store, _ = open_store(tmp_path, quick(experiment))
+    run_experiment(store, [3, 0, 11], DATA, CPU)
+    views = [
+        p for p in store.directory.iterdir() if p.suffix in (".json", ".csv") and "manifest" not in p.name
+    ]
+    before = {path.name: path.read_bytes() for path in views}
+    assert {f"{store.spec.prefix}_results.json", f"{store.spec.prefix}_results.csv"} <= set(before)
+    assert [r["seed"] for r in json.loads(before[f"{store.spec.prefix}_results.json"])] == [0, 3, 11]
+    for path in views:
+        path.unlink()
+    shutil.rmtree(store.directory / "locks")
+    open_store(tmp_path, store.spec)[0].rebuild_views()
+    assert {path.name: path.read_bytes() for path in views} == before
+
+
+def test_views_of_no_seed_are_valid_and_empty(tmp_path):
+    store, _ = open_store(tmp_path, quick())
+    assert store.rebuild_views() == []
+    assert json.loads((store.directory / "T1-spinodal_results.json").read_bytes()) == []
+
+
+@pytest.mark.parametrize("damage", ["edited", "torn", "foreign"])
+def test_a_damaged_seed_record_is_refused_by_name_before_anything_is_trained(damage, tmp_path, counted):
+    store, _ = open_store(tmp_path, quick())
+    store.save(made_record(store.spec, 0))
+    path = store.files(0).record
+    content = path.read_bytes()
+    changed = {
+        "edited": content.replace(b'"error": 0.1', b'"error": 0.2'),
+        "torn": content[:-9],
+        "foreign": b"{}",
+    }
+    path.write_bytes(changed[damage])
+    with pytest.raises(UserError, match=re.escape(str(path))):
+        run_experiment(store, [0, 1], DATA, CPU)
+    assert counted == []
+    assert path.read_bytes() == changed[damage]
+
+
+def test_a_sealed_record_comes_back_as_it_was(tmp_path):
+    record = made_record(
+        quick(), 0, name="Tδ1 λ", numbers=[0.30000000000000004, 1e-300, None], nested={"a": []}
+    )
+    path = tmp_path / "seed.json"
+    path.write_bytes(sealed("seed record", record))
+    assert unsealed("seed record", path) == record
+    assert json.loads(path.read_bytes())["content"] == record  # readable without us
+    with pytest.raises(UserError, match="not a 'dglib other 1'"):
+        unsealed("other", path)
+
+
+def test_saving_a_record_clears_both_generations_of_its_checkpoint(tmp_path):
+    store, _ = open_store(tmp_path, quick())
+    files = store.files(0)
+    files.checkpoint.parent.mkdir()
+    for path in (files.checkpoint, files.checkpoint.with_suffix(".old")):
+        path.write_bytes(b"state")
+    store.save(made_record(store.spec, 0))
+    assert list(files.checkpoint.parent.iterdir()) == []
+    assert store.finished(0)
+
+
+def test_a_write_that_fails_leaves_the_old_file_and_no_other(tmp_path, monkeypatch):
+    store, _ = open_store(tmp_path, quick())
+    store.save(made_record(store.spec, 0))
+    before = store.files(0).record.read_bytes()
+
+    def full(handle):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(os, "fsync", full)
+    with pytest.raises(OSError, match="No space"):
+        store.save(made_record(store.spec, 0, error=0.9))
+    assert store.files(0).record.read_bytes() == before
+    assert [path.name for path in store.files(0).record.parent.iterdir()] == ["T1-spinodal-000.json"]
+
+
+# ── several processes ──
+
+HOLD = """
+import sys
+from filelock import FileLock
+from pathlib import Path
+lock = Path(sys.argv[1])
+lock.parent.mkdir(parents=True, exist_ok=True)
+with FileLock(lock):
+    lock.with_suffix(".holder").write_text(sys.argv[2])
+    print("held", flush=True)
+    sys.stdin.readline()
+"""
+
+
+@pytest.fixture
+def hold():
+    """Start a process that holds a lock until `release`d."""
+    started = []
+
+    def start(lock: Path, holder: str) -> subprocess.Popen:
+        process = subprocess.Popen(
+            [sys.executable, "-c", HOLD, lock, holder],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            text=True,
+        )
+        started.append(process)
+        assert process.stdout.readline() == "held\n"
+        return process
+
+    yield start
+    for process in started:
+        process.kill()
+        process.communicate()
+
+
+def test_a_seed_that_another_process_trains_is_left_to_it_and_named_at_the_end(tmp_path, counted, hold):
+    store, _ = open_store(tmp_path, quick())
+    process = hold(store.files(0).lock, json.dumps({"pid": 4242, "host": "elsewhere"}))
+    message = r"T1 seed 0 is being trained by process 4242 on elsewhere in .*exp_T_spinodal_"
+    with pytest.raises(UserError, match=message):
+        run_experiment(store, [0, 1], DATA, CPU)
+    assert counted == [1]
+    assert [record["seed"] for record in store.records()] == [1]
+
+    process.kill()  # the lock goes with the process, whatever it left behind
+    process.communicate()
+    assert [record["seed"] for record in run_experiment(store, [0, 1], DATA, CPU)] == [0, 1]
+    assert counted == [1, 0]
+
+
+def test_a_seed_that_the_other_process_finished_meanwhile_is_no_error(tmp_path, counted, hold):
+    store, _ = open_store(tmp_path, quick())
+    hold(store.files(0).lock, "not even JSON")
+    store.save(made_record(store.spec, 0))
+    assert [record["seed"] for record in run_experiment(store, [0], DATA, CPU)] == [0]
+    assert counted == []
+    assert store.holder(0) == "another process"
+
+
+def test_a_held_seed_is_free_again_after_an_error(tmp_path):
+    store, _ = open_store(tmp_path, quick())
+
+    def fail_while_holding():
+        with store.exclusive(0) as mine:
+            assert mine
+            assert str(os.getpid()) in store.holder(0)
+            with store.exclusive(0) as again:
+                assert not again
+            raise RuntimeError("on purpose")
+
+    with pytest.raises(RuntimeError, match="on purpose"):
+        fail_while_holding()
+    with store.exclusive(0) as mine:
+        assert mine
+
+
+def test_processes_that_open_the_same_run_at_once_share_one_directory(tmp_path):
+    spec = quick()
+    described = identity.describe(spec, DATA.fingerprint, device="cpu", threads=1)
+    description = tmp_path / "described.json"
+    description.write_bytes(to_json([described, identity.describe_shared(spec, DATA.fingerprint)]))
+    script = (
+        "import json, sys; from pathlib import Path; from types import SimpleNamespace as S\n"
+        "from dglib.store import Store\n"
+        "spec = S(name='T1', prefix='T1-spinodal', directory_prefix='exp_T_spinodal', parameters={})\n"
+        "identity, shared = json.loads(Path(sys.argv[2]).read_bytes())\n"
+        "print(Store.open(Path(sys.argv[1]), spec, identity, shared, {})[0].directory)\n"
+    )
+    command = [sys.executable, "-c", script, tmp_path / "base", description]
+    started = [subprocess.Popen(command, stdout=subprocess.PIPE, text=True) for _ in range(3)]
+    assert len({process.communicate()[0] for process in started}) == 1
+    assert [process.returncode for process in started] == [0, 0, 0]
+    assert len(list((tmp_path / "base").glob("exp_*"))) == 1
