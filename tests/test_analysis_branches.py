@@ -1,7 +1,7 @@
 """What is claimed about V3's two branches."""
 
 import pytest
-from analysis_cases import ALL_LEVELS, failed_init, t1, v3, v3_diverged, v3_failed
+from analysis_cases import ALL_LEVELS, evaluation, failed_init, t1, v3, v3_diverged, v3_failed
 
 from dglib.analysis.branches import gaps
 from dglib.analysis.curves import Curve, mean_curve, median_curve
@@ -90,6 +90,11 @@ def test_the_median_of_falling_sweeps_counts_recovered_seeds_as_low():
 def test_levels_that_half_of_the_seeds_never_reached_have_no_median():
     curves = [Curve({0.6: 0.5, 0.5: 0.4}), Curve({0.5: 0.2})]
     assert median_curve(curves, rising=False) == ([0.5], [pytest.approx(0.3)])
+
+
+def test_a_curve_takes_the_mean_of_each_level_and_leaves_out_what_is_not_finite():
+    sweep = [evaluation("sweep", level, 1, error) for level, error in ((0.5, 0.2), (0.5, 0.4), (0.6, None))]
+    assert Curve.of(sweep).errors == pytest.approx({0.5: 0.3})
 
 
 def test_means_are_taken_level_by_level_over_the_seeds_there():

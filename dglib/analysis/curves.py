@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from statistics import fmean, median, pstdev
 
-from dglib.analysis.reading import Entry, last_by_level
+from dglib.analysis.reading import Entry, mean_by_level
 
 
 @dataclass(frozen=True)
@@ -17,8 +17,8 @@ class Curve:
 
     @classmethod
     def of(cls, sweep: Sequence[Entry], fired: bool = False) -> "Curve":
-        """From evaluations, the last finite one at each level."""
-        return cls(last_by_level(sweep), fired)
+        """From evaluations, their mean at each level: single ones scatter while the LR is high."""
+        return cls(mean_by_level(sweep), fired)
 
 
 def median_curve(curves: Sequence[Curve], rising: bool) -> tuple[list[float], list[float]]:

@@ -7,9 +7,9 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from dglib.analysis import style, wording
-from dglib.analysis.branches import BRANCHES, GAP_ERROR, GAP_LEVEL, gaps, start_state
+from dglib.analysis.branches import BRANCHES, GAP_ERROR, GAP_LEVEL, branch, gaps, start_state
 from dglib.analysis.curves import Curve, mean_curve
-from dglib.analysis.reading import Records, entries, parameter
+from dglib.analysis.reading import Records, parameter
 from dglib.analysis.style import LOOKS, THICK, THIN
 
 _PUBLISHED_LINE = 0.40
@@ -43,7 +43,7 @@ def _branches(axes: Axes, records: Records, states: list[str | None]) -> None:
     for name, look in _BRANCH_LOOKS.items():
         means = []
         for record, state in zip(records, states, strict=True):
-            curve = Curve.of(entries(record, f"{name}_trajectory"))
+            curve = Curve(branch(record, name))
             apart = state == "diverged" or (state == "trapped" and name == "collapse")
             shown = LOOKS[state] if apart and state else look
             levels, errors = list(curve.errors), list(curve.errors.values())

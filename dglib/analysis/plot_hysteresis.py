@@ -20,7 +20,7 @@ _UP, _BACK, _DOWN, _TRAPPED = "T1, λ raised", "T1, swept back", "T2, λ lowered
 _LOOKS = {
     _UP: LOOKS["ordered"],
     _BACK: LOOKS["collapsed"],
-    _DOWN: Look(style.GREEN, (0, (5, 1.5, 1, 1.5)), "^"),
+    _DOWN: Look(style.GREEN, (0, (5, 1.5, 1, 1.5)), "P"),  # no triangle: it would point
     _TRAPPED: LOOKS["trapped"],
 }
 
@@ -44,7 +44,7 @@ def draw_loop(t1_records: Records, t2_records: Records) -> Figure:
     top, below = figure.subplots(2, 1, sharex=True, gridspec_kw={"height_ratios": [3, 1.3]})
     passes = [found for record in t1_records for found in _t1_passes(record)]
     passes += [found for record in t2_records for found in _t2_passes(record)]
-    style.panel(top, "a  Error at the end of each level", "", "Test error")
+    style.panel(top, "a  Mean error at each level of λ", "", "Test error")
     style.error_axis(top)
     style.panel(below, "b  Cells in which the thresholds lie, by seed", "λ", "")
     for branch, look in _LOOKS.items():
@@ -62,12 +62,14 @@ def _t1_passes(record: Record) -> list[Pass]:
     sweep = entries(record, "trajectory", "sweep")
     if not sweep or up.bounds is None:
         return []
-    found = [Pass(_UP, up.seed, Curve.of([*_last_init(record), *sweep], up.level is not None), up.bounds)]
+    rising = Curve.of([*_last_init(record), *sweep], up.level is not None)
+    found = [Pass(_UP, up.seed, rising, up.bounds)]
     way_back = entries(record, "return_trajectory")
     if way_back and up.level is not None:
-        # From the collapse on, so that a seed's loop is one line.
-        curve = Curve.of([sweep[-1], *way_back], record.get("return_lambda_down") is not None)
-        found.append(Pass(_BACK, up.seed, curve, return_bounds(record, up.level)))
+        # From where it collapsed, so that a seed's loop is one line.
+        top, falling = dict(list(rising.errors.items())[-1:]), Curve.of(way_back).errors
+        back = Curve(top | falling, fired=record.get("return_lambda_down") is not None)
+        found.append(Pass(_BACK, up.seed, back, return_bounds(record, up.level)))
     return found
 
 

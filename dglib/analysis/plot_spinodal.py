@@ -43,7 +43,7 @@ def draw_spinodal(direction: Direction, records: Records) -> Figure:
     bars = columns(direction, found, planned_levels(records))
     style.panel(axes["a"], title, f"λ of the {direction.noun}", "Seeds")
     draw_columns(axes["a"], direction, bars)
-    style.panel(axes["b"], f"b  Error at the end of each level, λ {way}", "λ", "Test error")
+    style.panel(axes["b"], f"b  Mean error at each level, λ {way}", "λ", "Test error")
     _against_level(axes["b"], direction, seeds)
     style.panel(axes["c"], "c  Error through the sweep", "Epoch", "Test error")
     axes["c"].set_title(axes["c"].get_title(loc="left"), loc="left", pad=14)  # room for the levels' names

@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Iterable, Mapping, Sequence
+from statistics import fmean
 from typing import Any
 
 Record = Mapping[str, Any]
@@ -77,6 +78,16 @@ def last_by_level(evaluations: Iterable[Entry]) -> dict[float, float]:
         if level is not None and is_finite(entry):
             errors[level] = entry["error"]
     return errors
+
+
+def mean_by_level(evaluations: Iterable[Entry]) -> dict[float, float]:
+    """λ -> mean error of the finite evaluations at that level, in the order visited."""
+    errors: dict[float, list[float]] = {}
+    for entry in evaluations:
+        level = level_of(entry)
+        if level is not None and is_finite(entry):
+            errors.setdefault(level, []).append(entry["error"])
+    return {level: fmean(values) for level, values in errors.items()}
 
 
 def rounded(value: float) -> float:

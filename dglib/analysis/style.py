@@ -107,7 +107,8 @@ def arrow(axes: Axes, xs: Sequence[float], ys: Sequence[float], color: str) -> N
         return
     start = (xs[after - 1], ys[after - 1])
     tip = (0.4 * start[0] + 0.6 * xs[after], 0.4 * start[1] + 0.6 * ys[after])
-    head = {"arrowstyle": "-|>", "color": color, "linewidth": 0, "mutation_scale": 18, "shrinkB": 0}
+    shape = "-|>,head_length=12,head_width=4.5"  # points
+    head = {"arrowstyle": shape, "mutation_scale": 1, "color": color, "linewidth": 0, "shrinkB": 0}
     axes.annotate("", tip, start, arrowprops=head, zorder=6)
 
 
