@@ -110,7 +110,7 @@ def _where(event: Event) -> dict[str, Any]:
 
 
 def csv_views(spec: ExperimentSpec, records: Sequence[Record]) -> dict[str, str]:
-    """The flat files of an experiment: name → text. V3 has a row per λ and branch, the others one per seed."""
+    """The flat files of an experiment, by name. V3 has a row per λ and branch, the others one per seed."""
     if spec.name == "V3":
         rows = [
             {"seed": r["seed"], "branch": branch, "lambda": point["lambda"], "error": point["error"]}

@@ -103,6 +103,19 @@ def test_loops_are_told_with_width_and_with_the_ones_that_stayed_open():
     assert "1 did not recover, so the width there exceeds 0.25" in text
 
 
+def test_a_path_retraced_exactly_shows_no_memory_although_it_has_a_width():
+    record = t1(0, 0.60, 0.35, True)
+    errors = {0.60: 0.5, 0.55: 0.45, 0.50: 0.35, 0.45: 0.25, 0.40: 0.2, 0.35: 0.1}
+    for entry in [*record["trajectory"], *record["return_trajectory"]]:
+        entry["error"] = errors.get(entry["lambda"], 0.1)
+    assert summarise("T1", [record])["loop"]["memory"]["mean"] == 0
+    assert summarise("T1", [record])["loop"]["width"]["mean"] == 0.25
+    for entry in record["return_trajectory"]:
+        entry["error"] += 0.125
+    assert summarise("T1", [record])["loop"]["memory"]["mean"] == 0.125
+    assert "different errors (0.40 and 0.20); at the same λ" in answer("T1", [record])
+
+
 def test_trapped_starts_are_told():
     text = answer("T2", [t2(0, None), t2(1, None, trapped=True), t2(2, None, trapped=True, leaves=0.3)])
     assert "State at the start of the sweep: 1 collapsed, 2 trapped" in text

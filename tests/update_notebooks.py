@@ -1,7 +1,7 @@
 """Bring the notebooks in line with the models: `python tests/update_notebooks.py`.
 
-Rewrites each notebook's `parameters` cell from the model and the quick profile, then makes the `.ipynb` from the
-`.py` without outputs.
+Rewrites each notebook's `parameters` cell from the model and the quick profile, then makes the `.ipynb` from
+the `.py`, without outputs.
 """
 
 import re
@@ -25,7 +25,7 @@ def update(experiment: str) -> None:
 
 
 def write_paired(source: Path) -> None:
-    """The `.ipynb` of a percent script: cell ids by position, so that the same source gives the same bytes."""
+    """The `.ipynb` of a percent script; cell ids by position, so that a source gives the same bytes."""
     notebook = jupytext.read(source)
     for number, cell in enumerate(notebook.cells):
         cell["id"] = f"cell-{number:02d}"

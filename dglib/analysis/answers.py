@@ -74,7 +74,12 @@ def _loop_sentence(loop: Summary) -> str:
         parts.append(f"{len(ends)} did not recover, so the width there exceeds {least}")
     if outcomes["diverged"]:
         parts.append(f"{outcomes['diverged']} diverged")
-    return f"Swept back down, of {wording.seeds(loop['n'])} {'; '.join(parts)}."
+    words = f"Swept back down, of {wording.seeds(loop['n'])} {'; '.join(parts)}."
+    if loop["memory"]:
+        up, back = (wording.level(threshold) for threshold in loop["thresholds"])
+        words += f" The two ends are read at different errors ({up} and {back}); at the same λ the error on"
+        words += f" the way back less that on the way up is {wording.spread(loop['memory'])}."
+    return words
 
 
 def width_sentences(summary: Summary) -> str:

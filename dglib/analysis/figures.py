@@ -1,7 +1,6 @@
 """Each experiment's figure by name, and files of it that are the same byte for byte when drawn again."""
 
-import os
-import tempfile
+import io
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +14,7 @@ from dglib.analysis.reading import Records
 from dglib.analysis.style import styled
 from dglib.analysis.summary import check_experiment
 from dglib.analysis.thresholds import DIRECTIONS
+from dglib.files import write_atomically
 
 _NAMES = {
     "V3": "V3_hysteresis",
@@ -60,18 +60,11 @@ def save_figure(figure: Figure, directory: str | Path, name: str) -> list[Path]:
 
     The same figure drawn again has the same bytes. Returns the paths, PNG first; `directory` is made.
     """
-    folder = Path(directory)
-    folder.mkdir(parents=True, exist_ok=True)
     paths = []
     with styled():
         for suffix, metadata in _METADATA.items():
-            path = folder / f"{name}.{suffix}"
-            handle, draft = tempfile.mkstemp(dir=folder, prefix=f".{name}.", suffix=f".{suffix}")
-            os.close(handle)
-            try:
-                figure.savefig(draft, format=suffix, dpi=_PNG_DPI, metadata=metadata)
-                Path(draft).replace(path)
-            finally:
-                Path(draft).unlink(missing_ok=True)
-            paths.append(path)
+            picture = io.BytesIO()
+            figure.savefig(picture, format=suffix, dpi=_PNG_DPI, metadata=metadata)
+            paths.append(Path(directory, f"{name}.{suffix}"))
+            write_atomically(paths[-1], picture.getvalue())
     return paths

@@ -1,10 +1,21 @@
 """Hysteresis widths: of one seed's loop (T1 with its return sweep) and between the sweeps of T1 and T2."""
 
 from collections import Counter
+from statistics import fmean
 from typing import Any
 
 from dglib.analysis.bounds import UNKNOWN, Bounds, censored_cell, event_cell, median_bounds, spread
-from dglib.analysis.reading import Record, Records, entries, is_finite, level_of, levels_of, rounded
+from dglib.analysis.reading import (
+    Record,
+    Records,
+    entries,
+    is_finite,
+    level_of,
+    levels_of,
+    mean_by_level,
+    parameter,
+    rounded,
+)
 from dglib.analysis.states import starts_trapped
 from dglib.analysis.thresholds import DOWN, UP, Threshold, threshold
 
@@ -41,8 +52,21 @@ def loop(record: Record) -> dict[str, Any] | None:
         "last": levels_of(way_back)[-1],
         "width": None if down is None else rounded(up.level - down),
         "trapped": starts_trapped(way_back, fired=down is not None),
+        "memory": memory(record),
         **width.as_dict(),
     }
+
+
+def memory(record: Record) -> float | None:
+    """How much higher the error was on the way back than on the way up, at the same λ; None without both.
+
+    The mean over the levels held on both ways of the difference of their mean errors. λ↑ and λ↓ are crossings
+    of two different thresholds, so a path retraced exactly would have a width all the same; this would be 0.
+    """
+    up = mean_by_level(entries(record, "trajectory", "sweep"))
+    back = mean_by_level(entries(record, "return_trajectory"))
+    shared = up.keys() & back.keys()
+    return rounded(fmean(back[lam] - up[lam] for lam in shared)) if shared else None
 
 
 def summarise_loops(records: Records) -> dict[str, Any] | None:
@@ -58,6 +82,11 @@ def summarise_loops(records: Records) -> dict[str, Any] | None:
         "trapped": sum(each["trapped"] for each in loops),
         "lambda_down": spread([each["lambda_down"] for each in closed]),
         "width": spread([each["width"] for each in closed]),
+        "thresholds": [
+            parameter(records, "collapse_error", 0.40),
+            parameter(records, "recovery_error", 0.20),
+        ],
+        "memory": spread([each["memory"] for each in loops if each["memory"] is not None]),
         "seeds": loops,
     }
 
