@@ -193,8 +193,7 @@ def test_saving_leaves_whole_files_and_nothing_else(tmp_path, monkeypatch):
     before = {path: path.read_bytes() for path in tmp_path.iterdir()}
 
     def broken(target, **options):
-        with open(target, "wb") as file:  # noqa: PTH123
-            file.write(b"half")
+        target.write(b"half")
         raise OSError("disk full")
 
     monkeypatch.setattr(figure, "savefig", broken)
