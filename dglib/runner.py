@@ -170,9 +170,6 @@ class _Seed:
     def _resume(self) -> None:
         saved = checkpoint.load(self.path) if self.path is not None else None
         if saved is not None:
-            if saved.state["run"] != [0, 0]:
-                run = saved.state["run"]
-                self.state = self._new_network(Cursor(arm=run[0], run_phase=run[1]))
             self.state.load_state_dict(saved.state)
             self.cursor = saved.cursor
             self.seconds_before = saved.seconds

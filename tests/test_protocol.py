@@ -4,7 +4,7 @@ import json
 from dataclasses import asdict, replace
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from small import small_spec
 
@@ -324,7 +324,7 @@ def test_a_phase_that_needs_an_event_looks_at_the_phase_before_it_and_no_further
         return Phase(name, levels, 1, LearningRate(0.1), 1, event=event, only_after_event=only)
 
     up, down = phase("up", (0.5, 0.6), high), phase("down", (0.5, 0.4, 0.3), low, "below")
-    again = phase("again", (0.3, 0.4, 0.5), high, "above")
+    again = phase("again", (0.3, 0.5, 0.7), high, "above")
     spec = replace(small_spec("T1"), arms=(Arm("main", (up, down, again)),))
 
     def held(errors):
@@ -332,11 +332,23 @@ def test_a_phase_that_needs_an_event_looks_at_the_phase_before_it_and_no_further
 
     start = [("up", 0.5), ("up", 0.6)]
     assert held({2: 0.9}) == [*start, ("down", 0.5), ("down", 0.4), ("down", 0.3)]
-    assert held({2: 0.9, 4: 0.1}) == [*start, ("down", 0.5), ("down", 0.4), ("again", 0.5)]
+    assert held({2: 0.9, 4: 0.1}) == [*start, ("down", 0.5), ("down", 0.4), ("again", 0.5), ("again", 0.7)]
     assert held({}) == start
 
 
 # ── ends ──
+
+
+def test_the_outcome_is_the_first_event_of_any_arm():
+    event = StopEvent(Criterion(">=", 0.4), 1, "lambda_up", "collapsed")
+    arms = tuple(
+        Arm(name, (Phase("sweep", (0.5, 0.6), 1, LearningRate(0.1), 1, event=event),)) for name in ("a", "b")
+    )
+    spec = replace(small_spec("T1"), arms=arms)
+    for collapsing, expected in (("a", "collapsed"), ("b", "collapsed"), ("none", "no_event")):
+        visited, events = drive(spec, lambda here, c, arm=collapsing: 0.9 if here.arm.name == arm else 0.1)
+        assert outcome(events) == expected
+        assert len(visited) == (4 if collapsing == "none" else 3)
 
 
 @pytest.mark.parametrize(
@@ -426,6 +438,7 @@ specs = st.sampled_from([small_spec(name) for name in ("T1", "T2", "V3", "Td1")]
 )
 
 
+@settings(max_examples=40)
 @given(specs, errors)
 def test_any_errors_end_the_seed_within_the_planned_epochs_with_events_numbered_without_gaps(spec, errors):
     given_errors = iter(errors)
@@ -439,6 +452,7 @@ def test_any_errors_end_the_seed_within_the_planned_epochs_with_events_numbered_
         assert epochs == list(range(1, len(epochs) + 1))
 
 
+@settings(max_examples=40)
 @given(specs, errors)
 def test_a_cursor_and_its_events_survive_json_at_every_epoch(spec, errors):
     given_errors = iter(errors)
@@ -449,6 +463,7 @@ def test_a_cursor_and_its_events_survive_json_at_every_epoch(spec, errors):
         assert from_plain(json.loads(json.dumps(to_plain(event), allow_nan=False))) == event
 
 
+@settings(max_examples=40)
 @given(specs, errors)
 def test_an_event_fires_exactly_when_enough_evaluations_in_a_row_of_its_phase_meet_it(spec, errors):
     given_errors = iter(errors)

@@ -8,7 +8,7 @@ import signal
 import numpy as np
 import pytest
 import torch
-from small import CPU, digits, random_data, small_spec
+from small import CPU, random_data, small_spec
 
 from dglib import checkpoint, identity, runner, step
 from dglib.control import Control, Interrupted
@@ -19,14 +19,16 @@ from dglib.runner import _Seed, run_experiment, run_seed
 from dglib.step import total_norm
 from dglib.store import Store
 
-# 22 random images in batches of 4: six steps an epoch, the last of two images.
+# 22 random images in batches of 4 or 8: six or three steps an epoch, the last one smaller.
 SPECS = {
     # An event that is counted across a level's end, then the return.
     "T1": small_spec("T1", batch_size=4, init_epochs=2, consecutive=3, return_lambdas=[0.3]),
     "T1 augmented": small_spec(
         "T1", batch_size=4, init_epochs=1, augmentation="crop_flip", crop_padding=2, epochs_per_level=1
     ),
-    "V3 with dropout": small_spec("V3", batch_size=4, network="vgg11_bn", network_width=0.0625),
+    "V3 with dropout": small_spec(
+        "V3", batch_size=8, ordered_epochs=1, network="vgg11_bn", network_width=0.0625
+    ),
     "Td1 with logs": small_spec("Td1", batch_size=4),
 }
 
@@ -85,8 +87,13 @@ def assert_same(ours, expected):
 
 @pytest.fixture(scope="module")
 def undisturbed():
-    """Each experiment's record and final tensors, run without a stop."""
-    return {name: run(spec) for name, spec in SPECS.items()}
+    """Each experiment's record and final tensors, run without a stop, when they are first asked for."""
+
+    class Undisturbed(dict):
+        def __missing__(self, name):
+            return self.setdefault(name, run(SPECS[name]))
+
+    return Undisturbed()
 
 
 @pytest.mark.parametrize("name", SPECS)
@@ -115,7 +122,7 @@ def test_a_run_stopped_at_every_step_ends_in_the_same_record_and_the_same_weight
 ):
     path = tmp_path / "seed.ckpt"
     *ours, stops = run_in_pieces(SPECS[name], path, lambda: StopAfter(1), Interrupted)
-    steps = 6 * len(undisturbed[name][0]["epoch_log"])
+    steps = -(-22 // SPECS[name].step.batch_size) * len(undisturbed[name][0]["epoch_log"])
     assert stops == steps - 1
     assert_same(ours, undisturbed[name])
 
@@ -128,7 +135,7 @@ def test_a_run_killed_again_and_again_goes_on_from_its_last_checkpoint(
     *ours, kills = run_in_pieces(
         SPECS[name], tmp_path / "seed.ckpt", lambda: KillAfter(5), SystemExit, seconds=-1
     )
-    assert kills > 4
+    assert kills > 3
     assert_same(ours, undisturbed[name])
 
 
@@ -406,9 +413,3 @@ def test_a_signal_stops_the_run_with_its_state_saved_and_the_same_call_goes_on(n
     (record,) = run_experiment(store, [0], data, CPU)
     assert {**record, "time": None} == {**undisturbed["T1"][0], "time": None}
     assert not store.files(0).checkpoint.exists()
-
-
-def test_the_digits_are_learned():
-    """The one run here that has something to learn: the pieces fit together."""
-    record = run_seed(small_spec("T2", init_epochs=4, init_lambda=0.5), 0, digits(), CPU)
-    assert record["trajectory"][-1]["error"] < 0.3
