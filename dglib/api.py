@@ -12,16 +12,16 @@ import torch
 
 from dglib import identity
 from dglib.base_dir import base_directory
+from dglib.batch import run_experiment
 from dglib.control import Control
 from dglib.data import DatasetInfo, describe_dataset, load_dataset
 from dglib.errors import UserError
-from dglib.experiments import build_spec
+from dglib.experiments import build_spec, read_under
 from dglib.networks import build_network, key_dropout
 from dglib.noise import noises
 from dglib.numerics import Numerics
 from dglib.progress import Bar, heartbeat
 from dglib.records import Record
-from dglib.runner import run_experiment
 from dglib.spec import ExperimentSpec
 from dglib.store import Store, read_records, unfinished
 
@@ -89,7 +89,13 @@ def run(parameters: Parameters, *, control: Control | None = None) -> Run:
     store, why = Store.open(
         base,
         spec,
-        identity.describe(spec, data.fingerprint, device=parameters.device, threads=parameters.threads),
+        identity.describe(
+            spec,
+            data.fingerprint,
+            device=parameters.device,
+            threads=parameters.threads,
+            exact=parameters.exact,
+        ),
         identity.describe_shared(spec, data.fingerprint),
         {"numerics": numerics.describe(), "command": sys.argv, **_commit()},
     )
@@ -100,10 +106,19 @@ def run(parameters: Parameters, *, control: Control | None = None) -> Run:
         bar.skip_seed()
     try:
         records = run_experiment(
-            store, parameters.seeds, data, numerics, control=control, sinks_for=[bar.sink, heartbeat]
+            store,
+            parameters.seeds,
+            data,
+            numerics,
+            checkpoint_seconds=60 * parameters.checkpoint_minutes,
+            checkpoint_epochs=parameters.checkpoint_epochs,
+            control=control,
+            sinks_for=[bar.sink, heartbeat],
+            tell=bar.tell,
         )
     finally:
         bar.close()
+    records = read_under(parameters, records)
     return Run(spec.name, store.directory, records, draw_figure(store, records))
 
 
@@ -114,7 +129,7 @@ def check(parameters: Parameters) -> tuple[ExperimentSpec, Numerics]:
         UserError: what was given cannot be used here.
     """
     spec = build_spec(parameters.experiment, parameters)
-    numerics = Numerics.resolve(parameters.device, parameters.threads)
+    numerics = Numerics.resolve(parameters.device, parameters.threads, exact=parameters.exact)
     noises.get(spec.data.noise)
     info = describe_dataset(spec.data.dataset)
     _check_network(spec, info)

@@ -17,7 +17,7 @@ from dglib.base_dir import base_directory
 from dglib.cli import BAD_INPUT, INTERRUPTED, Parser
 from dglib.errors import UserError
 from dglib.experiments import EXPERIMENTS
-from dglib.jobs import Job, run_jobs
+from dglib.jobs import Job, anchored, run_jobs
 from dglib.params import Parameters
 from dglib.profiles import override_layer, profile_layer
 from dglib.summary_file import write_summary
@@ -90,8 +90,12 @@ def _plan(arguments: argparse.Namespace) -> list[Job]:
             if value is not None:
                 layers.append(Layer(f"--{field.replace('_', '-')}", {field: value}))
         parameters = validate_layers(name, layers)
-        jobs.append(Job(parameters, base_directory(parameters.base_dir, source("base_dir", layers).where)))
+        base = base_directory(parameters.base_dir, source("base_dir", layers).where)
+        jobs.append(Job(anchored(parameters, base), base))
         _check_machine(parameters)
+    bases = sorted({str(job.base.absolute()) for job in jobs})
+    if len(bases) > 1:
+        raise UserError(f"base_dir = {' and '.join(bases)}: must be one for all experiments")
     return sorted(jobs, key=lambda job: job.planned, reverse=True)
 
 

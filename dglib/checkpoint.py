@@ -5,9 +5,11 @@ from __future__ import annotations
 import hashlib
 import io
 import json
+import pickle
+import re
 import warnings
-from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -18,68 +20,110 @@ from dglib.events import Event, from_plain, to_plain
 from dglib.files import write_atomically
 from dglib.protocol import Cursor
 
-_MAGIC = b"dglib checkpoint 1 "
+VERSION = 1
+_HEAD = re.compile(rb"dglib checkpoint (\d+) ([0-9a-f]{64}) (\d+)")
 
 
 @dataclass(frozen=True)
 class Checkpoint:
-    """Where a seed stood: training state, cursor, the events so far, and the seconds they took."""
+    """Where a seed stood.
 
+    Attributes:
+        job: fingerprint of specification, data and seed: whose state this is.
+        state: of `TrainState.state_dict`.
+        cursor, events: place in the protocol, and what happened so far.
+        steps: trained since the seed began.
+        seconds: that they took.
+        stretches: on what the steps were computed, see `dglib.numerics`.
+    """
+
+    job: str
     state: dict[str, Any]
     cursor: Cursor
-    events: list[Event]
+    events: Sequence[Event]
+    steps: int
     seconds: float
+    stretches: Sequence[Mapping[str, Any]] = field(default_factory=list)
 
 
-def save(
-    path: Path, state: dict[str, Any], cursor: Cursor, events: Sequence[Event], seconds: float
-) -> None:
-    """Write a checkpoint; the one before it stays as the older generation (`.old`)."""
-    progress = {
-        "cursor": asdict(cursor),
-        "events": [to_plain(event) for event in events],
-        "seconds": seconds,
-    }
-    buffer = io.BytesIO()
-    torch.save({"state": state, "progress": json.dumps(progress)}, buffer)
-    content = buffer.getvalue()
-    if path.exists():
-        path.replace(path.with_suffix(".old"))
-    write_atomically(path, _MAGIC + hashlib.sha256(content).hexdigest().encode() + b"\n" + content)
+def older(path: Path) -> Path:
+    """The generation before the one at `path`."""
+    return path.with_suffix(".old")
 
 
-def load(path: Path) -> Checkpoint | None:
-    """The newest readable generation, or None where there is none.
-
-    A torn newest one is passed over with a warning.
+def save(path: Path, checkpoint: Checkpoint) -> None:
+    """Write a checkpoint; the one before it stays as the older generation.
 
     Raises:
-        UserError: generations are there, and none can be read.
+        StorageError: it cannot be written; the generations that were there still are.
     """
-    generations = [p for p in (path, path.with_suffix(".old")) if p.exists()]
+    progress = {
+        "job": checkpoint.job,
+        "cursor": asdict(checkpoint.cursor),
+        "events": [to_plain(event) for event in checkpoint.events],
+        "seconds": checkpoint.seconds,
+        "stretches": list(checkpoint.stretches),
+    }
+    buffer = io.BytesIO()
+    torch.save({"state": checkpoint.state, "progress": json.dumps(progress)}, buffer)
+    content = buffer.getvalue()
+    digest = hashlib.sha256(content).hexdigest()
+    head = f"dglib checkpoint {VERSION} {digest} {checkpoint.steps}\n"
+    write_atomically(path, head.encode() + content, keep=older(path))
+
+
+def load(path: Path, job: str | None = None) -> Checkpoint | None:
+    """The newest readable generation, or None where there is none. Nothing in it is ever executed.
+
+    A torn newest one is passed over with a warning and renamed to `.damaged`.
+
+    Args:
+        job: whose state it must be; None takes any.
+
+    Raises:
+        UserError: a generation is of a newer version or of another job, or none can be read.
+    """
     problems = []
-    for generation in generations:
+    for generation in (path, older(path)):
+        if not generation.exists():
+            continue
         try:
-            return _read(generation)
+            found = _read(generation)
         except (OSError, ValueError, KeyError, TypeError, RuntimeError) as error:
             problems.append(f"{generation}: {error}")
-            warnings.warn(f"{generation}: passed over: {error}", stacklevel=2)
+            continue
+        if job is not None and found.job != job:
+            raise UserError(f"{generation}: the state of another run; remove it to train from the beginning")
+        if problems:
+            warnings.warn(f"passed over {problems[0]}; going on from {generation.name}", stacklevel=2)
+            # Out of the way, or the next save would turn it into the older generation, over this good one.
+            path.replace(path.with_suffix(".damaged"))
+        return found
     if problems:
-        raise UserError("; ".join(problems) + "; remove the file(s) to train the seed from its beginning")
+        raise UserError("; ".join(problems) + "; remove what is damaged to train from the beginning")
     return None
 
 
 def _read(path: Path) -> Checkpoint:
     head, _, content = path.read_bytes().partition(b"\n")
-    if not head.startswith(_MAGIC):
-        raise ValueError("not a checkpoint of this version")
-    if hashlib.sha256(content).hexdigest().encode() != head[len(_MAGIC) :]:
+    match = _HEAD.fullmatch(head)
+    if match is None:
+        raise ValueError("not a checkpoint of dglib")
+    if int(match[1]) > VERSION:
+        raise UserError(f"{path}: written by a newer version of dglib (format {int(match[1])})")
+    if hashlib.sha256(content).hexdigest().encode() != match[2]:
         raise ValueError("checksum does not match: truncated or damaged")
-    saved = torch.load(io.BytesIO(content), map_location="cpu", weights_only=True)
+    try:
+        saved = torch.load(io.BytesIO(content), map_location="cpu", weights_only=True)
+    except pickle.UnpicklingError:
+        raise ValueError("holds more than tensors and plain data") from None
     progress = json.loads(saved["progress"])
     return Checkpoint(
+        progress["job"],
         saved["state"],
         Cursor(**progress["cursor"]),
         [from_plain(event) for event in progress["events"]],
+        int(match[3]),
         progress["seconds"],
+        progress["stretches"],
     )

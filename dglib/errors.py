@@ -1,4 +1,8 @@
-"""Mistakes in what was given, told in one line."""
+"""Mistakes in what was given, and disks that fail, told in one line."""
+
+from __future__ import annotations
+
+from pathlib import Path
 
 
 class UserError(Exception):
@@ -10,3 +14,14 @@ class UserError(Exception):
     def _render_traceback_(self) -> list[str]:
         """The one line that IPython shows in place of a traceback."""
         return [f"{type(self).__name__}: {self}"]
+
+
+class StorageError(UserError):
+    """A disk is full, read-only or gone. What was saved before is intact, and can be gone on from."""
+
+    @classmethod
+    def of(cls, path: Path, error: OSError, action: str = "written") -> StorageError:
+        return cls(
+            f"{path}: cannot be {action}: {error.strerror or error}; what was saved before is intact:"
+            " put this right and give the same command again"
+        )

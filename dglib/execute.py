@@ -33,6 +33,8 @@ def main(job_path: str) -> int:
     except PapermillExecutionError as error:
         print(f"{error.ename}: {error.evalue}", file=sys.stderr)
         return {"UserError": 2, "Interrupted": 130, "KeyboardInterrupt": 130}.get(error.ename, 1)
+    except KeyboardInterrupt:
+        return 130
     except Exception as error:
         print(f"{type(error).__name__}: {error}", file=sys.stderr)
         return 1
@@ -41,8 +43,11 @@ def main(job_path: str) -> int:
 
 def _interrupt_kernel(number: int, frame: FrameType | None) -> None:
     """Pass a stop on: the kernel lives in a session of its own and hears nothing of our signals."""
-    for child in psutil.Process().children(recursive=True):
-        child.send_signal(signal.SIGINT)
+    kernels = psutil.Process().children(recursive=True)
+    if not kernels:
+        raise KeyboardInterrupt  # before there is one
+    for kernel in kernels:
+        kernel.send_signal(signal.SIGINT)
 
 
 if __name__ == "__main__":

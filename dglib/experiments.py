@@ -7,7 +7,7 @@ Each function turns flat parameters (any object with the attributes named in `dg
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from dglib.errors import UserError
@@ -24,11 +24,11 @@ from dglib.spec import (
     Success,
 )
 
-# Parameters that say where and for which seeds an experiment runs, or how its records are read afterwards.
-NOT_IDENTITY = frozenset(
-    {"seeds", "base_dir", "data_dir", "device", "threads", "gap_lambda", "gap_error"}
-    | {"compare_epochs", "early_epochs", "early_difference"}
-)
+# Parameters that say how an experiment's records are read; those, and where and for which seeds it runs.
+READING = frozenset({"gap_lambda", "gap_error", "compare_epochs", "early_epochs", "early_difference"})
+# The numerics stand in the fingerprint beside the specification.
+MACHINE = frozenset({"device", "threads", "exact", "checkpoint_epochs", "checkpoint_minutes"})
+NOT_IDENTITY = READING | {"seeds", "base_dir", "data_dir"} | MACHINE
 
 
 def build_spec(experiment: str, parameters: Any) -> ExperimentSpec:
@@ -36,6 +36,12 @@ def build_spec(experiment: str, parameters: Any) -> ExperimentSpec:
     if experiment not in BUILDERS:
         raise UserError(f"experiment = {experiment!r}: must be one of {', '.join(BUILDERS)}")
     return BUILDERS[experiment](parameters)
+
+
+def read_under(parameters: Any, records: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
+    """The records with the READING parameters as they are now: none was trained under them."""
+    now = {name: getattr(parameters, name) for name in READING if hasattr(parameters, name)}
+    return [{**record, "parameters": {**record["parameters"], **now}} for record in records]
 
 
 def _shared(p: Any, **step: Any) -> dict[str, Any]:

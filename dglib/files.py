@@ -1,32 +1,99 @@
-"""Files that are either the old ones or the new ones, never torn ones."""
+"""Files that are either the old ones or the new ones, never torn ones.
+
+Everything that lasts is written here: a temporary file beside the target, flushed to the disk, renamed over
+it, and the directory flushed after that. Operations go through `os`, one call each, so that a test can fail
+or kill any of them.
+"""
 
 from __future__ import annotations
 
 import hashlib
 import json
 import os
-import tempfile
+import secrets
 from pathlib import Path
 from typing import Any
 
-from dglib.errors import UserError
+from dglib.errors import StorageError, UserError
 
 
-def write_atomically(path: Path, content: bytes) -> None:
-    """Write beside, flush to the disk, rename over: a reader or a crash sees the old file or the new one."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+def write_atomically(path: Path, content: bytes, *, keep: Path | None = None) -> None:
+    """Replace the file at `path` by `content`; a reader or a crash sees the old file or the new one.
+
+    The directory must exist: one that has vanished (an unmounted disk) must not come back empty.
+
+    Args:
+        keep: where the old file goes, the older generation.
+
+    Raises:
+        StorageError: the disk is full, read-only or gone; the old file is still there.
+    """
+    draft = path.with_name(f".{path.name}.{os.getpid()}.{secrets.token_hex(4)}")
     try:
-        with os.fdopen(handle, "wb") as file:
-            file.write(content)
-            file.flush()
-            os.fsync(file.fileno())
-        Path(name).chmod(0o644)
-        Path(name).replace(path)
-    except BaseException:
-        Path(name).unlink(missing_ok=True)
-        raise
-    _sync_directory(path.parent)
+        try:
+            _write_through(draft, content)
+            if keep is not None and path.exists():
+                os.replace(path, keep)  # noqa: PTH105
+            os.replace(draft, path)  # noqa: PTH105
+        except BaseException:
+            draft.unlink(missing_ok=True)
+            raise
+        _sync_directory(path.parent)
+    except OSError as error:
+        raise StorageError.of(path, error) from error
+
+
+def write_once(path: Path, content: bytes) -> bool:
+    """As `write_atomically`, but never over a file that is there; False where one is."""
+    draft = path.with_name(f".{path.name}.{os.getpid()}.{secrets.token_hex(4)}")
+    try:
+        try:
+            _write_through(draft, content)
+            os.link(draft, path)
+        except FileExistsError:
+            return False
+        finally:
+            draft.unlink(missing_ok=True)
+        _sync_directory(path.parent)
+    except OSError as error:
+        raise StorageError.of(path, error) from error
+    return True
+
+
+def append_line(path: Path, line: bytes) -> None:
+    """Add a line to a log in one write; a torn last line is the reader's to ignore."""
+    try:
+        handle = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o644)
+        try:
+            os.write(handle, line.rstrip(b"\n") + b"\n")
+            os.fsync(handle)
+        finally:
+            os.close(handle)
+    except OSError as error:
+        raise StorageError.of(path, error) from error
+
+
+def make_directory(path: Path) -> None:
+    """Make a directory below one that exists.
+
+    Raises:
+        StorageError: it cannot be made.
+    """
+    try:
+        path.mkdir(exist_ok=True)
+    except OSError as error:
+        raise StorageError.of(path, error) from error
+
+
+def _write_through(path: Path, content: bytes) -> None:
+    handle = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o644)
+    try:
+        left = memoryview(content)
+        while left:
+            left = left[os.write(handle, left) :]
+        os.fsync(handle)
+    finally:
+        os.close(handle)
 
 
 def _sync_directory(directory: Path) -> None:
@@ -69,6 +136,8 @@ def unsealed(kind: str, path: Path) -> Any:
         text = json.dumps(envelope["content"], ensure_ascii=False, allow_nan=False)
         if hashlib.sha256(text.encode()).hexdigest() != envelope["sha256"]:
             raise UserError(f"{path}: its checksum does not match: the file was edited or damaged")
+    except OSError as error:
+        raise StorageError.of(path, error, "read") from error
     except (ValueError, KeyError, TypeError) as error:
         raise UserError(f"{path}: not a readable {expected!r} ({error})") from None
     return envelope["content"]

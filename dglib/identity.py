@@ -13,7 +13,9 @@ from dglib.spec import ExperimentSpec
 RESULTS_VERSION = 1
 
 
-def describe(spec: ExperimentSpec, data_fingerprint: str, *, device: str, threads: int) -> dict[str, Any]:
+def describe(
+    spec: ExperimentSpec, data_fingerprint: str, *, device: str, threads: int, exact: bool = False
+) -> dict[str, Any]:
     """Everything that identifies a run but its seed, as plain data.
 
     `device` is the one asked for ("auto" stays "auto"), so a resume on another machine finds its run.
@@ -25,7 +27,7 @@ def describe(spec: ExperimentSpec, data_fingerprint: str, *, device: str, thread
         "spec": plain,
         "data": data_fingerprint,
         "results_version": RESULTS_VERSION,
-        "numerics": {"device": device, "threads": threads},
+        "numerics": {"device": device, "threads": threads, "exact": exact},
     }
 
 
@@ -40,6 +42,15 @@ def describe_shared(spec: ExperimentSpec, data_fingerprint: str) -> dict[str, An
         "step": step,
         "results_version": RESULTS_VERSION,
     }
+
+
+def job(spec: ExperimentSpec, data_fingerprint: str, seed: int) -> str:
+    """Whose state a checkpoint is: fingerprint of what decides its bits, but for the numerics."""
+    plain = asdict(spec)
+    del plain["parameters"], plain["constants"]
+    return fingerprint(
+        {"spec": plain, "data": data_fingerprint, "seed": seed, "results_version": RESULTS_VERSION}
+    )
 
 
 def fingerprint(description: dict[str, Any]) -> str:

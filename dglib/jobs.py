@@ -4,16 +4,19 @@ from __future__ import annotations
 
 import json
 import os
+import signal
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
+from types import FrameType
 from typing import Any
 
-from dglib import protocol
+from dglib import identity, protocol
 from dglib.experiments import build_spec
 from dglib.files import to_json, write_atomically
 from dglib.params import Parameters
@@ -25,9 +28,17 @@ NAMES = {"V3": "V3_vgg11", "T1": "T1_spinodal", "T2": "T2_spinodal", "Td1": "Td1
 STOP_SECONDS = 120.0
 
 
+def anchored(parameters: Parameters, base: Path) -> Parameters:
+    """The parameters with every path absolute, since a notebook's kernel runs in a directory of its own."""
+    paths = {"base_dir": base, "data_dir": Path(parameters.data_dir).expanduser()}
+    if parameters.dataset.endswith(".npz"):
+        paths["dataset"] = Path(parameters.dataset).expanduser()
+    return parameters.model_copy(update={name: str(path.absolute()) for name, path in paths.items()})
+
+
 @dataclass
 class Job:
-    """One notebook with its parameters; `base` is where its run directory and its executed copy go."""
+    """One notebook with its parameters (`anchored`); `base` is where run directory and executed copy go."""
 
     parameters: Parameters
     base: Path
@@ -62,15 +73,19 @@ class Job:
         return protocol.planned_epochs(self.spec) * len(self.parameters.seeds)
 
     def directory(self) -> Path | None:
-        """The newest run directory with these parameters, or None before there is one."""
-        wanted = json.loads(to_json(dict(self.spec.parameters)))
+        """The newest run directory of a run with these parameters, or None before there is one."""
+        p = self.parameters
         for directory in run_directories(self.base, self.spec.directory_prefix):
             try:
                 manifest = json.loads((directory / f"{self.spec.prefix}_manifest.json").read_bytes())
-            except (OSError, ValueError):
+                data = manifest["identity"]["data"]  # which only the notebook has read
+                ours = identity.describe(
+                    self.spec, data, device=p.device, threads=p.threads, exact=p.exact
+                )
+                if manifest["fingerprint"] == identity.fingerprint(ours):
+                    return directory
+            except (OSError, ValueError, KeyError, TypeError):
                 continue
-            if manifest.get("parameters") == wanted:
-                return directory
         return None
 
     def heartbeats(self) -> list[dict[str, Any]]:
@@ -88,21 +103,19 @@ class Job:
 
     def start(self) -> None:
         """Begin to execute the notebook in a process of its own, out of reach of the terminal's Ctrl-C."""
-        values = self.parameters.model_dump() | {"base_dir": str(self.base.absolute())}
-        for name in ("data_dir", "dataset"):
-            if name == "data_dir" or values[name].endswith(".npz"):
-                values[name] = str(Path(values[name]).absolute())
+        values = self.parameters.model_dump()
         job = {"notebook": str(self.notebook), "output": str(self.executed), "parameters": values}
         job_file = self.executed.with_suffix(".job.json")
         write_atomically(job_file, to_json(job, indent=1))
         quiet = {"TQDM_DISABLE": "1", "PYDEVD_DISABLE_FILE_VALIDATION": "1"}
+        modules = {"PYTHONPATH": os.pathsep.join(_own_modules())}
         with self.log.open("wb") as log:
             self.process = subprocess.Popen(
                 [sys.executable, "-m", "dglib.execute", str(job_file)],
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=subprocess.STDOUT,
-                env=os.environ | quiet,
+                env=os.environ | quiet | modules,
                 start_new_session=True,
             )
         self.status = "running"
@@ -124,6 +137,12 @@ class Job:
             self.process.terminate()
 
 
+def _own_modules() -> list[str]:
+    """Where this process finds a user's modules, so that a kernel finds `module:attribute` there too."""
+    given = os.environ.get("PYTHONPATH", "").split(os.pathsep)
+    return [str(Path(path).absolute()) for path in dict.fromkeys([sys.path[0], *filter(None, given)])]
+
+
 def run_jobs(jobs: Sequence[Job], workers: int, watch: Callable[[Sequence[Job]], None]) -> None:
     """Run all jobs, at most `workers` at a time, in their order; one that fails does not stop the others.
 
@@ -134,7 +153,7 @@ def run_jobs(jobs: Sequence[Job], workers: int, watch: Callable[[Sequence[Job]],
         KeyboardInterrupt: after all running jobs have saved their state and ended.
     """
     waiting, running = list(jobs), list[Job]()
-    with _stopped_on_the_way_out(running):
+    with _told_to_stop(), _stopped_on_the_way_out(running):
         while waiting or running:
             while waiting and len(running) < workers:
                 job = waiting.pop(0)
@@ -143,6 +162,25 @@ def run_jobs(jobs: Sequence[Job], workers: int, watch: Callable[[Sequence[Job]],
             time.sleep(0.2)
             running[:] = [job for job in running if not job.poll()]
             watch(jobs)
+
+
+@contextmanager
+def _told_to_stop() -> Iterator[None]:
+    """SIGTERM and a closed terminal count as Ctrl-C: the notebooks, out of their reach, would run on."""
+
+    def interrupt(number: int, frame: FrameType | None) -> None:
+        raise KeyboardInterrupt
+
+    before = {}
+    if threading.current_thread() is threading.main_thread():
+        for number in {signal.SIGTERM, getattr(signal, "SIGHUP", signal.SIGTERM)}:
+            if signal.getsignal(number) is not signal.SIG_IGN:  # as nohup leaves it
+                before[number] = signal.signal(number, interrupt)
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
 
 
 @contextmanager

@@ -16,15 +16,17 @@ from dglib.errors import UserError
 class Numerics:
     """Device, arithmetic and thread count of a run.
 
-    The thread count belongs here because it changes the order of CPU sums, and with it the results.
+    The thread count belongs here because it changes the order of CPU sums, and with it the results. `exact`
+    forbids to go on with other numerics than a seed began with, and operations without a fixed order.
     """
 
     device: str
     threads: int
     precision: str = "fp32"
+    exact: bool = False
 
     @classmethod
-    def resolve(cls, device: str = "auto", threads: int = 1) -> Numerics:
+    def resolve(cls, device: str = "auto", threads: int = 1, *, exact: bool = False) -> Numerics:
         """Settle `device` ("auto", "cpu", "cuda" or "cuda:N") on this machine.
 
         Raises:
@@ -42,7 +44,7 @@ class Numerics:
                 raise UserError(f"device = {device!r}: torch sees {have} here; use auto or cpu")
         if threads < 1:
             raise UserError(f"threads = {threads}: must be at least 1")
-        return cls(device, threads)
+        return cls(device, threads, exact=exact)
 
     @property
     def torch_device(self) -> torch.device:
@@ -53,21 +55,26 @@ class Numerics:
         """torch's process-wide switches set for this run, and put back after it."""
         cudnn = torch.backends.cudnn
         before = torch.get_num_threads(), cudnn.deterministic, cudnn.benchmark
+        deterministic = torch.are_deterministic_algorithms_enabled()
         torch.set_num_threads(self.threads)
+        if self.exact:
+            torch.use_deterministic_algorithms(True)
         # Benchmark mode may choose another algorithm after a resume, and with it other bits.
         cudnn.deterministic, cudnn.benchmark = True, False
         try:
             yield
         finally:
             torch.set_num_threads(before[0])
+            torch.use_deterministic_algorithms(deterministic)
             cudnn.deterministic, cudnn.benchmark = before[1], before[2]
 
     def describe(self) -> dict[str, object]:
-        """What the numbers were computed on, for the manifest."""
+        """What the numbers are computed on: a run's bits can be expected again where all of this is equal."""
         cuda = self.torch_device.type == "cuda"
+        processor = f"{platform.machine()} {torch.backends.cpu.get_cpu_capability()}"
         return {
-            "device": self.device,
-            "device_name": torch.cuda.get_device_name(self.torch_device) if cuda else platform.machine(),
+            "device": self.torch_device.type,
+            "device_name": torch.cuda.get_device_name(self.torch_device) if cuda else processor,
             "threads": self.threads,
             "precision": self.precision,
             "torch": torch.__version__,

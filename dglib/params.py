@@ -115,6 +115,12 @@ class Parameters(BaseModel):
     """auto, cpu, cuda or cuda:N."""
     threads: Count = 1
     """CPU threads of a run, from 1; results on a CPU depend on them."""
+    exact: bool = False
+    """Whether a seed may only be gone on with on the kind of device it began on: true or false."""
+    checkpoint_epochs: Count = 10
+    """A seed under way is saved at least every so many epochs, from 1."""
+    checkpoint_minutes: Positive = 1.0
+    """And at least every so many minutes, above 0."""
 
 
 class OneState(Parameters):

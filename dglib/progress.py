@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import os
 import time
+from contextlib import suppress
 from datetime import UTC, datetime
 from typing import Any
 
 from tqdm.auto import tqdm
 
 from dglib import protocol
+from dglib.errors import StorageError
 from dglib.events import EpochDone, Evaluated, Event, SeedDone, Sink
 from dglib.files import to_json, write_atomically
 from dglib.spec import ExperimentSpec
@@ -47,6 +49,10 @@ class Bar:
 
         return show
 
+    def tell(self, line: str) -> None:
+        """Print a line above the bar."""
+        self._bar.write(line)
+
     def close(self) -> None:
         self._bar.close()
 
@@ -75,7 +81,8 @@ def heartbeat(store: Store, seed: int) -> Sink:
             now["outcome"] = event.outcome
         if isinstance(event, SeedDone) or time.monotonic() - written >= HEARTBEAT_SECONDS:
             now["updated"] = datetime.now(UTC).isoformat(timespec="seconds")
-            write_atomically(path, to_json(now))
+            with suppress(StorageError):  # only a hint for watchers
+                write_atomically(path, to_json(now))
             written = time.monotonic()
 
     return beat

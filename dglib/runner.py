@@ -1,4 +1,4 @@
-"""Runs seeds: the protocol's places, the trainer's steps, checkpoints between them.
+"""Runs a seed: the protocol's places, the trainer's steps, checkpoints between them.
 
 `run_seed` is the one entry for the command line, notebooks and clusters; an experiment is its seeds.
 """
@@ -8,8 +8,10 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import Any
 
-from dglib import checkpoint, protocol
+from dglib import checkpoint, identity, protocol
+from dglib.checkpoint import Checkpoint
 from dglib.control import Control, Interrupted
 from dglib.data import Dataset
 from dglib.errors import UserError
@@ -21,14 +23,12 @@ from dglib.records import Record, fold
 from dglib.spec import ExperimentSpec
 from dglib.state import TrainState
 from dglib.step import total_norm
-from dglib.store import Store
 from dglib.streams import Streams
 from dglib.trainer import DeviceData, Trainer
 
 STEPS_BETWEEN_LOOKS = 50  # how often a long epoch looks at the clock
 CHECKPOINT_SECONDS = 60.0
-
-SinkFactory = Callable[[Store, int], Sink]
+CHECKPOINT_EPOCHS = 10
 
 
 def run_seed(
@@ -39,25 +39,36 @@ def run_seed(
     *,
     checkpoint_path: Path | None = None,
     checkpoint_seconds: float = CHECKPOINT_SECONDS,
+    checkpoint_epochs: int = CHECKPOINT_EPOCHS,
     control: Control | None = None,
     sinks: Sequence[Sink] = (),
+    resumed: Callable[[int, int], None] | None = None,
 ) -> Record:
     """Train one seed through its protocol, from its checkpoint if there is one.
 
-    The same (spec, seed, data, numerics) gives the same record, interrupted or not, apart from `time`.
+    The same (spec, seed, data, numerics) gives the same record, interrupted or not, apart from `time`. Where
+    an interruption brought other numerics, the record's `numerics` holds each stretch and `bitwise` is false.
 
     Args:
         checkpoint_path: where the unfinished seed is kept; None keeps nothing.
-        checkpoint_seconds: at least so often, and when stopped.
+        checkpoint_seconds, checkpoint_epochs: it is saved at least so often, and when stopped.
         control: asked between steps.
         sinks: called with every event, those before the checkpoint included.
+        resumed: called with the steps already trained (0 for a seed that begins) and the steps of an epoch.
 
     Raises:
         Interrupted: a stop was asked for; the state has been saved.
+        StorageError: the state cannot be saved; the last saved one is intact.
+        UserError: the checkpoint cannot be used, or `numerics.exact` forbids to go on from it here.
     """
     control = control or Control()
     with numerics.applied():
-        return _Seed(spec, seed, data, numerics, checkpoint_path, checkpoint_seconds, control, sinks).run()
+        seed_run = _Seed(
+            spec, seed, data, numerics, checkpoint_path, checkpoint_seconds, control, sinks, checkpoint_epochs
+        )
+        if resumed is not None:
+            resumed(seed_run.steps, seed_run.trainer.steps_per_epoch)
+        return seed_run.run()
 
 
 class _Seed:
@@ -73,12 +84,18 @@ class _Seed:
         checkpoint_seconds: float,
         control: Control,
         sinks: Sequence[Sink],
+        checkpoint_epochs: int = CHECKPOINT_EPOCHS,
     ) -> None:
         self.spec, self.seed, self.control, self.sinks = spec, seed, control, sinks
         self.device = numerics.torch_device
         self.input_shape, self.classes = data.input_shape, data.classes
         self.data = DeviceData.place(data, spec.data, seed, self.device)
         self.path, self.checkpoint_seconds = path, checkpoint_seconds
+        self.checkpoint_epochs, self.epochs_unsaved = checkpoint_epochs, 0
+        self.job = identity.job(spec, data.fingerprint, seed)
+        self.numerics = numerics
+        self.stretches: list[dict[str, Any]] = [{"from_step": 0, **numerics.describe()}]
+        self.steps = 0
         self.events: list[Event] = []
         self.cursor = protocol.start(spec)
         self.state = self._new_network(self.cursor)
@@ -94,8 +111,10 @@ class _Seed:
             evaluation = evaluate(self.state, self.data) if place.evaluates else None
             self.cursor, events = protocol.advance(self.spec, self.cursor, self._stats(place.lr), evaluation)
             self._emit(events)
+            self.epochs_unsaved += 1
             self._save_if_due()
-        return fold(self.spec, self.seed, self.events, self.seconds())
+        record = fold(self.spec, self.seed, self.events, self.seconds())
+        return record | {"numerics": self.stretches, "bitwise": len(self.stretches) == 1}
 
     def seconds(self) -> float:
         """Time spent on this seed, earlier attempts' saved part included."""
@@ -108,6 +127,7 @@ class _Seed:
             wanted = min(left, STEPS_BETWEEN_LOOKS)
             taken = self.trainer.advance(self.state, lam, lr, wanted, self.control)
             left -= taken
+            self.steps += taken
             if taken < wanted:
                 self._save()
                 raise Interrupted
@@ -159,69 +179,44 @@ class _Seed:
                 sink(event)
 
     def _save_if_due(self) -> None:
-        if time.monotonic() - self.saved_at > self.checkpoint_seconds:
+        late = time.monotonic() - self.saved_at > self.checkpoint_seconds
+        if (late or self.epochs_unsaved >= self.checkpoint_epochs) and not self.cursor.done:
             self._save()
 
     def _save(self) -> None:
         if self.path is not None:
-            checkpoint.save(self.path, self.state.state_dict(), self.cursor, self.events, self.seconds())
-        self.saved_at = time.monotonic()
+            found = Checkpoint(
+                self.job,
+                self.state.state_dict(),
+                self.cursor,
+                self.events,
+                self.steps,
+                self.seconds(),
+                self.stretches,
+            )
+            checkpoint.save(self.path, found)
+        self.saved_at, self.epochs_unsaved = time.monotonic(), 0
 
     def _resume(self) -> None:
-        saved = checkpoint.load(self.path) if self.path is not None else None
+        saved = checkpoint.load(self.path, self.job) if self.path is not None else None
         if saved is not None:
+            self._go_on_here(saved)
             self.state.load_state_dict(saved.state)
-            self.cursor = saved.cursor
+            self.cursor, self.steps = saved.cursor, saved.steps
             self.seconds_before = saved.seconds
             self._emit(saved.events)
         self.trainer = self._new_trainer()
 
-
-def run_experiment(
-    store: Store,
-    seeds: Sequence[int],
-    data: Dataset,
-    numerics: Numerics,
-    *,
-    control: Control | None = None,
-    sinks_for: Sequence[SinkFactory] = (),
-) -> list[Record]:
-    """Run the seeds that have no record yet, one after the other, and rebuild the views after each.
-
-    A seed that another process trains is left to it; once the others are done, that is an error.
-
-    Args:
-        sinks_for: each called with (store, seed) when a seed begins, to give the sink for its events.
-
-    Raises:
-        UserError: a seed is held by another process, or a finished seed's record is damaged.
-        Interrupted: a stop was asked for; finished seeds and the unfinished one's state are saved.
-    """
-    control = control or Control()
-    held = []
-    store.records()  # a damaged one is told now, not after hours of training
-    with control.listening():
-        for seed in seeds:
-            with store.exclusive(seed) as mine:
-                if not mine:
-                    held.append(seed)
-                elif not store.finished(seed):
-                    record = run_seed(
-                        store.spec,
-                        seed,
-                        data,
-                        numerics,
-                        checkpoint_path=store.files(seed).checkpoint,
-                        control=control,
-                        sinks=[make(store, seed) for make in sinks_for],
-                    )
-                    store.save(record)
-                    store.rebuild_views()
-    records = store.rebuild_views()
-    left = [seed for seed in held if not store.finished(seed)]
-    if left:
-        raise UserError(
-            f"{store.spec.name} seed {left[0]} is being trained by {store.holder(left[0])} in"
-            f" {store.directory}; run the same command again when it has finished"
-        )
-    return [record for record in records if record["seed"] in set(seeds)]
+    def _go_on_here(self, saved: Checkpoint) -> None:
+        """Take over the stretches; other numerics than the last one's begin a new one, or are refused."""
+        here = self.numerics.describe()
+        self.stretches = [dict(stretch) for stretch in saved.stretches]
+        last = self.stretches[-1]
+        changed = [f"{key} {last.get(key)} → {here[key]}" for key in here if last.get(key) != here[key]]
+        if changed and self.numerics.exact:
+            raise UserError(
+                f"seed {self.seed} began with other numerics ({'; '.join(changed)}): exact = true refuses to"
+                " go on; set exact to false, or go on where it began"
+            )
+        if changed:
+            self.stretches.append({"from_step": saved.steps, **here})

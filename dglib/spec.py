@@ -165,7 +165,7 @@ class ExperimentSpec:
         name: short name, such as "T1".
         prefix: of its records' files, such as "T1-spinodal".
         directory_prefix: of its run directories.
-        experiment_id: format of a seed's identity, such as "T1-spinodal-{seed:03d}".
+        experiment_id: format of a seed's identity, such as "T1-spinodal-{seed:03d}"; begins with the name.
         final_classes: (name, least final error), the highest first; the outcome where there are any.
         step_log_field: the record's field for the step logs, where `step.log_every` is not 0.
         constants: fields written into every record as they are.
@@ -185,3 +185,14 @@ class ExperimentSpec:
     step_log_field: str = "step_logs"
     constants: Mapping[str, object] = field(default_factory=dict)
     parameters: Mapping[str, object] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        """Refuse what would mix two things: ValueError."""
+        if not self.experiment_id.startswith(f"{self.name}-"):  # seeds' files are found by it
+            raise ValueError(f"experiment_id = {self.experiment_id!r}: must begin with {self.name}-")
+        names = [(arm.name, phase.name) for arm in self.arms for phase in arm.phases]
+        if len(set(names)) < len(names):  # they would share random streams and record fields
+            raise ValueError(f"arms and phases {names}: no two may have one name")
+        empty = [phase.name for arm in self.arms for phase in arm.phases if not phase.levels]
+        if empty or not all(arm.phases for arm in self.arms):
+            raise ValueError(f"phase {empty}: must hold at least one level")

@@ -24,11 +24,15 @@ from typing import Any
 
 from filelock import FileLock, Timeout
 
-from dglib.files import sealed, to_json, unsealed, write_atomically
+from dglib.attempts import Attempt
+from dglib.checkpoint import older
+from dglib.errors import StorageError
+from dglib.files import make_directory, sealed, to_json, unsealed, write_atomically, write_once
 from dglib.identity import differences, fingerprint
 from dglib.records import Record, csv_views
 from dglib.spec import ExperimentSpec
 
+FOLDERS = ("attempts", "checkpoints", "figures", "heartbeats", "locks", "seeds")
 _STAMP = r"_\d{8}_\d{6}"
 
 
@@ -48,6 +52,7 @@ class SeedFiles:
     checkpoint: Path
     heartbeat: Path
     lock: Path
+    attempts: Path
 
 
 class Store:
@@ -76,10 +81,16 @@ class Store:
         Returns:
             The store, and a line saying which directory was taken and why.
         """
-        base.mkdir(parents=True, exist_ok=True)
+        try:
+            base.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise StorageError.of(base, error) from error
         with FileLock(base / ".dglib.lock"):
             directory, why = cls._choose(base, spec, identity, shared)
             store = cls(directory, spec)
+            make_directory(directory)
+            for name in FOLDERS:
+                make_directory(directory / name)
             if not store.manifest_path.exists():
                 manifest = {
                     "experiment": spec.name,
@@ -104,8 +115,9 @@ class Store:
         for path, manifest in manifests.items():
             if manifest is not None and manifest["fingerprint"] == fingerprint(identity):
                 return path, f"resuming {path.name}"
-        for path, manifest in manifests.items():
-            if manifest is None and fingerprint(shared) in cls._neighbours(path):
+        for path in candidates:
+            known = cls(path, spec).manifest_path.exists() or read_records(path, spec.name)
+            if not known and fingerprint(shared) in cls._neighbours(path):
                 return path, f"joining {path.name}"
         name = datetime.now()
         while (path := base / f"{spec.directory_prefix}_{name:%Y%m%d_%H%M%S}").exists():
@@ -148,17 +160,35 @@ class Store:
             checkpoint=self.directory / "checkpoints" / f"{name}.ckpt",
             heartbeat=self.directory / "heartbeats" / f"{name}.json",
             lock=self.directory / "locks" / f"{name}.lock",
+            attempts=self.directory / "attempts" / f"{name}.jsonl",
         )
 
     def finished(self, seed: int) -> bool:
         return self.files(seed).record.exists()
 
-    def save(self, record: Record) -> None:
-        """Make a finished seed last; its checkpoint is not needed after that."""
-        files = self.files(record["seed"])
-        write_atomically(files.record, sealed("seed record", record))
-        for path in (files.checkpoint, files.checkpoint.with_suffix(".old")):
+    def save(self, record: Record) -> bool:
+        """Make a finished seed last; its checkpoint is not needed after that.
+
+        Where another machine has finished the seed in the meantime, that record stands, and this one is kept
+        beside it as `<seed>.other-<host>-<process>.json`; False then.
+        """
+        files, content = self.files(record["seed"]), sealed("seed record", record)
+        first = write_once(files.record, content)
+        if not first:
+            name = f"{files.record.stem}.other-{socket.gethostname()}-{os.getpid()}.json"
+            write_atomically(files.record.with_name(name), content)
+        for path in (files.checkpoint, older(files.checkpoint)):
             path.unlink(missing_ok=True)
+        return first
+
+    def begin_attempt(self, seed: int) -> Attempt:
+        """A new entry in the seed's log of attempts. The heartbeat tells what the attempt before trained."""
+        files = self.files(seed)
+        try:
+            trained = int(json.loads(files.heartbeat.read_bytes())["epochs_done"])
+        except (OSError, ValueError, KeyError, TypeError):
+            trained = 0
+        return Attempt(files.attempts, trained)
 
     def records(self) -> list[Record]:
         """The records of all finished seeds here, by seed."""
@@ -166,6 +196,7 @@ class Store:
 
     def rebuild_views(self) -> list[Record]:
         """Write the results' JSON and CSV anew from the seeds' files, and return the records."""
+        self._check_there()
         with FileLock(self.directory / "locks" / f"{self.spec.prefix}.views.lock"):
             records = self.records()
             lines = b",\n".join(to_json(record).rstrip(b"\n") for record in records)
@@ -183,7 +214,7 @@ class Store:
         The lock is the operating system's: it goes when the process does.
         """
         path = self.files(seed).lock
-        path.parent.mkdir(parents=True, exist_ok=True)
+        self._check_there()
         lock = FileLock(path)
         try:
             lock.acquire(timeout=0)
@@ -198,6 +229,12 @@ class Store:
             holder.unlink(missing_ok=True)
             lock.release()
 
+    def _check_there(self) -> None:
+        """A run directory that has vanished must not come back empty: a lock would make it anew."""
+        if not (self.directory / "locks").is_dir():
+            missing = FileNotFoundError(2, "the run directory has vanished")
+            raise StorageError.of(self.directory, missing)
+
     def holder(self, seed: int) -> str:
         """Who trains a seed, in words."""
         try:
@@ -209,8 +246,8 @@ class Store:
 
 def read_records(directory: Path, experiment: str) -> list[Record]:
     """The records of an experiment ("T1") in a run directory, from its seeds' files, by seed."""
-    records = [unsealed("seed record", path) for path in (directory / "seeds").glob("*.json")]
-    return sorted((r for r in records if r["experiment"] == experiment), key=lambda record: record["seed"])
+    paths = [path for path in (directory / "seeds").glob(f"{experiment}-*.json") if "." not in path.stem]
+    return sorted((unsealed("seed record", path) for path in paths), key=lambda record: record["seed"])
 
 
 def unfinished(store: Store, seeds: Sequence[int]) -> list[int]:

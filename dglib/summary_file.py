@@ -8,8 +8,10 @@ from typing import Any, Protocol
 
 from dglib.analysis.figures import draw_hysteresis, save_figure
 from dglib.analysis.summary import answer, summarise, width, width_answer
+from dglib.errors import UserError
+from dglib.experiments import read_under
 from dglib.files import to_json, write_atomically
-from dglib.records import Record
+from dglib.params import Parameters
 from dglib.store import read_records
 
 
@@ -18,6 +20,8 @@ class Finished(Protocol):
 
     @property
     def experiment(self) -> str: ...
+    @property
+    def parameters(self) -> Parameters: ...
     @property
     def executed(self) -> Path: ...
     @property
@@ -30,38 +34,43 @@ class Finished(Protocol):
 def write_summary(base: Path, experiments: Sequence[Finished]) -> list[str]:
     """Write `summary.md` and `summary.json` into `base`, and the hysteresis figure of T1's and T2's records.
 
+    An experiment whose records cannot be read gets the reason as its paragraph.
+
     Returns:
         A paragraph per experiment, and one for the width where T1 and T2 have records in one directory.
     """
-    found: dict[str, list[Record]] = {}
     numbers: dict[str, Any] = {}
     paragraphs, text = [], ["# What was found", ""]
-    directories: dict[str, Path] = {}
+    sweeps: list[Path] = []
     for each in sorted(experiments, key=lambda e: ("V3", "T1", "T2", "Td1").index(e.experiment)):
         directory, name = each.directory(), each.experiment
-        records = read_records(directory, name) if directory is not None else []
         state = "" if each.status == "done" else f" ({each.status}: {each.error})"
-        paragraph = answer(name, records) + state
+        try:
+            records = [] if directory is None else read_under(each.parameters, read_records(directory, name))
+            paragraph, summary = answer(name, records) + state, summarise(name, records)
+        except UserError as error:
+            directory, paragraph = None, f"{name}: {error}{state}"
         paragraphs.append(paragraph)
         text += [f"## {name}", "", paragraph, ""]
         if directory is None:
             continue
-        found[name], directories[name] = records, directory
-        numbers[name] = {"answer": paragraph, "directory": str(directory), **summarise(name, records)}
+        if name in ("T1", "T2") and directory not in sweeps:
+            sweeps.append(directory)
+        numbers[name] = {"answer": paragraph, "directory": str(directory), **summary}
         text += [f"Run directory `{directory}`, executed notebook `{each.executed}`.", ""]
         pictures = sorted((directory / "figures").glob(f"{name}*.png"))
         text += [f"![{picture.stem}]({picture.relative_to(base)})" for picture in pictures]
         text.append("")
-    if found.get("T1") and found.get("T2") and directories["T1"] == directories["T2"]:
-        paragraph = width_answer(found["T1"], found["T2"])
-        paragraphs.append(paragraph)
-        numbers["width"] = {"answer": paragraph, **width(found["T1"], found["T2"])}
-        text += ["## Hysteresis width", "", paragraph, ""]
-    if found.get("T1") or found.get("T2"):
-        directory = directories.get("T1") or directories["T2"]
-        figure = draw_hysteresis(found.get("T1", []), found.get("T2", []))
-        png = save_figure(figure, directory / "figures", "hysteresis")[0]
-        text += [f"![hysteresis]({png.relative_to(base)})", ""]
+    for directory in sweeps:
+        t1, t2 = read_records(directory, "T1"), read_records(directory, "T2")
+        if t1 and t2 and len(sweeps) == 1:
+            paragraph = width_answer(t1, t2)
+            paragraphs.append(paragraph)
+            numbers["width"] = {"answer": paragraph, **width(t1, t2)}
+            text += ["## Hysteresis width", "", paragraph, ""]
+        if t1 or t2:
+            png = save_figure(draw_hysteresis(t1, t2), directory / "figures", "hysteresis")[0]
+            text += [f"![hysteresis]({png.relative_to(base)})", ""]
     write_atomically(base / "summary.md", "\n".join(text).encode())
     write_atomically(base / "summary.json", to_json(numbers, indent=1))
     return paragraphs

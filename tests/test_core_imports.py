@@ -45,7 +45,7 @@ with tempfile.TemporaryDirectory() as base:
     described = dglib.identity.describe(spec, data.fingerprint, device="cpu", threads=1)
     shared = dglib.identity.describe_shared(spec, data.fingerprint)
     store, _ = dglib.store.Store.open(Path(base), spec, described, shared, {{}})
-    from dglib.runner import run_experiment
+    from dglib.batch import run_experiment
     again = run_experiment(store, [0], data, Numerics.resolve("cpu", 1))
     assert [{{**r, "time": 0}} for r in again] == [{{**record, "time": 0}}]
 

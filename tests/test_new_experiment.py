@@ -9,8 +9,8 @@ from dataclasses import replace
 from small import CPU, digits
 
 from dglib import identity, protocol
+from dglib.batch import run_experiment
 from dglib.records import csv_views
-from dglib.runner import run_experiment
 from dglib.spec import Arm, DataSpec, ExperimentSpec, LearningRate, NetworkSpec, Phase, StepSpec
 from dglib.store import Store
 

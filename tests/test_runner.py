@@ -1,9 +1,12 @@
 """Small real runs: the same bits stopped, killed or left alone, and divergence told for what it is."""
 
+import hashlib
+import io
 import json
 import os
 import random
 import signal
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -11,11 +14,12 @@ import torch
 from small import CPU, random_data, small_spec
 
 from dglib import checkpoint, identity, runner, step
+from dglib.batch import run_experiment
 from dglib.control import Control, Interrupted
 from dglib.errors import UserError
 from dglib.events import EpochDone, SeedDone
 from dglib.protocol import Cursor
-from dglib.runner import _Seed, run_experiment, run_seed
+from dglib.runner import _Seed, run_seed
 from dglib.step import total_norm
 from dglib.store import Store
 
@@ -175,8 +179,8 @@ def test_the_comparison_notices_each_part_that_a_checkpoint_could_lose(
         "step_log": [],
     }
 
-    def forgetful(path, state, *rest):
-        save(path, {**state, lost: nothing[lost]}, *rest)
+    def forgetful(path, found):
+        save(path, replace(found, state={**found.state, lost: nothing[lost]}))
 
     monkeypatch.setattr(checkpoint, "save", forgetful)
     record, tensors, _ = run_in_pieces(SPECS[name], tmp_path / "seed.ckpt", lambda: StopAfter(5), Interrupted)
@@ -202,7 +206,7 @@ def test_the_time_of_a_resumed_seed_counts_what_was_spent_before(tmp_path):
         run_seed(SPECS["T1"], 0, random_data(), CPU, checkpoint_path=path, control=StopAfter(9))
     saved = checkpoint.load(path)
     assert 0 < saved.seconds < 100
-    checkpoint.save(path, saved.state, saved.cursor, saved.events, 1000.0)
+    checkpoint.save(path, replace(saved, seconds=1000.0))
     record = run_seed(SPECS["T1"], 0, random_data(), CPU, checkpoint_path=path)
     assert 1000 < record["time"] < 1100
 
@@ -272,9 +276,47 @@ def test_a_damaged_newest_checkpoint_falls_back_to_the_older_one_with_a_warning(
             "foreign": b"PK" + content,
         }[damage]
     )
-    with pytest.warns(UserWarning, match=r"seed\.ckpt: passed over"):
+    with pytest.warns(UserWarning, match=r"passed over .*seed\.ckpt: .*going on from seed\.old"):
         resumed = run(SPECS["T1"], newest)
     assert_same(resumed, undisturbed["T1"])
+
+
+def test_a_damaged_generation_never_takes_the_place_of_a_good_one(tmp_path):
+    newest, older = two_generations(tmp_path / "seed.ckpt")
+    newest.write_bytes(b"torn")
+    with pytest.warns(UserWarning, match="passed over"), pytest.raises(Interrupted):
+        run(SPECS["T1"], newest, StopAfter(1))
+    assert [checkpoint.load(path).state["t"] for path in (newest, older)] == [10, 9]
+
+
+def test_a_checkpoint_of_a_newer_format_is_refused_and_not_passed_over(tmp_path):
+    newest, _ = two_generations(tmp_path / "seed.ckpt")
+    newest.write_bytes(newest.read_bytes().replace(b"dglib checkpoint 1", b"dglib checkpoint 2", 1))
+    with pytest.raises(UserError, match=r"seed\.ckpt: written by a newer version of dglib \(format 2\)"):
+        run(SPECS["T1"], newest)
+
+
+def test_the_state_of_another_run_is_refused(tmp_path):
+    newest, _ = two_generations(tmp_path / "seed.ckpt")
+    with pytest.raises(UserError, match=r"seed\.ckpt: the state of another run"):
+        run_seed(SPECS["T1"], 1, random_data(), CPU, checkpoint_path=newest)
+    with pytest.raises(UserError, match="the state of another run"):
+        run(small_spec("T1", batch_size=4, lr=0.2), newest)
+
+
+def test_a_checkpoint_is_never_executed(tmp_path):
+    class Bomb:
+        def __reduce__(self):
+            return (os.mkdir, (str(tmp_path / "executed"),))
+
+    buffer = io.BytesIO()
+    torch.save({"state": Bomb(), "progress": "{}"}, buffer)
+    digest = hashlib.sha256(buffer.getvalue()).hexdigest().encode()
+    path = tmp_path / "seed.ckpt"
+    path.write_bytes(b"dglib checkpoint 1 " + digest + b" 9\n" + buffer.getvalue())
+    with pytest.raises(UserError, match=r"seed\.ckpt: "):
+        run(SPECS["T1"], path)
+    assert not (tmp_path / "executed").exists()
 
 
 def test_a_crash_between_the_two_generations_leaves_the_older_one(undisturbed, tmp_path):
@@ -289,10 +331,7 @@ def test_with_no_readable_checkpoint_the_run_refuses_and_names_both(tmp_path):
     newest, older = two_generations(tmp_path / "seed.ckpt")
     for path in (newest, older):
         path.write_bytes(path.read_bytes()[:-1])
-    with (
-        pytest.warns(UserWarning, match="passed over"),
-        pytest.raises(UserError, match=r"seed\.ckpt.*seed\.old.*remove the file"),
-    ):
+    with pytest.raises(UserError, match=r"seed\.ckpt.*seed\.old.*remove what is damaged"):
         run(SPECS["T1"], newest)
 
 

@@ -11,10 +11,10 @@ from pathlib import Path
 import pytest
 from small import CPU, random_data, small_spec
 
-from dglib import identity, runner
-from dglib.errors import UserError
+from dglib import batch, identity
+from dglib.batch import run_experiment
+from dglib.errors import StorageError, UserError
 from dglib.files import sealed, to_json, unsealed
-from dglib.runner import run_experiment
 from dglib.store import Store, run_directories, unfinished
 
 DATA = random_data()
@@ -206,9 +206,9 @@ def test_t1_and_t2_keep_their_records_apart_in_one_directory(tmp_path):
 @pytest.fixture
 def counted(monkeypatch):
     """The seeds that were trained, in order."""
-    seeds, original = [], runner.run_seed
+    seeds, original = [], batch.run_seed
     monkeypatch.setattr(
-        runner, "run_seed", lambda spec, seed, *a, **k: seeds.append(seed) or original(spec, seed, *a, **k)
+        batch, "run_seed", lambda spec, seed, *a, **k: seeds.append(seed) or original(spec, seed, *a, **k)
     )
     return seeds
 
@@ -299,7 +299,6 @@ def test_a_sealed_record_comes_back_as_it_was(tmp_path):
 def test_saving_a_record_clears_both_generations_of_its_checkpoint(tmp_path):
     store, _ = open_store(tmp_path, quick())
     files = store.files(0)
-    files.checkpoint.parent.mkdir()
     for path in (files.checkpoint, files.checkpoint.with_suffix(".old")):
         path.write_bytes(b"state")
     store.save(made_record(store.spec, 0))
@@ -316,8 +315,8 @@ def test_a_write_that_fails_leaves_the_old_file_and_no_other(tmp_path, monkeypat
         raise OSError(28, "No space left on device")
 
     monkeypatch.setattr(os, "fsync", full)
-    with pytest.raises(OSError, match="No space"):
-        store.save(made_record(store.spec, 0, error=0.9))
+    with pytest.raises(StorageError, match=r"T1-spinodal-001\.json: cannot be written: No space left"):
+        store.save(made_record(store.spec, 1))
     assert store.files(0).record.read_bytes() == before
     assert [path.name for path in store.files(0).record.parent.iterdir()] == ["T1-spinodal-000.json"]
 

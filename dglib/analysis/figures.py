@@ -14,7 +14,7 @@ from dglib.analysis.reading import Records
 from dglib.analysis.style import styled
 from dglib.analysis.summary import check_experiment
 from dglib.analysis.thresholds import DIRECTIONS
-from dglib.files import write_atomically
+from dglib.files import make_directory, write_atomically
 
 _NAMES = {
     "V3": "V3_hysteresis",
@@ -60,6 +60,7 @@ def save_figure(figure: Figure, directory: str | Path, name: str) -> list[Path]:
 
     The same figure drawn again has the same bytes. Returns the paths, PNG first; `directory` is made.
     """
+    make_directory(Path(directory))
     paths = []
     with styled():
         for suffix, metadata in _METADATA.items():
