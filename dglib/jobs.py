@@ -106,6 +106,7 @@ class Job:
         values = self.parameters.model_dump()
         job = {"notebook": str(self.notebook), "output": str(self.executed), "parameters": values}
         job_file = self.executed.with_suffix(".job.json")
+        self.executed.parent.mkdir(parents=True, exist_ok=True)
         write_atomically(job_file, to_json(job, indent=1))
         quiet = {"TQDM_DISABLE": "1", "PYDEVD_DISABLE_FILE_VALIDATION": "1"}
         modules = {"PYTHONPATH": os.pathsep.join(_own_modules())}
