@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import platform
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
+from pathlib import Path
 
 import torch
 
@@ -71,7 +72,7 @@ class Numerics:
     def describe(self) -> dict[str, object]:
         """What the numbers are computed on: a run's bits can be expected again where all of this is equal."""
         cuda = self.torch_device.type == "cuda"
-        processor = f"{platform.machine()} {torch.backends.cpu.get_cpu_capability()}"
+        processor = f"{_processor()} {torch.backends.cpu.get_cpu_capability()}"
         return {
             "device": self.torch_device.type,
             "device_name": torch.cuda.get_device_name(self.torch_device) if cuda else processor,
@@ -80,3 +81,12 @@ class Numerics:
             "torch": torch.__version__,
             "cuda": torch.version.cuda if cuda else None,
         }
+
+
+def _processor() -> str:
+    """The CPU's model where the system tells it: libraries choose their kernels, and so the bits, by it."""
+    with suppress(OSError):
+        for line in Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines():
+            if line.startswith("model name"):
+                return line.partition(":")[2].strip()
+    return platform.processor() or platform.machine()
