@@ -1,0 +1,370 @@
+"""run_all: what it refuses and plans, and what it leaves when all goes well, when one fails, when stopped."""
+
+import json
+import os
+import re
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import psutil
+import pytest
+
+from dglib import api, campaign, estimate, execute
+from dglib.data import load_dataset
+from dglib.experiments import EXPERIMENTS, build_spec
+from dglib.jobs import Job, anchored, run_jobs
+from dglib.numerics import Numerics
+from dglib.params import MODELS
+from dglib.profiles import PARAMS, load_profile
+from dglib.runner import run_seed
+from dglib.summary_file import write_summary
+
+RUN_ALL = PARAMS.parent / "run_all.py"
+TINY = [
+    "network_width=0.25",
+    "init_epochs=1",
+    "epochs_per_level=1",
+    "T1.sweep_lambdas=[0.5,0.6]",
+    "T1.return_lambdas=[0.4]",
+    "T1.init_error_max=1",
+    "T2.sweep_lambdas=[0.5,0.4]",
+    "T2.init_error_min=0",
+]
+# The mistake, the command, and what its line says: file or option … field … value … what is allowed.
+BAD_INPUT = [
+    ("typo", "--set noise_rat=0.4", "--set … noise_rat … 0.4 … noise_rate"),
+    ("typo for one", "--set T2.noise_rat=0.4", "--set T2.noise_rat=0.4 … did you mean noise_rate"),
+    ("only another has it", "--only V3 --set init_epochs=3", "--set … init_epochs … 3 … V3 has no such"),
+    ("one that lacks it", "--set T1.log_every=3", "--set T1.log_every=3 … T1 has no such"),
+    ("one not asked for", "--only T1 --set T2.lr=1", "--set T2.lr=1 … T2 … T1"),
+    ("λ above 1", "--set T2.init_lambda=1.5", "--set T2.init_lambda=1.5 … init_lambda … 1.5 … at most 1"),
+    ("empty λ list", "--set V3.sweep_lambdas=[]", "--set … sweep_lambdas … [] … at least one"),
+    ("T2 upwards", "--set T2.sweep_lambdas=[0.3,0.4]", "--set … sweep_lambdas … [0.3, 0.4] … below"),
+    ("K = 0", "--set refresh_period=0", "--set … refresh_period … 0 … at least 1"),
+    ("η = 1.2", "--set noise_rate=1.2", "--set … noise_rate … 1.2 … at most 0.9"),
+    ("--set without =", "--set lr", "--set … lr … name=value"),
+    ("value that does not parse", "--set lr=[1", "--set … lr=[1 … YAML"),
+    ("seed one", "--seeds one", "--seeds … seeds … one … whole numbers"),
+    ("unknown experiment", "--only T1 T9", "experiment … T9 … V3, T1, T2 or Td1"),
+    ("twice the same", "--only T1 T1", "--only T1 T1 … once"),
+    ("no experiment", "--only", "--only … at least one"),
+    ("unknown profile", "--profile fast", "profile … fast … paper or quick"),
+    ("no workers", "--workers 0", "--workers … '0' … from 1"),
+    ("workers in words", "--workers two", "--workers … 'two' … whole number"),
+    ("unknown option", "--sets lr=1", "--sets"),
+    ("base directory is a file", "--base-dir file", "--base-dir … base_dir … file … directory"),
+    ("base directory below one", "--base-dir file/x", "--base-dir … base_dir … file/x … directory"),
+    ("two base directories", "--set T1.base_dir=a T2.base_dir=b", "base_dir … a and … b … one for all"),
+    ("unknown device", "--device gpu", "--device … device … gpu … auto, cpu, cuda or cuda:N"),
+    ("a device that is not there", "--device cuda:99", "device … cuda:99 … torch sees"),
+    ("a data set that is not there", "--set Td1.dataset=none.npz", "none.npz"),
+    ("a data set without arrays", "--set Td1.dataset=part.npz", "part.npz … y_train"),
+    ("unknown network", "--set T2.network=small_cn", "network … small_cn … did you mean 'small_cnn'"),
+    ("unknown noise", "--set noise=symetric", "noise … symetric … did you mean 'symmetric'"),
+]
+
+
+@pytest.fixture(autouse=True)
+def _here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "work").mkdir()
+    monkeypatch.chdir(tmp_path / "work")
+
+
+def here() -> set[str]:
+    """Every path below the working directory."""
+    return {str(path.relative_to(Path.cwd())) for path in Path.cwd().rglob("*")}
+
+
+def run_all(*arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, RUN_ALL, *arguments], capture_output=True, text=True, env=os.environ | environment
+    )
+
+
+def tiny_job(experiment: str, base: str, *changes: str) -> Job:
+    own = [s.removeprefix(f"{experiment}.") for s in TINY if "." not in s.split("=")[0] or experiment in s]
+    known = [s for s in own if s.split("=")[0] in MODELS[experiment].model_fields]
+    parameters = load_profile(experiment, "quick", ["seeds=0", *known, *changes])
+    return Job(anchored(parameters, Path(base)), Path(base))
+
+
+@pytest.mark.parametrize(
+    ("mistake", "command", "says"), BAD_INPUT, ids=[mistake for mistake, *_ in BAD_INPUT]
+)
+def test_bad_input_gets_one_line_and_leaves_nothing(
+    mistake: str,
+    command: str,
+    says: str,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    Path("file").touch()
+    np.savez("part.npz", x_train=np.zeros((2, 8, 8), np.uint8))
+    before = here()
+    monkeypatch.setattr(campaign, "run_jobs", lambda *_: pytest.fail("something was started"))
+    assert campaign.main(command.split()) == 2
+    out, err = capsys.readouterr()
+    assert out == ""
+    (line,) = err.splitlines()
+    told = line.removeprefix("run_all: error: ")
+    assert told != line
+    place = 0
+    for word in says.split(" … "):
+        assert word in told[place:], f"{word!r} is missing, or out of order, in: {told}"
+        place = told.index(word, place) + len(word)
+    assert here() == before
+
+
+def test_bad_input_ends_the_process_with_status_2() -> None:
+    done = run_all("--only", "T1", "--set", "noise_rat=1")
+    assert (done.returncode, done.stdout) == (2, "")
+    assert done.stderr == (
+        "run_all: error: --set: noise_rat = 1: T1 has no such parameter; did you mean noise_rate?\n"
+    )
+    assert here() == set()
+
+
+@pytest.fixture
+def plan(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> Callable[..., tuple[dict[str, str], str]]:
+    """Prints a plan in which each seed takes a minute: {experiment: its lines}, and the line at the end."""
+    monkeypatch.setattr(estimate, "estimate_seconds", lambda *_: 60.0)
+
+    def printed(*arguments: str) -> tuple[dict[str, str], str]:
+        assert campaign.main(["--dry-run", *arguments]) == 0
+        *jobs, total = re.split(r"\n(?! )", capsys.readouterr().out.rstrip("\n"))
+        return {job.split(":")[0]: job for job in jobs}, total
+
+    return printed
+
+
+def parameters_in(job: str) -> set[str]:
+    return set(re.split(r", (?=\w+=)", job.split("\n  ")[1]))
+
+
+def test_a_dry_run_prints_jobs_parameters_and_time_and_writes_nothing(
+    plan: Callable[..., tuple[dict[str, str], str]],
+) -> None:
+    jobs, total = plan("--seeds", "0-2", "--workers", "2")
+    assert set(jobs) == set(EXPERIMENTS)
+    for experiment, job in jobs.items():
+        title = rf"{experiment}: \w+\.ipynb, 3 seeds, \d+ epochs at most, about 3 min 0 s on \w+\n"
+        assert re.match(title, job)
+        expected = load_profile(experiment, "quick", ["seeds=0-2"])
+        paths = {"base_dir": Path("runs").absolute(), "data_dir": Path("data").absolute()}
+        assert parameters_in(job) == {f"{k}={v}" for k, v in (expected.model_dump() | paths).items()}
+    assert total == "4 jobs: 12 min 0 s one after the other, about 6 min 0 s with 2 at a time"
+    assert here() == set()
+
+
+def test_the_estimate_comes_from_real_steps_and_grows_with_the_planned_epochs() -> None:
+    short = tiny_job("T2", "runs", "init_epochs=10").spec
+    long = tiny_job("T2", "runs", "init_epochs=10000").spec
+    cpu = Numerics.resolve("cpu", 1)
+    estimate.estimate_seconds(short, cpu)  # warms up
+    assert 0 < estimate.estimate_seconds(short, cpu) * 50 < estimate.estimate_seconds(long, cpu)
+
+
+def test_the_longest_job_comes_first(plan: Callable[..., tuple[dict[str, str], str]]) -> None:
+    assert next(iter(plan()[0])) == "T1"
+    assert next(iter(plan("--set", "Td1.init_epochs=999")[0])) == "Td1"
+
+
+def test_a_setting_reaches_those_that_have_it_or_the_one_it_names_the_last_one_winning(
+    plan: Callable[..., tuple[dict[str, str], str]],
+) -> None:
+    first = ["T1.sweep_lr=0.05", "init_epochs=7", "T2.init_epochs=8", "Td1.init_epochs=9"]
+    jobs, _ = plan("--set", *first, "--set", "init_epochs=10", "T2.lr=0.3", "--seeds", "5")
+    given = {experiment: parameters_in(job) for experiment, job in jobs.items()}
+    assert "sweep_lr=0.05" in given["T1"]
+    assert "sweep_lr=0.1" in given["T2"]
+    assert "sweep_lr=None" in given["V3"]
+    assert all("init_epochs=10" in given[experiment] for experiment in ("T1", "T2", "Td1"))
+    assert not any(line.startswith("init_epochs") for line in given["V3"])
+    assert [name for name, lines in given.items() if "lr=0.3" in lines] == ["T2"]
+    assert all("seeds=[5]" in lines for lines in given.values())
+
+
+def test_paths_of_a_job_hold_in_any_directory() -> None:
+    given = load_profile("T1", "quick", ["dataset=~/my.npz", "data_dir=../data"])
+    ours = anchored(given, Path("runs"))
+    assert ours.dataset == str(Path.home() / "my.npz")
+    assert Path(ours.data_dir).is_absolute()
+    assert Path(ours.data_dir).resolve() == Path("../data").resolve()
+    assert ours.base_dir == str(Path.cwd() / "runs")
+    assert anchored(load_profile("T1", "quick"), Path("runs")).dataset == "digits"
+
+
+def test_a_job_finds_the_run_directory_of_its_own_parameters_and_no_other() -> None:
+    digits = load_dataset("digits", data_dir="data")
+    images = [np.moveaxis(x, 1, 3) for x in (digits.x_train, digits.x_test)]
+    np.savez("my.npz", x_train=images[0], y_train=digits.y_train, x_test=images[1], y_test=digits.y_test)
+    jobs = [
+        tiny_job("T2", "runs", "threads=1"),
+        tiny_job("T2", "runs", "threads=2"),
+        tiny_job("T2", "runs", "dataset=my.npz"),
+        tiny_job("T2", "runs", "lr=0.2"),
+    ]
+    assert [job.directory() for job in jobs] == [None] * 4
+    directories = [api.run(job.parameters).directory for job in jobs[:3]]
+    assert len(set(directories)) == 3
+    found = [job.directory() for job in jobs]
+    assert [path and path.absolute() for path in found] == [*directories, None]
+    # The same run in other words: with no way back, its levels are no part of what is trained.
+    first = tiny_job("T1", "runs", "return_sweep=false")
+    second = tiny_job("T1", "runs", "return_sweep=false", "return_lambdas=[0.2]")
+    assert api.run(first.parameters).directory == api.run(second.parameters).directory
+    assert second.directory() is not None
+
+
+def test_the_summary_takes_t1_from_the_directory_where_t2_joined_it_and_tells_unreadable_records() -> None:
+    t1, t2 = tiny_job("T1", "runs"), tiny_job("T2", "runs")
+    assert api.run(t1.parameters).directory == api.run(t2.parameters).directory
+    t1.status = t2.status = "done"
+    (only,) = [text for text in write_summary(t2.base, [t2]) if text.startswith("T")]
+    assert only.startswith("T2: of 1 seed")
+    assert "width" in json.loads(Path("runs/summary.json").read_text())
+
+    td1 = tiny_job("Td1", "runs")
+    api.run(td1.parameters)
+    td1.status = "done"
+    directory = td1.directory()
+    assert directory is not None
+    (directory / "seeds" / "Td1-seed00.json").write_text("{}")
+    found = write_summary(td1.base, [td1, t1, t2])
+    assert len(found) == 4
+    assert found[2].startswith("Td1: ")
+    assert "Td1-seed00.json" in found[2]
+    assert sorted(json.loads(Path("runs/summary.json").read_text())) == ["T1", "T2", "width"]
+
+
+def test_nothing_runs_beyond_the_workers_and_a_failed_job_does_not_stop_the_next(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    programs = {"T1": "raise SystemExit('it is broken')", "T2": "pass", "Td1": "pass"}
+    jobs = [tiny_job(experiment, "runs") for experiment in programs]
+    peak = []
+
+    def start(job: Job) -> None:
+        job.log.parent.mkdir(parents=True, exist_ok=True)
+        with job.log.open("wb") as log:
+            command = [sys.executable, "-c", programs[job.experiment]]
+            job.process = subprocess.Popen(command, stdout=log, stderr=log)
+        job.status = "running"
+        peak.append(sum(each.status == "running" for each in jobs))
+
+    monkeypatch.setattr(Job, "start", start)
+    run_jobs(jobs, 2, lambda _: None)
+    ended = [(job.status, job.error) for job in jobs]
+    assert ended == [("failed", "it is broken"), ("done", ""), ("done", "")]
+    assert max(peak) == 2
+
+
+@pytest.mark.slow
+def test_a_failed_experiment_is_named_at_the_end_and_the_others_give_their_results_and_the_width(
+    tmp_path: Path,
+) -> None:
+    # A network that passes every check and fails in training; its module is found by a relative path.
+    (tmp_path / "modules").mkdir()
+    (tmp_path / "modules" / "own.py").write_text(
+        "from torch import nn\n"
+        "class Stubborn(nn.Sequential):\n"
+        "    def forward(self, x):\n"
+        "        if len(x) > 2:\n"
+        "            raise RuntimeError('no more than two images')\n"
+        "        return super().forward(x)\n"
+        "def stubborn(input_shape, classes, width):\n"
+        "    return Stubborn(nn.Flatten(), nn.Linear(64, classes))\n"
+    )
+    options = ["--only", "V3", "T1", "T2", "--seeds", "0", "--base-dir", "my runs"]
+    done = run_all(*options, "--set", *TINY, "V3.network=own:stubborn", PYTHONPATH="../modules")
+    assert done.returncode == 1, done.stderr
+    assert "Traceback" not in done.stderr
+    assert done.stderr.rstrip().endswith(
+        "V3 failed: RuntimeError: no more than two images\n  log: my runs/executed/V3_vgg11.log"
+    )
+    for seed in ("T1 seed 0: ", "T2 seed 0: "):
+        assert seed in done.stderr
+
+    _, found = done.stdout.split("What was found:\n\n")
+    v3, t1, t2, width, *_ = found.splitlines()
+    assert v3 == "V3: no records, so nothing to say. (failed: RuntimeError: no more than two images)"
+    assert t1.startswith("T1: of 1 seed, ")
+    assert t2.startswith("T2: of 1 seed, ")
+    assert width.startswith("Hysteresis width λ↑ − λ↓: ")
+    (directory,) = Path("my runs").glob("exp_T_spinodal_*")
+    for experiment in ("T1", "T2"):
+        notebook = Path(f"my runs/executed/{experiment}_spinodal.ipynb")
+        assert f"  {experiment}: {directory} (records, figures/), notebook {notebook}\n" in found
+        assert notebook.is_file()
+        assert (directory / f"{experiment}-spinodal_results.json").is_file()
+        assert (directory / "figures" / f"{experiment}-spinodal_analysis.png").is_file()
+    assert "  V3: " not in found
+    summary = Path("my runs/summary.md").read_text(encoding="utf-8")
+    for paragraph in (v3, t1, t2, width):
+        assert paragraph in summary
+    for picture in re.findall(r"\]\((.*?)\)", summary):
+        assert Path("my runs", picture).is_file()
+    assert here() & {"runs", "data", "executed"} == set()
+
+
+def test_a_stop_before_there_is_a_kernel_ends_the_execution(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    handlers = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
+
+    def slow_to_begin(*_: object, **__: object) -> None:
+        signal.raise_signal(signal.SIGTERM)
+        pytest.fail("went on")
+
+    monkeypatch.setattr(execute.papermill, "execute_notebook", slow_to_begin)
+    (tmp_path / "job.json").write_text('{"notebook": "a.ipynb", "output": "b.ipynb", "parameters": {}}')
+    try:
+        assert execute.main(str(tmp_path / "job.json")) == 130
+    finally:
+        for number, handler in handlers.items():
+            signal.signal(number, handler)
+
+
+@pytest.mark.slow
+def test_a_stopped_run_leaves_no_process_and_goes_on_to_the_records_of_an_uninterrupted_one() -> None:
+    changes = [*(s.removeprefix("T2.") for s in TINY if "T1." not in s), "init_epochs=40"]
+    options = ["--only", "T2", "--seeds", "0", "--base-dir", "runs", "--set", *changes]
+    for number in (signal.SIGINT, signal.SIGTERM):
+        process = subprocess.Popen(
+            [sys.executable, RUN_ALL, *options], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+        )
+        _wait_for("heartbeats/T2-spinodal-000.json", process).unlink()
+        family = psutil.Process(process.pid).children(recursive=True)
+        assert any("ipykernel_launcher" in " ".join(each.cmdline()) for each in family)
+        process.send_signal(number)
+        _, err = process.communicate(timeout=60)
+        assert process.returncode == 130
+        assert err.splitlines()[-1] == "run_all: stopped; the same command goes on from here"
+        assert "Traceback" not in err
+        assert psutil.wait_procs(family, timeout=5)[1] == []
+        assert len(list(Path("runs").glob("exp_T_spinodal_*/checkpoints/T2-spinodal-000.ckpt"))) == 1
+        assert list(Path("runs").glob("exp_T_spinodal_*/seeds/*")) == []
+
+    assert run_all(*options).returncode == 0
+    (file,) = Path("runs").glob("exp_T_spinodal_*/T2-spinodal_results.json")
+    (record,) = json.loads(file.read_text())
+    spec = build_spec("T2", load_profile("T2", "quick", changes))
+    whole = run_seed(spec, 0, load_dataset("digits", data_dir="data"), Numerics.resolve("auto", 1))
+    assert record | {"time": 0} == json.loads(json.dumps(whole)) | {"time": 0}
+
+
+def _wait_for(name: str, process: subprocess.Popen[str]) -> Path:
+    """The file in the one run directory, once it is there."""
+    deadline = time.monotonic() + 120
+    while not (found := list(Path("runs").glob(f"exp_T_spinodal_*/{name}"))):
+        assert process.poll() is None, process.communicate()
+        assert time.monotonic() < deadline
+        time.sleep(0.02)
+    return found[0]
