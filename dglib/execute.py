@@ -31,14 +31,19 @@ def main(job_path: str) -> int:
             cwd=str(Path(job["output"]).parent),
         )
     except PapermillExecutionError as error:
-        print(f"{error.ename}: {error.evalue}", file=sys.stderr)
+        _tell(error.ename, error.evalue)
         return {"UserError": 2, "Interrupted": 130, "KeyboardInterrupt": 130}.get(error.ename, 1)
     except KeyboardInterrupt:
         return 130
     except Exception as error:
-        print(f"{type(error).__name__}: {error}", file=sys.stderr)
+        _tell(type(error).__name__, str(error))
         return 1
     return 0
+
+
+def _tell(name: str, reason: str) -> None:
+    """The reason on one line, the last of the log."""
+    print(f"{name}: {' '.join(reason.split())}", file=sys.stderr)
 
 
 def _interrupt_kernel(number: int, frame: FrameType | None) -> None:

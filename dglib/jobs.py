@@ -127,7 +127,9 @@ class Job:
             return False
         code = self.process.returncode
         self.status = {0: "done", 130: "stopped"}.get(code, "failed")
-        if self.status != "done":
+        if code < 0:
+            self.error = f"ended by {signal.Signals(-code).name}"
+        elif code:
             lines = self.log.read_text(encoding="utf-8", errors="replace").strip().splitlines()
             self.error = lines[-1] if lines else f"ended with status {code}"
         return True

@@ -7,12 +7,13 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import numpy as np
 import psutil
 import pytest
+from papermill.exceptions import PapermillExecutionError
 
 from dglib import api, campaign, estimate, execute
 from dglib.data import load_dataset
@@ -91,6 +92,27 @@ def tiny_job(experiment: str, base: str, *changes: str) -> Job:
     known = [s for s in own if s.split("=")[0] in MODELS[experiment].model_fields]
     parameters = load_profile(experiment, "quick", ["seeds=0", *known, *changes])
     return Job(anchored(parameters, Path(base)), Path(base))
+
+
+def _in_notebook(name: str, reason: str) -> PapermillExecutionError:
+    return PapermillExecutionError(0, 1, "", name, reason, [])
+
+
+@pytest.fixture
+def executed(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> Iterator[Callable[[Callable[[], None]], int]]:
+    """The exit status of an execution in which papermill does as it is told."""
+    handlers = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
+    (tmp_path / "job.json").write_text('{"notebook": "a.ipynb", "output": "b.ipynb", "parameters": {}}')
+
+    def run(papermill: Callable[[], None]) -> int:
+        monkeypatch.setattr(execute.papermill, "execute_notebook", lambda *_, **__: papermill())
+        return execute.main(str(tmp_path / "job.json"))
+
+    yield run
+    for number, handler in handlers.items():
+        signal.signal(number, handler)
 
 
 @pytest.mark.parametrize(
@@ -206,8 +228,8 @@ def test_a_job_finds_the_run_directory_of_its_own_parameters_and_no_other() -> N
     images = [np.moveaxis(x, 1, 3) for x in (digits.x_train, digits.x_test)]
     np.savez("my.npz", x_train=images[0], y_train=digits.y_train, x_test=images[1], y_test=digits.y_test)
     jobs = [
-        tiny_job("T2", "runs", "threads=1"),
-        tiny_job("T2", "runs", "threads=2"),
+        tiny_job("T2", "runs", "device=auto"),
+        tiny_job("T2", "runs", "device=cpu"),
         tiny_job("T2", "runs", "dataset=my.npz"),
         tiny_job("T2", "runs", "lr=0.2"),
     ]
@@ -266,6 +288,72 @@ def test_nothing_runs_beyond_the_workers_and_a_failed_job_does_not_stop_the_next
     assert max(peak) == 2
 
 
+def test_a_job_that_was_killed_is_told_as_such(monkeypatch: pytest.MonkeyPatch) -> None:
+    job = tiny_job("T1", "runs")
+
+    def start(job: Job) -> None:
+        job.log.parent.mkdir(parents=True)
+        job.log.write_text("a warning that explains nothing\n")
+        job.process = subprocess.Popen([sys.executable, "-c", "import os; os.kill(os.getpid(), 9)"])
+
+    monkeypatch.setattr(Job, "start", start)
+    run_jobs([job], 1, lambda _: None)
+    assert (job.status, job.error) == ("failed", "ended by SIGKILL")
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
+def test_a_signal_stops_the_jobs_before_it_ends_the_parent(
+    number: signal.Signals, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    job = tiny_job("T1", "runs")
+    before = signal.getsignal(number)
+
+    def start(job: Job) -> None:
+        job.process = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(60)"])
+
+    monkeypatch.setattr(Job, "start", start)
+    with pytest.raises(KeyboardInterrupt):
+        run_jobs([job], 1, lambda _: signal.raise_signal(number))
+    assert job.process is not None
+    assert job.process.returncode == -signal.SIGTERM
+    assert signal.getsignal(number) == before
+
+
+@pytest.mark.parametrize(
+    ("raised", "status", "line"),
+    [
+        (ValueError("first\n  second"), 1, "ValueError: first second"),
+        (_in_notebook("RuntimeError", "CUDA\nout of memory"), 1, "RuntimeError: CUDA out of memory"),
+        (_in_notebook("UserError", "no such file"), 2, "UserError: no such file"),
+        (_in_notebook("Interrupted", ""), 130, "Interrupted:"),
+        (_in_notebook("KeyboardInterrupt", ""), 130, "KeyboardInterrupt:"),
+    ],
+    ids=lambda value: value if isinstance(value, str) else "",
+)
+def test_an_execution_tells_in_its_status_and_its_last_line_how_it_ended(
+    raised: Exception,
+    status: int,
+    line: str,
+    executed: Callable[[Callable[[], None]], int],
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    def fail() -> None:
+        raise raised
+
+    assert executed(fail) == status
+    assert capsys.readouterr().err.strip() == line
+
+
+def test_a_stop_before_there_is_a_kernel_ends_the_execution(
+    executed: Callable[[Callable[[], None]], int],
+) -> None:
+    def slow_to_begin() -> None:
+        signal.raise_signal(signal.SIGTERM)
+        pytest.fail("went on")
+
+    assert executed(slow_to_begin) == 130
+
+
 @pytest.mark.slow
 def test_a_failed_experiment_is_named_at_the_end_and_the_others_give_their_results_and_the_width(
     tmp_path: Path,
@@ -314,43 +402,24 @@ def test_a_failed_experiment_is_named_at_the_end_and_the_others_give_their_resul
     assert here() & {"runs", "data", "executed"} == set()
 
 
-def test_a_stop_before_there_is_a_kernel_ends_the_execution(
-    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
-) -> None:
-    handlers = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
-
-    def slow_to_begin(*_: object, **__: object) -> None:
-        signal.raise_signal(signal.SIGTERM)
-        pytest.fail("went on")
-
-    monkeypatch.setattr(execute.papermill, "execute_notebook", slow_to_begin)
-    (tmp_path / "job.json").write_text('{"notebook": "a.ipynb", "output": "b.ipynb", "parameters": {}}')
-    try:
-        assert execute.main(str(tmp_path / "job.json")) == 130
-    finally:
-        for number, handler in handlers.items():
-            signal.signal(number, handler)
-
-
 @pytest.mark.slow
 def test_a_stopped_run_leaves_no_process_and_goes_on_to_the_records_of_an_uninterrupted_one() -> None:
     changes = [*(s.removeprefix("T2.") for s in TINY if "T1." not in s), "init_epochs=40"]
     options = ["--only", "T2", "--seeds", "0", "--base-dir", "runs", "--set", *changes]
-    for number in (signal.SIGINT, signal.SIGTERM):
-        process = subprocess.Popen(
-            [sys.executable, RUN_ALL, *options], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
-        )
-        _wait_for("heartbeats/T2-spinodal-000.json", process).unlink()
-        family = psutil.Process(process.pid).children(recursive=True)
-        assert any("ipykernel_launcher" in " ".join(each.cmdline()) for each in family)
-        process.send_signal(number)
-        _, err = process.communicate(timeout=60)
-        assert process.returncode == 130
-        assert err.splitlines()[-1] == "run_all: stopped; the same command goes on from here"
-        assert "Traceback" not in err
-        assert psutil.wait_procs(family, timeout=5)[1] == []
-        assert len(list(Path("runs").glob("exp_T_spinodal_*/checkpoints/T2-spinodal-000.ckpt"))) == 1
-        assert list(Path("runs").glob("exp_T_spinodal_*/seeds/*")) == []
+    process = subprocess.Popen(
+        [sys.executable, RUN_ALL, *options], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    )
+    _wait_for("heartbeats/T2-spinodal-000.json", process)
+    family = psutil.Process(process.pid).children(recursive=True)
+    assert any("ipykernel_launcher" in " ".join(each.cmdline()) for each in family)
+    process.send_signal(signal.SIGINT)
+    _, err = process.communicate(timeout=60)
+    assert process.returncode == 130
+    assert err.splitlines()[-1] == "run_all: stopped; the same command goes on from here"
+    assert "Traceback" not in err
+    assert psutil.wait_procs(family, timeout=5)[1] == []
+    assert len(list(Path("runs").glob("exp_T_spinodal_*/checkpoints/T2-spinodal-000.ckpt"))) == 1
+    assert list(Path("runs").glob("exp_T_spinodal_*/seeds/*")) == []
 
     assert run_all(*options).returncode == 0
     (file,) = Path("runs").glob("exp_T_spinodal_*/T2-spinodal_results.json")
