@@ -404,7 +404,7 @@ def test_a_failed_experiment_is_named_at_the_end_and_the_others_give_their_resul
 
 @pytest.mark.slow
 def test_a_stopped_run_leaves_no_process_and_goes_on_to_the_records_of_an_uninterrupted_one() -> None:
-    changes = [*(s.removeprefix("T2.") for s in TINY if "T1." not in s), "init_epochs=40"]
+    changes = [*(s.removeprefix("T2.") for s in TINY if "T1." not in s), "init_epochs=25"]
     options = ["--only", "T2", "--seeds", "0", "--base-dir", "runs", "--set", *changes]
     process = subprocess.Popen(
         [sys.executable, RUN_ALL, *options], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
