@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -12,9 +13,9 @@ import torch
 
 from dglib import identity
 from dglib.base_dir import base_directory
-from dglib.batch import run_experiment
+from dglib.batch import SinkFactory, run_experiment
 from dglib.control import Control
-from dglib.data import DatasetInfo, describe_dataset, load_dataset
+from dglib.data import Dataset, DatasetInfo, describe_dataset, load_dataset
 from dglib.errors import UserError
 from dglib.experiments import build_spec, read_under
 from dglib.networks import build_network, key_dropout
@@ -79,13 +80,38 @@ def run(parameters: Parameters, *, control: Control | None = None) -> Run:
         Interrupted: a stop was asked for; the same call goes on from there.
     """
     spec, numerics = check(parameters)
-    base = base_directory(parameters.base_dir)
-    data = load_dataset(
-        spec.data.dataset,
+    base_directory(parameters.base_dir)  # told before a data set is downloaded
+    return run_checked(parameters, spec, numerics, load(parameters), control=control)
+
+
+def load(parameters: Parameters) -> Dataset:
+    """The data set that the parameters name."""
+    return load_dataset(
+        parameters.dataset,
         data_dir=parameters.data_dir,
-        pixel_mean=spec.data.pixel_mean,
-        pixel_std=spec.data.pixel_std,
+        pixel_mean=parameters.pixel_mean,
+        pixel_std=parameters.pixel_std,
     )
+
+
+def run_checked(
+    parameters: Parameters,
+    spec: ExperimentSpec,
+    numerics: Numerics,
+    data: Dataset,
+    *,
+    control: Control | None = None,
+    begin: Callable[[Store], None] = lambda store: None,
+    sinks_for: Sequence[SinkFactory] = (),
+) -> Run:
+    """As `run`, of what `check` and `load` gave.
+
+    Args:
+        begin: called with the run directory before its seeds are run.
+        sinks_for: more sinks, as for `run_experiment`.
+    """
+    base = base_directory(parameters.base_dir)
+    lineage = {} if spec.lineage is None else {"lineage": dict(spec.lineage)}
     store, why = Store.open(
         base,
         spec,
@@ -97,9 +123,10 @@ def run(parameters: Parameters, *, control: Control | None = None) -> Run:
             exact=parameters.exact,
         ),
         identity.describe_shared(spec, data.fingerprint),
-        {"numerics": numerics.describe(), "command": sys.argv, **_commit()},
+        {"numerics": numerics.describe(), "command": sys.argv, **_commit(), **lineage},
     )
     print(f"{spec.name}: {why} in {base}", flush=True)
+    begin(store)
 
     bar = Bar(spec, len(parameters.seeds))
     for _ in range(len(parameters.seeds) - len(unfinished(store, parameters.seeds))):
@@ -113,7 +140,7 @@ def run(parameters: Parameters, *, control: Control | None = None) -> Run:
             checkpoint_seconds=60 * parameters.checkpoint_minutes,
             checkpoint_epochs=parameters.checkpoint_epochs,
             control=control,
-            sinks_for=[bar.sink, heartbeat],
+            sinks_for=[*sinks_for, bar.sink, heartbeat],
             tell=bar.tell,
         )
     finally:

@@ -53,6 +53,13 @@ def read_attempts(log: Path) -> list[dict[str, Any]]:
             continue
         if "began" in entry:
             attempts.append(entry)
-        elif attempts and attempts[-1]["pid"] == entry["pid"]:
-            attempts[-1] |= entry
+            continue
+        for attempt in reversed(attempts):  # not always the last one: two machines' attempts may overlap
+            if "ended" not in attempt and _who(attempt) == _who(entry):
+                attempt |= entry
+                break
     return attempts
+
+
+def _who(entry: dict[str, Any]) -> tuple[int, str]:
+    return entry["pid"], entry["host"]

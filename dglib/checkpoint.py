@@ -21,6 +21,7 @@ from dglib.files import write_atomically
 from dglib.protocol import Cursor
 
 VERSION = 1
+UNREADABLE = (OSError, ValueError, KeyError, TypeError, RuntimeError)
 _HEAD = re.compile(rb"dglib checkpoint (\d+) ([0-9a-f]{64}) (\d+)")
 
 
@@ -88,8 +89,8 @@ def load(path: Path, job: str | None = None) -> Checkpoint | None:
         if not generation.exists():
             continue
         try:
-            found = _read(generation)
-        except (OSError, ValueError, KeyError, TypeError, RuntimeError) as error:
+            found = read(generation)
+        except UNREADABLE as error:
             problems.append(f"{generation}: {error}")
             continue
         if job is not None and found.job != job:
@@ -104,7 +105,13 @@ def load(path: Path, job: str | None = None) -> Checkpoint | None:
     return None
 
 
-def _read(path: Path) -> Checkpoint:
+def read(path: Path) -> Checkpoint:
+    """One generation. Nothing in it is ever executed, and nothing is renamed.
+
+    Raises:
+        UserError: it is of a newer version.
+        UNREADABLE: it is damaged or foreign.
+    """
     head, _, content = path.read_bytes().partition(b"\n")
     match = _HEAD.fullmatch(head)
     if match is None:

@@ -3,31 +3,44 @@
 Example:
 
     python -m dglib run T1 --profile quick --seeds 0-3 --base-dir runs --set sweep_lr=0.01 epochs_per_level=8
+    python -m dglib fork runs/exp_T_spinodal_20261121_120000 --seed 3 --at 24 --set epochs_per_level=16
+    python -m dglib verify runs
 """
 
 import argparse
 import sys
 from collections.abc import Sequence
 from pathlib import Path
-from typing import NoReturn
+from typing import TYPE_CHECKING, NoReturn
 
 from dglib.base_dir import base_directory
 from dglib.errors import UserError
+from dglib.manifest import runs_in
 from dglib.params import MODELS, Parameters
 from dglib.profiles import file_layer, override_layer, profile_layer
 from dglib.validation import Layer, one_of, source, validate_layers
 
-BAD_INPUT, INTERRUPTED = 2, 130
+if TYPE_CHECKING:
+    from dglib.api import Run
+
+WRONG, BAD_INPUT, INTERRUPTED = 1, 2, 130
 
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command in `argv` (default: the process's own) and return its exit status.
 
-    0: done; 2: bad input, told in one line on stderr, nothing written; 130: interrupted.
+    0: done; 1: `verify` found something wrong; 2: bad input, told in one line on stderr, nothing written;
+    130: interrupted.
     """
     try:
         arguments = _parser().parse_args(argv)
-        _run(_parameters(arguments))
+        match arguments.command:
+            case "verify":
+                return _verify(arguments.directories)
+            case "fork":
+                _fork(arguments)
+            case _:
+                _run(_parameters(arguments))
     except UserError as error:
         print("dglib: error:", " ".join(str(error).split()), file=sys.stderr)
         return BAD_INPUT
@@ -57,6 +70,22 @@ def _parser() -> argparse.ArgumentParser:
     add("--seeds", help="3, [0, 3], 0-9 or 0-3,7")
     add("--base-dir", metavar="DIR", help="where the run directories lie")
     add("--device", help="auto, cpu, cuda or cuda:N")
+
+    about = "a new run from a seed's state at an epoch, under other parameters from there on"
+    fork = commands.add_parser("fork", help=about, description=about, allow_abbrev=False)
+    add = fork.add_argument
+    add("directory", type=Path, metavar="DIR", help="the run directory of the original, which stays as it is")
+    add("--experiment", help="where the directory holds several")
+    add("--seed", type=int, required=True, help="which seed's state")
+    about = "epochs completed, counted through the seed: 1 after the first"
+    add("--at", type=int, required=True, metavar="EPOCH", help=about)
+    add("--set", nargs="+", action="extend", default=[], metavar="NAME=VALUE", help="the changes")
+    add("--base-dir", metavar="DIR", help="where the new run directory lies; default: beside the original")
+
+    about = "say what is wrong or unusual in run directories; changes nothing"
+    verify = commands.add_parser("verify", help=about, description=about, allow_abbrev=False)
+    about = "a run directory, or a base directory with several"
+    verify.add_argument("directories", type=Path, nargs="+", metavar="DIR", help=about)
     return parser
 
 
@@ -78,7 +107,41 @@ def _parameters(arguments: argparse.Namespace) -> Parameters:
 def _run(parameters: Parameters) -> None:
     from dglib.api import run  # imports torch, which takes seconds: bad input is answered before
 
-    result = run(parameters)
+    _print(run(parameters))
+
+
+def _fork(arguments: argparse.Namespace) -> None:
+    if arguments.base_dir is not None:
+        base_directory(arguments.base_dir, where="--base-dir")
+    from dglib.fork import fork
+
+    _print(
+        fork(
+            arguments.directory,
+            arguments.seed,
+            arguments.at,
+            arguments.set,
+            experiment=arguments.experiment,
+            base_dir=arguments.base_dir,
+        )
+    )
+
+
+def _verify(directories: Sequence[Path]) -> int:
+    runs = list(dict.fromkeys(run for directory in directories for run in runs_in(directory)))
+    from dglib.verify import verify
+
+    findings = [finding for run in runs for finding in verify(run)]
+    print(*findings, sep="\n", end="\n" if findings else "")
+    wrong = sum(finding.severity == "wrong" for finding in findings)
+    notes = len(findings) - wrong
+    found = f"{wrong} wrong" if wrong else "all is well"
+    found += f", {notes} to note" if notes else ""
+    print(f"{len(runs)} run {'directory' if len(runs) == 1 else 'directories'}: {found}")
+    return WRONG if wrong else 0
+
+
+def _print(result: "Run") -> None:
     print(result.answer())
     print("records:", result.directory)
     for figure in result.figures:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+from collections.abc import Mapping
 from dataclasses import asdict
 from typing import Any
 
@@ -20,37 +21,46 @@ def describe(
 
     `device` is the one asked for ("auto" stays "auto"), so a resume on another machine finds its run.
     """
-    plain = asdict(spec)
-    for not_identity in ("parameters", "constants"):
-        del plain[not_identity]
     return {
-        "spec": plain,
-        "data": data_fingerprint,
-        "results_version": RESULTS_VERSION,
+        **_described(spec, data_fingerprint),
         "numerics": {"device": device, "threads": threads, "exact": exact},
     }
 
 
 def describe_shared(spec: ExperimentSpec, data_fingerprint: str) -> dict[str, Any]:
     """What two experiments must have in common to share a run directory, so that λ↑ − λ↓ means something."""
-    step = asdict(spec.step)
-    for own in ("log_every", "two_pass_statistics"):
-        del step[own]
-    return {
-        "network": asdict(spec.network),
-        "data": {**asdict(spec.data), "fingerprint": data_fingerprint},
-        "step": step,
-        "results_version": RESULTS_VERSION,
+    return shared_of(_described(spec, data_fingerprint))
+
+
+def shared_of(description: Mapping[str, Any]) -> dict[str, Any]:
+    """As `describe_shared`, from what `describe` gave."""
+    spec = description["spec"]
+    shared = {
+        "network": spec["network"],
+        "data": {**spec["data"], "fingerprint": description["data"]},
+        "step": {k: v for k, v in spec["step"].items() if k not in ("log_every", "two_pass_statistics")},
+        "results_version": description["results_version"],
     }
+    return shared | {"lineage": spec["lineage"]} if "lineage" in spec else shared
 
 
 def job(spec: ExperimentSpec, data_fingerprint: str, seed: int) -> str:
     """Whose state a checkpoint is: fingerprint of what decides its bits, but for the numerics."""
+    return job_of(_described(spec, data_fingerprint), seed)
+
+
+def job_of(description: Mapping[str, Any], seed: int) -> str:
+    """As `job`, from what `describe` gave."""
+    deciding = {key: description[key] for key in ("spec", "data", "results_version")}
+    return fingerprint(deciding | {"seed": seed})
+
+
+def _described(spec: ExperimentSpec, data_fingerprint: str) -> dict[str, Any]:
     plain = asdict(spec)
     del plain["parameters"], plain["constants"]
-    return fingerprint(
-        {"spec": plain, "data": data_fingerprint, "seed": seed, "results_version": RESULTS_VERSION}
-    )
+    if spec.lineage is None:  # so that runs keep the fingerprints that they had before there were forks
+        del plain["lineage"]
+    return {"spec": plain, "data": data_fingerprint, "results_version": RESULTS_VERSION}
 
 
 def fingerprint(description: dict[str, Any]) -> str:

@@ -13,6 +13,7 @@ from collections.abc import Iterable, Sequence
 from typing import Any
 
 from dglib.events import EpochDone, Evaluated, Event, Fired, SeedDone, StepsLogged, SuccessTested
+from dglib.files import to_json
 from dglib.spec import ExperimentSpec, Phase
 from dglib.steplog import LOG_FIELDS
 
@@ -85,6 +86,8 @@ def _blank(spec: ExperimentSpec, seed: int, phases: Iterable[Phase]) -> Record:
         "outcome": None,
         **spec.constants,
     }
+    if spec.lineage is not None:
+        record["lineage"] = dict(spec.lineage)
     phases = list(phases)
     for phase in phases:
         if phase.success is not None:
@@ -107,6 +110,13 @@ def _blank(spec: ExperimentSpec, seed: int, phases: Iterable[Phase]) -> Record:
 
 def _where(event: Event) -> dict[str, Any]:
     return {"phase": event.phase, "lambda": event.lam, "epoch": event.epoch}
+
+
+def views(spec: ExperimentSpec, records: Sequence[Record]) -> dict[str, bytes]:
+    """The results' JSON and CSV of an experiment, by name."""
+    lines = b",\n".join(to_json(record).rstrip(b"\n") for record in records)
+    flat = {name: text.encode() for name, text in csv_views(spec, records).items()}
+    return {f"{spec.prefix}_results.json": b"[\n" + lines + b"\n]\n", **flat}
 
 
 def csv_views(spec: ExperimentSpec, records: Sequence[Record]) -> dict[str, str]:

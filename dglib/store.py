@@ -29,7 +29,7 @@ from dglib.checkpoint import older
 from dglib.errors import StorageError
 from dglib.files import make_directory, sealed, to_json, unsealed, write_atomically, write_once
 from dglib.identity import differences, fingerprint
-from dglib.records import Record, csv_views
+from dglib.records import Record, views
 from dglib.spec import ExperimentSpec
 
 FOLDERS = ("attempts", "checkpoints", "figures", "heartbeats", "locks", "seeds")
@@ -199,12 +199,8 @@ class Store:
         self._check_there()
         with FileLock(self.directory / "locks" / f"{self.spec.prefix}.views.lock"):
             records = self.records()
-            lines = b",\n".join(to_json(record).rstrip(b"\n") for record in records)
-            write_atomically(
-                self.directory / f"{self.spec.prefix}_results.json", b"[\n" + lines + b"\n]\n"
-            )
-            for name, text in csv_views(self.spec, records).items():
-                write_atomically(self.directory / name, text.encode())
+            for name, content in views(self.spec, records).items():
+                write_atomically(self.directory / name, content)
         return records
 
     @contextmanager

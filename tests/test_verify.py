@@ -1,0 +1,353 @@
+"""Files damaged for real: each is named with what is wrong with it, and nothing is touched."""
+
+import hashlib
+import io
+import json
+import pickle
+import shutil
+from pathlib import Path
+
+import pytest
+import torch
+from small import CPU, random_data, small_spec
+
+from dglib import checkpoint, identity
+from dglib.attempts import read_attempts
+from dglib.batch import run_experiment
+from dglib.cli import main
+from dglib.control import Control, Interrupted
+from dglib.files import sealed, unsealed
+from dglib.identity import fingerprint
+from dglib.store import Store
+from dglib.verify import verify
+
+DATA = random_data()
+# A finished seed 0 of T1 (and of Td1, with its second CSV), and a seed 1 that has two generations.
+T1 = small_spec("T1", batch_size=8, init_epochs=2, return_sweep=False)
+TD1 = small_spec("Td1", batch_size=8)
+
+
+class StopAfter(Control):
+    def __init__(self, steps):
+        super().__init__()
+        self.left = steps
+
+    def stopping(self):
+        self.left -= 1
+        return self.left < 0
+
+
+def open_store(base, spec):
+    described = identity.describe(spec, DATA.fingerprint, device="cpu", threads=1)
+    return Store.open(base, spec, described, identity.describe_shared(spec, DATA.fingerprint), {})[0]
+
+
+def train(store, seed, stop=None):
+    control = None if stop is None else StopAfter(stop)
+    run_experiment(store, [seed], DATA, CPU, checkpoint_epochs=1, control=control, tell=lambda line: None)
+
+
+@pytest.fixture(scope="module")
+def made(tmp_path_factory):
+    base = tmp_path_factory.mktemp("made") / "runs"
+    store = open_store(base, T1)
+    train(store, 0)
+    with pytest.raises(Interrupted):
+        train(store, 1, stop=7)
+    train(open_store(base, TD1), 0)
+    return base
+
+
+@pytest.fixture
+def base(made, tmp_path):
+    return shutil.copytree(made, tmp_path / "runs")
+
+
+@pytest.fixture
+def run(base):
+    (directory,) = base.glob("exp_T_*")
+    return directory
+
+
+def everything(directory):
+    """Contents and times of change of all there is."""
+    paths = [directory, *directory.rglob("*")]
+    return {p: (p.stat().st_mtime_ns, p.read_bytes() if p.is_file() else None) for p in paths}
+
+
+def test_of_whole_runs_nothing_is_said_and_nothing_is_touched(base, run, capsys):
+    assert len(list(run.glob("checkpoints/*"))) == 2
+    before = everything(base)
+    assert verify(base) == verify(run) == []
+    assert main(["verify", str(base)]) == 0
+    assert main(["verify", str(run), str(base)]) == 0
+    assert everything(base) == before
+    out, err = capsys.readouterr()
+    assert out.splitlines() == ["2 run directories: all is well"] * 2
+    assert err == ""
+    assert main(["verify", str(run)]) == 0
+    assert capsys.readouterr().out == "1 run directory: all is well\n"
+
+
+def edited(name, old, new):
+    def damage(run):
+        path = run / name
+        text = path.read_text()
+        assert text.count(old)
+        path.write_text(text.replace(old, new, 1))
+
+    return damage
+
+
+def cut(name, size=-3):
+    return lambda run: (run / name).write_bytes((run / name).read_bytes()[:size])
+
+
+def flipped(name, place=-2000):
+    def damage(run):
+        content = bytearray((run / name).read_bytes())
+        content[place] ^= 1
+        (run / name).write_bytes(content)
+
+    return damage
+
+
+def removed(name):
+    return lambda run: (run / name).unlink()
+
+
+def copied(name, to):
+    return lambda run: shutil.copy(run / name, run / to)
+
+
+def written(name, text):
+    return lambda run: (run / name).write_text(text)
+
+
+def resealed(name, **changes):
+    """Another record under a seal that holds, and the views that belong to it."""
+
+    def damage(run):
+        record = unsealed("seed record", run / name)
+        (run / name).write_bytes(sealed("seed record", {**record, **changes}))
+        Store(run, T1).rebuild_views()
+
+    return damage
+
+
+def checkpoint_of(content, version=checkpoint.VERSION):
+    digest = hashlib.sha256(content).hexdigest()
+    return f"dglib checkpoint {version} {digest} 7\n".encode() + content
+
+
+class Evil:
+    def __reduce__(self):
+        return Path("executed").touch, ()
+
+
+def evil(run):
+    buffer = io.BytesIO()
+    torch.save({"state": Evil(), "progress": "{}"}, buffer)
+    (run / NEW).write_bytes(checkpoint_of(buffer.getvalue()))
+
+
+def newer(run):
+    (run / NEW).write_bytes(checkpoint_of(pickle.dumps(0), checkpoint.VERSION + 1))
+
+
+def other_parameters(run):
+    """A record made under other parameters, sealed, brought here with all its views."""
+    record = unsealed("seed record", run / RECORD)
+    record["parameters"]["lr"] = 0.2
+    resealed(RECORD, parameters=record["parameters"])(run)
+
+
+def other_identity(run):
+    """An edit that keeps the manifest readable, and gives it the fingerprint that it should have."""
+    manifest = json.loads((run / MANIFEST).read_bytes())
+    manifest["identity"]["data"] = "0" * 64
+    manifest["fingerprint"] = fingerprint(manifest["identity"])
+    manifest["shared_fingerprint"] = fingerprint(identity.shared_of(manifest["identity"]))
+    (run / MANIFEST).write_text(json.dumps(manifest))
+
+
+def overlapping(run):
+    """Two machines that trained seed 0 at a time: the second began before the first had ended."""
+    (attempt,) = read_attempts(run / LOG)
+    second = {"pid": 7, "host": "elsewhere", "found_step": 0, "lost_steps": 0}
+    lines = (run / LOG).read_text().splitlines()
+    lines.insert(1, json.dumps({**second, "began": attempt["ended"] - 0.001}))
+    lines.append(json.dumps({"pid": 7, "host": "elsewhere", "ended": attempt["ended"] + 9, "how": "done"}))
+    (run / LOG).write_text("\n".join(lines) + "\n")
+
+
+def one_after_the_other(run):
+    lines = (run / LOG).read_text()
+    (attempt,) = read_attempts(run / LOG)
+    began = {"pid": 7, "host": "elsewhere", "began": attempt["ended"] + 0.001, "found_step": 0}
+    (run / LOG).write_text(lines + json.dumps(began) + "\n")
+
+
+def differing(run):
+    record = unsealed("seed record", run / RECORD)
+    record["epoch_log"][0]["loss_s"] += 1e-9
+    (run / OTHER).write_bytes(sealed("seed record", record))
+
+
+def equal(run):
+    record = unsealed("seed record", run / RECORD)
+    (run / OTHER).write_bytes(sealed("seed record", {**record, "time": 9.0}))
+
+
+MANIFEST = "T1-spinodal_manifest.json"
+RECORD = "seeds/T1-spinodal-000.json"
+OTHER = "seeds/T1-spinodal-000.other-host.example.com-12.json"
+NEW, OLD = "checkpoints/T1-spinodal-001.ckpt", "checkpoints/T1-spinodal-001.old"
+VIEW, CSV = "T1-spinodal_results.json", "T1-spinodal_results.csv"
+LOG = "attempts/T1-spinodal-000.jsonl"
+
+# What is done, the file that is named, what is said of it, and whether anything else is found.
+WRONG = [
+    (flipped(RECORD, 200), RECORD, "edited or damaged"),
+    (edited(RECORD, '"outcome": "', '"outcome": "x'), RECORD, "checksum does not match"),
+    (cut(RECORD), RECORD, "not a readable 'dglib seed record 1'"),
+    (edited(RECORD, "seed record 1", "seed record 2"), RECORD, "is a 'dglib seed record 2', not a"),
+    (other_parameters, RECORD, "made under other parameters than the manifest's: parameters.lr: 0.1 → 0.2"),
+    (resealed(RECORD, lineage={"epoch": 3}), RECORD, "lineage: None → {'epoch': 3}"),
+    (resealed(RECORD, experiment_id="T1-spinodal-005"), RECORD, "is the record of T1-spinodal-005"),
+    (cut(NEW), NEW, "checksum does not match: truncated or damaged"),
+    (flipped(NEW), NEW, "checksum does not match"),
+    (flipped(OLD), OLD, "checksum does not match"),
+    (cut(OLD, 40), OLD, "not a checkpoint of dglib"),
+    (evil, NEW, "holds more than tensors and plain data"),
+    (newer, NEW, "written by a newer version of dglib"),
+    (
+        lambda run: (run / NEW).rename(run / NEW.replace("001", "002")),
+        NEW.replace("001", "002"),
+        "another run",
+    ),
+    (edited(VIEW, '"seed": 0', '"seed": 1'), VIEW, "not what the seeds' files give"),
+    (cut(CSV), CSV, "not what the seeds' files give"),
+    (removed(VIEW), VIEW, "missing"),
+    (removed(CSV), CSV, "missing"),
+    (edited(MANIFEST, '"threads": 1', '"threads": 2'), MANIFEST, "fingerprint not that of its identity"),
+    (edited(MANIFEST, '"shared_fingerprint": "', '"shared_fingerprint": "0'), MANIFEST, "shared_fingerprint"),
+    (edited(MANIFEST, '"experiment": "T1"', '"experiment": "T2"'), MANIFEST, "experiment not that"),
+    (cut(MANIFEST, 900), MANIFEST, "not a readable manifest"),
+    (written(MANIFEST, "[]"), MANIFEST, "not a readable manifest"),
+    (edited(MANIFEST, '"lr": 0.1,\n', '"lr": 0.3,\n'), RECORD, "parameters.lr: 0.3 → 0.1"),
+    (overlapping, LOG, "two attempts overlap in time, from 20"),
+    (written(LOG, "7\n"), LOG, "not a readable log"),
+    (cut(OTHER), OTHER, "not a readable 'dglib seed record 1'"),
+    (removed(MANIFEST), RECORD, "no manifest here tells what it was made under"),
+]
+NOTES = [
+    (equal, OTHER, "a second record of this seed, equal to the one that stands"),
+    (differing, OTHER, "a second record of this seed, different from the one that stands"),
+    (copied(NEW, "checkpoints/T1-spinodal-001.damaged"), "checkpoints/T1-spinodal-001.damaged", "damaged"),
+    (written("seeds/notes.txt", ""), "seeds/notes.txt", "unknown"),
+    (written("T1-spinodal_results2.csv", ""), "T1-spinodal_results2.csv", "unknown"),
+    (written("checkpoints/T1-spinodal-1.ckpt", ""), "checkpoints/T1-spinodal-1.ckpt", "unknown"),
+    (
+        written("seeds/.T1-spinodal-001.json.12.0123abcd", "{"),
+        "seeds/.T1-spinodal-001.json.12.0123abcd",
+        "cut off",
+    ),
+]
+
+
+@pytest.mark.parametrize(
+    ("damage", "name", "says"), WRONG, ids=[f"{name}: {says}" for _, name, says in WRONG]
+)
+def test_what_is_wrong_is_named_in_a_line_with_its_file(
+    damage, name, says, base, run, capsys, monkeypatch, tmp_path
+):
+    monkeypatch.chdir(tmp_path)
+    equal(run)  # not wrong itself
+    damage(run)
+    before = everything(tmp_path)
+    status = main(["verify", str(base)])
+    assert everything(tmp_path) == before
+    *lines, last = capsys.readouterr().out.splitlines()
+    wrong = [line for line in lines if line.startswith("wrong: ")]
+    assert (status, last.partition(",")[0]) == (1, f"2 run directories: {len(wrong)} wrong")
+    (line,) = (line for line in wrong if line.startswith(f"wrong: {run / name}: "))
+    assert says in line
+    assert line.count(str(run)) == 1
+    assert len(wrong) == 1
+
+
+@pytest.mark.parametrize(
+    ("damage", "name", "says"), NOTES, ids=[f"{name}: {says}" for _, name, says in NOTES]
+)
+def test_what_is_unusual_is_named_without_an_alarm(damage, name, says, base, run, capsys):
+    damage(run)
+    (finding,) = verify(base)
+    assert (finding.path, finding.severity) == (run / name, "note")
+    assert says in finding.problem
+    assert main(["verify", str(base)]) == 0
+    line, last = capsys.readouterr().out.splitlines()
+    assert line == f"note: {run / name}: {finding.problem}"
+    assert last == "2 run directories: all is well, 1 to note"
+
+
+def test_attempts_one_after_the_other_are_no_overlap(base, run):
+    one_after_the_other(run)
+    assert verify(base) == []
+
+
+def test_a_checkpoint_left_by_a_finished_seed_is_noted(run):
+    (old,) = Store(run, T1).records()
+    (run / RECORD).unlink()
+    with pytest.raises(Interrupted):
+        train(Store(run, T1), 0, stop=7)
+    (run / RECORD).write_bytes(sealed("seed record", old))
+    found = verify(run)
+    assert [finding.path.name for finding in found] == ["T1-spinodal-000.ckpt", "T1-spinodal-000.old"]
+    assert {finding.severity for finding in found} == {"note"}
+    assert all("the seed has its record" in finding.problem for finding in found)
+
+
+def test_a_record_is_checked_also_where_its_manifest_is_damaged(run):
+    cut(MANIFEST)(run)
+    flipped(RECORD, 200)(run)
+    assert [finding.path for finding in verify(run)] == [run / MANIFEST, run / RECORD]
+
+
+def test_a_manifest_of_other_data_than_its_neighbours_is_wrong(base, run):
+    t2 = small_spec("T2", batch_size=8)
+    assert open_store(base, t2).directory == run
+    assert verify(run) == []
+    other_identity(run)
+    found = {finding.path: finding.problem for finding in verify(run)}
+    neighbour = run / "T2-spinodal_manifest.json"
+    assert found[neighbour] == "its network, data or step are not those of T1 in this directory"
+    assert found[run / NEW] == found[run / OLD] == "the state of another run or seed"
+    assert len(found) == 3
+
+
+def test_only_the_experiment_whose_view_is_stale_is_named(base, run):
+    (td1,) = base.glob("exp_Td1_*")
+    path = td1 / "Td1_step_logs.csv"
+    path.write_text(path.read_text().replace(",", ";", 1))
+    assert [(finding.path, finding.severity) for finding in verify(base)] == [(path, "wrong")]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "says"),
+    [
+        (["none"], "none: no such directory"),
+        (["empty"], "empty: no run there"),
+        (["file"], "file: no such directory"),
+        (["runs", "none"], "none: no such directory"),
+        ([], "the following arguments are required: DIR"),
+    ],
+)
+def test_a_bad_argument_gets_one_line_and_status_2(arguments, says, base, tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "empty").mkdir()
+    (tmp_path / "file").touch()
+    assert main(["verify", *arguments]) == 2
+    out, err = capsys.readouterr()
+    assert (out, len(err.splitlines())) == ("", 1)
+    assert err.startswith(f"dglib: error: {says}")
