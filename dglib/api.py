@@ -12,7 +12,6 @@ from typing import TYPE_CHECKING, Any
 import torch
 
 from dglib import identity
-from dglib.base_dir import base_directory
 from dglib.batch import SinkFactory, run_experiment
 from dglib.control import Control
 from dglib.data import Dataset, DatasetInfo, describe_dataset, load_dataset
@@ -25,6 +24,7 @@ from dglib.progress import Bar, heartbeat
 from dglib.records import Record
 from dglib.spec import ExperimentSpec
 from dglib.store import Store, read_records, unfinished
+from dglib.workplace import Workplace
 
 if TYPE_CHECKING:
     from dglib.params import Parameters
@@ -80,7 +80,7 @@ def run(parameters: Parameters, *, control: Control | None = None) -> Run:
         Interrupted: a stop was asked for; the same call goes on from there.
     """
     spec, numerics = check(parameters)
-    base_directory(parameters.base_dir)  # told before a data set is downloaded
+    Workplace.of(parameters)  # told before a data set is downloaded
     return run_checked(parameters, spec, numerics, load(parameters), control=control)
 
 
@@ -110,43 +110,47 @@ def run_checked(
         begin: called with the run directory before its seeds are run.
         sinks_for: more sinks, as for `run_experiment`.
     """
-    base = base_directory(parameters.base_dir)
+    place = Workplace.of(parameters)
+    described = identity.describe(
+        spec,
+        data.fingerprint,
+        device=parameters.device,
+        threads=parameters.threads,
+        exact=parameters.exact,
+    )
+    shared = identity.describe_shared(spec, data.fingerprint)
+    place.bring_back(spec.directory_prefix, {identity.fingerprint(described), identity.fingerprint(shared)})
     lineage = {} if spec.lineage is None else {"lineage": dict(spec.lineage)}
     store, why = Store.open(
-        base,
+        place.work,
         spec,
-        identity.describe(
-            spec,
-            data.fingerprint,
-            device=parameters.device,
-            threads=parameters.threads,
-            exact=parameters.exact,
-        ),
-        identity.describe_shared(spec, data.fingerprint),
+        described,
+        shared,
         {"numerics": numerics.describe(), "command": sys.argv, **_commit(), **lineage},
     )
-    print(f"{spec.name}: {why} in {base}", flush=True)
+    print(f"{spec.name}: {why} in {place.work}", flush=True)
     begin(store)
 
     bar = Bar(spec, len(parameters.seeds))
     for _ in range(len(parameters.seeds) - len(unfinished(store, parameters.seeds))):
         bar.skip_seed()
-    try:
-        records = run_experiment(
-            store,
-            parameters.seeds,
-            data,
-            numerics,
-            checkpoint_seconds=60 * parameters.checkpoint_minutes,
-            checkpoint_epochs=parameters.checkpoint_epochs,
-            control=control,
-            sinks_for=[*sinks_for, bar.sink, heartbeat],
-            tell=bar.tell,
-        )
-    finally:
-        bar.close()
-    records = read_under(parameters, records)
-    return Run(spec.name, store.directory, records, draw_figure(store, records))
+    with place.mirroring(store.directory, bar.tell):
+        try:
+            records = run_experiment(
+                store,
+                parameters.seeds,
+                data,
+                numerics,
+                checkpoint_seconds=60 * parameters.checkpoint_minutes,
+                checkpoint_epochs=parameters.checkpoint_epochs,
+                control=control,
+                sinks_for=[*sinks_for, bar.sink, heartbeat],
+                tell=bar.tell,
+            )
+        finally:
+            bar.close()
+        records = read_under(parameters, records)
+        return Run(spec.name, store.directory, records, draw_figure(store, records))
 
 
 def check(parameters: Parameters) -> tuple[ExperimentSpec, Numerics]:

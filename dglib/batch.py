@@ -55,6 +55,8 @@ def run_experiment(
             for seed in left:
                 with store.exclusive(seed) as mine:
                     if store.finished(seed):
+                        if mine:  # a kill between the record and this leaves the checkpoint
+                            store.clear(seed)
                         continue
                     if not mine:
                         held.append(seed)

@@ -13,7 +13,6 @@ from collections.abc import Sequence
 
 from tqdm import tqdm
 
-from dglib.base_dir import base_directory
 from dglib.cli import BAD_INPUT, INTERRUPTED, Parser
 from dglib.errors import UserError
 from dglib.experiments import EXPERIMENTS
@@ -21,6 +20,7 @@ from dglib.jobs import Job, anchored, run_jobs
 from dglib.params import Parameters
 from dglib.profiles import override_layer, profile_layer
 from dglib.validation import Layer, model_of, one_of, source, validate_layers
+from dglib.workplace import Workplace
 
 SHOW_SECONDS = 0.5
 
@@ -57,6 +57,7 @@ def _parser() -> argparse.ArgumentParser:
     add("--seeds", help="3, [0, 3], 0-9 or 0-3,7, for every experiment; default: the profile's")
     add("--base-dir", metavar="DIR", help="where run directories, executed notebooks and the summary go")
     add("--device", help="auto, cpu, cuda or cuda:N")
+    add("--mirror", action="store_const", const=True, help="work locally and copy to the base directory")
     add("--workers", type=_workers, default=_cores(), help="notebooks at a time; default: the CPU's cores")
     about = "a parameter for every experiment that has it, or EXPERIMENT.NAME=VALUE for one"
     add("--set", nargs="+", action="extend", default=[], metavar="NAME=VALUE", help=about)
@@ -84,13 +85,13 @@ def _plan(arguments: argparse.Namespace) -> list[Job]:
     jobs = []
     for name in arguments.only:
         layers = [profile_layer(name, arguments.profile), *_overrides(name, arguments.set)]
-        for field in ("seeds", "base_dir", "device"):
+        for field in ("seeds", "base_dir", "device", "mirror"):
             value = getattr(arguments, field)
             if value is not None:
                 layers.append(Layer(f"--{field.replace('_', '-')}", {field: value}))
         parameters = validate_layers(name, layers)
-        base = base_directory(parameters.base_dir, source("base_dir", layers).where)
-        jobs.append(Job(anchored(parameters, base), base))
+        place = Workplace.of(parameters, source("base_dir", layers).where)
+        jobs.append(Job(anchored(parameters, place.base), place.work))
         _check_machine(parameters)
     bases = sorted({str(job.base.absolute()) for job in jobs})
     if len(bases) > 1:
@@ -160,6 +161,10 @@ def _run(jobs: Sequence[Job], workers: int) -> int:
     print(f"\nDone in {_duration(time.monotonic() - began)}. What was found:\n")
     for paragraph in write_summary(base, jobs):
         print(paragraph)
+    place = Workplace.of(jobs[0].parameters)
+    place.lay(base / "summary.md", base / "summary.json", *(base / "executed").glob("*.ipynb"))
+    if place.mirrored:
+        print(f"\nAll of it is copied to {place.base}.")
     failed = [job for job in jobs if job.status != "done"]
     print("\nWhere it lies:")
     for job in jobs:

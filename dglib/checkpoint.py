@@ -15,7 +15,7 @@ from typing import Any
 
 import torch
 
-from dglib.errors import UserError
+from dglib.errors import StorageError, UserError
 from dglib.events import Event, from_plain, to_plain
 from dglib.files import write_atomically
 from dglib.protocol import Cursor
@@ -62,6 +62,7 @@ def save(path: Path, checkpoint: Checkpoint) -> None:
         "job": checkpoint.job,
         "cursor": asdict(checkpoint.cursor),
         "events": [to_plain(event) for event in checkpoint.events],
+        "steps": checkpoint.steps,
         "seconds": checkpoint.seconds,
         "stretches": list(checkpoint.stretches),
     }
@@ -98,7 +99,10 @@ def load(path: Path, job: str | None = None) -> Checkpoint | None:
         if problems:
             warnings.warn(f"passed over {problems[0]}; going on from {generation.name}", stacklevel=2)
             # Out of the way, or the next save would turn it into the older generation, over this good one.
-            path.replace(path.with_suffix(".damaged"))
+            try:
+                path.replace(path.with_suffix(".damaged"))
+            except OSError as error:
+                raise StorageError.of(path, error, "renamed") from error
         return found
     if problems:
         raise UserError("; ".join(problems) + "; remove what is damaged to train from the beginning")
@@ -118,6 +122,8 @@ def read(path: Path) -> Checkpoint:
         raise ValueError("not a checkpoint of dglib")
     if int(match[1]) > VERSION:
         raise UserError(f"{path}: written by a newer version of dglib (format {int(match[1])})")
+    if int(match[1]) != VERSION:
+        raise ValueError(f"no format {int(match[1])} of dglib's checkpoints")
     if hashlib.sha256(content).hexdigest().encode() != match[2]:
         raise ValueError("checksum does not match: truncated or damaged")
     try:
@@ -125,6 +131,8 @@ def read(path: Path) -> Checkpoint:
     except pickle.UnpicklingError:
         raise ValueError("holds more than tensors and plain data") from None
     progress = json.loads(saved["progress"])
+    if progress["steps"] != int(match[3]):  # the head's are for readers without torch
+        raise ValueError("its head does not belong to its content: damaged")
     return Checkpoint(
         progress["job"],
         saved["state"],

@@ -70,6 +70,7 @@ def _parser() -> argparse.ArgumentParser:
     add("--seeds", help="3, [0, 3], 0-9 or 0-3,7")
     add("--base-dir", metavar="DIR", help="where the run directories lie")
     add("--device", help="auto, cpu, cuda or cuda:N")
+    add("--mirror", action="store_const", const=True, help="work locally and copy to the base directory")
 
     about = "a new run from a seed's state at an epoch, under other parameters from there on"
     fork = commands.add_parser("fork", help=about, description=about, allow_abbrev=False)
@@ -95,7 +96,7 @@ def _parameters(arguments: argparse.Namespace) -> Parameters:
     if arguments.file is not None:
         layers.append(file_layer(arguments.file))
     layers += map(override_layer, arguments.set)
-    for field in ("seeds", "base_dir", "device"):
+    for field in ("seeds", "base_dir", "device", "mirror"):
         value = getattr(arguments, field)
         if value is not None:
             layers.append(Layer(f"--{field.replace('_', '-')}", {field: value}))

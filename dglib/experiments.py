@@ -27,7 +27,10 @@ from dglib.spec import (
 # Parameters that say how an experiment's records are read; those, and where and for which seeds it runs.
 READING = frozenset({"gap_lambda", "gap_error", "compare_epochs", "early_epochs", "early_difference"})
 # The numerics stand in the fingerprint beside the specification.
-MACHINE = frozenset({"device", "threads", "exact", "checkpoint_epochs", "checkpoint_minutes"})
+MACHINE = frozenset(
+    {"device", "threads", "exact", "checkpoint_epochs", "checkpoint_minutes"}
+    | {"mirror", "work_dir", "mirror_gb_per_hour"}
+)
 NOT_IDENTITY = READING | {"seeds", "base_dir", "data_dir"} | MACHINE
 
 

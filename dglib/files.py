@@ -7,14 +7,41 @@ or kill any of them.
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import json
 import os
+import re
 import secrets
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
+from filelock import FileLock, Timeout
+
 from dglib.errors import StorageError, UserError
+
+LOCK_SECONDS = 60.0  # for what takes moments: choosing a directory, rebuilding views
+
+
+def draft_of(path: Path) -> Path:
+    """A new name beside `path` for what will be renamed to it."""
+    return path.with_name(f".{path.name}.{os.getpid()}.{secrets.token_hex(4)}")
+
+
+def remove_drafts(path: Path) -> None:
+    """Clear away what a killed process left of writing `path`; for the one process that may write it."""
+    with suppress(OSError):  # it does no harm either
+        for left in path.parent.iterdir():
+            if is_draft(left, path):
+                left.unlink()
+
+
+def is_draft(left: Path, path: Path) -> bool:
+    """Whether a file is one that was to be renamed to `path`."""
+    pattern = re.escape(f".{path.name}.") + r"\d+\.[0-9a-f]{8}"
+    return left.parent == path.parent and re.fullmatch(pattern, left.name) is not None
 
 
 def write_atomically(path: Path, content: bytes, *, keep: Path | None = None) -> None:
@@ -28,7 +55,7 @@ def write_atomically(path: Path, content: bytes, *, keep: Path | None = None) ->
     Raises:
         StorageError: the disk is full, read-only or gone; the old file is still there.
     """
-    draft = path.with_name(f".{path.name}.{os.getpid()}.{secrets.token_hex(4)}")
+    draft = draft_of(path)
     try:
         try:
             _write_through(draft, content)
@@ -45,11 +72,11 @@ def write_atomically(path: Path, content: bytes, *, keep: Path | None = None) ->
 
 def write_once(path: Path, content: bytes) -> bool:
     """As `write_atomically`, but never over a file that is there; False where one is."""
-    draft = path.with_name(f".{path.name}.{os.getpid()}.{secrets.token_hex(4)}")
+    draft = draft_of(path)
     try:
         try:
             _write_through(draft, content)
-            os.link(draft, path)
+            _link(draft, path)
         except FileExistsError:
             return False
         finally:
@@ -60,17 +87,57 @@ def write_once(path: Path, content: bytes) -> bool:
     return True
 
 
-def append_line(path: Path, line: bytes) -> None:
-    """Add a line to a log in one write; a torn last line is the reader's to ignore."""
+def _link(draft: Path, path: Path) -> None:
+    """Give the draft its name where that is free; FileExistsError where it is taken."""
     try:
-        handle = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o644)
+        os.link(draft, path)
+    except OSError as error:
+        if error.errno not in (errno.EPERM, errno.ENOTSUP, errno.ENOSYS):
+            raise
+        # A file system without hard links (exFAT, some network shares): the seed's lock has to do.
+        if path.exists():
+            raise FileExistsError from None
+        os.replace(draft, path)  # noqa: PTH105
+
+
+def append_line(path: Path, line: bytes) -> None:
+    """Add a line to a log. A torn line before it is ended first, and is the reader's to ignore."""
+    try:
+        handle = os.open(path, os.O_RDWR | os.O_APPEND | os.O_CREAT, 0o644)
         try:
-            os.write(handle, line.rstrip(b"\n") + b"\n")
+            size = os.lseek(handle, 0, os.SEEK_END)
+            torn = size > 0 and os.pread(handle, 1, size - 1) != b"\n"
+            _write_all(handle, b"\n" * torn + line.rstrip(b"\n") + b"\n")
             os.fsync(handle)
         finally:
             os.close(handle)
     except OSError as error:
         raise StorageError.of(path, error) from error
+
+
+@contextmanager
+def locked(path: Path) -> Iterator[None]:
+    """Hold the operating system's lock on a file; it goes when the process does.
+
+    Raises:
+        StorageError: it cannot be made.
+        UserError: another process holds it for longer than `LOCK_SECONDS`.
+    """
+    lock = FileLock(path)
+    try:
+        lock.acquire(timeout=LOCK_SECONDS)
+    except Timeout:
+        raise UserError(
+            f"{path}: held by another process for more than {LOCK_SECONDS:g} s, for what takes moments; look"
+            " whether one hangs or was suspended, and give the same command again"
+        ) from None
+    except OSError as error:
+        raise StorageError.of(path, error) from error
+    try:
+        yield
+    finally:
+        with suppress(OSError):
+            lock.release()
 
 
 def make_directory(path: Path) -> None:
@@ -88,12 +155,16 @@ def make_directory(path: Path) -> None:
 def _write_through(path: Path, content: bytes) -> None:
     handle = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o644)
     try:
-        left = memoryview(content)
-        while left:
-            left = left[os.write(handle, left) :]
+        _write_all(handle, content)
         os.fsync(handle)
     finally:
         os.close(handle)
+
+
+def _write_all(handle: int, content: bytes) -> None:
+    left = memoryview(content)
+    while left:  # a disk that is nearly full takes a part
+        left = left[os.write(handle, left) :]
 
 
 def _sync_directory(directory: Path) -> None:

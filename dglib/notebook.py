@@ -54,4 +54,10 @@ def parameters_cell(experiment: str) -> str:
 
 
 # Where the quick profile's value is None, or a whole number that may be a fraction elsewhere.
-_ANNOTATIONS = {"pixel_mean": "list", "pixel_std": "list", "sweep_lr": "float", "base_dir": "str"}
+_ANNOTATIONS = {
+    "pixel_mean": "list",
+    "pixel_std": "list",
+    "sweep_lr": "float",
+    "base_dir": "str",
+    "work_dir": "str",
+}

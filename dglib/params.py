@@ -121,6 +121,12 @@ class Parameters(BaseModel):
     """A seed under way is saved at least every so many epochs, from 1."""
     checkpoint_minutes: Positive = 1.0
     """And at least every so many minutes, above 0."""
+    mirror: bool = False
+    """Whether to work in a local directory and copy to base_dir, as a Drive always is: true or false."""
+    work_dir: Text | None = None
+    """Where the work goes on then; null: a directory of base_dir's own below ~/.cache/dglib."""
+    mirror_gb_per_hour: Positive = 2.0
+    """Written to base_dir in any hour at most then, in GB, above 0; records are never held back."""
 
 
 class OneState(Parameters):

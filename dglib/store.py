@@ -16,7 +16,7 @@ import platform
 import re
 import socket
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -27,7 +27,17 @@ from filelock import FileLock, Timeout
 from dglib.attempts import Attempt
 from dglib.checkpoint import older
 from dglib.errors import StorageError
-from dglib.files import make_directory, sealed, to_json, unsealed, write_atomically, write_once
+from dglib.files import (
+    is_draft,
+    locked,
+    make_directory,
+    remove_drafts,
+    sealed,
+    to_json,
+    unsealed,
+    write_atomically,
+    write_once,
+)
 from dglib.identity import differences, fingerprint
 from dglib.records import Record, views
 from dglib.spec import ExperimentSpec
@@ -85,12 +95,13 @@ class Store:
             base.mkdir(parents=True, exist_ok=True)
         except OSError as error:
             raise StorageError.of(base, error) from error
-        with FileLock(base / ".dglib.lock"):
+        with locked(base / ".dglib.lock"):
             directory, why = cls._choose(base, spec, identity, shared)
             store = cls(directory, spec)
             make_directory(directory)
             for name in FOLDERS:
                 make_directory(directory / name)
+            remove_drafts(store.manifest_path)
             if not store.manifest_path.exists():
                 manifest = {
                     "experiment": spec.name,
@@ -119,6 +130,10 @@ class Store:
             known = cls(path, spec).manifest_path.exists() or read_records(path, spec.name)
             if not known and fingerprint(shared) in cls._neighbours(path):
                 return path, f"joining {path.name}"
+            if cls(path, spec)._abandoned():
+                return path, f"new directory {path.name}"
+        unread = [path for path in candidates if manifests[path] is None]
+        damaged = [path.name for path in unread if cls(path, spec).manifest_path.exists()]
         name = datetime.now()
         while (path := base / f"{spec.directory_prefix}_{name:%Y%m%d_%H%M%S}").exists():
             name += timedelta(seconds=1)
@@ -128,7 +143,14 @@ class Store:
             changed = differences(newest["identity"], identity)
             why += f"; the newest with records of {spec.name} differs in " + "; ".join(changed[:6])
             why += f" and {len(changed) - 6} more" if len(changed) > 6 else ""
+        if damaged:
+            why += f"; passed over {', '.join(damaged)}, whose manifest is damaged"
         return path, why
+
+    def _abandoned(self) -> bool:
+        """A directory that was made for this experiment by a process that was killed before the manifest."""
+        found = self.directory.rglob("*")
+        return not any(path.is_file() and not is_draft(path, self.manifest_path) for path in found)
 
     @staticmethod
     def _neighbours(directory: Path) -> set[str]:
@@ -146,12 +168,13 @@ class Store:
         return self.directory / f"{self.spec.prefix}_manifest.json"
 
     def manifest(self) -> dict[str, Any] | None:
-        """The manifest, or None where this experiment has none here (or one that nobody can read)."""
+        """The manifest, or None where this experiment has none here (or a damaged one)."""
         try:
-            manifest = json.loads(self.manifest_path.read_bytes())
-        except (OSError, ValueError):
+            manifest: dict[str, Any] = json.loads(self.manifest_path.read_bytes())
+            intact = manifest["fingerprint"] == fingerprint(manifest["identity"])
+        except (OSError, ValueError, KeyError, TypeError):
             return None
-        return manifest if isinstance(manifest, dict) and "fingerprint" in manifest else None
+        return manifest if intact else None
 
     def files(self, seed: int) -> SeedFiles:
         name = self.spec.experiment_id.format(seed=seed)
@@ -177,9 +200,21 @@ class Store:
         if not first:
             name = f"{files.record.stem}.other-{socket.gethostname()}-{os.getpid()}.json"
             write_atomically(files.record.with_name(name), content)
-        for path in (files.checkpoint, older(files.checkpoint)):
-            path.unlink(missing_ok=True)
+        self.clear(record["seed"])
         return first
+
+    def clear(self, seed: int) -> None:
+        """Remove what a finished seed does not need any more. For the process that holds it.
+
+        Raises:
+            StorageError: it cannot be removed; the record is safe.
+        """
+        files = self.files(seed)
+        for path in (files.checkpoint, older(files.checkpoint)):
+            try:
+                path.unlink(missing_ok=True)
+            except OSError as error:
+                raise StorageError.of(path, error, "removed") from error
 
     def begin_attempt(self, seed: int) -> Attempt:
         """A new entry in the seed's log of attempts. The heartbeat tells what the attempt before trained."""
@@ -197,9 +232,10 @@ class Store:
     def rebuild_views(self) -> list[Record]:
         """Write the results' JSON and CSV anew from the seeds' files, and return the records."""
         self._check_there()
-        with FileLock(self.directory / "locks" / f"{self.spec.prefix}.views.lock"):
+        with locked(self.directory / "locks" / f"{self.spec.prefix}.views.lock"):
             records = self.records()
             for name, content in views(self.spec, records).items():
+                remove_drafts(self.directory / name)
                 write_atomically(self.directory / name, content)
         return records
 
@@ -217,13 +253,19 @@ class Store:
         except Timeout:
             yield False
             return
-        holder = path.with_suffix(".holder")
+        except OSError as error:
+            raise StorageError.of(path, error) from error
+        files, holder = self.files(seed), path.with_suffix(".holder")
         try:
+            for written in (holder, files.checkpoint, files.heartbeat, files.record):
+                remove_drafts(written)
             write_atomically(holder, to_json({"pid": os.getpid(), "host": socket.gethostname()}))
             yield True
         finally:
-            holder.unlink(missing_ok=True)
-            lock.release()
+            with suppress(OSError):
+                holder.unlink(missing_ok=True)
+            with suppress(OSError):
+                lock.release()
 
     def _check_there(self) -> None:
         """A run directory that has vanished must not come back empty: a lock would make it anew."""

@@ -183,6 +183,26 @@ def test_a_fork_begins_at_the_newest_state_at_or_before_its_epoch(stop, at, foun
     assert record_of(forked)[0] == record_of(original("T1", base="whole"))[0]
 
 
+@pytest.mark.parametrize("stop", [2 * STEPS, 2 * STEPS + 2])
+def test_a_fork_keeps_the_step_logs_of_the_state_it_begins_at(stop, original):
+    directory = original("Td1", stop=stop)
+    forked = fork(directory, 3, 3, ["init_epochs=8"]).directory
+    assert found_steps(forked) == [stop]
+    record, _ = record_of(forked)
+    assert record == record_of(original("Td1", "init_epochs=8", base="scratch"))[0]
+    assert len(record["step_logs"]) == 8 * STEPS / 2
+
+
+def test_a_state_of_another_run_in_the_originals_place_is_not_taken(original):
+    directory = original("T1", stop=4 * STEPS)
+    (path,) = directory.glob("checkpoints/*.ckpt")
+    (strange,) = original("T1", "noise_rate=0.2", stop=4 * STEPS, base="other").glob("checkpoints/*.ckpt")
+    shutil.copy(strange, path)
+    forked = fork(directory, 3, 4).directory
+    assert found_steps(forked) == [0]
+    assert record_of(forked)[0] == record_of(original("T1", base="whole"))[0]
+
+
 def test_a_fork_passes_over_a_damaged_state(original):
     directory = original("T1", "checkpoint_epochs=1", stop=4 * STEPS + 2)
     (newest,) = directory.glob("checkpoints/*.ckpt")
