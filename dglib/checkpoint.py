@@ -17,7 +17,7 @@ import torch
 
 from dglib.errors import StorageError, UserError
 from dglib.events import Event, from_plain, to_plain
-from dglib.files import write_atomically
+from dglib.files import older, write_atomically
 from dglib.protocol import Cursor
 
 VERSION = 1
@@ -45,11 +45,6 @@ class Checkpoint:
     steps: int
     seconds: float
     stretches: Sequence[Mapping[str, Any]] = field(default_factory=list)
-
-
-def older(path: Path) -> Path:
-    """The generation before the one at `path`."""
-    return path.with_suffix(".old")
 
 
 def save(path: Path, checkpoint: Checkpoint) -> None:

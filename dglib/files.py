@@ -25,6 +25,11 @@ from dglib.errors import StorageError, UserError
 LOCK_SECONDS = 60.0  # for what takes moments: choosing a directory, rebuilding views
 
 
+def older(path: Path) -> Path:
+    """Where the generation before the one at `path` is kept."""
+    return path.with_suffix(".old")
+
+
 def draft_of(path: Path) -> Path:
     """A new name beside `path` for what will be renamed to it."""
     return path.with_name(f".{path.name}.{os.getpid()}.{secrets.token_hex(4)}")

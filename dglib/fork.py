@@ -21,7 +21,7 @@ from dglib.data import Dataset
 from dglib.errors import UserError
 from dglib.events import Event
 from dglib.experiments import build_spec
-from dglib.files import unsealed
+from dglib.files import older, unsealed
 from dglib.manifest import manifests, read_manifest
 from dglib.params import Parameters
 from dglib.profiles import override_layer
@@ -156,7 +156,7 @@ def _check_changes(old: ExperimentSpec, new: ExperimentSpec, at: int) -> None:
 def _states(files: SeedFiles, job: str) -> list[Checkpoint]:
     """The original's readable generations, the furthest first. In place of a damaged one, another serves."""
     found = []
-    for path in (files.checkpoint, checkpoint.older(files.checkpoint)):
+    for path in (files.checkpoint, older(files.checkpoint)):
         try:
             saved = checkpoint.read(path)
         except (UserError, *UNREADABLE):
@@ -199,7 +199,7 @@ def _begin(store: Store, seed: int, start: Checkpoint | None) -> bool:
     """Lay down the state that the fork begins with, unless it has begun; whether it had not."""
     path = store.files(seed).checkpoint
     with store.exclusive(seed) as mine:
-        begun = store.finished(seed) or path.exists() or checkpoint.older(path).exists()
+        begun = store.finished(seed) or path.exists() or older(path).exists()
         if mine and not begun and start is not None:
             checkpoint.save(path, start)
         return mine and not begun

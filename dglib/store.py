@@ -25,12 +25,12 @@ from typing import Any
 from filelock import FileLock, Timeout
 
 from dglib.attempts import Attempt
-from dglib.checkpoint import older
 from dglib.errors import StorageError
 from dglib.files import (
     is_draft,
     locked,
     make_directory,
+    older,
     remove_drafts,
     sealed,
     to_json,
