@@ -1,0 +1,205 @@
+"""Disks that really fill, turn read-only or vanish in mid-run: one clear line, then the run goes on."""
+
+import json
+import os
+import re
+import shutil
+import subprocess
+from contextlib import suppress
+
+import pytest
+from small import CPU, random_data, small_spec
+
+from dglib import checkpoint, identity
+from dglib.batch import run_experiment
+from dglib.errors import StorageError
+from dglib.events import EpochDone
+from dglib.progress import heartbeat
+from dglib.runner import run_seed
+from dglib.store import Store
+
+SPEC = small_spec("T1", batch_size=8, network_width=1.0, return_lambdas=[0.3])
+DATA = random_data()
+
+
+@pytest.fixture(scope="module")
+def undisturbed():
+    return [without_time(run_seed(SPEC, seed, DATA, CPU)) for seed in (0, 1)]
+
+
+def without_time(record):
+    return json.dumps({**record, "time": None})
+
+
+def mount(*arguments):
+    done = subprocess.run(["mount", *arguments], capture_output=True, text=True, check=False)
+    if done.returncode != 0:
+        pytest.skip(f"mounting takes root: {done.stderr.strip()}")
+
+
+@pytest.fixture
+def disk(tmp_path):
+    """A small file system of its own."""
+    path = tmp_path / "disk"
+    path.mkdir()
+    mount("-t", "tmpfs", "-o", "size=8m", "tmpfs", path)
+    yield path
+    subprocess.run(["umount", "-l", path], check=False, capture_output=True)
+
+
+def open_store(base):
+    described = identity.describe(SPEC, DATA.fingerprint, device="cpu", threads=1)
+    return Store.open(base, SPEC, described, identity.describe_shared(SPEC, DATA.fingerprint), {})[0]
+
+
+def run(base, at_epoch=None, happens=None, seed=0):
+    """Run two seeds; something happens to the disk at the end of an epoch of one of them."""
+
+    def watching(store, current):
+        def watch(event):
+            if isinstance(event, EpochDone) and (current, event.epoch) == (seed, at_epoch):
+                happens(store.directory)
+
+        return watch
+
+    sinks = [heartbeat] if happens is None else [heartbeat, watching]
+    store = open_store(base)
+    records = run_experiment(
+        store, [0, 1], DATA, CPU, checkpoint_epochs=1, sinks_for=sinks, tell=lambda line: None
+    )
+    return [without_time(record) for record in records]
+
+
+def stops(base, at_epoch, happens, reason, seed=0):
+    """The run stops with one line that names a file and the reason."""
+    with pytest.raises(StorageError) as stopped:
+        run(base, at_epoch, happens, seed)
+    assert re.fullmatch(
+        rf"{re.escape(str(base))}\S*: cannot be \w+: (?:{reason}); what was .* again", str(stopped.value)
+    )
+
+
+def saved_steps(base):
+    (path,) = base.glob("*/checkpoints/T1-*.ckpt")
+    return checkpoint.load(path).steps
+
+
+def fill(directory):
+    """Take all the space there is."""
+    with (directory.parent / "filler").open("wb", buffering=0) as filler:
+        for size in (1 << 16, 1 << 12, 1):
+            with suppress(OSError):
+                while True:
+                    filler.write(bytes(size))
+
+
+def test_a_disk_that_fills_in_mid_run_stops_it_and_with_space_again_it_goes_on(disk, undisturbed):
+    stops(disk, 4, fill, "No space left on device")
+    assert saved_steps(disk) == 9  # three epochs; the fourth could not be saved
+    assert not [path for path in disk.rglob(".*") if path.name != ".dglib.lock"]
+    (disk / "filler").unlink()
+    assert run(disk) == undisturbed
+
+
+def test_on_a_disk_that_stays_full_the_command_stops_again_and_loses_nothing(disk, undisturbed):
+    stops(disk, 4, fill, "No space left on device")
+    for _ in range(2):
+        stops(disk, 99, fill, "No space left on device")
+        assert saved_steps(disk) == 9
+    mount("-o", "remount,size=16m", disk)
+    assert run(disk) == undisturbed
+
+
+def test_a_disk_too_small_for_two_generations_keeps_one_that_is_good(tmp_path, undisturbed):
+    size = len_of_checkpoint(tmp_path)
+    disk = tmp_path / "disk"
+    disk.mkdir()
+    mount("-t", "tmpfs", "-o", f"size={int(1.5 * size) + 60_000}", "tmpfs", disk)
+    try:
+        stops(disk, 99, fill, "No space left on device")
+        assert saved_steps(disk) == 3
+        mount("-o", "remount,size=16m", disk)
+        assert run(disk) == undisturbed
+    finally:
+        subprocess.run(["umount", "-l", disk], check=False)
+
+
+def len_of_checkpoint(tmp_path):
+    sizes = []
+    (tmp_path / "measure").mkdir()
+    run(tmp_path / "measure", 3, lambda d: sizes.extend(p.stat().st_size for p in d.glob("checkpoints/*")))
+    return max(sizes)
+
+
+@pytest.mark.parametrize(("seed", "epoch"), [(0, 1), (0, 4), (1, 4)])
+def test_a_run_directory_removed_in_mid_run_stops_it_and_does_not_come_back_empty(
+    seed, epoch, tmp_path, undisturbed
+):
+    def remove(directory):
+        removed.append(directory)
+        shutil.rmtree(directory)
+
+    removed = []
+    stops(tmp_path, epoch, remove, "No such file or directory|the run directory has vanished", seed)
+    assert removed
+    assert list(tmp_path.glob("exp_*")) == []
+    assert run(tmp_path) == undisturbed
+
+
+def test_a_run_directory_removed_with_the_last_epoch_does_not_come_back_either(tmp_path, undisturbed):
+    epochs = len(json.loads(undisturbed[0])["epoch_log"])
+    stops(tmp_path, epochs, shutil.rmtree, "No such file or directory")
+    assert list(tmp_path.glob("exp_*")) == []
+
+
+def test_a_disk_taken_away_in_mid_run_stops_it_and_when_it_is_back_the_run_goes_on(
+    disk, tmp_path, undisturbed
+):
+    elsewhere = tmp_path / "elsewhere"
+    elsewhere.mkdir()
+    mount("--bind", disk, elsewhere)
+    try:
+        stops(disk, 4, lambda directory: subprocess.run(["umount", "-l", disk], check=True), "No such .*")
+        assert list(disk.iterdir()) == []  # nothing was written where the disk had been
+        mount("--bind", elsewhere, disk)
+        assert saved_steps(disk) == 9
+        assert run(disk) == undisturbed
+    finally:
+        subprocess.run(["umount", "-l", elsewhere], check=False)
+
+
+def test_a_read_only_disk_gets_one_line_and_when_it_is_writable_the_run_goes_on(disk, undisturbed):
+    stops(disk, 4, fill, "No space left on device")
+    (disk / "filler").unlink()
+    mount("-o", "remount,ro", disk)
+    stops(disk, 99, fill, "Read-only file system")
+    assert saved_steps(disk) == 9
+    mount("-o", "remount,rw", disk)
+    assert run(disk) == undisturbed
+
+
+@pytest.mark.parametrize("folder", ["checkpoints", "seeds", "attempts", "locks", "."])
+def test_a_folder_made_read_only_in_mid_run_stops_it_and_made_writable_it_goes_on(
+    folder, tmp_path, undisturbed
+):
+    def protect(directory):
+        protected.append(directory / folder)
+        if os.geteuid() == 0:  # whom permissions do not stop
+            done = subprocess.run(["chattr", "+i", protected[0]], check=False, capture_output=True, text=True)
+            if done.returncode != 0:
+                pytest.skip(f"no file attributes here: {done.stderr.strip()}")
+        else:
+            protected[0].chmod(0o500)
+
+    def release():
+        if os.geteuid() == 0:
+            subprocess.run(["chattr", "-i", *protected], check=True)
+        else:
+            protected[0].chmod(0o700)
+
+    protected = []
+    try:
+        stops(tmp_path, 4, protect, "Operation not permitted|Permission denied")
+    finally:
+        release()
+    assert run(tmp_path) == undisturbed

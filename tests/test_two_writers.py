@@ -1,0 +1,186 @@
+"""Several processes on one base directory: every seed is run once, and a process that hangs is named."""
+
+import json
+import os
+import re
+import signal
+import time
+from itertools import pairwise
+
+import pytest
+from alone import alone, ended, forked
+from small import CPU, random_data, small_spec
+
+from dglib import batch, files, identity
+from dglib.attempts import read_attempts
+from dglib.batch import run_experiment
+from dglib.errors import UserError
+from dglib.events import EpochDone
+from dglib.progress import heartbeat
+from dglib.runner import run_seed
+from dglib.store import Store
+
+SPEC = small_spec("Td1", batch_size=4, init_epochs=6)
+DATA = random_data()
+SEEDS = list(range(5))
+
+
+def open_store(base):
+    described = identity.describe(SPEC, DATA.fingerprint, device="cpu", threads=1)
+    return Store.open(base, SPEC, described, identity.describe_shared(SPEC, DATA.fingerprint), {})[0]
+
+
+def without_time(records):
+    return [json.dumps({**record, "time": None}) for record in records]
+
+
+def run(base, seeds=SEEDS, sinks_for=()):
+    tell = lambda line: None  # noqa: E731
+    return run_experiment(
+        open_store(base), seeds, DATA, CPU, checkpoint_epochs=1, sinks_for=[heartbeat, *sinks_for], tell=tell
+    )
+
+
+def attempts_of(store):
+    """Each seed's attempts, by seed."""
+    return {seed: read_attempts(store.files(seed).attempts) for seed in SEEDS}
+
+
+def views_of(store):
+    return {path.name: path.read_bytes() for path in store.directory.glob("Td1_[rs]*.*")}
+
+
+def run_side_by_side(base, count, kills):
+    """Run all seeds in several processes, some of them killed and started again."""
+    started = [forked(run, base) for _ in range(count)]
+    for victim in range(kills):
+        time.sleep(0.4)
+        os.kill(started[victim], signal.SIGKILL)
+        assert ended(started[victim]) in (-signal.SIGKILL, 0)
+        started[victim] = forked(run, base)
+    return [ended(child) for child in started]
+
+
+@pytest.fixture(scope="module")
+def undisturbed():
+    return without_time(run_seed(SPEC, seed, DATA, CPU) for seed in SEEDS)
+
+
+@pytest.mark.parametrize(("count", "kills"), [(2, 0), (4, 0), (2, 2), (4, 3)])
+def test_processes_on_one_base_directory_run_every_seed_exactly_once(count, kills, tmp_path, undisturbed):
+    assert alone(run_side_by_side, tmp_path, count, kills) == [0] * count
+    assert len(list(tmp_path.glob("exp_*"))) == 1
+    store = open_store(tmp_path)
+    assert without_time(store.records()) == undisturbed
+    begun = 0
+    for attempts in attempts_of(store).values():
+        begun += len(attempts)
+        assert [attempt.get("how") for attempt in attempts] == [None] * (len(attempts) - 1) + ["done"]
+        for before, after in pairwise(attempts):
+            assert before.get("ended", before["began"]) <= after["began"]
+        assert attempts[-1]["began"] < attempts[-1]["ended"]
+    assert len(SEEDS) <= begun <= len(SEEDS) + kills
+    processes = {attempt["pid"] for attempts in attempts_of(store).values() for attempt in attempts}
+    assert len(processes) >= 2  # they did share the work
+    assert not [path for path in tmp_path.rglob(".*") if path.name != ".dglib.lock"]
+
+    views = views_of(store)
+    assert len(views) == 3
+    for name in views:
+        (store.directory / name).unlink()
+    store.rebuild_views()
+    assert views_of(store) == views
+
+
+def suspended(base):
+    """Train seed 0 and stop in the middle of it, holding its lock, until continued."""
+
+    def suspending(store, seed):
+        def watch(event):
+            if isinstance(event, EpochDone) and event.epoch == 2:
+                os.kill(os.getpid(), signal.SIGSTOP)
+
+        return watch
+
+    run(base, [0], [suspending])
+
+
+def wait_until_suspended(child):
+    assert os.WIFSTOPPED(os.waitpid(child, os.WUNTRACED)[1])
+
+
+def run_beside_a_suspended_one(base):
+    """What the second process says while the first one hangs; and the records when it goes on."""
+    batch.HELD_SECONDS = 0.3
+    child = forked(suspended, base)
+    wait_until_suspended(child)
+    try:
+        with pytest.raises(UserError) as told:
+            run(base, [0, 1])
+        store = open_store(base)
+        finished = [record["seed"] for record in store.records()]
+    finally:
+        os.kill(child, signal.SIGCONT)
+        status = ended(child)
+    return child, str(told.value), finished, status, without_time(run(base, [0, 1]))
+
+
+def test_a_seed_held_by_a_suspended_process_is_waited_for_and_its_holder_named(tmp_path, undisturbed):
+    child, told, finished, status, records = alone(run_beside_a_suspended_one, tmp_path)
+    assert re.search(rf"^Td1 seed 0 is being trained by process {child} on \S+ in .*same command again", told)
+    assert finished == [1]  # it did not wait idly
+    assert status == 0
+    assert records == undisturbed[:2]
+    (attempt,) = read_attempts(open_store(tmp_path).files(0).attempts)
+    assert (attempt["pid"], attempt["how"]) == (child, "done")
+
+
+def hold_and_suspend(path):
+    with files.locked(path):
+        os.kill(os.getpid(), signal.SIGSTOP)
+
+
+def run_beside_a_held_lock(base, name):
+    """What is said where another process hangs in a moment's work, and the records after that."""
+    store = open_store(base)
+    lock = (base if name == ".dglib.lock" else store.directory / "locks") / name
+    files.LOCK_SECONDS = 0.3
+    child = forked(hold_and_suspend, lock)
+    wait_until_suspended(child)
+    try:
+        with pytest.raises(UserError) as told:
+            run(base, [0])
+    finally:
+        os.kill(child, signal.SIGKILL)
+        ended(child)
+    return str(lock), str(told.value), without_time(run(base, [0]))
+
+
+@pytest.mark.parametrize("name", [".dglib.lock", "Td1.views.lock"])
+def test_a_process_that_hangs_in_a_moments_work_is_not_waited_for_forever(name, tmp_path, undisturbed):
+    lock, told, records = alone(run_beside_a_held_lock, tmp_path, name)
+    assert told.startswith(f"{lock}: held by another process for more than 0.3 s")
+    assert "\n" not in told
+    assert records == undisturbed[:1]  # the lock went with its process
+
+
+def test_a_second_record_of_a_finished_seed_is_kept_beside_the_first_and_named(tmp_path, undisturbed):
+    said, store = [], open_store(tmp_path)
+    first = {
+        "seed": 0,
+        "experiment": "Td1",
+        "outcome": "ordered",
+        "category": "ordered",
+        "step_logs": [],
+        "time": 1.0,
+    }
+
+    def finish_elsewhere(store, seed):
+        return lambda event: None if store.finished(seed) else store.save(first)
+
+    (record,) = run_experiment(store, [0], DATA, CPU, sinks_for=[finish_elsewhere], tell=said.append)
+    assert record == first == store.records()[0]
+    (other,) = store.directory.glob("seeds/*.other-*")
+    assert re.fullmatch(rf"Td1-\S+\.other-\S+-{os.getpid()}\.json", other.name)
+    assert without_time([files.unsealed("seed record", other)]) == undisturbed[:1]
+    assert any("finished elsewhere first" in line for line in said)
