@@ -181,6 +181,8 @@ def test_a_fork_begins_at_the_newest_state_at_or_before_its_epoch(stop, at, foun
     assert content(directory) == before
     assert found_steps(forked) == [found]
     assert record_of(forked)[0] == record_of(original("T1", base="whole"))[0]
+    assert fork(directory, 3, at).directory == forked
+    assert verify(forked) == []
 
 
 @pytest.mark.parametrize("stop", [2 * STEPS, 2 * STEPS + 2])
@@ -222,6 +224,8 @@ def test_a_fork_passes_over_a_damaged_state(original):
         (None, 5, ["milestones=[7]", "sweep_lr=null"]),
         (None, 9, ["sweep_lambdas=[0.5,0.6,0.7,0.8]"]),  # beyond the original's end
         (2 * STEPS, 2, ["init_epochs=4"]),
+        # The state is there, and an event that the original has not seen fires with its last evaluation.
+        (6 * STEPS, 6, ["collapse_error=0", "return_sweep=true", "return_lambdas=[0.3]"]),
     ],
 )
 def test_after_its_epoch_a_fork_is_what_the_changed_parameters_give_from_scratch(stop, at, changes, original):
@@ -244,8 +248,9 @@ def test_after_its_epoch_a_fork_is_what_the_changed_parameters_give_from_scratch
     assert verify(forked) == []
 
 
-def test_evaluations_before_the_epoch_count_for_an_event_after_it(original):
-    forked = fork(original(), 3, 5, ["collapse_error=0", "consecutive=3"]).directory
+@pytest.mark.parametrize("stop", [None, 5 * STEPS])
+def test_evaluations_before_the_epoch_count_for_an_event_after_it(stop, original):
+    forked = fork(original(stop=stop), 3, 5, ["collapse_error=0", "consecutive=3"]).directory
     record, _ = record_of(forked)
     assert (record["lambda_up"], len(record["trajectory"])) == (0.6, 2 + 3)
 
@@ -347,6 +352,7 @@ def test_changes_of_what_came_before_are_refused_in_a_line_and_nothing_is_writte
 ):
     finished = original()
     before = content(finished.parent)
+    capsys.readouterr()
     status = main(["fork", str(finished), "--seed", "3", "--at", str(at), *[f"--set={c}" for c in changes]])
     assert content(finished.parent) == before
     _refused(status, capsys, says)

@@ -162,13 +162,17 @@ def other_parameters(run):
     resealed(RECORD, parameters=record["parameters"])(run)
 
 
-def other_identity(run):
+def other_identity(run, change=lambda described: described.update(data="0" * 64)):
     """An edit that keeps the manifest readable, and gives it the fingerprint that it should have."""
     manifest = json.loads((run / MANIFEST).read_bytes())
-    manifest["identity"]["data"] = "0" * 64
+    change(manifest["identity"])
     manifest["fingerprint"] = fingerprint(manifest["identity"])
     manifest["shared_fingerprint"] = fingerprint(identity.shared_of(manifest["identity"]))
     (run / MANIFEST).write_text(json.dumps(manifest))
+
+
+def later_version(run):
+    other_identity(run, lambda described: described["spec"]["step"].update(precision="bf16"))
 
 
 def overlapping(run):
@@ -215,6 +219,7 @@ WRONG = [
     (other_parameters, RECORD, "made under other parameters than the manifest's: parameters.lr: 0.1 → 0.2"),
     (resealed(RECORD, lineage={"epoch": 3}), RECORD, "lineage: None → {'epoch': 3}"),
     (resealed(RECORD, experiment_id="T1-spinodal-005"), RECORD, "is the record of T1-spinodal-005"),
+    (lambda run: (run / RECORD).write_bytes(sealed("seed record", [0])), RECORD, "not a seed's record"),
     (cut(NEW), NEW, "checksum does not match: truncated or damaged"),
     (flipped(NEW), NEW, "checksum does not match"),
     (flipped(OLD), OLD, "checksum does not match"),
@@ -234,6 +239,7 @@ WRONG = [
     (edited(MANIFEST, '"shared_fingerprint": "', '"shared_fingerprint": "0'), MANIFEST, "shared_fingerprint"),
     (edited(MANIFEST, '"experiment": "T1"', '"experiment": "T2"'), MANIFEST, "experiment not that"),
     (cut(MANIFEST, 900), MANIFEST, "not a readable manifest"),
+    (later_version, MANIFEST, "of another version of dglib: "),
     (written(MANIFEST, "[]"), MANIFEST, "not a readable manifest"),
     (edited(MANIFEST, '"lr": 0.1,\n', '"lr": 0.3,\n'), RECORD, "parameters.lr: 0.3 → 0.1"),
     (overlapping, LOG, "two attempts overlap in time, from 20"),
@@ -331,6 +337,16 @@ def test_only_the_experiment_whose_view_is_stale_is_named(base, run):
     path = td1 / "Td1_step_logs.csv"
     path.write_text(path.read_text().replace(",", ";", 1))
     assert [(finding.path, finding.severity) for finding in verify(base)] == [(path, "wrong")]
+
+
+def test_a_record_that_gives_no_view_is_told(base):
+    (path,) = base.glob("exp_Td1_*/seeds/*.json")
+    record = unsealed("seed record", path)
+    del record["step_logs"]
+    path.write_bytes(sealed("seed record", record))
+    (finding,) = verify(base)
+    assert finding.path == path.parent.parent / "Td1_results.json"
+    assert finding.problem == "the seeds' files do not give it: KeyError: 'step_logs'"
 
 
 @pytest.mark.parametrize(
