@@ -46,7 +46,7 @@ ARCHIVES = {
     "torn.npz": archive()[:300],
     "text.npz": b"x_train, y_train\n",
 }
-# These reach the data, the network and the machine. The program, the mistake, the command, what its line says.
+# These reach data, network and machine. The program, the mistake, the command, what its line says.
 DEEPER = [
     *[
         ("dglib", f"data in {name}", f"run T1 --set dataset={name} batch_size=3", name)
