@@ -387,6 +387,7 @@ def test_a_fork_of_nothing_is_refused_in_a_line(arguments, says, original, tmp_p
     monkeypatch.chdir(tmp_path)
     (tmp_path / "file").touch()
     finished, before = original(), content(tmp_path)
+    capsys.readouterr()
     _refused(main(["fork", *arguments.format(run=finished).split()]), capsys, says)
     assert content(tmp_path) == before
 
