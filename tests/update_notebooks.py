@@ -28,7 +28,7 @@ def write_paired(source: Path) -> None:
     """The `.ipynb` of a percent script; cell ids by position, so that a source gives the same bytes."""
     notebook = jupytext.read(source)
     for number, cell in enumerate(notebook.cells):
-        cell["id"] = f"cell-{number:02d}"
+        cell["id"] = str(number)  # as nbstripout has them
     nbformat.validate(notebook)
     source.with_suffix(".ipynb").write_text(jupytext.writes(notebook, fmt="ipynb") + "\n")
 
