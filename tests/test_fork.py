@@ -267,6 +267,13 @@ def test_a_state_saved_with_the_next_arms_network_is_not_taken_for_this_arms(ori
     assert record_of(unchanged)[0] == record_of(original("V3", base="whole"))[0]
 
 
+def test_a_state_saved_at_an_arms_end_serves_there(original):
+    directory = original("V3", "checkpoint_epochs=1", stop=4 * STEPS + 1)
+    forked = fork(directory, 3, 4).directory
+    assert found_steps(forked) == [4 * STEPS]
+    assert record_of(forked)[0] == record_of(original("V3", base="whole"))[0]
+
+
 @pytest.mark.parametrize("kill", [False, True])
 def test_a_fork_interrupted_anywhere_goes_on_by_the_same_call(kill, original):
     directory = original("T1", stop=STEPS + 1)
@@ -301,13 +308,9 @@ def test_only_the_same_fork_takes_up_its_directory(original):
     again = fork(directory, 3, 5, changes)
     assert again.directory == forked.directory
     assert content(forked.directory / "seeds") == record
-    others = [
-        fork(directory, 3, 4, changes).directory,
-        original("T1", *changes),
-        original("T2"),  # joins no fork: their width would be of two histories
-    ]
-    assert forked.directory not in others
-    assert others[2] in (directory, others[1])
+    assert fork(directory, 3, 4, changes).directory != forked.directory
+    assert original("T2") == directory  # joins no fork, though newer: the width would be of two histories
+    assert original("T1", *changes).name not in (directory.name, forked.directory.name)
 
 
 # What is changed, at which epoch, and what the line says.
@@ -390,6 +393,14 @@ def test_a_fork_of_nothing_is_refused_in_a_line(arguments, says, original, tmp_p
     capsys.readouterr()
     _refused(main(["fork", *arguments.format(run=finished).split()]), capsys, says)
     assert content(tmp_path) == before
+
+
+def test_a_seed_that_ended_before_the_epoch_is_not_forked_there(original):
+    directory = original("T1", "collapse_error=0", "consecutive=2")
+    with pytest.raises(UserError, match=r"epoch 6: the seed ended at epoch 5 \(collapsed\)"):
+        fork(directory, 3, 6, ["collapse_error=1"])
+    forked = fork(directory, 3, 5, ["collapse_error=1"]).directory
+    assert len(record_of(forked)[0]["epoch_log"]) == 9
 
 
 def test_what_the_original_did_beyond_its_files_decides_on_the_way(original):

@@ -239,6 +239,8 @@ WRONG = [
     (edited(MANIFEST, '"shared_fingerprint": "', '"shared_fingerprint": "0'), MANIFEST, "shared_fingerprint"),
     (edited(MANIFEST, '"experiment": "T1"', '"experiment": "T2"'), MANIFEST, "experiment not that"),
     (cut(MANIFEST, 900), MANIFEST, "not a readable manifest"),
+    (edited(MANIFEST, '"experiment"', '"lineage": {}, "experiment"'), MANIFEST, "lineage not that"),
+    (copied(MANIFEST, "T9_manifest.json"), "T9_manifest.json", f"belongs in a file called {MANIFEST}"),
     (later_version, MANIFEST, "of another version of dglib: "),
     (written(MANIFEST, "[]"), MANIFEST, "not a readable manifest"),
     (edited(MANIFEST, '"lr": 0.1,\n', '"lr": 0.3,\n'), RECORD, "parameters.lr: 0.3 → 0.1"),
