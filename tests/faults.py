@@ -12,7 +12,6 @@ KILLED = 77  # the exit status of a process that was ended here
 KILLS = ("killed", "killed in mid-write")
 FAILURES = {
     "no space left": (errno.ENOSPC, True),
-    "no space for once": (errno.ENOSPC, False),
     "read-only": (errno.EROFS, True),
     "input/output error": (errno.EIO, True),
     "input/output error for once": (errno.EIO, False),

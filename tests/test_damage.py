@@ -157,7 +157,7 @@ def test_with_both_generations_damaged_the_run_refuses_and_names_both(damage, ge
 
 
 def test_a_damaged_older_generation_matters_to_nobody_while_the_newest_is_good(generations, tmp_path):
-    for content in DAMAGES["a flipped bit"](generations["older"], "older alone"):
+    for content in DAMAGES["a flipped bit"](generations["older"], "older alone")[::4]:
         found, said = loaded(laid_out(tmp_path, generations["newest"], content))
         assert found.steps == STEPS["newest"]
         assert said == []

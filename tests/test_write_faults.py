@@ -465,10 +465,11 @@ def run_with_faults(how, every, base):
 
 @pytest.mark.slow
 @pytest.mark.parametrize("how", ["killed", "no space left"])
-def test_a_whole_run_disturbed_at_any_operation_ends_in_the_same_records(how, tmp_path):
-    count, failed = alone(run_with_faults, how, 1, tmp_path)
+def test_a_whole_run_disturbed_at_operations_of_all_kinds_ends_in_the_same_records(how, tmp_path):
+    every = 6  # with 1 it takes minutes, and passes as well
+    count, failed = alone(run_with_faults, how, every, tmp_path)
     assert count > 100
-    assert how in KILLS or failed > 0.7 * count
+    assert how in KILLS or failed > 0.7 * count / every
 
 
 def test_only_what_a_killed_write_of_a_seeds_own_file_left_is_cleared_away(tmp_path):
