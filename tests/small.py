@@ -4,6 +4,7 @@ from types import SimpleNamespace
 
 import numpy as np
 
+from dglib.control import Control
 from dglib.data import Dataset, load_dataset
 from dglib.experiments import build_spec
 from dglib.numerics import Numerics
@@ -106,3 +107,15 @@ def random_data(n_train=22, n_test=10, shape=(1, 8, 8), classes=10, seed=0):
 
 def digits():
     return load_dataset("digits", data_dir="unused")
+
+
+class StopAfter(Control):
+    """Asks for a stop once so many steps were taken."""
+
+    def __init__(self, steps):
+        super().__init__()
+        self.left = steps
+
+    def stopping(self):
+        self.left -= 1
+        return self.left < 0

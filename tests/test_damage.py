@@ -9,11 +9,11 @@ from pathlib import Path
 
 import pytest
 import torch
-from small import CPU, random_data, small_spec
+from small import CPU, StopAfter, random_data, small_spec
 
 from dglib import checkpoint, identity
 from dglib.batch import run_experiment
-from dglib.control import Control, Interrupted
+from dglib.control import Interrupted
 from dglib.errors import UserError
 from dglib.files import sealed, unsealed
 from dglib.runner import run_seed
@@ -22,18 +22,6 @@ from dglib.store import Store
 SPEC = small_spec("T1", batch_size=4, init_epochs=2, return_lambdas=[0.3])
 DATA = random_data()
 STEPS = {"older": 9, "newest": 20}
-
-
-class StopAfter(Control):
-    """Asks for a stop once so many steps were taken."""
-
-    def __init__(self, steps):
-        super().__init__()
-        self.left = steps
-
-    def stopping(self):
-        self.left -= 1
-        return self.left < 0
 
 
 @pytest.fixture(autouse=True)

@@ -4,26 +4,14 @@ from dataclasses import replace
 
 import pytest
 import torch
-from small import CPU, random_data, small_spec
+from small import CPU, StopAfter, random_data, small_spec
 
-from dglib.control import Control, Interrupted
+from dglib.control import Interrupted
 from dglib.errors import UserError
 from dglib.numerics import Numerics
 from dglib.runner import run_seed
 
 SPEC = small_spec("Td1", batch_size=4, init_epochs=3, log_every=0)  # six steps an epoch
-
-
-class StopAfter(Control):
-    """Asks for a stop once so many steps were asked about."""
-
-    def __init__(self, steps):
-        super().__init__()
-        self.left = steps
-
-    def stopping(self):
-        self.left -= 1
-        return self.left < 0 or super().stopping()
 
 
 def stopped(path, numerics=CPU):

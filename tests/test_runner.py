@@ -11,7 +11,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
-from small import CPU, random_data, small_spec
+from small import CPU, StopAfter, random_data, small_spec
 
 from dglib import checkpoint, identity, runner, step
 from dglib.batch import run_experiment
@@ -35,18 +35,6 @@ SPECS = {
     ),
     "Td1 with logs": small_spec("Td1", batch_size=4),
 }
-
-
-class StopAfter(Control):
-    """Asks for a stop once so many steps were taken."""
-
-    def __init__(self, steps):
-        super().__init__()
-        self.left = steps
-
-    def stopping(self):
-        self.left -= 1
-        return self.left < 0
 
 
 class KillAfter(StopAfter):

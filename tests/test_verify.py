@@ -9,13 +9,13 @@ from pathlib import Path
 
 import pytest
 import torch
-from small import CPU, random_data, small_spec
+from small import CPU, StopAfter, random_data, small_spec
 
 from dglib import checkpoint, identity
 from dglib.attempts import read_attempts
 from dglib.batch import run_experiment
 from dglib.cli import main
-from dglib.control import Control, Interrupted
+from dglib.control import Interrupted
 from dglib.files import sealed, unsealed
 from dglib.identity import fingerprint
 from dglib.store import Store
@@ -25,16 +25,6 @@ DATA = random_data()
 # A finished seed 0 of T1 (and of Td1, with its second CSV), and a seed 1 that has two generations.
 T1 = small_spec("T1", batch_size=8, init_epochs=2, return_sweep=False)
 TD1 = small_spec("Td1", batch_size=8)
-
-
-class StopAfter(Control):
-    def __init__(self, steps):
-        super().__init__()
-        self.left = steps
-
-    def stopping(self):
-        self.left -= 1
-        return self.left < 0
 
 
 def open_store(base, spec):
