@@ -1,0 +1,148 @@
+"""Confidence intervals for the few seeds that an experiment has; each one's coverage was simulated.
+
+`python tests/coverage_simulation.py` writes the table of coverages, tests/results/interval_coverage.md.
+"""
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from statistics import fmean, stdev
+from typing import Any
+
+from scipy import stats
+
+CONFIDENCE = 0.95
+
+
+@dataclass(frozen=True)
+class Interval:
+    """An interval at a level of confidence; ±inf where censoring leaves a side open.
+
+    Attributes:
+        confidence: what the method guarantees, at least the level asked for where it is exact.
+    """
+
+    lower: float
+    upper: float
+    confidence: float = CONFIDENCE
+
+    def as_dict(self) -> dict[str, float | None]:
+        """`{"lower", "upper", "confidence"}`, null where open: JSON has no infinity."""
+        ends = {"lower": self.lower, "upper": self.upper}
+        closed = {name: round(end, 10) if math.isfinite(end) else None for name, end in ends.items()}
+        return {**closed, "confidence": round(self.confidence, 6)}
+
+    def excludes(self, value: float) -> bool:
+        """Whether the value lies outside."""
+        return not self.lower <= value <= self.upper
+
+
+def clopper_pearson(successes: int, n: int, confidence: float = CONFIDENCE) -> Interval:
+    """The exact binomial interval for a share, 0 to 1; of no trials, [0, 1].
+
+    Source: Clopper and Pearson, Biometrika 26 (1934) 404; scipy's implementation.
+    Raises ValueError unless 0 <= successes <= n.
+    """
+    _check_counts(successes, n)
+    if n == 0:
+        return Interval(0.0, 1.0, confidence)
+    found = stats.binomtest(successes, n).proportion_ci(confidence, method="exact")
+    return Interval(float(found.low), float(found.high), confidence)
+
+
+def clopper_pearson_undecided(
+    successes: int, undecided: int, n: int, confidence: float = CONFIDENCE
+) -> Interval:
+    """A share's exact interval when some of n trials may have gone either way: it holds whichever way.
+
+    The lower end counts all `undecided` as failures, the upper as successes, so that no assumption on why
+    they are undecided is needed. Without any it is `clopper_pearson`.
+    """
+    _check_counts(successes + undecided, n)
+    least, most = (clopper_pearson(count, n, confidence) for count in (successes, successes + undecided))
+    return Interval(least.lower, most.upper, confidence)
+
+
+def newcombe_difference(
+    successes_1: int, n_1: int, successes_2: int, n_2: int, confidence: float = CONFIDENCE
+) -> Interval:
+    """Interval for share 1 less share 2 of two independent groups, -1 to 1; [-1, 1] if a group is empty.
+
+    Not exact: its mean coverage is near the nominal one, and single cases lie below (see the table).
+    Source: Newcombe, Statistics in Medicine 17 (1998) 873, method 10: Wilson's score intervals, combined.
+    """
+    _check_counts(successes_1, n_1)
+    _check_counts(successes_2, n_2)
+    if not n_1 or not n_2:
+        return Interval(-1.0, 1.0, confidence)
+    share_1, low_1, high_1 = _wilson(successes_1, n_1, confidence)
+    share_2, low_2, high_2 = _wilson(successes_2, n_2, confidence)
+    difference = share_1 - share_2
+    below = math.hypot(share_1 - low_1, high_2 - share_2)
+    above = math.hypot(high_1 - share_1, share_2 - low_2)
+    return Interval(difference - below, difference + above, confidence)
+
+
+def median_rank(n: int, confidence: float = CONFIDENCE) -> int | None:
+    """The rank r, from 1, for which the r-th smallest and r-th largest of n values enclose the population's
+    median with at least this confidence; None where not even the extremes do (n < 6 at 95 %)."""
+    rank = int(stats.binom.ppf((1 - confidence) / 2, n, 0.5)) if n else 0
+    # ppf is the first count at which the tail exceeds its share, so the tail below it does not.
+    return rank if rank >= 1 else None
+
+
+def median_interval(
+    lowers: Sequence[float], uppers: Sequence[float] | None = None, confidence: float = CONFIDENCE
+) -> Interval | None:
+    """Distribution-free interval for a population's median from order statistics; None for too few values.
+
+    Args:
+        lowers, uppers: the i-th value is known to lie between `lowers[i]` and `uppers[i]`, which may be
+            infinite (censored). One sequence alone: the values themselves.
+
+    The r-th smallest lower end and r-th largest upper end enclose those order statistics of the values, so
+    the interval is never narrower than a cell and censoring, for whatever reason, costs no coverage.
+    """
+    uppers = lowers if uppers is None else uppers
+    if len(lowers) != len(uppers):
+        raise ValueError(f"{len(lowers)} lower ends for {len(uppers)} upper ones")
+    rank = median_rank(len(lowers), confidence)
+    if rank is None:
+        return None
+    attained = 1 - 2 * float(stats.binom.cdf(rank - 1, len(lowers), 0.5))
+    return Interval(sorted(lowers)[rank - 1], sorted(uppers)[-rank], attained)
+
+
+def t_interval(values: Sequence[float], confidence: float = CONFIDENCE) -> Interval | None:
+    """Student's interval for the mean of `values`, of paired differences for instance; None below two.
+
+    Exact for normal values; with few and skewed ones its coverage is less than nominal (see the table).
+    """
+    n = len(values)
+    if n < 2:
+        return None
+    mean = fmean(values)
+    half = float(stats.t.ppf((1 + confidence) / 2, n - 1)) * stdev(values) / math.sqrt(n)
+    return Interval(mean - half, mean + half, confidence)
+
+
+def paired_t(
+    first: Sequence[float], second: Sequence[float], confidence: float = CONFIDENCE
+) -> Interval | None:
+    """Student's interval for the mean of `first[i] - second[i]`; None below two pairs."""
+    return t_interval([a - b for a, b in zip(first, second, strict=True)], confidence)
+
+
+def as_json(interval: Interval | None) -> dict[str, Any] | None:
+    """`Interval.as_dict`, or null where there is no interval."""
+    return None if interval is None else interval.as_dict()
+
+
+def _wilson(successes: int, n: int, confidence: float) -> tuple[float, float, float]:
+    found = stats.binomtest(successes, n).proportion_ci(confidence, method="wilson")
+    return successes / n, float(found.low), float(found.high)
+
+
+def _check_counts(successes: int, n: int) -> None:
+    if not 0 <= successes <= n:
+        raise ValueError(f"{successes} of {n}: must be a count from 0 to {n}")
