@@ -16,7 +16,7 @@ from dglib.batch import SinkFactory, run_experiment
 from dglib.control import Control
 from dglib.data import Dataset, DatasetInfo, describe_dataset, load_dataset
 from dglib.errors import UserError
-from dglib.experiments import build_spec, read_under
+from dglib.experiments import build_spec, read_under, requested_numerics
 from dglib.networks import build_network, key_dropout
 from dglib.noise import noises
 from dglib.numerics import Numerics
@@ -28,6 +28,7 @@ from dglib.workplace import Workplace
 
 if TYPE_CHECKING:
     from dglib.params import Parameters
+
 
 @dataclass(frozen=True)
 class Run:
@@ -114,9 +115,7 @@ def run_checked(
     described = identity.describe(
         spec,
         data.fingerprint,
-        device=parameters.device,
-        threads=parameters.threads,
-        exact=parameters.exact,
+        **requested_numerics(parameters),
     )
     shared = identity.describe_shared(spec, data.fingerprint)
     place.bring_back(spec.directory_prefix, {identity.fingerprint(described), identity.fingerprint(shared)})
@@ -160,11 +159,11 @@ def check(parameters: Parameters) -> tuple[ExperimentSpec, Numerics]:
         UserError: what was given cannot be used here.
     """
     spec = build_spec(parameters.experiment, parameters)
-    numerics = Numerics.resolve(parameters.device, parameters.threads, exact=parameters.exact)
+    asked = requested_numerics(parameters)
+    Numerics.resolve(**asked)  # a wrong device is told before a network is built
     noises.get(spec.data.noise)
     info = describe_dataset(spec.data.dataset)
-    _check_network(spec, info)
-    return spec, numerics
+    return spec, Numerics.resolve(**asked, network_parameters=_check_network(spec, info))
 
 
 def draw_figure(store: Store, records: list[Record]) -> list[Path]:
@@ -175,8 +174,11 @@ def draw_figure(store: Store, records: list[Record]) -> list[Path]:
     return save_figure(draw(name, records), store.directory / "figures", figure_name(name))
 
 
-def _check_network(spec: ExperimentSpec, info: DatasetInfo) -> None:
-    """Build the network once, so that a wrong name, width or input is told before anything is written."""
+def _check_network(spec: ExperimentSpec, info: DatasetInfo) -> int:
+    """Build the network once, so that a wrong name, width or input is told before anything is written.
+
+    Returns the number of its parameters.
+    """
     name, width = spec.network.name, spec.network.width
     with torch.random.fork_rng(devices=[]):
         model = build_network(name, input_shape=info.input_shape, classes=info.classes, width=width)
@@ -197,6 +199,7 @@ def _check_network(spec: ExperimentSpec, info: DatasetInfo) -> None:
             f"two_pass_statistics = True: network {name!r} has a BatchNorm with momentum None, whose"
             " cumulative average has no two-pass form"
         )
+    return sum(parameter.numel() for parameter in model.parameters())
 
 
 def _commit() -> dict[str, Any]:

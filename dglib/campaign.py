@@ -1,6 +1,6 @@
 """All experiments with one command: what `run_all.py` runs.
 
-    python run_all.py --profile quick --only T1 T2 --seeds 0-9 --workers 2 --set epochs_per_level=8
+python run_all.py --profile quick --only T1 T2 --seeds 0-9 --workers 2 --set epochs_per_level=8
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from tqdm import tqdm
 
 from dglib.cli import BAD_INPUT, INTERRUPTED, Parser
 from dglib.errors import UserError
-from dglib.experiments import EXPERIMENTS
+from dglib.experiments import EXPERIMENTS, requested_numerics
 from dglib.jobs import Job, anchored, run_jobs
 from dglib.params import Parameters
 from dglib.profiles import override_layer, profile_layer
@@ -124,7 +124,9 @@ def _refuse_homeless(settings: Sequence[str], chosen: Sequence[str]) -> None:
 def _check_machine(parameters: Parameters) -> None:
     """Device, data set, network and noise; torch is imported only for what is not surely there."""
     here = parameters.device in ("auto", "cpu") and parameters.dataset == "digits"
-    if here and parameters.network in ("small_cnn", "vgg11_bn") and parameters.noise == "symmetric":
+    usual = requested_numerics(parameters).keys() <= {"device", "threads", "exact"}
+    known = parameters.network in ("small_cnn", "vgg11_bn") and parameters.noise == "symmetric"
+    if here and usual and known:
         return
     from dglib.api import check
 
@@ -132,14 +134,14 @@ def _check_machine(parameters: Parameters) -> None:
 
 
 def _print_plan(jobs: Sequence[Job], workers: int) -> None:
+    from dglib.api import check
     from dglib.estimate import estimate_seconds
-    from dglib.numerics import Numerics
 
     total = 0.0
     for job in jobs:
         p = job.parameters
-        numerics = Numerics.resolve(p.device, p.threads)
-        seconds = estimate_seconds(job.spec, numerics) * len(p.seeds)
+        spec, numerics = check(p)
+        seconds = estimate_seconds(spec, numerics) * len(p.seeds)
         total += seconds
         print(f"{p.experiment}: {job.notebook.name}, {len(p.seeds)} seeds, {job.planned} epochs", end="")
         print(f" at most, about {_duration(seconds)} on {numerics.device}")

@@ -50,8 +50,10 @@ def estimate_seconds(spec: ExperimentSpec, numerics: Numerics) -> float:
             seed=0,
             device=device,
             run=(0, 0),
+            memory_format=numerics.memory_format,
         )
-        trainer = Trainer(spec, DeviceData.place(data, spec.data, 0, device), Streams(0, "estimate"))
+        placed = DeviceData.place(data, spec.data, 0, device)
+        trainer = Trainer(spec, placed, Streams(0, "estimate"), numerics)
         trainer.advance(state, 0.5, 1e-3, 1)  # the first step refreshes and warms up
         began = _now(device)
         trainer.advance(state, 0.5, 1e-3, STEPS)

@@ -6,24 +6,32 @@ import torch
 import torch.nn.functional as F
 
 from dglib.evaluation import Evaluation
+from dglib.numerics import Numerics
 from dglib.state import TrainState
 from dglib.trainer import DeviceData
 
-BATCH = 1000  # fixed: another size may round the logits, and with them the argmax, differently
+# Fixed: another size may round the logits, and with them the argmax, differently.
+CPU_BATCH, CUDA_BATCH = 1000, 2500
 
 
 @torch.no_grad()
-def evaluate(state: TrainState, data: DeviceData) -> Evaluation:
-    """Evaluate the network; one transfer from the device, at the end. Leaves no trace in the state."""
+def evaluate(state: TrainState, data: DeviceData, numerics: Numerics) -> Evaluation:
+    """Evaluate the network in the precision that it trains in; one transfer from the device, at the end.
+
+    Leaves no trace in the state.
+    """
     device, classes = data.y_test.device, data.classes
+    size = CUDA_BATCH if device.type == "cuda" else CPU_BATCH
     correct = torch.zeros((), dtype=torch.int64, device=device)
     loss = torch.zeros((), dtype=torch.float64, device=device)
     predicted = torch.zeros(classes, dtype=torch.int64, device=device)
     finite = torch.ones((), dtype=torch.bool, device=device)
     state.model.eval()
-    for start in range(0, len(data.y_test), BATCH):
-        labels = data.y_test[start : start + BATCH]
-        logits = state.model(data.inputs(data.x_test[start : start + BATCH]))
+    for start in range(0, len(data.y_test), size):
+        labels = data.y_test[start : start + size]
+        x = data.inputs(data.x_test[start : start + size])
+        with numerics.autocast():
+            logits = state.model(x.contiguous(memory_format=numerics.memory_format)).float()
         guess = logits.argmax(dim=1)
         correct += (guess == labels).sum()
         loss += F.cross_entropy(logits, labels, reduction="sum")

@@ -36,7 +36,8 @@ class StepsLogged(Event):
 class EpochDone(Event):
     """An epoch's mean losses (None where none was computed), and norms after its last step.
 
-    `update_norm` is the norm of that step's change of the weights, `lr` the epoch's learning rate.
+    `update_norm` is the norm of that step's change of the weights, `lr` the epoch's learning rate, `skipped`
+    how many steps were left out because their gradient was not finite.
     """
 
     lr: float
@@ -44,6 +45,7 @@ class EpochDone(Event):
     loss_v: float | None
     weight_norm: float | None
     update_norm: float | None
+    skipped: int = 0
 
 
 @dataclass(frozen=True)
@@ -77,9 +79,10 @@ class Fired(Event):
 
 @dataclass(frozen=True)
 class SeedDone(Event):
-    """The seed is over. `outcome` says how."""
+    """The seed is over. `outcome` says how, `reason` why where that needs words."""
 
     outcome: str
+    reason: str | None = None
 
 
 Sink = Callable[[Event], None]

@@ -27,9 +27,10 @@ from dglib.spec import (
 # Parameters that say how an experiment's records are read; those, and where and for which seeds it runs.
 READING = frozenset({"gap_lambda", "gap_error", "compare_epochs", "early_epochs", "early_difference"})
 # The numerics stand in the fingerprint beside the specification.
+TECHNIQUES = ("precision", "channels_last", "fused", "compile", "cuda_graphs", "autotune")
+NUMERICS = ("device", "threads", "exact", *TECHNIQUES)
 MACHINE = frozenset(
-    {"device", "threads", "exact", "checkpoint_epochs", "checkpoint_minutes"}
-    | {"mirror", "work_dir", "mirror_gb_per_hour"}
+    {*NUMERICS, "checkpoint_epochs", "checkpoint_minutes", "mirror", "work_dir", "mirror_gb_per_hour"}
 )
 NOT_IDENTITY = READING | {"seeds", "base_dir", "data_dir"} | MACHINE
 
@@ -39,6 +40,12 @@ def build_spec(experiment: str, parameters: Any) -> ExperimentSpec:
     if experiment not in BUILDERS:
         raise UserError(f"experiment = {experiment!r}: must be one of {', '.join(BUILDERS)}")
     return BUILDERS[experiment](parameters)
+
+
+def requested_numerics(parameters: Any) -> dict[str, Any]:
+    """The numerics asked for, as they identify a run; a technique left to "auto" is not among them."""
+    asked = {name: getattr(parameters, name) for name in NUMERICS}
+    return {name: value for name, value in asked.items() if name not in TECHNIQUES or value != "auto"}
 
 
 def read_under(parameters: Any, records: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:

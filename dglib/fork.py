@@ -20,7 +20,7 @@ from dglib.control import Control
 from dglib.data import Dataset
 from dglib.errors import UserError
 from dglib.events import Event
-from dglib.experiments import build_spec
+from dglib.experiments import NUMERICS, build_spec
 from dglib.files import older, unsealed
 from dglib.manifest import manifests, read_manifest
 from dglib.params import Parameters
@@ -30,7 +30,7 @@ from dglib.store import SeedFiles, Store
 from dglib.validation import Layer, one_of, validate_layers
 from dglib.way import Way, events_of
 
-FIXED = ("seeds", "base_dir", "device", "threads", "exact")
+FIXED = ("seeds", "base_dir", *NUMERICS)
 
 
 def fork(

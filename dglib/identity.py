@@ -11,19 +11,18 @@ from typing import Any
 from dglib.spec import ExperimentSpec
 
 # Raised by every change of code that moves a result; golden records in the tests tell when that is.
-RESULTS_VERSION = 1
+RESULTS_VERSION = 2
 
 
-def describe(
-    spec: ExperimentSpec, data_fingerprint: str, *, device: str, threads: int, exact: bool = False
-) -> dict[str, Any]:
+def describe(spec: ExperimentSpec, data_fingerprint: str, **numerics: object) -> dict[str, Any]:
     """Everything that identifies a run but its seed, as plain data.
 
-    `device` is the one asked for ("auto" stays "auto"), so a resume on another machine finds its run.
+    `numerics` are those asked for (`dglib.experiments.requested_numerics`), not what they were settled to:
+    a resume on another machine finds its run.
     """
     return {
         **_described(spec, data_fingerprint),
-        "numerics": {"device": device, "threads": threads, "exact": exact},
+        "numerics": numerics,
     }
 
 

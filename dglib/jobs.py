@@ -17,7 +17,7 @@ from types import FrameType
 from typing import Any
 
 from dglib import identity, protocol
-from dglib.experiments import build_spec
+from dglib.experiments import build_spec, requested_numerics
 from dglib.files import to_json, write_atomically
 from dglib.params import Parameters
 from dglib.spec import ExperimentSpec
@@ -79,9 +79,7 @@ class Job:
             try:
                 manifest = json.loads((directory / f"{self.spec.prefix}_manifest.json").read_bytes())
                 data = manifest["identity"]["data"]  # which only the notebook has read
-                ours = identity.describe(
-                    self.spec, data, device=p.device, threads=p.threads, exact=p.exact
-                )
+                ours = identity.describe(self.spec, data, **requested_numerics(p))
                 if manifest["fingerprint"] == identity.fingerprint(ours):
                     return directory
             except (OSError, ValueError, KeyError, TypeError):

@@ -50,6 +50,7 @@ def _device(name: str) -> str:
 Text = Annotated[str, Field(min_length=1)]
 Seeds = Annotated[list[int], BeforeValidator(parse_seeds)]
 Device = Annotated[str, AfterValidator(_device)]
+Switch = Literal["auto", "on", "off"]
 Count = Annotated[int, Field(ge=1)]
 CountOrZero = Annotated[int, Field(ge=0)]
 Number = Annotated[float, BeforeValidator(_number)]
@@ -117,6 +118,18 @@ class Parameters(BaseModel):
     """CPU threads of a run, from 1; results on a CPU depend on them."""
     exact: bool = False
     """Whether a seed may only be gone on with on the kind of device it began on: true or false."""
+    precision: Literal["auto", "fp32", "tf32", "bf16", "fp16"] = "auto"
+    """Of forward and backward passes: fp32, tf32, bf16, fp16; auto: half where matrix units run it."""
+    channels_last: Switch = "auto"
+    """Images and convolutions in NHWC memory order: auto, on or off."""
+    fused: Switch = "auto"
+    """SGD as one kernel: auto (on CUDA), on or off."""
+    compile: Switch = "auto"
+    """torch.compile of loss and mix: auto (on CUDA where Triton is), on or off."""
+    cuda_graphs: Switch = "auto"
+    """The step captured once and replayed: auto (on CUDA), on or off."""
+    autotune: Switch = "auto"
+    """cuDNN times its algorithms, at the price of other bits each run: auto (off), on or off."""
     checkpoint_epochs: Count = 10
     """A seed under way is saved at least every so many epochs, from 1."""
     checkpoint_minutes: Positive = 1.0

@@ -13,6 +13,8 @@ from dglib.evaluation import Evaluation
 from dglib.events import EpochDone, Evaluated, Event, Fired, LevelDone, SeedDone, StepsLogged, SuccessTested
 from dglib.spec import Arm, Criterion, ExperimentSpec, Phase
 
+SKIPPED_AT_MOST = 0.5  # of an epoch's steps; beyond it the seed has diverged
+
 
 @dataclass(frozen=True)
 class Cursor:
@@ -77,6 +79,8 @@ class EpochStats:
     weight_norm: float
     update_norm: float
     steps: tuple[tuple[float, ...], ...] = ()
+    taken: int = 0  # steps
+    skipped: int = 0  # of those, the ones whose gradient was not finite
 
 
 def start(spec: ExperimentSpec) -> Cursor:
@@ -138,7 +142,15 @@ def advance(
         loss_v=_number(stats.loss_v),
         weight_norm=_number(stats.weight_norm),
         update_norm=_number(stats.update_norm),
+        skipped=stats.skipped,
     )
+    if stats.skipped > SKIPPED_AT_MOST * stats.taken:
+        return log.end(
+            cursor,
+            "diverged",
+            f"{stats.skipped} of an epoch's {stats.taken} steps had a gradient that is not finite: try a"
+            " smaller lr, or bf16 or fp32 where precision is fp16",
+        )
 
     fired = False
     if evaluation is not None:
@@ -223,8 +235,10 @@ class _Log:
     def close(self, cursor: Cursor) -> Cursor:
         return replace(cursor, next_event=self._next)
 
-    def end(self, cursor: Cursor, outcome: str) -> tuple[Cursor, tuple[Event, ...]]:
-        self.add(SeedDone, outcome=outcome)
+    def end(
+        self, cursor: Cursor, outcome: str, reason: str | None = None
+    ) -> tuple[Cursor, tuple[Event, ...]]:
+        self.add(SeedDone, outcome=outcome, reason=reason)
         return self.close(replace(cursor, outcome=outcome)), self.events
 
 
@@ -235,6 +249,4 @@ def _number(value: float) -> float | None:
 
 def planned_epochs(spec: ExperimentSpec) -> int:
     """Epochs of a seed that no event ends early: an upper bound."""
-    return sum(
-        len(phase.levels) * phase.epochs_per_level for arm in spec.arms for phase in arm.phases
-    )
+    return sum(len(phase.levels) * phase.epochs_per_level for arm in spec.arms for phase in arm.phases)

@@ -44,8 +44,10 @@ def fold(spec: ExperimentSpec, seed: int, events: Iterable[Event], seconds: floa
                         "loss_v": event.loss_v,
                         "weight_norm": event.weight_norm,
                         "update_norm": event.update_norm,
+                        "skipped_steps": event.skipped,
                     }
                 )
+                record["skipped_steps"] += event.skipped
             case Evaluated():
                 record[phase.trajectory].append(
                     {
@@ -66,8 +68,10 @@ def fold(spec: ExperimentSpec, seed: int, events: Iterable[Event], seconds: floa
             case Fired() if phase.event is not None:
                 record[phase.event.field] = event.lam
                 record[phase.event.flag] = True
-            case SeedDone(outcome=outcome):
+            case SeedDone(outcome=outcome, reason=reason):
                 record["outcome"] = outcome
+                if reason is not None:
+                    record["reason"] = reason
                 if spec.final_classes:
                     record["category"] = outcome
     if "init_success" not in record:
@@ -84,6 +88,7 @@ def _blank(spec: ExperimentSpec, seed: int, phases: Iterable[Phase]) -> Record:
         "experiment_id": spec.experiment_id.format(seed=seed),
         "eta": spec.data.noise_rate,
         "outcome": None,
+        "skipped_steps": 0,
         **spec.constants,
     }
     if spec.lineage is not None:

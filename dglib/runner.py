@@ -108,13 +108,15 @@ class _Seed:
             place = protocol.place(self.spec, self.cursor)
             self._enter_run()
             self._train_epoch(place.lam, place.lr)
-            evaluation = evaluate(self.state, self.data) if place.evaluates else None
+            evaluation = evaluate(self.state, self.data, self.numerics) if place.evaluates else None
             self.cursor, events = protocol.advance(self.spec, self.cursor, self._stats(place.lr), evaluation)
             self._emit(events)
             self.epochs_unsaved += 1
             self._save_if_due()
         record = fold(self.spec, self.seed, self.events, self.seconds())
-        return record | {"numerics": self.stretches, "bitwise": len(self.stretches) == 1}
+        self._note_fallback()
+        bitwise = len(self.stretches) == 1 and not self.stretches[0]["autotune"]
+        return record | {"numerics": self.stretches, "bitwise": bitwise}
 
     def seconds(self) -> float:
         """Time spent on this seed, earlier attempts' saved part included."""
@@ -134,6 +136,11 @@ class _Seed:
             if left:  # at the epoch's end the cursor lags behind the state until `run` has advanced it
                 self._save_if_due()
 
+    def _note_fallback(self) -> None:
+        """Say in the stretch under way why it was slower than asked for: that may move the last bits."""
+        if self.trainer.kernel.fallback:
+            self.stretches[-1]["fallback"] = self.trainer.kernel.fallback
+
     def _enter_run(self) -> None:
         """Bring the state into the run that the cursor stands in: a new network, a restart, or as it is."""
         if self.state.run != self.cursor.run:
@@ -141,6 +148,7 @@ class _Seed:
                 self.state = self._new_network(self.cursor)
             else:
                 self.state.restart(self.spec.step, self.cursor.run)
+            self._note_fallback()
             self.trainer = self._new_trainer()
 
     def _new_network(self, cursor: Cursor) -> TrainState:
@@ -153,16 +161,17 @@ class _Seed:
             seed=self.seed + phase.seed_offset,
             device=self.device,
             run=cursor.run,
+            memory_format=self.numerics.memory_format,
         )
 
     def _new_trainer(self) -> Trainer:
         arm = self.spec.arms[self.state.run[0]]
         streams = Streams(self.seed, f"{arm.name}/{arm.phases[self.state.run[1]].name}")
-        return Trainer(self.spec, self.data, streams)
+        return Trainer(self.spec, self.data, streams, self.numerics)
 
     def _stats(self, lr: float) -> EpochStats:
         """What the epoch gathered, in one transfer from the device per kind."""
-        loss_s, n_s, loss_v, n_v = self.state.loss_sums.tolist()
+        loss_s, n_s, loss_v, n_v, skipped = self.state.loss_sums.tolist()
         momentum = self.state.momentum()  # empty without momentum, where the update is held nowhere
         return EpochStats(
             loss_s=loss_s / n_s,
@@ -170,6 +179,8 @@ class _Seed:
             weight_norm=float(total_norm(self.state.params).detach()),
             update_norm=float(total_norm(momentum)) * lr if momentum else float("nan"),
             steps=tuple((float(step), *row.tolist()) for step, row in self.state.step_log),
+            taken=int(n_s),
+            skipped=int(skipped),
         )
 
     def _emit(self, events: Sequence[Event]) -> None:
@@ -184,6 +195,7 @@ class _Seed:
             self._save()
 
     def _save(self) -> None:
+        self._note_fallback()
         if self.path is not None:
             found = Checkpoint(
                 self.job,

@@ -5,7 +5,7 @@ Source: HIDEKI, Dual-Gradient Learning, Paper A (doi 10.5281/zenodo.18215925), t
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Protocol
@@ -14,12 +14,15 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from dglib.spec import StepSpec
+from dglib.numerics import Numerics
 from dglib.state import TrainState
 
 EPS = 1e-12  # in the norms' denominators, as published
 
 _BATCH_NORMS = (nn.BatchNorm1d, nn.BatchNorm2d, nn.BatchNorm3d)
+
+Weight = float | Tensor
+LossFunction = Callable[[nn.Module, Tensor, Tensor], Tensor]
 
 
 @dataclass(frozen=True)
@@ -29,6 +32,16 @@ class Batch:
     x: Tensor
     noisy: Tensor
     clean: Tensor
+
+
+class StepKernel(Protocol):
+    """Runs one step. The only seam for speed: λ, LR and t may change between calls without rebuilding."""
+
+    @property
+    def fallback(self) -> str:
+        """Why it is slower than it was asked to be, or ""."""
+
+    def __call__(self, state: TrainState, batch: Batch, lam: float, lr: float) -> None: ...
 
 
 def total_norm(tensors: Sequence[Tensor]) -> Tensor:
@@ -46,99 +59,49 @@ def mix(g_s: Sequence[Tensor], g_v: Sequence[Tensor], lam: float) -> list[Tensor
         g_s, g_v: structure and value gradient, one tensor per parameter.
         lam: the mixing coefficient λ, 0 to 1.
     """
-    a = (1 - lam) / (total_norm(g_s) + EPS)
-    b = lam / (total_norm(g_v) + EPS)
-    return [a * s + b * v for s, v in zip(g_s, g_v, strict=True)]
+    return weighted(g_s, g_v, 1 - lam, lam, total_norm(g_s), total_norm(g_v))
 
 
-def gradient(state: TrainState, x: Tensor, labels: Tensor) -> tuple[list[Tensor], Tensor]:
-    """A forward in train mode and the gradient of the mean cross-entropy, with the loss (0-dim)."""
-    loss = F.cross_entropy(state.model(x), labels)
-    return list(torch.autograd.grad(loss, state.params)), loss.detach()
-
-
-class StepKernel(Protocol):
-    """Runs one step. The only seam for speed: λ, LR and t may change between calls without rebuilding."""
-
-    def __call__(self, state: TrainState, batch: Batch, lam: float, lr: float) -> None: ...
-
-
-class EagerKernel:
-    """The step, operation by operation.
-
-    Args:
-        spec: refresh period, log cadence and how BatchNorm's statistics move.
-        log: keep the epoch's losses and the step log in the state. Changes no weight, buffer or draw.
-    """
-
-    def __init__(self, spec: StepSpec, *, log: bool = True) -> None:
-        self.spec = spec
-        self.log = log
-
-    def __call__(self, state: TrainState, batch: Batch, lam: float, lr: float) -> None:
-        refresh = state.g_v is None or state.t % self.spec.refresh_period == 0
-
-        # The second forward of a refresh moves the statistics a second time by itself.
-        once_for_two = self.spec.two_pass_statistics and not refresh
-        with _statistics_as_by_two_passes(state.model) if once_for_two else _as_they_are():
-            g_s, loss_s = gradient(state, batch.x, batch.noisy)
-        loss_v = None
-        if refresh:
-            state.g_v, loss_v = gradient(state, batch.x, batch.clean)
-        assert state.g_v is not None
-        g = mix(g_s, state.g_v, lam)
-
-        if self.log:
-            self._record(state, batch, g_s, g, loss_s, loss_v)
-
-        for parameter, direction in zip(state.params, g, strict=True):
-            parameter.grad = direction
-        for group in state.optimizer.param_groups:
-            group["lr"] = lr
-        state.optimizer.step()
-        state.t += 1
-
-    def _record(
-        self,
-        state: TrainState,
-        batch: Batch,
-        g_s: list[Tensor],
-        g: list[Tensor],
-        loss_s: Tensor,
-        loss_v: Tensor | None,
-    ) -> None:
-        """Add to the epoch's sums and, on a logging step, to the step log; nothing leaves the device."""
-        state.loss_sums[0] += loss_s
-        state.loss_sums[1] += 1
-        if loss_v is not None:
-            state.loss_sums[2] += loss_v
-            state.loss_sums[3] += 1
-        if self.spec.log_every == 0 or state.t % self.spec.log_every != 0:
-            return
-        g_v = state.g_v
-        if loss_v is None:  # a stale g_v is held: the log wants one of this batch
-            with _no_trace(state):
-                g_v, loss_v = gradient(state, batch.x, batch.clean)
-        assert g_v is not None
-        norms = total_norm(g_s), total_norm(g_v), total_norm(g)
-        c_sv = cosine(g_s, g_v, norms[0], norms[1])
-        c_mc = cosine(g, g_v, norms[2], norms[1])
-        state.step_log.append((state.t, torch.stack([c_sv, c_mc, *norms, loss_s, loss_v])))
+def weighted(
+    g_s: Sequence[Tensor], g_v: Sequence[Tensor], w_s: Weight, w_v: Weight, n_s: Tensor, n_v: Tensor
+) -> list[Tensor]:
+    """The mix, given its weights (numbers or 0-dim float32 tensors, the same bits) and both norms."""
+    a = (n_s + EPS).reciprocal() * w_s  # as torch divides a number by a tensor
+    b = (n_v + EPS).reciprocal() * w_v
+    mixed = torch._foreach_mul(tuple(g_s), a)
+    torch._foreach_add_(mixed, torch._foreach_mul(tuple(g_v), b))
+    return list(mixed)
 
 
 def cosine(a: Sequence[Tensor], b: Sequence[Tensor], norm_a: Tensor, norm_b: Tensor) -> Tensor:
     """cos(a, b) over all parameters together, 0-dim, given both norms."""
-    dot = torch.stack([(x * y).sum() for x, y in zip(a, b, strict=True)]).sum()
+    dot = torch.stack([product.sum() for product in torch._foreach_mul(tuple(a), tuple(b))]).sum()
     return dot / ((norm_a + EPS) * (norm_b + EPS))
 
 
-@contextmanager
-def _as_they_are() -> Iterator[None]:
-    yield
+def batch_loss(model: nn.Module, x: Tensor, labels: Tensor) -> Tensor:
+    """The mean cross-entropy of a batch, 0-dim float32, from float32 logits in every precision."""
+    return F.cross_entropy(model(x).float(), labels)
+
+
+def gradient(
+    state: TrainState, x: Tensor, labels: Tensor, numerics: Numerics, loss_of: LossFunction = batch_loss
+) -> tuple[list[Tensor], Tensor]:
+    """A forward in train mode and the gradient of the mean cross-entropy, with the loss (0-dim).
+
+    The gradient is `numerics.loss_scale` times too large; the mix does not feel it. Each tensor lies in
+    memory as its parameter does, which fused kernels ask for.
+    """
+    with numerics.autocast():
+        loss = loss_of(state.model, x, labels)
+    scaled = loss if numerics.loss_scale == 1 else loss * numerics.loss_scale
+    found = torch.autograd.grad(scaled, state.params)
+    pairs = zip(found, state.params, strict=True)
+    return [g if g.stride() == p.stride() else torch.empty_like(p).copy_(g) for g, p in pairs], loss.detach()
 
 
 @contextmanager
-def _statistics_as_by_two_passes(model: nn.Module) -> Iterator[None]:
+def two_pass_statistics(model: nn.Module) -> Iterator[None]:
     """BatchNorm's momentum m becomes 1 − (1 − m)²: one pass then moves the statistics as two would."""
     layers = [layer for layer in model.modules() if isinstance(layer, _BATCH_NORMS)]
     before = [layer.momentum for layer in layers]
@@ -153,8 +116,8 @@ def _statistics_as_by_two_passes(model: nn.Module) -> Iterator[None]:
 
 
 @contextmanager
-def _no_trace(state: TrainState) -> Iterator[None]:
-    """Put back buffers and dropout generator afterwards: a logging pass must not be felt."""
+def no_trace(state: TrainState) -> Iterator[None]:
+    """Put back buffers and dropout generator afterwards, as for a logging pass, which must not be felt."""
     buffers = list(state.model.buffers())
     before = [buffer.clone() for buffer in buffers]
     dropout = state.dropout.get_state()

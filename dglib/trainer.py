@@ -11,11 +11,15 @@ from torch import Tensor
 from dglib.augment import crop_flip, normalise
 from dglib.control import Control
 from dglib.data import Dataset
+from dglib.kernel import DualGradientKernel
 from dglib.noise import noises
+from dglib.numerics import Numerics
 from dglib.spec import DataSpec, ExperimentSpec
 from dglib.state import TrainState
-from dglib.step import Batch, EagerKernel, StepKernel
+from dglib.step import Batch, StepKernel
 from dglib.streams import Streams
+
+CROPPED_AT_ONCE = 5000  # images: bounds the memory of padded copies
 
 
 @dataclass(frozen=True, eq=False)
@@ -58,13 +62,13 @@ class DeviceData:
 
 
 @dataclass(frozen=True, eq=False)
-class EpochDraws:
-    """The random choices of one epoch, on the device: the order (n,), offsets (2, n) and flips (n,)."""
+class Epoch:
+    """One epoch in its order, on the device: raw images (n, C, H, W), cropped and flipped; labels (n,)."""
 
-    epoch: int
-    order: Tensor
-    offsets: Tensor | None
-    flips: Tensor | None
+    number: int
+    images: Tensor
+    noisy: Tensor
+    clean: Tensor
 
 
 class Trainer:
@@ -74,18 +78,28 @@ class Trainer:
         spec: the experiment.
         data: on the device, with this seed's noise.
         streams: this run's randomness.
+        numerics: precision and techniques of the step.
         log: gather losses and step logs in the state; the same bits either way.
     """
 
-    def __init__(self, spec: ExperimentSpec, data: DeviceData, streams: Streams, *, log: bool = True) -> None:
+    def __init__(
+        self,
+        spec: ExperimentSpec,
+        data: DeviceData,
+        streams: Streams,
+        numerics: Numerics,
+        *,
+        log: bool = True,
+    ) -> None:
         self.data = data
+        self.memory_format = numerics.memory_format
         self.streams = streams
         self.batch_size = spec.step.batch_size
         self.augmentation = spec.data.augmentation
         self.padding = spec.data.crop_padding
-        self.kernel: StepKernel = EagerKernel(spec.step, log=log)
+        self.kernel: StepKernel = DualGradientKernel(spec.step, numerics, log=log)
         self.steps_per_epoch = -(-len(data.clean) // self.batch_size)  # the last, smaller batch counts
-        self._draws: EpochDraws | None = None
+        self._epoch: Epoch | None = None
 
     def advance(
         self, state: TrainState, lam: float, lr: float, n_steps: int, control: Control | None = None
@@ -114,20 +128,24 @@ class Trainer:
 
     def batch(self, epoch: int, step: int) -> Batch:
         """Batch `step` (0-based) of `epoch`, augmented and normalised; the last one may be smaller."""
-        draws = self._draws_of(epoch)
-        chosen = draws.order[step * self.batch_size : (step + 1) * self.batch_size]
-        images = self.data.x_train[chosen]
-        if draws.offsets is not None and draws.flips is not None:
-            dy, dx = draws.offsets[:, chosen]
-            images = crop_flip(images, dy, dx, draws.flips[chosen], self.padding)
-        return Batch(self.data.inputs(images), self.data.noisy[chosen], self.data.clean[chosen])
+        drawn = self._drawn(epoch)
+        part = slice(step * self.batch_size, (step + 1) * self.batch_size)
+        x = self.data.inputs(drawn.images[part]).contiguous(memory_format=self.memory_format)
+        return Batch(x, drawn.noisy[part], drawn.clean[part])
 
-    def _draws_of(self, epoch: int) -> EpochDraws:
-        if self._draws is None or self._draws.epoch != epoch:
-            n, device = len(self.data.clean), self.data.clean.device
-            offsets = flips = None
+    def _drawn(self, number: int) -> Epoch:
+        """A whole epoch at once: the same pixels as batch by batch, in a few large operations."""
+        if self._epoch is None or self._epoch.number != number:
+            self._epoch = None  # its memory serves the next one
+            data, device, n = self.data, self.data.clean.device, len(self.data.clean)
+            order = self.streams.order(n, number).to(device)
+            images = data.x_train[order]
             if self.augmentation == "crop_flip":
-                offsets = self.streams.crop_offsets(n, self.padding, epoch).to(device)
-                flips = self.streams.flips(n, epoch).to(device)
-            self._draws = EpochDraws(epoch, self.streams.order(n, epoch).to(device), offsets, flips)
-        return self._draws
+                offsets = self.streams.crop_offsets(n, self.padding, number).to(device)[:, order]
+                flips = self.streams.flips(n, number).to(device)[order]
+                for start in range(0, n, CROPPED_AT_ONCE):
+                    part = slice(start, start + CROPPED_AT_ONCE)
+                    dy, dx = offsets[:, part]
+                    images[part] = crop_flip(images[part], dy, dx, flips[part], self.padding)
+            self._epoch = Epoch(number, images, data.noisy[order], data.clean[order])
+        return self._epoch

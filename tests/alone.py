@@ -5,8 +5,7 @@ import os
 import traceback
 
 _CONTEXT = multiprocessing.get_context("forkserver")
-# torch._dynamo because the optimizer loads it at its first use, for seconds.
-_CONTEXT.set_forkserver_preload(["numpy", "torch", "torch._dynamo", "dglib.batch", "dglib.data"])
+_CONTEXT.set_forkserver_preload(["numpy", "torch", "dglib.batch", "dglib.data"])
 _ONE_THREAD = {"OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1"}
 
 

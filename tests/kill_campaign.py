@@ -34,13 +34,12 @@ sys.path.insert(0, str(Path(__file__).parent.parent))
 os.environ |= {"OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1"}  # a process with threads cannot be forked
 
 import torch
-import torch._dynamo  # the optimizer loads it at its first use, for seconds: once here, not in each process
 from small import CPU, digits, small_spec
 
 from dglib import attempts, batch, checkpoint, identity, progress, protocol, runner, store
 from dglib.attempts import read_attempts
 from dglib.batch import run_experiment
-from dglib.step import EagerKernel
+from dglib.kernel import DualGradientKernel
 from dglib.store import Store
 
 EXPERIMENTS = ("T1", "T2", "V3", "Td1")
@@ -101,7 +100,7 @@ class Shared:
 def watch(shared: Shared, spec) -> None:
     """Make this process's runs write down where they are. Counts steps by the calls of the step kernel."""
     places = [(arm.name, phase.name) for arm in spec.arms for phase in arm.phases]
-    step, resume, place, run_seed = EagerKernel.__call__, runner._Seed._resume, protocol.place, batch.run_seed
+    step, resume, place, run_seed = DualGradientKernel.__call__, runner._Seed._resume, protocol.place, batch.run_seed
 
     def counted(self, *arguments):
         step(self, *arguments)
@@ -128,7 +127,7 @@ def watch(shared: Shared, spec) -> None:
 
         return wrapped
 
-    EagerKernel.__call__ = counted
+    DualGradientKernel.__call__ = counted
     runner._Seed._resume = resumed
     protocol.place = placed
     runner._Seed.run = doing("training", runner._Seed.run)

@@ -136,10 +136,10 @@ def test_a_kill_while_the_network_is_evaluated_trains_no_epoch_twice(undisturbed
     monkeypatch.setattr(runner, "STEPS_BETWEEN_LOOKS", 1)
     evaluate, calls = runner.evaluate, iter(range(1000))
 
-    def killed_every_other_time(state, data):
+    def killed_every_other_time(*given):
         if next(calls) % 2 == 0:
             raise SystemExit
-        return evaluate(state, data)
+        return evaluate(*given)
 
     monkeypatch.setattr(runner, "evaluate", killed_every_other_time)
     *ours, kills = run_in_pieces(SPECS["T1"], tmp_path / "seed.ckpt", Control, SystemExit, seconds=-1)
@@ -163,7 +163,7 @@ def test_the_comparison_notices_each_part_that_a_checkpoint_could_lose(
         "g_v": None,
         "dropout": empty,
         "momentum": [],
-        "loss_sums": torch.ones(4).double(),
+        "loss_sums": torch.ones(5).double(),
         "step_log": [],
     }
 

@@ -8,7 +8,7 @@ from mutation import mutate
 from reference import PlainRun, epoch_batches
 from small import CPU, random_data, small_spec
 
-from dglib import runner, step, trainer
+from dglib import kernel, runner, trainer
 from dglib.control import Control
 from dglib.networks import networks
 from dglib.streams import Streams
@@ -73,24 +73,29 @@ def test_forty_two_steps_equal_the_plain_rendition_bit_for_bit(network):
 
 MUTATIONS = {
     "no refresh at t = 0": (
-        step.EagerKernel,
+        kernel.DualGradientKernel,
         "__call__",
         "refresh = state.g_v is None or state.t % self.spec.refresh_period == 0",
-        "state.g_v = state.g_v or [torch.zeros_like(p) for p in state.params]\n"
+        "state.hold(state.g_v or [torch.zeros_like(p) for p in state.params])\n"
         "    refresh = state.t > 0 and state.t % self.spec.refresh_period == 0",
     ),
-    "lambda swapped": (step.EagerKernel, "__call__", "mix(g_s, state.g_v, lam)", "mix(state.g_v, g_s, lam)"),
+    "lambda swapped": (
+        kernel.DualGradientKernel,
+        "__call__",
+        "g_s, state.g_v, w_s, w_v, n_s,",
+        "g_s, state.g_v, w_v, w_s, n_s,",
+    ),
     # One forward for both gradients, as long as its graph is at hand.
     "second forward left out": (
-        step.EagerKernel,
+        kernel.DualGradientKernel,
         "__call__",
-        "g_s, loss_s = gradient(state, batch.x, batch.noisy)",
-        "logits = state.model(batch.x)\n"
-        "        loss_s = F.cross_entropy(logits, batch.noisy)\n"
-        "        g_s = list(torch.autograd.grad(loss_s, state.params, retain_graph=True))\n"
+        'g_s, loss_s = self._gradient("structure", state, batch.x, batch.noisy, once_for_two)',
+        "entropy = torch.nn.functional.cross_entropy\n"
+        "    logits = state.model(batch.x)\n"
+        "    loss_s = entropy(logits, batch.noisy)\n"
+        "    g_s = list(torch.autograd.grad(loss_s, state.params, retain_graph=True))\n"
         "    if refresh:\n"
-        "        loss_v = F.cross_entropy(logits, batch.clean)\n"
-        "        state.g_v = list(torch.autograd.grad(loss_v, state.params))\n"
+        "        state.hold(list(torch.autograd.grad(entropy(logits, batch.clean), state.params)))\n"
         "    loss_s, refresh = loss_s.detach(), False",
     ),
     "last batch dropped": (
@@ -103,7 +108,7 @@ MUTATIONS = {
         runner._Seed,
         "_train_epoch",
         "left = self.trainer.steps_left(self.state)",
-        "self.state.g_v = None if self.cursor.epoch == 0 else self.state.g_v\n"
+        "self.state.hold(None if self.cursor.epoch == 0 else self.state.g_v)\n"
         "    left = self.trainer.steps_left(self.state)",
     ),
 }

@@ -1,0 +1,73 @@
+"""Functions compiled by torch.compile, with a way back where compiling fails."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, Generic, ParamSpec, TypeVar
+
+import torch
+from torch import Tensor
+
+from dglib.numerics import Numerics
+from dglib.state import TrainState
+from dglib.step import batch_loss, gradient, no_trace
+
+P = ParamSpec("P")
+R = TypeVar("R")
+
+
+class Compiled(Generic[P, R]):
+    """A pure function, compiled for each set of shapes; as it is once compiling has failed.
+
+    Attributes:
+        fallback: why it runs as it is, or "".
+    """
+
+    def __init__(self, function: Callable[P, R], compiler: Callable[..., Any] = torch.compile) -> None:
+        self.fallback = ""
+        self._plain = function
+        self._fast: Callable[P, R] = compiler(function, dynamic=False)
+
+    def __call__(self, *args: P.args, **kwargs: P.kwargs) -> R:
+        if not self.fallback:
+            try:
+                return self._fast(*args, **kwargs)
+            except Exception as error:  # whatever a compiler may raise; the plain way shows true mistakes
+                self.fallback = _reason(error)
+        return self._plain(*args, **kwargs)
+
+
+class CompiledGradient:
+    """`gradient` with its loss compiled, for each batch size.
+
+    A failure may come after the forward (the backward is compiled too), which has then moved BatchNorm's
+    statistics and drawn dropout: the first call of a size is taken back whole before it is run as it is.
+    """
+
+    def __init__(self, compiler: Callable[..., Any] = torch.compile) -> None:
+        self.fallback = ""
+        self._loss = compiler(batch_loss, dynamic=False)
+        self._sizes: set[int] = set()
+
+    def __call__(
+        self, state: TrainState, x: Tensor, labels: Tensor, numerics: Numerics
+    ) -> tuple[list[Tensor], Tensor]:
+        if self.fallback:
+            return gradient(state, x, labels, numerics)
+        if len(x) in self._sizes:
+            return gradient(state, x, labels, numerics, self._loss)
+        undo = no_trace(state)
+        undo.__enter__()
+        try:
+            found = gradient(state, x, labels, numerics, self._loss)
+        except Exception as error:
+            undo.__exit__(None, None, None)
+            self.fallback = _reason(error)
+            return gradient(state, x, labels, numerics)
+        self._sizes.add(len(x))
+        return found
+
+
+def _reason(error: Exception) -> str:
+    lines = str(error).strip().splitlines() or [""]
+    return f"torch.compile: {type(error).__name__}: {lines[0]}"

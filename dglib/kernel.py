@@ -1,0 +1,183 @@
+"""The step kernel: the dual-gradient step in pieces that run directly, compiled, or from captured graphs."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from contextlib import nullcontext
+
+import torch
+from torch import Tensor
+from torch.optim.sgd import sgd  # not torch.optim.SGD, whose first use imports torch._dynamo for seconds
+
+from dglib.compiling import Compiled, CompiledGradient
+from dglib.numerics import Numerics
+from dglib.pieces import Captured, CudaRecorder, Direct, Pieces
+from dglib.spec import StepSpec
+from dglib.state import TrainState
+from dglib.step import (
+    Batch,
+    Weight,
+    cosine,
+    gradient,
+    no_trace,
+    total_norm,
+    two_pass_statistics,
+    weighted,
+)
+
+Gradient = Callable[[TrainState, Tensor, Tensor, Numerics], tuple[list[Tensor], Tensor]]
+
+
+class DualGradientKernel:
+    """The step of one state.
+
+    A step whose mixed gradient is not finite moves no weight and no momentum; it is counted in the state.
+    What its forward did to BatchNorm's statistics stays: a network that overflows shows at its evaluation.
+
+    Args:
+        spec: refresh period, log cadence and how BatchNorm's statistics move.
+        numerics: precision and techniques.
+        log: keep the epoch's losses and the step log in the state. Changes no weight, buffer or draw.
+        pieces: how the step's pieces are run; by default as `numerics` says.
+    """
+
+    def __init__(
+        self, spec: StepSpec, numerics: Numerics, *, log: bool = True, pieces: Pieces | None = None
+    ) -> None:
+        self.spec, self.numerics, self.log = spec, numerics, log
+        device = numerics.torch_device
+        if pieces is None:
+            pieces = Captured(CudaRecorder(device)) if numerics.cuda_graphs else Direct()
+        self.pieces = pieces
+        self.gradient_of: Gradient = CompiledGradient() if numerics.compile else gradient
+        self.weighted = Compiled(weighted) if numerics.compile else weighted
+        # Where pieces are captured, what changes from step to step lies in places that do not.
+        self._fixed = _FixedPlaces(device) if pieces.fixed else None
+
+    @property
+    def fallback(self) -> str:
+        reasons = (getattr(part, "fallback", "") for part in (self.pieces, self.gradient_of, self.weighted))
+        return "; ".join(dict.fromkeys(filter(None, reasons)))
+
+    def __call__(self, state: TrainState, batch: Batch, lam: float, lr: float) -> None:
+        refresh = state.g_v is None or state.t % self.spec.refresh_period == 0
+        w_s: Weight = 1 - lam
+        w_v: Weight = lam
+        rate: Weight = lr
+        if self._fixed is not None:
+            batch = self._fixed.batch(batch)
+            w_s, w_v, rate = self._fixed.numbers(1 - lam, lam, lr)
+            self.pieces.bind(state)
+
+        # The second forward of a refresh moves the statistics a second time by itself.
+        once_for_two = self.spec.two_pass_statistics and not refresh
+        g_s, loss_s = self._gradient("structure", state, batch.x, batch.noisy, once_for_two)
+        loss_v = None
+        if refresh:
+            g_v, loss_v = self._gradient("value", state, batch.x, batch.clean)
+            state.hold(g_v, in_place=self._fixed is not None)
+        origin = (len(batch.x), once_for_two)  # g_s lies in another place for each
+
+        def mixed() -> tuple[list[Tensor], Tensor, Tensor]:
+            assert state.g_v is not None
+            assert state.norm_v is not None
+            n_s = total_norm(g_s)
+            g = self.weighted(g_s, state.g_v, w_s, w_v, n_s, state.norm_v)
+            return g, n_s, torch.isfinite(n_s + state.norm_v)
+
+        g, n_s, finite = self.pieces.run(("mix", *origin), mixed)
+        if self.log:
+            self._record(state, batch, origin, (g_s, n_s, loss_s), g, loss_v)
+        state.loss_sums[4] += ~finite
+        self.pieces.run(("descend", *origin), lambda: self._descend(state, g, finite, rate))
+        state.t += 1
+
+    def _gradient(
+        self, name: str, state: TrainState, x: Tensor, labels: Tensor, once_for_two: bool = False
+    ) -> tuple[list[Tensor], Tensor]:
+        def found() -> tuple[list[Tensor], Tensor]:
+            with two_pass_statistics(state.model) if once_for_two else nullcontext():
+                return self.gradient_of(state, x, labels, self.numerics)
+
+        return self.pieces.run((name, len(x), once_for_two), found)
+
+    def _descend(self, state: TrainState, g: list[Tensor], finite: Tensor, lr: Weight) -> None:
+        """SGD along `g`, or no move at all if it is not finite."""
+        fused = self.numerics.fused
+        if not fused and not finite:  # on a CPU asking costs nothing; a fused kernel looks by itself
+            return
+        with torch.no_grad():
+            sgd(
+                list(state.params),
+                g,
+                list(state.momentum_buffers),
+                foreach=False,
+                fused=fused,
+                found_inf=(~finite).float() if fused else None,
+                weight_decay=self.spec.weight_decay,
+                momentum=self.spec.momentum,
+                lr=lr,
+                dampening=0.0,
+                nesterov=False,
+                maximize=False,
+            )
+
+    def _record(
+        self,
+        state: TrainState,
+        batch: Batch,
+        origin: tuple[int, bool],
+        structure: tuple[list[Tensor], Tensor, Tensor],
+        g: list[Tensor],
+        loss_v: Tensor | None,
+    ) -> None:
+        """Add to the epoch's sums and, on a logging step, to the step log; nothing leaves the device."""
+        g_s, n_s, loss_s = structure
+        state.loss_sums[0] += loss_s
+        state.loss_sums[1] += 1
+        if loss_v is not None:
+            state.loss_sums[2] += loss_v
+            state.loss_sums[3] += 1
+        if self.spec.log_every == 0 or state.t % self.spec.log_every != 0:
+            return
+        g_v, fresh, loss = state.g_v, loss_v is not None, loss_v
+        if loss is None:  # a stale g_v is held: the log wants one of this batch
+            with no_trace(state):
+                g_v, loss = self._gradient("logged value", state, batch.x, batch.clean)
+
+        def row() -> Tensor:
+            assert g_v is not None
+            assert loss is not None
+            n_v, n, scale = total_norm(g_v), total_norm(g), self.numerics.loss_scale
+            c_sv, c_mc = cosine(g_s, g_v, n_s, n_v), cosine(g, g_v, n, n_v)
+            return torch.stack([c_sv, c_mc, n_s / scale, n_v / scale, n, loss_s, loss])
+
+        found = self.pieces.run(("log", *origin, fresh), row)
+        state.step_log.append((state.t, found.clone()))
+
+
+class _FixedPlaces:
+    """Copies of what changes from step to step, each always in the same memory."""
+
+    def __init__(self, device: torch.device) -> None:
+        self._batches: dict[int, Batch] = {}
+        self._numbers = torch.zeros(3, device=device).unbind()
+        self._values: tuple[float, ...] = ()
+
+    def batch(self, batch: Batch) -> Batch:
+        """One place per batch size."""
+        place = self._batches.get(len(batch.x))
+        if place is None:
+            place = Batch(*(torch.empty_like(t) for t in (batch.x, batch.noisy, batch.clean)))
+            self._batches[len(batch.x)] = place
+        for ours, given in ((place.x, batch.x), (place.noisy, batch.noisy), (place.clean, batch.clean)):
+            ours.copy_(given)
+        return place
+
+    def numbers(self, *values: float) -> tuple[Tensor, ...]:
+        """1 − λ, λ and the learning rate, 0-dim float32."""
+        if values != self._values:
+            for ours, value in zip(self._numbers, values, strict=True):
+                ours.fill_(value)
+            self._values = values
+        return self._numbers
