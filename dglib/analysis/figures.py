@@ -8,6 +8,7 @@ from matplotlib.figure import Figure
 
 from dglib.analysis.plot_branches import draw_branches
 from dglib.analysis.plot_hysteresis import draw_loop
+from dglib.analysis.plot_signs import draw_signs
 from dglib.analysis.plot_spinodal import draw_spinodal
 from dglib.analysis.plot_trapping import draw_trapping
 from dglib.analysis.reading import Records
@@ -41,6 +42,15 @@ def draw(experiment: str, records: Records) -> Figure:
         if experiment in DIRECTIONS:
             return draw_spinodal(DIRECTIONS[experiment], records)
         return draw_branches(records) if experiment == "V3" else draw_trapping(records)
+
+
+def draw_all(experiment: str, records: Records) -> dict[str, Figure]:
+    """Every figure of an experiment by its file name without suffix, the published one first."""
+    figures = {figure_name(experiment): draw(experiment, records)}
+    if experiment == "Td1":
+        with styled():
+            figures["Td1_early_signs"] = draw_signs(records)
+    return figures
 
 
 def draw_hysteresis(t1_records: Records, t2_records: Records) -> Figure:

@@ -25,8 +25,11 @@ def category(record: Record) -> str:
     if has_diverged(record, "error_trajectory"):
         return DIVERGED
     error = number(record, "final_error")
-    if error is None or is_running(record):
-        return "unfinished"
+    return "unfinished" if error is None or is_running(record) else class_of(error, record)
+
+
+def class_of(error: float, record: Record) -> str:
+    """The class of an error under the record's own limits."""
     if error >= parameter([record], "trapped_error", TRAPPED_ERROR):
         return TRAPPED
     return PARTIAL if error >= parameter([record], "partial_error", PARTIAL_ERROR) else ORDERED
@@ -53,7 +56,7 @@ def summarise_trapping(records: Records) -> dict[str, Any]:
         "failed_inits": 0,  # the protocol has no init to fail
         "diverged": outcomes[DIVERGED],
         "outcomes": {name: outcomes[name] for name in (*CLASSES, DIVERGED, "unfinished")},
-        "comparison": {str(epoch): _compare(groups, [epoch], COMPARED) for epoch in _compare_epochs(records)},
+        "comparison": {str(epoch): _compare(groups, [epoch], COMPARED) for epoch in compare_epochs(records)},
         "early": _early(groups, records),
         "seeds": [
             {
@@ -69,7 +72,7 @@ def summarise_trapping(records: Records) -> dict[str, Any]:
 
 def _early(groups: dict[str, list[Record]], records: Records) -> dict[str, Any]:
     """Mean c_sv over the first epochs, last included: "early divergence" if the classes differ enough."""
-    last = int(parameter(records, "early_epochs", EARLY_EPOCHS))
+    last = last_early_epoch(records)
     limit = parameter(records, "early_difference", EARLY_DIFFERENCE)
     compared = _compare(groups, range(last + 1), ("c_sv",))
     difference = compared["difference"].get("c_sv")
@@ -99,7 +102,13 @@ def _compare(groups: dict[str, list[Record]], epochs: Iterable[int], quantities:
     return {**means, "difference": difference}
 
 
-def _compare_epochs(records: Records) -> list[int]:
+def last_early_epoch(records: Records) -> int:
+    """The last epoch, from 0, of the early mean of c_sv."""
+    return int(parameter(records, "early_epochs", EARLY_EPOCHS))
+
+
+def compare_epochs(records: Records) -> list[int]:
+    """The epochs, from 0, at which the classes are compared."""
     for record in records:
         stated = (record.get("parameters") or {}).get("compare_epochs")
         if stated:
