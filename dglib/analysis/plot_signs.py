@@ -128,7 +128,7 @@ def _planned(axes: Axes, tested: Sequence[Tested], groups: Groups) -> None:
     axes.set_ylim(len(tested) - 0.5, -0.8)
     axes.set_yticks(range(len(tested)), [_label(each) for each in tested])
     axes.tick_params(axis="y", length=0)
-    interval = {"color": style.DARK_GREY, "linewidth": 1.4, "marker": "o", "markersize": 4.5}
+    interval: dict[str, Any] = {"color": style.DARK_GREY, "linewidth": 1.4, "marker": "o", "markersize": 4.5}
     keys = [
         Line2D([], [], label="95 % interval; filled: p ≤ 0.05", **interval, markerfacecolor="white"),
         Line2D([], [], linestyle="", marker="|", color="black", markersize=8, label="test error by then"),
