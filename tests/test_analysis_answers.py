@@ -88,7 +88,7 @@ def test_no_event_is_a_result_with_its_bound():
 def test_events_are_told_with_mean_std_and_range():
     text = answer("T1", [t1(0, 0.55), t1(1, 0.65), failed_init(t1(2)), failed_init(t1(3))])
     assert text.startswith("T1: of 4 seeds, 2 collapsed as λ rose, at λ↑ = 0.600 ± 0.050")
-    assert "(mean ± std; 0.55 to 0.65); 2 failed the init." in text
+    assert "(mean ± std; 0.55 to 0.65); 2 failed the init; median λ↑ between 0.55 and 0.60" in text
 
 
 def test_all_seeds_failed_means_not_measured():
@@ -108,11 +108,13 @@ def test_a_path_retraced_exactly_shows_no_memory_although_it_has_a_width():
     errors = {0.60: 0.5, 0.55: 0.45, 0.50: 0.35, 0.45: 0.25, 0.40: 0.2, 0.35: 0.1}
     for entry in [*record["trajectory"], *record["return_trajectory"]]:
         entry["error"] = errors.get(entry["lambda"], 0.1)
-    assert summarise("T1", [record])["loop"]["memory"]["mean"] == 0
-    assert summarise("T1", [record])["loop"]["width"]["mean"] == 0.25
+    loop = summarise("T1", [record])["loop"]
+    assert loop["memory"]["mean"] == loop["area"]["mean"] == 0
+    assert loop["width"]["mean"] == 0.15
     for entry in record["return_trajectory"]:
         entry["error"] += 0.125
-    assert summarise("T1", [record])["loop"]["memory"]["mean"] == 0.125
+    loop = summarise("T1", [record])["loop"]
+    assert (loop["memory"]["mean"], loop["area"]["mean"]) == (0.125, pytest.approx(0.125 * 0.15))
     assert "different errors (0.40 and 0.20); at the same λ" in answer("T1", [record])
 
 
@@ -146,7 +148,11 @@ def test_the_width_is_told_by_bounds_and_by_seed():
     ups, downs = [published(t1(s, None)) for s in range(3)], [published(t2(s, None)) for s in range(3)]
     assert "above 0.45 in each of 3 seeds" in width_answer(ups, downs)
     mixed = width_answer([t1(0, 0.60), t1(1, 0.70)], [t2(0, 0.30), t2(1, 0.35)])
-    assert "between 0.225 and 0.325 (medians of the bounds of 2 seeds); above 0 for certain in 2" in mixed
+    assert (
+        "between 0.225 and 0.325 (medians of the bounds of 2 seeds); for the median, no 95 % interval"
+        in mixed
+    )
+    assert "above 0 for certain in 2 of 2 (share's 95 % interval 0.16 to 1.00)" in mixed
 
 
 def test_the_width_says_how_much_of_it_is_trapping():
@@ -160,9 +166,11 @@ def test_a_width_without_seeds_is_unknown():
 
 
 def test_the_gap_is_told_with_its_verdict():
-    assert "is 0.300 ± 0.100" in answer("V3", [v3(0, 0.2), v3(1, 0.4)])
-    assert "above 0.10: two branches" in answer("V3", [v3(0, 0.2)])
-    assert "not above 0.10: no sign of two branches" in answer("V3", [v3(0, 0.05)])
+    text = answer("V3", [v3(0, 0.3), v3(1, 0.32), v3(2, 0.28)])
+    assert "is 0.300 ± 0.016 (mean ± std; 0.28 to 0.32) in 3 of 3 seeds, 95 % interval 0.25 to 0.35" in text
+    assert "against a limit of 0.10: two branches." in text
+    assert "0.10: not two branches" in answer("V3", [v3(0, 0.05), v3(1, 0.05)])
+    assert "0.10: undecided whether there are two branches" in answer("V3", [v3(0, 0.2), v3(1, 0.4)])
     assert "1 began the collapse branch trapped" in answer("V3", [v3(0), v3(1, trapped=True)])
 
 

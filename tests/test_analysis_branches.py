@@ -2,6 +2,7 @@
 
 import pytest
 from analysis_cases import ALL_LEVELS, evaluation, failed_init, t1, v3, v3_diverged, v3_failed
+from scipy import stats
 
 from dglib.analysis.branches import gaps
 from dglib.analysis.curves import Curve, mean_curve, median_curve
@@ -29,17 +30,42 @@ def test_the_gap_pairs_the_branches_at_the_same_level(form):
     assert summary["seeds"][0]["start"] == "collapsed"
 
 
-@pytest.mark.parametrize(("gap", "two"), [(0.2, True), (0.05, False), (-0.3, False)])
-def test_two_branches_are_claimed_above_the_limit_only(gap, two):
-    assert summarise("V3", [v3(0, gap), v3(1, gap)])["two_branches"] is two
+@pytest.mark.parametrize(
+    ("found", "two"),
+    [
+        ((0.2, 0.21), "yes"),
+        ((0.05, 0.045), "no"),
+        ((-0.3, -0.3), "no"),
+        ((0.2, 0.4), "undecided"),  # 0.3 ± 1.27
+        ((0.05, 0.15), "undecided"),
+        ((0.5,), "undecided"),
+    ],
+)
+def test_two_branches_are_claimed_only_where_the_interval_excludes_the_limit(found, two):
+    assert summarise("V3", [v3(seed, gap) for seed, gap in enumerate(found)])["two_branches"] == two
+
+
+def test_the_gap_has_an_interval_at_every_level_paired_by_seed():
+    records = [v3(0, 0.2), v3(1, 0.3), v3(2, 0.4), v3(3, trapped=True)]
+    curve = {step["lambda"]: step for step in summarise("V3", records)["gap_by_level"]["collapsed"]}
+    assert list(curve) == ALL_LEVELS
+    known = stats.ttest_1samp([0.2, 0.3, 0.4], 0).confidence_interval()
+    assert (curve[0.5]["n"], curve[0.5]["mean"]) == (3, pytest.approx(0.3))
+    assert (curve[0.5]["interval"]["lower"], curve[0.5]["interval"]["upper"]) == pytest.approx(tuple(known))
+    assert [step["n"] for step in summarise("V3", records)["gap_by_level"]["trapped"]] == [1] * 9
+
+
+def test_a_gap_to_trapped_networks_makes_no_two_branches():
+    assert summarise("V3", [v3(s, trapped=True) for s in range(3)])["two_branches"] == "undecided"
 
 
 def test_the_limit_and_the_level_are_those_of_the_experiment():
-    record = v3(0, gap=0.2)
-    record["parameters"] |= {"gap_lambda": 0.35, "gap_error": 0.3}
-    summary = summarise("V3", [record])
+    records = [v3(0, gap=0.2), v3(1, gap=0.2)]
+    for record in records:
+        record["parameters"] |= {"gap_lambda": 0.35, "gap_error": 0.3}
+    summary = summarise("V3", records)
     assert summary["gap"]["mean"] == pytest.approx(0.2 / 3)
-    assert (summary["gap_lambda"], summary["gap_limit"], summary["two_branches"]) == (0.35, 0.3, False)
+    assert (summary["gap_lambda"], summary["gap_limit"], summary["two_branches"]) == (0.35, 0.3, "no")
 
 
 def test_failed_and_diverged_seeds_have_no_gap_and_are_counted():
@@ -65,7 +91,7 @@ def test_trapped_branches_are_kept_apart_from_collapsed_ones():
 @pytest.mark.parametrize("records", [[], [v3_failed(0)], [v3_diverged(0)], [{"seed": 0}]])
 def test_no_complete_seed_means_no_verdict(records):
     summary = summarise("V3", records)
-    assert summary["gap"] is summary["two_branches"] is None
+    assert (summary["gap"], summary["gap_interval"], summary["two_branches"]) == (None, None, "undecided")
 
 
 def test_a_level_that_was_not_visited_gives_no_gap():

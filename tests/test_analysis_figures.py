@@ -24,9 +24,9 @@ from matplotlib.text import Text
 
 from dglib.analysis.figures import draw, draw_hysteresis, figure_name, save_figure
 from dglib.analysis.histogram import columns
-from dglib.analysis.plot_spinodal import planned_levels
 from dglib.analysis.reading import mean_by_level
 from dglib.analysis.style import MEDIAN, THICK
+from dglib.analysis.threshold_summary import planned_levels
 from dglib.analysis.thresholds import DOWN, UP, threshold
 from dglib.errors import UserError
 

@@ -4,7 +4,7 @@ from collections import Counter
 from collections.abc import Mapping
 from typing import Any
 
-from dglib.analysis import wording
+from dglib.analysis import signs_wording, wording
 from dglib.analysis.thresholds import DOWN, UP, Direction
 from dglib.analysis.trapping import ORDERED, PARTIAL, TRAPPED
 
@@ -31,13 +31,28 @@ def _threshold_sentence(direction: Direction, summary: Summary) -> str:
         count, where = _of(summary["events"], summary), wording.spread(summary[direction.field])
         parts.append(f"{count} {direction.event} as λ {way[0]}, at {symbol} = {where}")
     sign = ">" if direction.rising else "<"
-    ends = Counter(seed["last"] for seed in summary["seeds"] if seed["outcome"] == "no_event")
+    passed = "lower" if direction.rising else "upper"  # the last level that is certain to be short of it
+    ends = Counter(seed[passed] for seed in summary["seeds"] if seed["outcome"] == "no_event")
     for last, without in sorted(ends.items()):
         count, end = _of(without, summary), wording.level(last)
         parts.append(f"{count} showed no {direction.noun} {way[1]} {end}, so {symbol} {sign} {end}")
     parts += _unmeasured(outcomes)
+    parts += _share_left(direction, summary) if ends else []
+    if direction.rising and summary["median"]["n"] > 1:
+        parts.append(f"median {symbol} {wording.median(summary['median'])}")
+    if summary["differences"]:
+        seeds = wording.listing(list(summary["differences"]))
+        parts.append(f"record and trajectory differ in seed {seeds}, and the trajectory was taken")
     untold = "" if summary["events"] or ends else f"; {symbol} was not measured"
     return f"{direction.experiment}: of {wording.seeds(summary['n'])}, {'; '.join(parts)}{untold}."
+
+
+def _share_left(direction: Direction, summary: Summary) -> list[str]:
+    """What the seeds without event say of the share of networks that the whole sweep does not move."""
+    last = summary["remaining"]["steps"][-1]
+    interval = wording.confidence_interval({end: last[end] for end in ("lower", "upper")}, 2)
+    state = "still ordered" if direction.rising else "not recovered"
+    return [f"share {state} at {wording.level(last['level'])}: {last['share']:.2f} ({interval})"]
 
 
 def _of(count: int, summary: Summary) -> str:
@@ -50,6 +65,7 @@ def _unmeasured(outcomes: Mapping[str, int]) -> list[str]:
 
 
 def _start_sentence(summary: Summary) -> str:
+    """The states from which the sweep began, and λ↓ from each: they are not to be mixed."""
     start = summary["start"]
     collapsed, trapped = start["collapsed"], start["trapped"]
     if not collapsed + trapped:
@@ -58,7 +74,12 @@ def _start_sentence(summary: Summary) -> str:
     words += f" ({TRAPPED_MEANS})" if trapped else ""
     if start["left_trap"]:
         words += f", of which {start['left_trap']} had left that state by the end"
-    return f"{words}."
+    medians = [
+        f"median λ↓ of the {state} {wording.median(group['median'])}"
+        for state, group in summary["by_start"].items()
+        if group["n"] > 1
+    ]
+    return "; ".join([words, *medians]) + "."
 
 
 def _loop_sentence(loop: Summary) -> str:
@@ -78,7 +99,8 @@ def _loop_sentence(loop: Summary) -> str:
     if loop["memory"]:
         up, back = (wording.level(threshold) for threshold in loop["thresholds"])
         words += f" The two ends are read at different errors ({up} and {back}); at the same λ the error on"
-        words += f" the way back less that on the way up is {wording.spread(loop['memory'])}."
+        words += f" the way back less that on the way up is {wording.spread(loop['memory'])}"
+        words += f", the loop's area {wording.spread(loop['area'])}." if loop["area"] else "."
     return words
 
 
@@ -98,9 +120,16 @@ def width_sentences(summary: Summary) -> str:
     if not shared:
         among = f"(medians of the bounds of {wording.seeds(summary['n'])})"
     words = f"Hysteresis width λ↑ − λ↓: {bounds} {among}"
-    words += "" if shared and summary["above_zero"] else f"; above 0 for certain in {summary['above_zero']}"
+    if summary["n"] > 1:
+        words += f"; for the median, {wording.confidence_interval(summary['interval'])}"
+    share = wording.confidence_interval(summary["share_above_zero"], 2)
+    words += f"; above 0 for certain in {summary['above_zero']} of {summary['n']} (share's {share})"
     if summary["trapped"]:
         words += f". In {summary['trapped']} the way down began trapped ({TRAPPED_MEANS}), not collapsed"
+        rest = summary["by_start"]["collapsed"]
+        if rest["n"]:
+            limits = wording.interval(rest["lower"], rest["upper"])
+            words += f"; in the {rest['n']} that began collapsed the width is {limits}"
     return f"{words}. {closing}"
 
 
@@ -109,23 +138,34 @@ def branches_answer(summary: Summary) -> str:
     at, limit = wording.level(summary["gap_lambda"]), wording.level(summary["gap_limit"])
     others = _unmeasured(summary["outcomes"])
     tail = f"; {'; '.join(others)}" if others else ""
-    gap = summary["gap"]
-    if gap is None:
+    if summary["gap"] is None:
         complete = summary["outcomes"]["complete"]
         why = f"no level λ = {at} in {wording.seeds(complete)}" if complete else "no seed has both branches"
         return f"V3: of {wording.seeds(summary['n'])}, {why}, so the gap at λ = {at} was not measured{tail}."
-    verdict = "above" if summary["two_branches"] else "not above"
-    name = "two branches" if summary["two_branches"] else "no sign of two branches"
-    words = (
-        f"V3: the gap at λ = {at} is {wording.spread(gap)} in {gap['n']} of {wording.seeds(summary['n'])}, "
-        f"{verdict} {limit}: {name}{tail}."
-    )
-    trapped = summary["start"]["trapped"]
+    gap, trapped = summary["gap_collapsed"], summary["start"]["trapped"]
+    everyone = wording.spread(summary["gap"])
+    verdict = {
+        "yes": "two branches",
+        "no": "not two branches",
+        "undecided": "undecided whether there are two branches",
+    }[summary["two_branches"]]
+    if gap is None:
+        words = f"V3: no seed of {summary['n']} began the collapse branch collapsed: {verdict}{tail}."
+        return f"{words} {trapped} began it trapped ({TRAPPED_MEANS}), with a gap of {everyone}."
+    words = f"V3: the gap at λ = {at} is {wording.spread(gap)} in {gap['n']} of {wording.seeds(summary['n'])}"
+    if summary["gap_interval"]:
+        words += f", {wording.confidence_interval(summary['gap_interval'], 3)}"
+    words += f", against a limit of {limit}: {verdict}{tail}."
     if trapped:
-        rest = summary["gap_collapsed"]
-        without = f"the gap without is {wording.spread(rest)}" if rest else "none began collapsed"
-        words += f" {trapped} began the collapse branch trapped ({TRAPPED_MEANS}); {without}."
+        words += (
+            f" {trapped} began the collapse branch trapped ({TRAPPED_MEANS}) and {_is(trapped)} left out;"
+        )
+        words += f" with {'it' if trapped == 1 else 'them'} the gap is {everyone}."
     return words
+
+
+def _is(count: int) -> str:
+    return "is" if count == 1 else "are"
 
 
 def trapping_answer(summary: Summary) -> str:
@@ -136,13 +176,15 @@ def trapping_answer(summary: Summary) -> str:
     others = _unmeasured({"init_failed": 0, **outcomes})
     tail = f"; {'; '.join(others)}" if others else ""
     words = f"Tδ1: of {wording.seeds(summary['n'])}, {ended} at the end{tail}."
-    early = summary["early"]
+    early, signs = summary["early"], signs_wording.sentence(summary["signs"])
     difference = early["difference"].get("c_sv")
     if difference is None:
         absent = [names[kind] for kind in (TRAPPED, PARTIAL) if not early[kind]]
-        return f"{words} No early comparison: no seed with step logs ended {wording.listing(absent, 'or')}."
+        without = f"no seed with step logs ended {wording.listing(absent, 'or')}"
+        return f"{words} No early comparison: {without}. {signs}"
     verdict = "an early divergence" if early["early_divergence"] else "no early divergence"
     return (
         f"{words} Over epochs 0 to {early['last_epoch']} the mean c_sv of trapped seeds less that of partial "
         f"ones is {wording.decimal(difference, 3)} (limit {wording.level(early['limit'])}): {verdict}."
+        f" {signs}"
     )

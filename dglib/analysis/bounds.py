@@ -1,7 +1,7 @@
 """What a sweep over discrete levels can say of a threshold: an interval, open where nothing happened."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from statistics import fmean, median, pstdev
 from typing import Any
@@ -20,6 +20,12 @@ class Bounds:
         """Bounds of the difference of two quantities: [L - U', U - L']."""
         return Bounds(rounded(self.lower - other.upper), rounded(self.upper - other.lower))
 
+    @classmethod
+    def of(cls, plain: Mapping[str, Any]) -> "Bounds":
+        """From `as_dict`, or anything with its two values."""
+        lower, upper = plain["lower"], plain["upper"]
+        return cls(-math.inf if lower is None else lower, math.inf if upper is None else upper)
+
     def as_dict(self) -> dict[str, float | None]:
         """`{"lower", "upper"}`, null where open: JSON has no infinity."""
         return {"lower": _closed(self.lower), "upper": _closed(self.upper)}
@@ -31,10 +37,13 @@ UNKNOWN = Bounds(-math.inf, math.inf)
 def event_cell(level: float, visited: Sequence[float], start: float | None, rising: bool) -> Bounds:
     """The cell of a threshold that fired at `level`: it lies past the level visited before.
 
-    `start` is the λ from which the sweep's first level was reached; None where it is not known.
+    `start` is the λ from which the sweep's first level was reached; None where it is not known. A first level
+    at the start's own λ has no level before it: the cell is open there.
     """
     before = visited.index(level) if level in visited else 0
     previous = visited[before - 1] if before else start
+    if previous == level:
+        previous = None
     if rising:
         return Bounds(-math.inf if previous is None else previous, level)
     return Bounds(level, math.inf if previous is None else previous)

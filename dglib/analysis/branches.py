@@ -1,10 +1,13 @@
 """V3: the error on two branches at the same λ, and the gap between them, paired by seed."""
 
 from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
 from statistics import fmean
 from typing import Any
 
 from dglib.analysis.bounds import spread
+from dglib.analysis.intervals import Interval, as_json, t_interval
 from dglib.analysis.reading import (
     Record,
     Records,
@@ -54,15 +57,46 @@ def start_state(record: Record) -> str | None:
     return "trapped" if starts_trapped(entries(record, "collapse_trajectory")) else "collapsed"
 
 
+@dataclass(frozen=True)
+class GapAt:
+    """The gap at a level over `n` seeds: its mean and the pointwise t interval, None of a single seed."""
+
+    level: float
+    n: int
+    mean: float
+    interval: Interval | None
+
+
+def gap_curve(records: Records, state: str) -> list[GapAt]:
+    """The gap at each level, paired by seed, of complete seeds whose collapse branch began in `state`."""
+    seeds = [gaps(record) for record in records if start_state(record) == state]
+    curve = []
+    for level in sorted({level for seed in seeds for level in seed}):
+        values = [seed[level] for seed in seeds if level in seed]
+        curve.append(GapAt(level, len(values), fmean(values), t_interval(values)))
+    return curve
+
+
+def two_branches(values: Sequence[float], limit: float) -> str:
+    """ "yes" if the mean gap's 95 % t interval lies above the limit, "no" if below it, else "undecided"."""
+    interval = t_interval(values)
+    if interval is None or interval.lower <= limit <= interval.upper:
+        return "undecided"
+    return "yes" if interval.lower > limit else "no"
+
+
 def summarise_branches(records: Records) -> dict[str, Any]:
-    """The gap at `gap_lambda` (0.50) by seed; "two branches" if its mean exceeds `gap_error` (0.10)."""
+    """The gap between the branches, at `gap_lambda` (0.50) by seed and at every level over seeds.
+
+    `two_branches` ("yes", "no" or "undecided") holds the gap's t interval there against `gap_error` (0.10),
+    over the seeds that began the collapse branch collapsed: a trapped network is on neither branch.
+    """
     level = round(parameter(records, "gap_lambda", GAP_LEVEL), 6)
     limit = parameter(records, "gap_error", GAP_ERROR)
     seeds = [_seed(record, level) for record in records]
     outcomes = Counter(seed["outcome"] for seed in seeds)
     measured = [seed for seed in seeds if seed["gap"] is not None]
     apart = [seed["gap"] for seed in measured if seed["start"] == "collapsed"]
-    mean = fmean(seed["gap"] for seed in measured) if measured else None
     return {
         "experiment": "V3",
         "n": len(records),
@@ -73,7 +107,15 @@ def summarise_branches(records: Records) -> dict[str, Any]:
         "gap_limit": limit,
         "gap": spread([seed["gap"] for seed in measured]),
         "gap_collapsed": spread(apart),  # without the seeds that began the collapse branch trapped
-        "two_branches": None if mean is None else mean > limit,
+        "gap_interval": as_json(t_interval(apart)),
+        "two_branches": two_branches(apart, limit),
+        "gap_by_level": {
+            state: [
+                {"lambda": g.level, "n": g.n, "mean": rounded(g.mean), "interval": as_json(g.interval)}
+                for g in gap_curve(records, state)
+            ]
+            for state in ("collapsed", "trapped")
+        },
         "start": {kind: sum(seed["start"] == kind for seed in seeds) for kind in ("collapsed", "trapped")},
         "seeds": seeds,
     }

@@ -28,7 +28,7 @@ def columns(direction: Direction, found: Sequence[Threshold], levels: Sequence[f
 
     `levels` are all that the sweep could visit, so that an empty level keeps its place.
     """
-    measured = [seed for seed in found if seed.bounds is not None]
+    measured = [seed for seed in found if seed.finished]
     every = sorted({*levels, *(seed.level for seed in measured if seed.level is not None)})
     bars = [
         Column(wording.level(level), tuple(seed for seed in measured if seed.level == level))
@@ -52,7 +52,7 @@ def draw_columns(axes: Axes, direction: Direction, bars: Sequence[Column]) -> No
             color = LOOKS[end_state(direction, seed)].color if swept else style.LIGHT_GREY
             axes.add_patch(Rectangle((x - 0.42, y + 0.04), 0.84, 0.92, facecolor=color, edgecolor="none"))
             if tallest <= _LEGIBLE:
-                ink = "white" if seed.bounds else "black"  # blocks without threshold are pale
+                ink = "white" if seed.finished else "black"  # blocks without threshold are pale
                 middle = (x, y + 0.47)
                 axes.text(*middle, str(seed.seed), ha="center", va="center", fontsize=6.5, color=ink)
     axes.set_xlim(-0.7, len(bars) - 0.3)

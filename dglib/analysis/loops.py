@@ -1,35 +1,40 @@
-"""Hysteresis widths: of one seed's loop (T1 with its return sweep) and between the sweeps of T1 and T2."""
+"""Hysteresis within one seed: T1's way back down from its collapse, where it was made."""
 
 from collections import Counter
 from statistics import fmean
 from typing import Any
 
-from dglib.analysis.bounds import UNKNOWN, Bounds, censored_cell, event_cell, median_bounds, spread
+import numpy as np
+
+from dglib.analysis.bounds import UNKNOWN, Bounds, median_bounds, spread
+from dglib.analysis.detection import Detection, Rule, cell, detect
+from dglib.analysis.intervals import as_json, median_interval
 from dglib.analysis.reading import (
     Record,
     Records,
     entries,
     is_finite,
     level_of,
-    levels_of,
     mean_by_level,
     parameter,
     rounded,
 )
-from dglib.analysis.states import starts_trapped
-from dglib.analysis.thresholds import DOWN, UP, Threshold, threshold
+from dglib.analysis.states import is_running, starts_trapped
+from dglib.analysis.thresholds import DOWN, UP, rule_of, threshold
 
 
-def return_bounds(record: Record, up: float) -> Bounds | None:
-    """Bounds of λ↓ on the way back from the collapse at `up`; None where it was not measured."""
-    way_back = entries(record, "return_trajectory")
-    visited = levels_of(way_back)
-    down = level_of(record, "return_lambda_down")
-    if down is not None:
-        return event_cell(down, visited, up, rising=False)
-    if not visited or not all(is_finite(entry) for entry in way_back):
+def return_event(record: Record, rule: Rule | None = None) -> Detection:
+    """Where the way back meets its recovery, recomputed from its evaluations."""
+    return detect(entries(record, "return_trajectory"), rule or rule_of(DOWN, record))
+
+
+def return_bounds(record: Record, fired: float) -> Bounds | None:
+    """Bounds of λ↓ on the way back from a sweep that ended at `fired`; None where it was not measured."""
+    way_back, found = entries(record, "return_trajectory"), return_event(record)
+    if found.first is None and not all(is_finite(entry) for entry in way_back):
         return None
-    return censored_cell(visited[-1], rising=False)
+    told = "return_lambda_down" in record and level_of(record, "return_lambda_down") is None
+    return cell(found, fired, rising=False, finished=told and not is_running(record))
 
 
 def loop(record: Record) -> dict[str, Any] | None:
@@ -39,20 +44,21 @@ def loop(record: Record) -> dict[str, Any] | None:
     """
     up = threshold(UP, record)
     way_back = entries(record, "return_trajectory")
-    if up.level is None or up.bounds is None or not way_back:
+    if up.level is None or up.fired is None or up.bounds is None or not way_back:
         return None
-    down = level_of(record, "return_lambda_down")
-    back = return_bounds(record, up.level)
+    found = return_event(record)
+    down, back = found.first, return_bounds(record, up.fired)
     width = up.bounds - back if back else UNKNOWN
     return {
         "seed": up.seed,
         "outcome": "diverged" if back is None else "open" if down is None else "closed",
         "lambda_up": up.level,
         "lambda_down": down,
-        "last": levels_of(way_back)[-1],
+        "last": found.visited[-1],
         "width": None if down is None else rounded(up.level - down),
         "trapped": starts_trapped(way_back, fired=down is not None),
         "memory": memory(record),
+        "area": area(record),
         **width.as_dict(),
     }
 
@@ -63,10 +69,19 @@ def memory(record: Record) -> float | None:
     The mean over the levels held on both ways of the difference of their mean errors. λ↑ and λ↓ are crossings
     of two different thresholds, so a path retraced exactly would have a width all the same; this would be 0.
     """
-    up = mean_by_level(entries(record, "trajectory", "sweep"))
-    back = mean_by_level(entries(record, "return_trajectory"))
-    shared = up.keys() & back.keys()
-    return rounded(fmean(back[lam] - up[lam] for lam in shared)) if shared else None
+    differences = _differences(record)
+    return rounded(fmean(differences.values())) if differences else None
+
+
+def area(record: Record) -> float | None:
+    """The loop's area, error times λ; None where fewer than two levels were held on both ways.
+
+    The difference of `memory`, integrated over those levels by trapezoids.
+    """
+    differences = _differences(record)
+    if len(differences) < 2:
+        return None
+    return rounded(float(np.trapezoid(list(differences.values()), list(differences))))
 
 
 def summarise_loops(records: Records) -> dict[str, Any] | None:
@@ -82,45 +97,26 @@ def summarise_loops(records: Records) -> dict[str, Any] | None:
         "trapped": sum(each["trapped"] for each in loops),
         "lambda_down": spread([each["lambda_down"] for each in closed]),
         "width": spread([each["width"] for each in closed]),
+        **_median(loops),
         "thresholds": [
             parameter(records, "collapse_error", 0.40),
             parameter(records, "recovery_error", 0.20),
         ],
         "memory": spread([each["memory"] for each in loops if each["memory"] is not None]),
+        "area": spread([each["area"] for each in loops if each["area"] is not None]),
         "seeds": loops,
     }
 
 
-def summarise_width(t1_records: Records, t2_records: Records) -> dict[str, Any]:
-    """λ↑ - λ↓ between T1 and T2, by seed: bounds, which an absent event leaves open on one side.
-
-    `lower` and `upper` bound the median over seeds; `trapped` counts seeds whose λ↓ is that of the trapped
-    state; `mean_difference` (mean λ↑ less mean λ↓) is given only if every seed of both sweeps had its event.
-    """
-    ups = {each.seed: each for each in (threshold(UP, record) for record in t1_records)}
-    downs = {each.seed: each for each in (threshold(DOWN, record) for record in t2_records)}
-    pairs = [(up, downs[seed]) for seed, up in sorted(ups.items()) if seed in downs]
-    seeds: list[dict[str, Any]] = []
-    widths: list[Bounds] = []
-    for up, down in pairs:
-        if up.bounds and down.bounds:
-            width = up.bounds - down.bounds
-            widths.append(width)
-            seeds.append({"seed": up.seed, "start": down.start, **width.as_dict()})
-    return {
-        "n": len(seeds),
-        **median_bounds(widths).as_dict(),
-        # The cells are open at these ends, so a lower bound of 0 is proof as well.
-        "above_zero": sum(width.lower >= 0 for width in widths),
-        "trapped": sum(each["start"] == "trapped" for each in seeds),
-        "mean_difference": _mean_difference(list(ups.values()), list(downs.values())),
-        "seeds": seeds,
-        "left_out": sorted((ups.keys() | downs.keys()) - {each["seed"] for each in seeds}),
-    }
+def _median(loops: list[dict[str, Any]]) -> dict[str, Any]:
+    """Bounds of the median width over all loops, open ones too, and its interval from six loops on."""
+    bounds = [Bounds.of(each) for each in loops if each["outcome"] != "diverged"]
+    interval = median_interval([b.lower for b in bounds], [b.upper for b in bounds])
+    return {"median": median_bounds(bounds).as_dict(), "interval": as_json(interval)}
 
 
-def _mean_difference(ups: list[Threshold], downs: list[Threshold]) -> float | None:
-    up, down = (spread([each.level for each in side if each.level is not None]) for side in (ups, downs))
-    if not up or not down or up["n"] < len(ups) or down["n"] < len(downs):
-        return None
-    return rounded(up["mean"] - down["mean"])
+def _differences(record: Record) -> dict[float, float]:
+    """λ -> mean error on the way back less that on the way up, ascending, where both were held."""
+    up = mean_by_level(entries(record, "trajectory", "sweep"))
+    back = mean_by_level(entries(record, "return_trajectory"))
+    return {lam: back[lam] - up[lam] for lam in sorted(up.keys() & back.keys())}

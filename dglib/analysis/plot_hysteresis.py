@@ -11,7 +11,7 @@ from matplotlib.figure import Figure
 from dglib.analysis import style
 from dglib.analysis.bounds import Bounds
 from dglib.analysis.curves import Curve, median_curve
-from dglib.analysis.loops import return_bounds
+from dglib.analysis.loops import return_bounds, return_event
 from dglib.analysis.reading import Entry, Record, Records, entries
 from dglib.analysis.style import LOOKS, THICK, THIN, Look
 from dglib.analysis.thresholds import DOWN, UP, threshold
@@ -65,11 +65,11 @@ def _t1_passes(record: Record) -> list[Pass]:
     rising = Curve.of([*_last_init(record), *sweep], up.level is not None)
     found = [Pass(_UP, up.seed, rising, up.bounds)]
     way_back = entries(record, "return_trajectory")
-    if way_back and up.level is not None:
+    if way_back and up.fired is not None:
         # From where it collapsed, so that a seed's loop is one line.
         top, falling = dict(list(rising.errors.items())[-1:]), Curve.of(way_back).errors
-        back = Curve(top | falling, fired=record.get("return_lambda_down") is not None)
-        found.append(Pass(_BACK, up.seed, back, return_bounds(record, up.level)))
+        back = Curve(top | falling, fired=return_event(record).first is not None)
+        found.append(Pass(_BACK, up.seed, back, return_bounds(record, up.fired)))
     return found
 
 

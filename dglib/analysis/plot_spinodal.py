@@ -14,16 +14,15 @@ from dglib.analysis.curves import Curve, median_curve
 from dglib.analysis.histogram import columns, draw_columns
 from dglib.analysis.reading import (
     Entry,
-    Record,
     Records,
     entries,
     is_finite,
     level_of,
-    levels_of,
     number,
     parameter,
 )
 from dglib.analysis.style import LOOKS, THIN
+from dglib.analysis.threshold_summary import planned_levels
 from dglib.analysis.thresholds import Direction, Threshold, end_state, threshold
 
 Seeds = Sequence[tuple[Threshold, list[Entry]]]  # those that entered the sweep, with its evaluations
@@ -59,18 +58,6 @@ def draw_spinodal(direction: Direction, records: Records) -> Figure:
             style.note(axes[name], "no sweep on record" if records else "no records")
     style.legend_below(figure, _keys(direction, seeds))
     return figure
-
-
-def planned_levels(records: Records) -> list[float]:
-    """Every level that a sweep was to visit, or did; ascending."""
-    planned = {round(float(x), 6) for r in records for x in _sweep_lambdas(r)}
-    visited = {level for r in records for level in levels_of(entries(r, "trajectory", "sweep"))}
-    return sorted(planned | visited)
-
-
-def _sweep_lambdas(record: Record) -> Sequence[float]:
-    levels: Sequence[float] = (record.get("parameters") or {}).get("sweep_lambdas") or ()
-    return levels
 
 
 def _against_level(axes: Axes, direction: Direction, seeds: Seeds) -> None:

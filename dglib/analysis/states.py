@@ -2,9 +2,19 @@
 
 from collections.abc import Sequence
 
-from dglib.analysis.reading import Entry, Record, entries, is_constant, is_finite, level_of, levels_of
+from dglib.analysis.reading import (
+    Entry,
+    Record,
+    entries,
+    is_constant,
+    is_finite,
+    level_of,
+    levels_of,
+    number,
+)
 
 LASTING_LEVELS = 3
+FINAL_STATES = ("ordered", "between", "collapsed", "trapped", "diverged")
 
 
 def is_running(record: Record) -> bool:
@@ -33,6 +43,25 @@ def starts_trapped(sweep: Sequence[Entry], fired: bool = False) -> bool:
     if fired and len(levels) < LASTING_LEVELS:
         return False
     return all(_mostly_constant(sweep, level) for level in (levels[0], levels[-1]))
+
+
+def final_state(record: Record, ordered: float, collapsed: float) -> str | None:
+    """The state in which a T1 or T2 sweep ended, one of `FINAL_STATES`; None where no sweep is on record.
+
+    Trapped: most of the last level's evaluations were constant predictions. The others by the final error:
+    ordered at or below the one limit, collapsed at or above the other. Counts of these are all that few seeds
+    give: below 30 a test of bimodality has no power worth its name, so none is made.
+    """
+    if has_diverged(record, "trajectory"):
+        return "diverged"
+    sweep = entries(record, "trajectory", "sweep")
+    error = number(sweep[-1], "error") if sweep else number(record, "final_error")
+    if error is None:
+        return None
+    levels = levels_of(sweep)
+    if levels and _mostly_constant(sweep, levels[-1]):
+        return "trapped"
+    return "ordered" if error <= ordered else "collapsed" if error >= collapsed else "between"
 
 
 def _mostly_constant(sweep: Sequence[Entry], level: float) -> bool:

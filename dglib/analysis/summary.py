@@ -5,10 +5,13 @@ from typing import Any
 from dglib.analysis import answers, wording
 from dglib.analysis.branches import summarise_branches
 from dglib.analysis.dwell import dwell
-from dglib.analysis.loops import summarise_loops, summarise_width
+from dglib.analysis.loops import summarise_loops
 from dglib.analysis.reading import Record, Records, entries, number
-from dglib.analysis.thresholds import DIRECTIONS, UP, summarise_thresholds
+from dglib.analysis.signs import summarise_signs
+from dglib.analysis.threshold_summary import summarise_thresholds
+from dglib.analysis.thresholds import DIRECTIONS, UP
 from dglib.analysis.trapping import summarise_trapping
+from dglib.analysis.widths import summarise_width
 from dglib.errors import UserError
 
 EXPERIMENTS = ("V3", "T1", "T2", "Td1")
@@ -20,7 +23,7 @@ def summarise(experiment: str, records: Records) -> dict[str, Any]:
     Always there: `n`, `failed_inits`, `diverged`, `outcomes` (counts that add up to n), `seeds`, `dwell`.
     T1, T2: `events`, `lambda_up` or `lambda_down` (mean, std with ddof 0, min, max over seeds with an event),
     `censored` seeds, each seed's `lower` and `upper` (null where open); T1 `loop`; T2 `start`. V3: `gap`,
-    `two_branches`, `start`. Td1: `comparison`, `early`.
+    `two_branches`, `start`. Td1: `comparison`, `early`, `signs`.
     """
     check_experiment(experiment)
     if experiment in DIRECTIONS:
@@ -29,6 +32,8 @@ def summarise(experiment: str, records: Records) -> dict[str, Any]:
             summary["loop"] = summarise_loops(records)
     else:
         summary = {"V3": summarise_branches, "Td1": summarise_trapping}[experiment](records)
+        if experiment == "Td1":
+            summary["signs"] = summarise_signs(records)
     return {**summary, "dwell": dwell(records)}
 
 

@@ -41,6 +41,24 @@ def interval(lower: float | None, upper: float | None) -> str:
     return f"above {level(lower)}" if upper is None else f"between {level(lower)} and {level(upper)}"
 
 
+def confidence_interval(found: Mapping[str, Any] | None, places: int | None = None) -> str:
+    """ "95 % interval 0.50 to 0.65", "95 % interval above 0.70"; without one, that none exists."""
+    if found is None:
+        return "no 95 % interval below six seeds"
+    lower, upper = (
+        value if value is None or places is None else round(value, places)
+        for value in (found["lower"], found["upper"])
+    )
+    if lower is None or upper is None:
+        return f"95 % interval {interval(lower, upper)}"
+    return f"95 % interval {level(lower)} to {level(upper)}"
+
+
+def median(found: Mapping[str, Any]) -> str:
+    """ "between 0.50 and 0.60 (95 % interval 0.45 to 0.65)" from `median_of`."""
+    return f"{interval(found['lower'], found['upper'])} ({confidence_interval(found['interval'])})"
+
+
 def dwell(found: Mapping[str, Any]) -> str:
     """The closing sentence of every answer on a sweep, from `dwell.dwell`."""
     epochs: Iterable[int] = found["epochs_per_level"]
