@@ -40,10 +40,10 @@ def test_the_gap_is_read_where_and_as_it_is_asked_also_from_finished_seeds(tmp_p
         return run.answer()
 
     assert answer().startswith("V3: the gap at λ = 0.50 ")
-    assert "above 0.10" in answer()
+    assert "against a limit of 0.10" in answer()
     asked = answer("gap_lambda=0.3", "gap_error=0.95")
     assert asked.startswith("V3: the gap at λ = 0.30 ")
-    assert "not above 0.95" in asked
+    assert "against a limit of 0.95" in asked
     assert len(list(tmp_path.glob("exp_V3_*"))) == 1
 
 
