@@ -1,0 +1,386 @@
+"""What is claimed about Tδ1's early signs: exact tests, honest intervals, and a rival in the test error."""
+
+import math
+from itertools import combinations, pairwise
+from statistics import NormalDist, fmean
+
+import numpy as np
+import pytest
+from analysis_cases import CONSTANT, evaluation, td1, td1_diverged
+from hypothesis import given
+from hypothesis import strategies as st
+
+from dglib.analysis import signs_permutation, signs_wording
+from dglib.analysis.figures import draw_all
+from dglib.analysis.plot_signs import COLUMN_WIDTH
+from dglib.analysis.signs import primary_family, summarise_signs
+from dglib.analysis.signs_auc import auc, auc_interval
+from dglib.analysis.signs_groups import Groups, settled
+from dglib.analysis.signs_permutation import permutation_test, seeds_needed, smallest_p
+from dglib.analysis.summary import answer, summarise
+
+# --- the permutation test
+
+
+def pooled_t(column, chosen):
+    """Student's pooled t of the chosen seeds against the rest."""
+    a = [x for i, x in enumerate(column) if i in chosen]
+    b = [x for i, x in enumerate(column) if i not in chosen]
+    squares = sum((x - fmean(a)) ** 2 for x in a) + sum((x - fmean(b)) ** 2 for x in b)
+    return (fmean(a) - fmean(b)) / math.sqrt(squares / (len(column) - 2) * (1 / len(a) + 1 / len(b)))
+
+
+def by_brute_force(values, chosen):
+    """(p, corrected p) of each column, by Student's t and nothing but loops."""
+    columns = [list(column) for column in values.T]
+    ways = [set(way) for way in combinations(range(len(values)), len(chosen))]
+    seen = [pooled_t(column, chosen) for column in columns]
+    all_t = [[pooled_t(column, way) for column in columns] for way in ways]
+    found = []
+    for j, t in enumerate(seen):
+        alone = min(sum(s * row[j] >= s * t - 1e-9 for row in all_t) for s in (1, -1))
+        any_test = min(sum(max(s * x for x in row) >= s * t - 1e-9 for row in all_t) for s in (1, -1))
+        found.append((min(1.0, 2 * alone / len(ways)), min(1.0, 2 * any_test / len(ways))))
+    return found
+
+
+@pytest.mark.parametrize(("n", "size"), [(4, 1), (5, 2), (6, 3), (7, 3)])
+def test_p_and_its_correction_are_those_of_brute_force_with_students_t(n, size):
+    values = np.random.default_rng(n).normal(size=(n, 4))
+    values[:size, 1] += 2.0
+    family = permutation_test(values, np.arange(n) < size)
+    expected = by_brute_force(values, set(range(size)))
+    assert np.allclose(np.column_stack([family.p, family.corrected]), expected)
+
+
+def test_three_of_ten_seeds_reach_two_of_120_and_not_less():
+    values = np.arange(10.0)[:, None]
+    family = permutation_test(values, np.arange(10) >= 7)
+    assert family.labellings == 120
+    assert family.enumerated
+    assert family.smallest == family.p[0] == family.corrected[0] == 2 / 120
+    assert f"{family.smallest:.3f}" == "0.017"
+
+
+@given(st.integers(1, 4), st.integers(1, 5), st.integers(0, 2**32 - 1))
+def test_no_p_lies_below_the_smallest_stated_nor_the_corrected_below_the_plain(first, second, key):
+    values = np.random.default_rng(key).normal(size=(first + second, 3))
+    values[:first] += 5.0
+    family = permutation_test(values, np.arange(first + second) < first)
+    assert family.smallest == smallest_p(first, second)
+    for p, corrected in zip(family.p, family.corrected, strict=True):
+        assert family.smallest <= p <= corrected <= 1
+
+
+@given(st.integers(0, 2**32 - 1), st.floats(0.01, 100), st.floats(-10, 10))
+def test_units_and_the_order_of_seeds_and_tests_do_not_matter(key, scale, shift):
+    generator = np.random.default_rng(key)
+    values, first = generator.normal(size=(7, 3)), np.arange(7) < 3
+    order = generator.permutation(7)
+    plain = permutation_test(values, first)
+    moved = permutation_test((scale * values + shift)[order][:, ::-1], first[order])
+    assert moved.corrected == pytest.approx(plain.corrected[::-1])
+
+
+def test_exchanging_the_groups_leaves_p_as_it_is():
+    values, first = np.random.default_rng(1).normal(size=(8, 4)), np.arange(8) < 3
+    one, other = permutation_test(values, first), permutation_test(values, ~first)
+    assert (one.p, one.corrected) == (pytest.approx(other.p), pytest.approx(other.corrected))
+
+
+def test_a_quantity_that_is_the_same_in_all_seeds_says_nothing():
+    values = np.column_stack([np.full(6, 0.1), np.arange(6.0)])
+    family = permutation_test(values, np.arange(6) < 3)
+    assert family.corrected[0] == 1.0
+
+
+def test_under_the_null_hypothesis_the_family_errs_in_five_of_a_hundred_at_most():
+    """13 dependent tests on 3 of 10 seeds, with heavy tails; any corrected p of 0.05 or less is an error."""
+    generator, families = np.random.default_rng(0), 600
+    first, errors = np.arange(10) < 3, 0
+    for _ in range(families):
+        values = generator.standard_t(2, size=(10, 13)) + 2 * generator.normal(size=(10, 1))
+        errors += min(permutation_test(values, first).corrected) <= 0.05
+    allowed = 0.05 + 3 * math.sqrt(0.05 * 0.95 / families)
+    assert 0 < errors / families <= allowed
+
+
+def test_without_correction_the_family_would_err_far_more_often():
+    generator, families = np.random.default_rng(0), 200
+    first = np.arange(10) < 3
+    tests = (permutation_test(generator.normal(size=(10, 13)), first) for _ in range(families))
+    assert sum(min(test.p) <= 0.05 for test in tests) / families > 0.25
+
+
+def test_a_large_difference_is_found_through_the_correction():
+    values = np.random.default_rng(3).normal(size=(10, 13))
+    values[:3, 4] += 12.0
+    assert permutation_test(values, np.arange(10) < 3).corrected[4] <= 0.05
+
+
+def test_too_many_labellings_are_drawn_the_same_ones_every_time_and_it_is_said():
+    values = np.random.default_rng(2).normal(size=(22, 2))
+    first = np.arange(22) < 11
+    one, other = permutation_test(values, first), permutation_test(values, first)
+    assert math.comb(22, 11) > signs_permutation.MOST_LABELLINGS
+    assert not one.enumerated
+    assert one == other
+    assert one.smallest == 2 / one.labellings
+
+
+def test_drawn_labellings_give_the_p_of_all_of_them_within_chance(monkeypatch):
+    values = np.random.default_rng(4).normal(size=(12, 3))
+    values[:5, 0] += 1.0
+    first = np.arange(12) < 5
+    exact = permutation_test(values, first)
+    monkeypatch.setattr(signs_permutation, "MOST_LABELLINGS", 10)
+    monkeypatch.setattr(signs_permutation, "_DRAWN", 20_000)
+    drawn = permutation_test(values, first)
+    assert exact.enumerated
+    assert not drawn.enumerated
+    for one, other in zip(exact.p + exact.corrected, drawn.p + drawn.corrected, strict=True):
+        assert other == pytest.approx(one, abs=2 * 4 * math.sqrt(0.25 / 20_000))
+
+
+@pytest.mark.parametrize("others", [0, 1, 2, 3, 5, 9])
+def test_as_many_seeds_as_are_needed_reach_the_level_and_one_fewer_do_not(others):
+    count = seeds_needed(others)
+    assert smallest_p(count, others or count) <= 0.05 < smallest_p(count - 1, others or count - 1)
+
+
+@pytest.mark.parametrize("size", [0, 4])
+def test_an_empty_group_is_refused(size):
+    with pytest.raises(ValueError, match="at least one seed"):
+        permutation_test(np.ones((4, 1)), np.arange(4) < size)
+
+
+# --- the area under the ROC curve
+
+
+def test_the_area_is_the_share_of_pairs_won_with_ties_as_halves():
+    assert auc([3, 4], [1, 2]) == 1.0
+    assert auc([1, 2], [3, 4]) == 0.0
+    assert auc([1, 2], [1, 2]) == 0.5
+    assert auc([2, 5], [1, 2, 3]) == pytest.approx((1.5 + 3) / 6)
+
+
+@pytest.mark.parametrize(("trapped", "partial"), [(1, 1), (1, 5), (3, 7), (5, 5), (10, 10)])
+def test_the_interval_at_perfect_separation_is_no_point(trapped, partial):
+    top, bottom = auc_interval(1.0, trapped, partial), auc_interval(0.0, trapped, partial)
+    assert top.upper == 1.0
+    assert top.lower < 0.90
+    assert (bottom.lower, bottom.upper) == (0.0, pytest.approx(1 - top.lower))
+
+
+def test_the_interval_narrows_with_more_seeds_and_holds_the_area():
+    lowers = [auc_interval(1.0, n, n).lower for n in (2, 3, 5, 10, 30)]
+    assert all(a < b for a, b in pairwise(lowers))
+    for area in (0.0, 0.2, 0.5, 0.95, 1.0):
+        found = auc_interval(area, 3, 7)
+        assert 0 <= found.lower <= area <= found.upper <= 1
+
+
+@pytest.mark.parametrize(("trapped", "partial"), [(3, 3), (3, 7), (5, 5)])
+@pytest.mark.parametrize("area", [0.5, 0.8, 0.95])
+def test_the_interval_covers_the_true_area_about_as_often_as_it_says(trapped, partial, area):
+    generator, trials = np.random.default_rng(5), 1_500
+    shift = math.sqrt(2) * NormalDist().inv_cdf(area)
+    intervals, covered = {}, 0
+    for _ in range(trials):
+        first, second = generator.normal(shift, 1, trapped), generator.normal(0, 1, partial)
+        seen = auc(first.tolist(), second.tolist())
+        found = intervals.setdefault(seen, auc_interval(seen, trapped, partial))
+        covered += found.lower <= area <= found.upper
+    # Of three against three the two perfect separations alone have chance 0.10 without a difference.
+    assert covered / trials >= (0.88 if partial == 3 else 0.93)
+
+
+# --- signs in records
+
+
+def seed(number, trapped, early_sv=0.3, errors_tell=False):
+    """A Tδ1 seed; its test error says nothing of its end before epoch 25 unless it is told to."""
+    record = td1(number, 0.9 if trapped else 0.5, c_sv=early_sv)
+    for row in record["step_logs"]:
+        row |= {"norm_s": 1.8 + 0.01 * math.sin(9.1 * number), "loss_v": 1.7 + 0.01 * math.cos(5.7 * number)}
+        row["c_sv"] += 0.001 * math.sin(3.3 * number)
+    for entry in record["error_trajectory"]:
+        if entry["epoch"] < 25:
+            high = 0.88 if errors_tell and trapped else 0.6
+            entry["error"] = high + 0.05 * math.sin(2.9 * number + entry["epoch"])
+    return record
+
+
+def planted(n_trapped=3, n_partial=7, errors_tell=False):
+    return [seed(i, True, 0.5, errors_tell) for i in range(n_trapped)] + [
+        seed(100 + i, False, 0.3, errors_tell) for i in range(n_partial)
+    ]
+
+
+def test_the_primary_family_is_the_protocols_thirteen_tests():
+    family = primary_family([td1(0)])
+    assert [(c.quantity, c.first, c.last) for c in family] == [("c_sv", 0, 10)] + [
+        (quantity, epoch, epoch) for quantity in ("c_sv", "c_mc", "norm_s", "loss_v") for epoch in (5, 10, 20)
+    ]
+
+
+def test_a_planted_sign_is_found_with_its_lead_over_the_errors_own_settling():
+    signs = summarise_signs(planted())
+    assert signs["smallest_p"] == pytest.approx(2 / 120)
+    assert signs["family"]["labellings"] == 120
+    sign = signs["sign"]
+    assert (sign["quantity"], sign["first_epoch"], sign["last_epoch"]) == ("c_sv", 5, 5)
+    assert sign["p_corrected"] <= 0.05
+    assert sign["auc"] == 1.0
+    assert sign["lower"] < 0.75
+    assert sign["known_after"] == 6
+    # Partial seeds are below 0.85 throughout; trapped ones are for good above it from epoch 25 on.
+    assert {each["epoch"] for each in signs["settled"]["seeds"] if each["category"] == "trapped_90"} == {25}
+    assert sign["lead"]["max"] == 25 - 6
+
+
+def test_a_sign_that_the_test_error_gives_as_well_is_none():
+    signs = summarise_signs(planted(errors_tell=True))
+    clear = [test for test in signs["family"]["tests"] if test["p_corrected"] <= 0.05]
+    assert clear
+    assert not any(test["beats_error"] for test in clear)
+    assert signs["sign"] is None
+    assert "but the test error by then does as well (AUC 1.00)" in signs_wording.sentence(signs)
+
+
+def test_the_test_error_compared_is_the_latest_by_the_end_of_the_epoch():
+    records = planted()
+    for record in records:
+        for entry in record["error_trajectory"]:
+            if entry["epoch"] == 5:  # known before epoch 5 (from 0) ends; the next one is not
+                entry["error"] = 0.7 if record["final_error"] == 0.9 else 0.6
+            elif entry["epoch"] == 10:
+                entry["error"] = 0.6 if record["final_error"] == 0.9 else 0.7
+    tests = {(t["quantity"], t["last_epoch"]): t for t in summarise_signs(records)["family"]["tests"]}
+    assert [tests["norm_s", epoch]["error_auc"] for epoch in (5, 10)] == [1.0, 0.0]
+
+
+def test_before_the_first_evaluation_no_sign_is_claimed():
+    records = planted()
+    for record in records:
+        record["error_trajectory"] = [e for e in record["error_trajectory"] if e["epoch"] >= 25]
+    tests = summarise_signs(records)["family"]["tests"]
+    assert {test["error_auc"] for test in tests} == {None}
+    assert not any(test["sign"] for test in tests)
+
+
+def test_a_test_without_values_of_every_seed_is_left_out_and_said_to_be():
+    records = planted()
+    records[0]["step_logs"] = [row for row in records[0]["step_logs"] if row["epoch"] < 20]
+    signs = summarise_signs(records)
+    assert {test["last_epoch"] for test in signs["family"]["tests"]} == {5, 10}
+    assert "4 of them could not be made" in " ".join(signs_wording.paragraphs(signs))
+
+
+def test_seeds_of_no_group_are_not_compared():
+    records = [*planted(), td1(50, 0.1), td1_diverged(51), {"seed": 52}]
+    assert summarise_signs(records) == summarise_signs(planted())
+
+
+def test_a_seed_without_step_logs_is_told_and_not_compared():
+    records = [*planted(), {"seed": 70, "final_error": 0.9}]
+    signs = summarise_signs(records)
+    assert (signs["trapped"], signs["without_logs"]) == (3, [70])
+    assert "1 seed without step logs" in " ".join(signs_wording.paragraphs(signs))
+
+
+@pytest.mark.parametrize(
+    ("records", "needed"),
+    [
+        ([td1(0, 0.5), td1(1, 0.5), td1(2, 0.5)], "at least 5 trapped seeds beside the 3 partial"),
+        ([td1(0), td1(1)], "at least 8 partial seeds beside the 2 trapped"),
+        ([td1(0, 0.1)], "at least 4 seeds of each class"),
+    ],
+)
+def test_without_one_of_the_classes_it_is_said_what_would_be_needed(records, needed):
+    assert needed in answer("Td1", records)
+    assert needed in " ".join(signs_wording.paragraphs(summarise_signs(records)))
+
+
+def test_too_few_seeds_are_said_to_be_too_few_whatever_the_difference():
+    words = signs_wording.sentence(summarise_signs(planted(1, 5)))
+    assert "no p goes below 0.33" in words
+    assert "at least 3 trapped seeds beside the 5 partial" in words
+
+
+def test_without_a_sign_little_is_claimed():
+    records = [seed(i, i < 3) for i in range(10)]
+    words = " ".join(signs_wording.paragraphs(summarise_signs(records)))
+    assert "No early sign" in words
+    assert "3 trapped and 7 partial seeds reach 0.017 at best" in words
+    assert "with so few seeds does not rule one out" in words
+
+
+def test_the_scan_covers_every_epoch_and_is_called_exploratory():
+    signs = summarise_signs(planted())
+    assert signs["scan"]["exploratory"] is True
+    assert signs["scan"]["tests"] == 4 * 40
+    assert signs["scan"]["earliest"]["last_epoch"] < 5
+    (words,) = [text for text in signs_wording.paragraphs(signs) if text.startswith("Exploratory")]
+    assert "must be shown again on new seeds" in words
+
+
+def test_an_error_has_settled_when_its_class_does_not_change_any_more():
+    def of(*errors):
+        entries = [evaluation("init", 0.6, 5 * (i + 1), e, constant=e == 0.9) for i, e in enumerate(errors)]
+        return settled({"final_error": errors[-1], "error_trajectory": entries})
+
+    assert of(0.9, 0.9, 0.9) == 5
+    assert of(0.9, 0.5, 0.9, 0.9) == 15
+    assert of(0.5, 0.84, 0.45) == 5
+    assert of(0.9, 0.5) == 10
+    assert settled({"final_error": 0.9}) is None
+    assert len(CONSTANT) == 10
+
+
+def test_the_sentences_of_a_sign_give_area_interval_p_reach_and_lead():
+    words = signs_wording.sentence(summarise(experiment="Td1", records=planted())["signs"])
+    assert words.startswith(
+        "Early sign: c_sv in epoch 5 separates them (AUC 1.00, 95 % interval 0.60 to 1.00;"
+    )
+    assert "3 trapped and 7 partial seeds reach 0.017 at best" in words
+    assert "better than the test error by then (AUC 0." in words
+    assert "epochs" in words.partition("AUC 0.")[2]
+
+
+# --- the figure
+
+
+def figure(records):
+    return draw_all("Td1", records)["Td1_early_signs"]
+
+
+@pytest.mark.parametrize("records", [planted(), planted(1, 1), [td1(0, 0.5)], [td1_diverged(0)], []])
+def test_the_figure_fits_a_column_and_no_panel_is_empty(records):
+    drawn = figure(records)
+    assert drawn.get_figwidth() == COLUMN_WIDTH
+    assert len(drawn.axes) == (3 if Groups.of(records).comparable else 1)
+    for axes in drawn.axes:
+        assert axes.lines or axes.texts
+
+
+def test_the_figure_shows_every_planned_test_with_its_interval_and_the_error():
+    _, tests, _ = figure(planted()).axes
+    rows = [label.get_text() for label in tests.get_yticklabels()]
+    assert len(rows) == 13
+    found = summarise_signs(planted())["family"]["tests"]
+    spans = [tuple(line.get_xdata()) for line in tests.lines if len(line.get_xdata()) == 2]
+    for test in found:
+        assert (test["lower"], test["upper"]) in spans
+    assert sum(line.get_marker() == "|" for line in tests.lines) == 13
+
+
+def test_curves_and_classes_differ_by_more_than_colour():
+    outcomes, _, over_epochs = figure(planted()).axes
+    dashes = {
+        line.get_linestyle() + str(line._dash_pattern)
+        for line in over_epochs.lines
+        if len(line.get_xdata()) > 10
+    }
+    assert len(dashes) == 4
+    assert len({line.get_marker() for line in outcomes.lines} - {"None"}) == 2
