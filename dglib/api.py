@@ -167,11 +167,11 @@ def check(parameters: Parameters) -> tuple[ExperimentSpec, Numerics]:
 
 
 def draw_figure(store: Store, records: list[Record]) -> list[Path]:
-    """Draw an experiment's figure into its run directory, as PNG and PDF."""
-    from dglib.analysis.figures import draw, figure_name, save_figure
+    """Draw an experiment's figures into its run directory, as PNG and PDF, the published one first."""
+    from dglib.analysis.figures import draw_all, save_figure
 
-    name = store.spec.name
-    return save_figure(draw(name, records), store.directory / "figures", figure_name(name))
+    drawn = draw_all(store.spec.name, records).items()
+    return [path for name, each in drawn for path in save_figure(each, store.directory / "figures", name)]
 
 
 def _check_network(spec: ExperimentSpec, info: DatasetInfo) -> int:
