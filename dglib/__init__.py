@@ -22,6 +22,7 @@ _HOMES = {
     "load_dataset": "dglib.data",
     "Numerics": "dglib.numerics",
     "load_profile": "dglib.profiles",
+    "load_records": "dglib.analysis.tables",
     "make_dataset": "dglib.data",
     "mix": "dglib.step",
     "networks": "dglib.networks",
