@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from statistics import fmean, stdev
 from typing import Any
 
-from scipy import stats
+from scipy import special  # not scipy.stats, which takes a second to import
 
 CONFIDENCE = 0.95
 
@@ -40,14 +40,16 @@ class Interval:
 def clopper_pearson(successes: int, n: int, confidence: float = CONFIDENCE) -> Interval:
     """The exact binomial interval for a share, 0 to 1; of no trials, [0, 1].
 
-    Source: Clopper and Pearson, Biometrika 26 (1934) 404; scipy's implementation.
+    Source: Clopper and Pearson, Biometrika 26 (1934) 404, by quantiles of the beta distribution.
     Raises ValueError unless 0 <= successes <= n.
     """
     _check_counts(successes, n)
     if n == 0:
         return Interval(0.0, 1.0, confidence)
-    found = stats.binomtest(successes, n).proportion_ci(confidence, method="exact")
-    return Interval(float(found.low), float(found.high), confidence)
+    tail, failures = (1 - confidence) / 2, n - successes
+    lower = float(special.betaincinv(successes, failures + 1, tail)) if successes else 0.0
+    upper = float(special.betaincinv(successes + 1, failures, 1 - tail)) if failures else 1.0
+    return Interval(lower, upper, confidence)
 
 
 def clopper_pearson_undecided(
@@ -86,9 +88,8 @@ def newcombe_difference(
 def median_rank(n: int, confidence: float = CONFIDENCE) -> int | None:
     """The rank r, from 1, for which the r-th smallest and r-th largest of n values enclose the population's
     median with at least this confidence; None where not even the extremes do (n < 6 at 95 %)."""
-    rank = int(stats.binom.ppf((1 - confidence) / 2, n, 0.5)) if n else 0
-    # ppf is the first count at which the tail exceeds its share, so the tail below it does not.
-    return rank if rank >= 1 else None
+    ranks = [r for r in range(1, n // 2 + 1) if _enclosed(r, n) >= confidence]
+    return ranks[-1] if ranks else None
 
 
 def median_interval(
@@ -109,8 +110,7 @@ def median_interval(
     rank = median_rank(len(lowers), confidence)
     if rank is None:
         return None
-    attained = 1 - 2 * float(stats.binom.cdf(rank - 1, len(lowers), 0.5))
-    return Interval(sorted(lowers)[rank - 1], sorted(uppers)[-rank], attained)
+    return Interval(sorted(lowers)[rank - 1], sorted(uppers)[-rank], _enclosed(rank, len(lowers)))
 
 
 def t_interval(values: Sequence[float], confidence: float = CONFIDENCE) -> Interval | None:
@@ -122,7 +122,7 @@ def t_interval(values: Sequence[float], confidence: float = CONFIDENCE) -> Inter
     if n < 2:
         return None
     mean = fmean(values)
-    half = float(stats.t.ppf((1 + confidence) / 2, n - 1)) * stdev(values) / math.sqrt(n)
+    half = float(special.stdtrit(n - 1, (1 + confidence) / 2)) * stdev(values) / math.sqrt(n)
     return Interval(mean - half, mean + half, confidence)
 
 
@@ -139,8 +139,16 @@ def as_json(interval: Interval | None) -> dict[str, Any] | None:
 
 
 def _wilson(successes: int, n: int, confidence: float) -> tuple[float, float, float]:
-    found = stats.binomtest(successes, n).proportion_ci(confidence, method="wilson")
-    return successes / n, float(found.low), float(found.high)
+    """The share and the ends of Wilson's score interval (J. Am. Stat. Assoc. 22, 1927, 209)."""
+    share, squared = successes / n, float(special.ndtri((1 + confidence) / 2)) ** 2
+    middle = (share + squared / (2 * n)) / (1 + squared / n)
+    half = math.sqrt(squared * (share * (1 - share) / n + squared / (4 * n * n))) / (1 + squared / n)
+    return share, max(middle - half, 0.0), min(middle + half, 1.0)
+
+
+def _enclosed(rank: int, n: int) -> float:
+    """The chance that the rank-th smallest and largest of n values enclose their population's median."""
+    return 1 - 2 * float(special.bdtr(rank - 1, n, 0.5))
 
 
 def _check_counts(successes: int, n: int) -> None:

@@ -10,7 +10,6 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 import numpy as np
-from scipy import stats
 
 from dglib.analysis.bounds import Bounds
 from dglib.analysis.intervals import Interval, clopper_pearson_undecided
@@ -83,11 +82,13 @@ def _plain(spans: Sequence[tuple[float, ...]], levels: Sequence[float]) -> list[
 
 
 def _kaplan_meier(spans: Sequence[tuple[float, ...]], levels: Sequence[float]) -> list[float]:
-    """scipy's product-limit estimate: an event at its cell's upper end, a cut at what was passed."""
-    events = [high for _, high in spans if math.isfinite(high)]
-    cuts = [low for low, high in spans if math.isinf(high)]
-    found = stats.ecdf(stats.CensoredData(uncensored=events, right=cuts))
-    return [float(share) for share in found.sf.evaluate(np.asarray(levels))]
+    """The product-limit estimate (J. Am. Stat. Assoc. 53, 1958, 457); a span that holds a level is open."""
+    shares, share = [], 1.0
+    for x in levels:
+        at_risk = [high for low, high in spans if high >= x and (low >= x or math.isfinite(high))]
+        share *= 1 - sum(high == x for high in at_risk) / len(at_risk) if at_risk else 1.0
+        shares.append(share)
+    return shares
 
 
 def _turnbull(spans: Sequence[tuple[float, ...]], levels: Sequence[float]) -> list[float]:
