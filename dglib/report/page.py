@@ -1,0 +1,194 @@
+"""The page: what was asked, what came out, on which seeds, how it was run, and what it does not show."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import cache
+from itertools import groupby
+from os.path import relpath
+from pathlib import Path
+from typing import Any
+from urllib.parse import quote
+
+from jinja2 import Environment, PackageLoader, StrictUndefined
+
+from dglib.analysis import wording
+from dglib.analysis.figures import draw_all, draw_hysteresis
+from dglib.analysis.signs_wording import paragraphs, sentence
+from dglib.analysis.summary import answer, summarise, width_answer
+from dglib.identity import differences
+from dglib.jobs import NAMES
+from dglib.report import texts
+from dglib.report.collect import ORDER, Collection, Found
+from dglib.report.limits import limits
+from dglib.report.pictures import Picture, picture
+from dglib.report.provenance import data, facts
+from dglib.report.tables import Table, seed_table
+
+
+@dataclass(frozen=True)
+class Link:
+    """A file beside the page, by its path from there."""
+
+    href: str
+    text: str
+
+
+@dataclass(frozen=True)
+class Run:
+    """One experiment in one run directory, as the page shows it."""
+
+    name: str
+    number: int
+    differs: list[str]
+    headline: str
+    answer: str
+    more: list[str]
+    pictures: list[Picture]
+    table: Table
+    facts: list[tuple[str, str]]
+    records: list[Link]
+
+
+@dataclass(frozen=True)
+class Section:
+    """One experiment with all its runs, which are shown apart."""
+
+    symbol: str
+    title: str
+    question: str
+    counts: str
+    runs: list[Run]
+    notebooks: list[Link]
+
+
+@dataclass(frozen=True)
+class Loop:
+    """The hysteresis figure of a run directory, and the width where both sweeps are there."""
+
+    name: str
+    picture: Picture
+    answer: str | None
+
+
+def render(collection: Collection, target: Path) -> str:
+    """The page as one HTML document. Links are relative to `target`, where it will lie."""
+    read = [(each, summarise(each.experiment, each.records)) for each in collection.found]
+    page = _environment().get_template("page.html.j2")
+    sections = [
+        _section(collection.base, experiment, list(members), target)
+        for experiment, members in groupby(read, key=lambda each: each[0].experiment)
+    ]
+    return page.render(
+        title=_title(collection),
+        overview=_overview(collection.found),
+        background=texts.BACKGROUND,
+        sections=sections,
+        loops=_loops(collection),
+        loop_reading=texts.LOOP_READING,
+        columns=texts.COLUMNS,
+        limits=limits(collection, read) if read else [],
+        damaged=collection.damaged,
+    )
+
+
+@cache
+def _environment() -> Environment:
+    return Environment(
+        loader=PackageLoader("dglib.report"),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+        finalize=_kept_together,
+    )
+
+
+def _kept_together(value: object) -> object:
+    """No line break between a number and its per cent."""
+    return value.replace(" %", "\u00a0%") if type(value) is str else value
+
+
+def _title(collection: Collection) -> str:
+    names = [texts.SYMBOLS[name] for name in ORDER if collection.of(name)]
+    return f"Hysteresis in learning with noisy labels: {wording.listing(names)}" if names else "No records"
+
+
+def _overview(found: Sequence[Found]) -> str:
+    seeds = sum(len(each.records) for each in found)
+    runs = len({each.directory for each in found})
+    where = f"{runs} run director{'y' if runs == 1 else 'ies'}"
+    begun = sorted(str(each.manifest["created"])[:10] for each in found if each.manifest)
+    when = "" if not begun else f", begun {begun[0]}" + (f" to {begun[-1]}" if begun[-1] != begun[0] else "")
+    sets = sorted({data(each).partition(";")[0] for each in found})
+    used = f" Trained on {wording.listing(sets)}." if sets and sets != ["not on record"] else ""
+    return f"{wording.seeds(seeds)} in {where}{when}.{used}"
+
+
+def _section(
+    base: Path, experiment: str, members: Sequence[tuple[Found, Mapping[str, Any]]], target: Path
+) -> Section:
+    executed = base / "executed" / f"{NAMES[experiment]}.ipynb"
+    first = members[0][0]
+    return Section(
+        texts.SYMBOLS[experiment],
+        texts.TITLES[experiment],
+        texts.QUESTIONS[experiment],
+        texts.COUNTS[experiment],
+        [_run(found, summary, number, first, target) for number, (found, summary) in enumerate(members, 1)],
+        [_link(executed, target)] if executed.is_file() else [],
+    )
+
+
+def _run(found: Found, summary: Mapping[str, Any], number: int, first: Found, target: Path) -> Run:
+    changed = differences(first.parameters, found.parameters) if number > 1 else []
+    if number > 1 and not changed:
+        changed = ["no parameter; see how each was run"]
+    drawn = draw_all(found.experiment, found.records)
+    words, signs = answer(found.experiment, found.records), summary.get("signs") if found.records else None
+    return Run(
+        _name(found.directory),
+        number,
+        changed,
+        _headline(found.experiment, words, summary),
+        words,
+        paragraphs(signs) if signs else [],
+        [picture(figure, texts.CAPTIONS[name]) for name, figure in drawn.items()] if found.records else [],
+        seed_table(found, summary),
+        facts(found),
+        [_link(path, target) for path in found.results],
+    )
+
+
+def _loops(collection: Collection) -> list[Loop]:
+    """By directory: T1 and T2 of different runs are never drawn, or subtracted, together."""
+    loops = []
+    sweeps = [*collection.of("T1"), *collection.of("T2")]
+    for directory in sorted({each.directory for each in sweeps if each.records}):
+        t1, t2 = (
+            next((each.records for each in collection.of(name) if each.directory == directory), ())
+            for name in ("T1", "T2")
+        )
+        width = width_answer(t1, t2) if t1 and t2 else None
+        drawn = picture(draw_hysteresis(t1, t2), texts.CAPTIONS["hysteresis"])
+        loops.append(Loop(_name(directory), drawn, width))
+    return loops
+
+
+def _headline(experiment: str, words: str, summary: Mapping[str, Any]) -> str:
+    """The answer without what only its section needs: T1's way back, Tδ1's comparison of means."""
+    first, *others = words.split(". ")
+    if experiment not in ("T1", "Td1") or not others:
+        return words
+    signs = [sentence(summary["signs"])] if experiment == "Td1" else []
+    return " ".join([f"{first}.", *signs, others[-1]])
+
+
+def _name(directory: Path) -> str:
+    return directory.absolute().name
+
+
+def _link(path: Path, target: Path) -> Link:
+    from_page = relpath(path.absolute(), target.absolute().parent)
+    return Link(quote(Path(from_page).as_posix()), path.name)

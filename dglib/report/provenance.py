@@ -1,0 +1,144 @@
+"""How a run was made: profile and what differs from it, data, machine, versions, time."""
+
+from __future__ import annotations
+
+import json
+import shlex
+from collections.abc import Iterable, Mapping, Sequence
+from datetime import UTC, datetime
+from statistics import median
+from typing import Any
+
+from dglib.analysis import wording
+from dglib.analysis.dwell import dwell
+from dglib.analysis.reading import number
+from dglib.analysis.summary import answer
+from dglib.identity import differences
+from dglib.profiles import profile_layer
+from dglib.records import Record
+from dglib.report.collect import Found
+from dglib.report.data_names import data_name
+
+PROFILES = ("quick", "paper")
+
+
+def facts(found: Found) -> list[tuple[str, str]]:
+    """(name, value) pairs for a reader who was not there; what is not on record is said not to be."""
+    manifest = found.manifest or {}
+    rows = [
+        ("Data", data(found)),
+        ("Parameters", parameters(found)),
+        ("Dwell time", _dwell(found)),
+        ("Time", _time(found.records)),
+        ("Computed on", computed_on(found.records) or "not on record"),
+    ]
+    if manifest:
+        rows += [
+            ("Versions", _versions(manifest)),
+            ("Begun", f"{_when(manifest)} on {manifest.get('host', 'an unknown machine')}"),
+        ]
+        if command := [str(word) for word in manifest.get("command") or ()]:
+            kernel = "ipykernel" in command[0]
+            rows.append(("Command", "run as a notebook" if kernel else shlex.join(command)))
+    if lineage := manifest.get("lineage"):
+        rows.append(("Forked from", ", ".join(f"{name}: {value}" for name, value in lineage.items())))
+    return rows
+
+
+def data(found: Found) -> str:
+    """The data set in words, with the noise on its labels."""
+    p = found.parameters
+    fingerprint = (found.manifest or {}).get("identity", {}).get("data")
+    name = data_name(p.get("dataset"), fingerprint)
+    rates = {rate for record in found.records if (rate := number(record, "eta")) is not None}
+    noise = wording.listing([f"{rate:g}" for rate in sorted(rates)])
+    if not rates:
+        return name
+    kind = f", {p['noise']}" if "noise" in p else ""
+    return f"{name}; share of wrong training labels η = {noise}{kind}"
+
+
+def parameters(found: Found) -> str:
+    """The nearest profile, and each value that differs from it; of published files, what they lack."""
+    if not found.parameters:
+        return f"none on record; those of the published protocol are in params/paper/{found.experiment}.yaml"
+    profile, changes = nearest_profile(found)
+    return f"{profile} profile" + (f", except {'; '.join(changes)}" if changes else "")
+
+
+def nearest_profile(found: Found) -> tuple[str, list[str]]:
+    """The profile with the fewest differences, and these as "name = value"."""
+    own = found.parameters
+
+    def changed(profile: str) -> list[str]:
+        values = profile_layer(found.experiment, profile).values
+        return [
+            f"{name} = {json.dumps(value, ensure_ascii=False)}"
+            for name, value in own.items()
+            if name not in values or differences({name: values[name]}, {name: value})
+        ]
+
+    return min(((profile, changed(profile)) for profile in PROFILES), key=lambda found: len(found[1]))
+
+
+def computed_on(records: Iterable[Record]) -> str:
+    """Every machine and arithmetic on which some stretch of some seed was computed."""
+    found = [describe(stretch) for record in records for stretch in record.get("numerics") or ()]
+    return "; ".join(dict.fromkeys(found))
+
+
+def describe(stretch: Mapping[str, Any]) -> str:
+    """ "AMD EPYC AVX2 (cpu, 1 thread), fp32, torch 2.15.0" from a record's `numerics`."""
+    threads = stretch.get("threads")
+    where = str(stretch.get("device", "unknown device"))
+    if where == "cpu" and threads:
+        where += f", {threads} thread" + ("" if threads == 1 else "s")
+    words = f"{stretch.get('device_name', 'unknown machine')} ({where}), {stretch.get('precision', '?')}"
+    words += f", torch {stretch['torch']}" if stretch.get("torch") else ""
+    return words + (f", CUDA {stretch['cuda']}" if stretch.get("cuda") else "")
+
+
+def duration(seconds: float) -> str:
+    """45 s, 3 min 20 s, 5 h 10 min."""
+    minutes, rest = divmod(round(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    if hours:
+        return f"{hours} h {minutes} min"
+    return f"{minutes} min {rest} s" if minutes else f"{rest} s"
+
+
+def _dwell(found: Found) -> str:
+    if found.experiment == "Td1":  # its last sentence tells how long its one level was held
+        words = answer("Td1", found.records).rpartition("Dwell time: ")[2] if found.records else ""
+    else:
+        words = wording.dwell(dwell(found.records)).removeprefix("Dwell time: ")
+    return words.rstrip(".") or "not on record"
+
+
+def _when(manifest: Mapping[str, Any]) -> str:
+    try:
+        return datetime.fromisoformat(manifest["created"]).astimezone(UTC).strftime("%Y-%m-%d %H:%M UTC")
+    except (KeyError, TypeError, ValueError):
+        return "at a time not on record"
+
+
+def _time(records: Sequence[Record]) -> str:
+    times = [time for record in records if (time := number(record, "time")) is not None]
+    if not times:
+        return "not on record"
+    if len(times) == 1:
+        return f"{duration(times[0])} of training"
+    return f"{duration(sum(times))} of training in all, {duration(median(times))} a seed (median)"
+
+
+def _versions(manifest: Mapping[str, Any]) -> str:
+    parts = [f"Python {manifest.get('python', 'unknown')}"]
+    if torch := (manifest.get("numerics") or {}).get("torch"):
+        parts.append(f"torch {torch}")
+    commit = manifest.get("commit")
+    if commit:
+        changed = " with changes not committed" if manifest.get("dirty") else ""
+        parts.append(f"dglib at commit {str(commit)[:12]}{changed}")
+    else:
+        parts.append("dglib outside a checkout, so its commit is not on record")
+    return ", ".join(parts)

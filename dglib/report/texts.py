@@ -1,0 +1,52 @@
+"""The page's fixed words."""
+
+SYMBOLS = {"T1": "T1", "T2": "T2", "V3": "V3", "Td1": "Tδ1"}
+TITLES = {
+    "T1": "Where an ordered network collapses",
+    "T2": "Where a collapsed network recovers",
+    "V3": "Whether another architecture has two branches",
+    "Td1": "What marks, early, the seeds that end trapped",
+}
+QUESTIONS = {
+    "T1": "At which λ does an ordered network collapse when λ is raised step by step?",
+    "T2": "At which λ does a collapsed network recover when λ is lowered step by step?",
+    "V3": "Is the error at one λ different for networks that come from order and from collapse?",
+    "Td1": "Do gradients early in training tell the seeds that will end trapped at chance level?",
+}
+COUNTS = {
+    "T1": "λ↑ per seed: the threshold lies between two levels of the sweep, or beyond its last one.",
+    "T2": "λ↓ per seed: the threshold lies between two levels of the sweep, or beyond its last one.",
+    "V3": "The gap between the branches at one λ, with an interval that lies above the limit.",
+    "Td1": "A quantity that separates trapped from partial seeds, after correction for all that were"
+    " tested, and better than the test error does by then.",
+}
+BACKGROUND = [
+    "Each training step mixes two normalised gradients of the same batch: one under noisy labels"
+    " (structure) and one under clean labels (value), with weight λ on the value gradient. The test error"
+    " may depend not only on λ but also on the way there: a network trained at small λ stays ordered, with"
+    " low error, as λ is raised, until it collapses at some λ↑; a collapsed one recovers only when λ has"
+    " been lowered to some λ↓ below that, or never. The width λ↑ − λ↓ measures this hysteresis.",
+    "Ordered: low error. Collapsed: high error, but better than chance. Trapped: one class predicted for"
+    " everything, for long. Diverged: outputs that are not finite. Dwell time: epochs at each λ of a"
+    " sweep. A seed is one training from one random start; every seed is shown.",
+]
+LOOP_READING = (
+    "Above, thin lines are seeds and thick ones medians, with arrows in the direction of the sweep. Below,"
+    " each bar is a seed and spans the levels between which its threshold lies; an arrowhead means that"
+    " the sweep ended before it was found. Where the ways up and down lie apart at one λ, the network"
+    " remembers where it came from."
+)
+CAPTIONS = {
+    "hysteresis": "Error against λ on the way up and down, and where each seed's thresholds lie",
+    "T1-spinodal_analysis": "T1: thresholds by level, error against λ, error against epoch",
+    "T2-spinodal_analysis": "T2: thresholds by level, error against λ, error against epoch",
+    "V3_hysteresis": "V3: error on both branches against λ, and the gap between them",
+    "Td1_analysis": "Tδ1: test error and step logs by the class in which a seed ended",
+    "Td1_early_signs": "Tδ1: (a) early cosine and final error by seed; (b) the planned tests; (c) all epochs,"
+    " exploratory. Areas under the ROC curve: ½ is a coin, 0 and 1 separate fully",
+}
+COLUMNS = (
+    "“Lies” gives the levels between which a threshold is. “Bit for bit”: whether all of the seed was"
+    " computed with the same numerics, so that the same machine gives the same bits again. A dash: not"
+    " measured, or not on record."
+)
