@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Callable
 from typing import Any, Generic, ParamSpec, TypeVar
 
@@ -10,7 +11,7 @@ from torch import Tensor
 
 from dglib.numerics import Numerics
 from dglib.state import TrainState
-from dglib.step import batch_loss, gradient, no_trace
+from dglib.step import batch_loss, gradient, way_back
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -56,12 +57,13 @@ class CompiledGradient:
             return gradient(state, x, labels, numerics)
         if len(x) in self._sizes:
             return gradient(state, x, labels, numerics, self._loss)
-        undo = no_trace(state)
-        undo.__enter__()
+        put_back = way_back(state)
         try:
-            found = gradient(state, x, labels, numerics, self._loss)
+            with warnings.catch_warnings():  # the tracer looks at what comes before keyed dropout
+                warnings.filterwarnings("ignore", message=r"The \.grad attribute of a Tensor")
+                found = gradient(state, x, labels, numerics, self._loss)
         except Exception as error:
-            undo.__exit__(None, None, None)
+            put_back()
             self.fallback = _reason(error)
             return gradient(state, x, labels, numerics)
         self._sizes.add(len(x))

@@ -144,15 +144,8 @@ def advance(
         update_norm=_number(stats.update_norm),
         skipped=stats.skipped,
     )
-    if stats.skipped > SKIPPED_AT_MOST * stats.taken:
-        return log.end(
-            cursor,
-            "diverged",
-            f"{stats.skipped} of an epoch's {stats.taken} steps had a gradient that is not finite: try a"
-            " smaller lr, or bf16 or fp32 where precision is fp16",
-        )
 
-    fired = False
+    why, fired = _why_diverged(stats), False
     if evaluation is not None:
         error = evaluation.error if evaluation.finite else None
         log.add(
@@ -164,10 +157,13 @@ def advance(
             finite=evaluation.finite,
         )
         if error is None:
-            return log.end(cursor, "diverged")
+            return log.end(cursor, "diverged", why)
         consecutive = _in_a_row(phase, cursor, error)
         cursor = replace(cursor, last_error=error, consecutive=consecutive)
         fired = phase.event is not None and consecutive >= phase.event.consecutive
+
+    if why is not None:
+        return log.end(cursor, "diverged", why)
 
     if fired:
         assert phase.event is not None
@@ -204,6 +200,16 @@ def _leave_phase(
         cursor = Cursor(arm=cursor.arm + 1, reached=cursor.reached)
         return log.close(cursor), log.events
     return log.end(cursor, _outcome(spec, cursor))
+
+
+def _why_diverged(stats: EpochStats) -> str | None:
+    """A network may stay finite because its steps are left out; it has diverged all the same."""
+    if stats.skipped <= SKIPPED_AT_MOST * stats.taken:
+        return None
+    return (
+        f"{stats.skipped} of an epoch's {stats.taken} steps had a gradient that is not finite: try a smaller"
+        " lr, or bf16 or fp32 where precision is fp16"
+    )
 
 
 def _in_a_row(phase: Phase, cursor: Cursor, error: float) -> int:

@@ -115,15 +115,25 @@ def two_pass_statistics(model: nn.Module) -> Iterator[None]:
             layer.momentum = momentum
 
 
-@contextmanager
-def no_trace(state: TrainState) -> Iterator[None]:
-    """Put back buffers and dropout generator afterwards, as for a logging pass, which must not be felt."""
+def way_back(state: TrainState) -> Callable[[], None]:
+    """What puts buffers and dropout generator back to where they are now."""
     buffers = list(state.model.buffers())
     before = [buffer.clone() for buffer in buffers]
     dropout = state.dropout.get_state()
-    try:
-        yield
-    finally:
+
+    def put_back() -> None:
         for buffer, value in zip(buffers, before, strict=True):
             buffer.copy_(value)
         state.dropout.set_state(dropout)
+
+    return put_back
+
+
+@contextmanager
+def no_trace(state: TrainState) -> Iterator[None]:
+    """Put back buffers and dropout generator afterwards, as for a logging pass, which must not be felt."""
+    put_back = way_back(state)
+    try:
+        yield
+    finally:
+        put_back()

@@ -1,0 +1,110 @@
+"""torch.compile behind the kernel: what it changes, and the way back where it fails."""
+
+import copy
+from functools import partial
+
+import pytest
+import torch
+from small import CPU, random_data, small_spec
+from torch import nn
+
+from dglib.compiling import Compiled, CompiledGradient
+from dglib.control import Control
+from dglib.runner import _Seed
+from dglib.state import TrainState
+from dglib.step import gradient, total_norm, weighted
+
+SPEC = small_spec("T1", batch_size=4, refresh_period=5)
+DROPOUT = small_spec("V3", batch_size=4, network="vgg11_bn", network_width=0.0625)
+
+
+def begun(spec, settled=CPU):
+    return _Seed(spec, 0, random_data(), settled, None, 1e9, Control(), [])
+
+
+def failing_forward(function, **_):
+    def raising(*args):
+        raise RuntimeError("no compiler here\nand how to install one")
+
+    return raising
+
+
+class _NoBackward(torch.autograd.Function):
+    @staticmethod
+    def forward(context, loss):
+        return loss.clone()
+
+    @staticmethod
+    def backward(context, *grads):
+        raise RuntimeError("the backward does not compile")
+
+
+def failing_backward(function, **_):
+    """Fails when BatchNorm's statistics have moved and dropout has been drawn."""
+    return lambda *args: _NoBackward.apply(function(*args))
+
+
+@pytest.mark.parametrize("compiler", [failing_forward, failing_backward])
+@pytest.mark.parametrize("spec", [SPEC, DROPOUT], ids=["T1", "dropout"])
+def test_where_compiling_fails_the_step_is_the_plain_one_and_the_reason_is_kept(compiler, spec):
+    plain, ours = begun(spec), begun(spec)
+    ours.trainer.kernel.gradient_of = CompiledGradient(compiler)
+    for seed in (plain, ours):
+        seed.trainer.advance(seed.state, 0.4, 0.05, 8)
+    one, other = (
+        [*s.state.model.state_dict().values(), *s.state.momentum(), s.state.dropout.get_state()]
+        for s in (plain, ours)
+    )
+    assert all(torch.equal(a, b) for a, b in zip(one, other, strict=True))
+    assert ours.trainer.kernel.fallback.startswith("torch.compile: RuntimeError: ")
+    assert "install" not in ours.trainer.kernel.fallback
+
+
+def test_a_function_that_does_not_compile_runs_as_it_is():
+    ours = Compiled(lambda a: a + 1, failing_forward)
+    assert ours(1) == 2
+    assert ours.fallback == "torch.compile: RuntimeError: no compiler here"
+
+
+def test_a_mistake_of_the_caller_is_still_told():
+    with pytest.raises(ZeroDivisionError):
+        Compiled(lambda a: 1 / a, lambda function, **_: function)(0)
+
+
+def test_a_traced_run_takes_every_kind_of_step_as_the_plain_one_does():
+    """Traced and differentiated as for compiling, without the minutes of code generation."""
+    spec = small_spec("Td1", batch_size=8, log_every=2, network="vgg11_bn", network_width=0.0625)
+    traced = partial(torch.compile, backend="aot_eager")
+    plain, ours = begun(spec), begun(spec)
+    kernel = ours.trainer.kernel
+    kernel.gradient_of, kernel.weighted = CompiledGradient(traced), Compiled(weighted, traced)
+    for seed in (plain, ours):
+        seed.trainer.advance(seed.state, 0.4, 0.05, 9)  # refreshes, logs, the smaller last batch
+    assert kernel.fallback == ""
+    difference = [a.detach() - b.detach() for a, b in zip(ours.state.params, plain.state.params, strict=True)]
+    assert float(total_norm(difference) / total_norm([p.detach() for p in plain.state.params])) < 1e-5
+    # A draw or a step of the statistics more or less would be a difference of kind, not of rounding.
+    assert torch.equal(ours.state.dropout.get_state(), plain.state.dropout.get_state())
+    for a, b in zip(ours.state.model.buffers(), plain.state.model.buffers(), strict=True):
+        torch.testing.assert_close(a, b, rtol=1e-4, atol=1e-5)
+    rows = zip(ours.state.step_log, plain.state.step_log, strict=True)
+    assert all(a.tolist() == pytest.approx(b.tolist(), rel=1e-3) for (_, a), (_, b) in rows)
+
+
+@pytest.mark.slow
+def test_generated_code_is_within_a_hundred_thousandth_of_the_plain_step():
+    """The compiler fuses operations and rounds fewer times."""
+    model = nn.Sequential(nn.Flatten(), nn.Linear(64, 10), nn.BatchNorm1d(10))
+    state = TrainState(model, SPEC.step, torch.device("cpu"), (0, 0))
+    x, labels = torch.randn(8, 1, 8, 8, generator=torch.Generator().manual_seed(0)), torch.arange(8)
+    compiled, mixing = CompiledGradient(), Compiled(weighted)
+    with CPU.applied():
+        plain, _ = gradient(copy.deepcopy(state), x, labels, CPU)
+        ours, _ = compiled(copy.deepcopy(state), x, labels, CPU)
+        norms = total_norm(plain), total_norm(ours)
+        one, other = (mixer(plain, ours, 0.3, 0.7, *norms) for mixer in (mixing, weighted))
+    assert not compiled.fallback
+    assert not mixing.fallback
+    for found, expected, bound in ((ours, plain, 1e-5), (one, other, 1e-6)):
+        difference = [a - b for a, b in zip(found, expected, strict=True)]
+        assert float(total_norm(difference) / total_norm(expected)) < bound

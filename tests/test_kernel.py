@@ -1,0 +1,280 @@
+"""The step's pieces captured, compiled, fused and in half precision, each against the plain step."""
+
+import copy
+from dataclasses import replace
+
+import pytest
+import torch
+from replaying import Replaying
+from small import CPU, digits, random_data, small_spec
+
+from dglib import kernel, numerics, pieces
+from dglib.control import Control
+from dglib.kernel import DualGradientKernel
+from dglib.numerics import Numerics
+from dglib.pieces import Captured, Direct
+from dglib.runner import _Seed, run_seed
+from dglib.step import gradient, mix, total_norm
+
+FUSED = replace(CPU, fused=True)
+CASES = {
+    "T1": small_spec("T1", batch_size=4, refresh_period=5),
+    "Td1 with logs and two-pass statistics": small_spec("Td1", batch_size=4, log_every=3),
+    "Td1 with dropout": small_spec(
+        "Td1", batch_size=4, log_every=2, network="vgg11_bn", network_width=0.0625, two_pass_statistics=False
+    ),
+}
+
+
+def begun(spec, settled=CPU, data=None):
+    return _Seed(spec, 0, data or random_data(), settled, None, 1e9, Control(), [])
+
+
+def trained(spec, recorder=None, settled=FUSED, steps=40):
+    """A state after steps at changing λ and LR, with six steps an epoch, the last of two images."""
+    seed = begun(spec, settled)
+    if recorder is not None:
+        seed.trainer.kernel = DualGradientKernel(spec.step, settled, pieces=Captured(recorder))
+    with settled.applied():
+        for t in range(steps):
+            lam, lr = (0.3, 0.05) if t < 17 else (0.7, 0.02)
+            seed.trainer.advance(seed.state, lam, lr, 1)
+            yield seed.state, seed.trainer
+
+
+def after(*args, **kwargs):
+    *_, (state, trainer) = trained(*args, **kwargs)
+    return state, trainer
+
+
+def everything(state):
+    tensors = [*state.model.state_dict().values(), *state.momentum(), *state.g_v, state.norm_v]
+    return [*tensors, state.dropout.get_state(), state.loss_sums, *(row for _, row in state.step_log)]
+
+
+def same(one, other):
+    return all(torch.equal(a, b) for a, b in zip(everything(one), everything(other), strict=True))
+
+
+# ── captured pieces ──
+
+
+@pytest.mark.parametrize("name", CASES)
+def test_captured_pieces_give_the_bits_of_direct_ones_at_every_step(name):
+    recorder = Replaying()
+    pairs = zip(trained(CASES[name]), trained(CASES[name], recorder), strict=True)
+    assert all(same(direct, captured) for (direct, _), (captured, _) in pairs)
+    assert recorder.captures > 5  # gradients, mix and descent, of whole and of partial batches
+
+
+def test_a_lambda_baked_into_a_capture_would_be_noticed(monkeypatch):
+    monkeypatch.setattr(kernel._FixedPlaces, "numbers", lambda self, *values: values)
+    assert not same(after(CASES["T1"])[0], after(CASES["T1"], Replaying())[0])
+
+
+def test_a_batch_that_moves_in_memory_would_be_noticed(monkeypatch):
+    monkeypatch.setattr(kernel._FixedPlaces, "batch", lambda self, batch: batch)
+    assert not same(after(CASES["T1"])[0], after(CASES["T1"], Replaying())[0])
+
+
+def test_a_value_gradient_that_moves_in_memory_is_refused(monkeypatch):
+    state, trainer = after(CASES["T1"], Replaying())
+    state.hold([g.clone() for g in state.g_v])
+    with pytest.raises(ValueError, match="have been replaced"):
+        trainer.advance(state, 0.3, 0.05, 1)
+
+
+def test_captured_pieces_refuse_another_state():
+    state, trainer = after(CASES["T1"], Replaying(), steps=2)
+    with pytest.raises(ValueError, match="belong to one state"):
+        trainer.kernel(copy.deepcopy(state), trainer.batch(0, 2), 0.3, 0.05)
+
+
+def test_neither_lambda_nor_lr_makes_a_new_capture():
+    recorder = Replaying()
+    steps = trained(CASES["T1"], recorder, steps=80)
+    counts = [recorder.captures for _ in steps]
+    assert counts[-1] == counts[-20] > 0
+
+
+class Refusing(Replaying):
+    """Captures a few pieces, then no more."""
+
+    def __init__(self, after):
+        super().__init__()
+        self.left = after
+
+    def capture(self, function, state):
+        if self.left == 0:
+            raise RuntimeError("operation not permitted when stream is capturing\nand more")
+        self.left -= 1
+        return super().capture(function, state)
+
+
+@pytest.mark.parametrize("captured", [0, 1, 3])
+def test_a_capture_that_fails_leaves_the_bits_alone_and_says_why(captured):
+    state, trainer = after(CASES["T1"], Refusing(captured))
+    assert trainer.kernel.fallback == "CUDA graphs: operation not permitted when stream is capturing"
+    assert same(state, after(CASES["T1"])[0])
+
+
+def test_the_reason_of_a_fallback_stands_in_the_record(monkeypatch, tmp_path):
+    def refusing(spec, settled, *, log):
+        return DualGradientKernel(spec, settled, log=log, pieces=Captured(Refusing(2)))
+
+    monkeypatch.setattr("dglib.trainer.DualGradientKernel", refusing)
+    record = run_seed(CASES["T1"], 0, random_data(), FUSED)
+    assert record["numerics"][0]["fallback"].startswith("CUDA graphs: operation not permitted")
+
+
+def test_a_whole_run_through_captured_pieces_is_the_direct_run(monkeypatch):
+    """With restarts, new networks and events in between: each run of the protocol has a kernel of its own."""
+    spec = small_spec("V3", batch_size=4, network="vgg11_bn", network_width=0.0625, ordered_epochs=3)
+    direct = run_seed(spec, 0, random_data(), FUSED)
+
+    def captured(step, settled, *, log):
+        return DualGradientKernel(step, settled, log=log, pieces=Captured(Replaying()))
+
+    monkeypatch.setattr("dglib.trainer.DualGradientKernel", captured)
+    record = run_seed(spec, 0, random_data(), FUSED)
+    del record["time"], direct["time"]
+    assert record == direct
+
+
+# ── fused SGD, memory format: small differences, stated ──
+
+
+def distance(one, other):
+    difference = [a - b for a, b in zip(one, other, strict=True)]
+    return float(total_norm(difference) / total_norm(other))
+
+
+@pytest.mark.parametrize("technique", ["fused", "channels_last"])
+def test_one_step_with_a_technique_is_within_a_millionth_of_the_plain_one(technique):
+    settled = replace(CPU, **{technique: True})
+    for spec in CASES.values():
+        plain, other = (after(spec, settled=given, steps=1)[0] for given in (CPU, settled))
+        begun_at = begun(spec).state.params
+        moved, expected = (
+            [p.detach() - b.detach() for p, b in zip(s.params, begun_at, strict=True)] for s in (other, plain)
+        )
+        # Seen: fused 0; channels_last 2e-6, and 1e-5 for the VGG on a batch of four random images.
+        assert distance(moved, expected) < 3e-5
+        assert distance([p.detach() for p in other.params], [p.detach() for p in plain.params]) < 1e-6
+
+
+def test_channels_last_reaches_the_images_and_the_convolutions():
+    state, trainer = after(CASES["T1"], settled=replace(CPU, channels_last=True), steps=2)
+    weight = next(p for p in state.params if p.dim() == 4 and p.shape[1] > 1)
+    assert not weight.is_contiguous()
+    assert weight.is_contiguous(memory_format=torch.channels_last)
+    assert trainer.batch(0, 2).x.is_contiguous(memory_format=torch.channels_last)
+    assert all(b.stride() == p.stride() for b, p in zip(state.momentum(), state.params, strict=True))
+    assert all(g.stride() == p.stride() for g, p in zip(state.g_v, state.params, strict=True))
+
+
+def test_a_checkpoint_goes_on_in_another_memory_format():
+    plain, _ = after(CASES["T1"], steps=3)
+    other, trainer = after(CASES["T1"], settled=replace(FUSED, channels_last=True), steps=1)
+    other.load_state_dict(plain.state_dict())
+    assert same(plain, other)
+    assert all(b.stride() == p.stride() for b, p in zip(other.momentum(), other.params, strict=True))
+    trainer.advance(other, 0.3, 0.05, 2)
+
+
+# ── half precision ──
+
+
+@pytest.mark.parametrize("precision", ["bf16", "fp16"])
+@pytest.mark.parametrize("fused", [False, True])
+def test_half_precision_keeps_weights_momentum_and_value_gradient_in_fp32(precision, fused):
+    settled = replace(CPU, precision=precision, fused=fused)
+    state, _ = after(CASES["Td1 with dropout"], settled=settled, steps=5)
+    tensors = [*state.params, *state.momentum(), *state.g_v, state.norm_v]
+    assert {tensor.dtype for tensor in tensors} == {torch.float32}
+    assert all(tensor.isfinite().all() for tensor in tensors)
+
+
+def test_logged_norms_and_losses_are_unscaled_in_fp16():
+    spec = small_spec("Td1", log_every=1)
+    rows = {precision: begun_log(spec, replace(CPU, precision=precision)) for precision in ("fp32", "fp16")}
+    assert rows["fp16"] == pytest.approx(rows["fp32"], rel=0.02)
+
+
+def begun_log(spec, settled):
+    seed = begun(spec, settled, digits())
+    seed.trainer.advance(seed.state, 0.6, 0.1, 2)
+    (_, first), (_, second) = seed.state.step_log
+    return [*first.tolist(), *second.tolist()]
+
+
+def test_the_loss_scale_changes_no_mix_in_fp32(monkeypatch):
+    seed = begun(CASES["T1"])
+    batch, found = seed.trainer.batch(0, 0), []
+    for scale in (1.0, 2.0**10):
+        monkeypatch.setitem(numerics.LOSS_SCALE, "fp32", scale)
+        g_s, _ = gradient(copy.deepcopy(seed.state), batch.x, batch.noisy, CPU)
+        found.append(mix(g_s, g_s, 0.4))
+    assert distance(*found) < 1e-6
+
+
+# ── steps that are not finite ──
+
+
+@pytest.mark.parametrize("fused", [False, True])
+@pytest.mark.parametrize("recorder", [None, Replaying])
+def test_a_step_that_overflows_moves_no_weight_and_is_counted(fused, recorder, monkeypatch):
+    settled = replace(CPU, precision="fp16", fused=fused or recorder is not None)
+    seed = begun(CASES["T1"], settled)
+    if recorder is not None:
+        seed.trainer.kernel = DualGradientKernel(CASES["T1"].step, settled, pieces=Captured(recorder()))
+    seed.trainer.advance(seed.state, 0.3, 0.05, 5)
+    before = [t.detach().clone() for t in (*seed.state.params, *seed.state.momentum())]
+    with monkeypatch.context() as patch:
+        patch.setitem(numerics.LOSS_SCALE, "fp16", 2.0**40)
+        seed.trainer.advance(seed.state, 0.3, 0.05, 1)  # a refresh: both gradients overflow
+    now = [*seed.state.params, *seed.state.momentum()]
+    assert all(torch.equal(a, b) for a, b in zip(before, now, strict=True))
+    assert seed.state.t == 6
+    assert float(seed.state.loss_sums[4]) == 1
+
+
+def test_a_seed_whose_steps_overflow_ends_as_diverged_with_the_way_out(monkeypatch):
+    monkeypatch.setitem(numerics.LOSS_SCALE, "fp16", 2.0**40)
+    record = run_seed(CASES["T1"], 0, random_data(), replace(CPU, precision="fp16"))
+    assert record["outcome"] == "diverged"
+    assert record["skipped_steps"] == record["epoch_log"][0]["skipped_steps"] == 6
+    assert "6 of an epoch's 6 steps" in record["reason"]
+    assert "bf16 or fp32" in record["reason"]
+
+
+def test_steps_skipped_now_and_then_are_counted_and_end_nothing(monkeypatch):
+    calls, original = iter(range(10**6)), kernel.gradient
+
+    def now_and_then(*given):
+        grads, loss = original(*given)
+        if next(calls) % 5 == 3:  # never the value gradient, which is held
+            grads[0][0] = float("nan")
+        return grads, loss
+
+    monkeypatch.setattr(kernel, "gradient", now_and_then)
+    spec = small_spec("T1", batch_size=4, refresh_period=10**6)
+    record = run_seed(spec, 0, random_data(), CPU)
+    assert record["outcome"] != "diverged"
+    assert 0 < record["skipped_steps"] == sum(epoch["skipped_steps"] for epoch in record["epoch_log"])
+
+
+def test_a_finite_run_skips_nothing():
+    record = run_seed(CASES["T1"], 0, random_data(), CPU)
+    assert record["skipped_steps"] == 0
+    assert "reason" not in record
+
+
+# ── what is chosen ──
+
+
+def test_a_kernel_captures_where_it_should(monkeypatch):
+    assert isinstance(DualGradientKernel(CASES["T1"].step, CPU).pieces, Direct)
+    monkeypatch.setattr(kernel, "CudaRecorder", lambda device: Replaying())
+    graphs = Numerics("cpu", 1, fused=True, cuda_graphs=True)
+    assert isinstance(DualGradientKernel(CASES["T1"].step, graphs).pieces, pieces.Captured)
