@@ -5,6 +5,7 @@ Example:
     python -m dglib run T1 --profile quick --seeds 0-3 --base-dir runs --set sweep_lr=0.01 epochs_per_level=8
     python -m dglib fork runs/exp_T_spinodal_20261121_120000 --seed 3 --at 24 --set epochs_per_level=16
     python -m dglib verify runs
+    python -m dglib compare runs/exp_T_spinodal_20261121_120000 runs/exp_T_spinodal_20261122_090000
 """
 
 import argparse
@@ -39,6 +40,8 @@ def main(argv: Sequence[str] | None = None) -> int:
                 return _verify(arguments.directories)
             case "fork":
                 _fork(arguments)
+            case "compare":
+                _compare(arguments.a, arguments.b)
             case _:
                 _run(_parameters(arguments))
     except UserError as error:
@@ -87,6 +90,12 @@ def _parser() -> argparse.ArgumentParser:
     verify = commands.add_parser("verify", help=about, description=about, allow_abbrev=False)
     about = "a run directory, or a base directory with several"
     verify.add_argument("directories", type=Path, nargs="+", metavar="DIR", help=about)
+
+    about = "the same quantities of two runs, their differences, and how the runs themselves differed"
+    compare = commands.add_parser("compare", help=about, description=about, allow_abbrev=False)
+    about = "a run directory, a base directory with one run of each experiment, or published results' files"
+    for name in ("a", "b"):
+        compare.add_argument(name, type=Path, metavar=name.upper(), help=about)
     return parser
 
 
@@ -140,6 +149,12 @@ def _verify(directories: Sequence[Path]) -> int:
     found += f", {notes} to note" if notes else ""
     print(f"{len(runs)} run {'directory' if len(runs) == 1 else 'directories'}: {found}")
     return WRONG if wrong else 0
+
+
+def _compare(a: Path, b: Path) -> None:
+    from dglib.compare import compare, text
+
+    print(text(a, b, compare(a, b)))
 
 
 def _print(result: "Run") -> None:

@@ -20,6 +20,7 @@ from dglib.report.collect import Found
 from dglib.report.data_names import data_name
 
 PROFILES = ("quick", "paper")
+_SHOWN = ("from_step", "device", "device_name", "threads", "precision")
 
 
 def facts(found: Found) -> list[tuple[str, str]]:
@@ -94,8 +95,10 @@ def describe(stretch: Mapping[str, Any]) -> str:
     if where == "cpu" and threads:
         where += f", {threads} thread" + ("" if threads == 1 else "s")
     words = f"{stretch.get('device_name', 'unknown machine')} ({where}), {stretch.get('precision', '?')}"
-    words += f", torch {stretch['torch']}" if stretch.get("torch") else ""
-    return words + (f", CUDA {stretch['cuda']}" if stretch.get("cuda") else "")
+    for name, value in stretch.items():  # techniques that are on, or have a value
+        if name not in _SHOWN and value not in (None, False):
+            words += f", {name}" if value is True else f", {name} {value}"
+    return words
 
 
 def duration(seconds: float) -> str:

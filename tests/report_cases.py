@@ -1,0 +1,44 @@
+"""Run directories made of synthetic records, without training, for the tests of report and comparison."""
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from dglib import identity
+from dglib.experiments import build_spec
+from dglib.profiles import load_profile
+from dglib.report.collect import PREFIXES
+from dglib.store import Store
+
+NUMERICS = {"device": "cpu", "device_name": "Test CPU", "threads": 1, "precision": "fp32", "torch": "2.99"}
+Record = dict[str, Any]
+
+
+def run_of(
+    base: Path,
+    experiment: str,
+    records: Sequence[Record],
+    *settings: str,
+    data: str = "d1" * 32,
+    numerics: Record = NUMERICS,
+) -> Path:
+    """The run directory of an experiment under the quick profile with `settings`, holding these records."""
+    base.mkdir(parents=True, exist_ok=True)
+    spec = build_spec(experiment, load_profile(experiment, "quick", settings))
+    described = identity.describe(spec, data, device="cpu", threads=1)
+    provenance = {"numerics": numerics, "command": ["dglib", "run"], "commit": "c0ffee" * 6, "dirty": False}
+    store, _ = Store.open(base, spec, described, identity.describe_shared(spec, data), provenance)
+    for record in records:
+        made = {"numerics": [{"from_step": 0, **numerics}], "bitwise": True}
+        parameters = {**record.get("parameters", {}), **spec.parameters}
+        store.save({**record, **made, "experiment": experiment, "parameters": parameters})
+    store.rebuild_views()
+    return store.directory
+
+
+def published_in(directory: Path, experiment: str, records: Sequence[Record]) -> Path:
+    """A folder with a results' file alone, as the published ones are."""
+    directory.mkdir(parents=True, exist_ok=True)
+    (directory / f"{PREFIXES[experiment]}_results.json").write_text(json.dumps(records))
+    return directory

@@ -1,0 +1,246 @@
+"""What a comparison of two runs says: both values, differences with intervals, and what differed."""
+
+import re
+from pathlib import Path
+
+import numpy as np
+import pytest
+from analysis_cases import failed_init, published, t1, t2, td1, v3
+from report_cases import NUMERICS, published_in, run_of
+from scipy import stats
+
+from dglib.analysis.bounds import Bounds
+from dglib.cli import main
+from dglib.compare import compare
+from dglib.compare_quantities import mean_row, median_row, rows, share_row, welch
+from dglib.errors import UserError
+
+JPEG = "13e678bb620a2e74ca0a31b7f381da2b223fb452a99edef555214867408e9c92"
+
+
+def named(found, name):
+    (row,) = [row for row in found if row.name == name]
+    return row
+
+
+def differed(a: Path, b: Path) -> str:
+    return "\n".join(line for each in compare(a, b) for line in each.differed)
+
+
+# --- quantities
+
+
+def test_a_share_is_given_on_both_sides_with_newcombes_interval_for_the_difference():
+    row = share_row("collapsed", (56, 70), (48, 80))
+    assert (row.a, row.b) == ("56 of 70", "48 of 80")
+    assert row.difference == "0.20 (95 % interval 0.05 to 0.33)"  # Newcombe (1998), table II (a)
+
+
+def test_the_interval_of_a_difference_of_means_is_that_of_welch():
+    generator = np.random.default_rng(0)
+    a, b = generator.normal(0, 1, 4).tolist(), generator.normal(1, 3, 9).tolist()
+    expected = stats.ttest_ind(a, b, equal_var=False).confidence_interval()
+    found = welch(a, b)
+    assert (found.lower, found.upper) == pytest.approx((expected.low, expected.high))
+
+
+@pytest.mark.parametrize(("a", "b"), [([0.1], [0.2, 0.3]), ([0.1, 0.1], [0.2, 0.2])])
+def test_no_interval_is_made_up_from_one_seed_or_from_no_spread(a, b):
+    assert welch(a, b) is None
+    assert "no interval" in mean_row("error", a, b).difference
+
+
+def test_a_side_without_values_is_said_to_be_one():
+    assert mean_row("error", [], [0.1]).a == "–"
+    for row in (mean_row("error", [], [0.1]), share_row("x", (0, 0), (1, 2)), median_row("m", [], [])):
+        assert row.difference.startswith("no difference: a side without")
+
+
+def test_the_medians_interval_holds_with_censoring_and_covers_as_often_as_it_says():
+    generator, covered, trials = np.random.default_rng(1), 0, 400
+    grid = np.arange(0.0, 1.01, 0.1)
+
+    def cells(shift):
+        values = generator.normal(0.4 + shift, 0.2, 8)
+        places = np.searchsorted(grid, values)
+        ends = [-np.inf, *grid, np.inf]
+        return [Bounds(ends[place], ends[place + 1]) for place in places]
+
+    for _ in range(trials):
+        words = median_row("m", cells(0.2), cells(0.0)).difference.partition("95 % interval ")[2]
+        numbers = [float(x.replace("−", "-")) for x in re.findall(r"−?\d\.\d+", words)]
+        kind = words.split()[0]
+        low = numbers[0] if kind in ("above", "between") else -np.inf
+        high = numbers[-1] if kind in ("below", "between") else np.inf
+        covered += low - 1e-9 <= 0.2 <= high + 1e-9
+    assert covered / trials >= 0.95
+
+
+def test_below_seven_seeds_a_side_medians_have_bounds_and_no_interval():
+    cells = [Bounds(0.5, 0.55)] * 4
+    row = median_row("median λ↑", cells, [Bounds(0.7, np.inf)] * 10)
+    assert (row.a, row.b) == ("between 0.50 and 0.55", "above 0.70")
+    assert row.difference == "below −0.15 (no 95 % interval below 7 seeds a side)"
+
+
+def test_events_are_counted_by_the_last_level_that_both_sweeps_have():
+    # One sweep ends at 0.70, the other at 0.60, before its seeds could collapse at 0.65.
+    short = []
+    for seed in range(3):
+        record = t1(seed, None)
+        record["trajectory"] = [e for e in record["trajectory"] if e["lambda"] <= 0.60]
+        record["parameters"]["sweep_lambdas"] = [0.40, 0.45, 0.50, 0.55, 0.60]
+        short.append(record | {"final_lambda": 0.60})
+    row = rows("T1", [t1(seed, 0.65) for seed in range(3)], short)[0]
+    assert (row.name, row.a, row.b) == ("collapsed by λ = 0.60", "0 of 3", "0 of 3")
+
+
+def test_seeds_that_tell_nothing_of_the_event_are_not_counted_as_without():
+    row = rows("T2", [t2(0), t2(1), failed_init(t2(2))], [t2(0, None), t2(1)])[0]
+    assert (row.name, row.a, row.b) == ("recovered by λ = 0.25", "2 of 2", "1 of 2")
+
+
+def test_sweeps_without_a_common_level_are_not_compared_by_it():
+    other = t1(0, None)
+    other["trajectory"] = [e | {"lambda": e["lambda"] + 0.01} for e in other["trajectory"]]
+    other["parameters"]["sweep_lambdas"] = []
+    row = rows("T1", [t1(0)], [other | {"final_lambda": 0.71}])[0]
+    assert row.difference == "no difference: no λ in both sweeps"
+
+
+@pytest.mark.parametrize(
+    ("experiment", "records", "names"),
+    [
+        ("T1", [t1(0, 0.6, 0.35, True), t1(1)], ["median λ↑", "init error", "final error"]),
+        ("T2", [t2(0), t2(1, None, trapped=True)], ["median λ↓", "trapped at the start", "init failed"]),
+        ("V3", [v3(0), v3(1)], ["gap at λ = 0.50", "ordered init error", "collapse init error"]),
+        ("Td1", [td1(0), td1(1, 0.5)], ["trapped", "partial collapse", "mean c_sv, epochs 0 to 10"]),
+    ],
+)
+def test_each_experiment_has_its_quantities_and_none_differs_from_itself(experiment, records, names):
+    found = rows(experiment, records, records)
+    assert not set(names) - {row.name for row in found}
+    for row in found:
+        assert row.a == row.b
+        assert row.difference.startswith(("0.0", "between −", "unbounded (no"))
+
+
+# --- sides
+
+
+def several(base: Path) -> Path:
+    """A base directory with two runs of T1."""
+    for setting in ("batch_size=64", "batch_size=8"):
+        run_of(base, "T1", [t1(0)], setting)
+    return base
+
+
+def test_two_runs_are_compared_and_what_differed_is_listed(tmp_path, capsys):
+    a = run_of(tmp_path / "a", "T1", [t1(0), t1(1)])
+    other = NUMERICS | {"device_name": "Other CPU", "precision": "fp16"}
+    b = run_of(tmp_path / "b", "T1", [t1(0, 0.65)], "batch_size=32", "sweep_lr=0.01", numerics=other)
+    assert main(["compare", str(a), str(b)]) == 0
+    out = capsys.readouterr().out
+    assert f"A: {a}\nB: {b}\n" in out
+    assert "parameters: batch_size = 64 | 32" in out
+    assert "parameters: sweep_lr = 0.1 | 0.01" in out
+    assert "numerics: Test CPU (cpu, 1 thread), fp32, torch 2.99 | Other CPU (cpu, 1 thread), fp16" in out
+    assert "seeds: 0, 1 | 0" in out
+    assert "of 1 seed on both sides, 0 with the same errors bit for bit" in out
+    assert not re.search(r"\bnan\b|\binf\b|None", out)
+
+
+def test_nothing_is_said_to_differ_between_a_run_and_its_copy(tmp_path):
+    a, b = (run_of(tmp_path / side, "Td1", [td1(0), td1(1, 0.5)]) for side in "ab")
+    assert differed(a, b) == "of 2 seeds on both sides, 2 with the same errors bit for bit"
+
+
+def test_the_jpeg_copy_is_named_whatever_its_file_is_called(tmp_path):
+    a = run_of(tmp_path / "a", "T2", [t2(0)], "dataset=cifar10.npz", data=JPEG)
+    b = run_of(tmp_path / "b", "T2", [t2(0)], "dataset=cifar10")
+    assert "data: CIFAR-10 (JPEG-75 copy) | CIFAR-10" in differed(a, b)
+
+
+def test_data_of_one_name_and_two_contents_are_told_apart(tmp_path):
+    a = run_of(tmp_path / "a", "T2", [t2(0)], data="a" * 64)
+    b = run_of(tmp_path / "b", "T2", [t2(0)], data="b" * 64)
+    assert (
+        "8×8 digits on both sides, but not the same: fingerprint aaaaaaaaaaaa | fingerprint bbb"
+        in differed(a, b)
+    )
+
+
+def test_published_files_are_a_side_and_what_they_lack_is_said(tmp_path):
+    a = run_of(tmp_path / "a", "T1", [t1(0)])
+    b = published_in(
+        tmp_path / "exp_T_spinodal_20260117_121637", "T1", [published(t1(s, None)) for s in range(9)]
+    )
+    (found,) = compare(a, b)
+    assert named(found.rows, "median λ↑").b == "above 0.70"
+    words = "\n".join(found.differed)
+    assert "B records none; taken to be those of params/paper/T1.yaml" in words
+    assert 'parameters: network = "small_cnn" | "resnet18"' in words
+    assert "data: scikit-learn's 8×8 digits | not on record (CIFAR-10 in the published protocol)" in words
+    assert "numerics: Test CPU (cpu, 1 thread), fp32, torch 2.99 | not on record" in words
+    assert compare(a, b / "T1-spinodal_results.json")[0].rows == found.rows
+
+
+def test_both_sweeps_on_both_sides_give_the_width_as_well(tmp_path):
+    for side, down in (("a", 0.35), ("b", 0.30)):
+        run_of(tmp_path / side, "T1", [t1(s) for s in range(8)])
+        run_of(tmp_path / side, "T2", [t2(s, down) for s in range(8)])
+    names = [each.name for each in compare(tmp_path / "a", tmp_path / "b")]
+    assert names == ["T1", "T2", "Hysteresis width"]
+    width = compare(tmp_path / "a", tmp_path / "b")[-1].rows[0]
+    assert "95 % interval between" in width.difference
+
+
+def test_experiments_of_one_side_alone_are_left_out(tmp_path):
+    run_of(tmp_path / "a", "T1", [t1(0)])
+    run_of(tmp_path / "a", "Td1", [td1(0)])
+    b = run_of(tmp_path / "b", "Td1", [td1(0)])
+    assert [each.name for each in compare(tmp_path / "a", b)] == ["Tδ1"]
+
+
+@pytest.mark.parametrize(
+    ("make", "says"),
+    [
+        (lambda path: path / "none", "no such directory"),
+        (lambda path: path, "no run there"),
+        (
+            lambda path: published_in(path / "p", "V3", [v3(0)]),
+            "nothing to compare: .* holds T1 and .* holds V3",
+        ),
+        (lambda path: run_of(path / "p", "T1", []), "no seed has finished there"),
+        (
+            lambda path: several(path / "p"),
+            "holds several runs of T1",
+        ),
+    ],
+)
+def test_a_side_that_cannot_be_compared_is_refused_in_one_line(make, says, tmp_path, capsys):
+    a = run_of(tmp_path / "a", "T1", [t1(0)])
+    (tmp_path / "b").mkdir()
+    assert main(["compare", str(a), str(make(tmp_path / "b"))]) == 2
+    out, err = capsys.readouterr()
+    assert out == ""
+    (line,) = err.splitlines()
+    assert line.startswith("dglib: error: ")
+    assert re.search(says, line)
+
+
+def test_a_damaged_record_is_refused_by_its_name_and_a_file_of_another_kind_too(tmp_path):
+    a, b = (run_of(tmp_path / side, "T1", [t1(0)]) for side in "ab")
+    record = b / "seeds" / "T1-spinodal-000.json"
+    record.write_bytes(record.read_bytes().replace(b"0.6", b"0.5", 1))
+    with pytest.raises(UserError, match=r"T1-spinodal-000\.json: its checksum"):
+        compare(a, b)
+    with pytest.raises(UserError, match=r"must be a directory, or a file called T1-spinodal_results\.json"):
+        compare(a, a / "T1-spinodal_results.csv")
+
+
+def test_comparing_writes_nothing(tmp_path):
+    a, b = (run_of(tmp_path / side, "V3", [v3(0), v3(1)]) for side in "ab")
+    before = {path: path.stat().st_mtime_ns for path in tmp_path.rglob("*")}
+    compare(a, b)
+    assert {path: path.stat().st_mtime_ns for path in tmp_path.rglob("*")} == before
