@@ -2,25 +2,33 @@
 
 The job file holds `notebook`, `output` and `parameters`. papermill's own metadata is no proof of success, so
 the exit status is: 0 done, 2 bad input, 130 stopped on request, 1 anything else, with the reason on stderr.
+With `--leash` the end of stdin asks for a stop, too: whoever holds the other end and is killed, closes it.
 """
 
 from __future__ import annotations
 
 import json
+import os
 import signal
 import sys
+import threading
+import time
+from contextlib import suppress
 from pathlib import Path
 from types import FrameType
+from typing import Any
 
 import papermill
 import psutil
 from papermill.exceptions import PapermillExecutionError
 
+STOP_SECONDS = 120.0  # for a kernel to save its state where nobody is left to wait for it
+
 
 def main(job_path: str) -> int:
-    job = json.loads(Path(job_path).read_text(encoding="utf-8"))
+    job, stop = json.loads(Path(job_path).read_text(encoding="utf-8")), _Stop()
     for number in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(number, _interrupt_kernel)
+        signal.signal(number, stop)
     try:
         papermill.execute_notebook(
             job["notebook"],
@@ -29,11 +37,16 @@ def main(job_path: str) -> int:
             kernel_name="python3",
             progress_bar=False,
             cwd=str(Path(job["output"]).parent),
+            on_cell_execute=stop.before_cell,
+            # By then all that lasts is on the disk, and an interpreter with torch takes a second to end.
+            shutdown_kernel="immediate",
         )
     except PapermillExecutionError as error:
         _tell(error.ename, error.evalue)
         return {"UserError": 2, "Interrupted": 130, "KeyboardInterrupt": 130}.get(error.ename, 1)
     except KeyboardInterrupt:
+        for kernel in _kernels():  # one that was just being started
+            kernel.kill()
         return 130
     except Exception as error:
         _tell(type(error).__name__, str(error))
@@ -46,14 +59,43 @@ def _tell(name: str, reason: str) -> None:
     print(f"{name}: {' '.join(reason.split())}", file=sys.stderr)
 
 
-def _interrupt_kernel(number: int, frame: FrameType | None) -> None:
-    """Pass a stop on: the kernel lives in a session of its own and hears nothing of our signals."""
-    kernels = psutil.Process().children(recursive=True)
-    if not kernels:
-        raise KeyboardInterrupt  # before there is one
-    for kernel in kernels:
-        kernel.send_signal(signal.SIGINT)
+class _Stop:
+    """Passes a stop on: the kernel lives in a session of its own and hears nothing of our signals."""
+
+    def __init__(self) -> None:
+        self._asked = False
+        self._executing = False
+
+    def __call__(self, number: int, frame: FrameType | None) -> None:
+        self._asked = True
+        if not self._executing:
+            raise KeyboardInterrupt  # a kernel that runs no cell yet may lose the signal, or break on it
+        for kernel in _kernels():
+            with suppress(psutil.NoSuchProcess):
+                kernel.send_signal(signal.SIGINT)
+
+    def before_cell(self, **_: Any) -> None:
+        """Begin no cell after a stop: the signal was lost if none was running just then."""
+        self._executing = True
+        if self._asked:
+            raise KeyboardInterrupt
+
+
+def _kernels() -> list[psutil.Process]:
+    return list(psutil.Process().children(recursive=True))
+
+
+def _stop_at_the_end_of_stdin() -> None:
+    """The system closes the other end when its holder is killed, too: no signal tells of that."""
+    while os.read(sys.stdin.fileno(), 1):
+        pass
+    signal.pthread_kill(threading.main_thread().ident or 0, signal.SIGTERM)
+    time.sleep(STOP_SECONDS)
+    for process in (*_kernels(), psutil.Process()):
+        process.kill()
 
 
 if __name__ == "__main__":
+    if "--leash" in sys.argv[2:]:
+        threading.Thread(target=_stop_at_the_end_of_stdin, daemon=True).start()
     sys.exit(main(sys.argv[1]))

@@ -110,8 +110,8 @@ class Job:
         modules = {"PYTHONPATH": os.pathsep.join(_own_modules())}
         with self.log.open("wb") as log:
             self.process = subprocess.Popen(
-                [sys.executable, "-m", "dglib.execute", str(job_file)],
-                stdin=subprocess.DEVNULL,
+                [sys.executable, "-m", "dglib.execute", str(job_file), "--leash"],
+                stdin=subprocess.PIPE,  # closed when this process ends, whatever ends it
                 stdout=log,
                 stderr=subprocess.STDOUT,
                 env=os.environ | quiet | modules,
@@ -124,6 +124,8 @@ class Job:
         if self.process is None or self.process.poll() is None:
             return False
         code = self.process.returncode
+        if self.process.stdin is not None:
+            self.process.stdin.close()
         self.status = {0: "done", 130: "stopped"}.get(code, "failed")
         if code < 0:
             self.error = f"ended by {signal.Signals(-code).name}"

@@ -1,0 +1,127 @@
+"""run_all killed outright: it cannot tell its notebooks, which must stop all the same, after a checkpoint."""
+
+import json
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import nbformat
+import psutil
+import pytest
+
+from dglib.attempts import read_attempts
+from dglib.profiles import PARAMS
+
+RUN_ALL = PARAMS.parent / "run_all.py"
+COMMAND = [sys.executable, RUN_ALL, "--only", "T2", "--seeds", "0", "--base-dir", "runs", "--set"]
+TINY = [
+    "network_width=0.25",
+    "init_epochs=25",
+    "epochs_per_level=1",
+    "sweep_lambdas=[0.5]",
+    "init_error_min=0",
+]
+PATIENCE = 120  # seconds; a loaded machine takes its time to import torch
+
+
+@pytest.fixture(autouse=True)
+def _here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+
+
+def wait_for(pattern: str) -> Path:
+    deadline = time.monotonic() + PATIENCE
+    while not (found := list(Path.cwd().glob(pattern))):
+        assert time.monotonic() < deadline, f"no {pattern}"
+        time.sleep(0.02)
+    return found[0]
+
+
+def is_gone(pid: int) -> bool:
+    """Whether the process has ended, be it that nobody has collected it."""
+    try:
+        return psutil.Process(pid).status() == psutil.STATUS_ZOMBIE
+    except psutil.NoSuchProcess:
+        return True
+
+
+@pytest.mark.slow
+def test_a_killed_run_all_leaves_no_process_and_the_same_command_goes_on_inside_the_seed() -> None:
+    process = subprocess.Popen([*COMMAND, *TINY], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    wait_for("runs/*/heartbeats/T2-spinodal-000.json")
+    family = psutil.Process(process.pid).children(recursive=True)
+    assert any("ipykernel_launcher" in " ".join(each.cmdline()) for each in family)
+    process.kill()
+    process.wait()
+    deadline = time.monotonic() + PATIENCE
+    while left := [each for each in family if not is_gone(each.pid)]:
+        assert time.monotonic() < deadline, left
+        time.sleep(0.05)
+    assert wait_for("runs/*/checkpoints/T2-spinodal-000.ckpt")
+    assert list(Path("runs").glob("*/seeds/*")) == []
+
+    done = subprocess.run([*COMMAND, *TINY], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    first, second = read_attempts(wait_for("runs/*/attempts/T2-spinodal-000.jsonl"))
+    assert (first["how"], second["how"]) == ("stopped", "done")
+    assert second["found_step"] > 0
+
+
+def test_an_execution_whose_starter_goes_away_stops_its_kernel() -> None:
+    cell = "import pathlib, time; pathlib.Path('begun').touch(); time.sleep(600)"
+    notebook = nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell(cell)])
+    notebook.metadata["kernelspec"] = {"name": "python3", "display_name": "Python 3", "language": "python"}
+    nbformat.write(notebook, "endless.ipynb")
+    job = {"notebook": "endless.ipynb", "output": "executed.ipynb", "parameters": {}}
+    Path("job.json").write_text(json.dumps(job))
+    process = subprocess.Popen(
+        [sys.executable, "-m", "dglib.execute", "job.json", "--leash"],
+        stdin=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    wait_for("begun")
+    (kernel,) = psutil.Process(process.pid).children()
+    assert process.poll() is None
+    _, err = process.communicate(timeout=PATIENCE)  # closes its stdin, as our death would
+    assert process.returncode == 130
+    assert err.splitlines()[-1].startswith("KeyboardInterrupt:")
+    assert is_gone(kernel.pid)
+
+
+STOPPED = """
+import signal, subprocess, sys
+from pathlib import Path
+from dglib import execute
+
+def papermill(*_, on_cell_execute, **__):
+    kernel = subprocess.Popen([sys.executable, "-c", "import time; print(1, flush=True); time.sleep(600)"],
+                              stdout=subprocess.PIPE, stderr=subprocess.DEVNULL)
+    kernel.stdout.readline()
+    Path("kernel").write_text(str(kernel.pid))
+    if sys.argv[1] == "in a cell":
+        on_cell_execute(cell=None, cell_index=0)
+    signal.raise_signal(signal.SIGTERM)
+    print(kernel.wait(), flush=True)
+    on_cell_execute(cell=None, cell_index=1)
+    print("went on")
+
+execute.papermill.execute_notebook = papermill
+Path("job.json").write_text('{"notebook": "a.ipynb", "output": "b.ipynb", "parameters": {}}')
+sys.exit(execute.main("job.json"))
+"""
+
+
+@pytest.mark.parametrize(
+    ("when", "says"),
+    [("before any", ""), ("in a cell", f"{-signal.SIGINT}\n")],
+    ids=["before any", "in a cell"],
+)
+def test_a_stop_kills_a_kernel_that_is_just_starting_and_interrupts_a_cell_and_begins_no_other(
+    when: str, says: str
+) -> None:
+    done = subprocess.run([sys.executable, "-c", STOPPED, when], capture_output=True, text=True)
+    assert (done.returncode, done.stdout) == (130, says), done.stderr
+    assert is_gone(int(Path("kernel").read_text()))
