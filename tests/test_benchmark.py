@@ -8,6 +8,7 @@ import os
 import signal
 import subprocess
 import sys
+import time
 
 import numpy as np
 import pytest
@@ -15,7 +16,7 @@ import torch
 
 from dglib.benchmark import cli, timing
 from dglib.benchmark.baseline import LoaderBlocks, Pictures, PublishedLoop, plain_network
-from dglib.benchmark.budget import fitting_batches
+from dglib.benchmark.budget import Budget, fitting_batches
 from dglib.benchmark.images import first, random_images
 from dglib.benchmark.machine import flop_per_image
 from dglib.benchmark.measuring import EPOCH
@@ -293,6 +294,30 @@ def test_a_slower_machine_gets_smaller_batches_and_a_fast_one_the_published():
 def test_the_images_are_the_same_in_every_run():
     assert random_images(QUICK, SMALL).fingerprint == random_images(QUICK, SMALL).fingerprint
     assert np.unique(random_images(QUICK, SMALL).y_train).size == 10
+
+
+def budget(seconds):
+    passes, batches = {"resnet18": 0.01, "vgg11": 0.01}, {"resnet18": 8, "vgg11": 8}
+    return Budget(seconds, "cpu", passes, batches, epoch_images=50_000, most_pairs=31)
+
+
+def test_where_time_is_short_the_required_cases_come_first():
+    train, dual, *_ = (case for case in cases(FULL) if case.required)
+    evaluation = next(case for case in cases(FULL) if case.kind == "evaluation")
+    enough = budget(0).expected(evaluation) + 1
+    assert budget(enough).refusal(evaluation, []) == ""
+    assert "no time: 3 pairs" in budget(enough).refusal(evaluation, [train, dual])
+    assert budget(enough).refusal(train, [dual]) == ""
+    assert "no time: a pair" in budget(1).refusal(train, [])
+
+
+def test_a_case_gets_the_time_that_those_after_it_can_do_without():
+    train, dual, *_ = (case for case in cases(FULL) if case.required)
+    epoch = next(case for case in cases(FULL) if case.kind == "epoch")  # takes far more than there is
+    some = budget(300)
+    share = some.allowance(train, [dual, epoch]).share - time.monotonic()
+    mine, other = some.expected(train), some.expected(dual)
+    assert share == pytest.approx(300 * mine / (mine + other), abs=1)
 
 
 # The command line

@@ -51,13 +51,19 @@ class Budget:
         return float(images * self.per_pass[label]) + self.set_up.get(label, SET_UP[self.device])
 
     def refusal(self, case: Case, still_to_come: Sequence[Case]) -> str:
-        """Why a case is left out now, or ""; room is kept for the required ones that are still to come."""
-        kept = sum(self.expected(other) for other in still_to_come if other.required)
-        kept = 0.0 if case.required else kept
-        needed, left = self.expected(case), self.left - kept
-        if left > (0 if case.required else needed):
+        """Why a case is left out now, or "".
+
+        A required one is measured if a single pair fits. The others have to leave room for the required ones
+        that are still to come.
+        """
+        if case.required:
+            needed, left, what = self.expected(case) / LEAST_PAIRS, self.left, "a pair of blocks"
+        else:
+            kept = sum(self.expected(other) for other in still_to_come if other.required)
+            needed, left, what = self.expected(case), self.left - kept, f"{LEAST_PAIRS} pairs of blocks"
+        if left >= needed:
             return ""
-        return f"takes about {needed:.0f} s, and {max(left, 0):.0f} s are left"
+        return f"no time: {what} would take {_told(needed)}, and {_told(max(left, 0.0))} are left for it"
 
     def allowance(self, case: Case, still_to_come: Sequence[Case]) -> Allowance:
         """The case's part of the time left, in proportion to what it and those after it should take."""
@@ -68,6 +74,13 @@ class Budget:
                 rest += self.expected(other)
         share = start + max(self.left, 0.0) * mine / rest
         return Allowance(share, self.began + self.seconds, self.most_pairs)
+
+
+def _told(seconds: float) -> str:
+    for size, unit in ((3600.0, "h"), (60.0, "min")):
+        if seconds >= 2 * size:
+            return f"{seconds / size:.0f} {unit}"
+    return f"{seconds:.0f} s"
 
 
 def passes_of(case: Case) -> float:

@@ -28,7 +28,7 @@ def cores() -> int:
 
 
 def describe_machine(numerics: Numerics) -> dict[str, object]:
-    """Names, counts and versions; the load average tells whether it had other work."""
+    """Names, counts and versions; `busy` tells whether it had other work before."""
     cuda = numerics.torch_device.type == "cuda"
     processor = Numerics("cpu", numerics.threads).describe()["device_name"]
     load = None
@@ -46,6 +46,7 @@ def describe_machine(numerics: Numerics) -> dict[str, object]:
         "system": platform.platform(),
         "date": datetime.now(UTC).isoformat(timespec="seconds"),
         "load_average": load,
+        "busy": load is not None and load[0] > cores() / 2,
         "images": "random ones of CIFAR-10's shape",
     }
 

@@ -84,6 +84,8 @@ class Session:
                 set_up=bench.set_up,
                 began=began,
             )
+            if self.machine["busy"]:
+                self.tell("others are computing here (load_average): these times are not to be relied on")
             begin(self.machine)
             with _many_networks() if some.compile else nullcontext():
                 self._measure(bench, budget, show)
@@ -93,9 +95,8 @@ class Session:
     def _measure(self, bench: Bench, budget: Budget, show: Show) -> None:
         for number, case in enumerate(self.cases):
             rest = self.cases[number + 1 :]
-            self.tell(
-                f"[{number + 1}/{len(self.cases)}] {case.name}, at most {budget.left / 60:.1f} min left"
-            )
+            left = max(budget.left, 0.0) / 60
+            self.tell(f"[{number + 1}/{len(self.cases)}] {case.name}, at most {left:.1f} min left")
             bench.release(keep=case.setting.label)
             try:
                 reason = budget.refusal(case, rest)
