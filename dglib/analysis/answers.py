@@ -133,6 +133,30 @@ def width_sentences(summary: Summary) -> str:
     return f"{words}. {closing}"
 
 
+def lag_sentences(summary: Summary) -> str:
+    """Widths at each dwell time, the loop's and between T1 and T2, a sentence for each LR rule."""
+    rules: dict[str, list[str]] = {}
+    for setting in summary["settings"]:
+        found = []
+        loop, width = setting["loop"], setting["width"]
+        if loop:
+            bounds = wording.interval(loop["median"]["lower"], loop["median"]["upper"])
+            found.append(f"loop {bounds} ({wording.seeds(loop['n'])})")
+        if width["n"]:
+            bounds = wording.interval(width["lower"], width["upper"])
+            found.append(f"T1 to T2 {bounds} ({wording.seeds(width['n'])})")
+        if found:
+            words = f"{setting['epochs_per_level'] or 'unknown'} epochs per level, {', '.join(found)}"
+            rules.setdefault(setting["lr"], []).append(words)
+    if not rules:
+        return "Width against dwell time: no sweep with a width on record."
+    told = [f"LR {rule}: {'; '.join(widths)}." for rule, widths in rules.items()]
+    words = f"Median width λ↑ − λ↓ against dwell time. {' '.join(told)}"
+    if summary["differing"]:
+        words += f" The runs also differ in {wording.listing(summary['differing'])}."
+    return words
+
+
 def branches_answer(summary: Summary) -> str:
     """V3: the gap between the branches, whether it makes two, and which seeds do not count."""
     at, limit = wording.level(summary["gap_lambda"]), wording.level(summary["gap_limit"])

@@ -7,6 +7,7 @@ from typing import Any
 from matplotlib.figure import Figure
 
 from dglib.analysis.plot_branches import draw_branches
+from dglib.analysis.plot_dwell import draw_lag
 from dglib.analysis.plot_hysteresis import draw_loop
 from dglib.analysis.plot_signs import draw_signs
 from dglib.analysis.plot_spinodal import draw_spinodal
@@ -23,7 +24,7 @@ _NAMES = {
     "T2": "T2-spinodal_analysis",
     "Td1": "Td1_analysis",
 }
-_PNG_DPI = 150
+_PNG_WIDTH = 1080  # pixels, of a figure as wide as a column or as two
 # No dates and no version: the bytes depend on the records alone.
 _METADATA: dict[str, dict[str, Any]] = {
     "png": {"Software": None},
@@ -59,6 +60,15 @@ def draw_hysteresis(t1_records: Records, t2_records: Records) -> Figure:
         return draw_loop(t1_records, t2_records)
 
 
+def draw_dwell(t1_records: Records, t2_records: Records, others: Records = ()) -> Figure:
+    """Hysteresis width against dwell time, of records of several dwell times and LR rules, with controls.
+
+    `others` are records with an error from scratch at one λ, such as Tδ1's.
+    """
+    with styled():
+        return draw_lag(t1_records, t2_records, others)
+
+
 def figure_name(experiment: str) -> str:
     """The published file name of an experiment's figure, without suffix."""
     check_experiment(experiment)
@@ -66,16 +76,17 @@ def figure_name(experiment: str) -> str:
 
 
 def save_figure(figure: Figure, directory: str | Path, name: str) -> list[Path]:
-    """Write `name`.png (150 dpi) and `name`.pdf; a reader sees the old file or the new, never half of one.
+    """Write `name`.png (1080 pixels wide) and `name`.pdf; a reader sees the old file or the new, no half.
 
     The same figure drawn again has the same bytes. Returns the paths, PNG first; `directory` is made.
     """
     make_directory(Path(directory))
     paths = []
     with styled():
+        dpi = _PNG_WIDTH / figure.get_figwidth()
         for suffix, metadata in _METADATA.items():
             picture = io.BytesIO()
-            figure.savefig(picture, format=suffix, dpi=_PNG_DPI, metadata=metadata)
+            figure.savefig(picture, format=suffix, dpi=dpi, metadata=metadata)
             paths.append(Path(directory, f"{name}.{suffix}"))
             write_atomically(paths[-1], picture.getvalue())
     return paths

@@ -12,6 +12,7 @@ from dglib.analysis.style import LOOKS
 from dglib.analysis.thresholds import Direction, Threshold, end_state
 
 UNMEASURED = {"init_failed": "init\nfailed", "diverged": "diverged", "unfinished": "unfinished"}
+_ROOMY = 8  # so many labels stand side by side at their full size
 _LEGIBLE = 16  # a column of so many blocks still has room for the seeds' numbers
 
 
@@ -57,7 +58,9 @@ def draw_columns(axes: Axes, direction: Direction, bars: Sequence[Column]) -> No
                 axes.text(*middle, str(seed.seed), ha="center", va="center", fontsize=6.5, color=ink)
     axes.set_xlim(-0.7, len(bars) - 0.3)
     axes.set_ylim(0, max(tallest, 1) * 1.05)
-    axes.set_xticks(range(len(bars)), [bar.label for bar in bars], rotation=90, linespacing=0.95)
+    size = 6 if len(bars) > _ROOMY else None
+    labels = [bar.label for bar in bars]
+    axes.set_xticks(range(len(bars)), labels, rotation=90, linespacing=0.95, fontsize=size)
     axes.yaxis.set_major_locator(MaxNLocator(integer=True, nbins=5))
     if not any(bar.seeds for bar in bars):
         style.note(axes, "no records")

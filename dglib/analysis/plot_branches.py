@@ -1,23 +1,33 @@
 """V3's figure: both branches against λ, and the gap between them."""
 
 from collections import Counter
+from collections.abc import Sequence
 from typing import Any
 
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from dglib.analysis import style, wording
-from dglib.analysis.branches import BRANCHES, GAP_ERROR, GAP_LEVEL, branch, gaps, start_state
+from dglib.analysis.branches import (
+    BRANCHES,
+    GAP_ERROR,
+    GAP_LEVEL,
+    GapAt,
+    branch,
+    gap_curve,
+    gaps,
+    start_state,
+)
 from dglib.analysis.curves import Curve, mean_curve
 from dglib.analysis.reading import Records, parameter
-from dglib.analysis.style import LOOKS, THICK, THIN
+from dglib.analysis.style import LOOKS, THICK, THIN, Look
 
 _PUBLISHED_LINE = 0.40
 _BRANCH_LOOKS = {"ordered": LOOKS["ordered"], "collapse": LOOKS["collapsed"]}
 
 
 def draw_branches(records: Records) -> Figure:
-    """Two panels: error on each branch (every seed, mean ± std) and the gap of every seed.
+    """Two panels: error on each branch (every seed, mean ± std); gap of every seed, mean and t interval.
 
     A collapse branch that began trapped is drawn apart and is not in the mean: it is another state.
     """
@@ -26,7 +36,7 @@ def draw_branches(records: Records) -> Figure:
     style.panel(left, "a  Error on the two branches", "λ", "Test error")
     style.error_axis(left)
     style.limit_line(left, _PUBLISHED_LINE, wording.level(_PUBLISHED_LINE))
-    style.panel(right, "b  Gap between the branches, by seed", "λ", "Collapse error − ordered error")
+    style.panel(right, "b  Gap by seed, mean with 95 % t interval", "λ", "Collapse error − ordered error")
     states = [start_state(record) for record in records]
     _branches(left, records, states)
     _gaps(right, records, states)
@@ -64,13 +74,30 @@ def _gaps(axes: Axes, records: Records, states: list[str | None]) -> None:
         if state in ("collapsed", "trapped"):
             found = gaps(record)
             look = LOOKS[state]
-            axes.plot(list(found), list(found.values()), **look.line(1.0), marker=look.marker, markersize=3)
+            axes.plot(
+                list(found), list(found.values()), **look.line(THIN, 0.8), marker=look.marker, markersize=2.2
+            )
+    for state in ("collapsed", "trapped"):
+        _mean_gap(axes, gap_curve(records, state), LOOKS[state])
     axes.axhline(0, color=style.GREY, linewidth=0.6, zorder=1)
     style.limit_line(axes, limit, f"two branches above {wording.level(limit)}")
     if any(state in ("collapsed", "trapped") for state in states):
         axes.axvline(at, color=style.GREY, linewidth=0.8, linestyle=(0, (2, 2)), zorder=1)
     low, high = axes.get_ylim()
-    axes.set_ylim(min(low, -0.05), max(high, 2.5 * limit))
+    # Of two seeds the interval may be wider than all gaps there can be.
+    axes.set_ylim(max(min(low, -0.05), -0.35), min(max(high, 2.5 * limit), 1.05))
+
+
+def _mean_gap(axes: Axes, curve: Sequence[GapAt], look: Look) -> None:
+    """The mean over seeds at each level with its pointwise t interval, where there are two seeds or more."""
+    known = [(each, each.interval) for each in curve if each.interval is not None]
+    if known:
+        levels, means = [each.level for each, _ in known], [each.mean for each, _ in known]
+        lows, highs = [i.lower for _, i in known], [i.upper for _, i in known]
+        axes.plot(levels, means, **look.line(THICK), zorder=4)
+        axes.vlines(levels, lows, highs, color=look.color, linewidth=0.9, zorder=3)
+        for ends in (lows, highs):
+            axes.plot(levels, ends, "_", color=look.color, markersize=5, zorder=3)
 
 
 def _keys(states: Counter[str | None]) -> list[tuple[str, dict[str, Any]]]:

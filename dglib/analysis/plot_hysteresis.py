@@ -13,10 +13,11 @@ from dglib.analysis.bounds import Bounds
 from dglib.analysis.curves import Curve, median_curve
 from dglib.analysis.loops import return_bounds, return_event
 from dglib.analysis.reading import Entry, Record, Records, entries
-from dglib.analysis.style import LOOKS, THICK, THIN, Look
+from dglib.analysis.style import COLUMN_WIDTH, LOOKS, THICK, THIN, Look
 from dglib.analysis.thresholds import DOWN, UP, threshold
 
 _UP, _BACK, _DOWN, _TRAPPED = "T1, λ raised", "T1, swept back", "T2, λ lowered", "T2, trapped"
+_NAMES = {_UP: "λ↑", _BACK: "λ↓ back", _DOWN: "λ↓ T2", _TRAPPED: "λ↓ trapped"}
 _LOOKS = {
     _UP: LOOKS["ordered"],
     _BACK: LOOKS["collapsed"],
@@ -40,20 +41,20 @@ def draw_loop(t1_records: Records, t2_records: Records) -> Figure:
 
     T2's trapped seeds are a branch of their own. Diverged seeds have no branch; the legend counts the others.
     """
-    figure = style.new_figure(height=5.4)
-    top, below = figure.subplots(2, 1, sharex=True, gridspec_kw={"height_ratios": [3, 1.3]})
+    figure = style.new_figure(height=4.8, width=COLUMN_WIDTH)
+    top, below = figure.subplots(2, 1, sharex=True, gridspec_kw={"height_ratios": [2.6, 1.6]})
     passes = [found for record in t1_records for found in _t1_passes(record)]
     passes += [found for record in t2_records for found in _t2_passes(record)]
     style.panel(top, "a  Mean error at each level of λ", "", "Test error")
     style.error_axis(top)
-    style.panel(below, "b  Cells in which the thresholds lie, by seed", "λ", "")
+    style.panel(below, "b  Where each seed's threshold lies", "λ", "")
     for branch, look in _LOOKS.items():
         _draw_branch(top, [each for each in passes if each.branch == branch], look, branch == _UP)
     _draw_cells(below, passes)
     if not passes:
         for axes in (top, below):
             style.note(axes, "no sweep on record" if t1_records or t2_records else "no records")
-    style.legend_below(figure, _keys(passes))
+    style.legend_below(figure, _keys(passes), columns=2)
     return figure
 
 
@@ -107,7 +108,7 @@ def _draw_cells(axes: Axes, passes: Sequence[Pass]) -> None:
             _draw_cell(axes, row, each.bounds, look, (low, high))
             row += 1
         if members:
-            ticks.append((row - 1 - (len(members) - 1) / 2, f"{'λ↑' if branch == _UP else 'λ↓'} {branch}"))
+            ticks.append((row - 1 - (len(members) - 1) / 2, _NAMES[branch]))
             row += 1
     axes.set_xlim(low, high)
     axes.set_ylim(max(row, 1) - 0.5, -1)

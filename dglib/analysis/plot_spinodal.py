@@ -12,6 +12,7 @@ from matplotlib.ticker import MaxNLocator
 from dglib.analysis import style, wording
 from dglib.analysis.curves import Curve, median_curve
 from dglib.analysis.histogram import columns, draw_columns
+from dglib.analysis.plot_survival import draw_remaining
 from dglib.analysis.reading import (
     Entry,
     Records,
@@ -29,32 +30,36 @@ Seeds = Sequence[tuple[Threshold, list[Entry]]]  # those that entered the sweep,
 
 
 def draw_spinodal(direction: Direction, records: Records) -> Figure:
-    """Three panels: histogram of the threshold, error against λ, error against epoch in the sweep."""
+    """Four panels: histogram of the threshold, share of seeds not yet moved, error against λ and epoch."""
     figure = style.new_figure(height=5.2)
-    axes = figure.subplot_mosaic("ab;cc")
+    axes = figure.subplot_mosaic("abc;ddd")
     found = [threshold(direction, record) for record in records]
     sweeps = [entries(record, "trajectory", "sweep") for record in records]
     seeds = [(seed, sweep) for seed, sweep in zip(found, sweeps, strict=True) if sweep]
     limit = parameter(records, direction.limit, direction.default_limit)
     way = "raised" if direction.rising else "lowered"
 
-    title = f"a  Threshold {direction.symbol}, a block per seed"
-    bars = columns(direction, found, planned_levels(records))
+    title = f"a  Threshold {direction.symbol}, by seed"
+    levels = planned_levels(records)
+    bars = columns(direction, found, levels)
     style.panel(axes["a"], title, f"λ of the {direction.noun}", "Seeds")
     draw_columns(axes["a"], direction, bars)
-    style.panel(axes["b"], f"b  Mean error at each level, λ {way}", "λ", "Test error")
-    _against_level(axes["b"], direction, seeds)
-    style.panel(axes["c"], "c  Error through the sweep", "Epoch", "Test error")
-    axes["c"].set_title(axes["c"].get_title(loc="left"), loc="left", pad=14)  # room for the levels' names
-    _against_epoch(axes["c"], direction, seeds)
-    for name in "bc":
+    state = "still ordered" if direction.rising else "not recovered, by start"
+    style.panel(axes["b"], f"b  Share {state}", "λ", "Share of seeds")
+    draw_remaining(axes["b"], direction, found, levels)
+    style.panel(axes["c"], f"c  Error at each level, λ {way}", "λ", "Test error")
+    _against_level(axes["c"], direction, seeds)
+    style.panel(axes["d"], "d  Error through the sweep", "Epoch", "Test error")
+    axes["d"].set_title(axes["d"].get_title(loc="left"), loc="left", pad=14)  # room for the levels' names
+    _against_epoch(axes["d"], direction, seeds)
+    for name in "cd":
         style.error_axis(axes[name])
-        early = name == "c" or direction.rising  # the end where few lines cross the limit
+        early = name == "d" or direction.rising  # the end where few lines cross the limit
         style.limit_line(
             axes[name], limit, f"{direction.noun} {wording.level(limit)}", side="left" if early else "right"
         )
     if not seeds:
-        for name in "bc":
+        for name in "cd":
             style.note(axes[name], "no sweep on record" if records else "no records")
     style.legend_below(figure, _keys(direction, seeds))
     return figure
@@ -71,7 +76,7 @@ def _against_level(axes: Axes, direction: Direction, seeds: Seeds) -> None:
     steady = [curve for (seed, _), curve in zip(seeds, curves, strict=True) if _in_median(seed)]
     xs, ys = median_curve(steady, direction.rising)
     axes.plot(xs, ys, **style.MEDIAN, zorder=1.5)
-    axes.xaxis.set_major_locator(MaxNLocator(nbins=8, steps=[1, 2, 5, 10]))
+    axes.xaxis.set_major_locator(MaxNLocator(nbins=6, steps=[1, 2, 5, 10]))
     style.arrow(axes, xs, ys, style.DARK_GREY)
 
 

@@ -26,6 +26,7 @@ RC: dict[str, Any] = {
     "pdf.fonttype": 42,  # text stays text in the vector copy
 }
 FULL_WIDTH = 7.2  # inches: two columns of a journal
+COLUMN_WIDTH = 3.5
 
 
 @dataclass(frozen=True)
@@ -112,11 +113,13 @@ def arrow(axes: Axes, xs: Sequence[float], ys: Sequence[float], color: str) -> N
     axes.annotate("", tip, start, arrowprops=head, zorder=6)
 
 
-def legend_below(figure: Figure, keys: Sequence[tuple[str, dict[str, Any]]]) -> None:
+def legend_below(
+    figure: Figure, keys: Sequence[tuple[str, dict[str, Any]]], columns: int | None = None
+) -> None:
     """One legend for all panels, beneath them, of lines made for it; in two rows if one would be too wide."""
     handles = [Line2D([], [], label=label, **look) for label, look in keys]
     if handles:
         wide = sum(len(label) + 8 for label, _ in keys) > 15 * figure.get_figwidth()
-        columns = -(-len(handles) // 2) if wide else len(handles)
+        columns = columns or (-(-len(handles) // 2) if wide else len(handles))
         options = {"frameon": False, "handlelength": 2.8, "columnspacing": 1.6}
         figure.legend(handles=handles, loc="outside lower center", ncols=columns, **options)

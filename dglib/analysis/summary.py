@@ -5,6 +5,7 @@ from typing import Any
 from dglib.analysis import answers, wording
 from dglib.analysis.branches import summarise_branches
 from dglib.analysis.dwell import dwell
+from dglib.analysis.lag import summarise_lag
 from dglib.analysis.loops import summarise_loops
 from dglib.analysis.reading import Record, Records, entries, number
 from dglib.analysis.signs import summarise_signs
@@ -58,6 +59,16 @@ def width(t1_records: Records, t2_records: Records) -> dict[str, Any]:
 def width_answer(t1_records: Records, t2_records: Records) -> str:
     """The width in sentences; bounds, never "insufficient data"."""
     return answers.width_sentences(width(t1_records, t2_records))
+
+
+def lag(t1_records: Records, t2_records: Records, others: Records = ()) -> dict[str, Any]:
+    """Widths at each dwell time and LR rule in the records, with their controls; `lag.summarise_lag`."""
+    return summarise_lag(t1_records, t2_records, others)
+
+
+def lag_answer(t1_records: Records, t2_records: Records, others: Records = ()) -> str:
+    """Width against dwell time in sentences: part of what looks like hysteresis is lag."""
+    return answers.lag_sentences(lag(t1_records, t2_records, others))
 
 
 def check_experiment(experiment: str) -> None:
