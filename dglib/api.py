@@ -13,6 +13,7 @@ import torch
 
 from dglib import identity
 from dglib.batch import SinkFactory, run_experiment
+from dglib.beside import siblings
 from dglib.control import Control
 from dglib.data import Dataset, DatasetInfo, describe_dataset, load_dataset
 from dglib.errors import UserError
@@ -112,28 +113,15 @@ def run_checked(
         sinks_for: more sinks, as for `run_experiment`.
     """
     place = Workplace.of(parameters)
-    described = identity.describe(
-        spec,
-        data.fingerprint,
-        **requested_numerics(parameters),
-    )
-    shared = identity.describe_shared(spec, data.fingerprint)
-    place.bring_back(spec.directory_prefix, {identity.fingerprint(described), identity.fingerprint(shared)})
-    lineage = {} if spec.lineage is None else {"lineage": dict(spec.lineage)}
-    store, why = Store.open(
-        place.work,
-        spec,
-        described,
-        shared,
-        {"numerics": numerics.describe(), "command": sys.argv, **_commit(), **lineage},
-    )
+    store, why = _open(place, parameters, spec, numerics, data)
     print(f"{spec.name}: {why} in {place.work}", flush=True)
     begin(store)
 
     bar = Bar(spec, len(parameters.seeds))
-    for _ in range(len(parameters.seeds) - len(unfinished(store, parameters.seeds))):
-        bar.skip_seed()
-    with place.mirroring(store.directory, bar.tell):
+    with (
+        place.mirroring(store.directory, bar.tell),
+        siblings(parameters, place.work, len(unfinished(store, parameters.seeds)), bar.tell) as helped,
+    ):
         try:
             records = run_experiment(
                 store,
@@ -144,12 +132,47 @@ def run_checked(
                 checkpoint_epochs=parameters.checkpoint_epochs,
                 control=control,
                 sinks_for=[*sinks_for, bar.sink, heartbeat],
+                finished=lambda seed: bar.skip_seed(),
+                helped=helped,
                 tell=bar.tell,
             )
         finally:
             bar.close()
         records = read_under(parameters, records)
         return Run(spec.name, store.directory, records, draw_figure(store, records))
+
+
+def train_free_seeds(parameters: Parameters, control: Control) -> None:
+    """Train the seeds of a run that no other process trains, with neither figure nor answer.
+
+    Raises: as `run`.
+    """
+    spec, numerics = check(parameters)
+    data = load(parameters)
+    store, _ = _open(Workplace.of(parameters), parameters, spec, numerics, data)
+    run_experiment(
+        store,
+        parameters.seeds,
+        data,
+        numerics,
+        checkpoint_seconds=60 * parameters.checkpoint_minutes,
+        checkpoint_epochs=parameters.checkpoint_epochs,
+        control=control,
+        sinks_for=[heartbeat],
+        leave_held=True,
+    )
+
+
+def _open(
+    place: Workplace, parameters: Parameters, spec: ExperimentSpec, numerics: Numerics, data: Dataset
+) -> tuple[Store, str]:
+    """The run directory of these parameters, found or made, and why that one."""
+    described = identity.describe(spec, data.fingerprint, **requested_numerics(parameters))
+    shared = identity.describe_shared(spec, data.fingerprint)
+    place.bring_back(spec.directory_prefix, {identity.fingerprint(described), identity.fingerprint(shared)})
+    lineage = {} if spec.lineage is None else {"lineage": dict(spec.lineage)}
+    provenance = {"numerics": numerics.describe(), "command": sys.argv, **_commit(), **lineage}
+    return Store.open(place.work, spec, described, shared, provenance)
 
 
 def check(parameters: Parameters) -> tuple[ExperimentSpec, Numerics]:

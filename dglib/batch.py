@@ -32,6 +32,9 @@ def run_experiment(
     checkpoint_epochs: int = CHECKPOINT_EPOCHS,
     control: Control | None = None,
     sinks_for: Sequence[SinkFactory] = (),
+    finished: Callable[[int], None] = lambda seed: None,
+    helped: Callable[[], bool] = lambda: False,
+    leave_held: bool = False,
     tell: Callable[[str], None] = lambda line: print(line, file=sys.stderr, flush=True),
 ) -> list[Record]:
     """Run the seeds that have no record yet, one after the other, and rebuild the views after each.
@@ -40,6 +43,9 @@ def run_experiment(
 
     Args:
         sinks_for: each called with (store, seed) when a seed begins, to give the sink for its events.
+        finished: called with each seed that has its record without being trained here.
+        helped: whether processes of this run still train seeds; so long held ones are waited for.
+        leave_held: return without the seeds that other processes train, instead of waiting.
         tell: given a line when a seed goes on from a checkpoint.
 
     Raises:
@@ -57,6 +63,7 @@ def run_experiment(
                     if store.finished(seed):
                         if mine:  # a kill between the record and this leaves the checkpoint
                             store.clear(seed)
+                        finished(seed)
                         continue
                     if not mine:
                         held.append(seed)
@@ -73,8 +80,12 @@ def run_experiment(
                             tell=tell,
                         )
                         patience = math.inf
+            if leave_held:
+                break
             if held and control.stopping():
                 raise Interrupted
+            if helped():
+                patience = math.inf
             patience = min(patience, time.monotonic() + HELD_SECONDS)
             if held and time.monotonic() > patience:
                 raise UserError(

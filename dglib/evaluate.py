@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+from contextlib import nullcontext
+
 import torch
 import torch.nn.functional as F
+from torch import Tensor
 
+from dglib.diagnostics import activity, dead_share
 from dglib.evaluation import Evaluation
 from dglib.numerics import Numerics
 from dglib.state import TrainState
@@ -27,10 +31,12 @@ def evaluate(state: TrainState, data: DeviceData, numerics: Numerics) -> Evaluat
     predicted = torch.zeros(classes, dtype=torch.int64, device=device)
     finite = torch.ones((), dtype=torch.bool, device=device)
     state.model.eval()
+    alive: list[Tensor] | None = None
     for start in range(0, len(data.y_test), size):
         labels = data.y_test[start : start + size]
         x = data.inputs(data.x_test[start : start + size])
-        with numerics.autocast():
+        # The first batch is enough to tell the dead channels.
+        with numerics.autocast(), activity(state.model) if alive is None else nullcontext(alive) as alive:
             logits = state.model(x.contiguous(memory_format=numerics.memory_format)).float()
         guess = logits.argmax(dim=1)
         correct += (guess == labels).sum()
@@ -39,10 +45,13 @@ def evaluate(state: TrainState, data: DeviceData, numerics: Numerics) -> Evaluat
         finite &= logits.isfinite().all()
     state.model.train()
     total = len(data.y_test)
-    numbers = torch.cat([torch.stack([correct, finite]).double(), loss.view(1), predicted.double()]).tolist()
+    flags = torch.stack([correct, finite]).double()
+    dead = dead_share(alive or [], device)
+    numbers = torch.cat([flags, loss.view(1), dead.view(1), predicted.double()]).tolist()
     return Evaluation(
         error=1 - int(numbers[0]) / total,
         loss=numbers[2] / total,
-        predicted=tuple(int(n) for n in numbers[3:]),
+        predicted=tuple(int(n) for n in numbers[4:]),
         finite=bool(numbers[1]),
+        dead_channels=numbers[3],
     )

@@ -14,9 +14,12 @@ class Evaluation:
         loss: mean cross-entropy.
         predicted: how often each class was predicted.
         finite: whether every logit was finite. If not, the argmax is no prediction and the error no error.
+        dead_channels: share of the channels behind ReLUs that none of the first batch's images activated,
+            0 to 1; NaN for a network without ReLU modules.
     """
 
     error: float
     loss: float
     predicted: tuple[int, ...]
     finite: bool
+    dead_channels: float = float("nan")

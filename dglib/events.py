@@ -37,7 +37,8 @@ class EpochDone(Event):
     """An epoch's mean losses (None where none was computed), and norms after its last step.
 
     `update_norm` is the norm of that step's change of the weights, `lr` the epoch's learning rate, `skipped`
-    how many steps were left out because their gradient was not finite.
+    how many steps were left out because their gradient was not finite, `c_sv` the mean of cos(g_s, g_v) over
+    the epoch's refreshes, where both belong to one batch.
     """
 
     lr: float
@@ -46,17 +47,22 @@ class EpochDone(Event):
     weight_norm: float | None
     update_norm: float | None
     skipped: int = 0
+    c_sv: float | None = None
 
 
 @dataclass(frozen=True)
 class Evaluated(Event):
-    """A test-set evaluation; error and loss are None where logits were not finite."""
+    """A test-set evaluation; error and loss are None where logits were not finite.
+
+    `dead_channels` is the share of channels that no image activated, None where that is unknown.
+    """
 
     lr: float
     error: float | None
     test_loss: float | None
     predicted: tuple[int, ...]
     finite: bool
+    dead_channels: float | None = None
 
 
 @dataclass(frozen=True)

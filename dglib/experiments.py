@@ -30,7 +30,7 @@ READING = frozenset({"gap_lambda", "gap_error", "compare_epochs", "early_epochs"
 TECHNIQUES = ("precision", "channels_last", "fused", "compile", "cuda_graphs", "autotune")
 NUMERICS = ("device", "threads", "exact", *TECHNIQUES)
 MACHINE = frozenset(
-    {*NUMERICS, "checkpoint_epochs", "checkpoint_minutes", "mirror", "work_dir", "mirror_gb_per_hour"}
+    {*NUMERICS, "seeds_at_once", "checkpoint_epochs", "checkpoint_minutes", "mirror", "work_dir", "mirror_gb_per_hour"}
 )
 NOT_IDENTITY = READING | {"seeds", "base_dir", "data_dir"} | MACHINE
 

@@ -88,7 +88,7 @@ class DualGradientKernel:
         g, n_s, finite = self.pieces.run(("mix", *origin), mixed)
         if self.log:
             self._record(state, batch, origin, (g_s, n_s, loss_s), g, loss_v)
-        state.loss_sums[4] += ~finite
+        state.sums[4] += ~finite
         self.pieces.run(("descend", *origin), lambda: self._descend(state, g, finite, rate))
         state.t += 1
 
@@ -133,11 +133,12 @@ class DualGradientKernel:
     ) -> None:
         """Add to the epoch's sums and, on a logging step, to the step log; nothing leaves the device."""
         g_s, n_s, loss_s = structure
-        state.loss_sums[0] += loss_s
-        state.loss_sums[1] += 1
+        state.sums[0] += loss_s
+        state.sums[1] += 1
         if loss_v is not None:
-            state.loss_sums[2] += loss_v
-            state.loss_sums[3] += 1
+            state.sums[2] += loss_v
+            state.sums[3] += 1
+            state.sums[5] += self.pieces.run(("cosine", *origin), lambda: _cosine(state, g_s, n_s))
         if self.spec.log_every == 0 or state.t % self.spec.log_every != 0:
             return
         g_v, fresh, loss = state.g_v, loss_v is not None, loss_v
@@ -154,6 +155,13 @@ class DualGradientKernel:
 
         found = self.pieces.run(("log", *origin, fresh), row)
         state.step_log.append((state.t, found.clone()))
+
+
+def _cosine(state: TrainState, g_s: list[Tensor], n_s: Tensor) -> Tensor:
+    """cos(g_s, g_v) at a refresh."""
+    assert state.g_v is not None
+    assert state.norm_v is not None
+    return cosine(g_s, state.g_v, n_s, state.norm_v)
 
 
 class _FixedPlaces:

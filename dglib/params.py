@@ -116,6 +116,8 @@ class Parameters(BaseModel):
     """auto, cpu, cuda or cuda:N."""
     threads: Count = 1
     """CPU threads of a run, from 1; results on a CPU depend on them."""
+    seeds_at_once: Count = 1
+    """Seeds trained beside each other, each in a process of its own, from 1."""
     exact: bool = False
     """Whether a seed may only be gone on with on the kind of device it began on: true or false."""
     precision: Literal["auto", "fp32", "tf32", "bf16", "fp16"] = "auto"

@@ -81,6 +81,7 @@ class EpochStats:
     steps: tuple[tuple[float, ...], ...] = ()
     taken: int = 0  # steps
     skipped: int = 0  # of those, the ones whose gradient was not finite
+    c_sv: float = float("nan")
 
 
 def start(spec: ExperimentSpec) -> Cursor:
@@ -143,6 +144,7 @@ def advance(
         weight_norm=_number(stats.weight_norm),
         update_norm=_number(stats.update_norm),
         skipped=stats.skipped,
+        c_sv=_number(stats.c_sv),
     )
 
     why, fired = _why_diverged(stats), False
@@ -155,6 +157,7 @@ def advance(
             test_loss=_number(evaluation.loss) if evaluation.finite else None,
             predicted=evaluation.predicted,
             finite=evaluation.finite,
+            dead_channels=_number(evaluation.dead_channels),
         )
         if error is None:
             return log.end(cursor, "diverged", why)

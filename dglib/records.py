@@ -45,6 +45,7 @@ def fold(spec: ExperimentSpec, seed: int, events: Iterable[Event], seconds: floa
                         "weight_norm": event.weight_norm,
                         "update_norm": event.update_norm,
                         "skipped_steps": event.skipped,
+                        "c_sv": event.c_sv,
                     }
                 )
                 record["skipped_steps"] += event.skipped
@@ -56,6 +57,7 @@ def fold(spec: ExperimentSpec, seed: int, events: Iterable[Event], seconds: floa
                         "test_loss": event.test_loss,
                         "predicted": list(event.predicted),
                         "finite": event.finite,
+                        "dead_channels": event.dead_channels,
                         "lr": event.lr,
                     }
                 )

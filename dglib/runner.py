@@ -171,7 +171,7 @@ class _Seed:
 
     def _stats(self, lr: float) -> EpochStats:
         """What the epoch gathered, in one transfer from the device per kind."""
-        loss_s, n_s, loss_v, n_v, skipped = self.state.loss_sums.tolist()
+        loss_s, n_s, loss_v, n_v, skipped, c_sv = self.state.sums.tolist()
         momentum = self.state.momentum()  # empty without momentum, where the update is held nowhere
         return EpochStats(
             loss_s=loss_s / n_s,
@@ -181,6 +181,7 @@ class _Seed:
             steps=tuple((float(step), *row.tolist()) for step, row in self.state.step_log),
             taken=int(n_s),
             skipped=int(skipped),
+            c_sv=c_sv / n_v if n_v else float("nan"),
         )
 
     def _emit(self, events: Sequence[Event]) -> None:

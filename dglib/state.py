@@ -23,7 +23,8 @@ class TrainState:
         t: steps taken since the run began. Epoch and place in the epoch follow from it.
         dropout: generator of the dropout masks, keyed anew at each epoch.
         run: which stretch of the protocol this is (arm, phase of the last restart).
-        loss_sums: this epoch's [Σ loss_s, n_s, Σ loss_v, n_v, skipped steps], float64 (5,).
+        sums: this epoch's [Σ loss_s, n_s, Σ loss_v, n_v, skipped steps, Σ c_sv], float64 (6,), n_s the
+            steps, n_v the refreshes.
         step_log: this epoch's logged rows, one float32 tensor (7,) per logged step.
     """
 
@@ -77,7 +78,7 @@ class TrainState:
 
     def begin_epoch(self) -> None:
         """Clear what is gathered within one epoch."""
-        self.loss_sums = torch.zeros(5, dtype=torch.float64, device=self.device)
+        self.sums = torch.zeros(6, dtype=torch.float64, device=self.device)
         self.step_log: list[tuple[int, Tensor]] = []
 
     def hold(self, g_v: list[Tensor] | None, *, in_place: bool = False) -> None:
@@ -109,7 +110,7 @@ class TrainState:
             "t": self.t,
             "run": list(self.run),
             "dropout": self.dropout.get_state(),
-            "loss_sums": self.loss_sums,
+            "sums": self.sums,
             "step_log": [[step, row] for step, row in self.step_log],
         }
 
@@ -128,5 +129,5 @@ class TrainState:
         self.t = saved["t"]
         self.run = (saved["run"][0], saved["run"][1])
         self.dropout.set_state(saved["dropout"].cpu())
-        self.loss_sums = saved["loss_sums"].to(self.device)
+        self.sums = saved["sums"].to(self.device)
         self.step_log = [(step, row.to(self.device)) for step, row in saved["step_log"]]

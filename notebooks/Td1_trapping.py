@@ -51,6 +51,7 @@ refresh_period: int = 32  # K: steps from one value gradient to the next, from 1
 base_dir: str = None  # Where the run directories lie; null: the Drive folder on Colab, elsewhere runs.
 device: str = 'auto'  # auto, cpu, cuda or cuda:N.
 threads: int = 1  # CPU threads of a run, from 1; results on a CPU depend on them.
+seeds_at_once: int = 1  # Seeds trained beside each other, each in a process of its own, from 1.
 exact: bool = False  # Whether a seed may only be gone on with on the kind of device it began on: true or false.
 precision: str = 'auto'  # Of forward and backward passes: fp32, tf32, bf16, fp16; auto: half where matrix units run it.
 channels_last: str = 'auto'  # Images and convolutions in NHWC memory order: auto, on or off.

@@ -49,7 +49,7 @@ def after(*args, **kwargs):
 
 def everything(state):
     tensors = [*state.model.state_dict().values(), *state.momentum(), *state.g_v, state.norm_v]
-    return [*tensors, state.dropout.get_state(), state.loss_sums, *(row for _, row in state.step_log)]
+    return [*tensors, state.dropout.get_state(), state.sums, *(row for _, row in state.step_log)]
 
 
 def same(one, other):
@@ -236,7 +236,7 @@ def test_a_step_that_overflows_moves_no_weight_and_is_counted(fused, recorder, m
     now = [*seed.state.params, *seed.state.momentum()]
     assert all(torch.equal(a, b) for a, b in zip(before, now, strict=True))
     assert seed.state.t == 6
-    assert float(seed.state.loss_sums[4]) == 1
+    assert float(seed.state.sums[4]) == 1
 
 
 def test_a_seed_whose_steps_overflow_ends_as_diverged_with_the_way_out(monkeypatch):

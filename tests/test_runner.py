@@ -152,7 +152,7 @@ def test_a_stop_that_comes_with_the_last_step_still_finishes_the_seed(undisturbe
     assert_same(run(SPECS["T1"], tmp_path / "seed.ckpt", StopAfter(steps)), undisturbed["T1"])
 
 
-@pytest.mark.parametrize("lost", ["g_v", "dropout", "momentum", "loss_sums", "step_log"])
+@pytest.mark.parametrize("lost", ["g_v", "dropout", "momentum", "sums", "step_log"])
 def test_the_comparison_notices_each_part_that_a_checkpoint_could_lose(
     lost, undisturbed, tmp_path, monkeypatch
 ):
@@ -163,7 +163,7 @@ def test_the_comparison_notices_each_part_that_a_checkpoint_could_lose(
         "g_v": None,
         "dropout": empty,
         "momentum": [],
-        "loss_sums": torch.ones(5).double(),
+        "sums": torch.ones(6).double(),
         "step_log": [],
     }
 

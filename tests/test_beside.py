@@ -1,0 +1,125 @@
+"""Several seeds of a run at once, in processes beside each other."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+
+import pytest
+
+from dglib.attempts import read_attempts
+from dglib.records import Record
+from dglib.store import read_records
+
+SMALL = [
+    "init_epochs=4",
+    "init_error_max=1.0",
+    "epochs_per_level=2",
+    "sweep_lambdas=[0.5,0.7]",
+    "return_sweep=false",
+    "network_width=0.25",
+]
+
+
+def command(base, *settings, seeds="0-3"):
+    given = ["--seeds", seeds, "--base-dir", str(base), "--set", *SMALL, *settings]
+    return [sys.executable, "-m", "dglib", "run", "T1", *given]
+
+
+def run(base, *settings, **options):
+    env = os.environ | {"TQDM_DISABLE": "1", "OMP_NUM_THREADS": "1"}
+    return subprocess.run(command(base, *settings), capture_output=True, text=True, env=env, **options)
+
+
+def records(base) -> list[Record]:
+    (directory,) = base.glob("exp_T_spinodal_*")
+    found = read_records(directory, "T1")
+    return [{k: v for k, v in record.items() if k != "time"} for record in found]
+
+
+def attempts(base):
+    (directory,) = base.glob("exp_T_spinodal_*")
+    return [attempt for path in directory.glob("attempts/*.jsonl") for attempt in read_attempts(path)]
+
+
+@pytest.fixture(scope="module")
+def serial(tmp_path_factory):
+    base = tmp_path_factory.mktemp("serial")
+    assert run(base).returncode == 0
+    return records(base)
+
+
+@pytest.mark.slow
+def test_three_at_once_give_the_records_of_one_after_the_other(serial, tmp_path):
+    done = run(tmp_path, "seeds_at_once=3")
+    assert done.returncode == 0, done.stderr
+    assert records(tmp_path) == serial
+    assert len({attempt["pid"] for attempt in attempts(tmp_path)}) > 1
+
+
+@pytest.mark.slow
+def test_a_process_beside_that_is_killed_leaves_its_seeds_to_the_others(serial, tmp_path):
+    with subprocess.Popen(command(tmp_path, "seeds_at_once=2"), stderr=subprocess.PIPE, text=True) as main:
+        beside = child_that_trains(main.pid, tmp_path)
+        os.kill(beside, signal.SIGKILL)
+        _, told = main.communicate(timeout=300)
+    assert main.returncode == 0, told
+    assert "a process beside this one ended early" in told
+    assert records(tmp_path) == serial
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGKILL])
+def test_stopping_the_run_stops_the_processes_beside_it_and_the_same_command_goes_on(
+    number, serial, tmp_path
+):
+    with subprocess.Popen(command(tmp_path, "seeds_at_once=2"), stderr=subprocess.DEVNULL) as main:
+        beside = child_that_trains(main.pid, tmp_path)
+        main.send_signal(number)
+        main.wait(timeout=150)
+    wait_for(lambda: not running(beside))
+    assert run(tmp_path, "seeds_at_once=2").returncode == 0
+    assert records(tmp_path) == serial
+
+
+def test_with_one_seed_left_nobody_is_called(tmp_path):
+    done = run(tmp_path, "seeds_at_once=8", "seeds=0", "init_epochs=1")
+    assert done.returncode == 0, done.stderr
+
+
+def child_that_trains(parent, base):
+    """The pid of a process beside `parent`, once it has begun a seed."""
+
+    def found():
+        begun = {attempt["pid"] for path in base.glob("exp_T_spinodal_*") for attempt in _attempts(path)}
+        return next((pid for pid in begun if pid != parent), None)
+
+    return wait_for(found)
+
+
+def _attempts(directory):
+    for path in directory.glob("heartbeats/*.json"):
+        try:
+            yield json.loads(path.read_text())
+        except (OSError, ValueError):
+            continue
+
+
+def running(pid):
+    try:
+        with open(f"/proc/{pid}/stat") as stat:  # noqa: PTH123
+            return stat.read().rpartition(")")[2].split()[0] != "Z"
+    except OSError:
+        return False
+
+
+def wait_for(condition, seconds=120):
+    deadline = time.monotonic() + seconds
+    while time.monotonic() < deadline:
+        found = condition()
+        if found:
+            return found
+        time.sleep(0.05)
+    raise AssertionError(f"not within {seconds} s")

@@ -1,0 +1,78 @@
+"""What is recorded to explain a trapped seed: dead channels, and the gradients' cosine at each refresh."""
+
+import copy
+
+import pytest
+import torch
+from small import CPU, random_data, small_spec
+from torch import nn
+
+from dglib.control import Control
+from dglib.diagnostics import activity, dead_share
+from dglib.evaluate import evaluate
+from dglib.runner import _Seed, run_seed
+from dglib.step import cosine, gradient, total_norm
+
+
+def begun(**changes):
+    spec = small_spec("T1", batch_size=4, **changes)
+    return _Seed(spec, 0, random_data(), CPU, None, 1e9, Control(), [])
+
+
+@pytest.mark.parametrize("network", ["small_cnn", "vgg11_bn", "resnet18"])
+def test_killed_channels_are_counted_as_dead_and_no_others(network):
+    seed = begun(network=network, network_width=1.0 if network == "resnet18" else 0.25)
+    layers = [m for m in seed.state.model.modules() if isinstance(m, nn.BatchNorm2d | nn.Linear)]
+    with torch.no_grad():
+        for layer in layers:  # every channel alive, whatever comes in
+            layer.weight.zero_()
+            layer.bias.fill_(1)
+        assert evaluate(seed.state, seed.data, CPU).dead_channels == 0
+        layers[0].bias[:3] = -1
+    with activity(seed.state.model) as alive:
+        seed.state.model(seed.data.inputs(seed.data.x_test))
+    share = evaluate(seed.state, seed.data, CPU).dead_channels
+    assert share == pytest.approx(3 / sum(len(channels) for channels in alive))
+
+
+def test_a_network_without_relu_modules_has_no_share_to_tell():
+    assert dead_share([], torch.device("cpu")).isnan()
+    record = run_seed(small_spec("T1", network="linear"), 0, random_data(), CPU)
+    assert record["trajectory"][0]["dead_channels"] is None
+
+
+def test_looking_leaves_no_hook_behind():
+    seed = begun()
+    evaluate(seed.state, seed.data, CPU)
+    assert not any(module._forward_hooks for module in seed.state.model.modules())
+
+
+def test_the_epoch_log_holds_the_mean_cosine_of_the_gradients_at_refreshes():
+    seed = begun(refresh_period=4)
+    expected = []
+    for step in range(6):  # refreshes at steps 0 and 4
+        if step % 4 == 0:
+            batch, state = seed.trainer.batch(0, step), copy.deepcopy(seed.state)
+            g_s, _ = gradient(state, batch.x, batch.noisy, CPU)
+            g_v, _ = gradient(state, batch.x, batch.clean, CPU)
+            expected.append(float(cosine(g_s, g_v, total_norm(g_s), total_norm(g_v))))
+        seed.trainer.advance(seed.state, 0.4, 0.05, 1)
+    assert seed._stats(0.05).c_sv == pytest.approx(sum(expected) / 2, rel=1e-5)
+
+
+def test_a_record_holds_them_at_every_evaluation_and_epoch():
+    record = run_seed(small_spec("T1", batch_size=4), 0, random_data(), CPU)
+    assert all(0 <= point["dead_channels"] <= 1 for point in record["trajectory"])
+    assert all(-1 <= epoch["c_sv"] <= 1 for epoch in record["epoch_log"])
+
+
+@pytest.fixture(autouse=True)
+def _a_linear_network():
+    from dglib.networks import networks
+
+    @networks.register("linear")
+    def linear(input_shape, classes, width):
+        return nn.Sequential(nn.Flatten(), nn.Linear(64, classes))
+
+    yield
+    del networks._entries["linear"]
