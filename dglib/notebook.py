@@ -23,7 +23,7 @@ def notebook_parameters(experiment: str, globals_: Mapping[str, object]) -> Para
         UserError: one line on what is wrong.
     """
     fields = model_of(experiment).model_fields
-    given = {name: value for name, value in globals_.items() if name in fields or _is_data(name, value)}
+    given = {name: value for name, value in globals_.items() if name in fields or is_data(name, value)}
     profile = given.pop("profile", None)
     layers = [Layer("notebook", given, advice="; begin a name of your own with _")]
     if profile is not None:
@@ -33,7 +33,8 @@ def notebook_parameters(experiment: str, globals_: Mapping[str, object]) -> Para
     return parameters
 
 
-def _is_data(name: str, value: object) -> bool:
+def is_data(name: str, value: object) -> bool:
+    """Whether a global is plain data that a notebook's reader may have taken for a parameter."""
     return isinstance(value, PLAIN) and not name.startswith("_") and name not in IPYTHON
 
 

@@ -1,6 +1,7 @@
 """Run directories made of synthetic records, without training, for the tests of report and comparison."""
 
 import json
+import math
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -32,9 +33,18 @@ def run_of(
     for record in records:
         made = {"numerics": [{"from_step": 0, **numerics}], "bitwise": True}
         parameters = {**record.get("parameters", {}), **spec.parameters}
-        store.save({**record, **made, "experiment": experiment, "parameters": parameters})
+        store.save({**_strict(record), **made, "experiment": experiment, "parameters": parameters})
     store.rebuild_views()
     return store.directory
+
+
+def _strict(value: Any) -> Any:
+    """With null for NaN, as the records of real runs have it."""
+    if isinstance(value, dict):
+        return {name: _strict(each) for name, each in value.items()}
+    if isinstance(value, list):
+        return [_strict(each) for each in value]
+    return None if isinstance(value, float) and math.isnan(value) else value
 
 
 def published_in(directory: Path, experiment: str, records: Sequence[Record]) -> Path:

@@ -45,8 +45,9 @@ def execute(tmp_path: Path, **parameters: Any) -> nbformat.NotebookNode:
     )
 
 
-def test_there_is_one_notebook_for_each_experiment_and_each_is_a_pair() -> None:
-    expected = {f"{NAMES[experiment]}.{kind}" for experiment in MODELS for kind in ("py", "ipynb")}
+def test_there_is_one_notebook_for_each_experiment_and_one_for_all_and_each_is_a_pair() -> None:
+    names = [*(NAMES[experiment] for experiment in MODELS), "Hysteresis_report"]
+    expected = {f"{name}.{kind}" for name in names for kind in ("py", "ipynb")}
     assert {path.name for path in NOTEBOOKS.iterdir() if path.is_file()} == expected
 
 

@@ -74,23 +74,31 @@ class Loop:
 
 def render(collection: Collection, target: Path) -> str:
     """The page as one HTML document. Links are relative to `target`, where it will lie."""
+    return _environment().get_template("page.html.j2").render(_content(collection, target))
+
+
+def render_fragment(collection: Collection, target: Path) -> str:
+    """The same as one element with its style, for a notebook at `target`."""
+    return _environment().get_template("fragment.html.j2").render(_content(collection, target))
+
+
+def _content(collection: Collection, target: Path) -> dict[str, Any]:
     read = [(each, summarise(each.experiment, each.records)) for each in collection.found]
-    page = _environment().get_template("page.html.j2")
     sections = [
         _section(collection.base, experiment, list(members), target)
         for experiment, members in groupby(read, key=lambda each: each[0].experiment)
     ]
-    return page.render(
-        title=_title(collection),
-        overview=_overview(collection.found),
-        background=texts.BACKGROUND,
-        sections=sections,
-        loops=_loops(collection),
-        loop_reading=texts.LOOP_READING,
-        columns=texts.COLUMNS,
-        limits=limits(collection, read) if read else [],
-        damaged=collection.damaged,
-    )
+    return {
+        "title": _title(collection),
+        "overview": _overview(collection.found),
+        "background": texts.BACKGROUND,
+        "sections": sections,
+        "loops": _loops(collection),
+        "loop_reading": texts.LOOP_READING,
+        "columns": texts.COLUMNS,
+        "limits": limits(collection, read) if read else [],
+        "damaged": collection.damaged,
+    }
 
 
 @cache

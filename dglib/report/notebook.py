@@ -1,0 +1,47 @@
+"""The report in a notebook: the same page, shown in place."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from dglib.base_dir import base_directory
+from dglib.errors import UserError
+from dglib.notebook import is_data
+from dglib.report import write_report
+from dglib.report.collect import Collection, collect
+from dglib.report.page import render_fragment
+
+
+@dataclass(frozen=True)
+class Report:
+    """What lies in a base directory, ready to be shown."""
+
+    collection: Collection
+
+    def show(self) -> None:
+        """Display the page in the notebook; links start from the directory that the notebook runs in."""
+        from IPython.display import HTML, display
+
+        html = render_fragment(self.collection, Path.cwd() / "notebook")
+        display(HTML(html))  # type: ignore[no-untyped-call]
+
+    def write(self) -> Path:
+        """Write the page to `report.html` in the base directory, and return where it lies."""
+        return write_report(self.collection.base)
+
+
+def notebook_report(globals_: Mapping[str, object]) -> Report:
+    """The report on the global `base_dir` of a notebook, its only parameter.
+
+    Raises:
+        UserError: nothing to report, or another global of plain data, such as papermill makes of a slip.
+    """
+    for name, value in globals_.items():
+        if name != "base_dir" and is_data(name, value):
+            raise UserError(f"notebook: {name} = {value!r}: the report has no parameter but base_dir")
+    given = globals_.get("base_dir")
+    if given is not None and (not isinstance(given, str) or not given):
+        raise UserError(f"notebook: base_dir = {given!r}: must be text, the path of a directory")
+    return Report(collect(base_directory(given, where="notebook")))

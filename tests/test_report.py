@@ -1,0 +1,405 @@
+"""The report: one file that says everything the records say, and nothing that they do not."""
+
+import base64
+import json
+import re
+import shutil
+import subprocess
+import sys
+from html.parser import HTMLParser
+from pathlib import Path
+
+import papermill
+import pytest
+from analysis_cases import diverged, failed_init, published, t1, t2, td1, td1_diverged, v3, v3_failed
+from matplotlib.figure import Figure
+from report_cases import NUMERICS, published_in, run_of
+from update_notebooks import write_paired
+
+from dglib.errors import UserError
+from dglib.jobs import NOTEBOOKS
+from dglib.report import page, write_report
+from dglib.report.collect import collect
+from dglib.report.notebook import notebook_report
+
+JPEG = "13e678bb620a2e74ca0a31b7f381da2b223fb452a99edef555214867408e9c92"
+RECORDS = {
+    "T1": [t1(0, 0.6, 0.35, True), t1(1, None), failed_init(t1(2)), diverged(t1(3))],
+    "T2": [t2(0), t2(1, None, trapped=True), t2(2, 0.30)],
+    "V3": [v3(0), v3(1, 0.4), v3_failed(2)],
+    "Td1": [td1(0), td1(1, 0.5), td1(2, 0.1), td1_diverged(3)],
+}
+
+
+class Page(HTMLParser):
+    """What a test asks of a page: tags with their attributes, tables' cells and the text."""
+
+    def __init__(self, html: str) -> None:
+        super().__init__()
+        self.tags: list[tuple[str, dict[str, str | None]]] = []
+        self.tables: list[list[list[str]]] = []
+        self._words: list[str] = []
+        self._inside: list[str] = []
+        self.feed(html)
+        self.text = " ".join(" ".join(self._words).replace("\u00a0", " ").split())
+
+    def handle_starttag(self, tag, attrs):
+        self.tags.append((tag, dict(attrs)))
+        self._inside.append(tag)
+        if tag == "table":
+            self.tables.append([])
+        elif tag == "tr":
+            self.tables[-1].append([])
+        elif tag in ("td", "th"):
+            self.tables[-1][-1].append("")
+
+    def handle_endtag(self, tag):
+        while self._inside and self._inside.pop() != tag:
+            pass
+
+    def handle_data(self, data):
+        if "style" in self._inside:
+            return
+        self._words.append(data)
+        if self._inside and self._inside[-1] in ("td", "th"):
+            self.tables[-1][-1][-1] += data
+
+    def all(self, tag):
+        return [attributes for name, attributes in self.tags if name == tag]
+
+
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory):
+    """A base directory with all four experiments, and its page."""
+    base = tmp_path_factory.mktemp("runs")
+    for experiment, records in RECORDS.items():
+        run_of(base, experiment, records)
+    (base / "executed").mkdir()
+    for name in ("T1_spinodal", "Td1_trapping"):
+        (base / "executed" / f"{name}.ipynb").write_text("{}")
+    return write_report(base)
+
+
+@pytest.fixture
+def plain(monkeypatch):
+    """Small empty figures, where a test is not about them."""
+    figure = Figure((1, 1))
+    monkeypatch.setattr(page, "draw_all", lambda experiment, records: {"V3_hysteresis": figure})
+    monkeypatch.setattr(page, "draw_hysteresis", lambda t1_records, t2_records: figure)
+
+
+def written(base: Path) -> Page:
+    return Page(write_report(base).read_text())
+
+
+# --- the file
+
+
+def test_the_page_is_one_file_that_asks_for_nothing_else(whole):
+    html = whole.read_text()
+    found = Page(html)
+    assert not re.search(r"https?:|file:|url\(|@import|//", re.sub(r'src="[^"]*"', "", html))
+    assert {"link", "script", "iframe", "object", "video"}.isdisjoint(name for name, _ in found.tags)
+    pictures = found.all("img")
+    assert len(pictures) == 6  # the loop, four experiments, and the early signs
+    for picture in pictures:
+        kind, _, content = picture["src"].partition(",")
+        assert kind == "data:image/png;base64"
+        assert base64.b64decode(content).startswith(b"\x89PNG")
+        assert picture["alt"]
+
+
+def test_the_page_fits_screens_and_paper(whole):
+    found, html = Page(whole.read_text()), whole.read_text()
+    assert {"name": "viewport", "content": "width=device-width, initial-scale=1"} in found.all("meta")
+    assert found.all("html") == [{"lang": "en"}]
+    assert "@media print" in html
+    assert "prefers-color-scheme: dark" in html
+    assert html.startswith("<!DOCTYPE html>")
+
+
+def test_links_lead_to_executed_notebooks_and_records_from_where_the_page_lies(whole):
+    links = [link["href"] for link in Page(whole.read_text()).all("a")]
+    assert {"executed/T1_spinodal.ipynb", "executed/Td1_trapping.ipynb"} <= set(links)
+    assert "executed/V3_vgg11.ipynb" not in links
+    assert sum(link.endswith("_results.json") for link in links) == 4
+    for link in links:
+        assert (whole.parent / link).is_file()
+
+
+def test_links_start_from_a_page_that_lies_elsewhere(tmp_path, plain):
+    base = tmp_path / "my runs"
+    run_of(base, "T1", [t1(0)])
+    (tmp_path / "pages").mkdir()
+    target = write_report(base, tmp_path / "pages" / "x.html")
+    links = [link["href"] for link in Page(target.read_text()).all("a")]
+    assert links
+    assert all(link.startswith("../my%20runs/exp_T_spinodal_") for link in links)
+
+
+def test_the_same_records_give_the_same_bytes_and_nothing_but_the_page_is_written(tmp_path):
+    run_of(tmp_path, "T1", [t1(0), t1(1)])
+    before = {path: path.read_bytes() for path in tmp_path.rglob("*") if path.is_file()}
+    first = write_report(tmp_path).read_bytes()
+    second = write_report(tmp_path).read_bytes()
+    assert first == second
+    after = {path: path.read_bytes() for path in tmp_path.rglob("*") if path.is_file()}
+    assert after.pop(tmp_path / "report.html") == first
+    assert after == before
+
+
+def test_text_from_files_cannot_become_markup(tmp_path, plain):
+    evil = NUMERICS | {"device_name": "<script>alert(1)</script>"}
+    run_of(tmp_path / "<b>", "V3", [v3(0)], numerics=evil)
+    html = write_report(tmp_path / "<b>").read_text()
+    assert "<script>" not in html
+    assert "&lt;script&gt;alert(1)&lt;/script&gt;" in html
+
+
+# --- what it says
+
+
+def test_every_seed_of_every_record_has_its_row(whole):
+    tables = Page(whole.read_text()).tables
+    shown = [[row[0] for row in table[1:]] for table in tables]
+    assert shown == [[str(record["seed"]) for record in RECORDS[name]] for name in ("T1", "T2", "V3", "Td1")]
+    for table in tables:
+        assert len({len(row) for row in table}) == 1
+        assert all(value.strip() for row in table for value in row)
+
+
+def test_rows_say_what_became_of_each_seed(whole):
+    t1_table, t2_table, v3_table, td1_table = Page(whole.read_text()).tables
+    column = {name: index for index, name in enumerate(t1_table[0])}
+    assert [row[column["Outcome"]] for row in t1_table[1:]] == [
+        "collapsed",
+        "no collapse",
+        "init failed",
+        "diverged",
+    ]
+    assert [row[column["λ↑ lies"]] for row in t1_table[1:]] == ["0.55 to 0.60", "above 0.70", "–", "–"]
+    assert t1_table[1][column["λ↓ on the way back"]] == "0.35"
+    assert t1_table[1][column["Computed on"]] == "Test CPU, fp32"
+    assert t1_table[1][column["Bit for bit"]] == "yes"
+    assert [row[t2_table[0].index("State at the start")] for row in t2_table[1:]] == [
+        "collapsed",
+        "trapped",
+        "collapsed",
+    ]
+    assert [row[v3_table[0].index("Outcome")] for row in v3_table[1:]] == [
+        "complete",
+        "complete",
+        "init failed",
+    ]
+    assert [row[td1_table[0].index("Outcome")] for row in td1_table[1:]] == [
+        "trapped", "partial collapse", "ordered", "diverged",
+    ]  # fmt: skip
+
+
+def test_questions_answers_dwell_time_and_limits_stand_on_the_page(whole):
+    text = Page(whole.read_text()).text
+    for heading in ("What was asked", "What came out", "The hysteresis loop", "What this does not show"):
+        assert heading in text
+    answers = text.partition("What came out")[2].partition("The hysteresis loop")[0]
+    for start in ("T1: of 4 seeds", "T2: of 3 seeds", "V3: ", "Tδ1: of 4 seeds", "Hysteresis width λ↑ − λ↓"):
+        assert start in answers
+    assert answers.count("Dwell time: ") == 5
+    assert "Early signs could not be tested: with 1 trapped and 1 partial seeds" in answers
+    assert "prove nothing about CIFAR-10" in text
+    assert "Part of what a sweep shows as hysteresis is lag" in text
+    assert "1 seed began the way down trapped" in text
+    assert not re.search(r"\bNone\b|\bnan\b|\binf\b", text)
+
+
+def test_how_it_was_run_is_said_for_each_run(whole):
+    text = Page(whole.read_text()).text
+    for words in (
+        "Parameters quick profile Dwell time 4 epochs per level; LR: 0.1 (constant)",
+        "share of wrong training labels η = 0.4, symmetric",
+        "Test CPU (cpu, 1 thread), fp32, torch 2.99",
+        "dglib at commit c0ffeec0ffee",
+    ):
+        assert words in text
+
+
+def test_parameters_that_differ_from_the_profile_are_named(tmp_path, plain):
+    run_of(tmp_path, "T2", [t2(0)], "batch_size=32", "sweep_lambdas=[0.5,0.4]")
+    assert (
+        "Parameters quick profile, except batch_size = 32; sweep_lambdas = [0.5, 0.4]"
+        in written(tmp_path).text
+    )
+
+
+def test_runs_under_different_parameters_are_shown_apart_and_never_averaged(tmp_path, plain):
+    for number, setting in enumerate(("epochs_per_level=4", "epochs_per_level=8")):
+        run_of(tmp_path, "V3", [v3(number, 0.2 + 0.2 * number)], setting)
+    found = written(tmp_path)
+    assert [len(table) for table in found.tables] == [2, 2]
+    assert found.text.count("in 1 of 1 seed") == 4  # twice each: in the overview and with the run
+    assert "Run 2 of 2" in found.text
+    assert "Differs from run 1 in epochs_per_level: 4 → 8." in found.text
+    assert "never averaged" in found.text
+
+
+def test_sweeps_of_different_directories_are_not_subtracted(tmp_path, plain):
+    run_of(tmp_path, "T1", [t1(0)])
+    run_of(tmp_path, "T2", [t2(0)], "batch_size=32")
+    text = written(tmp_path).text
+    assert "Hysteresis width" not in text
+    assert text.count("T1: of 1 seed") == 2
+
+
+def test_a_damaged_record_is_named_and_the_others_are_shown(tmp_path, plain):
+    directory = run_of(tmp_path, "V3", [v3(0), v3(1)])
+    torn = directory / "seeds" / "V3-s1.json"
+    torn.write_bytes(torn.read_bytes()[:-40])
+    found = written(tmp_path)
+    assert "Damaged files" in found.text
+    assert f"{torn}: not a readable" in found.text
+    assert [row[0] for row in found.tables[0][1:]] == ["0"]
+    assert "1 file was damaged and left out" in found.text
+
+
+def test_a_damaged_manifest_is_named_and_its_records_are_shown(tmp_path, plain):
+    directory = run_of(tmp_path, "V3", [v3(0)])
+    (directory / "V3_manifest.json").write_text("{")
+    found = written(tmp_path)
+    assert "V3_manifest.json: not a readable manifest" in found.text
+    assert [row[0] for row in found.tables[0][1:]] == ["0"]
+
+
+def test_a_directory_of_damaged_files_alone_gives_a_page_that_names_them(tmp_path):
+    (tmp_path / "T1-spinodal_results.json").write_text("[1, 2]")
+    found = written(tmp_path)
+    assert "T1-spinodal_results.json: not readable as records (must hold a list of records)" in found.text
+    assert found.tables == []
+
+
+def test_a_seed_under_way_is_listed_and_not_counted(tmp_path, plain):
+    directory = run_of(tmp_path, "Td1", [td1(0)])
+    beat = {"experiment": "Td1", "seed": 7, "epochs_done": 12, "epochs_planned": 32}
+    (directory / "heartbeats" / "Td1-seed07.json").write_text(json.dumps(beat))
+    found = written(tmp_path)
+    assert found.tables[0][2][:2] == ["7", "not finished: epoch 12 of 32"]
+    assert "of 1 seed" in found.text
+    assert "1 seed had not finished, and the numbers are without them" in found.text
+
+
+def test_published_files_make_a_page_that_says_what_they_lack(tmp_path, plain):
+    records = [published(t2(seed, None, trapped=seed > 2)) for seed in range(10)]
+    published_in(tmp_path / "exp_T_spinodal_20260117_121637", "T2", records)
+    found = written(tmp_path)
+    assert len(found.tables[0]) == 11
+    assert (
+        "Parameters none on record; those of the published protocol are in params/paper/T2.yaml" in found.text
+    )
+    assert "Computed on not on record" in found.text
+    assert "The files of T2 do not say which learning rate the sweep had" in found.text
+
+
+def test_a_low_learning_rate_in_the_sweep_is_told_as_a_limit(tmp_path, plain):
+    run_of(tmp_path, "T1", [t1(0) | {"sweep_lr": None}], "sweep_lr=null")
+    assert "In T1 the learning rate of the sweep is not held" in written(tmp_path).text
+
+
+def test_the_jpeg_copy_is_named_and_told_as_a_limit(tmp_path, plain):
+    run_of(tmp_path, "V3", [v3(0)], "dataset=cifar10.npz", data=JPEG)
+    text = written(tmp_path).text
+    assert "Trained on CIFAR-10 (JPEG-75 copy)." in text
+    assert "went through JPEG at quality 75" in text
+
+
+def test_a_seed_that_changed_machines_is_marked(tmp_path, plain):
+    records = [v3(0), v3(1)]
+    directory = run_of(tmp_path, "V3", records)
+    moved = collect(directory).found[0].records[1] | {"bitwise": False}
+    moved["numerics"] = [*moved["numerics"], NUMERICS | {"from_step": 9, "device_name": "Other CPU"}]
+    published_in(tmp_path / "copy", "V3", [moved])
+    found = written(tmp_path / "copy")
+    assert found.tables[0][1][-2:] == ["Test CPU, fp32; then Other CPU, fp32", "no"]
+    assert "1 seed went on under other numerics" in found.text
+
+
+def test_records_are_read_as_the_executed_notebook_read_them(tmp_path, plain):
+    run_of(tmp_path, "V3", [v3(0)])
+    (tmp_path / "executed").mkdir()
+    job = {"parameters": {"gap_lambda": 0.6, "gap_error": 0.2, "batch_size": 1}}
+    (tmp_path / "executed" / "V3_vgg11.job.json").write_text(json.dumps(job))
+    assert "the gap at λ = 0.60" in written(tmp_path).text
+
+
+# --- what it refuses
+
+
+@pytest.mark.parametrize("name", ["none", "empty", "file"])
+def test_a_base_directory_without_runs_is_refused_and_nothing_is_written(name, tmp_path):
+    (tmp_path / "empty").mkdir()
+    (tmp_path / "file").write_text("x")
+    with pytest.raises(UserError, match=f"{name}: (no such directory|no run there)"):
+        write_report(tmp_path / name)
+    assert not list(tmp_path.rglob("report.html"))
+
+
+def test_a_page_that_cannot_be_written_is_told_in_one_line(tmp_path, plain):
+    run_of(tmp_path, "V3", [v3(0)])
+    with pytest.raises(UserError, match=r"no/page\.html: cannot be written"):
+        write_report(tmp_path, tmp_path / "no" / "page.html")
+
+
+# --- in a notebook
+
+
+def test_the_notebook_shows_the_same_page_and_writes_it(tmp_path, plain, monkeypatch):
+    shown = []
+    monkeypatch.setattr("IPython.display.display", shown.append)
+    run_of(tmp_path, "V3", [v3(0), v3(1)])
+    report = notebook_report({"base_dir": str(tmp_path), "__name__": "__main__"})
+    report.show()
+    page_text = Page(report.write().read_text()).text
+    (html,) = shown
+    assert Page(html.data).text.replace("  ", " ") in page_text
+
+
+@pytest.mark.parametrize(
+    ("given", "says"),
+    [
+        ({"base_dirr": "x"}, "base_dirr = 'x': the report has no parameter but base_dir"),
+        ({"base_dir": 3}, "base_dir = 3: must be text"),
+        ({"base_dir": ""}, "base_dir = '': must be text"),
+        ({"base_dir": "none"}, "none: no such directory"),
+    ],
+)
+def test_the_notebook_refuses_what_it_cannot_report_on(given, says, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(UserError, match=re.escape(says)):
+        notebook_report(given)
+
+
+def test_the_reports_notebook_is_a_pair_without_outputs_whose_one_parameter_papermill_lists(tmp_path):
+    script = NOTEBOOKS / "Hysteresis_report.py"
+    copy = Path(shutil.copy(script, tmp_path))
+    write_paired(copy)
+    assert copy.with_suffix(".ipynb").read_bytes() == script.with_suffix(".ipynb").read_bytes()
+    listed = papermill.inspect_notebook(script.with_suffix(".ipynb"))
+    assert list(listed) == ["base_dir"]
+    assert listed["base_dir"]["help"].startswith("Where the run directories lie")
+
+
+@pytest.mark.slow
+def test_papermill_executes_the_reports_notebook_into_the_page(tmp_path):
+    run_of(tmp_path / "my runs", "V3", [v3(0), v3(1)])
+    executed = papermill.execute_notebook(
+        NOTEBOOKS / "Hysteresis_report.ipynb", tmp_path / "out.ipynb", {"base_dir": "my runs"},
+        kernel_name="python3", progress_bar=False, cwd=tmp_path,
+    )  # fmt: skip
+    outputs = [output for cell in executed.cells if cell.cell_type == "code" for output in cell.outputs]
+    shown, path = outputs
+    assert "V3: the gap at λ = 0.50" in shown.data["text/html"]
+    assert path.text == "my runs/report.html\n"
+    assert (tmp_path / "my runs" / "report.html").is_file()
+
+
+def test_a_report_needs_no_torch():
+    code = "import sys, dglib.report.notebook, dglib.compare; print('torch' in sys.modules)"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "False"
