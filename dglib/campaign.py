@@ -22,7 +22,7 @@ from dglib.profiles import override_layer, profile_layer
 from dglib.validation import Layer, model_of, one_of, source, validate_layers
 from dglib.workplace import Workplace
 
-SHOW_SECONDS = 0.5
+SHOW_SECONDS = 1.0  # heartbeats come no faster
 
 
 def main(argv: Sequence[str] | None = None) -> int:

@@ -12,6 +12,7 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
 from types import FrameType
 from typing import Any
@@ -45,12 +46,13 @@ class Job:
     status: str = "waiting"
     error: str = ""
     process: subprocess.Popen[bytes] | None = field(default=None, repr=False)
+    _is_ours: dict[Path, bool] = field(default_factory=dict, repr=False)  # of manifests, which never change
 
     @property
     def experiment(self) -> str:
         return self.parameters.experiment
 
-    @property
+    @cached_property
     def spec(self) -> ExperimentSpec:
         return build_spec(self.experiment, self.parameters)
 
@@ -74,17 +76,23 @@ class Job:
 
     def directory(self) -> Path | None:
         """The newest run directory of a run with these parameters, or None before there is one."""
-        p = self.parameters
-        for directory in run_directories(self.base, self.spec.directory_prefix):
-            try:
-                manifest = json.loads((directory / f"{self.spec.prefix}_manifest.json").read_bytes())
-                data = manifest["identity"]["data"]  # which only the notebook has read
-                ours = identity.describe(self.spec, data, **requested_numerics(p))
-                if manifest["fingerprint"] == identity.fingerprint(ours):
-                    return directory
-            except (OSError, ValueError, KeyError, TypeError):
-                continue
+        spec = self.spec
+        for directory in run_directories(self.base, spec.directory_prefix):
+            manifest = directory / f"{spec.prefix}_manifest.json"
+            if manifest not in self._is_ours and manifest.exists():
+                self._is_ours[manifest] = self._has_these_parameters(manifest)
+            if self._is_ours.get(manifest):
+                return directory
         return None
+
+    def _has_these_parameters(self, path: Path) -> bool:
+        try:
+            manifest = json.loads(path.read_bytes())
+            data = manifest["identity"]["data"]  # which only the notebook has read
+            ours = identity.describe(self.spec, data, **requested_numerics(self.parameters))
+            return bool(manifest["fingerprint"] == identity.fingerprint(ours))
+        except (OSError, ValueError, KeyError, TypeError):
+            return False
 
     def heartbeats(self) -> list[dict[str, Any]]:
         """Where each seed stands, of those that have begun."""
