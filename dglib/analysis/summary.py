@@ -23,8 +23,9 @@ def summarise(experiment: str, records: Records) -> dict[str, Any]:
 
     Always there: `n`, `failed_inits`, `diverged`, `outcomes` (counts that add up to n), `seeds`, `dwell`.
     T1, T2: `events`, `lambda_up` or `lambda_down` (mean, std with ddof 0, min, max over seeds with an event),
-    `censored` seeds, each seed's `lower` and `upper` (null where open); T1 `loop`; T2 `start`. V3: `gap`,
-    `two_branches`, `start`. Td1: `comparison`, `early`, `signs`.
+    `median` with its interval, the share of seeds `remaining` at each level, `final_states`, `censored`
+    seeds, `differences` from the record, each seed's `lower` and `upper` (null where open); T1 `loop`; T2
+    `start`, `by_start`. V3: `gap`, `gap_by_level`, `two_branches`, `start`. Td1: `comparison`, `early`, `signs`.
     """
     check_experiment(experiment)
     if experiment in DIRECTIONS:
