@@ -25,7 +25,8 @@ def summarise(experiment: str, records: Records) -> dict[str, Any]:
     T1, T2: `events`, `lambda_up` or `lambda_down` (mean, std with ddof 0, min, max over seeds with an event),
     `median` with its interval, the share of seeds `remaining` at each level, `final_states`, `censored`
     seeds, `differences` from the record, each seed's `lower` and `upper` (null where open); T1 `loop`; T2
-    `start`, `by_start`. V3: `gap`, `gap_by_level`, `two_branches`, `start`. Td1: `comparison`, `early`, `signs`.
+    `start`, `by_start`. V3: `gap`, `gap_by_level`, `two_branches`, `start`. Td1: `comparison`, `early`,
+    `signs`.
     """
     check_experiment(experiment)
     if experiment in DIRECTIONS:
