@@ -1,7 +1,9 @@
 """What is claimed of width against dwell time and its controls, in numbers and in the figure."""
 
+import json
 import math
 
+import dwell_campaign
 import numpy as np
 import pytest
 from analysis_cases import diverged, failed_init, published, t1, t2, td1
@@ -9,7 +11,15 @@ from test_analysis_figures import assert_nothing_cut_off, visible_texts
 
 from dglib.analysis.bounds import Bounds
 from dglib.analysis.figures import draw, draw_dwell, save_figure
-from dglib.analysis.lag import DROPPING, UNKNOWN_RATE, Setting, from_scratch, setting_of, summarise_lag
+from dglib.analysis.lag import (
+    DROPPING,
+    UNKNOWN_RATE,
+    Setting,
+    by_setting,
+    from_scratch,
+    setting_of,
+    summarise_lag,
+)
 from dglib.analysis.plot_dwell import series_of
 from dglib.analysis.summary import lag_answer, summarise
 
@@ -98,6 +108,21 @@ def test_every_seeds_width_is_drawn_at_its_dwell_time():
     for x, _ in bars:
         assert min(abs(math.log2(x[0] / epochs)) for epochs in (2, 4, 8)) < 0.45
     assert [tick.get_text() for tick in axes.get_xticklabels()] == ["2", "4", "8"]
+
+
+def test_runs_of_several_dwell_times_are_read_from_below_one_base(tmp_path, capsys):
+    t1s, t2s = campaign()
+    for name, prefix, records in (("T1", "T1-spinodal", t1s), ("T2", "T2-spinodal", t2s)):
+        for number, group in enumerate(by_setting(records).values()):
+            directory = tmp_path / "base" / f"exp_{name}_2026010{number}_000000"
+            directory.mkdir(parents=True)
+            (directory / f"{prefix}_results.json").write_text(json.dumps(group))
+    finding = dwell_campaign.read(tmp_path / "base", tmp_path / "result.json")
+    assert finding == lag_answer(t1s, t2s)
+    result = json.loads((tmp_path / "result.json").read_text())
+    assert (result["answer"], result["seeds"]) == (finding, 36)
+    assert (tmp_path / "base" / "width_against_dwell.png").exists()
+    assert capsys.readouterr().err == ""
 
 
 def test_series_keep_loops_sweeps_and_rules_apart():
