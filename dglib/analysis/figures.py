@@ -84,6 +84,10 @@ def save_figure(figure: Figure, directory: str | Path, name: str) -> list[Path]:
     paths = []
     with styled():
         dpi = _PNG_WIDTH / figure.get_figwidth()
+        # Laid out once, for both: otherwise each file lays out and draws everything twice.
+        figure.set_dpi(dpi)
+        figure.draw_without_rendering()
+        figure.set_layout_engine("none")
         for suffix, metadata in _METADATA.items():
             picture = io.BytesIO()
             figure.savefig(picture, format=suffix, dpi=dpi, metadata=metadata)
