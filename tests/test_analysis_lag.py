@@ -60,6 +60,11 @@ def test_widths_are_summed_up_at_each_setting_by_themselves():
     assert found[8, DROPPING]["loop"] is None
 
 
+def test_a_seed_that_was_run_twice_in_a_setting_counts_once():
+    (setting,) = summarise_lag([t1(0, 0.6, 0.35, True)] * 2 + [t1(1, 0.6, 0.35, True)], [])["settings"]
+    assert (setting["loop"]["n"], setting["lambda_up"]["n"]) == (2, 2)
+
+
 def test_the_answer_gives_every_width_with_its_dwell_time_and_lr():
     text = lag_answer(*campaign())
     assert "LR 0.1: 2 epochs per level, loop between 0.30 and 0.40 (3 seeds), T1 to T2 between" in text
@@ -69,8 +74,9 @@ def test_the_answer_gives_every_width_with_its_dwell_time_and_lr():
 
 def test_other_differences_between_the_runs_are_named():
     t1s, t2s = campaign()
+    del t1s[1]["parameters"]["lr"]  # which is not stated is not different
     assert summarise_lag(t1s, t2s)["differing"] == []
-    t1s[0] = held(t1s[0], 2, network_width=2)
+    t1s[0], t1s[2] = held(t1s[0], 2, network_width=2), held(t1s[2], 2, network_width=1)
     assert summarise_lag(t1s, t2s)["differing"] == ["network_width"]
     assert "The runs also differ in network_width" in lag_answer(t1s, t2s)
 

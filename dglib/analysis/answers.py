@@ -178,7 +178,8 @@ def branches_answer(summary: Summary) -> str:
         return f"{words} {trapped} began it trapped ({TRAPPED_MEANS}), with a gap of {everyone}."
     words = f"V3: the gap at λ = {at} is {wording.spread(gap)} in {gap['n']} of {wording.seeds(summary['n'])}"
     if summary["gap_interval"]:
-        words += f", {wording.confidence_interval(summary['gap_interval'], 3)}"
+        interval = wording.confidence_interval(summary["gap_interval"], 3)
+        words += f", {interval.replace('interval', 't interval', 1)}"
     words += f", against a limit of {limit}: {verdict}{tail}."
     if trapped:
         words += (

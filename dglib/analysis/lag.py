@@ -7,7 +7,7 @@ from typing import Any
 
 from dglib.analysis.dwell import dwell
 from dglib.analysis.loops import summarise_loops
-from dglib.analysis.reading import Record, Records, level_of, number
+from dglib.analysis.reading import Record, Records, level_of, number, seed_of
 from dglib.analysis.threshold_summary import median_of
 from dglib.analysis.thresholds import DOWN, UP, init_level, threshold
 from dglib.analysis.widths import summarise_width
@@ -55,11 +55,11 @@ def setting_of(record: Record) -> Setting:
 
 
 def by_setting(records: Records) -> dict[Setting, list[Record]]:
-    """The records grouped by dwell time and LR rule, in that order."""
-    groups: defaultdict[Setting, list[Record]] = defaultdict(list)
+    """The records grouped by dwell time and LR rule, in that order; a seed run twice counts once."""
+    groups: defaultdict[Setting, dict[int, Record]] = defaultdict(dict)
     for record in records:
-        groups[setting_of(record)].append(record)
-    return dict(sorted(groups.items()))
+        groups[setting_of(record)].setdefault(seed_of(record), record)
+    return {setting: list(groups[setting].values()) for setting in sorted(groups)}
 
 
 def summarise_lag(t1_records: Records, t2_records: Records, others: Records = ()) -> dict[str, Any]:
@@ -112,4 +112,6 @@ def from_scratch(records: Records) -> list[Scratch]:
 def _differing(records: Records) -> list[str]:
     stated = [record.get("parameters") or {} for record in records]
     names = {name for parameters in stated for name in parameters} - _VARIED
-    return [name for name in names if len({repr(parameters.get(name)) for parameters in stated}) > 1]
+    # A parameter that a record does not state came later than it.
+    values = {name: {repr(each[name]) for each in stated if name in each} for name in names}
+    return [name for name in names if len(values[name]) > 1]
