@@ -129,6 +129,9 @@ def test_classes_are_recomputed_and_a_difference_from_the_recorded_ones_is_shown
     assert seeds["outcome"].to_list() == ["partial_collapse", "trapped_90"]
     assert seeds["difference"][0] == "category ordered on record, partial_collapse by final error"
     assert load_records(path, partial_error=0.55).seeds["outcome"][0] == "ordered"
+    belied = td1(0, 0.5) | {"final_error": 0.1, "category": "ordered"}  # its trajectory ends at 0.5
+    seeds = load_records(write(tmp_path / "belied", "Td1_results.json", [belied])).seeds
+    assert (seeds["outcome"][0], seeds["difference"].isna()[0]) == ("partial_collapse", False)
     assert set(load_records(path).steps["category"]) == {"partial_collapse", "trapped_90"}
 
 

@@ -170,11 +170,11 @@ class _Reader:
         }
 
     def _class(self, source: Source) -> dict[str, Any]:
-        parameters = {**(source.record.get("parameters") or {}), **self.classes}
-        name, recorded = (
-            category({**source.record, "parameters": parameters}),
-            _text(source.record, "category"),
-        )
+        record, recorded = source.record, _text(source.record, "category")
+        errors = entries(record, "error_trajectory")
+        final = number(errors[-1], "error") if errors else number(record, "final_error")
+        parameters = {**(record.get("parameters") or {}), **self.classes}
+        name = category({**record, "parameters": parameters, "final_error": final})
         differs = recorded is not None and recorded != name
         return {
             "outcome": name,
