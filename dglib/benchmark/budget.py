@@ -6,13 +6,21 @@ import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
-from dglib.benchmark.settings import Case
+from dglib.benchmark.settings import REFRESH_PERIOD, Case
 from dglib.benchmark.timing import LEAST_PAIRS, Allowance
 
 LEAST_BATCH = 4  # below it BatchNorm has too little to see in the last layers
 SET_UP = {"cpu": 3.0, "cuda": 40.0}  # seconds before the first block, compiling included; then as measured
-REQUIRED_PART = 0.6
+REQUIRED_PART = 0.7  # of the time, for the required cases on a machine where not all fit
 PROCESS_SECONDS = 20.0  # to start one that imports torch
+
+
+@dataclass(frozen=True)
+class Rate:
+    """Seconds of a forward and backward pass of one image."""
+
+    ours: float
+    baseline: float
 
 
 @dataclass
@@ -20,15 +28,15 @@ class Budget:
     """Time that is left, and what cases are expected to take of it.
 
     Attributes:
-        seconds: for everything, from now on.
-        per_pass: seconds of a forward and backward pass of an image, by setting's label; of the baseline.
-        batches: by setting's label.
+        seconds: for everything, from `began` on.
+        rates: by setting's label.
+        batches: by case's name.
         set_up: seconds of building and warming up one side, by setting's label, once that is known.
     """
 
     seconds: float
     device: str
-    per_pass: Mapping[str, float]
+    rates: Mapping[str, Rate]
     batches: Mapping[str, int]
     epoch_images: int
     most_pairs: int
@@ -41,14 +49,14 @@ class Budget:
 
     def expected(self, case: Case) -> float:
         """Seconds that a case takes with the least number of pairs."""
-        label = case.setting.label
-        images = passes_of(case) * self.batches[label]
+        label, rate = case.setting.label, self.rates[case.setting.label]
+        seconds = self.set_up.get(label, SET_UP[self.device])
         if case.kind == "epoch":
-            images = LEAST_PAIRS * 2 * 17 / 16 * self.epoch_images
-        elif case.kind == "at_once":
-            images *= (1 + int(case.option)) / 2
-            images += PROCESS_SECONDS / self.per_pass[label]
-        return float(images * self.per_pass[label]) + self.set_up.get(label, SET_UP[self.device])
+            both = rate.ours + rate.baseline
+            return seconds + LEAST_PAIRS * (1 + 1 / REFRESH_PERIOD) * self.epoch_images * both
+        if case.kind == "at_once":
+            seconds += PROCESS_SECONDS
+        return seconds + self.batches[case.name] * seconds_per_image(case, rate)
 
     def refusal(self, case: Case, still_to_come: Sequence[Case]) -> str:
         """Why a case is left out now, or "".
@@ -76,32 +84,51 @@ class Budget:
         return Allowance(share, self.began + self.seconds, self.most_pairs)
 
 
+def seconds_per_image(case: Case, rate: Rate) -> float:
+    """Of the least number of pairs and the warm-up, for each image of a batch."""
+    ours, other = rate.ours, rate.ours
+    block = float(REFRESH_PERIOD)
+    match case.kind:
+        case "train":
+            other = rate.baseline
+            a_pair = (block + 1) * ours + (block + 2) * other
+        case "evaluation":  # of 16 batches; a forward is a third of a pass
+            other = rate.baseline
+            a_pair = block * (ours + other) / 3
+        case "dual":
+            a_pair = (block + 1) * ours + block * other
+        case "logging":
+            a_pair = (block + 2) * ours + (block + 1) * other
+        case "at_once":  # all processes share the machine
+            a_pair = (block + 1) * (int(case.option) * ours + other)
+        case _:  # a technique or precision, that may be as slow as the baseline
+            a_pair = (block + 1) * (max(ours, rate.baseline) + other)
+    return LEAST_PAIRS * a_pair + 3 * (ours + other)
+
+
+def fitting_batches(wanted: Sequence[Case], rates: Mapping[str, Rate], seconds: float) -> dict[str, int]:
+    """By case's name, the largest batches, powers of two up to the published ones, that fit the time.
+
+    The required cases (or, without any, all) get `REQUIRED_PART` of it: the dearest of them gets half the
+    batch until they fit. The others have the smallest batch of their network's.
+    """
+    decisive = [case for case in wanted if case.required] or [c for c in wanted if c.kind != "epoch"]
+    batches = {case.name: case.setting.batch for case in decisive}
+    cost = {case.name: seconds_per_image(case, rates[case.setting.label]) for case in decisive}
+    while sum(cost[name] * batches[name] for name in batches) > REQUIRED_PART * seconds:
+        reducible = [name for name in batches if batches[name] > LEAST_BATCH]
+        if not reducible:
+            break
+        batches[max(reducible, key=lambda name: cost[name] * batches[name])] //= 2
+    for case in wanted:
+        if case.name not in batches:
+            same = [batches[other.name] for other in decisive if other.setting is case.setting]
+            batches[case.name] = min(same, default=case.setting.batch)
+    return batches
+
+
 def _told(seconds: float) -> str:
     for size, unit in ((3600.0, "h"), (60.0, "min")):
         if seconds >= 2 * size:
             return f"{seconds / size:.0f} {unit}"
     return f"{seconds:.0f} s"
-
-
-def passes_of(case: Case) -> float:
-    """Forward and backward passes of a case over one image of each batch, with the least number of pairs."""
-    a_pair = {"dual": 17 + 16, "logging": 18 + 17, "evaluation": 2 * 16 / 3}.get(case.kind, 17 + 17 + 1)
-    return LEAST_PAIRS * a_pair + 8  # the warm-ups
-
-
-def fitting_batches(wanted: Sequence[Case], per_pass: Mapping[str, float], seconds: float) -> dict[str, int]:
-    """By label, the largest batches, powers of two up to the published ones, that fit the time.
-
-    The required cases (or, without any, all) get `REQUIRED_PART` of it. A network whose images cost more gets
-    more time a pass and the smaller batch: both in proportion to the square root of the cost.
-    """
-    decisive = [case for case in wanted if case.required] or list(wanted)
-    weight = sum(passes_of(case) * per_pass[case.setting.label] ** 0.5 for case in decisive)
-    batches = {}
-    for setting in {case.setting for case in wanted}:
-        fits = REQUIRED_PART * seconds / weight / per_pass[setting.label] ** 0.5
-        batch = setting.batch
-        while batch > max(LEAST_BATCH, fits):
-            batch //= 2
-        batches[setting.label] = batch
-    return batches

@@ -122,4 +122,5 @@ _LEGEND = """\
 s/epoch: of 50,000 training images (evaluation: s for 10,000 test images); of ours, then of the other side.
 ratio: the other side's time over ours; for dual_over_plain and logging_over_none ours over the other's.
 [low, high]: 95 % interval of the pairs' median ratio; below six pairs their least and greatest.
+batch: where it is smaller than the published one, a step's fixed costs (SGD, mix) weigh more, on both sides.
 baseline: the published loop, fp32 (on CUDA with TF32 convolutions), DataLoader with 4 workers."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import gc
 import time
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import torch
 
@@ -30,7 +30,8 @@ class Bench:
 
     Attributes:
         numerics: the defaults of this machine, by setting's label.
-        batches, flop: images a step, and FLOP an image (a forward and backward pass, a forward), by label.
+        batches: images a step, by case's name.
+        flop: of an image: a forward and backward pass, and a forward; by label.
         peaks: FLOP/s of matrix products by precision.
         set_up: seconds that building and warming up one side took, by label.
     """
@@ -41,7 +42,7 @@ class Bench:
     flop: Mapping[str, tuple[float, float]]
     peaks: Mapping[str, float]
     set_up: dict[str, float] = field(default_factory=dict)
-    _kept: dict[tuple[str, str], Side] = field(default_factory=dict)
+    _kept: dict[tuple[str, int], Training] = field(default_factory=dict)
     _images: dict[str, Dataset] = field(default_factory=dict)
 
     def measure(self, case: Case, allowance: Allowance, varied: Numerics | None, note: str) -> Row:
@@ -55,7 +56,7 @@ class Bench:
             UserError: it cannot be measured here.
         """
         setting, numerics = case.setting, self.numerics[case.setting.label]
-        work = Work(setting, self.batches[setting.label])
+        work = Work(setting, self.batches[case.name])
         match case.kind:
             case "train":
                 sides: tuple[Side, Side] = self._ours(work, numerics), self._baseline(work, numerics)
@@ -108,11 +109,10 @@ class Bench:
 
     def _ours(self, work: Work, numerics: Numerics) -> Training:
         """As experiments run by default; kept, since most cases need it."""
-        key = (work.setting.label, "ours")
-        kept = self._kept.get(key)
-        if not isinstance(kept, Training):
-            kept = self._kept[key] = Training(work, self._few(work), numerics)
-        return kept
+        key = (work.setting.label, work.batch)
+        if key not in self._kept:
+            self._kept[key] = Training(work, self._few(work), numerics)
+        return self._kept[key]
 
     def _baseline(self, work: Work, numerics: Numerics, *, whole: bool = False) -> Side:
         data, device = self._data(work.setting), numerics.torch_device
@@ -140,7 +140,7 @@ class Bench:
 
     def _at_once(self, case: Case, numerics: Numerics, allowance: Allowance) -> Row:
         processes = int(case.option)
-        batch = self.batches[case.setting.label]
+        batch = self.batches[case.name]
         cuda = numerics.torch_device.type == "cuda"
         work = Work(case.setting, batch, steps=400 if cuda else REFRESH_PERIOD)
         pairs = measure_at_once(work, self._few(work), numerics, processes, allowance)
@@ -168,6 +168,18 @@ class Bench:
         self.set_up[label] = max(self.set_up.get(label, 0.0), spent - measured)
         return self._made(case, work, numerics, pairs, against, "; ".join(filter(None, notes)))
 
+    def _at_published_batch(self, case: Case, work: Work, ours: float, other: float) -> str:
+        """What the ratio would be if only the passes grew with the batch: norms, mix and SGD do not.
+
+        Args:
+            ours, other: seconds per image at the measured batch.
+        """
+        against = replace(work, plain=case.kind == "dual", logs=False)
+        passes = work.passes_per_step / against.passes_per_step
+        fixed = ours - passes * other
+        ratio = passes + fixed * work.batch / (other * case.setting.batch)
+        return f"about {ratio:.3f} at the published batch of {case.setting.batch}, by the count of passes"
+
     def _made(self, case: Case, work: Work, numerics: Numerics, pairs: Pairs, against: str, note: str) -> Row:
         over = case.kind in ("dual", "logging")
         evaluation = case.kind == "evaluation"
@@ -178,6 +190,8 @@ class Bench:
         both, forward = self.flop[case.setting.label]
         flop = forward if evaluation else both * work.passes_per_step
         peak = self.peaks.get(numerics.precision)
+        if over and work.batch < case.setting.batch:
+            note = "; ".join(filter(None, [note, self._at_published_batch(case, work, ours, other)]))
         return Row(
             case=case.name,
             device=numerics.torch_device.type,
@@ -193,6 +207,7 @@ class Bench:
             against=against,
             unit=f"{unit} of {images} images",
             batch=work.batch,
+            published_batch=case.setting.batch,
             steps=0 if evaluation else work.steps,
             images_per_s=1 / ours,
             s_per_epoch=None if evaluation else ours * images,

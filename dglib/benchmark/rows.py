@@ -35,6 +35,8 @@ class Row:
         share_of_peak: of training (or evaluation): its FLOP/s over those of the best matrix product.
         n: pairs of blocks.
         against: what the other side is.
+        batch: images a step; on a CPU smaller than the published one where that does not fit the time. A
+            step's fixed costs (SGD, norms, the mix) then weigh more, on both sides.
         steps: a block's; 0 for evaluation.
         images_per_s: ours.
         seconds_low, seconds_high: the extremes of ours.
@@ -55,6 +57,7 @@ class Row:
     against: str
     unit: str
     batch: int
+    published_batch: int
     steps: int
     images_per_s: float
     s_per_epoch: float | None

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, nullcontext
@@ -12,18 +13,21 @@ import torch
 import torch.nn.functional as F
 
 from dglib.benchmark.baseline import plain_network
-from dglib.benchmark.budget import Budget, fitting_batches
+from dglib.benchmark.budget import Budget, Rate, fitting_batches
+from dglib.benchmark.images import first, random_images
 from dglib.benchmark.machine import cores, describe_machine, flop_per_image, parameter_count, peaks
 from dglib.benchmark.measuring import Bench
 from dglib.benchmark.rows import Row
-from dglib.benchmark.settings import QUICK, Case, Scale, Setting
+from dglib.benchmark.settings import QUICK, REFRESH_PERIOD, Case, Scale, Setting
+from dglib.benchmark.sides import Training, Work
 from dglib.benchmark.timing import now
 from dglib.errors import UserError
 from dglib.numerics import SWITCHES, Numerics, has_bf16_matrix_units
 
-PROBE_BATCH = 8
+PROBE_BATCH = 8  # to estimate costs: images of larger batches cost a little less
 
 Show = Callable[[Row | tuple[str, str]], None]
+Plan = dict[Case, tuple[Numerics | None, str]]
 
 
 @dataclass
@@ -68,49 +72,76 @@ class Session:
             self.machine.update(describe_machine(some))
             measured = peaks(some, quick=quick)
             self.machine["peak_tflops"] = {name: round(rate / 1e12, 4) for name, rate in measured.items()}
-            per_pass = {s.label: _seconds_per_pass(s, some.torch_device) for s in settings}
-            batches = {s.label: s.batch for s in settings}
+            if self.machine["busy"]:
+                self.tell("others are computing here (load_average): these times are not to be relied on")
+            begin(self.machine)
+            plan = self._possible(numerics, show)
+            rates = {s.label: self._rate(s, numerics[s.label]) for s in settings}
+            batches = {case.name: case.setting.batch for case in plan}
             if some.torch_device.type == "cpu" and not self.scale.fixed_batch:
-                batches = fitting_batches(self.cases, per_pass, self.seconds)
+                batches = fitting_batches(list(plan), rates, self.seconds)
             flop = {s.label: flop_per_image(s) for s in settings}
             bench = Bench(self.scale, numerics, batches, flop, measured)
             budget = Budget(
                 seconds=self.seconds,
                 device=some.torch_device.type,
-                per_pass=per_pass,
+                rates=rates,
                 batches=batches,
                 epoch_images=self.scale.images,
                 most_pairs=self.scale.pairs,
                 set_up=bench.set_up,
                 began=began,
             )
-            if self.machine["busy"]:
-                self.tell("others are computing here (load_average): these times are not to be relied on")
-            begin(self.machine)
             with _many_networks() if some.compile else nullcontext():
-                self._measure(bench, budget, show)
+                self._measure(plan, bench, budget, show)
         finally:
             torch.set_num_threads(before)
 
-    def _measure(self, bench: Bench, budget: Budget, show: Show) -> None:
-        for number, case in enumerate(self.cases):
-            rest = self.cases[number + 1 :]
+    def _possible(self, numerics: Mapping[str, Numerics], show: Show) -> Plan:
+        """The cases that this machine can run, with their numerics; the others are left out here."""
+        plan: Plan = {}
+        for case in self.cases:
+            try:
+                plan[case] = self._varied(case, numerics[case.setting.label])
+            except UserError as error:
+                self._leave_out(case, str(error), show)
+        return plan
+
+    def _measure(self, plan: Plan, bench: Bench, budget: Budget, show: Show) -> None:
+        for number, case in enumerate(plan):
+            rest = list(plan)[number + 1 :]
             left = max(budget.left, 0.0) / 60
-            self.tell(f"[{number + 1}/{len(self.cases)}] {case.name}, at most {left:.1f} min left")
+            self.tell(f"[{number + 1}/{len(plan)}] {case.name}, at most {left:.1f} min left")
             bench.release(keep=case.setting.label)
             try:
                 reason = budget.refusal(case, rest)
                 if reason:
                     raise UserError(reason)
-                varied, note = self._varied(case, bench.numerics[case.setting.label])
-                row = bench.measure(case, budget.allowance(case, rest), varied, note)
+                row = bench.measure(case, budget.allowance(case, rest), *plan[case])
             except UserError as error:
-                self.skipped.append((case.name, str(error)))
-                show(self.skipped[-1])
+                self._leave_out(case, str(error), show)
             else:
                 self.rows.append(row)
                 show(row)
         bench.release()
+
+    def _leave_out(self, case: Case, reason: str, show: Show) -> None:
+        self.skipped.append((case.name, reason))
+        show(self.skipped[-1])
+
+    def _rate(self, setting: Setting, numerics: Numerics) -> Rate:
+        """From a step of each side, after one to warm up."""
+        device = numerics.torch_device
+        batch = PROBE_BATCH if device.type == "cpu" else setting.batch
+        ours = math.inf
+        if device.type == "cpu":  # on CUDA the first steps compile, and time is not short
+            data = first(random_images(self.scale, setting), REFRESH_PERIOD * batch, 1)
+            probe = Training(Work(setting, batch, steps=1), data, numerics)
+            probe.warm_up()
+            probe.block()  # a refresh
+            ours = probe.block()
+        baseline = _seconds_of_a_pass(setting, batch, device)
+        return Rate(min(ours, baseline) / batch, baseline / batch)
 
     def _resolved(self, setting: Setting, precision: str = "auto", **switches: str) -> Numerics:
         return Numerics.resolve(
@@ -174,10 +205,9 @@ def _many_networks() -> Iterator[None]:
         yield
 
 
-def _seconds_per_pass(setting: Setting, device: torch.device) -> float:
-    """Of a forward and backward pass of one image, by the baseline's means, after one to warm up."""
+def _seconds_of_a_pass(setting: Setting, batch: int, device: torch.device) -> float:
+    """Of a forward and backward pass of a batch by the baseline's means, after one to warm up."""
     model = plain_network(setting).to(device)
-    batch = PROBE_BATCH if device.type == "cpu" else setting.batch
     x = torch.zeros(batch, 3, setting.side, setting.side, device=device)
     labels = torch.zeros(batch, dtype=torch.int64, device=device)
     seconds = 0.0
@@ -185,4 +215,4 @@ def _seconds_per_pass(setting: Setting, device: torch.device) -> float:
         began = now(device)
         F.cross_entropy(model(x), labels).backward()  # type: ignore[no-untyped-call]
         seconds = now(device) - began
-    return seconds / batch
+    return seconds
