@@ -1,6 +1,7 @@
 """All experiments with one command: what `run_all.py` runs.
 
 python run_all.py --profile quick --only T1 T2 --seeds 0-9 --workers 2 --set epochs_per_level=8
+python run_all.py report --base-dir runs
 """
 
 from __future__ import annotations
@@ -10,9 +11,11 @@ import os
 import sys
 import time
 from collections.abc import Sequence
+from pathlib import Path
 
 from tqdm import tqdm
 
+from dglib.base_dir import base_directory
 from dglib.cli import BAD_INPUT, INTERRUPTED, Parser
 from dglib.errors import UserError
 from dglib.experiments import EXPERIMENTS, requested_numerics
@@ -30,8 +33,11 @@ def main(argv: Sequence[str] | None = None) -> int:
 
     0: all done; 1: an experiment failed; 2: bad input, nothing written; 130: stopped, to be gone on with.
     """
+    words = sys.argv[1:] if argv is None else list(argv)
     try:
-        arguments = _parser().parse_args(argv)
+        if words[:1] == ["report"]:
+            return _report(words[1:])
+        arguments = _parser().parse_args(words)
         jobs = _plan(arguments)
         if arguments.dry_run:
             _print_plan(jobs, arguments.workers)
@@ -49,6 +55,7 @@ def _parser() -> argparse.ArgumentParser:
     parser = Parser(
         prog="run_all.py",
         description="Run the experiments' notebooks headless, side by side, and say what was found.",
+        epilog="`run_all.py report` runs nothing: it writes the page over what is there; see its --help.",
         allow_abbrev=False,
     )
     add = parser.add_argument
@@ -63,6 +70,19 @@ def _parser() -> argparse.ArgumentParser:
     add("--set", nargs="+", action="extend", default=[], metavar="NAME=VALUE", help=about)
     add("--dry-run", action="store_true", help="print the jobs, their parameters and an estimate of the time")
     return parser
+
+
+def _report(words: Sequence[str]) -> int:
+    """Write the page over all runs of a base directory, and say where it lies."""
+    about = "Write one page over all runs in a base directory, and run nothing."
+    parser = Parser(prog="run_all.py report", description=about, allow_abbrev=False)
+    about = "where the run directories lie; default: the Drive folder on Colab, elsewhere runs"
+    parser.add_argument("--base-dir", metavar="DIR", help=about)
+    base = base_directory(parser.parse_args(words).base_dir, where="--base-dir")
+    from dglib.report import write_report  # matplotlib: not needed to answer bad input
+
+    print(write_report(base))
+    return 0
 
 
 def _workers(text: str) -> int:
@@ -152,7 +172,8 @@ def _print_plan(jobs: Sequence[Job], workers: int) -> None:
 
 
 def _run(jobs: Sequence[Job], workers: int) -> int:
-    from dglib.summary_file import write_summary  # matplotlib: not needed to answer bad input
+    from dglib.report import write_report  # matplotlib: not needed to answer bad input
+    from dglib.summary_file import write_summary
 
     began = time.monotonic()
     base = jobs[0].base
@@ -163,8 +184,14 @@ def _run(jobs: Sequence[Job], workers: int) -> int:
     print(f"\nDone in {_duration(time.monotonic() - began)}. What was found:\n")
     for paragraph in write_summary(base, jobs):
         print(paragraph)
+    page: Path | None = None
+    try:
+        page = write_report(base)
+    except UserError as error:  # where no seed has come far enough to leave a run directory
+        print(f"\nno report: {error}", file=sys.stderr)
     place = Workplace.of(jobs[0].parameters)
-    place.lay(base / "summary.md", base / "summary.json", *(base / "executed").glob("*.ipynb"))
+    files = [base / "summary.md", base / "summary.json", *(base / "executed").glob("*.ipynb")]
+    place.lay(*files, *([page] if page else []))
     if place.mirrored:
         print(f"\nAll of it is copied to {place.base}.")
     failed = [job for job in jobs if job.status != "done"]
@@ -173,6 +200,8 @@ def _run(jobs: Sequence[Job], workers: int) -> int:
         if job.status == "done":
             print(f"  {job.experiment}: {job.directory()} (records, figures/), notebook {job.executed}")
     print(f"  summary: {base / 'summary.md'}, {base / 'summary.json'}")
+    if page:
+        print(f"  report: {page}")
     for job in failed:
         print(f"\n{job.experiment} {job.status}: {job.error}\n  log: {job.log}", file=sys.stderr)
     return 1 if failed else 0

@@ -16,6 +16,7 @@ from matplotlib.figure import Figure
 from report_cases import NUMERICS, published_in, run_of
 from update_notebooks import write_paired
 
+from dglib import campaign
 from dglib.errors import UserError
 from dglib.jobs import NOTEBOOKS
 from dglib.report import page, write_report
@@ -249,6 +250,38 @@ def test_sweeps_of_different_directories_are_not_subtracted(tmp_path, plain):
     assert text.count("T1: of 1 seed") == 2
 
 
+def test_widths_at_several_dwell_times_are_held_against_each_other(tmp_path, plain, monkeypatch):
+    monkeypatch.setattr(page, "draw_dwell", lambda t1_records, t2_records, others: Figure((1, 1)))
+    for dwell in (4, 8):
+        record = t1(0, 0.6, 0.35, True) | {"epochs_per_level": dwell}
+        run_of(tmp_path, "T1", [record], f"epochs_per_level={dwell}")
+    text = written(tmp_path).text
+    assert "How much of it is lag" in text
+    assert "LR 0.1: 4 epochs per level, loop" in text
+    assert "; 8 epochs per level, loop" in text
+
+
+def test_widths_of_runs_that_differ_in_more_than_dwell_time_are_not(tmp_path, plain):
+    for dwell, size in ((4, 64), (8, 32)):
+        record = t1(0, 0.6, 0.35, True) | {"epochs_per_level": dwell}
+        run_of(tmp_path, "T1", [record], f"epochs_per_level={dwell}", f"batch_size={size}")
+    found = written(tmp_path)
+    assert "they also differ in batch_size, so their widths are not held against each other" in found.text
+    assert "LR 0.1: 4 epochs per level, loop" not in found.text
+
+
+def test_one_dwell_time_is_held_against_nothing(whole):
+    assert "How much of it is lag" not in Page(whole.read_text()).text
+
+
+def test_a_run_without_a_finished_seed_says_so(tmp_path):
+    run_of(tmp_path, "V3", [])
+    found = written(tmp_path)
+    assert "V3: no records, so nothing to say." in found.text
+    assert "No seed has finished." in found.text
+    assert found.all("img") == []
+
+
 def test_a_damaged_record_is_named_and_the_others_are_shown(tmp_path, plain):
     directory = run_of(tmp_path, "V3", [v3(0), v3(1)])
     torn = directory / "seeds" / "V3-s1.json"
@@ -326,6 +359,38 @@ def test_records_are_read_as_the_executed_notebook_read_them(tmp_path, plain):
     job = {"parameters": {"gap_lambda": 0.6, "gap_error": 0.2, "batch_size": 1}}
     (tmp_path / "executed" / "V3_vgg11.job.json").write_text(json.dumps(job))
     assert "the gap at λ = 0.60" in written(tmp_path).text
+
+
+# --- by run_all.py
+
+
+def test_run_all_report_writes_the_page_and_says_where(tmp_path, plain, capsys):
+    run_of(tmp_path, "V3", [v3(0)])
+    assert campaign.main(["report", "--base-dir", str(tmp_path)]) == 0
+    assert capsys.readouterr().out == f"{tmp_path / 'report.html'}\n"
+    assert (tmp_path / "report.html").is_file()
+
+
+@pytest.mark.parametrize(
+    ("words", "says"),
+    [
+        ("--base-dir none", "none: no such directory"),
+        ("--base-dir empty", "empty: no run there"),
+        ("--base-dir file", "--base-dir: base_dir = 'file': must be a directory"),
+        ("--bas empty", "unrecognized arguments: --bas empty"),
+        ("--workers 2", "unrecognized arguments: --workers 2"),
+    ],
+)
+def test_run_all_report_refuses_in_one_line_and_writes_nothing(words, says, tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "empty").mkdir()
+    (tmp_path / "file").write_text("x")
+    assert campaign.main(["report", *words.split()]) == 2
+    out, err = capsys.readouterr()
+    (line,) = err.splitlines()
+    assert out == ""
+    assert line.startswith(f"run_all: error: {says}")
+    assert not list(tmp_path.rglob("report.html"))
 
 
 # --- what it refuses

@@ -293,7 +293,8 @@ def test_a_seed_without_step_logs_is_told_and_not_compared():
     ("records", "needed"),
     [
         ([td1(0, 0.5), td1(1, 0.5), td1(2, 0.5)], "at least 5 trapped seeds beside the 3 partial"),
-        ([td1(0), td1(1)], "at least 8 partial seeds beside the 2 trapped"),
+        ([td1(0), td1(1)], "at least 4 seeds of each class"),
+        ([td1(seed) for seed in range(4)], "at least 4 partial seeds beside the 4 trapped"),
         ([td1(0, 0.1)], "at least 4 seeds of each class"),
     ],
 )

@@ -5,6 +5,7 @@ epochs. A sign is a test of this family that is significant after correction and
 better than the test error does by then. The scan over all epochs is exploratory: it needs new seeds.
 """
 
+import math
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from statistics import fmean, median
@@ -106,8 +107,7 @@ def _tested(groups: Groups, candidates: Sequence[Candidate]) -> tuple[list[Teste
 def summarise_signs(records: Records) -> dict[str, Any]:
     """The early-sign analysis as plain values; `family` and `scan` are null where there is nothing to test.
 
-    `needed`: how many seeds the smaller class would need beside the other's for a p of 0.05 to be reachable,
-    null where it is within reach. `sign`: the earliest sign, its `lead` in epochs over the error's settling
+    `needed`: by class, how many seeds would make a p of 0.05 reachable; null where it is within reach. `sign`: the earliest sign, its `lead` in epochs over the error's settling
     (by seed: positive where the sign is first). `settled`: completed epochs, by seed.
     """
     groups = Groups.of(records)
@@ -129,12 +129,12 @@ def summarise_signs(records: Records) -> dict[str, Any]:
 
 
 def _needed(trapped: int, partial: int) -> dict[str, int]:
-    """Class -> seeds it would need, given as many of the other as there are; of none at all, of both."""
-    if not trapped and not partial:
-        each = seeds_needed(0)
+    """Class -> seeds needed in all: of the smaller class beside the other, or of both if that is fewer."""
+    each, larger = seeds_needed(0), max(trapped, partial)
+    beside = seeds_needed(larger) if larger else math.inf
+    if 2 * each - trapped - partial < beside - min(trapped, partial) and larger < each:
         return {"trapped": each, "partial": each}
-    small, large = ("trapped", partial) if trapped <= partial else ("partial", trapped)
-    return {small: seeds_needed(large)}
+    return {"trapped" if trapped <= partial else "partial": int(beside)}
 
 
 def _family(records: Records, tested: Sequence[Tested], family: Family) -> dict[str, Any]:

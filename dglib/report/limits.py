@@ -17,6 +17,9 @@ Read = Sequence[tuple[Found, Mapping[str, Any]]]
 
 def limits(collection: Collection, read: Read) -> list[str]:
     """A sentence or two per limit that applies to these runs; `read`: each with its summary."""
+    read = [(each, summary) for each, summary in read if each.records]
+    if not read:
+        return []
     found = [each for each, _ in read]
     names = {each.experiment for each in found}
     said = [_few_seeds(found), *_data(found)]

@@ -14,9 +14,9 @@ from urllib.parse import quote
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
 from dglib.analysis import wording
-from dglib.analysis.figures import draw_all, draw_hysteresis
+from dglib.analysis.figures import draw_all, draw_dwell, draw_hysteresis
 from dglib.analysis.signs_wording import paragraphs, sentence
-from dglib.analysis.summary import answer, summarise, width_answer
+from dglib.analysis.summary import answer, lag, lag_answer, summarise, width_answer
 from dglib.identity import differences
 from dglib.jobs import NAMES
 from dglib.report import texts
@@ -72,6 +72,14 @@ class Loop:
     answer: str | None
 
 
+@dataclass(frozen=True)
+class Lag:
+    """Width against dwell time over runs that differ in nothing else; without a picture, why not."""
+
+    answer: str
+    picture: Picture | None
+
+
 def render(collection: Collection, target: Path) -> str:
     """The page as one HTML document. Links are relative to `target`, where it will lie."""
     return _environment().get_template("page.html.j2").render(_content(collection, target))
@@ -95,6 +103,8 @@ def _content(collection: Collection, target: Path) -> dict[str, Any]:
         "sections": sections,
         "loops": _loops(collection),
         "loop_reading": texts.LOOP_READING,
+        "lag": _lag(collection),
+        "lag_reading": texts.LAG_READING,
         "columns": texts.COLUMNS,
         "limits": limits(collection, read) if read else [],
         "damaged": collection.damaged,
@@ -179,9 +189,32 @@ def _loops(collection: Collection) -> list[Loop]:
             for name in ("T1", "T2")
         )
         width = width_answer(t1, t2) if t1 and t2 else None
-        drawn = picture(draw_hysteresis(t1, t2), texts.CAPTIONS["hysteresis"])
+        drawn = picture(draw_hysteresis(t1, t2), texts.CAPTIONS["hysteresis"], enlarged=1.45)
         loops.append(Loop(_name(directory), drawn, width))
     return loops
+
+
+def _lag(collection: Collection) -> Lag | None:
+    """None where all sweeps had one dwell time and LR rule: nothing to hold against each other."""
+    t1, t2 = ([r for each in collection.of(name) for r in each.records] for name in ("T1", "T2"))
+    others = [record for each in collection.of("Td1") for record in each.records]
+    found = lag(t1, t2)
+    if len(found["settings"]) < 2:
+        return None
+    sets = {data(each) for name in ("T1", "T2") for each in collection.of(name) if each.records}
+    differing = [*found["differing"], *(["the data"] if len(sets) > 1 else [])]
+    if differing:
+        return Lag(texts.LAG_REFUSED.format(wording.listing(differing)), None)
+    alike = others if _alike([*t1, *t2, *others]) else []
+    drawn = picture(draw_dwell(t1, t2, alike), texts.CAPTIONS["dwell"], enlarged=1.45)
+    return Lag(lag_answer(t1, t2, alike), drawn)
+
+
+def _alike(records: Sequence[Mapping[str, Any]]) -> bool:
+    """Whether Tδ1's networks were trained as the sweeps' were, so that their errors stand beside theirs."""
+    names = ("dataset", "noise_rate", "network", "network_width", "batch_size", "lr", "refresh_period")
+    stated = [record.get("parameters") or {} for record in records]
+    return all(len({repr(each.get(name)) for each in stated}) == 1 for name in names)
 
 
 def _headline(experiment: str, words: str, summary: Mapping[str, Any]) -> str:

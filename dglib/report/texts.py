@@ -36,10 +36,19 @@ LOOP_READING = (
     " the sweep ended before it was found. Where the ways up and down lie apart at one λ, the network"
     " remembers where it came from."
 )
+LAG_READING = (
+    "A network has a limited time at each λ. Where the width shrinks with longer dwell times, that part of"
+    " it was lag; where it does not, it is memory at least on these time scales."
+)
+LAG_REFUSED = (
+    "There are runs at several dwell times or learning rates, but they also differ in {}, so their widths"
+    " are not held against each other."
+)
 CAPTIONS = {
+    "dwell": "Width against dwell time, and the slowest sweep against training from scratch at each λ",
     "hysteresis": "Error against λ on the way up and down, and where each seed's thresholds lie",
-    "T1-spinodal_analysis": "T1: thresholds by level, error against λ, error against epoch",
-    "T2-spinodal_analysis": "T2: thresholds by level, error against λ, error against epoch",
+    "T1-spinodal_analysis": "T1: thresholds, share still ordered, error against λ and against epoch",
+    "T2-spinodal_analysis": "T2: thresholds, share not recovered, error against λ and against epoch",
     "V3_hysteresis": "V3: error on both branches against λ, and the gap between them",
     "Td1_analysis": "Tδ1: test error and step logs by the class in which a seed ended",
     "Td1_early_signs": "Tδ1: (a) early cosine and final error by seed; (b) the planned tests; (c) all epochs,"
