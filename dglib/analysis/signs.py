@@ -107,8 +107,9 @@ def _tested(groups: Groups, candidates: Sequence[Candidate]) -> tuple[list[Teste
 def summarise_signs(records: Records) -> dict[str, Any]:
     """The early-sign analysis as plain values; `family` and `scan` are null where there is nothing to test.
 
-    `needed`: by class, how many seeds would make a p of 0.05 reachable; null where it is within reach. `sign`: the earliest sign, its `lead` in epochs over the error's settling
-    (by seed: positive where the sign is first). `settled`: completed epochs, by seed.
+    `needed`: by class, how many seeds would make a p of 0.05 reachable; null where it is within reach.
+    `sign`: the earliest sign; its `lead` is by seed, in epochs from when it is known to when the error has
+    settled, positive where the sign is first. `settled`: completed epochs, by seed.
     """
     groups = Groups.of(records)
     trapped, partial = len(groups.trapped), len(groups.partial)
