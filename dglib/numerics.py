@@ -22,8 +22,9 @@ HALF = {"bf16": torch.bfloat16, "fp16": torch.float16}
 # The mix is scale-free, so a constant needs no adapting; `tests/test_precision.py` has the errors at others.
 LOSS_SCALE = {"fp16": 2.0**10}
 
-# With fewer parameters a CPU's bf16 gains less than the casts around it cost (by reasoning, not measured).
-HALF_PAYS_FROM = 1_000_000
+# A network with fewer parameters gains less than bf16's casts cost on a CPU, and trains for seconds where
+# compiling takes a minute (by reasoning, not measured).
+LARGE_FROM = 1_000_000
 
 
 @dataclass(frozen=True)
@@ -67,9 +68,9 @@ class Numerics:
         """Settle what is "auto" on this machine.
 
         On CUDA: fp16 where the card has matrix units (compute capability 7.0 on), every technique but
-        autotuning, and compilation where Triton is installed. On a CPU: fp32, or bf16 with channels_last where
-        the CPU multiplies bf16 matrices (AMX) and the network is large. `exact` leaves out compilation and
-        captured graphs.
+        autotuning, and compilation where the network is large and Triton is installed. On a CPU: fp32, or
+        bf16 with channels_last where the CPU multiplies bf16 matrices (AMX) and the network is large. `exact`
+        leaves out compilation and captured graphs.
 
         Args:
             device: "auto", "cpu", "cuda" or "cuda:N".
@@ -90,15 +91,15 @@ class Numerics:
             if name not in SWITCHES or value not in ("auto", "on", "off"):
                 raise UserError(f"{name} = {value!r}: must be auto, on or off, for {', '.join(SWITCHES)}")
         cuda = device != "cpu"
+        large = network_parameters is not None and network_parameters >= LARGE_FROM
         if precision == "auto":
-            large = network_parameters is not None and network_parameters >= HALF_PAYS_FROM
             precision = _cuda_precision(device) if cuda else _cpu_precision(large)
         if precision == "tf32" and not cuda:
             raise UserError("precision = 'tf32': CUDA devices alone have it; use fp32, bf16 or auto on a CPU")
         usual = {
             "channels_last": cuda or precision in HALF,
             "fused": cuda,
-            "compile": cuda and not exact and _has_triton(),
+            "compile": cuda and large and not exact and _has_triton(),
             "cuda_graphs": cuda and not exact,
             "autotune": False,
         }

@@ -127,7 +127,7 @@ class Parameters(BaseModel):
     fused: Switch = "auto"
     """SGD as one kernel: auto (on CUDA), on or off."""
     compile: Switch = "auto"
-    """torch.compile of loss and mix: auto (on CUDA where Triton is), on or off."""
+    """torch.compile of loss and mix: auto (on CUDA, for large networks), on or off."""
     cuda_graphs: Switch = "auto"
     """The step captured once and replayed: auto (on CUDA), on or off."""
     autotune: Switch = "auto"

@@ -147,5 +147,6 @@ class Trainer:
                     part = slice(start, start + CROPPED_AT_ONCE)
                     dy, dx = offsets[:, part]
                     images[part] = crop_flip(images[part], dy, dx, flips[part], self.padding)
+            images = images.contiguous(memory_format=self.memory_format)  # once, not batch by batch
             self._epoch = Epoch(number, images, data.noisy[order], data.clean[order])
         return self._epoch

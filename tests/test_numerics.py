@@ -80,3 +80,104 @@ def test_torchs_switches_are_set_for_the_run_and_put_back():
 def test_an_impossible_device_is_refused_in_a_line(device):
     with pytest.raises(UserError, match=f"device = '{device}'"):
         Numerics.resolve(device)
+
+
+# ── what "auto" becomes ──
+
+
+def on_cuda(monkeypatch, capability=(9, 0), triton=True):
+    """A machine that says it has a CUDA device; nothing is run there."""
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 1)
+    monkeypatch.setattr(torch.cuda, "get_device_capability", lambda device: capability)
+    monkeypatch.setattr("dglib.numerics._has_triton", lambda: triton)
+
+
+LARGE = {"network_parameters": 11_000_000}
+
+
+@pytest.mark.parametrize(
+    ("capability", "precision"), [((6, 1), "fp32"), ((7, 5), "fp16"), ((8, 0), "fp16"), ((9, 0), "fp16")]
+)
+def test_cuda_takes_fp16_where_the_card_has_matrix_units(capability, precision, monkeypatch):
+    on_cuda(monkeypatch, capability)
+    assert Numerics.resolve().precision == precision
+
+
+def test_cuda_takes_every_technique_but_the_one_that_costs_the_bits(monkeypatch):
+    on_cuda(monkeypatch)
+    found = Numerics.resolve(**LARGE)
+    assert (found.device, found.channels_last, found.fused) == ("cuda", True, True)
+    assert (found.compile, found.cuda_graphs, found.autotune) == (True, True, False)
+
+
+def test_nothing_is_compiled_for_a_small_network_or_without_triton(monkeypatch):
+    on_cuda(monkeypatch)
+    assert not Numerics.resolve(network_parameters=1000).compile
+    on_cuda(monkeypatch, triton=False)
+    assert not Numerics.resolve(**LARGE).compile
+
+
+def test_exact_mode_leaves_out_what_may_move_a_bit(monkeypatch):
+    on_cuda(monkeypatch)
+    found = Numerics.resolve(exact=True, **LARGE)
+    assert not (found.compile)
+    assert not (found.cuda_graphs)
+    assert not (found.autotune)
+
+
+@pytest.mark.parametrize("network", [None, 1000, 11_000_000])
+@pytest.mark.parametrize("units", [False, True])
+def test_a_cpu_takes_bf16_for_large_networks_where_it_has_matrix_units(network, units, monkeypatch):
+    monkeypatch.setattr("dglib.numerics.has_bf16_matrix_units", lambda: units)
+    found = Numerics.resolve("cpu", network_parameters=network)
+    half = units and network == 11_000_000
+    assert (found.precision, found.channels_last) == (("bf16", True) if half else ("fp32", False))
+    assert not (found.fused)
+    assert not (found.compile)
+    assert not (found.cuda_graphs)
+
+
+def test_each_switch_can_be_thrown(monkeypatch):
+    on_cuda(monkeypatch)
+    for name in ("channels_last", "fused", "compile", "cuda_graphs", "autotune"):
+        others = {"cuda_graphs": "off"} if name == "fused" else {}
+        assert not getattr(Numerics.resolve(**LARGE, **{name: "off"}, **others), name)
+        assert getattr(Numerics.resolve(**LARGE, **{name: "on"}), name)
+
+
+@pytest.mark.parametrize(
+    ("given", "told"),
+    [
+        ({"precision": "fp8"}, "precision = 'fp8': must be auto, fp32, tf32, bf16, fp16"),
+        ({"precision": "tf32"}, "precision = 'tf32': CUDA devices alone"),
+        ({"compile": "yes"}, "compile = 'yes': must be auto, on or off"),
+        ({"exact": True, "compile": "on"}, "exact = true: goes with compile"),
+        ({"cuda_graphs": "on"}, "cuda_graphs = 'on': needs a CUDA device"),
+    ],
+)
+def test_what_a_cpu_cannot_do_is_refused_in_a_line(given, told):
+    with pytest.raises(UserError, match=told):
+        Numerics.resolve("cpu", **given)
+
+
+@pytest.mark.parametrize(
+    ("precision", "convolutions"), [("fp32", "ieee"), ("tf32", "tf32"), ("fp16", "tf32")]
+)
+def test_fp32_means_fp32_in_convolutions_and_products_too(precision, convolutions):
+    cudnn, matmul = torch.backends.cudnn, torch.backends.cuda.matmul
+    before = cudnn.conv.fp32_precision, matmul.fp32_precision
+    with Numerics("cuda", 1, precision=precision).applied():
+        assert (cudnn.conv.fp32_precision, matmul.fp32_precision) == (convolutions, convolutions)
+    assert (cudnn.conv.fp32_precision, matmul.fp32_precision) == before
+
+
+def test_a_technique_left_to_auto_is_no_part_of_a_runs_identity():
+    from types import SimpleNamespace
+
+    from dglib.experiments import NUMERICS, requested_numerics
+
+    usual = dict.fromkeys(NUMERICS, "auto") | {"threads": 1, "exact": False}
+    assert requested_numerics(SimpleNamespace(**usual)) == {"device": "auto", "threads": 1, "exact": False}
+    asked = requested_numerics(SimpleNamespace(**usual | {"precision": "bf16"}))
+    assert asked["precision"] == "bf16"
