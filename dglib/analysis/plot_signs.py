@@ -103,7 +103,7 @@ def _planned(axes: Axes, tested: Sequence[Tested], groups: Groups) -> None:
     sizes = len(groups.trapped), len(groups.partial)
     reach = p_value(smallest_p(*sizes))
     style.panel(
-        axes, f"b  Planned tests (p can reach {reach})", "AUC, trapped above partial", "Quantity, epoch"
+        axes, f"b  Planned tests; corrected p ≥ {reach}", "AUC, trapped above partial", "Quantity, epoch"
     )
     for row, each in enumerate(tested):
         look = _CURVES[each.candidate.quantity]
@@ -153,12 +153,12 @@ def _scanned(axes: Axes, groups: Groups) -> None:
         axes.plot([e.candidate.known_after for e in mine], [e.separation.auc for e in mine], **line)
         keys.append(Line2D([], [], label=_SYMBOLS[quantity], **line))
     axes.axhline(0.5, color=style.GREY, linewidth=0.8, linestyle=(0, (2, 2)), zorder=1)
-    for members, name in ((groups.trapped, TRAPPED), (groups.partial, PARTIAL)):
+    for members, name, y in ((groups.trapped, TRAPPED, -0.13), (groups.partial, PARTIAL, -0.23)):
         since = [epoch for member in members if (epoch := settled(member)) is not None]
         look = _CLASSES[name]
-        axes.plot(since, [-0.17] * len(since), look.marker, color=look.color, markersize=4, alpha=0.7)
-    axes.set_ylim(-0.27, 1.05)
-    axes.set_yticks([-0.17, 0, 0.5, 1.0], ["settled", "0", "0.5", "1"])
+        axes.plot(since, [y] * len(since), look.marker, color=look.color, markersize=4, alpha=0.7)
+    axes.set_ylim(-0.31, 1.05)
+    axes.set_yticks([-0.18, 0, 0.5, 1.0], ["settled", "0", "0.5", "1"])
     _legend(axes, keys, 3)
 
 
