@@ -27,10 +27,11 @@ from dglib.spec import (
 # Parameters that say how an experiment's records are read; those, and where and for which seeds it runs.
 READING = frozenset({"gap_lambda", "gap_error", "compare_epochs", "early_epochs", "early_difference"})
 # The numerics stand in the fingerprint beside the specification.
-TECHNIQUES = ("precision", "channels_last", "fused", "compile", "cuda_graphs", "autotune")
+TECHNIQUES = ("precision", "channels_last", "fused", "compiled", "cuda_graphs", "autotune")
 NUMERICS = ("device", "threads", "exact", *TECHNIQUES)
 MACHINE = frozenset(
-    {*NUMERICS, "seeds_at_once", "checkpoint_epochs", "checkpoint_minutes", "mirror", "work_dir", "mirror_gb_per_hour"}
+    {*NUMERICS, "seeds_at_once", "checkpoint_epochs", "checkpoint_minutes"}
+    | {"mirror", "work_dir", "mirror_gb_per_hour"}
 )
 NOT_IDENTITY = READING | {"seeds", "base_dir", "data_dir"} | MACHINE
 

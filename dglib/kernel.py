@@ -49,8 +49,8 @@ class DualGradientKernel:
         if pieces is None:
             pieces = Captured(CudaRecorder(device)) if numerics.cuda_graphs else Direct()
         self.pieces = pieces
-        self.gradient_of: Gradient = CompiledGradient() if numerics.compile else gradient
-        self.weighted = Compiled(weighted) if numerics.compile else weighted
+        self.gradient_of: Gradient = CompiledGradient() if numerics.compiled else gradient
+        self.weighted = Compiled(weighted) if numerics.compiled else weighted
         # Where pieces are captured, what changes from step to step lies in places that do not.
         self._fixed = _FixedPlaces(device) if pieces.fixed else None
 

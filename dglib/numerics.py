@@ -14,7 +14,7 @@ import torch
 
 from dglib.errors import UserError
 
-SWITCHES = ("channels_last", "fused", "compile", "cuda_graphs", "autotune")
+SWITCHES = ("channels_last", "fused", "compiled", "cuda_graphs", "autotune")
 PRECISIONS = ("fp32", "tf32", "bf16", "fp16")
 HALF = {"bf16": torch.bfloat16, "fp16": torch.float16}
 
@@ -39,7 +39,7 @@ class Numerics:
         exact: no going on with other numerics than a seed began with, no operation without a fixed order.
         channels_last: images and convolutions in NHWC memory order.
         fused: SGD in one kernel that also skips a step on the device.
-        compile: `torch.compile` of the loss and of the mix.
+        compiled: `torch.compile` of the loss and of the mix.
         cuda_graphs: the step's pieces captured once and replayed.
         autotune: cuDNN times its algorithms and may take those without a fixed order: other bits each run.
     """
@@ -50,7 +50,7 @@ class Numerics:
     exact: bool = False
     channels_last: bool = False
     fused: bool = False
-    compile: bool = False
+    compiled: bool = False
     cuda_graphs: bool = False
     autotune: bool = False
 
@@ -99,14 +99,14 @@ class Numerics:
         usual = {
             "channels_last": cuda or precision in HALF,
             "fused": cuda,
-            "compile": cuda and large and not exact and _has_triton(),
+            "compiled": cuda and large and not exact and _has_triton(),
             "cuda_graphs": cuda and not exact,
             "autotune": False,
         }
         asked = {name: switches.get(name, "auto") for name in SWITCHES}
         chosen = {n: usual[n] if asked[n] == "auto" else asked[n] == "on" for n in SWITCHES}
-        if exact and (chosen["autotune"] or chosen["compile"] or chosen["cuda_graphs"]):
-            raise UserError("exact = true: goes with compile, cuda_graphs and autotune auto or off")
+        if exact and (chosen["autotune"] or chosen["compiled"] or chosen["cuda_graphs"]):
+            raise UserError("exact = true: goes with compiled, cuda_graphs and autotune auto or off")
         if chosen["cuda_graphs"] and not (cuda and chosen["fused"]):
             raise UserError("cuda_graphs = 'on': needs a CUDA device and fused auto or on")
         return cls(device, threads, precision, exact, **chosen)

@@ -126,7 +126,7 @@ class Parameters(BaseModel):
     """Images and convolutions in NHWC memory order: auto, on or off."""
     fused: Switch = "auto"
     """SGD as one kernel: auto (on CUDA), on or off."""
-    compile: Switch = "auto"
+    compiled: Switch = "auto"
     """torch.compile of loss and mix: auto (on CUDA, for large networks), on or off."""
     cuda_graphs: Switch = "auto"
     """The step captured once and replayed: auto (on CUDA), on or off."""

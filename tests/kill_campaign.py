@@ -100,7 +100,8 @@ class Shared:
 def watch(shared: Shared, spec) -> None:
     """Make this process's runs write down where they are. Counts steps by the calls of the step kernel."""
     places = [(arm.name, phase.name) for arm in spec.arms for phase in arm.phases]
-    step, resume, place, run_seed = DualGradientKernel.__call__, runner._Seed._resume, protocol.place, batch.run_seed
+    step, resume = DualGradientKernel.__call__, runner._Seed._resume
+    place, run_seed = protocol.place, batch.run_seed
 
     def counted(self, *arguments):
         step(self, *arguments)

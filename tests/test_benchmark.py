@@ -38,7 +38,7 @@ def report(tmp_path_factory):
     """A quick benchmark of all that one process can measure, as its JSON has it."""
     path = tmp_path_factory.mktemp("benchmark") / "report.json"
     names = [case.name for case in cases(QUICK) if case.kind != "at_once"]
-    unlikely = {f"small_cnn/train/{name}" for name in ("with_compile", "precision_bf16")}  # these take long
+    unlikely = {f"small_cnn/train/{name}" for name in ("with_compiled", "precision_bf16")}  # these take long
     only = [name for name in names if name not in unlikely]
     assert (
         cli.main(["--quick", "--device", "cpu", "--threads", "1", "--json", str(path), "--only", *only]) == 0
@@ -263,12 +263,12 @@ def test_the_case_names_that_others_look_for_are_there():
 
 
 def test_each_technique_of_a_gpu_is_switched_off_alone(monkeypatch):
-    usual = Numerics("cuda", 1, "bf16", channels_last=True, fused=True, compile=True, cuda_graphs=True)
+    usual = Numerics("cuda", 1, "bf16", channels_last=True, fused=True, compiled=True, cuda_graphs=True)
     session = Session(QUICK, [], "cuda", 1, 60.0, False, print)
     asked = {}
     monkeypatch.setattr(session, "_resolved", lambda setting, **given: asked.update(given))
-    expected = dict.fromkeys(("channels_last", "fused", "compile", "cuda_graphs"), "on") | {"autotune": "off"}
-    for name in ("channels_last", "compile", "cuda_graphs"):
+    expected = dict.fromkeys(("channels_last", "fused", "compiled", "cuda_graphs"), "on") | {"autotune": "off"}
+    for name in ("channels_last", "compiled", "cuda_graphs"):
         session._varied(Case("", SMALL, "technique", f"without {name}"), usual)
         assert asked == {**expected, name: "off", "precision": "bf16"}
     _, note = session._varied(Case("", SMALL, "technique", "without fused"), usual)

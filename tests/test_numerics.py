@@ -108,20 +108,20 @@ def test_cuda_takes_every_technique_but_the_one_that_costs_the_bits(monkeypatch)
     on_cuda(monkeypatch)
     found = Numerics.resolve(**LARGE)
     assert (found.device, found.channels_last, found.fused) == ("cuda", True, True)
-    assert (found.compile, found.cuda_graphs, found.autotune) == (True, True, False)
+    assert (found.compiled, found.cuda_graphs, found.autotune) == (True, True, False)
 
 
 def test_nothing_is_compiled_for_a_small_network_or_without_triton(monkeypatch):
     on_cuda(monkeypatch)
-    assert not Numerics.resolve(network_parameters=1000).compile
+    assert not Numerics.resolve(network_parameters=1000).compiled
     on_cuda(monkeypatch, triton=False)
-    assert not Numerics.resolve(**LARGE).compile
+    assert not Numerics.resolve(**LARGE).compiled
 
 
 def test_exact_mode_leaves_out_what_may_move_a_bit(monkeypatch):
     on_cuda(monkeypatch)
     found = Numerics.resolve(exact=True, **LARGE)
-    assert not (found.compile)
+    assert not (found.compiled)
     assert not (found.cuda_graphs)
     assert not (found.autotune)
 
@@ -134,13 +134,13 @@ def test_a_cpu_takes_bf16_for_large_networks_where_it_has_matrix_units(network, 
     half = units and network == 11_000_000
     assert (found.precision, found.channels_last) == (("bf16", True) if half else ("fp32", False))
     assert not (found.fused)
-    assert not (found.compile)
+    assert not (found.compiled)
     assert not (found.cuda_graphs)
 
 
 def test_each_switch_can_be_thrown(monkeypatch):
     on_cuda(monkeypatch)
-    for name in ("channels_last", "fused", "compile", "cuda_graphs", "autotune"):
+    for name in ("channels_last", "fused", "compiled", "cuda_graphs", "autotune"):
         others = {"cuda_graphs": "off"} if name == "fused" else {}
         assert not getattr(Numerics.resolve(**LARGE, **{name: "off"}, **others), name)
         assert getattr(Numerics.resolve(**LARGE, **{name: "on"}), name)
@@ -151,8 +151,8 @@ def test_each_switch_can_be_thrown(monkeypatch):
     [
         ({"precision": "fp8"}, "precision = 'fp8': must be auto, fp32, tf32, bf16, fp16"),
         ({"precision": "tf32"}, "precision = 'tf32': CUDA devices alone"),
-        ({"compile": "yes"}, "compile = 'yes': must be auto, on or off"),
-        ({"exact": True, "compile": "on"}, "exact = true: goes with compile"),
+        ({"compiled": "yes"}, "compiled = 'yes': must be auto, on or off"),
+        ({"exact": True, "compiled": "on"}, "exact = true: goes with compiled"),
         ({"cuda_graphs": "on"}, "cuda_graphs = 'on': needs a CUDA device"),
     ],
 )

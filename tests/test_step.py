@@ -10,9 +10,9 @@ from small import CPU, digits, random_data, small_spec
 
 from dglib import kernel
 from dglib.control import Control
+from dglib.kernel import DualGradientKernel
 from dglib.protocol import EpochStats
 from dglib.runner import _Seed
-from dglib.kernel import DualGradientKernel
 from dglib.step import Batch, cosine, gradient, mix, total_norm
 from dglib.trainer import Trainer
 

@@ -26,7 +26,7 @@ class PlainKernel:
         self.spec, self.numerics = spec, numerics
         device = numerics.torch_device
         self.pieces: Pieces = Captured(CudaRecorder(device)) if numerics.cuda_graphs else Direct()
-        self.gradient_of: Gradient = CompiledGradient() if numerics.compile else gradient
+        self.gradient_of: Gradient = CompiledGradient() if numerics.compiled else gradient
         self._scale = torch.tensor(numerics.loss_scale, device=device)
         self._places: dict[int, tuple[Tensor, Tensor]] = {}
 

@@ -92,7 +92,7 @@ class Session:
                 set_up=bench.set_up,
                 began=began,
             )
-            with _many_networks() if some.compile else nullcontext():
+            with _many_networks() if some.compiled else nullcontext():
                 self._measure(plan, bench, budget, show)
         finally:
             torch.set_num_threads(before)
@@ -182,7 +182,7 @@ class Session:
         way, name = case.option.split()
         if name == "autotune" and not cuda:
             raise UserError("cuDNN's, so on CUDA alone")
-        if name == "compile" and not cuda and not self.named:
+        if name == "compiled" and not cuda and not self.named:
             raise UserError("compiling takes minutes on a CPU; --only measures it anyway")
         switches[name], note = "on" if way == "with" else "off", ""
         if name == "fused" and way == "without" and usual.cuda_graphs:

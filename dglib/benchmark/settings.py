@@ -10,7 +10,7 @@ from dglib.errors import UserError
 
 REFRESH_PERIOD = 16  # K, as published: a block of so many steps holds one refresh
 LOG_EVERY = 20  # of Tδ1, as published
-TECHNIQUES = ("channels_last", "fused", "compile", "cuda_graphs", "autotune")  # numerics' switches
+TECHNIQUES = ("channels_last", "fused", "compiled", "cuda_graphs", "autotune")  # numerics' switches
 
 Kind = Literal["train", "epoch", "dual", "logging", "evaluation", "technique", "precision", "at_once"]
 
