@@ -131,6 +131,13 @@ def test_runs_of_several_dwell_times_are_read_from_below_one_base(tmp_path, caps
     assert capsys.readouterr().err == ""
 
 
+def test_a_median_that_is_only_a_bound_is_hollow():
+    t1s, t2s = campaign()
+    axes = draw_dwell(t1s, t2s).axes[0]
+    hollow = [line for line in axes.lines if line.get_markerfacecolor() == "white"]
+    assert [line.get_ydata()[0] for line in hollow] == pytest.approx([0.45] * 3)  # under the dropping LR
+
+
 def test_series_keep_loops_sweeps_and_rules_apart():
     found = {(series.kind, series.rule): series.bounds for series in series_of(*campaign())}
     assert set(found) == {("T1's loop", "0.1"), ("T1 to T2", "0.1"), ("T1 to T2", DROPPING)}

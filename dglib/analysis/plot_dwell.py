@@ -61,8 +61,9 @@ def series_of(t1_records: Records, t2_records: Records) -> list[Series]:
 
 
 def draw_lag(t1_records: Records, t2_records: Records, others: Records = ()) -> Figure:
-    """a: widths against dwell time, a bar per seed over its bounds, medians joined. b: error against λ.
+    """a: widths against dwell time, a bar per seed over its bounds; medians joined. b: error against λ.
 
+    A median that censoring leaves open on a side is a hollow mark at its other bound.
     b has the sweeps of the longest dwell time at a constant LR, and networks trained from scratch at each λ:
     where these lie on both ways of a loop, the way mattered only because it was walked too fast.
     """
@@ -106,7 +107,7 @@ def _widths(axes: Axes, drawn: Sequence[Series]) -> None:
                 x = epochs * aside ** (place + index - (total - 1) / 2)
                 _bar(axes, x, each, look, (low, high))
             medians.append((epochs * aside**middle, median_bounds(bounds)))
-        _medians(axes, medians, look, (low, high))
+        _medians(axes, medians, look)
         place += room
     axes.axhline(0, color=style.GREY, linewidth=0.6, zorder=1)
     axes.set_ylim(low, high)
@@ -130,18 +131,20 @@ def _bar(axes: Axes, x: float, bounds: Bounds, look: Look, ends: tuple[float, fl
             axes.plot([x], [at], marker, color=look.color, markersize=3, clip_on=False)
 
 
-def _medians(
-    axes: Axes, medians: Sequence[tuple[float, Bounds]], look: Look, ends: tuple[float, float]
-) -> None:
-    """The middle of the median's bounds, joined; at the finite one where the other is open."""
-    points = []
+def _medians(axes: Axes, medians: Sequence[tuple[float, Bounds]], look: Look) -> None:
+    """The middle of the median's bounds, joined; hollow, at the finite bound, where the other is open."""
+    points, hollow = [], []
     for x, bounds in medians:
         finite = [end for end in (bounds.lower, bounds.upper) if math.isfinite(end)]
         if finite:
             points.append((x, sum(finite) / len(finite)))
+        if len(finite) == 1:
+            hollow.append((x, finite[0]))
     xs, ys = [x for x, _ in points], [y for _, y in points]
     line = look.line(1.6) | {"marker": look.marker, "markersize": 4.5, "markeredgecolor": "white"}
     axes.plot(xs, ys, **line, markeredgewidth=0.6, zorder=5)
+    for x, y in hollow:
+        axes.plot(x, y, look.marker, color=look.color, markerfacecolor="white", markersize=4.5, zorder=6)
 
 
 def _errors(
