@@ -138,6 +138,15 @@ def test_a_median_that_is_only_a_bound_is_hollow():
     assert [line.get_ydata()[0] for line in hollow] == pytest.approx([0.45] * 3)  # under the dropping LR
 
 
+def test_widths_and_errors_from_the_trapped_state_are_kept_apart():
+    t1s = [t1(seed, None) for seed in range(3)]
+    t2s = [t2(0, 0.35), t2(1, None, trapped=True), t2(2, None, trapped=True)]
+    kinds = {series.kind: series.bounds for series in series_of(t1s, t2s)}
+    assert {kind: len(bounds[4]) for kind, bounds in kinds.items()} == {"T1 to T2": 1, "T2 trapped": 2}
+    text = lag_answer(t1s, t2s)
+    assert "T1 to T2 above 0.30 (1 seed), T1 to T2 from trapped above 0.45 (2 seeds)" in text
+
+
 def test_series_keep_loops_sweeps_and_rules_apart():
     found = {(series.kind, series.rule): series.bounds for series in series_of(*campaign())}
     assert set(found) == {("T1's loop", "0.1"), ("T1 to T2", "0.1"), ("T1 to T2", DROPPING)}

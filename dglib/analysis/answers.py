@@ -49,6 +49,8 @@ def _threshold_sentence(direction: Direction, summary: Summary) -> str:
 
 def _share_left(direction: Direction, summary: Summary) -> list[str]:
     """What the seeds without event say of the share of networks that the whole sweep does not move."""
+    if not summary["remaining"]["steps"]:  # too few evaluations at a level to say that it was passed
+        return []
     last = summary["remaining"]["steps"][-1]
     interval = wording.confidence_interval({end: last[end] for end in ("lower", "upper")}, 2)
     state = "still ordered" if direction.rising else "not recovered"
@@ -142,9 +144,11 @@ def lag_sentences(summary: Summary) -> str:
         if loop:
             bounds = wording.interval(loop["median"]["lower"], loop["median"]["upper"])
             found.append(f"loop {bounds} ({wording.seeds(loop['n'])})")
-        if width["n"]:
-            bounds = wording.interval(width["lower"], width["upper"])
-            found.append(f"T1 to T2 {bounds} ({wording.seeds(width['n'])})")
+        for state, group in width["by_start"].items():
+            if group["n"]:
+                bounds = wording.interval(group["lower"], group["upper"])
+                name = "T1 to T2" if state == "collapsed" else f"T1 to T2 from {state}"
+                found.append(f"{name} {bounds} ({wording.seeds(group['n'])})")
         if found:
             words = f"{setting['epochs_per_level'] or 'unknown'} epochs per level, {', '.join(found)}"
             rules.setdefault(setting["lr"], []).append(words)

@@ -8,6 +8,7 @@ from matplotlib.patches import Rectangle
 from matplotlib.ticker import MaxNLocator
 
 from dglib.analysis import style, wording
+from dglib.analysis.bounds import censored_cell
 from dglib.analysis.style import LOOKS
 from dglib.analysis.thresholds import Direction, Threshold, end_state
 
@@ -35,7 +36,8 @@ def columns(direction: Direction, found: Sequence[Threshold], levels: Sequence[f
         Column(wording.level(level), tuple(seed for seed in measured if seed.level == level))
         for level in every
     ]
-    none = Column(_none_label(direction, every), tuple(seed for seed in measured if seed.level is None))
+    without = tuple(seed for seed in measured if seed.level is None)
+    none = Column(_none_label(direction, every, without), without)
     bars = [*bars, none] if direction.rising else [none, *bars]
     for outcome, label in UNMEASURED.items():
         seeds = tuple(seed for seed in found if seed.outcome == outcome)
@@ -66,8 +68,11 @@ def draw_columns(axes: Axes, direction: Direction, bars: Sequence[Column]) -> No
         style.note(axes, "no records")
 
 
-def _none_label(direction: Direction, levels: Sequence[float]) -> str:
+def _none_label(direction: Direction, levels: Sequence[float], seeds: Sequence[Threshold]) -> str:
+    """With the bound at the sweep's end, unless a run that had begun there leaves it open for some seed."""
     if not levels:
         return "none"
     sign, last = (">", levels[-1]) if direction.rising else ("<", levels[0])
+    if any(seed.bounds != censored_cell(last, direction.rising) for seed in seeds):
+        return "none"
     return f"none\n{sign} {wording.level(last)}"

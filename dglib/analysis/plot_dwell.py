@@ -17,9 +17,10 @@ from dglib.analysis.lag import DROPPING, UNKNOWN_RATE, Scratch, Setting, by_sett
 from dglib.analysis.loops import loop
 from dglib.analysis.reading import Records, entries
 from dglib.analysis.style import COLUMN_WIDTH, LOOKS, Look
+from dglib.analysis.thresholds import DOWN, threshold
 from dglib.analysis.widths import summarise_width
 
-_LOOP, _SWEEPS = "T1's loop", "T1 to T2"
+_LOOP, _SWEEPS, _TRAPPED = "T1's loop", "T1 to T2", "T2 trapped"
 _ASIDE = 1.045  # seeds of one dwell time stand beside each other by this factor at most
 _SCRATCH: dict[str, Any] = {"color": style.BLACK, "linestyle": ":", "linewidth": 0.8}
 _LOOKS = (
@@ -47,13 +48,19 @@ class Series:
 
 
 def series_of(t1_records: Records, t2_records: Records) -> list[Series]:
-    """The widths that the records hold: of T1's loops, and between T1 and T2, under each LR rule."""
+    """The widths that the records hold: of T1's loops, and between T1 and T2, under each LR rule.
+
+    Seeds whose way down began trapped are a kind of their own: they leave another state.
+    """
     ups, downs = by_setting(t1_records), by_setting(t2_records)
     found: dict[tuple[str, str], dict[int, list[Bounds]]] = {}
     for each in sorted(ups.keys() | downs.keys()):
         t1, t2 = ups.get(each, []), downs.get(each, [])
         loops = [one for record in t1 if (one := loop(record)) and one["outcome"] != "diverged"]
-        for kind, seeds in ((_LOOP, loops), (_SWEEPS, summarise_width(t1, t2)["seeds"])):
+        widths = summarise_width(t1, t2)["seeds"]
+        trapped = [seed for seed in widths if seed["start"] == "trapped"]
+        others = [seed for seed in widths if seed["start"] != "trapped"]
+        for kind, seeds in ((_LOOP, loops), (_SWEEPS, others), (_TRAPPED, trapped)):
             if seeds and each.epochs:
                 held = found.setdefault((kind, each.rule), {})
                 held[each.epochs] = [Bounds.of(seed) for seed in seeds]
@@ -151,10 +158,13 @@ def _errors(
     axes: Axes, t1: Records, t2: Records, scratch: Sequence[Scratch]
 ) -> list[tuple[str, dict[str, Any]]]:
     """Median error at each λ on the ways up and down, and from scratch; the legend's keys to them."""
+    trapped = [record for record in t2 if threshold(DOWN, record).start == "trapped"]
+    fell = [record for record in t2 if threshold(DOWN, record).start == "collapsed"]
     ways = (
         ("T1, λ raised", LOOKS["ordered"], t1, "trajectory", "sweep", True),
         ("T1, swept back", LOOKS["collapsed"], t1, "return_trajectory", None, False),
-        ("T2, λ lowered", _LOOKS[1], t2, "trajectory", "sweep", False),
+        ("T2, λ lowered", _LOOKS[1], fell, "trajectory", "sweep", False),
+        ("T2, trapped", LOOKS["trapped"], trapped, "trajectory", "sweep", False),
     )
     keys = []
     for name, look, records, field, phase, rising in ways:

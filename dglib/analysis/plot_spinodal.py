@@ -47,7 +47,7 @@ def draw_spinodal(direction: Direction, records: Records) -> Figure:
     state = "still ordered" if direction.rising else "not recovered, by start"
     style.panel(axes["b"], f"b  Share {state}", "λ", "Share of seeds")
     draw_remaining(axes["b"], direction, found, levels)
-    style.panel(axes["c"], f"c  Error at each level, λ {way}", "λ", "Test error")
+    style.panel(axes["c"], f"c  Error by level, λ {way}", "λ", "Test error")
     _against_level(axes["c"], direction, seeds)
     style.panel(axes["d"], "d  Error through the sweep", "Epoch", "Test error")
     axes["d"].set_title(axes["d"].get_title(loc="left"), loc="left", pad=14)  # room for the levels' names
