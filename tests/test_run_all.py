@@ -1,5 +1,6 @@
 """run_all: what it refuses and plans, and what it leaves when all goes well, when one fails, when stopped."""
 
+import html
 import json
 import os
 import re
@@ -395,7 +396,8 @@ def test_a_failed_experiment_is_named_at_the_end_and_the_others_give_their_resul
         assert (directory / "figures" / f"{experiment}-spinodal_analysis.png").is_file()
     assert "  V3: " not in found
     assert "  report: my runs/report.html\n" in found
-    assert t1 in Path("my runs/report.html").read_text(encoding="utf-8").replace("\u00a0", " ")
+    page = html.unescape(Path("my runs/report.html").read_text(encoding="utf-8"))
+    assert t1 in page.replace("\u00a0", " ")
     summary = Path("my runs/summary.md").read_text(encoding="utf-8")
     for paragraph in (v3, t1, t2, width):
         assert paragraph in summary
