@@ -23,14 +23,13 @@ from dglib.analysis.widths import summarise_width
 _LOOP, _SWEEPS, _TRAPPED = "T1's loop", "T1 to T2", "T2 trapped"
 _ASIDE = 1.045  # seeds of one dwell time stand beside each other by this factor at most
 _SCRATCH: dict[str, Any] = {"color": style.BLACK, "linestyle": ":", "linewidth": 0.8}
-_LOOKS = (
-    LOOKS["collapsed"],
-    Look(style.GREEN, (0, (5, 1.5, 1, 1.5)), "P"),
-    Look(style.BLACK, (0, (1, 1.2)), "D"),
-    Look(style.PURPLE, "-", "v"),
-    Look(style.BLUE, (0, (3, 1)), "o"),
-    Look(style.DARK_GREY, (0, (6, 2)), "X"),
-)
+_FALLING = Look(style.GREEN, (0, (5, 1.5, 1, 1.5)), "P")
+# Of the kinds of widths: at a constant LR, and under another rule.
+_LOOKS = {
+    _LOOP: (LOOKS["collapsed"], Look("#E69F00", "-", "X")),
+    _SWEEPS: (_FALLING, Look(style.PURPLE, "-", "o")),
+    _TRAPPED: (LOOKS["trapped"], Look(style.DARK_GREY, (0, (6, 2)), "d")),
+}
 
 
 @dataclass(frozen=True)
@@ -90,7 +89,7 @@ def draw_lag(t1_records: Records, t2_records: Records, others: Records = ()) -> 
             style.note(axes, "no sweep on record" if t1_records or t2_records else "no records")
     widths = [
         (series.label, look.line(1.6) | {"marker": look.marker, "markersize": 4})
-        for series, look in zip(drawn, _looks(len(drawn)), strict=True)
+        for series, look in zip(drawn, _looks(drawn), strict=True)
     ]
     style.legend_below(figure, widths + keys, columns=2)
     return figure
@@ -105,7 +104,7 @@ def _widths(axes: Axes, drawn: Sequence[Series]) -> None:
     nearest = min((after / before for before, after in pairwise(dwells)), default=2.0)
     aside = min(_ASIDE, nearest ** (0.8 / max(total, 1)))
     place = 0
-    for series, look in zip(drawn, _looks(len(drawn)), strict=True):
+    for series, look in zip(drawn, _looks(drawn), strict=True):
         room = max(len(each) for each in series.bounds.values())
         middle = place + (room - 1) / 2 - (total - 1) / 2
         medians = []
@@ -163,7 +162,7 @@ def _errors(
     ways = (
         ("T1, λ raised", LOOKS["ordered"], t1, "trajectory", "sweep", True),
         ("T1, swept back", LOOKS["collapsed"], t1, "return_trajectory", None, False),
-        ("T2, λ lowered", _LOOKS[1], fell, "trajectory", "sweep", False),
+        ("T2, λ lowered", _FALLING, fell, "trajectory", "sweep", False),
         ("T2, trapped", LOOKS["trapped"], trapped, "trajectory", "sweep", False),
     )
     keys = []
@@ -190,5 +189,11 @@ def _shown(settings: Sequence[Setting]) -> Setting | None:
     return max(constant or settings, key=lambda each: each.epochs, default=None)
 
 
-def _looks(count: int) -> list[Look]:
-    return [_LOOKS[index % len(_LOOKS)] for index in range(count)]
+def _looks(drawn: Sequence[Series]) -> list[Look]:
+    """A look for each, by kind and rule; a kind with more rules than two looks begins again."""
+    found: list[Look] = []
+    for series in drawn:
+        constant, *more = _LOOKS[series.kind]
+        wanted = [constant, *more] if series.rule not in (DROPPING, UNKNOWN_RATE) else [*more, constant]
+        found.append(next((look for look in wanted if look not in found), wanted[0]))
+    return found
