@@ -20,7 +20,7 @@
 # Each step mixes two normalised gradients of the same batch: the structure gradient, under noisy labels, with
 # weight 1 − λ, and the value gradient, under clean labels and up to K steps old, with weight λ. A network trained at a small
 # λ is *ordered*: it makes few errors. Here λ is raised level by level, a few epochs each (the dwell time), until
-# the test error stays at `collapse_error` or above for `consecutive` evaluations in a row. The λ of the last of
+# the test error stays at `collapse_error` or above for `consecutive` evaluations in a row. The λ of the first of
 # them is **λ↑**. With `return_sweep` the collapsed network is then led back down the same way, so that one seed
 # draws a whole loop.
 #

@@ -22,7 +22,8 @@
 # the ordered one upward, the collapsed one downward, and their test errors are compared at each λ.
 #
 # **What counts as an answer:** the gap at `gap_lambda`, that is the error on the collapse branch minus the error on
-# the ordered branch, per seed. Above `gap_error` there are two branches: the state depends on the history.
+# the ordered branch, paired by seed. If its 95 % interval lies above `gap_error` there are two branches, and the state
+# depends on the history; if it lies below, there are not; else the question stays undecided.
 
 # %% [markdown]
 # ## Parameters
