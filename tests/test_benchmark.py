@@ -13,6 +13,7 @@ import time
 import numpy as np
 import pytest
 import torch
+from replaying import Replaying
 
 from dglib.benchmark import cli, timing
 from dglib.benchmark.baseline import LoaderBlocks, Pictures, PublishedLoop, plain_network
@@ -20,11 +21,13 @@ from dglib.benchmark.budget import Budget, Rate, fitting_batches
 from dglib.benchmark.images import first, random_images
 from dglib.benchmark.machine import flop_per_image
 from dglib.benchmark.measuring import EPOCH, Bench
+from dglib.benchmark.plain import PlainKernel
 from dglib.benchmark.session import Session
 from dglib.benchmark.settings import FULL, QUICK, TECHNIQUES, Case, cases
 from dglib.benchmark.sides import Evaluating, Training, Work, new_state
 from dglib.errors import UserError
 from dglib.numerics import SWITCHES, Numerics
+from dglib.pieces import Captured
 from dglib.spec import StepSpec
 from dglib.trainer import DeviceData
 
@@ -128,6 +131,20 @@ def test_a_plain_step_is_torchs_sgd_on_the_noisy_labels():
         torch.nn.functional.cross_entropy(twin.model(batch.x), batch.noisy).backward()
         sgd.step()
     assert all(torch.equal(a, b) for a, b in zip(side.state.params, twin.params, strict=True))
+
+
+def test_a_plain_step_captured_and_replayed_gives_the_same_bits():
+    work = Work(SMALL, batch=8, plain=True)
+    data = first(random_images(QUICK, SMALL), 8 * 9 + 5, 1)  # a last batch of another size
+    direct, captured = (Training(work, data, CPU) for _ in range(2))
+    recorder = Replaying()
+    captured.trainer.kernel = PlainKernel(work.step_spec(), CPU, pieces=Captured(recorder))
+    for side in (direct, captured):
+        side.trainer.advance(side.state, 0.35, 0.05, 60)
+    assert recorder.captures == 2
+    assert captured.fallback == ""
+    pairs = zip(captured.state.params, direct.state.params, strict=True)
+    assert all(torch.equal(a, b) for a, b in pairs)
 
 
 @pytest.mark.parametrize("fused", [False, True])
@@ -267,7 +284,9 @@ def test_each_technique_of_a_gpu_is_switched_off_alone(monkeypatch):
     session = Session(QUICK, [], "cuda", 1, 60.0, False, print)
     asked = {}
     monkeypatch.setattr(session, "_resolved", lambda setting, **given: asked.update(given))
-    expected = dict.fromkeys(("channels_last", "fused", "compiled", "cuda_graphs"), "on") | {"autotune": "off"}
+    expected = dict.fromkeys(("channels_last", "fused", "compiled", "cuda_graphs"), "on") | {
+        "autotune": "off"
+    }
     for name in ("channels_last", "compiled", "cuda_graphs"):
         session._varied(Case("", SMALL, "technique", f"without {name}"), usual)
         assert asked == {**expected, name: "off", "precision": "bf16"}
@@ -302,6 +321,10 @@ def test_a_slower_machine_gets_smaller_batches_and_a_fast_one_the_published():
     budget = Budget(570, "cpu", {"resnet18": Rate(0.07, 0.07), "vgg11": Rate(0.02, 0.02)}, slow, 50_000, 31)
     assert 200 < sum(budget.expected(case) for case in required) < 500
     assert all(slow[case.name] >= 8 for case in required)
+    named = [case for case in wanted if case.kind in ("evaluation", "precision")]
+    fitted = fitting_batches(named, budget.rates, 100, equally=True)
+    budget = Budget(100, "cpu", budget.rates, fitted, 50_000, 31)
+    assert sum(budget.expected(case) for case in named) < 100
 
 
 def test_the_images_are_the_same_in_every_run():

@@ -106,13 +106,15 @@ def seconds_per_image(case: Case, rate: Rate) -> float:
     return LEAST_PAIRS * a_pair + 3 * (ours + other)
 
 
-def fitting_batches(wanted: Sequence[Case], rates: Mapping[str, Rate], seconds: float) -> dict[str, int]:
+def fitting_batches(
+    wanted: Sequence[Case], rates: Mapping[str, Rate], seconds: float, *, equally: bool = False
+) -> dict[str, int]:
     """By case's name, the largest batches, powers of two up to the published ones, that fit the time.
 
-    The required cases (or, without any, all) get `REQUIRED_PART` of it: the dearest of them gets half the
-    batch until they fit. The others have the smallest batch of their network's.
+    The required cases get `REQUIRED_PART` of it: the dearest of them gets half the batch until they fit. The
+    others have the smallest batch of their network's. With `equally` all count as required.
     """
-    decisive = [case for case in wanted if case.required] or [c for c in wanted if c.kind != "epoch"]
+    decisive = [case for case in wanted if case.kind != "epoch" and (case.required or equally)]
     batches = {case.name: case.setting.batch for case in decisive}
     cost = {case.name: seconds_per_image(case, rates[case.setting.label]) for case in decisive}
     while sum(cost[name] * batches[name] for name in batches) > REQUIRED_PART * seconds:

@@ -22,10 +22,12 @@ class PlainKernel:
     rate must stay the same: a captured step has it built in.
     """
 
-    def __init__(self, spec: StepSpec, numerics: Numerics) -> None:
+    def __init__(self, spec: StepSpec, numerics: Numerics, *, pieces: Pieces | None = None) -> None:
         self.spec, self.numerics = spec, numerics
         device = numerics.torch_device
-        self.pieces: Pieces = Captured(CudaRecorder(device)) if numerics.cuda_graphs else Direct()
+        if pieces is None:
+            pieces = Captured(CudaRecorder(device)) if numerics.cuda_graphs else Direct()
+        self.pieces = pieces
         self.gradient_of: Gradient = CompiledGradient() if numerics.compiled else gradient
         self._scale = torch.tensor(numerics.loss_scale, device=device)
         self._places: dict[int, tuple[Tensor, Tensor]] = {}

@@ -79,7 +79,7 @@ class Session:
             rates = {s.label: self._rate(s, numerics[s.label]) for s in settings}
             batches = {case.name: case.setting.batch for case in plan}
             if some.torch_device.type == "cpu" and not self.scale.fixed_batch:
-                batches = fitting_batches(list(plan), rates, self.seconds)
+                batches = fitting_batches(list(plan), rates, self.seconds, equally=self.named)
             flop = {s.label: flop_per_image(s) for s in settings}
             bench = Bench(self.scale, numerics, batches, flop, measured)
             budget = Budget(
