@@ -78,7 +78,7 @@ class Bench:
                 silent = Work(setting, work.batch, like_td1=True, steps=steps)
                 sides = Training(work, self._few(work), numerics), Training(silent, self._few(work), numerics)
                 if steps != CYCLE:  # blocks of steps 16 to 63, with a log at 20, 40 and 60
-                    note = "dearer than the mean: each block holds a log, 4 of 5 do in the long run"
+                    note = "dearer than the mean: a pass for the log in each block, in the long run in 3 of 5"
                     fewer = min(allowance.most_pairs, 3)
                     allowance = Allowance(allowance.share, allowance.deadline, fewer)
                 return self._row(case, work, numerics, sides, allowance, "no logging", note=note)
