@@ -37,8 +37,8 @@ class EpochDone(Event):
     """An epoch's mean losses (None where none was computed), and norms after its last step.
 
     `update_norm` is the norm of that step's change of the weights, `lr` the epoch's learning rate, `skipped`
-    how many steps were left out because their gradient was not finite, `c_sv` the mean of cos(g_s, g_v) over
-    the epoch's refreshes, where both belong to one batch.
+    how many of its `steps` were left out because their gradient was not finite, `c_sv` the mean of
+    cos(g_s, g_v) over the epoch's refreshes, where both belong to one batch.
     """
 
     lr: float
@@ -46,6 +46,7 @@ class EpochDone(Event):
     loss_v: float | None
     weight_norm: float | None
     update_norm: float | None
+    steps: int = 0
     skipped: int = 0
     c_sv: float | None = None
 

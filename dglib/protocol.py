@@ -143,6 +143,7 @@ def advance(
         loss_v=_number(stats.loss_v),
         weight_norm=_number(stats.weight_norm),
         update_norm=_number(stats.update_norm),
+        steps=stats.taken,
         skipped=stats.skipped,
         c_sv=_number(stats.c_sv),
     )

@@ -44,6 +44,7 @@ def fold(spec: ExperimentSpec, seed: int, events: Iterable[Event], seconds: floa
                         "loss_v": event.loss_v,
                         "weight_norm": event.weight_norm,
                         "update_norm": event.update_norm,
+                        "steps": event.steps,
                         "skipped_steps": event.skipped,
                         "c_sv": event.c_sv,
                     }

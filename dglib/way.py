@@ -62,13 +62,17 @@ class Way:
                     weight_norm=_float(event.weight_norm),
                     update_norm=_float(event.update_norm),
                     steps=self._steps,
+                    taken=event.steps,
+                    skipped=event.skipped,
+                    c_sv=_float(event.c_sv),
                 )
                 self._steps = ()
                 if not protocol.place(self._new, self.cursor).evaluates:
                     self._advance(None)
             case Evaluated():
                 error, loss = _float(event.error), _float(event.test_loss)
-                self._advance(Evaluation(error, loss, event.predicted, event.finite))
+                dead = _float(event.dead_channels)
+                self._advance(Evaluation(error, loss, event.predicted, event.finite, dead))
 
     def _advance(self, evaluation: Evaluation | None) -> None:
         self.run = self.cursor.run
@@ -122,11 +126,13 @@ def events_of(spec: ExperimentSpec, record: Record) -> list[Event]:
     for row in record["epoch_log"]:
         where = {"number": 0, "arm": row["arm"], "phase": row["phase"], "lam": row["lambda"]}
         where["epoch"] = row["epoch"]
-        names = ("lr", "loss_s", "loss_v", "weight_norm", "update_norm")
-        events.append(EpochDone(**where, **{name: row[name] for name in names}))
+        names = ("lr", "loss_s", "loss_v", "weight_norm", "update_norm", "steps", "c_sv")
+        values = {name: row[name] for name in names} | {"skipped": row["skipped_steps"]}
+        events.append(EpochDone(**where, **values))
         for point in record[phases[row["arm"], row["phase"]].trajectory]:
             if (point["phase"], point["epoch"]) == (row["phase"], row["epoch"]):
-                values = {name: point[name] for name in ("lr", "error", "test_loss", "finite")}
+                fields = ("lr", "error", "test_loss", "finite", "dead_channels")
+                values = {name: point[name] for name in fields}
                 events.append(Evaluated(**where, **values, predicted=tuple(point["predicted"])))
     return events
 
