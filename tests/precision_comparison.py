@@ -1,0 +1,151 @@
+"""What two sides' records of T1, T2 and Tδ1 say of each other: thresholds tested, outcomes counted."""
+
+from __future__ import annotations
+
+from collections import Counter
+from statistics import stdev
+from typing import Any
+
+from equivalence import (
+    ALPHA,
+    compare_counts,
+    mann_whitney_tost,
+    paired_tost,
+    signed_rank_tost,
+    welch_tost,
+)
+from scipy import stats
+
+THRESHOLDS = {"T1": ("lambda_up", "collapsed", "λ↑"), "T2": ("lambda_down", "recovered", "λ↓")}
+CLASSES = {
+    "T2": ("recovered", "no_event", "init_failed", "diverged"),
+    "Td1": ("trapped_90", "partial_collapse", "ordered", "diverged"),
+}
+TESTS = {
+    "paired_t": paired_tost,
+    "welch_t": welch_tost,
+    "signed_rank": signed_rank_tost,
+    "mann_whitney": mann_whitney_tost,
+}
+CENSORED_AT_MOST = 0.2  # as a share; with more, where the censored ones are put would decide
+
+
+def levels(experiment: str, records: list[dict]) -> tuple[list[float | None], int]:
+    """Each seed's threshold, and how many are censored.
+
+    A seed that went through the sweep without an event counts as one level further (its threshold lies
+    there or beyond); one that has none, having failed or diverged, is None.
+    """
+    field, flag, _ = THRESHOLDS[experiment]
+    found: list[float | None] = []
+    for record in records:
+        sweep = record["parameters"]["sweep_lambdas"]
+        if record["outcome"] == flag:
+            found.append(record[field])
+        elif record["outcome"] == "no_event":
+            found.append(round(2 * sweep[-1] - sweep[-2], 9))
+        else:
+            found.append(None)
+    return found, sum(record["outcome"] == "no_event" for record in records)
+
+
+def compare_thresholds(experiment: str, first: list[dict], second: list[dict]) -> dict[str, Any]:
+    """Tests of equivalence within one level; pairs where a side has no threshold are left out and counted."""
+    sweep = first[0]["parameters"]["sweep_lambdas"]
+    margin = round(abs(sweep[1] - sweep[0]), 9)
+    (a, censored_a), (b, censored_b) = levels(experiment, first), levels(experiment, second)
+    pairs = [(x, y) for x, y in zip(a, b, strict=True) if x is not None and y is not None]
+    found: dict[str, Any] = {
+        "margin": margin,
+        "censored": [censored_a, censored_b],
+        "pairs": len(pairs),
+        "left_out": len(a) - len(pairs),
+        "thresholds": [a, b],
+        "histogram": [histogram(a), histogram(b)],
+    }
+    if len(pairs) < 3 or max(censored_a, censored_b) > CENSORED_AT_MOST * len(pairs):
+        return {**found, "equivalent": False}
+    x, y = zip(*pairs, strict=True)
+    both_vary = len(set(x)) > 1 and len(set(y)) > 1
+    tests = {name: test(x, y, margin) for name, test in TESTS.items()}
+    return {
+        **found,
+        "mean": [round(sum(side) / len(pairs), 5) for side in (x, y)],
+        "std": [round(stdev(side), 5) for side in (x, y)],
+        "same_level": sum(p == q for p, q in pairs),
+        "correlation_of_pairs": round(float(stats.pearsonr(x, y).statistic), 3) if both_vary else None,
+        "tests": {name: test.as_dict() for name, test in tests.items()},
+        "equivalent": all(test.shown for test in tests.values()),
+    }
+
+
+def histogram(values: list[float | None]) -> dict[str, int]:
+    return {f"{level:g}": n for level, n in sorted(Counter(v for v in values if v is not None).items())}
+
+
+def compare_outcomes(experiment: str, first: list[dict], second: list[dict]) -> dict[str, Any]:
+    """For each outcome how often it came, and how many seeds ended alike on both sides."""
+    a, b = [[record["outcome"] for record in side] for side in (first, second)]
+    assert {*a, *b} <= set(CLASSES[experiment]), {*a, *b}
+    counted = {
+        name: compare_counts(a.count(name), len(a), b.count(name), len(b)) for name in CLASSES[experiment]
+    }
+    alike = sum(x == y for x, y in zip(a, b, strict=True))
+    return {"outcomes": counted, "seeds_that_end_alike": alike}
+
+
+def compare(first: dict[str, list[dict]], second: dict[str, list[dict]]) -> dict[str, Any]:
+    """Everything that is compared of two sides' records by experiment."""
+    found = {name: compare_thresholds(name, first[name], second[name]) for name in THRESHOLDS}
+    for name in CLASSES:
+        found[name] = found.get(name, {}) | compare_outcomes(name, first[name], second[name])
+    return found
+
+
+def verdict(name: str, reference: str, found: dict[str, Any]) -> list[str]:
+    """What the numbers show, and what they do not."""
+    lines = []
+    for experiment, (_, _, symbol) in THRESHOLDS.items():
+        part = found[experiment]
+        margin, pairs = part["margin"], part["pairs"]
+        censored = f"; without an event: {part['censored'][0]} and {part['censored'][1]} seeds"
+        if "tests" not in part:
+            lines.append(f"{symbol}: not tested, {pairs} pairs{censored}.")
+            continue
+        paired, shown = part["tests"]["paired_t"], [n for n, t in part["tests"].items() if t["within_margin"]]
+        low, high = paired["interval_90"]
+        lines.append(
+            f"{symbol}: {name} less {reference} {paired['difference']:+.4f} (90 % interval {low:+.4f} to"
+            f" {high:+.4f}, {pairs} pairs{censored}): "
+            + (
+                f"equivalent within one level ({margin:g}) by all {len(TESTS)} tests."
+                if part["equivalent"]
+                else f"equivalence within one level ({margin:g}) not shown"
+                + (f" by all tests, only by {', '.join(shown)}." if shown else " by any test.")
+            )
+        )
+    for experiment in CLASSES:
+        for outcome, part in found[experiment]["outcomes"].items():
+            if part["counts"] == [0, 0]:
+                continue
+            (k, m), (n_k, n_m) = part["counts"], part["of"]
+            low, high = part["difference_interval_95"]
+            differs = part["fisher_p"] < ALPHA
+            lines.append(
+                f"{experiment} {outcome}: {k} of {n_k} ({reference}), {m} of {n_m} ({name}), Fisher's p ="
+                f" {part['fisher_p']:g}: {'they differ' if differs else 'no difference found'}; the share may"
+                f" differ by {low:+.2f} to {high:+.2f} (95 %)."
+            )
+    widest = max(
+        abs(end)
+        for experiment in CLASSES
+        for part in found[experiment]["outcomes"].values()
+        if part["counts"] != [0, 0]
+        for end in part["difference_interval_95"]
+    )
+    lines.append(
+        "Not shown: that the outcomes are equally frequent. With so many seeds a difference in the share of"
+        f" an outcome of up to {widest:.2f} is not excluded, and nothing here speaks of other networks, data"
+        " or devices."
+    )
+    return lines

@@ -1,0 +1,216 @@
+"""The statistics behind `python tests/precision_campaign.py`, its committed result, and a short run of it."""
+
+import json
+import sys
+from pathlib import Path
+
+import numpy as np
+import precision_campaign as campaign
+import precision_comparison as comparison
+import pytest
+import torch
+from equivalence import compare_counts, mann_whitney_tost, paired_tost, signed_rank_tost, welch_tost
+from rounded_convolutions import rounded_convolutions
+from torch import nn
+
+SCRIPT = Path(__file__).with_name("precision_campaign.py")
+TESTS = [paired_tost, welch_tost, signed_rank_tost, mann_whitney_tost]
+LEVEL = 0.05
+
+
+def sweep_levels(rng, n=30, shift=0.0):
+    """Thresholds as a sweep gives them: normal, on a grid of one level."""
+    return np.round(rng.normal(0.62 + shift, LEVEL, n) / LEVEL) * LEVEL
+
+
+def test_the_paired_test_has_the_values_of_the_formula():
+    first = [0.60, 0.65, 0.70, 0.60, 0.65]
+    found = paired_tost(first, [0.65, 0.60, 0.70, 0.65, 0.65], LEVEL)
+    # Differences 0.05, -0.05, 0, 0.05, 0: mean 0.01, standard error 0.0187083; t(0.95; 4) = 2.1318468.
+    assert found.difference == pytest.approx(0.01)
+    assert found.interval == pytest.approx(
+        (0.01 - 2.1318468 * 0.0187083, 0.01 + 2.1318468 * 0.0187083), rel=1e-5
+    )
+    assert found.p == pytest.approx(0.04965, abs=1e-4)
+    assert found.shown
+
+
+def test_welchs_test_has_the_values_of_the_formula():
+    found = welch_tost([0.0, 1.0, 2.0], [0.0, 2.0, 4.0, 6.0], 4.9)
+    # Means 1 and 3, their variances 1/3 and 5/3: 2² / ((1/3)²/2 + (5/3)²/3) = 4.075 degrees of freedom.
+    assert found.difference == pytest.approx(2.0)
+    assert found.interval[1] == pytest.approx(2.0 + 2.1206 * 2**0.5, abs=2e-3)  # t(0.95; 4.075) = 2.1206
+    assert not found.shown
+    assert welch_tost([0.0, 1.0, 2.0], [0.0, 2.0, 4.0, 6.0], 5.1).shown
+
+
+@pytest.mark.parametrize("test", TESTS)
+def test_equal_sides_are_equivalent_and_sides_one_level_apart_are_not(test):
+    first = sweep_levels(np.random.default_rng(0))
+    assert test(first, first, LEVEL).shown
+    for shift in (LEVEL, -LEVEL):
+        found = test(first, first + shift, LEVEL)
+        assert not found.shown
+        assert found.difference == pytest.approx(shift)
+
+
+@pytest.mark.parametrize("test", TESTS)
+def test_a_shift_of_the_margin_passes_in_one_of_twenty_and_none_passes_nearly_always(test):
+    rng = np.random.default_rng(1)
+    shown = dict.fromkeys((-LEVEL, 0.0, LEVEL), 0)
+    for shift in shown:
+        for _ in range(200):
+            shown[shift] += test(sweep_levels(rng), sweep_levels(rng, shift=shift), LEVEL).shown
+    assert shown[-LEVEL] <= 18  # 10 expected of 200; more with probability 0.005
+    assert shown[LEVEL] <= 18
+    assert shown[0.0] >= 180
+
+
+@pytest.mark.parametrize("test", TESTS)
+def test_the_ninety_per_cent_interval_covers_a_true_shift_as_often(test):
+    rng, shift, covered = np.random.default_rng(2), 0.02, 0
+    for _ in range(200):
+        low, high = test(rng.normal(0, 0.1, 25), rng.normal(shift, 0.1, 25), LEVEL).interval
+        covered += low <= shift <= high
+    assert 167 <= covered <= 193  # 180 ± 3 standard deviations
+
+
+@pytest.mark.parametrize("test", TESTS)
+def test_swapped_sides_give_the_opposite_difference_and_the_same_verdict(test):
+    rng = np.random.default_rng(3)
+    first, second = sweep_levels(rng, 12), sweep_levels(rng, 12, shift=0.02)
+    there, back = test(first, second, LEVEL), test(second, first, LEVEL)
+    assert back.difference == pytest.approx(-there.difference)
+    assert back.interval == pytest.approx((-there.interval[1], -there.interval[0]))
+    assert back.p == pytest.approx(there.p)
+
+
+@pytest.mark.parametrize("test", TESTS[:2])
+def test_a_t_test_shows_equivalence_where_the_interval_lies_within_the_margin(test):
+    rng, verdicts = np.random.default_rng(4), set()
+    for _ in range(60):
+        found = test(sweep_levels(rng, 10), sweep_levels(rng, 10, shift=0.02), LEVEL)
+        assert found.shown == (max(map(abs, found.interval)) < LEVEL)
+        verdicts.add(found.shown)
+    assert verdicts == {True, False}
+
+
+def test_counts_have_the_published_intervals():
+    found = compare_counts(48, 80, 56, 70)
+    assert found["difference_interval_95"] == [0.0524, 0.3339]  # Newcombe 1998, table II (a), method 10
+    assert compare_counts(3, 4, 1, 4)["fisher_p"] == pytest.approx(0.4857, abs=5e-4)  # Fisher's tea
+    none = compare_counts(0, 30, 0, 30)
+    assert none["intervals_95"][0] == [0.0, 0.1157]  # 1 - 0.025^(1/30)
+    assert none["fisher_p"] == 1
+
+
+def records(experiment, outcomes, thresholds=()):
+    field = comparison.THRESHOLDS[experiment][0] if experiment in comparison.THRESHOLDS else "none"
+    sweep = {"T1": [0.4, 0.45, 0.5, 0.55, 0.6, 0.65, 0.7], "T2": [0.55, 0.5, 0.45, 0.4]}.get(experiment)
+    thresholds = list(thresholds) or [None] * len(outcomes)
+    return [
+        {"outcome": outcome, field: level, "parameters": {"sweep_lambdas": sweep}}
+        for outcome, level in zip(outcomes, thresholds, strict=True)
+    ]
+
+
+def side(shift=0.0, trapped=3):
+    up = np.round(sweep_levels(np.random.default_rng(5), 20) + shift, 9)
+    return {
+        "T1": records("T1", ["collapsed"] * 20, up),
+        "T2": records("T2", ["recovered"] * 18 + ["no_event", "init_failed"], [0.45, 0.4] * 9 + [None] * 2),
+        "Td1": records("Td1", ["trapped_90"] * trapped + ["ordered"] * (20 - trapped)),
+    }
+
+
+def test_a_censored_seed_counts_one_level_further_and_a_failed_one_not_at_all():
+    found = comparison.levels(
+        "T1", records("T1", ["collapsed", "no_event", "init_failed"], [0.6, None, None])
+    )
+    assert found == ([0.6, 0.75, None], 1)
+    assert comparison.levels("T2", records("T2", ["no_event"])) == ([0.35], 1)
+
+
+def test_sides_one_level_apart_are_told_from_equal_ones():
+    equal = comparison.compare(side(), side())
+    assert equal["T1"]["equivalent"]
+    assert equal["T1"]["tests"]["paired_t"]["interval_90"] == [0.0, 0.0]
+    assert equal["T2"]["left_out"] == 1
+    assert equal["Td1"]["seeds_that_end_alike"] == 20
+    assert "equivalent within one level" in comparison.verdict("bf16", "fp32", equal)[0]
+    apart = comparison.compare(side(), side(shift=LEVEL))
+    assert not apart["T1"]["equivalent"]
+    assert "not shown by any test" in comparison.verdict("bf16", "fp32", apart)[0]
+
+
+def test_a_sweep_that_most_seeds_pass_without_an_event_is_not_tested():
+    outcomes = ["no_event"] * 15 + ["collapsed"] * 5
+    without = records("T1", outcomes, [None] * 15 + [0.6] * 5)
+    assert not comparison.compare_thresholds("T1", without, without)["equivalent"]
+
+
+def test_the_verdict_says_which_counts_differ_and_what_is_not_shown():
+    lines = comparison.verdict("bf16", "fp32", comparison.compare(side(), side(trapped=15)))
+    trapped = next(line for line in lines if "trapped_90" in line)
+    assert "3 of 20 (fp32), 15 of 20 (bf16)" in trapped
+    assert "they differ" in trapped
+    same = comparison.verdict("bf16", "fp32", comparison.compare(side(), side(trapped=4)))
+    assert not any("they differ" in line for line in same)
+    assert same[-1].startswith("Not shown: that the outcomes are equally frequent.")
+
+
+@pytest.mark.parametrize("path", sorted(SCRIPT.parent.glob("results/precision_campaign_*.json")), ids=str)
+def test_the_committed_result_follows_from_its_own_thresholds(path):
+    found = json.loads(path.read_bytes())
+    assert found["seeds"] >= 30
+    for part in found["compared"].values():
+        a, b = part["T1"]["thresholds"]
+        assert len(a) == len(b) == found["seeds"]
+        pairs = [(x, y) for x, y in zip(a, b, strict=True) if x is not None and y is not None]
+        for name, test in comparison.TESTS.items():
+            assert test(*zip(*pairs, strict=True), LEVEL).as_dict() == part["T1"]["tests"][name]
+
+
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])
+def test_rounded_convolutions_give_torchs_half_precision_to_within_a_rounding(dtype):
+    generator = torch.Generator().manual_seed(0)
+    layer = nn.Conv2d(4, 8, 3, padding=1)
+    with torch.no_grad():
+        for parameter in layer.parameters():
+            parameter.copy_(torch.randn(parameter.shape, generator=generator) / 6)
+    x = torch.randn(5, 4, 8, 8, generator=generator).requires_grad_()
+    up = torch.randn(5, 8, 8, 8, generator=generator)
+
+    def results():
+        with torch.autocast("cpu", dtype=dtype):
+            y = layer(x)
+        return [y.detach(), *torch.autograd.grad((y.float() * up).sum(), [x, *layer.parameters()])]
+
+    ordinary = results()
+    with rounded_convolutions():
+        rounded, outside = results(), layer(x)
+    assert torch.equal(outside, layer(x))  # no autocast: as ever
+    for a, b in zip(ordinary, rounded, strict=True):
+        assert a.dtype == b.dtype
+        assert (a.double() - b.double()).norm() < 0.6 * torch.finfo(dtype).eps * b.double().norm()
+    assert torch.equal(results()[0], ordinary[0])  # and put back
+
+
+@pytest.mark.slow
+def test_a_short_campaign_runs_every_side_and_goes_on_without_running_a_seed_again(tmp_path, monkeypatch):
+    def run(seeds):
+        file = tmp_path / f"{seeds}.json"
+        words = f"--short --convolutions rounded --base {tmp_path} --seeds {seeds} --json {file}"
+        monkeypatch.setattr(sys, "argv", [str(SCRIPT), *words.split()])
+        assert campaign.main() == 1  # so few seeds show nothing
+        return json.loads(file.read_bytes()), {
+            p: p.stat().st_mtime_ns for p in tmp_path.rglob("seeds/*.json")
+        }
+
+    found, before = run(1)
+    assert len(before) == 6
+    assert found["numerics"]["bf16"]["precision"] == "bf16"
+    assert found["compared"]["bf16"]["Td1"]["outcomes"].keys() == set(comparison.CLASSES["Td1"])
+    _, after = run(2)
+    assert len(after) == 12
+    assert before.items() <= after.items()
