@@ -65,6 +65,15 @@ class Page(HTMLParser):
         if self._inside and self._inside[-1] in ("td", "th"):
             self.tables[-1][-1][-1] += data
 
+    @property
+    def seeds(self):
+        """The tables of seeds; those of networks' ends stand apart."""
+        return [table for table in self.tables if table[0][0] == "Seed"]
+
+    @property
+    def ends(self):
+        return [table for table in self.tables if table[0][0] != "Seed"]
+
     def all(self, tag):
         return [attributes for name, attributes in self.tags if name == tag]
 
@@ -161,7 +170,7 @@ def test_text_from_files_cannot_become_markup(tmp_path, plain):
 
 
 def test_every_seed_of_every_record_has_its_row(whole):
-    tables = Page(whole.read_text()).tables
+    tables = Page(whole.read_text()).seeds
     shown = [[row[0] for row in table[1:]] for table in tables]
     assert shown == [[str(record["seed"]) for record in RECORDS[name]] for name in ("T1", "T2", "V3", "Td1")]
     for table in tables:
@@ -170,7 +179,7 @@ def test_every_seed_of_every_record_has_its_row(whole):
 
 
 def test_rows_say_what_became_of_each_seed(whole):
-    t1_table, t2_table, v3_table, td1_table = Page(whole.read_text()).tables
+    t1_table, t2_table, v3_table, td1_table = Page(whole.read_text()).seeds
     column = {name: index for index, name in enumerate(t1_table[0])}
     assert [row[column["Outcome"]] for row in t1_table[1:]] == [
         "collapsed",
@@ -235,7 +244,7 @@ def test_runs_under_different_parameters_are_shown_apart_and_never_averaged(tmp_
     for number, setting in enumerate(("epochs_per_level=4", "epochs_per_level=8")):
         run_of(tmp_path, "V3", [v3(number, 0.2 + 0.2 * number)], setting)
     found = written(tmp_path)
-    assert [len(table) for table in found.tables] == [2, 2]
+    assert [len(table) for table in found.seeds] == [2, 2]
     assert found.text.count("in 1 of 1 seed") == 4  # twice each: in the overview and with the run
     assert "Run 2 of 2" in found.text
     assert "Differs from run 1 in epochs_per_level: 4 → 8." in found.text
@@ -289,7 +298,7 @@ def test_a_damaged_record_is_named_and_the_others_are_shown(tmp_path, plain):
     found = written(tmp_path)
     assert "Damaged files" in found.text
     assert f"{torn}: not a readable" in found.text
-    assert [row[0] for row in found.tables[0][1:]] == ["0"]
+    assert [row[0] for row in found.seeds[0][1:]] == ["0"]
     assert "1 file was damaged and left out" in found.text
 
 
@@ -298,7 +307,7 @@ def test_a_damaged_manifest_is_named_and_its_records_are_shown(tmp_path, plain):
     (directory / "V3_manifest.json").write_text("{")
     found = written(tmp_path)
     assert "V3_manifest.json: not a readable manifest" in found.text
-    assert [row[0] for row in found.tables[0][1:]] == ["0"]
+    assert [row[0] for row in found.seeds[0][1:]] == ["0"]
 
 
 def test_a_directory_of_damaged_files_alone_gives_a_page_that_names_them(tmp_path):
@@ -313,7 +322,7 @@ def test_a_seed_under_way_is_listed_and_not_counted(tmp_path, plain):
     beat = {"experiment": "Td1", "seed": 7, "epochs_done": 12, "epochs_planned": 32}
     (directory / "heartbeats" / "Td1-seed07.json").write_text(json.dumps(beat))
     found = written(tmp_path)
-    assert found.tables[0][2][:2] == ["7", "not finished: epoch 12 of 32"]
+    assert found.seeds[0][2][:2] == ["7", "not finished: epoch 12 of 32"]
     assert "of 1 seed" in found.text
     assert "1 seed had not finished, and the numbers are without them" in found.text
 
@@ -322,7 +331,7 @@ def test_published_files_make_a_page_that_says_what_they_lack(tmp_path, plain):
     records = [published(t2(seed, None, trapped=seed > 2)) for seed in range(10)]
     published_in(tmp_path / "exp_T_spinodal_20260117_121637", "T2", records)
     found = written(tmp_path)
-    assert len(found.tables[0]) == 11
+    assert len(found.seeds[0]) == 11
     assert (
         "Parameters none on record; those of the published protocol are in params/paper/T2.yaml" in found.text
     )
@@ -349,7 +358,7 @@ def test_a_seed_that_changed_machines_is_marked(tmp_path, plain):
     moved["numerics"] = [*moved["numerics"], NUMERICS | {"from_step": 9, "device_name": "Other CPU"}]
     published_in(tmp_path / "copy", "V3", [moved])
     found = written(tmp_path / "copy")
-    assert found.tables[0][1][-2:] == ["Test CPU, fp32; then Other CPU, fp32", "no"]
+    assert found.seeds[0][1][-2:] == ["Test CPU, fp32; then Other CPU, fp32", "no"]
     assert "1 seed went on under other numerics" in found.text
 
 

@@ -21,6 +21,7 @@ from dglib.identity import differences
 from dglib.jobs import NAMES
 from dglib.report import texts
 from dglib.report.collect import ORDER, Collection, Found
+from dglib.report.ends import READING, Ends, ends_of
 from dglib.report.limits import limits
 from dglib.report.pictures import Picture, picture
 from dglib.report.provenance import data, facts
@@ -47,6 +48,7 @@ class Run:
     more: list[str]
     pictures: list[Picture]
     table: Table
+    ends: Ends | None
     facts: list[tuple[str, str]]
     records: list[Link]
 
@@ -106,6 +108,7 @@ def _content(collection: Collection, target: Path) -> dict[str, Any]:
         "lag": _lag(collection),
         "lag_reading": texts.LAG_READING,
         "columns": texts.COLUMNS,
+        "ends_reading": READING if any(run.ends for each in sections for run in each.runs) else "",
         "limits": limits(collection, read) if read else [],
         "damaged": collection.damaged,
     }
@@ -174,6 +177,7 @@ def _run(found: Found, summary: Mapping[str, Any], number: int, first: Found, ta
         paragraphs(signs) if signs else [],
         [picture(figure, texts.CAPTIONS[name]) for name, figure in drawn.items()] if found.records else [],
         seed_table(found, summary),
+        ends_of(found),
         facts(found),
         [_link(path, target) for path in found.results],
     )

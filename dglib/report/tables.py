@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from statistics import fmean
 from typing import Any
 
 from dglib.analysis import wording
+from dglib.analysis.diagnostics import skipped_steps
 from dglib.analysis.reading import level_of, number, parameter
 from dglib.analysis.signs_groups import settled
 from dglib.analysis.states import final_state
@@ -41,8 +42,12 @@ def seed_table(found: Found, summary: Mapping[str, Any]) -> Table:
     """
     make = _v3 if found.experiment == "V3" else _td1 if found.experiment == "Td1" else _sweep
     head, rows = make(found, summary)
-    tail = ["Time", "Computed on", "Bit for bit"]
-    rows = [[*row, *_made(record)] for row, record in zip(rows, found.records, strict=True)]
+    told = _told(found.records)
+    tail = [*told, "Time", "Computed on", "Bit for bit"]
+    rows = [
+        [*row, *(column[index] for column in told.values()), *_made(found.records[index])]
+        for index, row in enumerate(rows)
+    ]
     outcome = head.index("Outcome")
     for beat in found.heartbeats:
         row = [NONE] * (len(head) + len(tail))
@@ -128,6 +133,18 @@ def cell(lower: float | None, upper: float | None) -> str:
     if lower is None and upper is None:
         return NONE
     return wording.interval(lower, upper).removeprefix("between ").replace(" and ", " to ")
+
+
+def _told(records: Sequence[Record]) -> dict[str, list[str]]:
+    """Columns that most runs do not need: skipped steps and why a seed diverged, where any seed has them."""
+    columns = {}
+    counts = [skipped_steps(record) for record in records]
+    if any(counts):
+        columns["Skipped steps"] = [NONE if count is None else str(count) for count in counts]
+    reasons = [record.get("reason") for record in records]
+    if any(reasons):
+        columns["Reason"] = [str(reason) if reason else NONE for reason in reasons]
+    return columns
 
 
 def _made(record: Record) -> list[str]:
