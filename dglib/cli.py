@@ -6,6 +6,7 @@ Example:
     python -m dglib fork runs/exp_T_spinodal_20261121_120000 --seed 3 --at 24 --set epochs_per_level=16
     python -m dglib verify runs
     python -m dglib compare runs/exp_T_spinodal_20261121_120000 runs/exp_T_spinodal_20261122_090000
+    python -m dglib analyse runs --json analysis.json
 """
 
 import argparse
@@ -42,6 +43,8 @@ def main(argv: Sequence[str] | None = None) -> int:
                 _fork(arguments)
             case "compare":
                 _compare(arguments.a, arguments.b)
+            case "analyse":
+                _analyse(arguments.path, arguments.json)
             case _:
                 _run(_parameters(arguments))
     except UserError as error:
@@ -96,6 +99,13 @@ def _parser() -> argparse.ArgumentParser:
     about = "a run directory, a base directory with one run of each experiment, or published results' files"
     for name in ("a", "b"):
         compare.add_argument(name, type=Path, metavar=name.upper(), help=about)
+
+    about = "thresholds, width, gap and classes of the records, with intervals; as JSON for machines"
+    more = "In the JSON, `width` stands in T1 and in T2 where both are there, its seeds under `hysteresis`."
+    analyse = commands.add_parser("analyse", help=about, description=f"{about}. {more}", allow_abbrev=False)
+    about = "a results file, a run directory, or a folder of several"
+    analyse.add_argument("path", type=Path, metavar="PATH", help=about)
+    analyse.add_argument("--json", type=Path, metavar="FILE", help="write the JSON there, too")
     return parser
 
 
@@ -155,6 +165,12 @@ def _compare(a: Path, b: Path) -> None:
     from dglib.compare import compare, text
 
     print(text(a, b, compare(a, b)))
+
+
+def _analyse(path: Path, target: Path | None) -> None:
+    from dglib.analyse import run
+
+    print(run(path, target))
 
 
 def _print(result: "Run") -> None:

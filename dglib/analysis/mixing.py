@@ -1,0 +1,154 @@
+"""Whether records may be taken together: made under the same parameters, on the same data, each seed once."""
+
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from dglib.analysis import wording
+from dglib.analysis.reading import Record, entries, level_of, levels_of, number
+from dglib.analysis.sources import Source
+from dglib.analysis.thresholds import init_level
+from dglib.errors import UserError
+from dglib.experiments import NOT_IDENTITY
+
+# What λ↑ and λ↓ must have in common for their difference to mean something.
+SHARED = (
+    "dataset", "noise", "noise_rate", "pixel_mean", "pixel_std", "augmentation", "crop_padding", "network",
+    "network_width", "batch_size", "lr", "lr_decay", "momentum", "weight_decay", "refresh_period",
+)  # fmt: skip
+# Recomputed under the protocol's limits, so that runs which differ in these alone still belong together.
+_RECOMPUTED = frozenset({"trapped_error", "partial_error"})
+_SHOWN = 6
+_UNSTATED = "not stated"
+
+Texts = dict[str, str]
+
+
+def check_unmixed(root: Path, sources: Sequence[Source], made_on: Mapping[tuple[Path, str], Texts]) -> None:
+    """Refuse records of one experiment that do not belong together.
+
+    Args:
+        made_on: by run directory and experiment, what its manifest adds: the data's fingerprint for instance.
+
+    Raises:
+        UserError: parameters differ, or a seed is there from two runs; with the values and the directories.
+    """
+    for experiment in dict.fromkeys(source.experiment for source in sources):
+        mine = [source for source in sources if source.experiment == experiment]
+        differing = list(_differing(mine, made_on))
+        if differing:
+            shown = []
+            for name, values in differing[:_SHOWN]:
+                told = (f"{text} ({_where(root, some, mine)})" for text, some in values.items())
+                shown.append(f"{name} = {' | '.join(told)}")
+            shown += [f"{len(differing) - _SHOWN} more"] * (len(differing) > _SHOWN)
+            alone = (
+                "one of the directories alone" if len({each.run for each in mine}) > 1 else "each set alone"
+            )
+            raise UserError(
+                f"{root}: {experiment} was run under mixed parameters: {'; '.join(shown)}; give {alone}"
+            )
+        _check_once(root, experiment, mine)
+
+
+def why_apart(t1: Sequence[Record], t2: Sequence[Record]) -> str | None:
+    """Why λ↑ of the one and λ↓ of the other make no width; None if they do.
+
+    Args:
+        t1, t2: records, each list made under one set of parameters.
+    """
+    one, other = (records[0].get("parameters") or {} for records in (t1, t2))
+    if bool(one) != bool(other):
+        stating, silent = ("T1", "T2") if one else ("T2", "T1")
+        return f"{stating} states its parameters and {silent} none, so they are not taken together"
+    etas = [{**_texts({"eta": r.get("eta")}), **_texts(p)} for r, p in ((t1[0], one), (t2[0], other))]
+    names = [n for n in ("eta", *SHARED) if n in etas[0] and n in etas[1] and etas[0][n] != etas[1][n]]
+    if not names:
+        return None
+    found = [f"{name} = {etas[0][name]} | {etas[1][name]}" for name in names]
+    return f"T1 and T2 were run under different parameters: {'; '.join(found)}"
+
+
+def _differing(
+    sources: Sequence[Source], made_on: Mapping[tuple[Path, str], Texts]
+) -> Iterator[tuple[str, dict[str, list[Source]]]]:
+    """Name -> value -> the sources that have it, for everything that is not the same in all."""
+    stated = [_stated(source.record) for source in sources]
+    seen = [_seen(s.record) | made_on.get((s.run, s.experiment), {}) for s in sources]
+    for name in dict.fromkeys(name for each in (*stated, *seen) for name in each):
+        found: dict[str, list[Source]] = {}
+        for source, said, read in zip(sources, stated, seen, strict=True):
+            if name in said:
+                found.setdefault(said[name], []).append(source)
+            elif name in read:
+                found.setdefault(read[name], []).append(source)
+            elif any(name in each for each in stated):  # what a record only shows may be missing by chance
+                found.setdefault(_UNSTATED, []).append(source)
+        if len(found) > 1:
+            yield name, found
+
+
+def _stated(record: Record) -> Texts:
+    """The parameters on record that decide what a seed does; where it was forked from counts among them."""
+    parameters = record.get("parameters") or {}
+    lineage = {"lineage": record["lineage"]} if record.get("lineage") else {}
+    return _texts({k: v for k, v in parameters.items() if k not in NOT_IDENTITY | _RECOMPUTED} | lineage)
+
+
+def _seen(record: Record) -> Texts:
+    """What a record shows of its parameters without stating them, as published ones do."""
+    found: dict[str, Any] = {"eta": number(record, "eta")}
+    if not record.get("parameters"):
+        sweep, init = entries(record, "trajectory", "sweep"), entries(record, "trajectory", "init")
+        levels = levels_of(sweep)
+        found |= {"initial λ": init_level(record), "first λ of the sweep": next(iter(levels), None)}
+        found["arch"] = record.get("arch")
+        if len(levels) > 1 and init:  # the first level was held to its end
+            ends = [init[-1], [entry for entry in sweep if level_of(entry) == levels[0]][-1]]
+            before, after = (number(entry, "epoch") for entry in ends)
+            if before is not None and after is not None:
+                found["epochs at the first λ"] = after - before
+    return _texts({name: value for name, value in found.items() if value is not None})
+
+
+def _texts(values: Mapping[str, Any]) -> Texts:
+    return {name: _text(value) for name, value in values.items()}
+
+
+def _text(value: Any) -> str:
+    """A value as it is compared and shown: 1 and 1.0 are one value."""
+    if isinstance(value, int | float) and not isinstance(value, bool):
+        return repr(float(value)).removesuffix(".0")
+    if isinstance(value, list):
+        return f"[{', '.join(map(_text, value))}]"
+    return json.dumps(value, sort_keys=True, ensure_ascii=False)
+
+
+def _where(root: Path, some: Sequence[Source], all_of_them: Sequence[Source]) -> str:
+    """The directories of some sources, with the seeds where a directory also holds others."""
+    names = []
+    for run in dict.fromkeys(source.run for source in some):
+        seeds = [str(source.seed) for source in some if source.run == run]
+        whole = len(seeds) == sum(source.run == run for source in all_of_them)
+        which = "" if whole else f"seed{'s' * (len(seeds) > 1)} {', '.join(seeds)} of "
+        names.append(f"{which}{_name(root, run)}")
+    return wording.listing(names)
+
+
+def _name(root: Path, run: Path) -> str:
+    return str(run.relative_to(root)) if run != root and run.is_relative_to(root) else run.name or str(run)
+
+
+def _check_once(root: Path, experiment: str, sources: Sequence[Source]) -> None:
+    runs: dict[int, list[Path]] = {}
+    for source in sources:
+        runs.setdefault(source.seed, []).append(source.run)
+    twice = {seed: held for seed, held in runs.items() if len(held) > 1}
+    if twice:
+        seed, held = next(iter(sorted(twice.items())))
+        names = wording.listing([_name(root, run) for run in held])
+        more = f" (and {wording.seeds(len(twice) - 1)} more)" if len(twice) > 1 else ""
+        raise UserError(
+            f"{root}: {experiment} seed {seed}{more} is in {names}: give one of the directories alone"
+        )

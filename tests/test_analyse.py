@@ -1,0 +1,444 @@
+"""What is claimed of `python -m dglib analyse`: exact numbers under fixed names, and clear lines."""
+
+import json
+import math
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+from analysis_cases import (
+    Record,
+    diverged,
+    failed_init,
+    published,
+    t1,
+    t2,
+    td1,
+    td1_diverged,
+    v3,
+    v3_diverged,
+    v3_failed,
+)
+from report_cases import published_in, run_of
+from scipy import stats
+
+from dglib.analyse import analyse, text
+from dglib.analysis.bounds import Bounds
+from dglib.analysis.quantities import in_every_seed, quantity
+from dglib.cli import main
+from dglib.errors import UserError
+
+QUICK = Path(__file__).parents[1] / "notebooks" / "assets" / "quick"
+QUANTITIES = ("lambda_up", "lambda_down", "width", "gap")
+KEYS = {"estimate", "lower", "upper", "ci95", "censored"}
+PUBLISHED_UP = [round(0.54 + 0.02 * i, 2) for i in range(9)]
+PUBLISHED_DOWN = [round(0.54 - 0.02 * i, 2) for i in range(9)]
+
+
+def flat(experiment: str, seed: int, levels: list[float], error: float) -> Record:
+    """A seed as it was published: 50 epochs of init, then ten at each level, without an event."""
+    rising = experiment == "T1"
+    field, flag = ("lambda_up", "collapsed") if rising else ("lambda_down", "recovered")
+    start = 0.35 if rising else 0.70
+    init = [{"phase": "init", "lambda": start, "epoch": e, "error": error} for e in range(10, 51, 10)]
+    sweep = [
+        {"phase": "sweep", "lambda": level, "epoch": 51 + 10 * i + k, "error": error}
+        for i, level in enumerate(levels)
+        for k in range(10)
+    ]
+    return {
+        "seed": seed, "init_error": error, "init_success": True, field: None, flag: False,
+        "final_lambda": levels[-1], "final_error": error, "trajectory": init + sweep,
+        "experiment_id": f"{experiment}-spinodal-{seed:03d}", "eta": 0.4, "time": 861.0,
+    }  # fmt: skip
+
+
+def leaving(record: Record) -> Record:
+    """At 0.90 for the last ten epochs of the init and ten of the sweep, then at 0.44."""
+    changed = [
+        entry | {"error": 0.9 if 40 <= entry["epoch"] <= 60 else 0.44 + 0.001 * (entry["epoch"] % 3)}
+        for entry in record["trajectory"]
+    ]
+    return record | {"trajectory": changed, "final_error": 0.44}
+
+
+@pytest.fixture
+def ten(tmp_path):
+    """Ten seeds of T1 and of T2 without an event; T2's first leaves the trap, six more stay in it."""
+    directory = tmp_path / "exp_T_spinodal_20260101_000000"
+    downs = [flat("T2", seed, PUBLISHED_DOWN, 0.9 if seed < 7 else 0.40) for seed in range(10)]
+    downs[0] = leaving(downs[0])
+    published_in(directory, "T1", [flat("T1", seed, PUBLISHED_UP, 0.1) for seed in range(10)])
+    published_in(directory, "T2", downs)
+    return directory
+
+
+def strict(path: Path) -> dict:
+    def refuse(name):
+        raise AssertionError(f"{name} is no JSON")
+
+    return json.loads(path.read_text(), parse_constant=refuse)
+
+
+def refused(capsys, *arguments) -> str:
+    assert main(["analyse", *map(str, arguments)]) == 2
+    out, err = capsys.readouterr()
+    assert out == ""
+    assert err.startswith("dglib: error: ")
+    assert err.count("\n") == 1
+    return err
+
+
+# --- ten seeds, none of which moved
+
+
+def test_ten_seeds_without_an_event_bound_both_thresholds_and_the_width(ten):
+    found = analyse(ten)
+    nothing = {"estimate": None, "lower": None, "upper": None, "ci95": None, "censored": None}
+    up = nothing | {"lower": 0.70, "ci95": [0.70, None], "censored": "right"}
+    down = nothing | {"upper": 0.38, "ci95": [None, 0.38], "censored": "left"}
+    width = nothing | {"lower": 0.32, "ci95": [0.32, None], "censored": "right"}
+    assert [found["T1"][name] for name in QUANTITIES] == [up, None, width, None]
+    assert [found["T2"][name] for name in QUANTITIES] == [None, down, width, None]
+    assert found["hysteresis"]["width"] == width
+    assert found["problems"] == []
+
+
+def test_ten_of_ten_say_by_clopper_and_pearson_what_fraction_of_seeds_behaves_so(ten):
+    found = analyse(ten)
+    high = 1 - 0.025**0.1  # of 0 of 10, in closed form
+    for name in ("T1", "T2"):
+        share = found[name]["event_share"]
+        assert (share["count"], share["of"], share["estimate"]) == (0, 10, 0.0)
+        assert share["ci95"] == pytest.approx([0.0, high], abs=1e-9)
+        assert share["ci95"][1] == pytest.approx(0.3085, abs=1e-4)
+    for where, lower, upper in (("T1", 0.70, None), ("T2", None, 0.38), ("hysteresis", 0.32, None)):
+        every = found[where]["in_every_seed"]
+        assert (every["lower"], every["upper"], every["n"]) == (lower, upper, 10)
+        assert every["share_ci95"] == pytest.approx([1 - high, 1.0], abs=1e-9)
+
+
+def test_the_text_says_so_too(ten, capsys):
+    assert main(["analyse", str(ten)]) == 0
+    page = capsys.readouterr().out
+    assert "λ↑ above 0.70 in every one of 10 seeds" in page
+    assert "λ↓ below 0.38 in every one of 10 seeds" in page
+    assert "width above 0.32 in every one of 10 seeds" in page
+    assert page.count("a fraction of 0.692 to 1 of such seeds (95 % interval, Clopper–Pearson, n = 10)") == 3
+    assert page.count("0 of 10 (95 % interval 0.000 to 0.308, Clopper–Pearson, n = 10)") == 2
+
+
+def test_a_seed_that_sat_at_chance_for_twenty_epochs_and_left_is_not_called_trapped(ten):
+    found = analyse(ten)
+    seeds = found["T2"]["seeds"]
+    assert [seed["start"] for seed in seeds] == ["collapsed"] + 6 * ["trapped"] + 3 * ["collapsed"]
+    assert seeds[0]["final_state"] == "collapsed"
+    assert found["T2"]["by_start"]["trapped"]["n"] == 6
+    assert found["hysteresis"]["by_start"]["collapsed"]["width"]["lower"] == 0.32
+
+
+# --- quantities
+
+
+def test_an_event_gives_the_first_level_that_fires_within_the_cell_before_it(tmp_path):
+    ups = [0.55, 0.60, 0.60, 0.60, 0.65, 0.65, None]
+    published_in(tmp_path, "T1", [t1(seed, up) for seed, up in enumerate(ups)])
+    found = analyse(tmp_path)["T1"]
+    assert (found["n"], found["events"], found["outcomes"]["no_event"]) == (7, 6, 1)
+    # of seven, the smallest lower and the largest upper end enclose the median at 98 %
+    expected = {"estimate": 0.60, "lower": 0.55, "upper": 0.60, "ci95": [0.50, None], "censored": "interval"}
+    assert found["lambda_up"] == expected
+
+
+def test_the_width_is_estimated_from_the_levels_that_fired(tmp_path):
+    published_in(tmp_path, "T1", [t1(seed, 0.60) for seed in range(3)])
+    published_in(tmp_path, "T2", [t2(seed, 0.35) for seed in range(3)])
+    found = analyse(tmp_path)
+    expected = {"estimate": 0.25, "lower": 0.15, "upper": 0.25, "ci95": None, "censored": "interval"}
+    assert found["T1"]["width"] == found["T2"]["width"] == found["hysteresis"]["width"] == expected
+
+
+def test_a_median_between_an_event_and_a_censored_seed_is_not_estimated(tmp_path):
+    published_in(tmp_path, "T1", [t1(0, 0.60), t1(1, None)])
+    found = analyse(tmp_path)["T1"]["lambda_up"]
+    assert (found["estimate"], found["lower"], found["upper"]) == (None, 0.625, None)
+    assert found["censored"] == "right"
+
+
+def test_an_estimate_lies_between_its_bounds_and_is_the_median_whatever_the_censored_seeds_do():
+    generator = np.random.default_rng(3)
+    grid = [0.0, 0.1, 0.2, 0.3]
+    estimated = 0
+    for _ in range(300):
+        n = int(generator.integers(1, 8))
+        true = generator.choice([0.1, 0.2, 0.3, 0.4, 0.7], n)  # the last two beyond the sweep
+        lasts = generator.choice([0.2, 0.3], n)
+        fired = [level if level <= last else None for level, last in zip(true, lasts, strict=True)]
+        cells = [
+            Bounds(last, math.inf) if level is None else Bounds(grid[grid.index(level) - 1], level)
+            for level, last in zip(fired, lasts, strict=True)
+        ]
+        points = [c if level is None else Bounds(level, level) for c, level in zip(cells, fired, strict=True)]
+        found = quantity(cells, points)
+        if found["estimate"] is not None:
+            estimated += 1
+            assert found["lower"] <= found["estimate"] <= found["upper"]
+            assert found["estimate"] == pytest.approx(np.median(true))
+    assert estimated > 50
+
+
+def test_what_holds_in_every_seed_holds_in_the_share_that_is_given_as_often_as_it_says():
+    generator, n, trials = np.random.default_rng(0), 8, 2000
+    one = two = 0
+    for values in generator.random((trials, n)):
+        low, high = float(values.min()), float(values.max())
+        above = in_every_seed([Bounds(float(v), math.inf) for v in values])
+        between = in_every_seed([Bounds(float(v), float(v)) for v in values])
+        one += 1 - low >= above["share_ci95"][0]
+        two += high - low >= between["share_ci95"][0]
+    for covered in (one, two):  # each end is exact at 97.5 %
+        assert abs(covered / trials - 0.975) < 4 * math.sqrt(0.025 * 0.975 / trials)
+
+
+def test_the_way_back_of_a_rising_sweep_stands_apart_from_the_other_experiment(tmp_path):
+    published_in(tmp_path, "T1", [t1(seed, 0.60, back=0.35, returns=True) for seed in range(3)])
+    found = analyse(tmp_path)["T1"]
+    assert (found["lambda_down"], found["width"]) == (None, None)
+    assert found["loop"]["outcomes"] == {"closed": 3, "open": 0, "diverged": 0}
+    assert found["loop"]["width"]["estimate"] == 0.25
+    assert found["loop"]["lambda_down"]["estimate"] == 0.35
+
+
+def test_the_gap_is_that_of_seeds_that_collapsed_and_the_trapped_are_apart(tmp_path):
+    gaps = [0.30, 0.40, 0.20]
+    records = [v3(seed, gap) for seed, gap in enumerate(gaps)]
+    published_in(tmp_path, "V3", [*records, v3(3, trapped=True), v3_failed(4), v3_diverged(5)])
+    found = analyse(tmp_path)["V3"]
+    expected = {"estimate": 0.3, "lower": 0.3, "upper": 0.3, "ci95": None, "censored": None}
+    assert found["gap"] == expected
+    assert (found["n"], found["events"], found["failed_inits"], found["diverged"]) == (6, None, 1, 1)
+    assert found["by_start"]["trapped"]["n"] == 1
+    t_interval = stats.t.interval(0.95, 2, np.mean(gaps), stats.sem(gaps))
+    assert found["gap_mean"]["ci95"] == pytest.approx(list(t_interval))
+
+
+def test_six_gaps_have_an_interval_for_their_median(tmp_path):
+    published_in(tmp_path, "V3", [v3(seed, 0.2 + 0.02 * seed) for seed in range(6)])
+    assert analyse(tmp_path)["V3"]["gap"]["ci95"] == pytest.approx([0.2, 0.3])
+
+
+def test_the_gap_stands_at_one_half_whatever_level_a_run_showed(tmp_path):
+    record = v3(0)
+    record["parameters"] |= {"gap_lambda": 0.3}
+    published_in(tmp_path, "V3", [record])
+    assert analyse(tmp_path)["V3"]["gap_lambda"] == 0.5
+    assert analyse(tmp_path)["V3"]["gap"]["estimate"] == pytest.approx(0.3)
+
+
+def test_final_errors_are_classed_by_the_protocols_limits_whatever_was_written(tmp_path):
+    finals = [0.90, 0.85, 0.84, 0.50, 0.40, 0.39]
+    records = [td1(seed, final) | {"category": "ordered"} for seed, final in enumerate(finals)]
+    for record in records[:3]:
+        record["parameters"] |= {"partial_error": 0.55, "trapped_error": 0.95}
+    published_in(tmp_path, "Td1", [*records, td1_diverged(6)])
+    found = analyse(tmp_path)["Td1"]
+    classes = {"trapped_90": 2, "partial_collapse": 3, "ordered": 1}
+    assert found["outcomes"] == {**classes, "diverged": 1, "unfinished": 0}
+    assert found["diverged"] == 1
+    assert {name: share["count"] for name, share in found["shares"].items()} == classes
+    exact = stats.binomtest(2, 6).proportion_ci(method="exact")
+    assert found["shares"]["trapped_90"]["ci95"] == pytest.approx([exact.low, exact.high], abs=1e-9)
+
+
+# --- the file
+
+
+def test_the_json_is_strict_has_every_name_and_is_what_was_computed(tmp_path, capsys):
+    run = tmp_path / "run"
+    published_in(run, "T1", [t1(0), t1(1, None), failed_init(t1(2)), diverged(t1(3))])
+    published_in(run, "T2", [t2(0), t2(1, None, trapped=True), diverged(t2(2))])
+    published_in(run, "V3", [v3(0), v3_failed(1), v3_diverged(2)])
+    published_in(run, "Td1", [td1(0), td1(1, 0.5), td1_diverged(2)])
+    target = tmp_path / "analysis.json"
+    assert main(["analyse", str(run), "--json", str(target)]) == 0
+    found = strict(target)
+    assert found == analyse(run)
+    assert capsys.readouterr().out == text(run, found) + "\n"
+    assert set(found) == {"T1", "T2", "V3", "Td1", "hysteresis", "problems"}
+    for name in ("T1", "T2", "V3", "Td1"):
+        assert {"n", "events", "failed_inits", "diverged", "outcomes", *QUANTITIES} <= set(found[name])
+        assert sum(found[name]["outcomes"].values()) == found[name]["n"] == len(found[name]["seeds"])
+        for quantity_name in QUANTITIES:
+            each = found[name][quantity_name]
+            assert each is None or set(each) == KEYS
+    assert (found["T1"]["failed_inits"], found["T1"]["diverged"]) == (1, 1)
+    assert found["T1"]["event_share"]["of"] == 2
+
+
+def test_an_analysis_beside_the_records_is_no_problem_the_next_time(tmp_path):
+    published_in(tmp_path, "T1", [t1(0)])
+    target = tmp_path / "analysis.json"
+    for _ in range(2):
+        assert main(["analyse", str(tmp_path), "--json", str(target)]) == 0
+        assert strict(target)["problems"] == []
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["T1-spinodal_results.json", "analysis.json"]
+
+
+def test_the_recorded_quick_results_can_be_analysed(tmp_path):
+    target = tmp_path / "quick.json"
+    assert main(["analyse", str(QUICK), "--json", str(target)]) == 0
+    found = strict(target)
+    for name, prefix in (("T1", "T1-spinodal"), ("T2", "T2-spinodal"), ("V3", "V3"), ("Td1", "Td1")):
+        records = json.loads((QUICK / f"{prefix}_results.json").read_text())
+        assert found[name]["n"] == len(records)
+    recorded = [r["lambda_up"] for r in json.loads((QUICK / "T1-spinodal_results.json").read_text())]
+    assert found["T1"]["events"] == sum(level is not None for level in recorded)
+    assert found["T1"]["lambda_up"]["upper"] <= np.median([level or np.inf for level in recorded])
+    assert found["T1"]["width"] is not None
+
+
+def test_one_results_file_alone_can_be_given(ten):
+    found = analyse(ten / "T2-spinodal_results.json")
+    assert set(found) == {"T2", "problems"}
+    assert found["T2"]["width"] is None
+
+
+def test_the_command_needs_neither_torch_nor_pandas(ten):
+    code = "import sys; from dglib.cli import main; main(['analyse', sys.argv[1]]);"
+    code += "print({'torch', 'pandas'} & set(sys.modules))"
+    done = subprocess.run([sys.executable, "-c", code, str(ten)], capture_output=True, text=True, check=True)
+    assert done.stdout.endswith("set()\n")
+
+
+# --- what is missing, and what does not belong together
+
+
+def test_one_seed_says_n_1_in_place_of_an_interval(tmp_path, capsys):
+    published_in(tmp_path, "T1", [t1(0)])
+    assert main(["analyse", str(tmp_path)]) == 0
+    assert "none (n = 1)" in capsys.readouterr().out
+    found = analyse(tmp_path)["T1"]
+    assert found["lambda_up"]["ci95"] is None
+    assert found["notes"] == ["n = 1: no 95 % interval for a median from one seed"]
+
+
+def test_seeds_that_all_failed_are_said_to_have(tmp_path, capsys):
+    published_in(tmp_path, "T1", [failed_init(t1(seed)) for seed in range(3)])
+    assert main(["analyse", str(tmp_path)]) == 0
+    assert "all seeds failed (3 of 3 the init): nothing was measured" in capsys.readouterr().out
+    found = analyse(tmp_path)["T1"]
+    assert [found[name] for name in (*QUANTITIES, "event_share", "in_every_seed")] == [None] * 6
+    published_in(tmp_path / "other", "V3", [v3_failed(0), v3_diverged(1)])
+    found = analyse(tmp_path / "other")["V3"]
+    assert found["gap"] is None
+    assert found["notes"] == ["no seed was measured: 1 failed the init, 1 diverged"]
+
+
+def test_sweeps_without_a_seed_in_common_have_no_width_and_say_so(tmp_path):
+    published_in(tmp_path, "T1", [t1(0)])
+    published_in(tmp_path, "T2", [t2(1)])
+    found = analyse(tmp_path)
+    assert found["T1"]["width"] is None
+    assert found["hysteresis"]["notes"] == ["no seed has both thresholds: the width was not measured"]
+    assert found["hysteresis"]["left_out"] == [0, 1]
+
+
+def test_nothing_there_is_told_in_a_line(tmp_path, capsys):
+    assert "no such file or directory" in refused(capsys, tmp_path / "absent")
+    assert "no records there" in refused(capsys, tmp_path)
+    (tmp_path / "T1-spinodal_results.json").write_text('[{"seed": 0, "traj')
+    assert "T1-spinodal_results.json: not read: no JSON" in refused(capsys, tmp_path)
+
+
+def test_files_that_could_not_be_read_are_named_and_the_others_are_analysed(tmp_path):
+    published_in(tmp_path, "T1", [t1(0), t1(1) | {"seed": None}])
+    (tmp_path / "T2-spinodal_results.json").write_text("[")
+    found = analyse(tmp_path)
+    assert found["T1"]["n"] == 1
+    assert len(found["problems"]) == 2
+    assert "seed = None" in found["problems"][0] + found["problems"][1]
+    assert any("T2-spinodal_results.json" in line for line in found["problems"])
+
+
+@pytest.mark.parametrize(
+    "damage",
+    [{"parameters": {"sweep_lambdas": ["low"]}}, {"parameters": {"sweep_lambdas": 3}}],
+)
+def test_a_record_with_fields_of_other_kinds_is_named_and_left_out(tmp_path, damage):
+    published_in(tmp_path, "T1", [t1(0), t1(1) | damage])
+    found = analyse(tmp_path)
+    assert found["T1"]["n"] == 1
+    assert "seed 1 not read: its fields are not those of a record" in found["problems"][0]
+
+
+@pytest.mark.parametrize("target", ["missing/a.json", "folder", "T1-spinodal_results.json", "seeds/x.json"])
+def test_a_target_that_cannot_be_written_is_told_and_nothing_is_left(tmp_path, capsys, target):
+    published_in(tmp_path, "T1", [t1(0)])
+    (tmp_path / "folder").mkdir()
+    (tmp_path / "seeds").mkdir()
+    before = {path: path.is_file() and path.read_bytes() for path in tmp_path.rglob("*")}
+    assert target.partition("/")[0] in refused(capsys, tmp_path, "--json", tmp_path / target)
+    assert {path: path.is_file() and path.read_bytes() for path in tmp_path.rglob("*")} == before
+
+
+def test_runs_of_differing_parameters_are_refused_with_what_differs_and_where(tmp_path, capsys):
+    slow = [record | {"parameters": {**record["parameters"], "lr": 0.2}} for record in (t1(2), t1(3))]
+    published_in(tmp_path / "one", "T1", [t1(0), t1(1)])
+    published_in(tmp_path / "two", "T1", slow)
+    assert "T1 was run under mixed parameters: lr = 0.1 (one) | 0.2 (two);" in refused(capsys, tmp_path)
+    for name in ("one", "two"):
+        assert main(["analyse", str(tmp_path / name)]) == 0
+
+
+def test_seeds_of_differing_parameters_in_one_file_are_refused_by_seed(tmp_path):
+    other = t1(2)
+    published_in(tmp_path, "T1", [t1(0), t1(1), other | {"parameters": other["parameters"] | {"lr": 0.2}}])
+    with pytest.raises(UserError, match=r"lr = 0\.1 \(seeds 0, 1 of \S+\) \| 0\.2 \(seed 2 of \S+\)"):
+        analyse(tmp_path)
+
+
+def test_published_runs_that_state_nothing_are_told_apart_by_what_they_show(tmp_path, ten):
+    published_in(tmp_path / "longer", "T1", [published(t1(20))])
+    with pytest.raises(UserError, match=r"epochs at the first λ = 10 \(exp_T_\S+\) \| 4 \(longer\)"):
+        analyse(tmp_path)
+
+
+def test_runs_that_state_parameters_are_not_pooled_with_runs_that_do_not(tmp_path):
+    published_in(tmp_path / "one", "T1", [t1(0)])
+    published_in(tmp_path / "two", "T1", [published(t1(1))])
+    with pytest.raises(UserError, match=r"lr = 0\.1 \(one\) \| not stated \(two\)"):
+        analyse(tmp_path)
+
+
+def test_runs_of_one_setting_with_seeds_of_their_own_are_pooled_and_a_seed_twice_is_refused(tmp_path):
+    published_in(tmp_path / "one", "T1", [t1(0), t1(1)])
+    published_in(tmp_path / "two", "T1", [t1(2)])
+    assert [seed["seed"] for seed in analyse(tmp_path)["T1"]["seeds"]] == [0, 1, 2]
+    published_in(tmp_path / "three", "T1", [t1(2)])
+    with pytest.raises(UserError, match="T1 seed 2 is in three and two"):
+        analyse(tmp_path)
+
+
+def test_runs_on_other_data_and_forks_are_not_pooled(tmp_path):
+    run_of(tmp_path / "a", "T1", [t1(0)], data="d1" * 32)
+    run_of(tmp_path / "b", "T1", [t1(1)], data="d2" * 32)
+    with pytest.raises(UserError, match=r"data fingerprint = d1d1d1d1d1d1 \(a/exp_\S+\) \| d2d2d2d2d2d2"):
+        analyse(tmp_path)
+    assert analyse(tmp_path / "a")["T1"]["n"] == 1
+    fork = t1(1) | {"lineage": {"seed": 0, "epoch": 24}}
+    published_in(tmp_path / "c", "T1", [t1(0), fork])
+    with pytest.raises(UserError, match=r"lineage = .*seed 0"):
+        analyse(tmp_path / "c")
+
+
+def test_sweeps_of_different_networks_make_no_width_and_the_reason_is_given(tmp_path):
+    up, down = t1(0), t2(0)
+    published_in(tmp_path, "T1", [up | {"parameters": up["parameters"] | {"network": "small_cnn"}}])
+    published_in(tmp_path, "T2", [down | {"parameters": down["parameters"] | {"network": "resnet18"}}])
+    found = analyse(tmp_path)
+    assert found["T1"]["width"] is None
+    (note,) = found["hysteresis"]["notes"]
+    assert note == 'T1 and T2 were run under different parameters: network = "small_cnn" | "resnet18"'
+    assert note in text(tmp_path, found)
