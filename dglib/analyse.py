@@ -194,7 +194,8 @@ def _level(value: float | None) -> str:
 def _is_whole(source: Source, problems: list[str]) -> bool:
     """Whether a record can be computed with; one whose fields are of other kinds is named as a problem."""
     try:
-        experiment_values(source.experiment, [source.record])
+        to_json(experiment_values(source.experiment, [source.record]))
+        check_unmixed(source.file, [source], {})
         if source.experiment in ("T1", "T2"):
             hysteresis_values([source.record], [source.record])
     except (TypeError, ValueError, KeyError, AttributeError, IndexError, OverflowError) as error:

@@ -252,6 +252,15 @@ def test_final_errors_are_classed_by_the_protocols_limits_whatever_was_written(t
     assert found["shares"]["trapped_90"]["ci95"] == pytest.approx([exact.low, exact.high], abs=1e-9)
 
 
+def test_a_class_that_is_no_name_is_left_out_of_the_json(tmp_path):
+    published_in(tmp_path, "Td1", [td1(0) | {"category": math.nan}, td1(1)])
+    seeds = analyse(tmp_path)["Td1"]["seeds"]
+    assert [(seed["outcome"], seed["recorded"]) for seed in seeds] == [
+        ("trapped_90", None),
+        ("trapped_90", "trapped_90"),
+    ]
+
+
 # --- the file
 
 
@@ -364,7 +373,7 @@ def test_files_that_could_not_be_read_are_named_and_the_others_are_analysed(tmp_
 
 @pytest.mark.parametrize(
     "damage",
-    [{"parameters": {"sweep_lambdas": ["low"]}}, {"parameters": {"sweep_lambdas": 3}}],
+    [{"parameters": {"sweep_lambdas": ["low"]}}, {"parameters": {"sweep_lambdas": 3}}, {"eta": 10**400}],
 )
 def test_a_record_with_fields_of_other_kinds_is_named_and_left_out(tmp_path, damage):
     published_in(tmp_path, "T1", [t1(0), t1(1) | damage])

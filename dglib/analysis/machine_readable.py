@@ -159,7 +159,15 @@ def _classes(records: Records) -> Plain:
         "measured": ended,
         "limits": limits,
         "shares": {name: share(summary["outcomes"][name], ended) for name in CLASSES},
-        "seeds": [{"outcome": seed.pop("category"), **seed} for seed in summary["seeds"]],
+        "seeds": [
+            {
+                "seed": seed["seed"],
+                "outcome": seed["category"],
+                "recorded": written if isinstance(written := seed["recorded_category"], str) else None,
+                "final_error": seed["final_error"],
+            }
+            for seed in summary["seeds"]
+        ],
     }
 
 
