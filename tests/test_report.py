@@ -6,7 +6,6 @@ import re
 import shutil
 import subprocess
 import sys
-from html.parser import HTMLParser
 from pathlib import Path
 
 import papermill
@@ -14,6 +13,7 @@ import pytest
 from analysis_cases import diverged, failed_init, published, t1, t2, td1, td1_diverged, v3, v3_failed
 from matplotlib.figure import Figure
 from report_cases import NUMERICS, published_in, run_of
+from report_page import Page
 from update_notebooks import write_paired
 
 from dglib import campaign
@@ -30,52 +30,6 @@ RECORDS = {
     "V3": [v3(0), v3(1, 0.4), v3_failed(2)],
     "Td1": [td1(0), td1(1, 0.5), td1(2, 0.1), td1_diverged(3)],
 }
-
-
-class Page(HTMLParser):
-    """What a test asks of a page: tags with their attributes, tables' cells and the text."""
-
-    def __init__(self, html: str) -> None:
-        super().__init__()
-        self.tags: list[tuple[str, dict[str, str | None]]] = []
-        self.tables: list[list[list[str]]] = []
-        self._words: list[str] = []
-        self._inside: list[str] = []
-        self.feed(html)
-        self.text = " ".join(" ".join(self._words).replace("\u00a0", " ").split())
-
-    def handle_starttag(self, tag, attrs):
-        self.tags.append((tag, dict(attrs)))
-        self._inside.append(tag)
-        if tag == "table":
-            self.tables.append([])
-        elif tag == "tr":
-            self.tables[-1].append([])
-        elif tag in ("td", "th"):
-            self.tables[-1][-1].append("")
-
-    def handle_endtag(self, tag):
-        while self._inside and self._inside.pop() != tag:
-            pass
-
-    def handle_data(self, data):
-        if "style" in self._inside:
-            return
-        self._words.append(data)
-        if self._inside and self._inside[-1] in ("td", "th"):
-            self.tables[-1][-1][-1] += data
-
-    @property
-    def seeds(self):
-        """The tables of seeds; those of networks' ends stand apart."""
-        return [table for table in self.tables if table[0][0] == "Seed"]
-
-    @property
-    def ends(self):
-        return [table for table in self.tables if table[0][0] != "Seed"]
-
-    def all(self, tag):
-        return [attributes for name, attributes in self.tags if name == tag]
 
 
 @pytest.fixture(scope="module")

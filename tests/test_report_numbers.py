@@ -1,0 +1,354 @@
+"""Every number that the report shows can be traced to a record.
+
+Covered: each cell with a digit in the tables of seeds and of networks' ends, recomputed here from the records
+without the analysis; each number of the answers and of "how it was run", found among the values of the
+records, their summaries and manifests at the rounding shown; and changes of single values in records, which
+must change what is shown of them and nothing of other seeds. Not covered: numbers drawn in figures, and that
+a summary's value is the right one, which the tests of the analysis check.
+"""
+
+import json
+import math
+import re
+from statistics import fmean, median, pstdev
+
+import pytest
+from analysis_cases import diverged, failed_init, t1, t2, td1, td1_diverged, v3, v3_failed
+from matplotlib.figure import Figure
+from report_cases import run_of
+from report_page import Page
+
+from dglib.analysis.summary import lag, summarise, width
+from dglib.report import page, write_report
+from dglib.report.collect import collect
+
+NUMBER = re.compile(r"(?<![\w.])−?\d+(?:\.\d+)?(?![\w]|\.\d)")
+# Of the method, not of a record: the confidence level, as it is worded everywhere.
+FIXED = re.compile(r"95 %|T1|T2|V3|Tδ1|8×8|λ[↑↓]")
+DASH = "–"
+
+
+def own(record, dead=0.1):
+    """The record with values of its own in every field that is shown, so that a mix-up of seeds is seen."""
+    seed = record["seed"]
+    logs = [
+        {"arm": arm, "phase": "sweep", "epoch": epoch, "weight_norm": 20.0 + seed + epoch / 7,
+         "update_norm": 0.01 * (seed + 1) / epoch, "c_sv": math.sin(seed + epoch), "skipped_steps": 0}
+        for arm in (("ordered", "collapse") if record["experiment"] == "V3" else ("main",))
+        for epoch in range(1, 60)
+    ]  # fmt: skip
+    changed = record | {"time": 50.0 + 37 * seed, "epoch_log": logs, "skipped_steps": 3 * seed}
+    for field in [name for name in record if name.endswith("trajectory")]:
+        changed[field] = [
+            entry | {"dead_channels": dead + 0.011 * seed + 0.001 * index}
+            for index, entry in enumerate(record[field])
+        ]
+    return changed
+
+
+def records():
+    found = {
+        "T1": [t1(0, 0.6, 0.35, True), t1(1, None), failed_init(t1(2)), diverged(t1(3)), t1(4, 0.5)],
+        "T2": [t2(0), t2(1, None, trapped=True), t2(2, 0.30)],
+        "V3": [v3(0), v3(1, 0.4), v3_failed(2)],
+        "Td1": [td1(0, c_sv=0.28), td1(1, 0.5, 0.33), td1(2, 0.1), td1_diverged(3), td1(4, 0.93, 0.2)],
+    }
+    return {name: [own(record) for record in group] for name, group in found.items()}
+
+
+@pytest.fixture
+def show(tmp_path, monkeypatch):
+    """From experiment -> records to the page, and to what was collected for it; without figures."""
+    figure = Figure((1, 1))
+    monkeypatch.setattr(page, "draw_all", lambda experiment, records: {"V3_hysteresis": figure})
+    monkeypatch.setattr(page, "draw_hysteresis", lambda t1_records, t2_records: figure)
+
+    def made(groups, name="runs"):
+        base = tmp_path / name
+        for experiment, group in groups.items():
+            run_of(base, experiment, group)
+        return Page(write_report(base).read_text()), collect(base)
+
+    return made
+
+
+def plain(value, places=3):
+    return DASH if value is None else f"{value:.{places}f}".replace("-", "−")
+
+
+def seconds(value):
+    minutes, rest = divmod(round(value), 60)
+    return f"{minutes} min {rest} s" if minutes else f"{rest} s"
+
+
+# --- the tables, recomputed
+
+
+def lies(record, fired):
+    """Between the level of the event and the one before it, or beyond the last level."""
+    if record["outcome"] in ("init_failed", "diverged"):
+        return DASH
+    visited = list(dict.fromkeys(e["lambda"] for e in record["trajectory"] if e["phase"] == "sweep"))
+    if record[fired] is None:
+        return f"{'above' if fired == 'lambda_up' else 'below'} {visited[-1]:.2f}"
+    before = visited[visited.index(record[fired]) - 1]
+    return "{:.2f} to {:.2f}".format(*sorted((before, record[fired])))
+
+
+def gap(record):
+    if record["outcome"] != "complete":
+        return None
+    at = [
+        next(e["error"] for e in record[f"{branch}_trajectory"] if e["lambda"] == 0.5)
+        for branch in ("collapse", "ordered")
+    ]
+    return at[0] - at[1]
+
+
+def early_cosine(record):
+    rows = [row for row in record["step_logs"] if row["epoch"] <= 10 and math.isfinite(row["c_sv"])]
+    return fmean(
+        fmean(row["c_sv"] for row in rows if row["epoch"] == e) for e in {row["epoch"] for row in rows}
+    )
+
+
+def settled(record):
+    """The first evaluation from which the class stays what it is at the end."""
+    if record["final_error"] is None:
+        return DASH
+    classes = [(e["error"] >= 0.4) + (e["error"] >= 0.85) for e in record["error_trajectory"]]
+    first = max((i + 1 for i, each in enumerate(classes) if each != classes[-1]), default=0)
+    return str(record["error_trajectory"][first]["epoch"])
+
+
+def final(record):
+    return plain(record.get("final_error"))
+
+
+def returned(record):
+    down = record.get("return_lambda_down")
+    return DASH if down is None else f"{down:.2f}"
+
+
+SHARED = {
+    "Seed": lambda r: str(r["seed"]),
+    "Time": lambda r: seconds(r["time"]),
+    "Skipped steps": lambda r: str(r["skipped_steps"]),
+    "Computed on": lambda r: "Test CPU, fp32",
+}
+SWEEP = {"Init error": lambda r: plain(r["init_error"]), "Final error": final}
+CELLS = {
+    "T1": SHARED | SWEEP | {"λ↑ lies": lambda r: lies(r, "lambda_up"), "λ↓ on the way back": returned},
+    "T2": SHARED | SWEEP | {"λ↓ lies": lambda r: lies(r, "lambda_down")},
+    "V3": SHARED
+    | {
+        "Ordered init error": lambda r: plain(r["ordered_init"]),
+        "Collapse init error": lambda r: plain(r["collapse_init"]),
+        "Gap at λ = 0.50": lambda r: plain(gap(r)),
+    },
+    "Td1": SHARED
+    | {
+        "Final error": final,
+        "Outcome settled from epoch": settled,
+        "Mean c_sv, epochs 0 to 10": lambda r: plain(early_cosine(r)),
+    },
+}
+
+
+def test_every_number_of_the_seed_tables_is_that_of_its_own_record(show):
+    groups = records()
+    shown, _ = show(groups)
+    checked = 0
+    for (name, group), table in zip(groups.items(), shown.seeds, strict=True):
+        head, *rows = table
+        assert len(rows) == len(group)
+        for record, row in zip(group, rows, strict=True):
+            for column, value in zip(head, row, strict=True):
+                claim = CELLS[name].get(column)
+                assert claim or not NUMBER.search(value), f"{name}: nothing traces {column} = {value}"
+                if claim:
+                    assert value == claim(record), f"{name}, seed {record['seed']}: {column}"
+                    checked += 1
+    assert checked == sum(len(CELLS[name]) * len(group) for name, group in groups.items())
+
+
+def spread(values, places, factor=1, unit=""):
+    mean, *ends = (plain(factor * v, places) for v in (fmean(values), min(values), max(values)))
+    return f"{mean}{unit}" if len(values) == 1 else f"{mean}{unit} ({ends[0]} to {ends[1]})"
+
+
+def evenness(counts):
+    shares = [count / sum(counts) for count in counts if count]
+    return abs(sum(share * math.log(share, len(counts)) for share in shares))
+
+
+END_CLASSES = {  # which seeds are in which row
+    "T1": {"collapsed": [0, 4], "ordered": [1], "init failed": [2], "diverged": [3]},
+    "T2": {"trapped": [1], "ordered": [0, 2]},
+    "V3": {"ordered branch": [0, 1], "collapse branch, began collapsed": [0, 1]},
+    "Td1": {"trapped": [0, 4], "partial collapse": [1], "ordered": [2], "diverged": [3]},
+}
+
+
+def last_evaluation(experiment, name, record):
+    field = {"T1": "trajectory", "T2": "trajectory", "Td1": "error_trajectory"}.get(experiment)
+    return record[field or f"{name.partition(' ')[0]}_trajectory"][-1]
+
+
+def test_every_number_of_the_tables_of_ends_is_computed_from_the_records_of_its_class(show):
+    groups = records()
+    shown, _ = show(groups)
+    for (experiment, group), table in zip(groups.items(), shown.ends, strict=True):
+        head, *rows = table
+        assert {row[0]: row[1] for row in rows} == {
+            name: str(len(seeds)) for name, seeds in END_CLASSES[experiment].items()
+        }
+        for row in rows:
+            members = [group[seed] for seed in END_CLASSES[experiment][row[0]]]
+            lasts = [last_evaluation(experiment, row[0], record) for record in members]
+            told = dict(zip(head[2:], row[2:], strict=True))
+            by_then = [
+                [e for e in record["epoch_log"] if e["epoch"] <= last["epoch"]]
+                for record, last in zip(members, lasts, strict=True)
+            ]
+            if experiment == "V3":
+                arm = row[0].partition(" ")[0]
+                by_then = [[e for e in log if e["arm"] == arm] for log in by_then]
+            norms = {name: [log[-1][name] for log in by_then] for name in ("weight_norm", "update_norm")}
+            assert told.pop("‖θ‖") == spread(norms["weight_norm"], 1)
+            assert told.pop("‖last update‖") == spread(norms["update_norm"], 4)
+            late = [fmean(e["c_sv"] for e in log[-10:]) for log in by_then]
+            assert told.pop("Late c_sv") == spread(late, 2)
+            if row[0] == "diverged":
+                assert set(told.values()) == {DASH}
+                continue
+            dead = [last["dead_channels"] for last in lasts]
+            assert told.pop("Dead channels").replace("\u00a0", " ") == spread(dead, 0, 100, " %")
+            entropies = [evenness(last["predicted"]) for last in lasts]
+            assert told.pop("Entropy of predicted classes") == spread(entropies, 2)
+            one = sum(max(last["predicted"]) == sum(last["predicted"]) for last in lasts)
+            assert told.pop("One class predicted") == f"{one} of {len(lasts)}"
+            assert told == {}, "a column that nothing traces"
+
+
+# --- answers and how it was run
+
+
+def leaves(value):
+    if isinstance(value, dict):
+        return [leaf for name, each in value.items() for leaf in (*leaves(each), *leaves(name))]
+    if isinstance(value, list | tuple):
+        return [leaf for each in value for leaf in leaves(each)] + [len(value)]
+    if isinstance(value, str):
+        return [float(each) for each in re.findall(r"\d+(?:\.\d+)?", value)]
+    return [value] if isinstance(value, int | float) and math.isfinite(value) else []
+
+
+def untraced(text, values):
+    """The numbers in a text that no value gives at their rounding."""
+    lost = []
+    for token in NUMBER.findall(FIXED.sub(" ", text)):
+        places = len(token.partition(".")[2])
+        stated = float(token.replace("−", "-"))
+        if not any(
+            abs(round(round(v, 3), places) - stated) < 1e-9 or round(v, places) == stated for v in values
+        ):
+            lost.append(token)
+    return lost
+
+
+def test_every_number_of_the_answers_is_in_the_summaries_of_the_records(show):
+    shown, collection = show(records())
+    found = {each.experiment: each.records for each in collection.found}
+    values = [
+        value
+        for name, group in found.items()
+        for value in leaves([summarise(name, group), [r["parameters"] for r in group]])
+    ]
+    values += leaves([width(found["T1"], found["T2"]), lag(found["T1"], found["T2"])])
+    answers = [text for text in shown.answers if text.strip()]
+    assert len(answers) == 9  # four headlines, the width, and an answer in each of four sections
+    assert sum(len(NUMBER.findall(FIXED.sub(" ", text))) for text in answers) > 100
+    assert {text: lost for text in answers if (lost := untraced(text, values))} == {}
+
+
+def test_every_number_of_how_it_was_run_is_in_the_records_or_the_manifest(show):
+    groups = records()
+    shown, collection = show(groups)
+    for index, each in enumerate(collection.found):
+        facts = shown.facts[index * len(shown.facts) // 4 : (index + 1) * len(shown.facts) // 4]
+        times = [record["time"] for record in each.records]
+        (time,) = (text for text in facts if "of training in all" in text)
+        assert time == f"{seconds(sum(times))} of training in all, {seconds(median(times))} a seed (median)"
+        values = leaves([json.loads(json.dumps(each.manifest)), str(each.directory), each.records])
+        for text in facts:
+            if text != time and "results" not in text:
+                assert untraced(text, values) == []
+
+
+# --- changes
+
+
+CHANGES = [  # experiment, seed, change of the record, columns of its row that then change
+    ("T1", 0, {"init_error": 0.2345}, {"Init error"}),
+    ("T1", 1, {"final_error": 0.3456}, {"Final error"}),
+    ("T1", 0, {"time": 3000.0}, {"Time"}),
+    ("T2", 2, {"init_error": 0.777}, {"Init error"}),
+    ("V3", 1, {"ordered_init": 0.0456}, {"Ordered init error"}),
+    ("V3", 1, {"collapse_init": 0.6543}, {"Collapse init error"}),
+    ("Td1", 1, {"final_error": 0.6789}, {"Final error"}),
+    ("Td1", 2, {"skipped_steps": 17}, {"Skipped steps"}),
+]
+
+
+@pytest.mark.parametrize(("experiment", "seed", "change", "columns"), CHANGES)
+def test_a_changed_value_of_a_record_changes_its_own_cells_and_no_others(
+    experiment, seed, change, columns, show
+):
+    group = records()[experiment]
+    before, _ = show({experiment: group}, "before")
+    changed = [record | change if record["seed"] == seed else record for record in group]
+    after, _ = show({experiment: changed}, "after")
+    (old,), (new,) = before.seeds, after.seeds
+    differing = {
+        (row[0], name)
+        for row, other in zip(old[1:], new[1:], strict=True)
+        for name, value, now in zip(old[0], row, other, strict=True)
+        if value != now
+    }
+    assert differing == {(str(seed), column) for column in columns}
+
+
+def test_a_changed_threshold_changes_the_answer_to_the_mean_of_the_new_ones(show):
+    for ups in ((0.6, 0.5), (0.6, 0.55), (0.65, 0.55)):
+        shown, _ = show({"T1": [t1(seed, up) for seed, up in enumerate(ups)]}, f"{ups}")
+        stated = (
+            f"at λ↑ = {fmean(ups):.3f} ± {pstdev(ups):.3f} (mean ± std; {min(ups):.2f} to {max(ups):.2f})"
+        )
+        assert all(stated in answer for answer in shown.answers)
+
+
+def test_a_changed_branch_changes_the_gap_in_the_answer(show):
+    for gaps in ((0.3, 0.4), (0.3, 0.45)):
+        shown, _ = show({"V3": [v3(seed, each) for seed, each in enumerate(gaps)]}, f"{gaps}")
+        stated = f"is {fmean(gaps):.3f} ± {pstdev(gaps):.3f}"
+        assert all(stated in answer for answer in shown.answers)
+
+
+def test_a_changed_step_log_changes_the_difference_of_early_cosines(show):
+    for low in (0.2, 0.25):
+        group = [td1(0, 0.9, low), td1(1, 0.5, 0.33)]
+        shown, _ = show({"Td1": group}, f"{low}")
+        difference = plain(early_cosine(group[0]) - early_cosine(group[1]))
+        assert f"less that of partial ones is {difference} (limit 0.05)" in shown.answers[-1]
+
+
+def test_a_dead_channel_more_changes_the_sentence_on_trapped_networks(show):
+    for dead in (0.5, 0.97):
+        shown, _ = show({"Td1": [own(td1(0), dead), own(td1(1, 0.5))]}, f"{dead}")
+        share = 100 * own(td1(0), dead)["error_trajectory"][-1]["dead_channels"]
+        assert f"1 trapped seed ends with {share:.0f} % of channels dead" in shown.text
+
+
+def test_a_number_that_no_value_gives_is_caught():
+    assert untraced("T1: of 4 seeds, λ↑ = 0.60; −0.285 and 0.61", [4, 0.6, -0.2849]) == ["0.61"]
