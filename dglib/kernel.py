@@ -15,6 +15,7 @@ from dglib.pieces import Captured, CudaRecorder, Direct, Pieces
 from dglib.spec import StepSpec
 from dglib.state import TrainState
 from dglib.step import (
+    EPS,
     Batch,
     Weight,
     cosine,
@@ -51,6 +52,8 @@ class DualGradientKernel:
         self.pieces = pieces
         self.gradient_of: Gradient = CompiledGradient() if numerics.compiled else gradient
         self.weighted = Compiled(weighted) if numerics.compiled else weighted
+        self._scaled: list[Tensor] = []  # λ·g_v/‖g_v‖, the same until λ or g_v changes
+        self._scaled_of: tuple[int, float] | None = None
         # Where pieces are captured, what changes from step to step lies in places that do not.
         self._fixed = _FixedPlaces(device) if pieces.fixed else None
 
@@ -76,21 +79,43 @@ class DualGradientKernel:
         if refresh:
             g_v, loss_v = self._gradient("value", state, batch.x, batch.clean)
             state.hold(g_v, in_place=self._fixed is not None)
+        assert state.g_v is not None
+        assert state.norm_v is not None
         origin = (len(batch.x), once_for_two)  # g_s lies in another place for each
-
-        def mixed() -> tuple[list[Tensor], Tensor, Tensor]:
-            assert state.g_v is not None
-            assert state.norm_v is not None
-            n_s = total_norm(g_s)
-            g = self.weighted(g_s, state.g_v, w_s, w_v, n_s, state.norm_v)
-            return g, n_s, torch.isfinite(n_s + state.norm_v)
-
-        g, n_s, finite = self.pieces.run(("mix", *origin), mixed)
+        n_s = self.pieces.run(("norm", *origin), lambda: total_norm(g_s))
         if self.log:
-            self._record(state, batch, origin, (g_s, n_s, loss_s), g, loss_v)
+            self._add_up(state, origin, g_s, n_s, loss_s, loss_v)
+
+        logs = self.log and self.spec.log_every > 0 and state.t % self.spec.log_every == 0
+        if logs or self.numerics.compiled:
+            n_v, held = state.norm_v, state.g_v
+            g = self.pieces.run(("mix", *origin), lambda: self.weighted(g_s, held, w_s, w_v, n_s, n_v))
+        else:
+            self._scale(state, lam, w_v)
+            g = self.pieces.run(("mix in place", *origin), lambda: _added(g_s, w_s, n_s, self._scaled))
+        if logs:
+            self._log(state, batch, origin, (g_s, n_s, loss_s), g, loss_v)
+        finite = torch.isfinite(n_s + state.norm_v)
         state.sums[4] += ~finite
-        self.pieces.run(("descend", *origin), lambda: self._descend(state, g, finite, rate))
+        finite = self._fixed.flag(finite) if self._fixed is not None else finite
+        self.pieces.run(("descend", *origin, logs), lambda: self._descend(state, g, finite, rate))
         state.t += 1
+
+    def _scale(self, state: TrainState, lam: float, w_v: Weight) -> None:
+        """Bring λ·g_v/‖g_v‖ up to date: fresh memory for it at every step would cost more than the sums."""
+        assert state.g_v is not None
+        assert state.norm_v is not None
+        if self._scaled_of == (state.holds, lam):
+            return
+        self._scaled = self._scaled or [torch.empty_like(g) for g in state.g_v]
+        scaled, held, n_v = self._scaled, state.g_v, state.norm_v
+
+        def scale() -> None:
+            torch._foreach_copy_(scaled, held)
+            torch._foreach_mul_(scaled, (n_v + EPS).reciprocal() * w_v)
+
+        self.pieces.run(("scale",), scale)
+        self._scaled_of = (state.holds, lam)
 
     def _gradient(
         self, name: str, state: TrainState, x: Tensor, labels: Tensor, once_for_two: bool = False
@@ -122,7 +147,27 @@ class DualGradientKernel:
                 maximize=False,
             )
 
-    def _record(
+    def _add_up(
+        self,
+        state: TrainState,
+        origin: tuple[int, bool],
+        g_s: list[Tensor],
+        n_s: Tensor,
+        loss_s: Tensor,
+        loss_v: Tensor | None,
+    ) -> None:
+        """Add to the epoch's sums; nothing leaves the device."""
+        state.sums[0] += loss_s
+        state.sums[1] += 1
+        if loss_v is not None:  # a refresh
+            n_v, held = state.norm_v, state.g_v
+            assert n_v is not None
+            assert held is not None
+            state.sums[2] += loss_v
+            state.sums[3] += 1
+            state.sums[5] += self.pieces.run(("cosine", *origin), lambda: cosine(g_s, held, n_s, n_v))
+
+    def _log(
         self,
         state: TrainState,
         batch: Batch,
@@ -131,16 +176,8 @@ class DualGradientKernel:
         g: list[Tensor],
         loss_v: Tensor | None,
     ) -> None:
-        """Add to the epoch's sums and, on a logging step, to the step log; nothing leaves the device."""
+        """Add a row to the step log; nothing leaves the device."""
         g_s, n_s, loss_s = structure
-        state.sums[0] += loss_s
-        state.sums[1] += 1
-        if loss_v is not None:
-            state.sums[2] += loss_v
-            state.sums[3] += 1
-            state.sums[5] += self.pieces.run(("cosine", *origin), lambda: _cosine(state, g_s, n_s))
-        if self.spec.log_every == 0 or state.t % self.spec.log_every != 0:
-            return
         g_v, fresh, loss = state.g_v, loss_v is not None, loss_v
         if loss is None:  # a stale g_v is held: the log wants one of this batch
             with no_trace(state):
@@ -157,11 +194,11 @@ class DualGradientKernel:
         state.step_log.append((state.t, found.clone()))
 
 
-def _cosine(state: TrainState, g_s: list[Tensor], n_s: Tensor) -> Tensor:
-    """cos(g_s, g_v) at a refresh."""
-    assert state.g_v is not None
-    assert state.norm_v is not None
-    return cosine(g_s, state.g_v, n_s, state.norm_v)
+def _added(g_s: list[Tensor], w_s: Weight, n_s: Tensor, scaled: list[Tensor]) -> list[Tensor]:
+    """The mix in g_s's own memory, rounded as `weighted` rounds."""
+    torch._foreach_mul_(g_s, (n_s + EPS).reciprocal() * w_s)
+    torch._foreach_add_(g_s, scaled)
+    return g_s
 
 
 class _FixedPlaces:
@@ -170,6 +207,7 @@ class _FixedPlaces:
     def __init__(self, device: torch.device) -> None:
         self._batches: dict[int, Batch] = {}
         self._numbers = torch.zeros(3, device=device).unbind()
+        self._flag = torch.zeros((), dtype=torch.bool, device=device)
         self._values: tuple[float, ...] = ()
 
     def batch(self, batch: Batch) -> Batch:
@@ -189,3 +227,7 @@ class _FixedPlaces:
                 ours.fill_(value)
             self._values = values
         return self._numbers
+
+    def flag(self, flag: Tensor) -> Tensor:
+        """A flag, 0-dim bool."""
+        return self._flag.copy_(flag)

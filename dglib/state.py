@@ -20,6 +20,7 @@ class TrainState:
         g_v: the held value gradient, one tensor per parameter, or None before the first refresh. A half
             precision's constant loss scale is left in it: the mix does not feel it.
         norm_v: the norm of g_v, 0-dim, or None.
+        holds: counts the value gradients held so far, so that what was computed of one is known to be stale.
         t: steps taken since the run began. Epoch and place in the epoch follow from it.
         dropout: generator of the dropout masks, keyed anew at each epoch.
         run: which stretch of the protocol this is (arm, phase of the last restart).
@@ -30,6 +31,7 @@ class TrainState:
 
     g_v: list[Tensor] | None
     norm_v: Tensor | None
+    holds: int = 0
 
     def __init__(
         self,
@@ -83,6 +85,7 @@ class TrainState:
 
     def hold(self, g_v: list[Tensor] | None, *, in_place: bool = False) -> None:
         """Hold a new value gradient; `in_place` keeps the memory of the one held before."""
+        self.holds += 1
         norm = None if g_v is None else torch.nn.utils.get_total_norm(g_v)
         if in_place and g_v is not None and norm is not None:
             if self.g_v is not None and self.norm_v is not None:

@@ -82,8 +82,8 @@ MUTATIONS = {
     "lambda swapped": (
         kernel.DualGradientKernel,
         "__call__",
-        "g_s, state.g_v, w_s, w_v, n_s,",
-        "g_s, state.g_v, w_v, w_s, n_s,",
+        "w_v: Weight = lam",
+        "lam, w_s = 1 - lam, lam\n    w_v: Weight = lam",
     ),
     # One forward for both gradients, as long as its graph is at hand.
     "second forward left out": (
