@@ -1,6 +1,7 @@
 """The report: one file that says everything the records say, and nothing that they do not."""
 
 import base64
+import io
 import json
 import re
 import shutil
@@ -8,20 +9,25 @@ import subprocess
 import sys
 from pathlib import Path
 
+import numpy as np
 import papermill
 import pytest
 from analysis_cases import diverged, failed_init, published, t1, t2, td1, td1_diverged, v3, v3_failed
 from matplotlib.figure import Figure
+from matplotlib.image import imread
 from report_cases import NUMERICS, published_in, run_of
 from report_page import Page
 from update_notebooks import write_paired
 
 from dglib import campaign
+from dglib.analysis.figures import draw_all
+from dglib.analysis.style import styled
 from dglib.errors import UserError
 from dglib.jobs import NOTEBOOKS
 from dglib.report import page, write_report
 from dglib.report.collect import collect
 from dglib.report.notebook import notebook_report
+from dglib.report.pictures import picture
 
 JPEG = "13e678bb620a2e74ca0a31b7f381da2b223fb452a99edef555214867408e9c92"
 RECORDS = {
@@ -66,11 +72,11 @@ def test_the_page_is_one_file_that_asks_for_nothing_else(whole):
     assert {"link", "script", "iframe", "object", "video"}.isdisjoint(name for name, _ in found.tags)
     pictures = found.all("img")
     assert len(pictures) == 6  # the loop, four experiments, and the early signs
-    for picture in pictures:
-        kind, _, content = picture["src"].partition(",")
+    for shown in pictures:
+        kind, _, content = shown["src"].partition(",")
         assert kind == "data:image/png;base64"
         assert base64.b64decode(content).startswith(b"\x89PNG")
-        assert picture["alt"]
+        assert shown["alt"]
 
 
 def test_the_page_fits_screens_and_paper(whole):
@@ -322,6 +328,47 @@ def test_records_are_read_as_the_executed_notebook_read_them(tmp_path, plain):
     job = {"parameters": {"gap_lambda": 0.6, "gap_error": 0.2, "batch_size": 1}}
     (tmp_path / "executed" / "V3_vgg11.job.json").write_text(json.dumps(job))
     assert "the gap at λ = 0.60" in written(tmp_path).text
+
+
+def test_skipped_steps_and_reasons_are_columns_only_where_a_seed_has_them(tmp_path, plain):
+    lost = td1_diverged(1) | {"skipped_steps": 12, "reason": "gradient not finite in 12 steps in a row"}
+    records = [td1(0) | {"skipped_steps": 0}, lost, td1(2) | {"skipped_steps": 3}]
+    run_of(tmp_path / "some", "Td1", records)
+    run_of(tmp_path / "none", "Td1", records[:1])
+    (head, *rows), (plain_head, _) = (written(tmp_path / name).seeds[0] for name in ("some", "none"))
+    skipped, reason = head.index("Skipped steps"), head.index("Reason")
+    assert [row[skipped] for row in rows] == ["0", "12", "3"]
+    assert [row[reason] for row in rows] == ["–", "gradient not finite in 12 steps in a row", "–"]
+    assert {"Skipped steps", "Reason"}.isdisjoint(plain_head)
+    assert [name for name in head if name not in ("Skipped steps", "Reason")] == plain_head
+
+
+def test_a_seed_under_way_has_as_many_cells_as_those_with_skipped_steps(tmp_path, plain):
+    directory = run_of(tmp_path, "Td1", [td1(0) | {"skipped_steps": 2}])
+    beat = {"experiment": "Td1", "seed": 7, "epochs_done": 12, "epochs_planned": 32}
+    (directory / "heartbeats" / "Td1-seed07.json").write_text(json.dumps(beat))
+    head, *rows = written(tmp_path).seeds[0]
+    assert [len(row) for row in rows] == [len(head)] * 2
+
+
+def test_what_networks_look_like_stands_only_where_records_tell(tmp_path, plain):
+    run_of(tmp_path / "ours", "T2", [t2(0), t2(1, None, trapped=True)])
+    published_in(tmp_path / "theirs" / "exp_T_spinodal_1", "T2", [published(t2(0))])
+    ours, theirs = (written(tmp_path / name) for name in ("ours", "theirs"))
+    assert "What the networks look like at the end" in ours.text
+    assert "1 trapped seed ends with one class predicted; 1 other seed ends with several" in ours.text
+    assert [row[:3] for row in ours.ends[0][1:]] == [["trapped", "1", "1 of 1"], ["ordered", "1", "0 of 1"]]
+    assert "Dead channels" not in ours.ends[0][0]  # none on record
+    assert theirs.ends == []
+    assert "What the networks look like" not in theirs.text
+
+
+def test_a_figure_on_the_page_has_the_pixels_that_matplotlib_lays_out_by_itself():
+    drawn, again = (draw_all("V3", [v3(0), v3(1, 0.4)])["V3_hysteresis"] for _ in range(2))
+    with styled():
+        again.savefig(content := io.BytesIO(), format="png", dpi=125 * 1.3)
+    shown = base64.b64decode(picture(drawn, "x").source.partition(",")[2])
+    assert np.array_equal(imread(io.BytesIO(shown)), imread(io.BytesIO(content.getvalue())))
 
 
 # --- by run_all.py

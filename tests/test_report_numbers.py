@@ -3,8 +3,9 @@
 Covered: each cell with a digit in the tables of seeds and of networks' ends, recomputed here from the records
 without the analysis; each number of the answers and of "how it was run", found among the values of the
 records, their summaries and manifests at the rounding shown; and changes of single values in records, which
-must change what is shown of them and nothing of other seeds. Not covered: numbers drawn in figures, and that
-a summary's value is the right one, which the tests of the analysis check.
+must change what is shown of them and nothing of other seeds. Not covered: numbers drawn in figures; that a
+summary's value is the right one, which the tests of the analysis check; and, for answers, a number that is
+wrong and by chance one of the other values there. The main ones of each answer are therefore recomputed.
 """
 
 import json
@@ -326,6 +327,16 @@ def test_a_changed_threshold_changes_the_answer_to_the_mean_of_the_new_ones(show
             f"at λ↑ = {fmean(ups):.3f} ± {pstdev(ups):.3f} (mean ± std; {min(ups):.2f} to {max(ups):.2f})"
         )
         assert all(stated in answer for answer in shown.answers)
+
+
+@pytest.mark.parametrize("ordered", [1, 2, 3])
+def test_the_share_left_in_the_answer_is_that_of_seeds_without_an_event(ordered, show):
+    group = [t1(seed, None if seed < ordered else 0.6) for seed in range(4)]
+    shown, _ = show({"T1": group})
+    share = re.search(r"share still ordered at [\d.]+: ([\d.]+) ", shown.answers[-1])
+    assert share[1] == f"{ordered / 4:.2f}"
+    assert f"{ordered} showed no collapse" in shown.answers[-1]
+    assert f"{4 - ordered} collapsed as λ rose" in shown.answers[-1]
 
 
 def test_a_changed_branch_changes_the_gap_in_the_answer(show):

@@ -27,7 +27,7 @@ def picture(figure: Figure, caption: str, enlarged: float = 1.0) -> Picture:
     """Draw a figure into a PNG, `enlarged` on the page; the same figure has the same bytes."""
     content, scale = io.BytesIO(), enlarged * _PIXELS_PER_INCH
     with styled():
-        # Laid out here: savefig would draw the whole figure once more for it, to the same bytes.
+        # Laid out here: savefig would draw the whole figure once more for it, to the same pixels.
         figure.set_dpi(_SHARPER * scale)
         if (layout := figure.get_layout_engine()) is not None:
             layout.execute(figure)
