@@ -15,6 +15,8 @@ from dglib.analysis.diagnostics import (
     skipped_steps,
     summarise_diagnostics,
 )
+from dglib.analysis.plot_diagnostics import draw_diagnostics
+from dglib.analysis.style import styled
 
 
 def with_dead(record, field, share):
@@ -168,6 +170,33 @@ def test_skipped_steps_are_added_up_where_they_are_on_record():
     records = [td1(0) | {"skipped_steps": 0}, td1(1) | {"skipped_steps": 4}, td1(2)]
     found = summarise_diagnostics("Td1", records)
     assert (found["skipped"], found["skipping_seeds"]) == (4, 1)
+
+
+# --- drawn
+
+
+def test_the_figure_has_a_line_for_each_seed_and_one_for_the_mean_of_each_class():
+    records = [
+        trapped(0, 0.9),
+        trapped(2, 0.8),
+        partial(1),
+        with_dead(td1_diverged(3), "error_trajectory", 0),
+    ]
+    with styled():
+        dead, spread = draw_diagnostics(records).axes
+    for axes in (dead, spread):
+        assert len(axes.lines) == 4 + 2  # a diverged seed is in no mean
+        assert all(set(line.get_xdata()) <= set(range(5, 41, 5)) for line in axes.lines)
+    assert sorted(round(line.get_ydata()[-1], 9) for line in dead.lines if len(line.get_xdata()) == 8) == [
+        0.03, 0.03, 0.8, 0.85, 0.9,
+    ]  # fmt: skip
+
+
+def test_the_figure_of_published_records_is_drawn_empty():
+    records = [td1(0) | {"error_trajectory": [{"epoch": 5, "error": 0.9}]}]
+    with styled():
+        figure = draw_diagnostics(records)
+    assert all(len(line.get_xdata()) == 0 for axes in figure.axes for line in axes.lines)
 
 
 # --- in words

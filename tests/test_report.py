@@ -363,6 +363,19 @@ def test_what_networks_look_like_stands_only_where_records_tell(tmp_path, plain)
     assert "What the networks look like" not in theirs.text
 
 
+def test_dead_channels_of_td1_are_drawn_where_they_are_on_record(tmp_path, plain):
+    record = td1(0)
+    told = record | {
+        "error_trajectory": [entry | {"dead_channels": 0.5} for entry in record["error_trajectory"]]
+    }
+    for name, made in (("told", told), ("untold", record)):
+        run_of(tmp_path / name, "Td1", [made])
+    told, untold = (written(tmp_path / name) for name in ("told", "untold"))
+    assert len(told.all("img")) == len(untold.all("img")) + 1
+    assert "share of dead channels" in told.text
+    assert "share of dead channels" not in untold.text
+
+
 def test_a_figure_on_the_page_has_the_pixels_that_matplotlib_lays_out_by_itself():
     drawn, again = (draw_all("V3", [v3(0), v3(1, 0.4)])["V3_hysteresis"] for _ in range(2))
     with styled():

@@ -22,14 +22,14 @@ from dglib.analysis.trapping import (
     category,
 )
 
-_LOOKS = {
+CLASS_LOOKS = {
     TRAPPED: LOOKS["trapped"],
     PARTIAL: LOOKS["collapsed"],
     ORDERED: LOOKS["ordered"],
     DIVERGED: LOOKS["diverged"],
     "unfinished": Look(style.GREY, "-", "."),
 }
-_NAMES = {TRAPPED: "trapped", PARTIAL: "partial collapse", ORDERED: "ordered", DIVERGED: "diverged"}
+CLASS_NAMES = {TRAPPED: "trapped", PARTIAL: "partial collapse", ORDERED: "ordered", DIVERGED: "diverged"}
 _PUBLISHED_LINES = (0.90, 0.55)
 _BAND = "#EDEDED"
 _LOGS = {
@@ -87,7 +87,7 @@ def _by_class(axes: Axes, curves: Sequence[tuple[str, Curve]]) -> None:
         style.note(axes, "nothing recorded" if curves else "no records")
     for name, curve in curves:
         groups[name].append(curve)
-        look = _LOOKS[name]
+        look = CLASS_LOOKS[name]
         axes.plot(list(curve), list(curve.values()), **look.line(THIN, 0.55))
         if name == DIVERGED and curve:
             last = max(curve)
@@ -96,13 +96,13 @@ def _by_class(axes: Axes, curves: Sequence[tuple[str, Curve]]) -> None:
         if name in (TRAPPED, PARTIAL, ORDERED):
             epochs = sorted({epoch for member in members for epoch in member})
             means = [fmean(member[e] for member in members if e in member) for e in epochs]
-            axes.plot(epochs, means, **_LOOKS[name].line(THICK))
+            axes.plot(epochs, means, **CLASS_LOOKS[name].line(THICK))
 
 
 def _keys(counts: Counter[str]) -> list[tuple[str, dict[str, Any]]]:
     keys: list[tuple[str, dict[str, Any]]] = [
-        (f"{_NAMES.get(name, name)} ({counts[name]})", look.line(1.8))
-        for name, look in _LOOKS.items()
+        (f"{CLASS_NAMES.get(name, name)} ({counts[name]})", look.line(1.8))
+        for name, look in CLASS_LOOKS.items()
         if counts[name]
     ]
     return [*keys, ("partial by final error", {"color": _BAND, "linewidth": 7})] if keys else []

@@ -8,7 +8,10 @@ from typing import Any
 
 from dglib.analysis import wording
 from dglib.analysis.diagnostics import LATE, sentence, summarise_diagnostics
+from dglib.analysis.plot_diagnostics import draw_diagnostics
+from dglib.analysis.style import styled
 from dglib.report.collect import Found
+from dglib.report.pictures import Picture, picture
 from dglib.report.tables import NONE, Table
 
 # quantity -> (column head, factor, places, unit)
@@ -20,6 +23,7 @@ _COLUMNS = {
     "c_sv": ("Late c_sv", 1.0, 2, ""),
 }
 _CLASS = {"T1": "State", "T2": "State", "V3": "Branch", "Td1": "Class"}
+CAPTION = "Tδ1: share of dead channels and entropy of predicted classes, seeds thin and class means thick"
 READING = (
     "What the networks look like at the end, of the way up (T1), of the way down (T2), of each branch (V3) or"
     " of training (Tδ1): mean over networks, and in brackets the least and the greatest. Dead: channels that"
@@ -30,10 +34,11 @@ READING = (
 
 @dataclass(frozen=True)
 class Ends:
-    """The finding in a sentence, and a row per class."""
+    """The finding in a sentence, a row per class, and for Tδ1 a figure where dead channels are on record."""
 
     sentence: str
     table: Table
+    picture: Picture | None
 
 
 def ends_of(found: Found) -> Ends | None:
@@ -57,7 +62,14 @@ def ends_of(found: Found) -> Ends | None:
         ]
         for each in summary["classes"]
     ]
-    return Ends(sentence(summary), Table(head, rows))
+    return Ends(sentence(summary), Table(head, rows), _drawn(found) if "dead" in shown else None)
+
+
+def _drawn(found: Found) -> Picture | None:
+    if found.experiment != "Td1":
+        return None
+    with styled():
+        return picture(draw_diagnostics(found.records), CAPTION)
 
 
 def _spread(quantity: str, values: Mapping[str, Any] | None) -> str:
