@@ -26,7 +26,7 @@ _CLASS = {"T1": "State", "T2": "State", "V3": "Branch", "Td1": "Class"}
 CAPTION = "Tδ1: share of dead channels and entropy of predicted classes, seeds thin and class means thick"
 READING = (
     "What the networks look like at the end, of the way up (T1), of the way down (T2), of each branch (V3) or"
-    " of training (Tδ1): mean over networks, and in brackets the least and the greatest. Dead: channels that"
+    " of training (Tδ1): n networks, their mean, in brackets least and greatest. Dead: channels that"
     " no image of the first test batch activated. Entropy: 0 where one class is predicted for everything,"
     f" 1 where all equally often. Late c_sv: cos(g_s, g_v) at refreshes, over the last {LATE} such epochs."
 )
@@ -49,7 +49,7 @@ def ends_of(found: Found) -> Ends | None:
     shown = [name for name in _COLUMNS if any(each[name] for each in summary["classes"])]
     head = [
         _CLASS[found.experiment],
-        "Networks",
+        "n",
         "One class predicted",
         *(_COLUMNS[name][0] for name in shown),
     ]
