@@ -167,6 +167,17 @@ def test_a_median_between_an_event_and_a_censored_seed_is_not_estimated(tmp_path
     assert found["censored"] == "right"
 
 
+def test_an_event_at_a_first_level_with_none_before_it_gives_an_upper_bound_alone():
+    expected = {"estimate": None, "lower": None, "upper": 0.4, "ci95": None, "censored": "left"}
+    assert quantity([Bounds(-math.inf, 0.4)], [Bounds(0.4, 0.4)]) == expected
+
+
+def test_a_median_of_which_nothing_is_known_is_null():
+    unknown = [Bounds(-math.inf, 0.4), Bounds(0.7, math.inf)]
+    assert quantity(unknown, unknown) is None
+    assert quantity([], []) is None
+
+
 def test_an_estimate_lies_between_its_bounds_and_is_the_median_whatever_the_censored_seeds_do():
     generator = np.random.default_rng(3)
     grid = [0.0, 0.1, 0.2, 0.3]
@@ -440,6 +451,25 @@ def test_runs_on_other_data_and_forks_are_not_pooled(tmp_path):
     published_in(tmp_path / "c", "T1", [t1(0), fork])
     with pytest.raises(UserError, match=r"lineage = .*seed 0"):
         analyse(tmp_path / "c")
+
+
+def test_widths_that_may_lie_on_either_side_of_zero_count_as_undecided(tmp_path):
+    published_in(tmp_path, "T1", [t1(0, 0.60), t1(1, 0.40)])
+    published_in(tmp_path, "T2", [t2(0, 0.35), t2(1, 0.35)])
+    found = analyse(tmp_path)["hysteresis"]
+    assert (found["seeds"][1]["lower"], found["seeds"][1]["upper"]) == (-0.05, 0.05)
+    least = 1 - 0.975**0.5  # of 1 of 2, in closed form
+    assert found["above_zero"]["estimate"] is None
+    assert found["above_zero"]["ci95"] == pytest.approx([least, 1.0], abs=1e-9)
+
+
+def test_a_sweep_that_states_its_parameters_makes_no_width_with_one_that_does_not(tmp_path):
+    published_in(tmp_path, "T1", [t1(0)])
+    published_in(tmp_path, "T2", [published(t2(0))])
+    found = analyse(tmp_path)
+    assert found["T2"]["width"] is None
+    (note,) = found["hysteresis"]["notes"]
+    assert note == "T1 states its parameters and T2 none, so they are not taken together"
 
 
 def test_sweeps_of_different_networks_make_no_width_and_the_reason_is_given(tmp_path):
