@@ -115,7 +115,7 @@ def vgg11_bn(input_shape: InputShape, classes: int, width: float) -> nn.Module:
         *layers,
         nn.Flatten(),
         nn.Linear(channels * height * side, hidden),
-        nn.ReLU(),
+        nn.ReLU(inplace=True),
         nn.Dropout(0.5),
         nn.Linear(hidden, classes),
     )
@@ -137,7 +137,11 @@ def small_cnn(input_shape: InputShape, classes: int, width: float) -> nn.Module:
 
 
 def _conv(channels_in: int, channels_out: int) -> list[nn.Module]:
-    return [nn.Conv2d(channels_in, channels_out, 3, padding=1), nn.BatchNorm2d(channels_out), nn.ReLU()]
+    return [
+        nn.Conv2d(channels_in, channels_out, 3, padding=1),
+        nn.BatchNorm2d(channels_out),
+        nn.ReLU(inplace=True),
+    ]
 
 
 def _scaled(count: int, width: float) -> int:
