@@ -18,6 +18,7 @@ from scipy import stats
 
 THRESHOLDS = {"T1": ("lambda_up", "collapsed", "λ↑"), "T2": ("lambda_down", "recovered", "λ↓")}
 CLASSES = {
+    "T1": ("collapsed", "no_event", "init_failed", "diverged"),
     "T2": ("recovered", "no_event", "init_failed", "diverged"),
     "Td1": ("trapped_90", "partial_collapse", "ordered", "diverged"),
 }
@@ -109,6 +110,8 @@ def verdict(name: str, reference: str, found: dict[str, Any]) -> list[str]:
         part = found[experiment]
         margin, pairs = part["margin"], part["pairs"]
         censored = f"; without an event: {part['censored'][0]} and {part['censored'][1]} seeds"
+        if part["left_out"]:
+            censored += f"; left out, since a side has no threshold: {part['left_out']}"
         if "tests" not in part:
             lines.append(f"{symbol}: not tested, {pairs} pairs{censored}.")
             continue
