@@ -91,8 +91,8 @@ def _blank(spec: ExperimentSpec, seed: int, phases: Iterable[Phase]) -> Record:
         "experiment_id": spec.experiment_id.format(seed=seed),
         "eta": spec.data.noise_rate,
         "outcome": None,
-        "skipped_steps": 0,
         **spec.constants,
+        "skipped_steps": 0,
     }
     if spec.lineage is not None:
         record["lineage"] = dict(spec.lineage)

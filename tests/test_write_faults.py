@@ -196,6 +196,18 @@ class Drawing:
     def __init__(self, content):
         self.content = content
 
+    def get_figwidth(self):
+        return 8.0
+
+    def set_dpi(self, dpi):
+        pass
+
+    def draw_without_rendering(self):
+        pass
+
+    def set_layout_engine(self, engine):
+        pass
+
     def savefig(self, target, **options):
         target.write(self.content)
 
