@@ -126,6 +126,7 @@ def verdict(name: str, reference: str, found: dict[str, Any]) -> list[str]:
                 else f"equivalence within one level ({margin:g}) not shown"
                 + (f" by all tests, only by {', '.join(shown)}." if shown else " by any test.")
             )
+            + (" The interval leaves out 0: a small difference is likely." if low > 0 or high < 0 else "")
         )
     for experiment in CLASSES:
         for outcome, part in found[experiment]["outcomes"].items():

@@ -141,6 +141,8 @@ def test_sides_one_level_apart_are_told_from_equal_ones():
     apart = comparison.compare(side(), side(shift=LEVEL))
     assert not apart["T1"]["equivalent"]
     assert "not shown by any test" in comparison.verdict("bf16", "fp32", apart)[0]
+    assert "leaves out 0" in comparison.verdict("bf16", "fp32", apart)[0]
+    assert "leaves out 0" not in comparison.verdict("bf16", "fp32", equal)[0]
 
 
 def test_a_sweep_that_most_seeds_pass_without_an_event_is_not_tested():
