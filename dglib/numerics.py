@@ -155,7 +155,8 @@ class Numerics:
             yield
         finally:
             torch.set_num_threads(before[0])
-            torch.use_deterministic_algorithms(deterministic, warn_only=warn_only)
+            if self.exact:  # the call imports the compiler, for seconds
+                torch.use_deterministic_algorithms(deterministic, warn_only=warn_only)
             cudnn.deterministic, cudnn.benchmark = before[1], before[2]
             convolution.fp32_precision, matmul.fp32_precision = precisions
 
