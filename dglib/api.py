@@ -123,13 +123,11 @@ def run_checked(
         siblings(parameters, place.work, len(unfinished(store, parameters.seeds)), bar.tell) as helped,
     ):
         try:
-            records = run_experiment(
+            records = _train(
                 store,
-                parameters.seeds,
+                parameters,
                 data,
                 numerics,
-                checkpoint_seconds=60 * parameters.checkpoint_minutes,
-                checkpoint_epochs=parameters.checkpoint_epochs,
                 control=control,
                 sinks_for=[*sinks_for, bar.sink, heartbeat],
                 finished=lambda seed: bar.skip_seed(),
@@ -150,16 +148,21 @@ def train_free_seeds(parameters: Parameters, control: Control) -> None:
     spec, numerics = check(parameters)
     data = load(parameters)
     store, _ = _open(Workplace.of(parameters), parameters, spec, numerics, data)
-    run_experiment(
+    _train(store, parameters, data, numerics, control=control, sinks_for=[heartbeat], leave_held=True)
+
+
+def _train(
+    store: Store, parameters: Parameters, data: Dataset, numerics: Numerics, **options: Any
+) -> list[Record]:
+    """The seeds that the parameters name, saved as often as they say."""
+    return run_experiment(
         store,
         parameters.seeds,
         data,
         numerics,
         checkpoint_seconds=60 * parameters.checkpoint_minutes,
         checkpoint_epochs=parameters.checkpoint_epochs,
-        control=control,
-        sinks_for=[heartbeat],
-        leave_held=True,
+        **options,
     )
 
 

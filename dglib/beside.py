@@ -21,6 +21,7 @@ from typing import IO, TYPE_CHECKING
 from dglib.control import Control, Interrupted
 from dglib.errors import UserError
 from dglib.files import to_json
+from dglib.registry import module_path
 
 if TYPE_CHECKING:
     from dglib.params import Parameters
@@ -58,13 +59,12 @@ def siblings(
 
 
 def _start(job: Path, log: IO[bytes]) -> subprocess.Popen[bytes]:
-    modules = os.pathsep.join(path for path in [os.environ.get("PYTHONPATH", ""), *sys.path] if path)
     return subprocess.Popen(
         [sys.executable, "-m", "dglib.beside", str(job)],
         stdin=subprocess.DEVNULL,
         stdout=log,
         stderr=subprocess.STDOUT,
-        env=os.environ | {"TQDM_DISABLE": "1", "PYTHONPATH": modules},
+        env=os.environ | {"TQDM_DISABLE": "1", "PYTHONPATH": module_path()},
     )
 
 

@@ -45,7 +45,7 @@ def main(job_path: str) -> int:
         _tell(error.ename, error.evalue)
         return {"UserError": 2, "Interrupted": 130, "KeyboardInterrupt": 130}.get(error.ename, 1)
     except KeyboardInterrupt:
-        for kernel in _kernels():  # one that was just being started
+        for kernel in stop.kernels():  # one that was just being started
             kernel.kill()
         return 130
     except Exception as error:
@@ -65,12 +65,13 @@ class _Stop:
     def __init__(self) -> None:
         self._asked = False
         self._executing = False
+        self._not_ours = set(_children())
 
     def __call__(self, number: int, frame: FrameType | None) -> None:
         self._asked = True
         if not self._executing:
             raise KeyboardInterrupt  # a kernel that runs no cell yet may lose the signal, or break on it
-        for kernel in _kernels():
+        for kernel in self.kernels():
             with suppress(psutil.NoSuchProcess):
                 kernel.send_signal(signal.SIGINT)
 
@@ -80,8 +81,12 @@ class _Stop:
         if self._asked:
             raise KeyboardInterrupt
 
+    def kernels(self) -> list[psutil.Process]:
+        """What the execution has started, and nothing that its caller had."""
+        return [process for process in _children() if process not in self._not_ours]
 
-def _kernels() -> list[psutil.Process]:
+
+def _children() -> list[psutil.Process]:
     return list(psutil.Process().children(recursive=True))
 
 
@@ -91,7 +96,7 @@ def _stop_at_the_end_of_stdin() -> None:
         pass
     signal.pthread_kill(threading.main_thread().ident or 0, signal.SIGTERM)
     time.sleep(STOP_SECONDS)
-    for process in (*_kernels(), psutil.Process()):
+    for process in (*_children(), psutil.Process()):
         process.kill()
 
 

@@ -21,6 +21,7 @@ from dglib import identity, protocol
 from dglib.experiments import build_spec, requested_numerics
 from dglib.files import to_json, write_atomically
 from dglib.params import Parameters
+from dglib.registry import module_path
 from dglib.spec import ExperimentSpec
 from dglib.store import run_directories
 
@@ -115,7 +116,7 @@ class Job:
         self.executed.parent.mkdir(parents=True, exist_ok=True)
         write_atomically(job_file, to_json(job, indent=1))
         quiet = {"TQDM_DISABLE": "1", "PYDEVD_DISABLE_FILE_VALIDATION": "1"}
-        modules = {"PYTHONPATH": os.pathsep.join(_own_modules())}
+        modules = {"PYTHONPATH": module_path()}
         with self.log.open("wb") as log:
             self.process = subprocess.Popen(
                 [sys.executable, "-m", "dglib.execute", str(job_file), "--leash"],
@@ -146,12 +147,6 @@ class Job:
         """Ask for a stop after a checkpoint."""
         if self.process is not None and self.process.poll() is None:
             self.process.terminate()
-
-
-def _own_modules() -> list[str]:
-    """Where this process finds a user's modules, so that a kernel finds `module:attribute` there too."""
-    given = os.environ.get("PYTHONPATH", "").split(os.pathsep)
-    return [str(Path(path).absolute()) for path in dict.fromkeys([sys.path[0], *filter(None, given)])]
 
 
 def run_jobs(jobs: Sequence[Job], workers: int, watch: Callable[[Sequence[Job]], None]) -> None:

@@ -190,7 +190,7 @@ def _settled_device(device: str) -> str:
 
 
 def _cuda_precision(device: str) -> str:
-    """fp16 where matrix units run it: its mix lies 4 to 8 times nearer to float64 than that of bf16."""
+    """fp16 where matrix units run it: its mix lies several times nearer to float64 than that of bf16."""
     return "fp16" if torch.cuda.get_device_capability(torch.device(device)) >= (7, 0) else "fp32"
 
 

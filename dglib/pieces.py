@@ -43,9 +43,6 @@ class Direct:
 class Recorder(Protocol):
     """What captures a function."""
 
-    def prepare(self, state: TrainState) -> None:
-        """Make the state's own generator known, before anything is captured."""
-
     def warm_up(self, function: Callable[[], T]) -> T:
         """Run it as it is, where that readies a later capture."""
 
@@ -74,7 +71,6 @@ class Captured:
     def bind(self, state: TrainState) -> None:
         if self._state is None:
             self._state = state
-            self._recorder.prepare(state)
         elif self._state is not state:
             raise ValueError("captured pieces belong to one state: make a new kernel for another")
         if self._replays:  # a replay would work on memory that the state has left
@@ -108,9 +104,6 @@ class CudaRecorder:
 
     def __init__(self, device: torch.device) -> None:
         self._stream = torch.cuda.Stream(device)  # type: ignore[no-untyped-call]
-
-    def prepare(self, state: TrainState) -> None:
-        pass
 
     def warm_up(self, function: Callable[[], T]) -> T:
         """On a side stream, as capturing will be."""

@@ -2,7 +2,10 @@
 
 import difflib
 import importlib
+import os
+import sys
 from collections.abc import Callable
+from pathlib import Path
 from typing import Generic, TypeVar
 
 from dglib.errors import UserError
@@ -72,3 +75,10 @@ def _definition(entry: object) -> object:
     """Where ``entry`` was defined, the same for two runs of one definition; the object itself if unknown."""
     name = getattr(entry, "__qualname__", None)
     return entry if name is None else (getattr(entry, "__module__", None), name)
+
+
+def module_path() -> str:
+    """Where this process finds a user's modules, as a child's PYTHONPATH: it finds `module:attribute` too."""
+    given = os.environ.get("PYTHONPATH", "").split(os.pathsep)
+    paths = dict.fromkeys([sys.path[0], *filter(None, given)])
+    return os.pathsep.join(str(Path(path).absolute()) for path in paths)

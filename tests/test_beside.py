@@ -6,6 +6,7 @@ import signal
 import subprocess
 import sys
 import time
+from contextlib import contextmanager
 
 import pytest
 
@@ -53,17 +54,17 @@ def serial(tmp_path_factory):
 
 @pytest.mark.slow
 def test_three_at_once_give_the_records_of_one_after_the_other(serial, tmp_path):
-    done = run(tmp_path, "seeds_at_once=3")
-    assert done.returncode == 0, done.stderr
+    with started(tmp_path, "seeds_at_once=3") as main:
+        beside = one_that_trains_beside(main, tmp_path)
+        assert main.wait(timeout=300) == 0
     assert records(tmp_path) == serial
-    assert len({attempt["pid"] for attempt in attempts(tmp_path)}) > 1
+    assert {main.pid, beside} <= {attempt["pid"] for attempt in attempts(tmp_path)}
 
 
 @pytest.mark.slow
 def test_a_process_beside_that_is_killed_leaves_its_seeds_to_the_others(serial, tmp_path):
-    with subprocess.Popen(command(tmp_path, "seeds_at_once=2"), stdout=subprocess.PIPE, text=True) as main:
-        beside = child_that_trains(main.pid, tmp_path)
-        os.kill(beside, signal.SIGKILL)
+    with started(tmp_path, "seeds_at_once=2") as main:
+        os.kill(one_that_trains_beside(main, tmp_path), signal.SIGKILL)
         told, _ = main.communicate(timeout=300)
     assert main.returncode == 0, told
     assert "a process beside this one ended early" in told
@@ -72,8 +73,8 @@ def test_a_process_beside_that_is_killed_leaves_its_seeds_to_the_others(serial, 
 
 @pytest.mark.slow
 def test_killing_the_run_stops_the_processes_beside_it_and_the_same_command_goes_on(serial, tmp_path):
-    with subprocess.Popen(command(tmp_path, "seeds_at_once=2"), stderr=subprocess.DEVNULL) as main:
-        beside = child_that_trains(main.pid, tmp_path)
+    with started(tmp_path, "seeds_at_once=2") as main:
+        beside = one_that_trains_beside(main, tmp_path)
         main.kill()
     wait_for(lambda: not running(beside))
     assert run(tmp_path).returncode == 0
@@ -85,14 +86,30 @@ def test_with_one_seed_left_nobody_is_called(tmp_path):
     assert done.returncode == 0, done.stderr
 
 
-def child_that_trains(parent, base):
-    """The pid of a process beside `parent`, once it has begun a seed."""
+@contextmanager
+def started(base, *settings):
+    """The run, its lines of stdout to be read; killed on the way out if it still goes on."""
+    env = os.environ | {"TQDM_DISABLE": "1", "OMP_NUM_THREADS": "1"}
+    with subprocess.Popen(command(base, *settings), stdout=subprocess.PIPE, text=True, env=env) as main:
+        try:
+            yield main
+        finally:
+            main.kill()
 
-    def found():
+
+def one_that_trains_beside(main, base):
+    """The pid of a process beside `main` that has begun a seed, for which a `main` that trains is held up."""
+
+    def found(wanted):
         begun = {attempt["pid"] for path in base.glob("exp_T_spinodal_*") for attempt in _attempts(path)}
-        return next((pid for pid in begun if pid != parent), None)
+        return next(filter(wanted, begun), None)
 
-    return wait_for(found)
+    wait_for(lambda: found(lambda pid: pid == main.pid))
+    main.send_signal(signal.SIGSTOP)  # a machine that starts processes slowly would be done before
+    try:
+        return wait_for(lambda: found(lambda pid: pid != main.pid))
+    finally:
+        main.send_signal(signal.SIGCONT)
 
 
 def _attempts(directory):
