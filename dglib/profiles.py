@@ -11,7 +11,7 @@ from pathlib import Path
 import yaml
 
 from dglib.errors import UserError
-from dglib.params import Parameters
+from dglib.params import MODELS, Parameters
 from dglib.validation import Layer, model_of, one_of, validate_layers
 
 PARAMS = Path(__file__).resolve().parent.parent / "params"
@@ -31,7 +31,7 @@ def load_profile(experiment: str, profile: str = "quick", overrides: Iterable[st
 def profile_layer(experiment: str, profile: str) -> Layer:
     """What ``params/<profile>/<experiment>.yaml`` says, not yet validated."""
     model_of(experiment)  # is there such an experiment?
-    known = sorted(path.name for path in PARAMS.glob("*/"))
+    known = sorted({path.parent.name for path in PARAMS.glob("*/*.yaml") if path.stem in MODELS})
     if not known:
         raise UserError(f"{PARAMS}: no profiles there; install dglib from its checkout with pip install -e")
     if profile not in known:

@@ -12,7 +12,7 @@ from dglib.experiments import MACHINE
 from dglib.params import MODELS
 from dglib.profiles import PARAMS, file_layer, load_profile, override_layer
 
-FILES = sorted(PARAMS.glob("*/*.yaml"))
+FILES = sorted(path for path in PARAMS.glob("*/*.yaml") if path.stem in MODELS)
 
 CIFAR10 = {
     "dataset": "cifar10",

@@ -1,0 +1,275 @@
+"""Grids: an experiment run at every combination of values, each combination in a directory of its own.
+
+    experiment: Td1            # or experiments: [T1, T2]
+    profile: quick             # default
+    seeds: 0-3                 # default: the profile's
+    set: {init_epochs: 12}     # single values that replace the profile's
+    grid:                      # lists of values, crossed; the last name varies fastest
+      noise_rate: [0.2, 0.4]
+      init_lambda: [0.35, 0.50, 0.65]
+
+Runs lie in ``<base>/<grid.directory_name>/<cell.directory>/``, as they would in a base directory.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from itertools import product
+from math import prod
+from pathlib import Path
+
+from dglib.errors import UserError
+from dglib.experiments import NOT_IDENTITY, NUMERICS, build_spec, requested_numerics
+from dglib.identity import describe, fingerprint
+from dglib.params import MODELS, Parameters
+from dglib.profiles import PARAMS, file_layer, profile_layer
+from dglib.validation import Layer, model_of, one_of, validate_layers
+
+MAX_CELLS = 1000
+_KEYS = ("experiment", "experiments", "profile", "seeds", "set", "grid")
+_LONGEST = 80  # characters of a directory's name, besides the digest that a cut one gets
+
+
+@dataclass(frozen=True)
+class Cell:
+    """One experiment at one combination of values; `parameters` are valid, and say for which seeds it runs.
+
+    Attributes:
+        name: "noise_rate=0.2,init_lambda=0.5", the values that are crossed.
+        directory: the same as a file name; cells of two experiments at the same values share it.
+        values: the crossed parameters' values by name.
+    """
+
+    name: str
+    directory: str
+    parameters: Parameters
+    values: Mapping[str, object]
+
+    @property
+    def experiment(self) -> str:
+        return self.parameters.experiment
+
+
+@dataclass(frozen=True)
+class Grid:
+    """What a grid file asks for.
+
+    Attributes:
+        name: the file's, without suffix.
+        axes: the crossed parameters with their values, in the file's order.
+        cells: every combination, the last axis varying fastest, of one experiment after the other in each.
+    """
+
+    name: str
+    path: Path
+    experiments: tuple[str, ...]
+    axes: Mapping[str, tuple[object, ...]]
+    cells: list[Cell]
+
+    @property
+    def directory_name(self) -> str:
+        """Of the directory, below the base directory, that holds the cells'."""
+        return f"grid_{_file_name(self.name)}"
+
+
+def load_grid(path: str | Path, layers: Iterable[Layer] = ()) -> Grid:
+    """Read a grid file, all of its cells checked; nothing is written.
+
+    Args:
+        path: the file, or the name of one in ``params/grids``.
+        layers: values from elsewhere (options), which replace those of the file. A name is that of every
+            experiment that has it, or EXPERIMENT.name for one.
+
+    Raises:
+        UserError: one line that names the file (or option), the name, the value and the rule.
+    """
+    file = _found(Path(path))
+    given = file_layer(file)
+    where, content = given.where, dict(given.values)
+    for key in content:
+        if key not in _KEYS:
+            raise UserError(f"{where}: {key} = {content[key]!r}: must be {one_of(_KEYS)}")
+    experiments = _experiments(where, content)
+    crossed = _crossed(where, content.get("grid"))
+    cells = prod(len(values) for values in crossed.values()) * len(experiments)
+    if cells > MAX_CELLS:
+        sizes = " × ".join(str(len(values)) for values in (*crossed.values(), experiments))
+        raise UserError(f"{where}: grid: {sizes} = {cells} cells: must be at most {MAX_CELLS}")
+    fixed = [*_fixed(where, content), *layers]
+    _refuse_misplaced(fixed, crossed, experiments, where)
+    profile = content.get("profile", "quick")
+    beneath = {name: [_profile(where, name, profile), *_meant_for(name, fixed)] for name in experiments}
+    return _grid(file, where, experiments, crossed, beneath)
+
+
+def _grid(
+    file: Path,
+    where: str,
+    experiments: Sequence[str],
+    crossed: Mapping[str, Sequence[object]],
+    beneath: Mapping[str, Sequence[Layer]],
+) -> Grid:
+    axes: dict[str, dict[int, object]] = {name: {} for name in crossed}
+    cells, known = [], dict[str, Cell]()
+    for places in product(*(range(len(values)) for values in crossed.values())):
+        asked = {name: crossed[name][place] for name, place in zip(crossed, places, strict=True)}
+        for experiment in experiments:
+            parameters = _validated(experiment, beneath[experiment], Layer(where, asked))
+            values = {name: getattr(parameters, name) for name in crossed}
+            for name, place in zip(crossed, places, strict=True):
+                _add(where, axes[name], name, place, values[name])
+            label = _label(values)
+            cell = Cell(label, _file_name(label), parameters, values)
+            if (twin := known.setdefault(_run(parameters), cell)) is not cell:
+                raise UserError(f"{where}: grid: {cell.name} = the run of {twin.name}: each must be another")
+            cells.append(cell)
+    found = {name: tuple(values.values()) for name, values in axes.items()}
+    return Grid(file.stem, file, tuple(experiments), found, cells)
+
+
+def shown(value: object) -> str:
+    """A value as a cell's name has it: 0.5, true, null, [16,26]."""
+    if isinstance(value, bool) or value is None:
+        return {True: "true", False: "false", None: "null"}[value]
+    if isinstance(value, float):
+        return f"{value:.12g}"
+    if isinstance(value, list):
+        return f"[{','.join(map(shown, value))}]"
+    return str(value)
+
+
+def _validated(experiment: str, beneath: Sequence[Layer], asked: Layer) -> Parameters:
+    try:
+        return validate_layers(experiment, [*beneath, asked])
+    except UserError as error:
+        if not str(error).startswith(f"{beneath[0].where}: "):
+            raise
+        # A profile's value is wrong beside one of this cell's: the cell is what to look at.
+        raise UserError(f"{asked.where}: grid: {_label(asked.values)}: {error}") from None
+
+
+def _label(values: Mapping[str, object]) -> str:
+    return ",".join(f"{name}={shown(value)}" for name, value in values.items())
+
+
+def _add(where: str, known: dict[int, object], name: str, place: int, value: object) -> None:
+    """Note an axis's value at its place; the same value at another place is a mistake."""
+    for other, before in known.items():
+        if other != place and before == value:
+            raise UserError(f"{where}: grid.{name} = {shown(value)}: must be there once")
+    known.setdefault(place, value)
+
+
+def _run(parameters: Parameters) -> str:
+    """What two cells have in common if they are the same run."""
+    spec = build_spec(parameters.experiment, parameters)
+    return fingerprint(describe(spec, "", **requested_numerics(parameters)))
+
+
+def _found(path: Path) -> Path:
+    if path.is_file() or path.suffix or path.name != str(path):
+        return path
+    grids = sorted(each.stem for each in (PARAMS / "grids").glob("*.yaml"))
+    if path.name in grids:
+        return PARAMS / "grids" / f"{path.name}.yaml"
+    raise UserError(f"grid = {path.name!r}: must be {one_of([*grids, 'a path'])}")
+
+
+def _experiments(where: str, content: Mapping[str, object]) -> list[str]:
+    if ("experiment" in content) == ("experiments" in content):
+        raise UserError(f"{where}: must have either experiment ({one_of(MODELS)}) or a list of experiments")
+    if "experiment" in content:
+        names: object = [content["experiment"]]
+    else:
+        names = content["experiments"]
+    if not isinstance(names, list) or not names:
+        raise UserError(f"{where}: experiments = {names!r}: must be a list of {one_of(MODELS)}")
+    for name in names:
+        if not isinstance(name, str) or name not in MODELS:
+            raise UserError(f"{where}: experiment = {name!r}: must be {one_of(MODELS)}")
+        if names.count(name) > 1:
+            raise UserError(f"{where}: experiments = {names!r}: each must be there once")
+    return names
+
+
+def _crossed(where: str, grid: object) -> dict[str, Sequence[object]]:
+    if not isinstance(grid, dict) or not grid:
+        raise UserError(f"{where}: grid = {grid!r}: must hold lines of the form name: [value, value]")
+    for name, values in grid.items():
+        if not isinstance(name, str):
+            raise UserError(f"{where}: grid.{name!r}: a parameter's name must be text")
+        if not isinstance(values, list):
+            rule = "must be a list of values; a single one stands under set"
+            raise UserError(f"{where}: grid.{name} = {values!r}: {rule}")
+        if not values:
+            raise UserError(f"{where}: grid.{name} = []: must hold at least one value")
+        if name == "seeds":
+            raise UserError(f"{where}: grid.seeds = {values!r}: must stand beside grid: every cell has all")
+        if name in NOT_IDENTITY - set(NUMERICS):
+            rule = "changes no run, so that its cells would be the same; must stand under set"
+            raise UserError(f"{where}: grid.{name} = {values!r}: {rule}")
+    return grid
+
+
+def _fixed(where: str, content: Mapping[str, object]) -> list[Layer]:
+    values = content.get("set")
+    if values is None:
+        values = {}
+    if not isinstance(values, dict) or not all(isinstance(name, str) for name in values):
+        raise UserError(f"{where}: set = {values!r}: must hold lines of the form name: value")
+    if "seeds" in values:
+        raise UserError(f"{where}: set.seeds = {values['seeds']!r}: must stand beside set")
+    seeds = [Layer(where, {"seeds": content["seeds"]})] if "seeds" in content else []
+    return [Layer(where, values), *seeds]
+
+
+def _refuse_misplaced(
+    layers: Sequence[Layer], crossed: Mapping[str, object], experiments: Sequence[str], where: str
+) -> None:
+    """Names that are crossed and set at once, or that none of the experiments has."""
+    for name in crossed:
+        for experiment in experiments:
+            if name not in model_of(experiment).model_fields:  # which validation tells best
+                layer = Layer(where, {name: crossed[name]})
+                validate_layers(experiment, [profile_layer(experiment, "quick"), layer])
+    for layer in layers:
+        for name, value in layer.values.items():
+            owner, dot, field = name.rpartition(".")
+            if field in crossed:
+                raise UserError(f"{layer.where}: {name} = {value!r}: is crossed by the grid of {where}")
+            if dot and owner not in experiments:
+                raise UserError(f"{layer.where}: {name} = {value!r}: must be of {one_of(experiments)}")
+            if not any(field in model_of(each).model_fields for each in ([owner] if dot else experiments)):
+                first = owner or experiments[0]
+                layers_ = [profile_layer(first, "quick"), Layer(layer.where, {field: value}, layer.advice)]
+                validate_layers(first, layers_)
+
+
+def _meant_for(experiment: str, layers: Sequence[Layer]) -> list[Layer]:
+    meant = []
+    for layer in layers:
+        values = {}
+        for name, value in layer.values.items():
+            owner, dot, field = name.rpartition(".")
+            if owner == experiment or (not dot and field in model_of(experiment).model_fields):
+                values[field] = value
+        meant.append(layer._replace(values=values))
+    return meant
+
+
+def _profile(where: str, experiment: str, profile: object) -> Layer:
+    if not isinstance(profile, str):
+        raise UserError(f"{where}: profile = {profile!r}: must be text")
+    try:
+        return profile_layer(experiment, profile)
+    except UserError as error:
+        raise UserError(f"{where}: {error}") from None
+
+
+def _file_name(text: str) -> str:
+    """The text as a file name that is safe anywhere; where that changes it, a digest keeps names apart."""
+    safe = re.sub(r"[^a-z0-9_.,=+-]", "_", text.lower())[:_LONGEST].strip(".")
+    return safe if safe == text else f"{safe}-{hashlib.sha256(text.encode()).hexdigest()[:8]}"

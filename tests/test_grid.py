@@ -1,0 +1,186 @@
+"""Grid files: what is crossed, where it runs, and mistakes told before anything is written."""
+
+from itertools import product
+from pathlib import Path
+
+import pytest
+
+from dglib.errors import UserError
+from dglib.grid import MAX_CELLS, load_grid
+from dglib.profiles import PARAMS, load_profile, override_layer
+from dglib.validation import Layer
+
+GRIDS = sorted((PARAMS / "grids").glob("*.yaml"))
+MAP = """
+experiment: Td1
+seeds: 0-1
+set: {init_epochs: 8, milestones: [4, 6]}
+grid:
+  noise_rate: [0.2, 0.4]
+  init_lambda: [0.35, 0.5, 6.5e-1]
+"""
+
+
+def written(directory: Path, text: str, name: str = "map.yaml") -> Path:
+    path = directory / name
+    path.write_text(text, encoding="utf-8")
+    return path
+
+
+@pytest.mark.parametrize("path", GRIDS, ids=lambda path: path.stem)
+def test_every_grid_of_the_project_loads_by_its_name_and_has_a_directory_per_combination(path: Path) -> None:
+    grid = load_grid(path.stem)
+    combinations = {repr(cell.values) for cell in grid.cells}
+    assert len({cell.directory for cell in grid.cells}) == len(combinations)
+    assert len(grid.cells) == len(combinations) * len(grid.experiments)
+    assert path.read_text(encoding="utf-8").startswith("# ")
+
+
+def test_every_value_of_one_parameter_meets_every_value_of_the_other(tmp_path: Path) -> None:
+    grid = load_grid(written(tmp_path, MAP))
+    asked = [(cell.parameters.noise_rate, cell.parameters.init_lambda) for cell in grid.cells]
+    assert asked == list(product([0.2, 0.4], [0.35, 0.5, 0.65]))
+    assert grid.axes == {"noise_rate": (0.2, 0.4), "init_lambda": (0.35, 0.5, 0.65)}
+    assert (grid.name, grid.directory_name) == ("map", "grid_map")
+    assert (grid.cells[4].name, grid.cells[4].directory) == (("noise_rate=0.4,init_lambda=0.5",) * 2)
+
+
+def test_a_cell_is_the_profile_with_what_is_set_and_its_own_values(tmp_path: Path) -> None:
+    cell = load_grid(written(tmp_path, MAP)).cells[0]
+    changes = ["seeds=0-1", "init_epochs=8", "milestones=[4, 6]", "noise_rate=0.2", "init_lambda=0.35"]
+    assert cell.parameters == load_profile("Td1", "quick", changes)
+
+
+def test_the_paper_profile_lies_beneath_where_the_file_says_so(tmp_path: Path) -> None:
+    cell = load_grid(written(tmp_path, "profile: paper\n" + MAP)).cells[0]
+    assert (cell.parameters.network, cell.parameters.dataset) == ("resnet18", "cifar10")
+
+
+def test_options_replace_what_the_file_sets_for_all_experiments_or_for_one(tmp_path: Path) -> None:
+    path = written(tmp_path, "experiments: [T1, T2]\nset: {T2.lr: 0.3}\ngrid: {epochs_per_level: [2, 4]}\n")
+    layers = [Layer("--seeds", {"seeds": "3"}), override_layer("T1.momentum=0.5"), override_layer("lr=0.2")]
+    cells = load_grid(path, layers).cells
+    found = [(c.experiment, c.parameters.seeds, c.parameters.momentum, c.parameters.lr) for c in cells[:2]]
+    assert found == [("T1", [3], 0.5, 0.2), ("T2", [3], 0.9, 0.2)]
+    assert [cell.parameters.lr for cell in load_grid(path).cells[:2]] == [0.1, 0.3]
+
+
+def test_a_name_that_only_one_of_the_experiments_has_is_set_for_that_one(tmp_path: Path) -> None:
+    text = "experiments: [T1, T2]\nset: {return_sweep: false}\ngrid: {epochs_per_level: [2, 4]}\n"
+    assert load_grid(written(tmp_path, text)).cells[0].parameters.return_sweep is False
+
+
+def test_experiments_at_the_same_values_share_a_directory_so_that_sweeps_can_be_paired(
+    tmp_path: Path,
+) -> None:
+    text = "experiments: [T1, T2]\ngrid: {epochs_per_level: [2, 4]}\n"
+    cells = load_grid(written(tmp_path, text)).cells
+    found = [(cell.experiment, cell.directory) for cell in cells]
+    assert found == [(e, f"epochs_per_level={n}") for n in (2, 4) for e in ("T1", "T2")]
+
+
+def test_a_parameter_that_is_a_list_is_crossed_by_a_list_of_lists(tmp_path: Path) -> None:
+    text = "experiment: T2\ngrid: {sweep_lambdas: [[0.5, 0.4], [0.5, 0.3]], network: [small_cnn, my:Net]}\n"
+    grid = load_grid(written(tmp_path, text))
+    assert [cell.parameters.sweep_lambdas for cell in grid.cells[::2]] == [[0.5, 0.4], [0.5, 0.3]]
+    assert grid.cells[0].name == "sweep_lambdas=[0.5,0.4],network=small_cnn"
+    assert len({cell.directory for cell in grid.cells}) == 4
+    for cell in grid.cells:
+        assert not set(cell.directory) - set("abcdefghijklmnopqrstuvwxyz0123456789_.,=+-")
+
+
+def test_names_that_differ_in_case_alone_and_long_ones_keep_directories_of_their_own(tmp_path: Path) -> None:
+    names = ["my:Net", "my:net", "my:" + "n" * 300, "my:" + "n" * 299 + "m"]
+    grid = load_grid(written(tmp_path, f"experiment: Td1\ngrid: {{network: {names}}}\n".replace("'", '"')))
+    directories = {cell.directory.casefold() for cell in grid.cells}
+    assert len(directories) == 4
+    assert max(map(len, directories)) < 100
+
+
+def test_null_and_switches_are_named_as_yaml_spells_them(tmp_path: Path) -> None:
+    grid = load_grid(
+        written(tmp_path, "experiment: T1\ngrid: {sweep_lr: [null, 1e-2], return_sweep: [true, false]}")
+    )
+    assert [cell.name for cell in grid.cells[:2]] == [
+        "sweep_lr=null,return_sweep=true",
+        "sweep_lr=null,return_sweep=false",
+    ]
+    assert grid.cells[2].name == "sweep_lr=0.01,return_sweep=true"
+
+
+def test_numerics_are_part_of_a_run_and_may_be_crossed(tmp_path: Path) -> None:
+    grid = load_grid(written(tmp_path, "experiment: Td1\ngrid: {threads: [1, 2], precision: [fp32, bf16]}"))
+    assert len(grid.cells) == 4
+
+
+MANY = list(range(1, MAX_CELLS + 2))
+MISTAKES = {
+    "grd: {lr: [1]}": "grd = .*: must be experiment, experiments, profile, seeds, set or grid",
+    "experiment: Td1\ngrid: {noise_rat: [0.2]}": "noise_rat = .*: Td1 has no such .*mean noise_rate?",
+    "experiment: Td1\ngrid: {epochs_per_level: [2]}": "epochs_per_level = .*: Td1 has no such parameter",
+    "experiment: Td1\nset: {noise_rat: 0.2}\ngrid: {lr: [1]}": "noise_rat = 0.2: Td1 has no such parameter",
+    "experiment: Td1\ngrid: {lr: []}": r"grid.lr = \[\]: must hold at least one value",
+    "experiment: Td1\ngrid: {lr: 0.1}": "grid.lr = 0.1: must be a list of values",
+    "experiment: Td1\ngrid: {1: [2]}": "grid.1: a parameter's name must be text",
+    "experiment: Td1\ngrid: {}": "grid = {}: must hold lines",
+    "experiment: Td1": "grid = None: must hold lines",
+    "experiment: Td1\ngrid: [1]": r"grid = \[1\]: must hold lines",
+    "experiment: Td1\ngrid: {lr: [0.1, 1e-1]}": "grid.lr = 0.1: must be there once",
+    "experiment: Td1\ngrid: {noise_rate: [0.2, 1.2]}": "noise_rate = 1.2: must be at most 0.9",
+    "experiment: Td1\ngrid: {milestones: [2, 3]}": "milestones = 2: must be a list",
+    "experiment: T1\ngrid: {init_lambda: [0.3, 0.5]}": "must start at init_lambda = 0.5 or above",
+    "experiment: Td1\nset: {lr: 0.1}\ngrid: {lr: [0.2]}": "lr = 0.1: is crossed by the grid of",
+    "experiment: Td1\nset: {T1.lr: 0.1}\ngrid: {momentum: [0.2]}": "T1.lr = 0.1: must be of Td1",
+    "experiment: Td1\nset: [lr]\ngrid: {momentum: [0.2]}": r"set = \['lr'\]: must hold lines",
+    "experiment: Td1\nset: {seeds: 1}\ngrid: {momentum: [0.2]}": "set.seeds = 1: must stand beside set",
+    "experiment: Td1\ngrid: {seeds: [1, 2]}": "grid.seeds = .*: must stand beside grid",
+    "experiment: Td1\nseeds: -1\ngrid: {lr: [1]}": "seeds = -1",
+    "experiment: Td1\ngrid: {base_dir: [a, b]}": "grid.base_dir = .*: changes no run",
+    "experiment: V3\ngrid: {gap_lambda: [0.4, 0.5]}": "grid.gap_lambda = .*: changes no run",
+    f"experiment: Td1\ngrid: {{batch_size: {MANY}}}": f"= {MAX_CELLS + 1} cells: must be at most {MAX_CELLS}",
+    "experiment: X\ngrid: {lr: [1]}": "experiment = 'X': must be V3, T1, T2 or Td1",
+    "experiment: [T1]\ngrid: {lr: [1]}": r"experiment = \['T1'\]: must be",
+    "experiments: [T1, T1]\ngrid: {lr: [1]}": "each must be there once",
+    "experiments: T1\ngrid: {lr: [1]}": "experiments = 'T1': must be a list",
+    "experiments: [T1]\nexperiment: T1\ngrid: {lr: [1]}": "must have either experiment",
+    "grid: {lr: [1]}": "must have either experiment",
+    "experiment: Td1\nprofile: fast\ngrid: {lr: [1]}": "profile = 'fast': must be paper or quick",
+    "experiment: Td1\nprofile: 3\ngrid: {lr: [1]}": "profile = 3: must be text",
+    "experiment: Td1\ngrid: {lr: [1}": "is not valid YAML: line 2",
+}  # fmt: skip
+
+
+@pytest.mark.parametrize(("text", "told"), MISTAKES.items(), ids=range(len(MISTAKES)))
+def test_a_mistake_is_told_in_one_line_that_names_file_value_and_rule(
+    tmp_path: Path, text: str, told: str
+) -> None:
+    with pytest.raises(UserError, match=told) as caught:
+        load_grid(written(tmp_path, text))
+    assert "\n" not in str(caught.value)
+    assert "map.yaml" in str(caught.value)
+    assert [path.name for path in tmp_path.iterdir()] == ["map.yaml"]
+
+
+def test_two_cells_that_would_be_the_same_run_are_refused(tmp_path: Path) -> None:
+    # Without a way back its levels decide nothing.
+    text = "experiment: T1\nset: {return_sweep: false}\ngrid: {return_lambdas: [[0.3, 0.2], [0.3, 0.1]]}\n"
+    with pytest.raises(
+        UserError, match=r"return_lambdas=\[0.3,0.1\] = the run of return_lambdas=\[0.3,0.2\]"
+    ):
+        load_grid(written(tmp_path, text))
+
+
+def test_an_option_for_a_crossed_parameter_is_refused_by_the_option(tmp_path: Path) -> None:
+    layer = Layer("--set noise_rate=0.3", {"noise_rate": 0.3})
+    with pytest.raises(UserError, match=r"^--set noise_rate=0.3: noise_rate = 0.3: is crossed by the grid"):
+        load_grid(written(tmp_path, MAP), [layer])
+
+
+def test_an_unknown_name_is_told_with_the_grids_that_are_there() -> None:
+    with pytest.raises(UserError, match=r"grid = 'phase': must be dwell_time, .*staleness or a path"):
+        load_grid("phase")
+
+
+def test_a_missing_file_is_told_by_its_path(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match=r"none.yaml: cannot be read"):
+        load_grid(tmp_path / "none.yaml")
