@@ -140,6 +140,29 @@ def run_checked(
         return Run(spec.name, store.directory, records, draw_figure(store, records))
 
 
+def train_seed(
+    parameters: Parameters,
+    *,
+    control: Control | None = None,
+    load: Callable[[Parameters], Dataset] = load,
+    tell: Callable[[str], None],
+) -> tuple[Path, Record]:
+    """Train the one seed that the parameters name; its run directory and its record. No figure, no answer.
+
+    Raises: as `run`.
+    """
+    spec, numerics = check(parameters)
+    place = Workplace.of(parameters)
+    data = load(parameters)
+    store, why = _open(place, parameters, spec, numerics, data)
+    tell(f"{spec.name} seed {parameters.seeds[0]}: {why} in {place.work}")
+    with place.mirroring(store.directory, tell):
+        (record,) = _train(
+            store, parameters, data, numerics, control=control, sinks_for=[heartbeat], tell=tell
+        )
+    return store.directory, record
+
+
 def train_free_seeds(parameters: Parameters, control: Control) -> None:
     """Train the seeds of a run that no other process trains, with neither figure nor answer.
 

@@ -1,19 +1,17 @@
-"""Executes one notebook headless: `python -m dglib.execute JOB.json`, one process per execution.
-
-The job file holds `notebook`, `output` and `parameters`. papermill's own metadata is no proof of success, so
-the exit status is: 0 done, 2 bad input, 130 stopped on request, 1 anything else, with the reason on stderr.
-With `--leash` the end of stdin asks for a stop, too: whoever holds the other end and is killed, closes it.
-"""
+"""Executes one notebook headless, in this process. papermill's own metadata is no proof of success: whether
+the call returns is."""
 
 from __future__ import annotations
 
 import json
 import os
+import secrets
 import signal
 import sys
 import threading
 import time
-from contextlib import suppress
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from types import FrameType
 from typing import Any
@@ -22,41 +20,81 @@ import papermill
 import psutil
 from papermill.exceptions import PapermillExecutionError
 
-STOP_SECONDS = 120.0  # for a kernel to save its state where nobody is left to wait for it
+from dglib.control import Interrupted
+from dglib.errors import UserError
+
+START_PAUSES = (1.0, 3.0)  # seconds, before a kernel that did not start is started again
 
 
-def main(job_path: str) -> int:
-    job, stop = json.loads(Path(job_path).read_text(encoding="utf-8")), _Stop()
-    for number in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(number, stop)
+class ExecutionError(Exception):
+    """A notebook or its kernel failed; the message is one line."""
+
+
+def execute(notebook: Path, output: Path, parameters: Mapping[str, Any]) -> None:
+    """Execute a notebook with these parameters; `output` is replaced when that has ended, well or not.
+
+    The notebook runs in the directory of `output`. A kernel that does not start is started again: where many
+    start at once, two may choose one port. In the main thread SIGINT and SIGTERM stop the execution, which
+    lets a cell save its state.
+
+    Raises:
+        UserError: a cell raised it.
+        Interrupted: the execution was stopped.
+        ExecutionError: anything else that went wrong.
+    """
+    for left in output.parent.glob(f".{output.stem}.*.ipynb"):
+        left.unlink(missing_ok=True)  # of an execution that was killed
+    draft = output.with_name(f".{output.stem}.{os.getpid()}-{secrets.token_hex(4)}.ipynb")
     try:
-        papermill.execute_notebook(
-            job["notebook"],
-            job["output"],
-            job["parameters"],
-            kernel_name="python3",
-            progress_bar=False,
-            cwd=str(Path(job["output"]).parent),
-            on_cell_execute=stop.before_cell,
-            # By then all that lasts is on the disk, and an interpreter with torch takes a second to end.
-            shutdown_kernel="immediate",
-        )
+        for pause in (*START_PAUSES, None):
+            stop = _Stop()
+            try:
+                with stop.listening():
+                    _run(notebook, draft, parameters, stop)
+                return
+            except (RuntimeError, OSError) as error:
+                if stop.executing or pause is None or isinstance(error, FileNotFoundError):
+                    raise
+                _kill(stop.kernels())
+                time.sleep(pause)
     except PapermillExecutionError as error:
-        _tell(error.ename, error.evalue)
-        return {"UserError": 2, "Interrupted": 130, "KeyboardInterrupt": 130}.get(error.ename, 1)
+        if error.ename in ("Interrupted", "KeyboardInterrupt"):
+            raise Interrupted(_line(error.ename, error.evalue)) from None
+        if error.ename == "UserError":
+            raise UserError(error.evalue) from None
+        raise ExecutionError(_line(error.ename, error.evalue)) from None
     except KeyboardInterrupt:
-        for kernel in stop.kernels():  # one that was just being started
-            kernel.kill()
-        return 130
+        _kill(stop.kernels())  # one that was just being started
+        raise Interrupted from None
     except Exception as error:
-        _tell(type(error).__name__, str(error))
-        return 1
-    return 0
+        raise ExecutionError(_line(type(error).__name__, str(error))) from error
+    finally:
+        with suppress(FileNotFoundError):  # stopped before there was anything
+            draft.replace(output)
 
 
-def _tell(name: str, reason: str) -> None:
-    """The reason on one line, the last of the log."""
-    print(f"{name}: {' '.join(reason.split())}", file=sys.stderr)
+def _run(notebook: Path, output: Path, parameters: Mapping[str, Any], stop: _Stop) -> None:
+    papermill.execute_notebook(
+        str(notebook),
+        str(output),
+        dict(parameters),
+        kernel_name="python3",
+        progress_bar=False,
+        cwd=str(output.parent),
+        on_cell_execute=stop.before_cell,
+        # By then all that lasts is on the disk, and an interpreter with torch takes a second to end.
+        shutdown_kernel="immediate",
+    )
+
+
+def _line(name: str, reason: str) -> str:
+    return f"{name}: {' '.join(reason.split())}"
+
+
+def _kill(processes: Sequence[psutil.Process]) -> None:
+    for process in processes:
+        with suppress(psutil.NoSuchProcess):
+            process.kill()
 
 
 class _Stop:
@@ -64,12 +102,25 @@ class _Stop:
 
     def __init__(self) -> None:
         self._asked = False
-        self._executing = False
+        self.executing = False
         self._not_ours = set(_children())
+
+    @contextmanager
+    def listening(self) -> Iterator[None]:
+        """SIGINT and SIGTERM meanwhile ask for the stop. Other threads than the main one get no signals."""
+        if threading.current_thread() is not threading.main_thread():
+            yield
+            return
+        before = {number: signal.signal(number, self) for number in (signal.SIGINT, signal.SIGTERM)}
+        try:
+            yield
+        finally:
+            for number, handler in before.items():
+                signal.signal(number, handler)
 
     def __call__(self, number: int, frame: FrameType | None) -> None:
         self._asked = True
-        if not self._executing:
+        if not self.executing:
             raise KeyboardInterrupt  # a kernel that runs no cell yet may lose the signal, or break on it
         for kernel in self.kernels():
             with suppress(psutil.NoSuchProcess):
@@ -77,7 +128,7 @@ class _Stop:
 
     def before_cell(self, **_: Any) -> None:
         """Begin no cell after a stop: the signal was lost if none was running just then."""
-        self._executing = True
+        self.executing = True
         if self._asked:
             raise KeyboardInterrupt
 
@@ -90,14 +141,30 @@ def _children() -> list[psutil.Process]:
     return list(psutil.Process().children(recursive=True))
 
 
+def main(job_path: str) -> int:
+    """Execute what a file says. 0: done; 2: bad input; 130: stopped; 1: anything else, told on stderr."""
+    job = json.loads(Path(job_path).read_text(encoding="utf-8"))
+    try:
+        execute(Path(job["notebook"]), Path(job["output"]), job["parameters"])
+    except Interrupted as error:
+        print(error, file=sys.stderr)
+        return 130
+    except UserError as error:
+        print(f"UserError: {error}", file=sys.stderr)
+        return 2
+    except ExecutionError as error:
+        print(error, file=sys.stderr)
+        return 1
+    return 0
+
+
 def _stop_at_the_end_of_stdin() -> None:
     """The system closes the other end when its holder is killed, too: no signal tells of that."""
     while os.read(sys.stdin.fileno(), 1):
         pass
     signal.pthread_kill(threading.main_thread().ident or 0, signal.SIGTERM)
-    time.sleep(STOP_SECONDS)
-    for process in (*_children(), psutil.Process()):
-        process.kill()
+    time.sleep(120)
+    _kill([*_children(), psutil.Process()])
 
 
 if __name__ == "__main__":
