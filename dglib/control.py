@@ -1,12 +1,19 @@
-"""Stop requests, asked for between steps: from signals, notebooks' interrupts, or another thread."""
+"""What a run is asked between its steps: to stop, to pause, another λ or learning rate.
+
+The asking comes from signals, notebooks' interrupts, or another thread.
+"""
 
 from __future__ import annotations
 
 import signal
 import threading
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from types import FrameType
+
+
+LOOK_SECONDS = 0.02  # how often a paused run looks whether to go on
 
 
 class Interrupted(KeyboardInterrupt):
@@ -18,11 +25,15 @@ class Control:
 
     Attributes:
         lam: overrides the protocol's λ from the next step on; None leaves the protocol in charge.
+        lr: overrides the protocol's learning rate, likewise.
+        paused: no step is taken until `go_on`.
     """
 
     def __init__(self) -> None:
         self._stop = threading.Event()
         self.lam: float | None = None
+        self.lr: float | None = None
+        self.paused = False
 
     def stop(self) -> None:
         """Ask the run to stop before its next step."""
@@ -30,6 +41,21 @@ class Control:
 
     def stopping(self) -> bool:
         return self._stop.is_set()
+
+    def pause(self) -> None:
+        """Ask the run to take no more steps for now."""
+        self.paused = True
+
+    def go_on(self) -> None:
+        """End a pause."""
+        self.paused = False
+
+    def wait(self) -> bool:
+        """Wait while paused. Returns whether to go on: false once a stop was asked for."""
+        # No lock is held in here: a signal's handler that asks for a stop runs in this same thread.
+        while self.paused and not self.stopping():
+            time.sleep(LOOK_SECONDS)
+        return not self.stopping()
 
     @contextmanager
     def listening(self) -> Iterator[None]:

@@ -14,15 +14,15 @@ from dglib import checkpoint, identity, protocol
 from dglib.checkpoint import Checkpoint
 from dglib.control import Control, Interrupted
 from dglib.data import Dataset
+from dglib.epoch_stats import epoch_stats
 from dglib.errors import UserError
 from dglib.evaluate import evaluate
 from dglib.events import Event, Sink
 from dglib.numerics import Numerics
-from dglib.protocol import Cursor, EpochStats
+from dglib.protocol import Cursor
 from dglib.records import Record, fold
 from dglib.spec import ExperimentSpec
 from dglib.state import TrainState
-from dglib.step import total_norm
 from dglib.streams import Streams
 from dglib.trainer import DeviceData, Trainer
 
@@ -109,7 +109,8 @@ class _Seed:
             self._enter_run()
             self._train_epoch(place.lam, place.lr)
             evaluation = evaluate(self.state, self.data, self.numerics) if place.evaluates else None
-            self.cursor, events = protocol.advance(self.spec, self.cursor, self._stats(place.lr), evaluation)
+            stats = epoch_stats(self.state, place.lr)
+            self.cursor, events = protocol.advance(self.spec, self.cursor, stats, evaluation)
             self._emit(events)
             self.epochs_unsaved += 1
             self._save_if_due()
@@ -132,9 +133,16 @@ class _Seed:
             self.steps += taken
             if taken < wanted:
                 self._save()
-                raise Interrupted
+                self._wait()
             if left:  # at the epoch's end the cursor lags behind the state until `run` has advanced it
                 self._save_if_due()
+
+    def _wait(self) -> None:
+        """Sit a pause out, off the clock; leave where a stop was asked for."""
+        paused_at = time.monotonic()
+        if not self.control.wait():
+            raise Interrupted
+        self.began += time.monotonic() - paused_at
 
     def _note_fallback(self) -> None:
         """Say in the stretch under way why it was slower than asked for: that may move the last bits."""
@@ -168,21 +176,6 @@ class _Seed:
         arm = self.spec.arms[self.state.run[0]]
         streams = Streams(self.seed, f"{arm.name}/{arm.phases[self.state.run[1]].name}")
         return Trainer(self.spec, self.data, streams, self.numerics)
-
-    def _stats(self, lr: float) -> EpochStats:
-        """What the epoch gathered, in one transfer from the device per kind."""
-        loss_s, n_s, loss_v, n_v, skipped, c_sv = self.state.sums.tolist()
-        momentum = self.state.momentum()  # empty without momentum, where the update is held nowhere
-        return EpochStats(
-            loss_s=loss_s / n_s,
-            loss_v=loss_v / n_v if n_v else float("nan"),
-            weight_norm=float(total_norm(self.state.params).detach()),
-            update_norm=float(total_norm(momentum)) * lr if momentum else float("nan"),
-            steps=tuple((float(step), *row.tolist()) for step, row in self.state.step_log),
-            taken=int(n_s),
-            skipped=int(skipped),
-            c_sv=c_sv / n_v if n_v else float("nan"),
-        )
 
     def _emit(self, events: Sequence[Event]) -> None:
         self.events.extend(events)

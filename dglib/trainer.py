@@ -104,17 +104,17 @@ class Trainer:
     def advance(
         self, state: TrainState, lam: float, lr: float, n_steps: int, control: Control | None = None
     ) -> int:
-        """Take up to `n_steps` steps at λ = `lam` and learning rate `lr`; a stop request ends them early.
+        """Take up to `n_steps` steps at λ = `lam` and learning rate `lr`; a stop or a pause ends them early.
 
         Returns the number of steps taken. No number is fetched from the device.
         """
         state.model.train()
         for done in range(n_steps):
             if control is not None:
-                if control.stopping():
+                if control.paused or control.stopping():
                     return done
-                if control.lam is not None:
-                    lam = control.lam
+                lam = lam if control.lam is None else control.lam
+                lr = lr if control.lr is None else control.lr
             epoch, step = divmod(state.t, self.steps_per_epoch)
             if step == 0:
                 state.dropout.manual_seed(self.streams.key("dropout", epoch))

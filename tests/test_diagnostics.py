@@ -9,6 +9,7 @@ from torch import nn
 
 from dglib.control import Control
 from dglib.diagnostics import activity, dead_share
+from dglib.epoch_stats import epoch_stats
 from dglib.evaluate import evaluate
 from dglib.runner import _Seed, run_seed
 from dglib.step import cosine, gradient, total_norm
@@ -57,7 +58,7 @@ def test_the_epoch_log_holds_the_mean_cosine_of_the_gradients_at_refreshes():
             g_v, _ = gradient(state, batch.x, batch.clean, CPU)
             expected.append(float(cosine(g_s, g_v, total_norm(g_s), total_norm(g_v))))
         seed.trainer.advance(seed.state, 0.4, 0.05, 1)
-    assert seed._stats(0.05).c_sv == pytest.approx(sum(expected) / 2, rel=1e-5)
+    assert epoch_stats(seed.state, 0.05).c_sv == pytest.approx(sum(expected) / 2, rel=1e-5)
 
 
 def test_a_record_holds_them_at_every_evaluation_and_epoch():

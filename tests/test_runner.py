@@ -16,6 +16,7 @@ from small import CPU, StopAfter, random_data, small_spec
 from dglib import checkpoint, identity, kernel, runner
 from dglib.batch import run_experiment
 from dglib.control import Control, Interrupted
+from dglib.epoch_stats import epoch_stats
 from dglib.errors import UserError
 from dglib.events import EpochDone, SeedDone
 from dglib.protocol import Cursor
@@ -383,7 +384,7 @@ def test_the_epoch_log_holds_the_norm_of_the_weights_and_of_the_last_steps_chang
     one.trainer.advance(one.state, 0.35, 0.01, 5)
     before = [p.detach().clone() for p in one.state.params]
     one.trainer.advance(one.state, 0.35, 0.01, 1)
-    stats = one._stats(0.01)
+    stats = epoch_stats(one.state, 0.01)
     change = [p.detach() - b for p, b in zip(one.state.params, before, strict=True)]
     assert stats.update_norm == pytest.approx(float(total_norm(change)), rel=1e-3)
     weights = [p.detach() for p in one.state.params]
@@ -401,7 +402,7 @@ def test_the_epoch_log_holds_mean_losses_of_all_steps_and_of_the_refreshes(monke
     monkeypatch.setattr(kernel, "gradient", spy)
     one = _Seed(SPECS["T1"], 0, random_data(), CPU, None, 1e9, Control(), [])
     one.trainer.advance(one.state, 0.35, 0.01, 6)  # refreshes at steps 0 and 4: a second loss after the first
-    stats = one._stats(0.01)
+    stats = epoch_stats(one.state, 0.01)
     noisy, clean = [losses[k] for k in (0, 2, 3, 4, 5, 7)], [losses[k] for k in (1, 6)]
     assert len(losses) == 8
     assert (stats.loss_s, stats.loss_v) == pytest.approx((sum(noisy) / 6, sum(clean) / 2), rel=1e-6)

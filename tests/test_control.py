@@ -1,0 +1,75 @@
+"""What may be asked of a run from outside, between its steps: stop, pause, another λ or learning rate."""
+
+import threading
+
+import pytest
+import torch
+from small import CPU, random_data, small_spec
+
+from dglib.control import Control, Interrupted
+from dglib.runner import _Seed, run_seed
+
+SPEC = small_spec("T1", batch_size=8, init_epochs=1, epochs_per_level=1)
+
+
+def begun(control=None):
+    return _Seed(SPEC, 0, random_data(), CPU, None, 1e9, control or Control(), [])
+
+
+def weights(seed):
+    return torch.cat([p.detach().flatten() for p in seed.state.params])
+
+
+class PauseAfter(Control):
+    """Pauses once so many steps were taken, and goes on (or stops) from another thread."""
+
+    def __init__(self, steps, then):
+        super().__init__()
+        self.left, self.then, self.pauses = steps, then, 0
+
+    def stopping(self):
+        self.left -= 1
+        if self.left == 0:
+            self.pause()
+            self.pauses += 1
+            threading.Timer(0.1, self.then, [self]).start()
+        return super().stopping()
+
+
+def test_no_step_is_taken_while_paused_and_all_of_them_once_it_goes_on():
+    control = Control()
+    one = begun()
+    control.pause()
+    assert one.trainer.advance(one.state, 0.5, 0.1, 3, control) == 0
+    assert one.state.t == 0
+    control.go_on()
+    assert one.trainer.advance(one.state, 0.5, 0.1, 3, control) == 3
+    assert one.state.t == 3
+
+
+@pytest.mark.parametrize("name", ["lam", "lr"])
+def test_an_override_acts_as_if_the_protocol_had_said_so(name):
+    said = {"lam": 0.5, "lr": 0.1}
+    asked = said | {name: 0.03}
+    control = Control()
+    setattr(control, name, 0.03)
+    overridden, plain = begun(), begun()
+    overridden.trainer.advance(overridden.state, said["lam"], said["lr"], 5, control)
+    plain.trainer.advance(plain.state, asked["lam"], asked["lr"], 5)
+    unmoved = begun()
+    unmoved.trainer.advance(unmoved.state, said["lam"], said["lr"], 5)
+    assert torch.equal(weights(overridden), weights(plain))
+    assert not torch.equal(weights(overridden), weights(unmoved))
+
+
+def test_a_pause_changes_nothing_of_a_record():
+    expected = run_seed(SPEC, 0, random_data(), CPU)
+    control = PauseAfter(5, Control.go_on)
+    found = run_seed(SPEC, 0, random_data(), CPU, control=control)
+    assert control.pauses == 1
+    assert found | {"time": 0} == expected | {"time": 0}
+
+
+def test_a_paused_run_can_be_stopped():
+    with pytest.raises(Interrupted):
+        run_seed(SPEC, 0, random_data(), CPU, control=PauseAfter(5, Control.stop))
