@@ -12,7 +12,6 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from types import FrameType
 
-
 LOOK_SECONDS = 0.02  # how often a paused run looks whether to go on
 
 
