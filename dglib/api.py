@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-import subprocess
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import torch
 
-from dglib import identity
+from dglib import identity, provenance
 from dglib.batch import SinkFactory, run_experiment
 from dglib.beside import siblings
 from dglib.control import Control
@@ -113,8 +112,8 @@ def run_checked(
         sinks_for: more sinks, as for `run_experiment`.
     """
     place = Workplace.of(parameters)
-    store, why = _open(place, parameters, spec, numerics, data)
-    print(f"{spec.name}: {why} in {place.work}", flush=True)
+    store, why, made = _open(place, parameters, spec, numerics, data)
+    print(f"{spec.name}: {why} in {place.work}", provenance.line(made), sep="\n", flush=True)
     begin(store)
 
     bar = Bar(spec, len(parameters.seeds))
@@ -132,10 +131,13 @@ def run_checked(
                 sinks_for=[*sinks_for, bar.sink, heartbeat],
                 finished=lambda seed: bar.skip_seed(),
                 helped=helped,
+                made=made,
                 tell=bar.tell,
             )
         finally:
             bar.close()
+        for line in provenance.made_otherwise(records, made):
+            print(line)
         records = read_under(parameters, records)
         return Run(spec.name, store.directory, records, draw_figure(store, records))
 
@@ -154,11 +156,11 @@ def train_seed(
     spec, numerics = check(parameters)
     place = Workplace.of(parameters)
     data = load(parameters)
-    store, why = _open(place, parameters, spec, numerics, data)
+    store, why, made = _open(place, parameters, spec, numerics, data)
     tell(f"{spec.name} seed {parameters.seeds[0]}: {why} in {place.work}")
     with place.mirroring(store.directory, tell):
         (record,) = _train(
-            store, parameters, data, numerics, control=control, sinks_for=[heartbeat], tell=tell
+            store, parameters, data, numerics, control=control, sinks_for=[heartbeat], made=made, tell=tell
         )
     return store.directory, record
 
@@ -170,8 +172,10 @@ def train_free_seeds(parameters: Parameters, control: Control) -> None:
     """
     spec, numerics = check(parameters)
     data = load(parameters)
-    store, _ = _open(Workplace.of(parameters), parameters, spec, numerics, data)
-    _train(store, parameters, data, numerics, control=control, sinks_for=[heartbeat], leave_held=True)
+    store, _, made = _open(Workplace.of(parameters), parameters, spec, numerics, data)
+    _train(
+        store, parameters, data, numerics, control=control, sinks_for=[heartbeat], leave_held=True, made=made
+    )
 
 
 def _train(
@@ -191,14 +195,16 @@ def _train(
 
 def _open(
     place: Workplace, parameters: Parameters, spec: ExperimentSpec, numerics: Numerics, data: Dataset
-) -> tuple[Store, str]:
-    """The run directory of these parameters, found or made, and why that one."""
+) -> tuple[Store, str, Mapping[str, Any]]:
+    """The run directory of these parameters, found or made, why that one, and by what its seeds are made."""
     described = identity.describe(spec, data.fingerprint, **requested_numerics(parameters))
     shared = identity.describe_shared(spec, data.fingerprint)
     place.bring_back(spec.directory_prefix, {identity.fingerprint(described), identity.fingerprint(shared)})
     lineage = {} if spec.lineage is None else {"lineage": dict(spec.lineage)}
-    provenance = {"numerics": numerics.describe(), "command": sys.argv, **_commit(), **lineage}
-    return Store.open(place.work, spec, described, shared, provenance)
+    made = provenance.made_by(numerics, data)
+    code = {name: made[name] for name in ("dglib", "commit", "dirty", "numpy")}
+    by = {"numerics": numerics.describe(), "data_name": data.name, "command": sys.argv, **code, **lineage}
+    return *Store.open(place.work, spec, described, shared, by), made
 
 
 def check(parameters: Parameters) -> tuple[ExperimentSpec, Numerics]:
@@ -249,19 +255,3 @@ def _check_network(spec: ExperimentSpec, info: DatasetInfo) -> int:
             " cumulative average has no two-pass form"
         )
     return sum(parameter.numel() for parameter in model.parameters())
-
-
-def _commit() -> dict[str, Any]:
-    """The commit that dglib comes from and whether its files were changed since; None outside a checkout."""
-    here = Path(__file__).parent
-
-    def git(*words: str) -> str | None:
-        try:
-            command = ["git", "-C", str(here), *words]
-            done = subprocess.run(command, capture_output=True, text=True, check=True)
-        except (OSError, subprocess.CalledProcessError):
-            return None
-        return done.stdout.strip()
-
-    changes = git("status", "--porcelain", "--", ".")
-    return {"commit": git("rev-parse", "HEAD"), "dirty": None if changes is None else bool(changes)}

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import sys
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from dglib.control import Control, Interrupted
@@ -35,6 +35,7 @@ def run_experiment(
     finished: Callable[[int], None] = lambda seed: None,
     helped: Callable[[], bool] = lambda: False,
     leave_held: bool = False,
+    made: Mapping[str, Any] | None = None,
     tell: Callable[[str], None] = lambda line: print(line, file=sys.stderr, flush=True),
 ) -> list[Record]:
     """Run the seeds that have no record yet, one after the other, and rebuild the views after each.
@@ -46,6 +47,7 @@ def run_experiment(
         finished: called with each seed that has its record without being trained here.
         helped: whether processes of this run still train seeds; so long held ones are waited for.
         leave_held: return without the seeds that other processes train, instead of waiting.
+        made: of `dglib.provenance.made_by`, for the records.
         tell: given a line when a seed goes on from a checkpoint.
 
     Raises:
@@ -78,6 +80,7 @@ def run_experiment(
                             control=control,
                             sinks=[make(store, seed) for make in sinks_for],
                             tell=tell,
+                            made=made,
                         )
                         patience = math.inf
             if leave_held:
@@ -118,9 +121,7 @@ def _run_held_seed(
     how = "failed"
     try:
         path = store.files(seed).checkpoint
-        record = run_seed(
-            store.spec, seed, data, numerics, checkpoint_path=path, resumed=resumed, **options
-        )
+        record = run_seed(store.spec, seed, data, numerics, checkpoint_path=path, resumed=resumed, **options)
         if not store.save(record):
             tell(f"{store.spec.name} seed {seed}: finished elsewhere first; our record lies beside that one")
         store.rebuild_views()

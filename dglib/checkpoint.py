@@ -36,6 +36,7 @@ class Checkpoint:
         steps: trained since the seed began.
         seconds: that they took.
         stretches: on what the steps were computed, see `dglib.numerics`.
+        made: by what they were made, see `dglib.provenance`; empty where that is not kept.
     """
 
     job: str
@@ -45,6 +46,7 @@ class Checkpoint:
     steps: int
     seconds: float
     stretches: Sequence[Mapping[str, Any]] = field(default_factory=list)
+    made: Sequence[Mapping[str, Any]] = field(default_factory=list)
 
 
 def save(path: Path, checkpoint: Checkpoint) -> None:
@@ -60,6 +62,7 @@ def save(path: Path, checkpoint: Checkpoint) -> None:
         "steps": checkpoint.steps,
         "seconds": checkpoint.seconds,
         "stretches": list(checkpoint.stretches),
+        "made": list(checkpoint.made),
     }
     buffer = io.BytesIO()
     torch.save({"state": checkpoint.state, "progress": json.dumps(progress)}, buffer)
@@ -136,4 +139,5 @@ def read(path: Path) -> Checkpoint:
         int(match[3]),
         progress["seconds"],
         progress["stretches"],
+        progress.get("made", []),  # written since format 1
     )

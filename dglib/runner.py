@@ -6,7 +6,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -43,11 +43,13 @@ def run_seed(
     control: Control | None = None,
     sinks: Sequence[Sink] = (),
     resumed: Callable[[int, int], None] | None = None,
+    made: Mapping[str, Any] | None = None,
 ) -> Record:
     """Train one seed through its protocol, from its checkpoint if there is one.
 
-    The same (spec, seed, data, numerics) gives the same record, interrupted or not, apart from `time`. Where
-    an interruption brought other numerics, the record's `numerics` holds each stretch and `bitwise` is false.
+    The same (spec, seed, data, numerics) gives the same record, interrupted or not, apart from `time` and
+    `provenance`. Where an interruption brought other numerics, the record's `numerics` holds each stretch and
+    `bitwise` is false.
 
     Args:
         checkpoint_path: where the unfinished seed is kept; None keeps nothing.
@@ -55,6 +57,8 @@ def run_seed(
         control: asked between steps.
         sinks: called with every event, those before the checkpoint included.
         resumed: called with the steps already trained (0 for a seed that begins) and the steps of an epoch.
+        made: of `dglib.provenance.made_by`; the record's `provenance` has it, and any other from before a
+            resume.
 
     Raises:
         Interrupted: a stop was asked for; the state has been saved.
@@ -64,7 +68,16 @@ def run_seed(
     control = control or Control()
     with numerics.applied():
         seed_run = _Seed(
-            spec, seed, data, numerics, checkpoint_path, checkpoint_seconds, control, sinks, checkpoint_epochs
+            spec,
+            seed,
+            data,
+            numerics,
+            checkpoint_path,
+            checkpoint_seconds,
+            control,
+            sinks,
+            checkpoint_epochs,
+            made,
         )
         if resumed is not None:
             resumed(seed_run.steps, seed_run.trainer.steps_per_epoch)
@@ -85,6 +98,7 @@ class _Seed:
         control: Control,
         sinks: Sequence[Sink],
         checkpoint_epochs: int = CHECKPOINT_EPOCHS,
+        made: Mapping[str, Any] | None = None,
     ) -> None:
         self.spec, self.seed, self.control, self.sinks = spec, seed, control, sinks
         self.device = numerics.torch_device
@@ -95,6 +109,7 @@ class _Seed:
         self.job = identity.job(spec, data.fingerprint, seed)
         self.numerics = numerics
         self.stretches: list[dict[str, Any]] = [{"from_step": 0, **numerics.describe()}]
+        self.made: list[dict[str, Any]] = [] if made is None else [{"from_step": 0, **made}]
         self.steps = 0
         self.events: list[Event] = []
         self.cursor = protocol.start(spec)
@@ -117,7 +132,8 @@ class _Seed:
         record = fold(self.spec, self.seed, self.events, self.seconds())
         self._note_fallback()
         bitwise = len(self.stretches) == 1 and not self.stretches[0]["autotune"]
-        return record | {"numerics": self.stretches, "bitwise": bitwise}
+        made = {"provenance": self.made} if self.made else {}
+        return record | {"numerics": self.stretches, "bitwise": bitwise, **made}
 
     def seconds(self) -> float:
         """Time spent on this seed, earlier attempts' saved part included."""
@@ -199,6 +215,7 @@ class _Seed:
                 self.steps,
                 self.seconds(),
                 self.stretches,
+                self.made,
             )
             checkpoint.save(self.path, found)
         self.saved_at, self.epochs_unsaved = time.monotonic(), 0
@@ -226,3 +243,6 @@ class _Seed:
             )
         if changed:
             self.stretches.append({"from_step": saved.steps, **here})
+        now, self.made = self.made, [dict(made) for made in saved.made]
+        if now and (not self.made or self.made[-1] | {"from_step": 0} != now[0]):
+            self.made.append(now[0] | {"from_step": saved.steps})

@@ -19,7 +19,7 @@ from dglib.records import Record, views
 from dglib.spec import DataSpec, ExperimentSpec, NetworkSpec, StepSpec
 
 _DRAFT = re.compile(r"\..+\.\d+\.[0-9a-f]{8}")  # as `dglib.files` names what it is writing
-_OF_THE_ATTEMPT = ("time", "numerics", "bitwise")  # what two records of a seed may differ in
+_OF_THE_ATTEMPT = ("time", "numerics", "bitwise", "provenance")  # what two records of a seed may differ in
 
 
 @dataclass(frozen=True)

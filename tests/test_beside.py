@@ -37,7 +37,7 @@ def run(base, *settings, **options):
 def records(base) -> list[Record]:
     (directory,) = base.glob("exp_T_spinodal_*")
     found = read_records(directory, "T1")
-    return [{k: v for k, v in record.items() if k != "time"} for record in found]
+    return [{k: v for k, v in record.items() if k not in ("time", "provenance")} for record in found]
 
 
 def attempts(base):

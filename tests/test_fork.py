@@ -127,7 +127,7 @@ def record_of(directory):
     """The one record in a directory, without what differs between any two attempts, and its lineage."""
     (path,) = (directory / "seeds").iterdir()
     record = unsealed("seed record", path)
-    del record["time"]
+    del record["time"], record["provenance"]
     return record, record.pop("lineage", None)
 
 

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+from dglib import provenance
 from dglib.base_dir import base_directory
 from dglib.errors import UserError
 from dglib.notebook import is_data
@@ -33,7 +34,7 @@ class Report:
 
 
 def notebook_report(globals_: Mapping[str, object]) -> Report:
-    """The report on the global `base_dir` of a notebook, its only parameter.
+    """The report on the global `base_dir` of a notebook, its only parameter. Prints by what it was made.
 
     Raises:
         UserError: nothing to report, or another global of plain data, such as papermill makes of a slip.
@@ -44,4 +45,6 @@ def notebook_report(globals_: Mapping[str, object]) -> Report:
     given = globals_.get("base_dir")
     if given is not None and (not isinstance(given, str) or not given):
         raise UserError(f"notebook: base_dir = {given!r}: must be text, the path of a directory")
-    return Report(collect(base_directory(given, where="notebook")))
+    collection = collect(base_directory(given, where="notebook"))
+    print(provenance.line(provenance.versions()))
+    return Report(collection)

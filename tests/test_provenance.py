@@ -1,0 +1,161 @@
+"""What records, manifests and notebooks say about how they were made."""
+
+import json
+import shutil
+import subprocess
+from pathlib import Path
+
+import numpy
+import pytest
+import torch
+from small import CPU, StopAfter, random_data, small_spec
+
+import dglib
+from dglib import api, provenance
+from dglib.control import Interrupted
+from dglib.files import unsealed
+from dglib.profiles import load_profile
+from dglib.runner import run_seed
+
+TINY = ["network_width=0.25", "batch_size=128", "init_epochs=3", "init_error_min=0", "sweep_lambdas=[0.5]"]
+SPEC = small_spec("Td1", batch_size=4)
+
+
+def git(directory, *words):
+    identity = ["-c", "user.name=a", "-c", "user.email=a@b", "-c", "commit.gpgsign=false"]
+    command = ["git", *identity, "-C", str(directory), *words]
+    return subprocess.run(command, check=True, capture_output=True, text=True).stdout.strip()
+
+
+def copy_of_dglib(tmp_path):
+    package = tmp_path / "project" / "dglib"
+    shutil.copytree(provenance.HERE, package, ignore=shutil.ignore_patterns("__pycache__"))
+    return package
+
+
+def test_the_commit_is_that_of_the_package_and_any_changed_or_new_file_makes_it_dirty(tmp_path):
+    package = copy_of_dglib(tmp_path)
+    git(package.parent, "init", "--quiet")
+    git(package.parent, "add", ".")
+    git(package.parent, "commit", "--quiet", "-m", "first")
+    clean = {"dglib": dglib.__version__, "commit": git(package, "rev-parse", "HEAD"), "dirty": False}
+    assert provenance.code(package) == clean
+    (package.parent / "notes.txt").touch()
+    assert provenance.code(package) == clean, "a file beside the package changes no result"
+    (package / "new.py").touch()
+    assert provenance.code(package) == clean | {"dirty": True}
+    (package / "new.py").unlink()
+    (package / "step.py").write_text("")
+    assert provenance.code(package) == clean | {"dirty": True}
+
+
+def test_a_copy_without_history_has_no_commit(tmp_path):
+    assert provenance.code(copy_of_dglib(tmp_path)) == {
+        "dglib": dglib.__version__,
+        "commit": None,
+        "dirty": None,
+    }
+
+
+def test_an_installation_within_somebody_elses_checkout_is_not_taken_for_theirs(tmp_path):
+    package = copy_of_dglib(tmp_path)
+    git(package.parent, "init", "--quiet")
+    (package.parent / "theirs.py").touch()
+    git(package.parent, "add", "theirs.py")
+    git(package.parent, "commit", "--quiet", "-m", "first")
+    assert provenance.code(package)["commit"] is None
+
+
+def test_made_by_names_versions_device_and_data():
+    data = random_data()
+    made = provenance.made_by(CPU, data)
+    assert {name: made[name] for name in ("torch", "numpy", "data", "data_fingerprint")} == {
+        "torch": torch.__version__,
+        "numpy": numpy.__version__,
+        "data": "random",
+        "data_fingerprint": data.fingerprint,
+    }
+    assert made["device_name"] == CPU.describe()["device_name"]
+
+
+MADE = {
+    "dglib": "0.1.0", "commit": "1a2b3c4d5e6f", "dirty": True, "python": "3.13.1", "numpy": "2.1.0",
+    "torch": "2.11.0", "device_name": "NVIDIA H100 80GB HBM3",
+    "data": "digits", "data_fingerprint": "97c7c46ae1b60e",
+}  # fmt: skip
+
+
+def test_the_line_says_all_and_what_is_not_on_record():
+    assert provenance.line(MADE) == (
+        "made by dglib 0.1.0, commit 1a2b3c4 (files changed since), Python 3.13.1, torch 2.11.0, numpy 2.1.0,"
+        " NVIDIA H100 80GB HBM3, data digits 97c7c46ae1b6"
+    )
+    assert "commit 1a2b3c4, Python" in provenance.line(MADE | {"dirty": False})
+    assert "dglib 0.1.0, no commit on record, Python" in provenance.line(MADE | {"commit": None})
+    assert provenance.line({}) == "made by dglib of a version not on record, no commit on record"
+
+
+def test_seeds_made_otherwise_are_told_with_the_step_from_which_they_were():
+    other = MADE | {"commit": "ffffffffff", "dirty": False}
+    records = [
+        {"seed": 0, "provenance": [{"from_step": 0, **other}]},
+        {"seed": 1, "provenance": [{"from_step": 0, **MADE}, {"from_step": 44, **other}]},
+        {"seed": 2, "provenance": [{"from_step": 0, **MADE}]},
+        {"seed": 3},
+    ]
+    assert provenance.made_otherwise(records, MADE) == [
+        f"seeds 0, 1 from step 44: {provenance.line(other)}",
+        "seed 3: made by dglib of a version not on record, no commit on record",
+    ]
+    assert provenance.made_otherwise(records[2:3], MADE) == []
+
+
+def test_a_record_says_by_what_each_part_of_its_seed_was_made(tmp_path):
+    def part(control=None, **changes):
+        path = tmp_path / "seed.ckpt"
+        return run_seed(
+            SPEC, 0, random_data(), CPU, checkpoint_path=path, control=control, made=MADE | changes
+        )
+
+    for steps in (3, 4):  # twice under the same, which makes one entry
+        with pytest.raises(Interrupted):
+            part(StopAfter(steps))
+    with pytest.raises(Interrupted):
+        part(StopAfter(2), commit="ffffffffff")
+    record = part(dirty=False)
+    assert record["provenance"] == [
+        {"from_step": 0, **MADE},
+        {"from_step": 7, **MADE, "commit": "ffffffffff"},
+        {"from_step": 9, **MADE, "dirty": False},
+    ]
+    assert record["bitwise"], "by what it was made decides nothing"
+    whole = run_seed(SPEC, 0, random_data(), CPU)
+    assert "provenance" not in whole
+    assert {**record, "time": 0} == {**whole, "time": 0, "provenance": record["provenance"]}
+
+
+def test_a_run_tells_by_what_it_is_made_and_its_record_and_manifest_hold_the_same(tmp_path, capsys):
+    parameters = load_profile("T2", "quick", [*TINY, "epochs_per_level=1", "seeds=0", f"base_dir={tmp_path}"])
+    directory = api.run(parameters).directory
+    (path,) = (directory / "seeds").iterdir()
+    (made,) = unsealed("seed record", path)["provenance"]
+    assert made.pop("from_step") == 0
+    assert provenance.line(made) in capsys.readouterr().out.splitlines()
+    manifest = json.loads((directory / "T2-spinodal_manifest.json").read_bytes())
+    shared = ("dglib", "commit", "dirty", "python", "numpy")
+    assert {name: manifest[name] for name in shared} == {name: made[name] for name in shared}
+    assert (manifest["data_name"], manifest["identity"]["data"]) == (made["data"], made["data_fingerprint"])
+
+
+def test_a_run_whose_seeds_were_made_otherwise_says_so(tmp_path, monkeypatch, capsys):
+    parameters = load_profile("T2", "quick", [*TINY, "epochs_per_level=1", "seeds=0", f"base_dir={tmp_path}"])
+    monkeypatch.setattr(
+        provenance, "code", lambda: {"dglib": "0.0.9", "commit": "abcdefghij", "dirty": False}
+    )
+    first = api.run(parameters).directory
+    capsys.readouterr()
+    monkeypatch.undo()
+    assert api.run(parameters).directory == first, "no identity holds by what a run was made"
+    told = capsys.readouterr().out
+    assert "\nseed 0: made by dglib 0.0.9, commit abcdefg, Python" in told
+    assert str(Path(first).name) in told
