@@ -1,14 +1,18 @@
 """Each experiment's figure by name, and files of it that are the same byte for byte when drawn again."""
 
 import io
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 from matplotlib.figure import Figure
 
+from dglib.analysis.phase_diagram import CellRecords
 from dglib.analysis.plot_branches import draw_branches
 from dglib.analysis.plot_dwell import draw_lag
+from dglib.analysis.plot_grid_curve import draw_curve
 from dglib.analysis.plot_hysteresis import draw_loop
+from dglib.analysis.plot_phase_diagram import draw_maps
 from dglib.analysis.plot_signs import draw_signs
 from dglib.analysis.plot_spinodal import draw_spinodal
 from dglib.analysis.plot_trapping import draw_trapping
@@ -67,6 +71,15 @@ def draw_dwell(t1_records: Records, t2_records: Records, others: Records = ()) -
     """
     with styled():
         return draw_lag(t1_records, t2_records, others)
+
+
+def draw_grid(cells: Sequence[CellRecords]) -> Figure | None:
+    """Where the seeds of a grid's cells ended: a curve over one crossed parameter, maps over two or more.
+
+    All cells are of one experiment. None where there would be more maps than a page can hold.
+    """
+    with styled():
+        return draw_curve(cells) if len(cells[0].values) == 1 else draw_maps(cells)
 
 
 def figure_name(experiment: str) -> str:

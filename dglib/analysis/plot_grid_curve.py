@@ -1,0 +1,97 @@
+"""Curves over one crossed parameter: what each seed measured, and the shares of what became of them."""
+
+import math
+from collections.abc import Sequence
+from typing import Any
+
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+from dglib.analysis import style
+from dglib.analysis.grid_wording import Summary, glyph, parameter_name, value_text
+from dglib.analysis.phase_diagram import (
+    INIT_FAILED,
+    MEASURES,
+    CellRecords,
+    ends,
+    kinds,
+    middle,
+    summarise_cell,
+)
+from dglib.analysis.style import COLUMN_WIDTH, LOOKS, Look
+from dglib.analysis.trapping import DIVERGED, TRAPPED
+
+_LOOKS = {
+    TRAPPED: LOOKS["trapped"],
+    DIVERGED: LOOKS["diverged"],
+    INIT_FAILED: Look(style.GREY, "-", "v"),
+}
+
+Cells = Sequence[CellRecords]
+
+
+def draw_curve(cells: Cells) -> Figure:
+    """Over one crossed parameter. a: the quantity of each seed, medians joined. b: shares, 95 % intervals.
+
+    Values stand at equal distances, in the grid's order. All cells are of one experiment.
+    """
+    (name,) = cells[0].values
+    figure = style.new_figure(height=4.6, width=COLUMN_WIDTH)
+    top, below = figure.subplots(2, 1, sharex=True)
+    measure, told = MEASURES[cells[0].experiment], [summarise_cell(cell) for cell in cells]
+    title = measure.symbol.capitalize() if measure.symbol.isascii() else measure.symbol
+    style.panel(top, f"a  {title}, by seed", "", title)
+    style.panel(below, "b  Share of the seeds", parameter_name(name), "Share, 95 % interval")
+    _quantities(top, cells, told)
+    if cells[0].experiment in ("Td1", "V3"):
+        style.error_axis(top)
+    style.legend_below(figure, _shares(below, told), columns=2)
+    below.set_xticks(range(len(cells)), [value_text(cell.values[name]) for cell in cells])
+    top.tick_params(labelbottom=False)
+    below.set_xlim(-0.6, len(cells) - 0.4)
+    for place, each in enumerate(told):
+        if not each["n"]:
+            waiting = f"{each['running']} running" if each["running"] else "no seed finished"
+            grey = {"color": style.DARK_GREY, "fontsize": 6.5, "rotation": 90}
+            across = below.get_xaxis_transform()
+            below.text(place, 0.5, waiting, transform=across, ha="center", va="center", **grey)
+    return figure
+
+
+def _quantities(axes: Axes, cells: Cells, told: Sequence[Summary]) -> None:
+    points = []
+    for place, (cell, each) in enumerate(zip(cells, told, strict=True)):
+        seeds = [(seed, seed.bounds) for seed in ends(cell) if seed.bounds is not None]
+        for index, (seed, bounds) in enumerate(seeds):
+            finite = [end for end in (bounds.lower, bounds.upper) if math.isfinite(end)]
+            if not finite:
+                continue
+            x = place + 0.5 * ((index + 0.5) / len(seeds) - 0.5)
+            axes.plot([x, x], [finite[0], finite[-1]], color=style.GREY, linewidth=1.4, zorder=2)
+            marker = "^" if math.isinf(bounds.upper) else "v" if math.isinf(bounds.lower) else None
+            mark = marker or f"${glyph(cell.experiment, seed.kind)}$"
+            axes.plot(
+                [x], [sum(finite) / len(finite)], linestyle="", marker=mark, color=style.BLACK, markersize=3.4
+            )
+        if (value := middle(each["median"])) is not None:
+            points.append((place, value))
+    axes.plot([x for x, _ in points], [y for _, y in points], **style.MEDIAN, zorder=1)
+
+
+def _shares(axes: Axes, told: Sequence[Summary]) -> list[tuple[str, dict[str, Any]]]:
+    """Draws the shares of each end that occurs; the legend's keys to them."""
+    experiment = told[0]["experiment"]
+    present = [kind for kind in kinds(experiment) if any(each["counts"][kind] for each in told)]
+    handles = []
+    for order, kind in enumerate(present):
+        look = _LOOKS.get(kind, LOOKS["ordered" if kind == next(iter(kinds(experiment))) else "collapsed"])
+        aside = 0.16 * (order - (len(present) - 1) / 2)
+        places = [(x, each["shares"][kind]) for x, each in enumerate(told) if each["n"]]
+        xs = [x + aside for x, _ in places]
+        for x, (_, share) in zip(xs, places, strict=True):
+            axes.plot([x, x], [share["lower"], share["upper"]], color=look.color, linewidth=1.0, alpha=0.7)
+        line = look.line(1.2) | {"marker": look.marker, "markersize": 4}
+        axes.plot(xs, [share["share"] for _, share in places], **line)
+        handles.append((kinds(experiment)[kind], line))
+    style.error_axis(axes)
+    return handles

@@ -1,0 +1,254 @@
+"""A grid's cells as a table, a map and a curve: what is counted, and what a reader sees of it."""
+
+import itertools
+
+import matplotlib
+import pytest
+from analysis_cases import diverged, failed_init, t1, t2, td1, td1_diverged, v3, v3_diverged, v3_failed
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.colors import to_rgb
+from matplotlib.patches import Rectangle
+from matplotlib.text import Text
+
+from dglib.analysis.figures import draw_grid, save_figure
+from dglib.analysis.grid_wording import glyph, median_text, phases_sentence, value_text
+from dglib.analysis.phase_diagram import MEASURES, CellRecords, ends, kinds, summarise_cell
+
+RATES, LEVELS = (0.2, 0.4), (0.4, 0.6, 0.8)
+
+
+def cell(experiment, records, planned=0, running=0, **values):
+    return CellRecords(experiment, values or {"init_lambda": 0.6}, records, planned, running)
+
+
+def td1_grid(*errors_by_cell, **changes):
+    """A map of η by λ, each cell with seeds of these final errors; None: no seed yet."""
+    places = itertools.product(RATES, LEVELS)
+    return [
+        cell("Td1", [td1(s, e) for s, e in enumerate(errors or ())], noise_rate=rate, init_lambda=level)
+        for (rate, level), errors in zip(places, errors_by_cell, strict=True)
+    ]
+
+
+def texts(figure):
+    return [text.get_text() for text in figure.findobj(Text) if text.get_text().strip()]
+
+
+def hatched(figure):
+    return [p for p in figure.axes[0].patches if isinstance(p, Rectangle) and p.get_hatch()]
+
+
+def boundaries(figure):
+    """The thick black lines between cells, each as a pair of points."""
+    lines = [line for line in figure.axes[0].lines if line.get_linewidth() == 2.2]
+    return {tuple(zip(*(map(float, ends) for ends in line.get_data()), strict=True)) for line in lines}
+
+
+def test_a_cell_counts_its_seeds_by_class_with_exact_intervals():
+    told = summarise_cell(cell("Td1", [td1(0, 0.9), td1(1, 0.5), td1(2, 0.1), td1(3, 0.2)], planned=6))
+    assert (told["n"], told["planned"]) == (4, 6)
+    assert told["counts"] == {"ordered": 2, "partial_collapse": 1, "trapped_90": 1, "diverged": 0}
+    # Clopper and Pearson, of 1 in 4 and of 0 in 4.
+    assert told["shares"]["trapped_90"] == pytest.approx(
+        {"share": 0.25, "lower": 0.00631, "upper": 0.80588}, abs=1e-5
+    )
+    assert told["shares"]["diverged"]["upper"] == pytest.approx(1 - 0.025 ** (1 / 4))
+    assert told["median"] == {"lower": pytest.approx(0.35), "upper": pytest.approx(0.35)}
+
+
+def test_classes_are_those_of_the_seeds_own_limits():
+    strict = td1(0, 0.3)
+    strict["parameters"] |= {"partial_error": 0.25}
+    assert [end.kind for end in ends(cell("Td1", [strict, td1(1, 0.3)]))] == ["partial_collapse", "ordered"]
+
+
+def test_a_diverged_seed_is_counted_and_has_no_error():
+    told = summarise_cell(cell("Td1", [td1_diverged(0), td1(1, 0.1)]))
+    assert (told["counts"]["diverged"], told["measured"]) == (1, 1)
+    assert told["median"]["upper"] == pytest.approx(0.1)
+
+
+def test_seeds_that_are_not_done_are_no_result():
+    told = summarise_cell(cell("Td1", [td1(0, 0.1), td1(1, 0.9) | {"outcome": None}, {"seed": 2}], 3, 2))
+    assert (told["n"], told["running"], told["counts"]["ordered"]) == (1, 2, 1)
+
+
+def test_a_cell_without_seeds_has_neither_shares_nor_median_nor_phase():
+    told = summarise_cell(cell("Td1", [], planned=4))
+    assert (told["n"], told["shares"], told["median"], told["phase"]) == (
+        0,
+        {},
+        {"lower": None, "upper": None},
+        None,
+    )
+
+
+@pytest.mark.parametrize(
+    ("errors", "phase"),
+    [
+        ([0.1, 0.1, 0.9], "ordered"),
+        ([0.1, 0.9], "trapped_90"),
+        ([0.1, 0.5, 0.9, 0.9], "trapped_90"),
+        ([0.1, 0.1, 0.5, 0.9], "partial_collapse"),
+    ],
+)
+def test_a_cells_phase_is_the_end_that_half_of_its_seeds_came_to_or_passed(errors, phase):
+    assert summarise_cell(cell("Td1", [td1(s, e) for s, e in enumerate(errors)]))["phase"] == phase
+
+
+def test_t1_cells_have_the_median_of_their_thresholds_open_where_most_are_censored():
+    told = summarise_cell(cell("T1", [t1(0, 0.6), t1(1, None), t1(2, None), failed_init(t1(3))]))
+    assert told["counts"] == {"no_event": 2, "collapsed": 1, "diverged": 0, "init_failed": 1}
+    assert told["median"] == {"lower": 0.7, "upper": None}
+    assert (median_text(told), told["phase"]) == ("> 0.70", "no_event")
+
+
+def test_t2_cells_keep_trapped_seeds_apart_from_those_that_only_did_not_recover():
+    records = [t2(0, 0.35), t2(1, None), t2(2, None, trapped=True), diverged(t2(3))]
+    told = summarise_cell(cell("T2", records))
+    expected = {"recovered": 1, "no_event": 1, "trapped_90": 1, "diverged": 1, "init_failed": 0}
+    assert told["counts"] == expected
+
+
+def test_v3_cells_tell_one_branch_from_two_and_from_a_trapped_start():
+    records = [v3(0, 0.3), v3(1, 0.02), v3(2, trapped=True), v3_failed(3), v3_diverged(4)]
+    told = summarise_cell(cell("V3", records))
+    expected = {"one_branch": 1, "two_branches": 1, "trapped_90": 1, "diverged": 1, "init_failed": 1}
+    assert {kind: count for kind, count in told["counts"].items() if count} == expected
+
+
+@pytest.mark.parametrize("experiment", MEASURES)
+def test_every_end_of_an_experiment_has_a_mark_of_its_own(experiment):
+    marks = [glyph(experiment, kind) for kind in kinds(experiment)]
+    assert len(set(marks)) == len(marks)
+
+
+def test_a_map_shows_each_cells_median_and_its_counts():
+    figure = draw_grid(td1_grid([0.1, 0.2], [0.5, 0.1], [0.9, 0.9], [0.1], [0.6, 0.9], [0.9]))
+    found = texts(figure)
+    assert {"0.15", "0.30", "0.90", "0.10", "0.75"} <= set(found)
+    assert {"2●", "1●  1■", "2◆", "1■  1◆"} <= set(found)
+    assert {"ordered", "partial collapse", "trapped"} <= set(found)
+    assert {"λ", "0.4", "0.6", "0.8", "0.2"} <= set(found)
+    assert not hatched(figure)
+
+
+def test_rows_rise_upwards_and_columns_to_the_right():
+    cells = td1_grid([0.11], [0.12], [0.13], [0.21], [0.22], [0.23])
+    axes = draw_grid(cells).axes[0]
+    at = {text.get_text(): text.get_position() for text in axes.texts}
+    assert at["0.11"][0] < at["0.12"][0] < at["0.13"][0]
+    assert at["0.11"][1] < at["0.21"][1]
+    assert axes.get_ylim()[0] < axes.get_ylim()[1]
+
+
+def test_cells_without_data_are_hatched_and_running_ones_named():
+    cells = td1_grid([0.1], [0.1], None, [0.1], [0.1], None)
+    waiting = CellRecords("Td1", cells[2].values, [], planned=4, running=3)
+    figure = draw_grid([*cells[:2], waiting, *cells[3:]])
+    assert sorted(patch.get_xy() for patch in hatched(figure)) == [(1.5, -0.5), (1.5, 0.5)]
+    assert "3 running" in texts(figure)
+    assert "no seed finished" in texts(figure)
+
+
+def test_lines_part_cells_that_ended_otherwise_and_no_others():
+    figure = draw_grid(td1_grid([0.1], [0.5], None, [0.1], [0.1], [0.9]))
+    assert boundaries(figure) == {
+        ((0.5, 0.5), (0.5, -0.5)),  # between λ = 0.4 and 0.6 at the lower η
+        ((1.5, 0.5), (0.5, 0.5)),  # between the two η at λ = 0.6
+        ((1.5, 1.5), (1.5, 0.5)),  # between λ = 0.6 and 0.8 at the upper η; not beside the empty cell
+    }
+
+
+def test_in_grey_a_higher_error_is_darker_and_the_number_stands_out():
+    errors = [[0.02], [0.2], [0.4], [0.55], [0.7], [0.9]]
+    axes = draw_grid(td1_grid(*errors)).axes[0]
+    grey = [_luminance(patch.get_facecolor()) for patch in axes.patches if not patch.get_hatch()]
+    assert grey == sorted(grey, reverse=True)
+    assert min(before - after for before, after in itertools.pairwise(grey)) > 0.03
+    numbers = [text for text in axes.texts if text.get_text().startswith("0.")]
+    for ground, text in zip(grey, numbers, strict=True):
+        assert abs(ground - _luminance(to_rgb(text.get_color()))) > 0.4
+
+
+def _luminance(color):
+    return sum(weight * part for weight, part in zip((0.2126, 0.7152, 0.0722), color[:3], strict=True))
+
+
+def test_a_third_parameter_gives_a_map_for_each_of_its_values():
+    cells = [
+        CellRecords("Td1", {"lr": lr, **each.values}, each.records)
+        for lr in (0.05, 0.1)
+        for each in td1_grid([0.1], [0.5], [0.9], [0.1], [0.6], [0.9])
+    ]
+    figure = draw_grid(cells)
+    assert [axes.get_title(loc="left") for axes in figure.axes[:2]] == ["LR = 0.05", "LR = 0.1"]
+
+
+def test_more_maps_than_a_page_holds_are_not_drawn():
+    cells = [
+        CellRecords("Td1", {"lr": 0.01 * n, **each.values}, each.records)
+        for n in range(1, 8)
+        for each in td1_grid(*[[0.1]] * 6)
+    ]
+    assert draw_grid(cells) is None
+
+
+def test_one_parameter_gives_a_curve_with_every_seed_and_cells_without_seeds_named():
+    errors = {0.4: [0.1, 0.2], 0.6: [0.5, 0.1, 0.9], 0.8: []}
+    cells = [
+        cell("Td1", [td1(s, e) for s, e in enumerate(each)], running=0 if each else 1, init_lambda=level)
+        for level, each in errors.items()
+    ]
+    figure = draw_grid(cells)
+    marks = [line for line in figure.axes[0].lines if line.get_marker() not in ("None", "")]
+    assert sorted(float(line.get_ydata()[0]) for line in marks) == [0.1, 0.1, 0.2, 0.5, 0.9]
+    assert {"1 running", "ordered", "partial collapse", "trapped", "λ"} <= set(texts(figure))
+
+
+def test_an_open_threshold_is_an_arrow_on_the_curve():
+    figure = draw_grid([cell("T1", [t1(0, 0.6), t1(1, None)], refresh_period=k) for k in (1, 8)])
+    markers = [str(line.get_marker()) for line in figure.axes[0].lines]
+    assert markers.count("^") == 2
+
+
+@pytest.mark.parametrize("experiment", MEASURES)
+def test_grids_of_every_experiment_are_drawn_whole_whatever_became_of_their_seeds(experiment):
+    made = {"T1": t1, "T2": t2, "V3": v3, "Td1": td1}[experiment]
+    bad = {"T1": failed_init(t1(1)), "T2": diverged(t2(1)), "V3": v3_failed(1), "Td1": td1_diverged(1)}
+    for values in ({"lr": (0.1, 0.2)}, {"noise_rate": (0.2, 0.4), "network": ("a", "b")}):
+        contents = itertools.cycle([[made(0), bad[experiment]], [bad[experiment]], []])
+        cells = [
+            CellRecords(experiment, dict(zip(values, place, strict=True)), next(contents))
+            for place in itertools.product(*values.values())
+        ]
+        figure = draw_grid(cells)
+        FigureCanvasAgg(figure).draw()
+        drawn = figure.get_tightbbox(FigureCanvasAgg(figure).get_renderer())
+        width, height = figure.get_size_inches()
+        assert min(drawn.x0, drawn.y0, width - drawn.x1, height - drawn.y1) > -0.01  # nothing cut off
+
+
+def test_the_same_cells_give_the_same_bytes_and_leave_settings_alone(tmp_path):
+    before = dict(matplotlib.rcParams)
+    cells = td1_grid([0.1], [0.5], None, [0.1], [0.1], [0.9])
+    first, again = (
+        [path.read_bytes() for path in save_figure(draw_grid(cells), tmp_path / name, "map")]
+        for name in ("a", "b")
+    )
+    assert first == again
+    assert dict(matplotlib.rcParams) == before
+
+
+def test_the_sentence_counts_cells_by_end_and_says_which_have_no_seeds():
+    told = [summarise_cell(each) for each in td1_grid([0.1], [0.5], None, [0.1], [0.1], [0.9])]
+    assert phases_sentence(told) == (
+        "Tδ1: Of 6 cells 5 have finished seeds. The end that at least half of a cell's seeds came to, or"
+        " passed, is ordered in 3, partial collapse in 1 and trapped in 1."
+    )
+    assert "no seed of 2 cells" in phases_sentence([summarise_cell(cell("Td1", []))] * 2)
+
+
+def test_values_are_worded_as_they_were_given():
+    given = [0.1 + 0.2, 16, None, True, [0.5, 0.25], "small_cnn", 1e-4]
+    assert list(map(value_text, given)) == ["0.3", "16", "null", "true", "[0.5, 0.25]", "small_cnn", "0.0001"]
