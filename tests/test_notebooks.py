@@ -45,8 +45,8 @@ def execute(tmp_path: Path, **parameters: Any) -> nbformat.NotebookNode:
     )
 
 
-def test_there_is_one_notebook_for_each_experiment_and_one_for_all_and_each_is_a_pair() -> None:
-    names = [*(NAMES[experiment] for experiment in MODELS), "Hysteresis_report"]
+def test_there_is_one_notebook_for_each_experiment_one_for_all_and_an_explorer_and_each_is_a_pair() -> None:
+    names = [*(NAMES[experiment] for experiment in MODELS), "Hysteresis_report", "Lambda_explorer"]
     expected = {f"{name}.{kind}" for name in names for kind in ("py", "ipynb")}
     assert {path.name for path in NOTEBOOKS.iterdir() if path.is_file()} == expected
 

@@ -2,7 +2,6 @@
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import Any
 
 from matplotlib.axes import Axes
@@ -10,30 +9,18 @@ from matplotlib.figure import Figure
 
 from dglib.analysis import style
 from dglib.analysis.bounds import Bounds
-from dglib.analysis.curves import Curve, median_curve
-from dglib.analysis.loops import return_bounds, return_event
-from dglib.analysis.reading import Entry, Record, Records, entries
+from dglib.analysis.curves import median_curve
+from dglib.analysis.passes import BACK, LOWERED, RAISED, TRAPPED, Pass, t1_passes, t2_passes
+from dglib.analysis.reading import Records
 from dglib.analysis.style import COLUMN_WIDTH, LOOKS, THICK, THIN, Look
-from dglib.analysis.thresholds import DOWN, UP, threshold
 
-_UP, _BACK, _DOWN, _TRAPPED = "T1, λ raised", "T1, swept back", "T2, λ lowered", "T2, trapped"
-_NAMES = {_UP: "λ↑", _BACK: "λ↓ back", _DOWN: "λ↓ T2", _TRAPPED: "λ↓ trapped"}
-_LOOKS = {
-    _UP: LOOKS["ordered"],
-    _BACK: LOOKS["collapsed"],
-    _DOWN: Look(style.GREEN, (0, (5, 1.5, 1, 1.5)), "P"),  # no triangle: it would point
-    _TRAPPED: LOOKS["trapped"],
+LOOK_OF = {
+    RAISED: LOOKS["ordered"],
+    BACK: LOOKS["collapsed"],
+    LOWERED: Look(style.GREEN, (0, (5, 1.5, 1, 1.5)), "P"),  # no triangle: it would point
+    TRAPPED: LOOKS["trapped"],
 }
-
-
-@dataclass(frozen=True)
-class Pass:
-    """One sweep of one seed: its branch, its curve and the bounds of its threshold."""
-
-    branch: str
-    seed: int
-    curve: Curve
-    bounds: Bounds | None
+_NAMES = {RAISED: "λ↑", BACK: "λ↓ back", LOWERED: "λ↓ T2", TRAPPED: "λ↓ trapped"}
 
 
 def draw_loop(t1_records: Records, t2_records: Records) -> Figure:
@@ -43,49 +30,19 @@ def draw_loop(t1_records: Records, t2_records: Records) -> Figure:
     """
     figure = style.new_figure(height=4.8, width=COLUMN_WIDTH)
     top, below = figure.subplots(2, 1, sharex=True, gridspec_kw={"height_ratios": [2.6, 1.6]})
-    passes = [found for record in t1_records for found in _t1_passes(record)]
-    passes += [found for record in t2_records for found in _t2_passes(record)]
+    passes = [found for record in t1_records for found in t1_passes(record)]
+    passes += [found for record in t2_records for found in t2_passes(record)]
     style.panel(top, "a  Mean error at each level of λ", "", "Test error")
     style.error_axis(top)
     style.panel(below, "b  Where each seed's threshold lies", "λ", "")
-    for branch, look in _LOOKS.items():
-        _draw_branch(top, [each for each in passes if each.branch == branch], look, branch == _UP)
+    for branch, look in LOOK_OF.items():
+        _draw_branch(top, [each for each in passes if each.branch == branch], look, branch == RAISED)
     _draw_cells(below, passes)
     if not passes:
         for axes in (top, below):
             style.note(axes, "no sweep on record" if t1_records or t2_records else "no records")
     style.legend_below(figure, _keys(passes), columns=2)
     return figure
-
-
-def _t1_passes(record: Record) -> list[Pass]:
-    up = threshold(UP, record)
-    sweep = entries(record, "trajectory", "sweep")
-    if not sweep or up.bounds is None:
-        return []
-    rising = Curve.of([*_last_init(record), *sweep], up.level is not None)
-    found = [Pass(_UP, up.seed, rising, up.bounds)]
-    way_back = entries(record, "return_trajectory")
-    if way_back and up.fired is not None:
-        # From where it collapsed, so that a seed's loop is one line.
-        top, falling = dict(list(rising.errors.items())[-1:]), Curve.of(way_back).errors
-        back = Curve(top | falling, fired=return_event(record).first is not None)
-        found.append(Pass(_BACK, up.seed, back, return_bounds(record, up.fired)))
-    return found
-
-
-def _t2_passes(record: Record) -> list[Pass]:
-    down = threshold(DOWN, record)
-    sweep = entries(record, "trajectory", "sweep")
-    if not sweep or down.bounds is None:
-        return []
-    branch = _TRAPPED if down.start == "trapped" else _DOWN
-    curve = Curve.of([*_last_init(record), *sweep], down.level is not None)
-    return [Pass(branch, down.seed, curve, down.bounds)]
-
-
-def _last_init(record: Record) -> Sequence[Entry]:
-    return entries(record, "trajectory", "init")[-1:]
 
 
 def _draw_branch(axes: Axes, passes: Sequence[Pass], look: Look, rising: bool) -> None:
@@ -102,7 +59,7 @@ def _draw_cells(axes: Axes, passes: Sequence[Pass]) -> None:
     low, high = min(levels, default=0.3) - 0.03, max(levels, default=0.7) + 0.03
     row = 0
     ticks: list[tuple[float, str]] = []
-    for branch, look in _LOOKS.items():
+    for branch, look in LOOK_OF.items():
         members = [each for each in passes if each.branch == branch and each.bounds is not None]
         for each in sorted(members, key=lambda each: each.seed):
             _draw_cell(axes, row, each.bounds, look, (low, high))
@@ -128,12 +85,12 @@ def _draw_cell(axes: Axes, row: int, bounds: Bounds | None, look: Look, ends: tu
 
 
 def _keys(passes: Sequence[Pass]) -> list[tuple[str, dict[str, Any]]]:
-    counts = {branch: sum(each.branch == branch for each in passes) for branch in _LOOKS}
+    counts = {branch: sum(each.branch == branch for each in passes) for branch in LOOK_OF}
     return [
         (
             f"{branch} ({counts[branch]})",
             look.line(THICK) | {"marker": look.marker, "markersize": 4},
         )
-        for branch, look in _LOOKS.items()
+        for branch, look in LOOK_OF.items()
         if counts[branch]
     ]

@@ -42,7 +42,7 @@ def starts_trapped(sweep: Sequence[Entry], fired: bool = False) -> bool:
         return False
     if fired and len(levels) < LASTING_LEVELS:
         return False
-    return all(_mostly_constant(sweep, level) for level in (levels[0], levels[-1]))
+    return all(mostly_constant(sweep, level) for level in (levels[0], levels[-1]))
 
 
 def final_state(record: Record, ordered: float, collapsed: float) -> str | None:
@@ -59,11 +59,17 @@ def final_state(record: Record, ordered: float, collapsed: float) -> str | None:
     if error is None:
         return None
     levels = levels_of(sweep)
-    if levels and _mostly_constant(sweep, levels[-1]):
+    if levels and mostly_constant(sweep, levels[-1]):
         return "trapped"
+    return state_of(error, ordered, collapsed)
+
+
+def state_of(error: float, ordered: float, collapsed: float) -> str:
+    """ "ordered" at or below the one limit, else "collapsed" at or above the other, else "between"."""
     return "ordered" if error <= ordered else "collapsed" if error >= collapsed else "between"
 
 
-def _mostly_constant(sweep: Sequence[Entry], level: float) -> bool:
+def mostly_constant(sweep: Sequence[Entry], level: float) -> bool:
+    """Whether most of the level's evaluations predicted one class for everything."""
     readings = [is_constant(entry) for entry in sweep if level_of(entry) == level]
     return 2 * sum(readings) > len(readings)

@@ -1,0 +1,190 @@
+"""What stands still in the recorded runs' picture: branches over λ, and trajectories over epochs."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
+
+from dglib.analysis import style
+from dglib.analysis.branches import gaps
+from dglib.analysis.curves import median_curve
+from dglib.analysis.style import THICK, THIN, Look
+from dglib.explorer.readout import Selection
+from dglib.explorer.ways import BRANCHES, Branch, Evaluation, Seed, levels
+
+_PALE = 0.13  # of seeds not chosen
+_NAMES = {"T1-up": "λ↑", "T1-back": "λ↓ back", "T2-down": "λ↓ T2", "T2-trapped": "λ↓ trapped"}
+# Where V3 stands beside T1 or T2, whose colours it has when it stands alone: Okabe and Ito's paler pair.
+_BESIDE = {"V3-ordered": Look("#56B4E9", "-", "^"), "V3-collapse": Look("#E69F00", (0, (5, 1.5)), "v")}
+_UNDER: dict[str, Any] = {"color": style.LIGHT_GREY, "linewidth": THIN}  # of what is on no branch: the init
+_STAIRS: dict[str, Any] = {
+    "color": style.DARK_GREY,
+    "linewidth": THIN,
+    "alpha": 0.5,
+    "drawstyle": "steps-pre",
+}
+
+
+@dataclass(frozen=True)
+class Row:
+    """A row of the panel of thresholds: which one ("lambda-up", "lambda-down") of which seed."""
+
+    experiment: str
+    kind: str
+    seed: int
+    look: Look
+
+
+class Ground:
+    """Four panels of a figure, drawn for one choice of experiments and seeds.
+
+    Attributes:
+        chosen, ways: the seeds chosen, and their ways over λ.
+        rows: of the lower left panel, from the top; none where no threshold was to be found.
+        ends: the span of λ shown.
+    """
+
+    def __init__(self, figure: Figure, seeds: Sequence[Seed], selection: Selection) -> None:
+        self.figure = figure
+        self.shown = [seed for seed in seeds if seed.experiment in selection.experiments]
+        self.chosen = selection.of(seeds)
+        self.ways = [way for seed in self.chosen for way in seed.ways]
+        self.rows: list[Row] = []
+        visited = levels(self.shown) or [0.3, 0.7]
+        self.ends = visited[0] - 0.03, visited[-1] + 0.03
+        self._panels()
+        self._branches()
+        self._lower()
+        self._trajectories()
+        self._legend()
+
+    def look(self, branch: Branch) -> Look:
+        """How a branch is drawn here."""
+        crowded = any(seed.experiment in ("T1", "T2") for seed in self.shown)
+        return _BESIDE.get(branch.key, branch.look) if crowded else branch.look
+
+    def _panels(self) -> None:
+        grid = self.figure.add_gridspec(2, 2, width_ratios=[1.12, 1], height_ratios=[2.5, 1.3])
+        self.plane = self.figure.add_subplot(grid[0, 0])
+        self.lower = self.figure.add_subplot(grid[1, 0], sharex=self.plane)
+        self.over_time = self.figure.add_subplot(grid[0, 1])
+        self.lam_over_time = self.figure.add_subplot(grid[1, 1], sharex=self.over_time)
+        style.panel(self.plane, "a  Error on each branch, over λ", "", "Test error")
+        style.panel(self.over_time, "c  Error of the chosen seeds, over epochs", "", "Test error")
+        style.panel(self.lam_over_time, "d  λ over epochs", "Epoch", "λ")
+        for axes in (self.plane, self.over_time):
+            style.error_axis(axes)
+            axes.tick_params(labelbottom=False)
+        self.plane.set_xlim(*self.ends)
+        self.lam_over_time.set_ylim(*self.ends)
+        self.plane.xaxis.set_major_locator(MaxNLocator(nbins=8, steps=[1, 2, 5, 10]))
+
+    def _branches(self) -> None:
+        picked = {id(seed) for seed in self.chosen}
+        for seed in self.shown:
+            alpha = 0.5 if id(seed) in picked else _PALE
+            for way in seed.ways:
+                for stretch in way.stretches:
+                    look = self.look(way.branch)
+                    width = THIN if way.curve else 1.6
+                    self.plane.plot(*zip(*stretch, strict=True), **look.line(width, alpha))
+            if seed.look:
+                last = _columns([arm[-1] for arm in seed.trajectories], "level", "error")
+                marker = seed.look.marker
+                self.plane.plot(*last, marker, color=seed.look.color, alpha=2 * alpha if alpha < 0.5 else 1)
+        for branch in BRANCHES.values():
+            curves = [way.curve for way in self.ways if way.branch is branch and way.curve]
+            xs, ys = median_curve(curves, branch.rising) if curves else ([], [])
+            look = self.look(branch)
+            self.plane.plot(xs, ys, **look.line(THICK), marker=look.marker, markersize=4, zorder=4)
+            style.arrow(self.plane, xs, ys, look.color)
+        if not self.chosen:
+            style.note(self.plane, "no seed is chosen")
+        elif not self.ways and not any(seed.look for seed in self.chosen):
+            style.note(self.plane, "no sweep on record for these seeds")
+
+    def _lower(self) -> None:
+        """A row for each threshold; where there is none, the gaps of V3."""
+        for key, branch in BRANCHES.items():
+            kind = {"T1-up": "lambda-up"}.get(key, "lambda-down" if key in _NAMES else "")
+            for way in self.ways:
+                if kind and way.branch is branch:
+                    self.rows.append(Row(branch.experiment, kind, way.seed, self.look(branch)))
+        if self.rows:
+            style.panel(self.lower, "b  Where each seed's threshold lies", "λ", "")
+            self._name_rows()
+            return
+        style.panel(self.lower, "b  Gap by seed", "λ", "Gap")
+        drawn = [seed for seed in self.chosen if seed.experiment == "V3" and seed.ways]
+        for seed in drawn:
+            found, look = gaps(seed.record), seed.ways[-1].branch.look
+            self.lower.plot(
+                list(found), list(found.values()), **look.line(THIN, 0.8), marker=look.marker, markersize=3
+            )
+        self.lower.axhline(0, color=style.GREY, linewidth=0.6, zorder=1)
+        if not drawn:
+            self.lower.set_yticks([])
+            held = any(seed.experiment == "Td1" for seed in self.chosen)
+            text = "λ was held: no threshold to find" if held else "no threshold on record"
+            self.lower.text(
+                0.5, 0.5, text, transform=self.lower.transAxes, ha="center", color=style.DARK_GREY
+            )
+
+    def _name_rows(self) -> None:
+        looks = [row.look.color for row in self.rows]
+        for color in dict.fromkeys(looks):
+            mine = [index for index, each in enumerate(looks) if each == color]
+            key = next(key for key, b in BRANCHES.items() if self.look(b).color == color and key in _NAMES)
+            self.lower.text(
+                -0.012, (mine[0] + mine[-1]) / 2, _NAMES[key], transform=self.lower.get_yaxis_transform(),
+                ha="right", va="center", fontsize=7.5, color=color,
+            )  # fmt: skip
+        self.lower.set_yticks([])
+        self.lower.set_ylim(len(self.rows) - 0.3, -0.7)
+
+    def _trajectories(self) -> None:
+        known = False
+        for seed in self.chosen:
+            for arm in seed.trajectories:
+                timed = [e for e in arm if e.epoch is not None]
+                known = known or bool(timed)
+                line = seed.look.line(THIN, 0.9) if seed.look else _UNDER
+                self.over_time.plot(*_columns(timed, "epoch", "error"), **line)
+                self.lam_over_time.plot(*_columns(timed, "epoch", "level"), **_STAIRS)
+            for way in seed.ways:
+                look = self.look(way.branch)
+                self.over_time.plot(*_columns(way.evaluations, "epoch", "error"), **look.line(THIN, 0.85))
+        self.lam_over_time.xaxis.set_major_locator(MaxNLocator(integer=True))
+        if not known:
+            for axes in (self.over_time, self.lam_over_time):
+                style.note(axes, "no epochs on record")
+
+    def _legend(self) -> None:
+        keys: list[tuple[str, dict[str, Any]]] = []
+        for branch in BRANCHES.values():
+            n = sum(way.branch is branch for way in self.ways)
+            if n:
+                look = self.look(branch)
+                keys.append(
+                    (f"{branch.title} ({n})", look.line(THICK) | {"marker": look.marker, "markersize": 4})
+                )
+        classes = {seed.label: seed.look for seed in self.chosen if seed.look}
+        for label, look in classes.items():
+            n = sum(seed.label == label for seed in self.chosen)
+            keys.append((f"Tδ1, {label} ({n})", look.line(1.2) | {"marker": look.marker, "markersize": 4}))
+        if any(way.curve for way in self.ways):
+            keys.append(
+                ("thin: each seed; thick: their median", {"color": style.DARK_GREY, "linewidth": THIN})
+            )
+        style.legend_below(self.figure, keys, columns=min(4, len(keys)) or None)
+
+
+def _columns(evaluations: Iterable[Evaluation], *names: str) -> list[list[float]]:
+    """Columns of evaluations; NaN, which breaks a line, where there was no finite error."""
+    rows = [[getattr(e, name) for name in names] for e in evaluations]
+    return [[math.nan if row[i] is None else row[i] for row in rows] for i in range(len(names))]

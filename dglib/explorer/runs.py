@@ -1,0 +1,155 @@
+"""Which recorded runs there are to look at, ours and published ones, and which is shown first."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+
+from dglib.analysis.reading import Record
+from dglib.analysis.sources import PREFIXES, find_records
+from dglib.base_dir import base_directory
+from dglib.errors import UserError
+from dglib.jobs import NOTEBOOKS
+from dglib.notebook import is_data
+
+QUICK = NOTEBOOKS / "assets" / "quick"  # small recorded runs of all experiments, which come with the project
+PARAMETERS = ("base_dir", "runs")
+_STAMP = re.compile(r"_(\d{8}_\d{6})$")
+
+
+@dataclass(frozen=True)
+class Settings:
+    """What the explorer's parameters say.
+
+    Attributes:
+        base: the base directory, which need not exist.
+        runs: a results file, a run directory or a folder of some; None: whatever lies in `base`.
+    """
+
+    base: Path
+    runs: Path | None
+
+
+@dataclass(frozen=True)
+class Choice:
+    """A run that can be looked at: where it lies, and what it is called in a list."""
+
+    path: Path
+    label: str
+
+
+@dataclass(frozen=True)
+class Run:
+    """The records of a choice by experiment, in order of seeds, and a line for each file not read."""
+
+    choice: Choice
+    records: Mapping[str, tuple[Record, ...]]
+    problems: tuple[str, ...]
+
+
+def notebook_settings(globals_: Mapping[str, object]) -> Settings:
+    """The explorer's settings from a notebook's globals().
+
+    Raises:
+        UserError: one line on what is wrong; another global of plain data, such as papermill makes of a slip.
+    """
+    for name, value in globals_.items():
+        if name not in PARAMETERS and is_data(name, value):
+            known = " and ".join(PARAMETERS)
+            raise UserError(
+                f"notebook: {name} = {value!r}: the explorer has no such parameter, only {known}"
+                "; begin a name of your own with _"
+            )
+    base = base_directory(_path(globals_, "base_dir", "of a directory"), where="notebook")
+    given = _path(globals_, "runs", "of a run directory, a results file or a folder of runs")
+    if given is not None and not Path(given).expanduser().exists():
+        raise UserError(f"notebook: runs = {given!r}: no such file or directory")
+    return Settings(base, None if given is None else Path(given).expanduser())
+
+
+def choices(settings: Settings) -> list[Choice]:
+    """What there is to look at, the newest first; last the recorded quick runs that come with the project.
+
+    Newest by the time in the name of the run directory, else by that of its last change.
+
+    Raises:
+        UserError: `runs` holds no run.
+    """
+    root = settings.base if settings.runs is None else settings.runs
+    found = [root] if root.is_file() or _is_run(root) else _below(root)
+    if settings.runs is not None and not found:
+        raise UserError(f"{root}: no run there: must be a run directory, a results file or hold some run")
+    here = [Choice(path, _label(path)) for path in sorted(found, key=_made, reverse=True)]
+    known = {path.resolve() for path in found}
+    quick = [Choice(QUICK, "the recorded quick run")] if _is_run(QUICK) else []
+    return here + [choice for choice in quick if choice.path.resolve() not in known]
+
+
+def load(choice: Choice) -> Run:
+    """Read a choice's records.
+
+    Raises:
+        UserError: it is gone.
+    """
+    found = find_records(choice.path)
+    records: dict[str, list[tuple[int, Record]]] = {}
+    for source in found.sources:
+        records.setdefault(source.experiment, []).append((source.seed, source.record))
+    by_seed = {
+        name: tuple(record for _, record in sorted(members, key=lambda member: member[0]))
+        for name, members in records.items()
+    }
+    return Run(choice, by_seed, tuple(found.problems))
+
+
+def first(available: Sequence[Choice]) -> Run | None:
+    """The newest run in which λ was swept, else the newest with any record; None where there is none."""
+    fallback = None
+    for choice in available:
+        run = load(choice)
+        if any(name != "Td1" for name in run.records):
+            return run
+        fallback = fallback or (run if run.records else None)
+    return fallback
+
+
+def _path(globals_: Mapping[str, object], name: str, meaning: str) -> str | None:
+    given = globals_.get(name)
+    if given is None or (isinstance(given, str) and given):
+        return given
+    raise UserError(f"notebook: {name} = {given!r}: must be text, the path {meaning}")
+
+
+def _is_run(path: Path) -> bool:
+    if not path.is_dir():
+        return False
+    kinds = ("*_manifest.json", "*_results.json", "*_checkpoint.json")
+    return (path / "seeds").is_dir() or any(next(path.glob(kind), None) is not None for kind in kinds)
+
+
+def _below(root: Path) -> list[Path]:
+    if not root.is_dir():
+        return []
+    return [path for path in root.iterdir() if not path.name.startswith(".") and _is_run(path)]
+
+
+def _made(path: Path) -> tuple[str, str]:
+    stamp = _STAMP.search(path.name)
+    changed = datetime.fromtimestamp(path.stat().st_mtime).strftime("%Y%m%d_%H%M%S")  # local, as names are
+    return (stamp[1] if stamp else changed), path.name
+
+
+def _label(path: Path) -> str:
+    """The name, with the experiments that it seems to hold: ``exp_T_spinodal_20260117_121637 (T1, T2)``."""
+    if path.is_file():
+        return path.name
+    inside = [name for name, prefix in PREFIXES.items() if _holds(path, prefix)]
+    return f"{path.name} ({', '.join(sorted(inside))})" if inside else path.name
+
+
+def _holds(path: Path, prefix: str) -> bool:
+    patterns = (f"{prefix}_results.json", f"{prefix}_checkpoint.json", f"seeds/{prefix}-*.json")
+    return any(next(path.glob(pattern), None) is not None for pattern in patterns)
