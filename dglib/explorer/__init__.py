@@ -3,6 +3,8 @@
     import dglib.explorer
     recorded = dglib.explorer.recorded(globals())
     recorded.show()
+    live = dglib.explorer.live(globals())
+    live.show()
 
 The only part of dglib that needs ipywidgets, 7.7.1 or newer.
 """
@@ -13,6 +15,7 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from dglib.explorer.live_panel import LivePanel
     from dglib.explorer.recorded_panel import RecordedPanel
 
 
@@ -25,3 +28,16 @@ def recorded(globals_: Mapping[str, object]) -> RecordedPanel:
     from dglib.explorer.recorded_panel import recorded_panel
 
     return recorded_panel(globals_)
+
+
+def live(globals_: Mapping[str, object]) -> LivePanel:
+    """A small network that trains under the reader's hand, from a notebook's globals(), as `recorded`.
+
+    A panel that an earlier run of the cell left under the name `live` is closed.
+
+    Raises:
+        UserError: one line on what is wrong with the parameters.
+    """
+    from dglib.explorer.live_panel import live_panel
+
+    return live_panel(globals_)

@@ -1,0 +1,168 @@
+"""What makes a live panel go: a thread of its own, or the page's clock where threads do not reach the page.
+
+Both call `turn(seconds)` again and again: it trains for about so long, draws, and returns how many seconds
+may pass until the next turn (0: none; None: until woken).
+"""
+
+from __future__ import annotations
+
+import contextvars
+import itertools
+import sys
+import threading
+import time
+from collections.abc import Callable
+from typing import Any, Protocol
+
+import ipywidgets as widgets
+
+Turn = Callable[[float], float | None]
+
+SLICE_SECONDS = 0.08  # of training between two pictures
+GONE_SECONDS = 20.0  # without a sign from a page that had given one: nobody looks any more
+ASK_SECONDS = 2.0  # how often a page that has gone is asked whether it is back
+FRAMES_AHEAD = 3  # pictures sent that the page has not confirmed
+_NUMBERS = itertools.count(1)
+
+
+class Driver(Protocol):
+    """Calls turns until it is closed."""
+
+    @property
+    def view(self) -> widgets.Widget | None:
+        """What the reader must see of it on the page, if anything."""
+
+    def start(self) -> None:
+        """Begin."""
+
+    def wake(self) -> None:
+        """Something was asked for: a turn is due now. From any thread."""
+
+    def close(self) -> None:
+        """No turn after this; what it held is given back."""
+
+
+class ThreadDriver:
+    """Turns in one daemon thread, so that the kernel is free meanwhile.
+
+    Attributes:
+        thread: alive from `start` to `close`.
+    """
+
+    view: widgets.Widget | None = None
+
+    def __init__(self, turn: Turn) -> None:
+        self._turn = turn
+        self._woken = threading.Event()
+        self._closing = threading.Event()
+        # In the context of the cell, so that what the thread sends belongs to it.
+        context = contextvars.copy_context()
+        name = f"dglib-live-{next(_NUMBERS)}"
+        self.thread = threading.Thread(target=context.run, args=(self._loop,), name=name, daemon=True)
+
+    def start(self) -> None:
+        self.thread.start()
+
+    def wake(self) -> None:
+        self._woken.set()
+
+    def close(self) -> None:
+        """End the thread after the step under way, and wait for that."""
+        self._closing.set()
+        self._woken.set()
+        if self.thread.is_alive() and threading.current_thread() is not self.thread:
+            self.thread.join()
+
+    def _loop(self) -> None:
+        while not self._closing.is_set():
+            self._woken.clear()
+            pause = self._turn(SLICE_SECONDS)
+            if pause != 0 and not self._closing.is_set():
+                self._woken.wait(pause)
+
+
+class PlayDriver:
+    """Turns at the ticks of a `Play`, whose clock runs on the page; the reader starts it with its ▶.
+
+    What is asked for is done and drawn at once, without training.
+    """
+
+    def __init__(self, turn: Turn) -> None:
+        self._turn = turn
+        self.play = widgets.Play(min=0, max=10**9, interval=40, description="train")
+        self.play.add_class("dglib-live-play")
+        self.play.observe(self._tick, "value")
+        told = widgets.HTML("press ▶ here to let it train, ■ to end")
+        self.view: widgets.Widget | None = widgets.HBox([self.play, told])
+
+    def start(self) -> None:
+        self._turn(0)
+
+    def wake(self) -> None:
+        self._turn(0)
+
+    def close(self) -> None:
+        self.play.unobserve_all()
+
+    def _tick(self, change: Any) -> None:
+        self._turn(SLICE_SECONDS)
+
+
+class Page:
+    """Whether the page is still there: what is set here comes back from it, on any version of the widgets.
+
+    Attributes:
+        view: to be part of the page, though there is nothing to see.
+    """
+
+    def __init__(self, back: Callable[[], None]) -> None:
+        self._back = back
+        self._asked = widgets.IntText(0)
+        self._answered = widgets.IntText(0)
+        self._link = widgets.jslink((self._asked, "value"), (self._answered, "value"))
+        self._answered.observe(self._answer, "value")
+        self.view = widgets.HBox([self._asked, self._answered], layout={"display": "none"})
+        self._seen: float | None = None
+        self._asked_at = 0.0
+
+    @property
+    def gone(self) -> bool:
+        """Whether a page that had answered has fallen silent."""
+        return self._seen is not None and time.monotonic() - self._seen > GONE_SECONDS
+
+    @property
+    def keeps_up(self) -> bool:
+        """Whether another picture may be sent. A page that never answered is not waited for."""
+        behind = self._asked.value - self._answered.value
+        late = time.monotonic() - self._asked_at > 1
+        return self._seen is None or behind < FRAMES_AHEAD or late
+
+    def ask(self) -> None:
+        """Ask for a sign."""
+        self._asked_at = time.monotonic()
+        self._asked.value += 1
+
+    def sign(self) -> None:
+        """The page has shown that it is there."""
+        was_gone, known = self.gone, self._seen is not None
+        if known or self._answered.value:
+            self._seen = time.monotonic()
+        if was_gone:
+            self._back()
+
+    def close(self) -> None:
+        self._answered.unobserve_all()
+        for widget in (self._link, self._asked, self._answered, self.view):
+            widget.close()
+
+    def _answer(self, change: Any) -> None:
+        known = self._seen is not None
+        was_gone = self.gone
+        self._seen = time.monotonic()
+        if was_gone or not known:
+            self._back()
+
+
+def driver_for(turn: Turn) -> Driver:
+    """The one that works here: in Colab what a thread sends does not reach the page."""
+    return PlayDriver(turn) if "google.colab" in sys.modules else ThreadDriver(turn)
