@@ -5,7 +5,8 @@ from pathlib import Path
 
 from dglib.errors import UserError
 
-DRIVE = Path("/content/drive/MyDrive")  # where Colab mounts a user's Drive
+CONTENT = Path(os.environ.get("DGLIB_CONTENT", "/content"))  # Colab's own directory; tests have another
+DRIVE = CONTENT / "drive" / "MyDrive"  # where the notebooks' first cell mounts a user's Drive
 
 
 def base_directory(given: str | None, where: str = "") -> Path:

@@ -17,12 +17,48 @@
 # %% [markdown]
 # # What happens when you drag λ up, and back down?
 #
+# [![Open in Colab](https://colab.research.google.com/assets/colab-badge.svg)](https://colab.research.google.com/github/dglib/dglib/blob/main/notebooks/Lambda_explorer.ipynb)
+#
 # A network that is trained at a small λ makes few errors. Raise λ far enough and it collapses: it makes many. Lower λ again, to where
 # all was well before, and the network does **not** come back at once: at the same λ it may have a low error or a high one,
 # depending on where it came from. That is hysteresis. This notebook puts λ in your hand.
 #
 # **What counts as an answer:** two errors at one λ. The gap between them is the memory; the λ at which a network collapses on the
 # way up (λ↑) and the lower one at which it recovers on the way down (λ↓) are the ends of the range in which it has one.
+
+# %%
+# In Colab: get the project and install what is missing there. Anywhere else this cell does nothing.
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+if "google.colab" in sys.modules:
+    _content = Path(os.environ.get("DGLIB_CONTENT", "/content"))
+    if not (_content / "drive/MyDrive").exists():
+        from google.colab import drive
+
+        try:
+            drive.mount(str(_content / "drive"))
+        except Exception as _problem:
+            print("No Drive, so the results end with this runtime:", _problem)
+    _project = _content / "drive/MyDrive/dual-gradient-learning/dglib"  # your own copy, if there is one
+    if not (_project / "run_all.py").exists():
+        _project = _content / "dual-gradient-learning"
+    if not (_project / "run_all.py").exists():
+        shutil.rmtree(_project, ignore_errors=True)  # a clone that was cut off
+        _address = os.environ.get("DGLIB_REPOSITORY", "https://github.com/dglib/dglib")
+        _clone = ["git", "clone", "--quiet", "--depth", "1", _address, str(_project)]
+        _git = subprocess.run([*_clone, "--branch", "v0.1.0"], capture_output=True, text=True)
+        if _git.returncode != 0:
+            print(_git.stderr.strip().split("\n")[-1], "- taking the default branch instead")
+            _git = subprocess.run(_clone, capture_output=True, text=True)
+            assert _git.returncode == 0, _git.stderr
+    sys.path.insert(0, str(_project))
+    from dglib.colab import prepare
+
+    print(prepare(_project))
 
 # %% [markdown]
 # ## Parameters

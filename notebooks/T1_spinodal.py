@@ -17,6 +17,8 @@
 # %% [markdown]
 # # T1: at which λ does an ordered network collapse?
 #
+# [![Open in Colab](https://colab.research.google.com/assets/colab-badge.svg)](https://colab.research.google.com/github/dglib/dglib/blob/main/notebooks/T1_spinodal.ipynb)
+#
 # Each step mixes two normalised gradients of the same batch: the structure gradient, under noisy labels, with
 # weight 1 − λ, and the value gradient, under clean labels and up to K steps old, with weight λ. A network trained at a small
 # λ is *ordered*: it makes few errors. Here λ is raised level by level, a few epochs each (the dwell time), until
@@ -26,6 +28,40 @@
 #
 # **What counts as an answer:** λ↑ of each seed, or the statement that a seed did not collapse up to the last level;
 # and, where it collapsed, the λ at which it recovers on the way back.
+
+# %%
+# In Colab: get the project and install what is missing there. Anywhere else this cell does nothing.
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+if "google.colab" in sys.modules:
+    _content = Path(os.environ.get("DGLIB_CONTENT", "/content"))
+    if not (_content / "drive/MyDrive").exists():
+        from google.colab import drive
+
+        try:
+            drive.mount(str(_content / "drive"))
+        except Exception as _problem:
+            print("No Drive, so the results end with this runtime:", _problem)
+    _project = _content / "drive/MyDrive/dual-gradient-learning/dglib"  # your own copy, if there is one
+    if not (_project / "run_all.py").exists():
+        _project = _content / "dual-gradient-learning"
+    if not (_project / "run_all.py").exists():
+        shutil.rmtree(_project, ignore_errors=True)  # a clone that was cut off
+        _address = os.environ.get("DGLIB_REPOSITORY", "https://github.com/dglib/dglib")
+        _clone = ["git", "clone", "--quiet", "--depth", "1", _address, str(_project)]
+        _git = subprocess.run([*_clone, "--branch", "v0.1.0"], capture_output=True, text=True)
+        if _git.returncode != 0:
+            print(_git.stderr.strip().split("\n")[-1], "- taking the default branch instead")
+            _git = subprocess.run(_clone, capture_output=True, text=True)
+            assert _git.returncode == 0, _git.stderr
+    sys.path.insert(0, str(_project))
+    from dglib.colab import prepare
+
+    print(prepare(_project))
 
 # %% [markdown]
 # ## Parameters

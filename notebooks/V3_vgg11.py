@@ -17,6 +17,8 @@
 # %% [markdown]
 # # V3: does another architecture have two branches as well?
 #
+# [![Open in Colab](https://colab.research.google.com/assets/colab-badge.svg)](https://colab.research.google.com/github/dglib/dglib/blob/main/notebooks/V3_vgg11.ipynb)
+#
 # A VGG11 with BatchNorm in place of T1's and T2's network. Per seed two networks are trained, with the same label
 # noise: an *ordered* one at a small λ and a *collapsed* one at a large λ. Then both are led over the same λ levels,
 # the ordered one upward, the collapsed one downward, and their test errors are compared at each λ.
@@ -24,6 +26,40 @@
 # **What counts as an answer:** the gap at `gap_lambda`, that is the error on the collapse branch minus the error on
 # the ordered branch, paired by seed. If its 95 % interval lies above `gap_error` there are two branches, and the state
 # depends on the history; if it lies below, there are not; else the question stays undecided.
+
+# %%
+# In Colab: get the project and install what is missing there. Anywhere else this cell does nothing.
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+if "google.colab" in sys.modules:
+    _content = Path(os.environ.get("DGLIB_CONTENT", "/content"))
+    if not (_content / "drive/MyDrive").exists():
+        from google.colab import drive
+
+        try:
+            drive.mount(str(_content / "drive"))
+        except Exception as _problem:
+            print("No Drive, so the results end with this runtime:", _problem)
+    _project = _content / "drive/MyDrive/dual-gradient-learning/dglib"  # your own copy, if there is one
+    if not (_project / "run_all.py").exists():
+        _project = _content / "dual-gradient-learning"
+    if not (_project / "run_all.py").exists():
+        shutil.rmtree(_project, ignore_errors=True)  # a clone that was cut off
+        _address = os.environ.get("DGLIB_REPOSITORY", "https://github.com/dglib/dglib")
+        _clone = ["git", "clone", "--quiet", "--depth", "1", _address, str(_project)]
+        _git = subprocess.run([*_clone, "--branch", "v0.1.0"], capture_output=True, text=True)
+        if _git.returncode != 0:
+            print(_git.stderr.strip().split("\n")[-1], "- taking the default branch instead")
+            _git = subprocess.run(_clone, capture_output=True, text=True)
+            assert _git.returncode == 0, _git.stderr
+    sys.path.insert(0, str(_project))
+    from dglib.colab import prepare
+
+    print(prepare(_project))
 
 # %% [markdown]
 # ## Parameters

@@ -93,7 +93,7 @@ def test_papermill_lists_every_parameter_with_its_meaning_and_value(experiment: 
 
 @every_notebook
 def test_a_notebook_holds_no_logic(experiment: str) -> None:
-    _, *cells = code(read(experiment))
+    _colab, _parameters, *cells = code(read(experiment))
     statements = [ast.unparse(line) for cell in cells for line in ast.parse(cell.source).body]
     assert statements == [
         "import dglib",
@@ -156,7 +156,8 @@ def test_bad_input_stops_the_first_cell_in_one_line_without_a_traceback_and_writ
 
     executed = nbformat.read(tmp_path / "out.ipynb", as_version=4)
     *before, stopped, after, _, _, _ = [cell for cell in code(executed) if not _papermills_own(cell)]
-    assert [cell.metadata.tags for cell in before] == [["parameters"], ["injected-parameters"]]
+    tags = [cell.metadata.get("tags", []) for cell in before]
+    assert tags == [[], ["parameters"], ["injected-parameters"]]
     assert "dglib.notebook_parameters" in stopped.source
     (error,) = stopped.outputs
     assert (error.output_type, error.traceback) == ("error", [f"UserError: {line}"])

@@ -19,6 +19,7 @@ from report_cases import NUMERICS, published_in, run_of
 from report_page import Page
 from update_notebooks import write_paired
 
+import dglib
 from dglib import campaign
 from dglib.analysis.figures import draw_all
 from dglib.analysis.style import styled
@@ -481,7 +482,8 @@ def test_papermill_executes_the_reports_notebook_into_the_page(tmp_path):
         kernel_name="python3", progress_bar=False, cwd=tmp_path,
     )  # fmt: skip
     outputs = [output for cell in executed.cells if cell.cell_type == "code" for output in cell.outputs]
-    shown, path = outputs
+    made, shown, path = outputs
+    assert made.text.startswith(f"made by dglib {dglib.__version__}, ")
     assert "V3: the gap at λ = 0.50" in shown.data["text/html"]
     assert path.text == "my runs/report.html\n"
     assert (tmp_path / "my runs" / "report.html").is_file()

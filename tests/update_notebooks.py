@@ -1,26 +1,45 @@
-"""Bring the notebooks in line with the models: `python tests/update_notebooks.py`.
+"""Bring the notebooks in line with models and project: `python tests/update_notebooks.py`.
 
-Rewrites each notebook's `parameters` cell from the model and the quick profile, then makes the `.ipynb` from
-the `.py`, without outputs.
+Rewrites each notebook's badge and first code cell from `pyproject.toml`, and an experiment's `parameters`
+cell from its model and the quick profile, then makes the `.ipynb` from the `.py`, without outputs.
 """
 
 import re
+import tomllib
 from pathlib import Path
 
 import jupytext
 import nbformat
 
+from dglib.colab import badge, first_cell
 from dglib.jobs import NAMES, NOTEBOOKS
 from dglib.notebook import parameters_cell
 
-CELL = re.compile(r'(# %% tags=\["parameters"\]\n).*?(?=\n\n# %%)', re.DOTALL)
+PARAMETERS = re.compile(r'(# %% tags=\["parameters"\]\n).*?(?=\n\n# %%)', re.DOTALL)
+FIRST = re.compile(r"# %%\n# In Colab: .*?\n\n(?=# %%)", re.DOTALL)
+TITLE = re.compile(r"(# %% \[markdown\]\n# # .*\n#\n)(?:# \[!\[Open in Colab\].*\n#\n)?")
 
 
-def update(experiment: str) -> None:
-    source = NOTEBOOKS / f"{NAMES[experiment]}.py"
-    text, found = CELL.subn(lambda match: match[1] + parameters_cell(experiment), source.read_text())
-    assert found == 1, f"{source}: {found} parameters cells"
-    source.write_text(text)
+def project() -> tuple[str, str]:
+    """The repository's address and the version, from the one place where they stand."""
+    told = tomllib.loads((NOTEBOOKS.parent / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+    return told["urls"]["Repository"], told["version"]
+
+
+def update(source: Path) -> None:
+    """One notebook, given its `.py`."""
+    address, version = project()
+    text = FIRST.sub("", source.read_text(encoding="utf-8"))
+    text, titles = TITLE.subn(lambda found: f"{found[1]}# {badge(address, source.stem)}\n#\n", text, count=1)
+    assert titles == 1, f"{source}: has no title"
+    before, heading, after = text.partition("# %% [markdown]\n# ## Parameters\n")
+    assert heading, f"{source}: has no heading of its parameters"
+    text = f"{before}# %%\n{first_cell(address, version)}\n\n{heading}{after}"
+    for experiment, name in NAMES.items():
+        if name == source.stem:
+            text, cells = PARAMETERS.subn(lambda found, of=experiment: found[1] + parameters_cell(of), text)
+            assert cells == 1, f"{source}: {cells} parameters cells"
+    source.write_text(text, encoding="utf-8")
     write_paired(source)
 
 
@@ -34,5 +53,5 @@ def write_paired(source: Path) -> None:
 
 
 if __name__ == "__main__":
-    for name in NAMES:
-        update(name)
+    for script in sorted(NOTEBOOKS.glob("*.py")):
+        update(script)

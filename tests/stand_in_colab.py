@@ -1,0 +1,200 @@
+"""A stand-in for Colab: a runtime as far as a notebook sees it, and, run as a program, that runtime's kernel.
+
+The kernel has a fake `google.colab`, no dglib, and `/content`'s stand-in for its directory. It needs the
+standard library and ipykernel alone, since the interpreter may be that of an environment like Colab's.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+import types
+from pathlib import Path
+from typing import Any
+
+ROOT = Path(__file__).resolve().parent.parent
+CODE = (
+    "dglib",
+    "notebooks",
+    "params",
+    "LICENSE",
+    "README.md",
+    "pyproject.toml",
+    "requirements.txt",
+    "run_all.py",
+)
+
+
+class Runtime:
+    """A machine with a user's Drive behind it. The Drive outlasts `new_machine`, as nothing else does.
+
+    Args:
+        place: an empty directory for all of it.
+        repository: the address that the first cell clones from.
+        python: of the kernel's environment.
+    """
+
+    def __init__(self, place: Path, repository: str, python: str | Path = sys.executable) -> None:
+        self.content, self.home = place / "content", place / "home"
+        self._cloud, self._specs, self._out = place / "cloud", place / "jupyter", place / "out"
+        for directory in (self._cloud, self._out):
+            directory.mkdir(parents=True)
+        spec = self._specs / "kernels" / "colab"
+        spec.mkdir(parents=True)
+        argv = [str(python), str(Path(__file__).resolve()), "-f", "{connection_file}"]
+        told = {"argv": argv, "display_name": "Colab", "language": "python"}
+        (spec / "kernel.json").write_text(json.dumps(told), encoding="utf-8")
+        self._environment = {
+            **{name: value for name, value in os.environ.items() if name != "PYTHONPATH"},
+            "DGLIB_CONTENT": str(self.content),
+            "DGLIB_REPOSITORY": repository,
+            "STAND_IN_CLOUD": str(self._cloud),
+            "HOME": str(self.home),
+            "MPLCONFIGDIR": str(place / "fonts"),  # finding all fonts takes a while
+            "JUPYTER_PATH": str(self._specs),
+            "OMP_NUM_THREADS": "1",
+            "PYTHONDONTWRITEBYTECODE": "1",
+        }
+        self.new_machine()
+
+    @property
+    def drive(self) -> Path:
+        """The user's Drive, whether it is mounted or not."""
+        return self._cloud
+
+    @property
+    def results(self) -> Path:
+        """Where the notebooks leave results by themselves."""
+        return self._cloud / "dual-gradient-learning" / "Paper-A"
+
+    def new_machine(self) -> None:
+        """Take the machine away and give a fresh one."""
+        for directory in (self.content, self.home):
+            shutil.rmtree(directory, ignore_errors=True)
+            directory.mkdir()
+
+    def start(self, notebook: Path, **parameters: Any) -> subprocess.Popen[str]:
+        """Begin "Run all" of a notebook with other values in its parameters' cell."""
+        given = self._out / "parameters.json"  # which is YAML
+        given.write_text(json.dumps(parameters), encoding="utf-8")
+        words = [str(notebook), str(self._executed(notebook)), "-f", str(given), "--kernel", "colab"]
+        return subprocess.Popen(
+            [sys.executable, "-m", "papermill", *words, "--no-progress-bar"],
+            cwd=self.content,
+            env=self._environment,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+
+    def run_all(self, notebook: Path, **parameters: Any) -> list[str]:
+        """Run a notebook to its end. Returns what each of its cells printed, in order, "" included.
+
+        Raises:
+            RuntimeError: a cell failed.
+        """
+        process = self.start(notebook, **parameters)
+        _, problem = process.communicate()
+        if process.returncode != 0:
+            raise RuntimeError(f"{notebook.name}: {problem}")
+        return self.printed(notebook)
+
+    def printed(self, notebook: Path) -> list[str]:
+        """What the code cells of a notebook printed when it was last run, papermill's own left out."""
+        cells = json.loads(self._executed(notebook).read_text(encoding="utf-8"))["cells"]
+        own = ("injected-parameters", "papermill-error-cell-tag")
+        return [
+            "".join("".join(output.get("text", "")) for output in cell["outputs"])
+            for cell in cells
+            if cell["cell_type"] == "code" and not set(own) & set(cell["metadata"].get("tags", []))
+        ]
+
+    def kill_in_a_seed(self, process: subprocess.Popen[str], *, epochs: int, seconds: float = 120.0) -> str:
+        """SIGKILL the kernel once a seed has trained some epochs and has a checkpoint; "T2 seed 1, epoch 6".
+
+        Raises:
+            RuntimeError: the notebook ended before.
+        """
+        deadline = time.monotonic() + seconds
+        while process.poll() is None and time.monotonic() < deadline:
+            for path in self.home.glob(".cache/dglib/*/exp_*/heartbeats/*.json"):
+                beat = json.loads(path.read_bytes())
+                saved = path.parent.parent / "checkpoints" / f"{path.stem}.ckpt"
+                if beat["epochs_done"] >= epochs and "outcome" not in beat and saved.exists():
+                    os.kill(beat["pid"], signal.SIGKILL)
+                    process.communicate()
+                    return f"{beat['experiment']} seed {beat['seed']}, epoch {beat['epochs_done']}"
+            time.sleep(0.05)
+        process.kill()
+        raise RuntimeError(f"no seed was under way: {process.communicate()[1]}")
+
+    def _executed(self, notebook: Path) -> Path:
+        return self._out / notebook.name
+
+
+def repository_of(project: Path, place: Path, *, tag: str | None) -> str:
+    """A bare repository at `place` with the files of a project as its only commit; its address."""
+    work = place.with_suffix(".work")
+    copy_project(project, work)
+    identity = ["-c", "user.name=a", "-c", "user.email=a@b", "-c", "commit.gpgsign=false"]
+    for words in (["init", "--quiet"], ["add", "."], ["commit", "--quiet", "-m", "all"]):
+        subprocess.run(["git", *identity, "-C", str(work), *words], check=True)
+    if tag is not None:
+        subprocess.run(["git", "-C", str(work), "tag", tag], check=True)
+    subprocess.run(["git", "clone", "--quiet", "--bare", str(work), str(place)], check=True)
+    shutil.rmtree(work)
+    return f"file://{place}"
+
+
+def copy_project(project: Path, place: Path) -> None:
+    """What a user of the suite needs of a project, copied without its history."""
+    place.mkdir(parents=True)
+    for name in CODE:
+        if (project / name).is_dir():
+            shutil.copytree(project / name, place / name, ignore=shutil.ignore_patterns("__pycache__"))
+        else:
+            shutil.copy(project / name, place)
+
+
+def _mount(mountpoint: str) -> None:
+    """As google.colab.drive.mount, where a user says yes; asked a second time it would wait for an answer."""
+    mounted = Path(mountpoint) / "MyDrive"
+    if mounted.exists():
+        raise AssertionError("a mounted Drive was mounted again")
+    mounted.parent.mkdir(exist_ok=True)
+    mounted.symlink_to(os.environ["STAND_IN_CLOUD"])
+
+
+def _forget_the_checkout() -> None:
+    """Make this interpreter one that has never heard of dglib, however its environment finds it."""
+    sys.path[:] = [
+        path for path in sys.path if not Path(path, "dglib").is_dir() and path != str(ROOT / "tests")
+    ]
+    sys.meta_path[:] = [finder for finder in sys.meta_path if "dglib" not in _module_of(finder)]
+
+
+def _module_of(finder: object) -> str:
+    return str(getattr(finder, "__module__", ""))
+
+
+def _fake_google_colab() -> None:
+    google, colab, drive = (types.ModuleType(f"google{rest}") for rest in ("", ".colab", ".colab.drive"))
+    drive.mount = _mount  # type: ignore[attr-defined]
+    google.colab, colab.drive = colab, drive  # type: ignore[attr-defined]
+    sys.modules |= {module.__name__: module for module in (google, colab, drive)}
+
+
+if __name__ == "__main__":
+    _forget_the_checkout()
+    _fake_google_colab()
+    from importlib.util import find_spec
+
+    from ipykernel.kernelapp import launch_new_instance
+
+    assert find_spec("dglib") is None, find_spec("dglib")
+    launch_new_instance()
