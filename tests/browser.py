@@ -1,0 +1,216 @@
+"""A notebook's page in a real browser: Debian's Chromium, driven through Playwright.
+
+The browser is the first found of the environment variable DGLIB_BROWSER and of CHROMIUMS. It resolves no name
+of the network, so that a page can only be what the server on this machine gives.
+"""
+
+from __future__ import annotations
+
+import importlib.util
+import os
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import pytest
+from voila_server import PATIENCE
+
+if TYPE_CHECKING:
+    from playwright.sync_api import Browser, Locator, Page
+
+CHROMIUMS = ("chromium", "chromium-browser", "google-chrome")
+# What ipywidgets 7 says where MathJax, which it loads from the network for formulas in labels, is not there.
+NO_MATHJAX = "Cannot read properties of undefined (reading 'Queue')"
+# A slider's parts as ipywidgets 8 and 7 name them.
+HANDLE, RAIL = (".noUi-handle", ".ui-slider-handle"), (".noUi-base", ".ui-slider")
+WIDTH, HEIGHT = 1280, 900  # pixels, the smallest page that must show everything
+
+
+def find_browser() -> str | None:
+    """The path of a Chromium, or None."""
+    for name in (os.environ.get("DGLIB_BROWSER"), *CHROMIUMS):
+        if name and (path := shutil.which(name)):
+            return path
+    return None
+
+
+def why_no_browser() -> str:
+    """What is missing for tests in a browser; empty where all is there."""
+    for package in ("playwright", "voila"):
+        if importlib.util.find_spec(package) is None:
+            return f"no browser tests: the package {package} of tests/requirements.txt is not installed"
+    if find_browser() is None:
+        return f"no browser tests: none of $DGLIB_BROWSER, {', '.join(CHROMIUMS)} is a program here"
+    return ""
+
+
+needs_browser = pytest.mark.skipif(bool(why_no_browser()), reason=why_no_browser())
+
+
+@contextmanager
+def chromium() -> Iterator[Browser]:
+    """A browser without a window."""
+    from playwright.sync_api import sync_playwright
+
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(
+            executable_path=find_browser(),
+            args=[
+                "--no-sandbox",
+                "--disable-dev-shm-usage",
+                "--host-resolver-rules=MAP * ~NOTFOUND, EXCLUDE 127.0.0.1",
+            ],
+        )
+        try:
+            yield browser
+        finally:
+            browser.close()
+
+
+@dataclass(frozen=True)
+class Tab:
+    """One page, and what a person does and reads there. A `css` names one widget or element."""
+
+    page: Page
+    errors: list[str]  # what JavaScript threw
+
+    def value(self, name: str, within: str = "body", more: str = "") -> str:
+        """The text of the element with ``data-value="name"`` below `within`; `more`: further selectors."""
+        return self.page.locator(f'{within} [data-value="{name}"]{more}').first.inner_text()
+
+    def number(self, name: str, within: str = "body", more: str = "") -> float:
+        """That text as a number."""
+        return float(self.value(name, within, more))
+
+    def picture(self, css: str) -> str:
+        """The address of an image widget's picture, a new one whenever the picture changes."""
+        return self.page.locator(f"img{css}").get_attribute("src") or ""
+
+    def wait_for_number(self, name: str, comparison: str, within: str = "body", more: str = "") -> float:
+        """Wait until the number satisfies `comparison`, such as ``> 0.5``, and return it."""
+        selector = f'{within} [data-value="{name}"]{more}'
+        seen = self.page.wait_for_function(
+            f"selector => {{ const x = parseFloat(document.querySelector(selector)?.innerText);"
+            f" return x {comparison} ? {{x}} : null }}",
+            arg=selector,
+        )
+        return float(seen.json_value()["x"])
+
+    def wait_for_text(self, name: str, pattern: str, within: str = "body", more: str = "") -> str:
+        """Wait until the element's text matches the regular expression, and return it."""
+        seen = self.page.wait_for_function(
+            "([selector, pattern]) => { const text = document.querySelector(selector)?.innerText;"
+            " return text !== undefined && RegExp(pattern).test(text) ? {text} : null }",
+            arg=[f'{within} [data-value="{name}"]{more}', pattern],
+        )
+        return str(seen.json_value()["text"])
+
+    def wait_for_other_picture(self, css: str, before: str) -> str:
+        """Wait until the picture is another than `before`, and return its address."""
+        self.page.wait_for_function(
+            "([css, before]) => document.querySelector(css)?.src !== before", arg=[f"img{css}", before]
+        )
+        return self.picture(css)
+
+    def wait_for_number_of(self, css: str, count: int) -> None:
+        """Wait until so many elements are there."""
+        self.page.wait_for_function(
+            "([css, count]) => document.querySelectorAll(css).length === count", arg=[css, count]
+        )
+
+    def press(self, css: str, key: str, times: int = 1) -> None:
+        """Focus a slider's handle and press a key, such as ``ArrowRight``."""
+        handle = self._handle(css)
+        handle.focus()
+        for _ in range(times):
+            handle.press(key)
+
+    def drag(self, css: str, share: float) -> None:
+        """Drag a slider's handle with the mouse to that share (0 to 1) of its length, in twelve moves."""
+        handle = self._handle(css)
+        handle.scroll_into_view_if_needed()
+        start, rail = handle.bounding_box(), self._part(css, RAIL).bounding_box()
+        assert start is not None
+        assert rail is not None
+        y = start["y"] + start["height"] / 2
+        self.page.mouse.move(start["x"] + start["width"] / 2, y)
+        self.page.mouse.down()
+        self.page.mouse.move(rail["x"] + share * rail["width"], y, steps=12)
+        self.page.mouse.up()
+
+    def type(self, css: str, text: str) -> None:
+        """Type a number into a slider's readout, as a person would: click, replace all, Enter."""
+        readout = self.page.locator(f"{css} .widget-readout")
+        readout.click()
+        readout.press("ControlOrMeta+a")
+        readout.press_sequentially(text)
+        readout.press("Enter")
+
+    def click(self, css: str) -> None:
+        """Click a button."""
+        self.page.locator(f"button{css}").click()
+
+    def redraws_per_second(self, css: str, seconds: float) -> float:
+        """How many different pictures the page shows per second, looked at in each of its frames."""
+        return float(
+            self.page.evaluate(
+                """([css, seconds]) => new Promise(resolve => {
+                    const seen = new Set(), start = performance.now();
+                    const look = now => {
+                        seen.add(document.querySelector(css).src);
+                        now - start < 1000 * seconds ? requestAnimationFrame(look)
+                            : resolve(1000 * (seen.size - 1) / (now - start));
+                    };
+                    requestAnimationFrame(look);
+                })""",
+                [f"img{css}", seconds],
+            )
+        )
+
+    def cut_off(self, css: str) -> list[str]:
+        """What below `css` cannot be seen whole: elements beyond the page, text wider than its box."""
+        found: list[str] = self.page.evaluate(
+            """css => [...document.querySelectorAll(css + ', ' + css + ' *')].flatMap(element => {
+                const box = element.getBoundingClientRect();
+                if (!box.width || !box.height || element.closest('svg')) return [];
+                const words = element.textContent.trim().slice(0, 40);
+                const name = `${element.tagName}.${element.className} “${words}”`;
+                const beyond = box.left < -1 || box.right > document.documentElement.clientWidth + 1;
+                const text = [...element.childNodes].some(
+                    node => node.nodeType === Node.TEXT_NODE && node.textContent.trim());
+                const clipped = (text || getComputedStyle(element).overflowX !== 'visible')
+                    && getComputedStyle(element).display !== 'inline'
+                    && element.scrollWidth > element.clientWidth + 1;
+                const sizes = `${element.scrollWidth} > ${element.clientWidth}`;
+                return [...(beyond ? [`${name} lies beyond the page`] : []),
+                        ...(clipped ? [`${name} is cut: ${sizes}`] : [])];
+            })""",
+            css,
+        )
+        return found
+
+    def _handle(self, css: str) -> Locator:
+        return self._part(css, HANDLE)
+
+    def _part(self, css: str, classes: tuple[str, str]) -> Locator:
+        return self.page.locator(", ".join(f"{css} {each}" for each in classes)).first
+
+
+@contextmanager
+def tab(browser: Browser, url: str, shows: str) -> Iterator[Tab]:
+    """A page of its own at `url`, once the element `shows` is there; no JavaScript on it may fail."""
+    context = browser.new_context(viewport={"width": WIDTH, "height": HEIGHT})
+    try:
+        context.set_default_timeout(1000 * PATIENCE)
+        page, errors = context.new_page(), []
+        page.on("pageerror", lambda error: errors.append(str(error)))
+        page.goto(url, wait_until="domcontentloaded")
+        page.locator(shows).first.wait_for()
+        yield Tab(page, errors)
+        assert [error for error in errors if error != NO_MATHJAX] == []
+        with page.expect_event("close"):
+            page.close(run_before_unload=True)
+    finally:
+        context.close()
