@@ -147,7 +147,7 @@ def test_cells_without_data_are_hatched_and_running_ones_named():
     waiting = CellRecords("Td1", cells[2].values, [], planned=4, running=3)
     figure = draw_grid([*cells[:2], waiting, *cells[3:]])
     assert sorted(patch.get_xy() for patch in hatched(figure)) == [(1.5, -0.5), (1.5, 0.5)]
-    assert "3 running" in texts(figure)
+    assert "3 under way" in texts(figure)
     assert "no seed finished" in texts(figure)
 
 
@@ -203,7 +203,7 @@ def test_one_parameter_gives_a_curve_with_every_seed_and_cells_without_seeds_nam
     figure = draw_grid(cells)
     marks = [line for line in figure.axes[0].lines if line.get_marker() not in ("None", "")]
     assert sorted(float(line.get_ydata()[0]) for line in marks) == [0.1, 0.1, 0.2, 0.5, 0.9]
-    assert {"1 running", "ordered", "partial collapse", "trapped", "λ"} <= set(texts(figure))
+    assert {"1 under way", "ordered", "partial collapse", "trapped", "λ"} <= set(texts(figure))
 
 
 def test_an_open_threshold_is_an_arrow_on_the_curve():
@@ -243,7 +243,7 @@ def test_the_same_cells_give_the_same_bytes_and_leave_settings_alone(tmp_path):
 def test_the_sentence_counts_cells_by_end_and_says_which_have_no_seeds():
     told = [summarise_cell(each) for each in td1_grid([0.1], [0.5], None, [0.1], [0.1], [0.9])]
     assert phases_sentence(told) == (
-        "Tδ1: Of 6 cells 5 have finished seeds. The end that at least half of a cell's seeds came to, or"
+        "Tδ1: of 6 cells 5 have finished seeds. The end that at least half of a cell's seeds came to, or"
         " passed, is ordered in 3, partial collapse in 1 and trapped in 1."
     )
     assert "no seed of 2 cells" in phases_sentence([summarise_cell(cell("Td1", []))] * 2)

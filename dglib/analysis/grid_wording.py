@@ -75,7 +75,7 @@ def phases_sentence(told: Sequence[Summary]) -> str:
     if not parts:
         return f"{symbol}: no seed of {len(told)} cells has come to an end."
     whole = (
-        f"Of {len(told)} cells {len(done)} have" if len(done) < len(told) else f"All {len(told)} cells have"
+        f"of {len(told)} cells {len(done)} have" if len(done) < len(told) else f"all {len(told)} cells have"
     )
     return (
         f"{symbol}: {whole} finished seeds. The end that at least half of a cell's seeds came to, or passed,"

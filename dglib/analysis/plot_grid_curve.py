@@ -51,7 +51,7 @@ def draw_curve(cells: Cells) -> Figure:
     below.set_xlim(-0.6, len(cells) - 0.4)
     for place, each in enumerate(told):
         if not each["n"]:
-            waiting = f"{each['running']} running" if each["running"] else "no seed finished"
+            waiting = f"{each['running']} under way" if each["running"] else "no seed finished"
             grey = {"color": style.DARK_GREY, "fontsize": 6.5, "rotation": 90}
             across = below.get_xaxis_transform()
             below.text(place, 0.5, waiting, transform=across, ha="center", va="center", **grey)

@@ -120,7 +120,7 @@ def _cell(axes: Axes, x: int, y: int, told: Summary, shade: Normalize, scale: fl
         )
         lines += [(median_text(told), 8.5), (counts, 6.5)]
     if told["running"]:
-        lines.append((f"{told['running']} running", 5.8))
+        lines.append((f"{told['running']} under way", 5.8))
     for index, (text, size) in enumerate(lines):
         height = y + 0.23 * ((len(lines) - 1) / 2 - index) * (2 / max(2, len(lines)) + 0.25)
         box = {"facecolor": "#F2F2F2", "edgecolor": "none", "pad": 1.0} if not told["n"] else None

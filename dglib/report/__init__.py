@@ -5,8 +5,12 @@ python run_all.py report --base-dir runs
 
 from pathlib import Path
 
+from dglib.errors import UserError
 from dglib.files import write_atomically
-from dglib.report.collect import collect
+from dglib.grid_index import NAME as INDEX
+from dglib.report.collect import Collection, collect
+from dglib.report.grid_collect import collect_grid
+from dglib.report.grid_page import render_grid, write_figures
 from dglib.report.page import render
 
 NAME = "report.html"
@@ -14,6 +18,8 @@ NAME = "report.html"
 
 def write_report(base: Path, target: Path | None = None) -> Path:
     """Write the page over all runs in `base`, from their records alone, and return where it lies.
+
+    Of a grid's directory the page is over all of its cells, and the table and figures lie beside it as files.
 
     The same records give the same bytes. Figures are in the page; only links to executed notebooks
     and records lead out of it, relative to where it lies.
@@ -26,6 +32,19 @@ def write_report(base: Path, target: Path | None = None) -> Path:
         UserError: there is no such directory, no run in it, or the page cannot be written.
     """
     target = base / NAME if target is None else target
-    content = render(collect(base), target).encode()
-    write_atomically(target, content)
+    grid = collect_grid(base)
+    if grid is not None:
+        write_figures(grid)
+    content = render(_collected(base), target) if grid is None else render_grid(grid, target)
+    write_atomically(target, content.encode())
     return target
+
+
+def _collected(base: Path) -> Collection:
+    try:
+        return collect(base)
+    except UserError as error:
+        grids = sorted(path.parent.name for path in base.glob(f"*/{INDEX}"))
+        if not grids:
+            raise
+        raise UserError(f"{error}; grids lie in {', '.join(grids)} there: name one's directory") from None

@@ -15,14 +15,17 @@ _SWEEPS = ("T1", "T2", "V3")
 Read = Sequence[tuple[Found, Mapping[str, Any]]]
 
 
-def limits(collection: Collection, read: Read) -> list[str]:
-    """A sentence or two per limit that applies to these runs; `read`: each with its summary."""
+def limits(collection: Collection, read: Read, unit: str = "experiment") -> list[str]:
+    """A sentence or two per limit that applies to these runs; `read`: each with its summary.
+
+    `unit`: what one of them is called: an experiment, or a cell of a grid.
+    """
     read = [(each, summary) for each, summary in read if each.records]
     if not read:
         return []
     found = [each for each, _ in read]
     names = {each.experiment for each in found}
-    said = [_few_seeds(found), *_data(found)]
+    said = [_few_seeds(found, unit), *_data(found)]
     if names & set(_SWEEPS):
         said += [_lag(read), *_frozen(read)]
     if {"T1", "T2"} <= names:
@@ -32,7 +35,7 @@ def limits(collection: Collection, read: Read) -> list[str]:
             " same λ."
         )
     said += _trapped(read)
-    if "Td1" in names:
+    if "Td1" in names and unit == "experiment":  # a grid asks for ends, and not for what marks them early
         said.append(
             "An early sign is an association over the seeds of one setting. It says nothing of its cause, and"
             " only new seeds can confirm what a search over epochs suggests."
@@ -48,14 +51,14 @@ def limits(collection: Collection, read: Read) -> list[str]:
     return said
 
 
-def _few_seeds(found: Sequence[Found]) -> str:
+def _few_seeds(found: Sequence[Found], unit: str) -> str:
     counts = [len(each.records) for each in found]
     least, most = min(counts), max(counts)
     number = wording.seeds(most) if least == most else f"{least} to {most} seeds"
     if most >= FEW:
-        return f"Each experiment has {number}. Its intervals say how far these determine the numbers."
+        return f"Each {unit} has {number}. Its intervals say how far these determine the numbers."
     return (
-        f"Each experiment has {number}. So few show an effect only if it is large, and one that is not found"
+        f"Each {unit} has {number}. So few show an effect only if it is large, and one that is not found"
         " with them may still be there; the intervals say how far they determine the numbers."
     )
 

@@ -84,12 +84,12 @@ class Lag:
 
 def render(collection: Collection, target: Path) -> str:
     """The page as one HTML document. Links are relative to `target`, where it will lie."""
-    return _environment().get_template("page.html.j2").render(_content(collection, target))
+    return environment().get_template("page.html.j2").render(_content(collection, target))
 
 
 def render_fragment(collection: Collection, target: Path) -> str:
     """The same as one element with its style, for a notebook at `target`."""
-    return _environment().get_template("fragment.html.j2").render(_content(collection, target))
+    return environment().get_template("fragment.html.j2").render(_content(collection, target))
 
 
 def _content(collection: Collection, target: Path) -> dict[str, Any]:
@@ -100,7 +100,7 @@ def _content(collection: Collection, target: Path) -> dict[str, Any]:
     ]
     return {
         "title": _title(collection),
-        "overview": _overview(collection.found),
+        "overview": overview(collection.found),
         "background": texts.BACKGROUND,
         "sections": sections,
         "loops": _loops(collection),
@@ -115,7 +115,8 @@ def _content(collection: Collection, target: Path) -> dict[str, Any]:
 
 
 @cache
-def _environment() -> Environment:
+def environment() -> Environment:
+    """Of the page's templates."""
     return Environment(
         loader=PackageLoader("dglib.report"),
         autoescape=True,
@@ -136,7 +137,8 @@ def _title(collection: Collection) -> str:
     return f"Hysteresis in learning with noisy labels: {wording.listing(names)}" if names else "No records"
 
 
-def _overview(found: Sequence[Found]) -> str:
+def overview(found: Sequence[Found]) -> str:
+    """How many seeds, where, when and on what."""
     seeds = sum(len(each.records) for each in found)
     runs = len({each.directory for each in found})
     where = f"{runs} run director{'y' if runs == 1 else 'ies'}"
@@ -158,7 +160,7 @@ def _section(
         texts.QUESTIONS[experiment],
         texts.COUNTS[experiment],
         [_run(found, summary, number, first, target) for number, (found, summary) in enumerate(members, 1)],
-        [_link(executed, target)] if executed.is_file() else [],
+        [link_to(executed, target)] if executed.is_file() else [],
     )
 
 
@@ -179,7 +181,7 @@ def _run(found: Found, summary: Mapping[str, Any], number: int, first: Found, ta
         seed_table(found, summary),
         ends_of(found),
         facts(found),
-        [_link(path, target) for path in found.results],
+        [link_to(path, target) for path in found.results],
     )
 
 
@@ -234,6 +236,7 @@ def _name(directory: Path) -> str:
     return directory.absolute().name
 
 
-def _link(path: Path, target: Path) -> Link:
+def link_to(path: Path, target: Path) -> Link:
+    """A file by its path from the page at `target`."""
     from_page = relpath(path.absolute(), target.absolute().parent)
     return Link(quote(Path(from_page).as_posix()), path.name)

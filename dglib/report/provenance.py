@@ -35,7 +35,7 @@ def facts(found: Found) -> list[tuple[str, str]]:
     ]
     if manifest:
         rows += [
-            ("Versions", _versions(manifest)),
+            ("Versions", versions(manifest)),
             ("Begun", f"{_when(manifest)} on {manifest.get('host', 'an unknown machine')}"),
         ]
         if command := [str(word) for word in manifest.get("command") or ()]:
@@ -134,7 +134,8 @@ def _time(records: Sequence[Record]) -> str:
     return f"{duration(sum(times))} of training in all, {duration(median(times))} a seed (median)"
 
 
-def _versions(manifest: Mapping[str, Any]) -> str:
+def versions(manifest: Mapping[str, Any]) -> str:
+    """Of Python, torch and the project, as a manifest has them."""
     parts = [f"Python {manifest.get('python', 'unknown')}"]
     if torch := (manifest.get("numerics") or {}).get("torch"):
         parts.append(f"torch {torch}")

@@ -59,3 +59,21 @@ COLUMNS = (
     " computed with the same numerics, so that the same machine gives the same bits again. A dash: not"
     " measured, or not on record."
 )
+GRID_MAP_READING = (
+    "In each cell, the median over its seeds, which its shade repeats, and how many seeds came to which end."
+    " Thick lines part cells in which half of the seeds came to different ends, or passed them. Values stand"
+    " at equal distances, whatever they are."
+)
+GRID_CURVE_READING = (
+    "Above, each mark is a seed, and the broad line joins the medians. Below, the share of the seeds that"
+    " came to each end. Values stand at equal distances, whatever they are."
+)
+GRID_TOO_MANY = "More combinations than maps would hold: see the table."
+GRID_TABLE_READING = (
+    "For each end: how many seeds came to it and, in brackets, the 95 % interval of their share among such"
+    " seeds (Clopper and Pearson)."
+)
+GRID_QUESTIONS = QUESTIONS | {
+    "Td1": "Where does training at one λ end: ordered, in partial collapse, or trapped at chance level?"
+}
+GRID_NOTHING = "No seed has finished."

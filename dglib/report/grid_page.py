@@ -1,0 +1,216 @@
+"""The page over a grid: what varies, the map of it, a table of cells, and a short section for each."""
+
+from __future__ import annotations
+
+import csv
+import io
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from itertools import product
+from pathlib import Path
+from typing import Any
+
+from dglib.analysis import wording
+from dglib.analysis.figures import draw_dwell, draw_grid, save_figure
+from dglib.analysis.grid_wording import NAMES, phases_sentence, symbol, value_text
+from dglib.analysis.phase_diagram import MEASURES, summarise_cell
+from dglib.analysis.summary import answer, lag, lag_answer, summarise, width_answer
+from dglib.files import write_atomically
+from dglib.report import texts
+from dglib.report.collect import Collection, Found
+from dglib.report.grid_collect import GridCell, GridCollection
+from dglib.report.grid_facts import same_in_all
+from dglib.report.grid_tables import cell_table, results
+from dglib.report.limits import limits
+from dglib.report.page import Link, environment, link_to, overview
+from dglib.report.pictures import Picture, picture
+from dglib.report.tables import Table, seed_table
+
+DWELL = "epochs_per_level"
+MAX_DWELLS = 6
+MAX_NAMED = 12  # cells in a sentence
+RESULTS = "grid_results.csv"
+
+
+@dataclass(frozen=True)
+class Drawn:
+    """A figure with the sentence that goes with it; without a picture, why there is none."""
+
+    title: str
+    answer: str
+    picture: Picture | None
+
+
+@dataclass(frozen=True)
+class CellSection:
+    """One cell in short."""
+
+    name: str
+    answers: list[str]
+    tables: list[Table]
+    links: list[Link]
+
+
+def render_grid(collection: GridCollection, target: Path) -> str:
+    """The page as one HTML document. Links are relative to `target`, where it will lie."""
+    return environment().get_template("grid.html.j2").render(_content(collection, target))
+
+
+def write_figures(collection: GridCollection) -> list[Path]:
+    """The table of cells as a CSV beside the index, and each experiment's figure as PNG and PDF."""
+    every, written = [], list[Path]()
+    for experiment in collection.index.experiments:
+        cells = [cell.records for cell in collection.of(experiment)]
+        every += [summarise_cell(cell) for cell in cells]
+        if (figure := draw_grid(cells)) is not None:
+            written += save_figure(figure, collection.base / "figures", f"grid_{experiment}")
+    columns, rows = results(every)
+    text = io.StringIO()
+    csv.writer(text, lineterminator="\n").writerows([columns, *rows])
+    write_atomically(collection.base / RESULTS, text.getvalue().encode())
+    return [collection.base / RESULTS, *written]
+
+
+def _content(collection: GridCollection, target: Path) -> dict[str, Any]:
+    index, told = collection.index, {}
+    for experiment in index.experiments:
+        told[experiment] = [summarise_cell(cell.records) for cell in collection.of(experiment)]
+    symbols = wording.listing([texts.SYMBOLS[name] for name in index.experiments])
+    read = [(each, summarise(each.experiment, each.records)) for each in collection.found]
+    under = Collection(collection.base, collection.found, collection.damaged)
+    return {
+        "title": f"{index.name}: {symbols} over {' × '.join(symbol(name) for name in index.axes)}",
+        "overview": _overview(collection),
+        "questions": [(texts.SYMBOLS[name], texts.GRID_QUESTIONS[name]) for name in index.experiments],
+        "varies": [
+            (_axis_name(name), ", ".join(map(value_text, values))) for name, values in index.axes.items()
+        ],
+        "same": same_in_all(collection),
+        "answers": [phases_sentence(each) for each in told.values()],
+        "waiting": _waiting(collection),
+        "figures": [*_dwells(collection), *_maps(collection)],
+        "tables": [(texts.SYMBOLS[name], cell_table(each)) for name, each in told.items()],
+        "sections": _sections(collection, target),
+        "left_out": collection.left_out,
+        "limits": limits(under, read, unit="cell") if read else [],
+        "damaged": collection.damaged,
+        "files": [link_to(path, target) for path in [collection.base / RESULTS] if path.is_file()],
+        "table_reading": texts.GRID_TABLE_READING,
+        "columns": texts.COLUMNS,
+    }
+
+
+def _overview(collection: GridCollection) -> str:
+    cells = collection.cells
+    done = sum(bool(cell.found and cell.found.records) for cell in cells)
+    whole = sum(len(cell.found.records) >= len(cell.asked.seeds) for cell in cells if cell.found)
+    state = "all finished" if whole == len(cells) else f"{done} with finished seeds, {whole} finished"
+    count = "1 cell" if len(cells) == 1 else f"{len(cells)} cells"
+    return f"{count}, {state}. {overview(collection.found)}"
+
+
+def _axis_name(name: str) -> str:
+    return f"{NAMES[name]} ({name})" if name in NAMES else name
+
+
+def _maps(collection: GridCollection) -> list[Drawn]:
+    drawn = []
+    for experiment in collection.index.experiments:
+        cells = [cell.records for cell in collection.of(experiment)]
+        figure = draw_grid(cells)
+        *leading, last = collection.index.axes
+        names = " and ".join(map(symbol, [*leading[-1:], last]))
+        title = f"{texts.SYMBOLS[experiment]} by {names}"
+        if figure is None:
+            drawn.append(Drawn(title, texts.GRID_TOO_MANY, None))
+            continue
+        words = texts.GRID_MAP_READING if leading else texts.GRID_CURVE_READING
+        caption = f"{texts.SYMBOLS[experiment]}: median {MEASURES[experiment].symbol} and ends of the seeds"
+        drawn.append(Drawn(title, words, picture(figure, f"{caption}, by {names}")))
+    return drawn
+
+
+def _dwells(collection: GridCollection) -> list[Drawn]:
+    """Width against dwell time, for each combination of the other crossed parameters."""
+    axes = collection.index.axes
+    sweeps = {name: collection.of(name) for name in ("T1", "T2")}
+    others = [name for name in axes if name != DWELL]
+    groups = list(product(*(axes[name] for name in others)))
+    if DWELL not in axes or not any(sweeps.values()) or len(groups) > MAX_DWELLS:
+        return []
+    drawn = []
+    for group in groups:
+        where = dict(zip(others, group, strict=True))
+        t1, t2 = (_records(sweeps[name], where) for name in ("T1", "T2"))
+        if len(lag(t1, t2)["settings"]) < 2:
+            continue
+        told = ", ".join(f"{symbol(name)} = {value_text(value)}" for name, value in where.items())
+        title = "Width against dwell time" + (f" at {told}" if told else "")
+        drawn.append(
+            Drawn(title, lag_answer(t1, t2), picture(draw_dwell(t1, t2), texts.CAPTIONS["dwell"], 1.45))
+        )
+    return drawn
+
+
+def _records(cells: Sequence[GridCell], where: Mapping[str, Any]) -> list[Mapping[str, Any]]:
+    return [
+        record
+        for cell in cells
+        if cell.found and all(cell.asked.values[name] == value for name, value in where.items())
+        for record in cell.found.records
+    ]
+
+
+def _sections(collection: GridCollection, target: Path) -> list[CellSection]:
+    """By directory, so that a width stands with the two sweeps it is between."""
+    sections = []
+    for directory in dict.fromkeys(cell.asked.directory for cell in collection.cells):
+        mine = [cell for cell in collection.cells if cell.asked.directory == directory]
+        found = [cell.found for cell in mine if cell.found]
+        answers = [_answer(each) for each in found if each.records]
+        t1, t2 = (
+            next((each.records for each in found if each.experiment == name), ()) for name in ("T1", "T2")
+        )
+        if t1 and t2:
+            answers.append(width_answer(t1, t2))
+        name = ", ".join(f"{symbol(n)} = {value_text(v)}" for n, v in mine[0].asked.values.items())
+        tables = [seed_table(each, summarise(each.experiment, each.records)) for each in found]
+        links = [link_to(path, target) for each in found for path in _files(each)]
+        sections.append(CellSection(name, answers or [texts.GRID_NOTHING], tables, links))
+    return sections
+
+
+def _answer(found: Found) -> str:
+    """The answer; of Tδ1 without the early signs, which a grid does not ask for."""
+    words = answer(found.experiment, found.records)
+    first, *_, last = words.split(". ")
+    return f"{first}. {last}" if found.experiment == "Td1" else words
+
+
+def _waiting(collection: GridCollection) -> list[str]:
+    """The cells that are not done, by name; those without any seed of their own last."""
+    begun, not_begun = [], []
+    for cell in collection.cells:
+        name, done = _cell_name(cell), len(cell.found.records) if cell.found else 0
+        if cell.found is None:
+            not_begun.append(name)
+        elif done < len(cell.asked.seeds):
+            begun.append(f"{name} ({done} of {wording.seeds(len(cell.asked.seeds))} finished)")
+    told = (("Not finished", begun), ("Not begun", not_begun))
+    return [f"{what}: {_some(names)}." for what, names in told if names]
+
+
+def _some(names: Sequence[str]) -> str:
+    shown = list(names[:MAX_NAMED])
+    rest = len(names) - len(shown)
+    return "; ".join([*shown, *([f"and {rest} more"] if rest else [])])
+
+
+def _cell_name(cell: GridCell) -> str:
+    values = ", ".join(f"{symbol(name)} = {value_text(value)}" for name, value in cell.asked.values.items())
+    several = cell.asked.experiment in ("T1", "T2", "V3")
+    return f"{cell.asked.experiment} at {values}" if several else values
+
+
+def _files(found: Found) -> list[Path]:
+    return [*found.results, *sorted((found.directory / "figures").glob("*.png"))]

@@ -1,0 +1,53 @@
+"""Grid directories made of synthetic records, without training, for the tests of their report."""
+
+import json
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+from dglib import identity
+from dglib.experiments import build_spec, requested_numerics
+from dglib.grid import Cell, Grid, load_grid
+from dglib.grid_index import write_index
+from dglib.store import Store
+
+NUMERICS = {"device": "cpu", "device_name": "Test CPU", "threads": 1, "precision": "fp32", "torch": "2.99"}
+Record = dict[str, Any]
+
+
+def grid_of(directory: Path, text: str) -> Grid:
+    """The grid that a file of this text asks for."""
+    path = directory / "map.yaml"
+    path.write_text(text, encoding="utf-8")
+    return load_grid(path)
+
+
+def fill(grid: Grid, base: Path, records: Callable[[Cell], Sequence[Record] | None]) -> Path:
+    """The grid's directory, each cell with these records; None: its run has not begun."""
+    directory = write_index(grid, base)
+    for cell in grid.cells:
+        made = records(cell)
+        if made is not None:
+            store_of(cell, directory, made)
+    return directory
+
+
+def store_of(cell: Cell, directory: Path, records: Sequence[Record]) -> Store:
+    """The run of a cell, holding these records."""
+    spec = build_spec(cell.experiment, cell.parameters)
+    described = identity.describe(spec, "d1" * 32, **requested_numerics(cell.parameters))
+    provenance = {"numerics": NUMERICS, "command": ["dglib", "run"], "commit": "c0ffee" * 6, "dirty": False}
+    shared = identity.describe_shared(spec, "d1" * 32)
+    store, _ = Store.open(directory / cell.directory, spec, described, shared, provenance)
+    for record in records:
+        stretch = {"numerics": [{"from_step": 0, **NUMERICS}], "bitwise": True}
+        told = {"experiment": cell.experiment, "parameters": {**record["parameters"], **spec.parameters}}
+        store.save({**record, **stretch, **told, "eta": cell.parameters.noise_rate})
+    store.rebuild_views()
+    return store
+
+
+def begin(store: Store, seed: int) -> None:
+    """A seed that is under way."""
+    beat = {"experiment": store.spec.name, "seed": seed, "epochs_done": 3, "epochs_planned": 8}
+    store.files(seed).heartbeat.write_text(json.dumps(beat))

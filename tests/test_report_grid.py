@@ -1,0 +1,200 @@
+"""The page over a grid: its cells' numbers, what varies and what does not, and what is not there yet."""
+
+import csv
+import json
+from pathlib import Path
+
+import pytest
+from analysis_cases import t1, t2, td1
+from grid_cases import begin, fill, grid_of, store_of
+from report_page import Page
+
+from dglib.api import run
+from dglib.campaign import main
+from dglib.errors import UserError
+from dglib.grid_index import NAME, read_index, run_of, write_index
+from dglib.report import write_report
+from dglib.report.grid_collect import collect_grid
+from dglib.report.grid_page import render_grid
+
+MAP = """
+experiment: Td1
+seeds: 0-2
+set: {init_epochs: 40}
+grid:
+  noise_rate: [0.2, 0.4]
+  init_lambda: [0.4, 0.6, 0.8]
+"""
+DWELLS = "experiments: [T1, T2]\nseeds: 0-1\ngrid: {epochs_per_level: [2, 4]}\n"
+ERRORS = {0.4: (0.05, 0.1, 0.15), 0.6: (0.1, 0.5, 0.6), 0.8: (0.5, 0.9, 0.9)}
+
+
+def by_level(cell):
+    return [td1(seed, error) for seed, error in enumerate(ERRORS[cell.values["init_lambda"]])]
+
+
+def sweeps(cell):
+    make = t1 if cell.experiment == "T1" else t2
+    dwell = cell.values["epochs_per_level"]
+    return [make(seed) | {"epochs_per_level": dwell} for seed in cell.parameters.seeds]
+
+
+def read(base: Path) -> Page:
+    collection = collect_grid(base)
+    assert collection is not None
+    return Page(render_grid(collection, base / "report.html"))
+
+
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Page]:
+    """A finished grid's directory, with its page and the files beside it."""
+    place = tmp_path_factory.mktemp("whole")
+    directory = fill(grid_of(place, MAP), place / "runs", by_level)
+    return directory, Page(write_report(directory).read_text(encoding="utf-8"))
+
+
+def test_the_table_has_every_cell_with_its_counts_intervals_and_median(whole):
+    _, page = whole
+    head, *rows = page.tables[0]
+    assert head == ["η", "λ", "Seeds", "Ordered", "Partial collapse", "Trapped", "Median final error"]
+    assert [row[:3] for row in rows] == [
+        [e, lam, "3"] for e in ("0.2", "0.4") for lam in ("0.4", "0.6", "0.8")
+    ]
+    # Clopper and Pearson, of 3 in 3, of 0 in 3 and of 1 in 3.
+    assert rows[0][3:] == ["3 (0.29 to 1.00)", "0 (0.00 to 0.71)", "0 (0.00 to 0.71)", "0.10"]
+    assert rows[1][3:] == ["1 (0.01 to 0.91)", "2 (0.09 to 0.99)", "0 (0.00 to 0.71)", "0.50"]
+
+
+def test_what_varies_is_named_and_what_is_the_same_is_said_once(whole):
+    _, page = whole
+    assert "0.2, 0.4" in page.facts
+    assert "0.4, 0.6, 0.8" in page.facts
+    assert "quick profile, except init_epochs = 40" in page.facts
+    assert page.text.count("init_epochs = 40") == 1
+    assert page.text.count("Test CPU") == 1 + 18  # once for all, and once for each seed in its cell's table
+
+
+def test_the_page_opens_with_the_finding_and_one_map_and_holds_no_report_per_cell(whole):
+    _, page = whole
+    assert [answer.strip() for answer in page.answers] == [
+        "Tδ1: all 6 cells have finished seeds. The end that at least half of a cell's seeds came to, or"
+        " passed, is ordered in 2, partial collapse in 2 and trapped in 2."
+    ]
+    assert len(page.all("img")) == 1
+    assert len(page.all("details")) == 6
+    assert "6 cells, all finished. 18 seeds in 6 run directories" in page.text
+
+
+def test_cells_that_are_not_done_are_named(tmp_path):
+    grid = grid_of(tmp_path, MAP)
+    directory = fill(
+        grid, tmp_path / "runs", lambda c: None if c.values["noise_rate"] == 0.4 else by_level(c)
+    )
+    begin(store_of(grid.cells[3], directory, by_level(grid.cells[3])[:1]), 1)
+    page = read(directory)
+    assert "6 cells, 4 with finished seeds, 3 finished." in page.text
+    assert "Not finished: η = 0.4, λ = 0.4 (1 of 3 seeds finished)." in page.text
+    assert "Not begun: η = 0.4, λ = 0.6; η = 0.4, λ = 0.8." in page.text
+    assert page.tables[0][4][2] == "1 of 3, 1 under way"
+    assert page.tables[0][5][2:] == ["0 of 3", "–", "–", "–", "–"]
+
+
+def test_a_grid_before_its_first_run_is_a_page_too(tmp_path):
+    page = read(fill(grid_of(tmp_path, MAP), tmp_path / "runs", lambda cell: None))
+    assert "no seed of 6 cells has come to an end" in page.text
+
+
+def test_links_lead_to_files_that_are_there(whole):
+    directory, page = whole
+    links = [str(each["href"]) for each in page.all("a")]
+    assert len(links) > 6
+    for link in links:
+        assert (directory / link.replace("%3D", "=").replace("%2C", ",")).is_file(), link
+
+
+def test_the_table_lies_beside_the_page_as_numbers_and_the_map_as_files(whole):
+    directory, _ = whole
+    rows = list(csv.DictReader((directory / "grid_results.csv").read_text().splitlines()))
+    assert [(row["noise_rate"], row["init_lambda"], row["n"]) for row in rows][1] == ("0.2", "0.6", "3")
+    assert float(rows[1]["partial_collapse_share"]) == pytest.approx(2 / 3)
+    assert float(rows[1]["partial_collapse_lower"]) == pytest.approx(0.0943, abs=1e-4)
+    assert {path.name for path in (directory / "figures").iterdir()} == {"grid_Td1.png", "grid_Td1.pdf"}
+
+
+def test_the_same_records_give_the_same_page_and_files(whole):
+    directory, _ = whole
+    before = {path: path.read_bytes() for path in directory.rglob("*") if path.is_file()}
+    write_report(directory)
+    assert {path: path.read_bytes() for path in directory.rglob("*") if path.is_file()} == before
+
+
+def test_a_dwell_time_grid_opens_with_width_against_dwell_time(tmp_path):
+    page = read(fill(grid_of(tmp_path, DWELLS), tmp_path / "runs", sweeps))
+    assert len(page.all("img")) == 3  # the dwell figure, and a curve for each experiment
+    assert str(page.all("img")[0]["alt"]).startswith("Width against dwell time")
+    assert "Median width λ↑ − λ↓ against dwell time. LR 0.1: 2 epochs per level" in page.text
+    assert len(page.all("details")) == 2
+    assert page.text.count("Hysteresis width λ↑ − λ↓:") == 2  # of each cell
+
+
+def test_a_run_of_other_parameters_in_a_cells_directory_is_left_out_by_name(tmp_path):
+    grid = grid_of(tmp_path, MAP)
+    directory = fill(grid, tmp_path / "runs", by_level)
+    other = grid_of(tmp_path, MAP.replace("init_epochs: 40", "init_epochs: 20"))
+    store = store_of(other.cells[0], directory, by_level(other.cells[0]))
+    page = read(directory)
+    assert f"left out: {grid.cells[0].directory}/{store.directory.name}." in page.text
+    assert "18 seeds in 6 run directories" in page.text
+
+
+def test_cells_that_the_grid_no_longer_has_are_left_out_by_name(tmp_path):
+    fill(grid_of(tmp_path, MAP), tmp_path / "runs", by_level)
+    smaller = grid_of(tmp_path, MAP.replace("0.6, 0.8", "0.6"))
+    directory = write_index(smaller, tmp_path / "runs")
+    collection = collect_grid(directory)
+    assert collection is not None
+    assert collection.left_out == ["noise_rate=0.2,init_lambda=0.8", "noise_rate=0.4,init_lambda=0.8"]
+    assert len(collection.found) == 4
+
+
+def test_a_damaged_record_is_named_and_the_rest_is_shown(tmp_path):
+    directory = fill(grid_of(tmp_path, MAP), tmp_path / "runs", by_level)
+    torn = next((directory / "noise_rate=0.2,init_lambda=0.4").glob("*/seeds/*.json"))
+    torn.write_bytes(torn.read_bytes()[:100])
+    page = read(directory)
+    assert "Damaged files" in page.text
+    assert page.tables[0][1][2] == "2 of 3"
+
+
+@pytest.mark.parametrize("content", ["", "{", "[]", '{"grid": "map", "axes": {}, "cells": []}'])
+def test_a_damaged_index_is_told_by_its_path(tmp_path, content):
+    (tmp_path / NAME).write_text(content)
+    with pytest.raises(UserError, match=r"grid.json: not a readable index of a grid"):
+        write_report(tmp_path)
+
+
+def test_a_base_directory_with_nothing_but_grids_says_where_they_lie(tmp_path):
+    fill(grid_of(tmp_path, MAP), tmp_path / "runs", lambda cell: None)
+    with pytest.raises(UserError, match=r"no run there.*; grids lie in grid_map there"):
+        write_report(tmp_path / "runs")
+
+
+def test_the_command_writes_the_page_over_a_grids_directory(whole, capsys):
+    directory, _ = whole
+    assert main(["report", "--base-dir", str(directory)]) == 0
+    assert capsys.readouterr().out.strip() == str(directory / "report.html")
+
+
+def test_a_cell_that_was_trained_is_found_again_by_its_index(tmp_path, monkeypatch):
+    monkeypatch.setenv("TQDM_DISABLE", "1")
+    text = "experiment: Td1\nseeds: 0\nset: {init_epochs: 1, milestones: []}\ngrid: {init_lambda: [0.4]}\n"
+    grid = grid_of(tmp_path, text)
+    directory = write_index(grid, tmp_path / "runs")
+    (cell,) = grid.cells
+    run(cell.parameters.model_copy(update={"base_dir": str(directory / cell.directory)}))
+    index = read_index(directory)
+    (manifest,) = directory.glob("*/*/Td1_manifest.json")
+    assert index is not None
+    assert run_of(json.loads(manifest.read_bytes())) == index.cells[0].run
+    page = read(directory)
+    assert "1 cell, all finished. 1 seed in 1 run directory" in page.text
