@@ -13,7 +13,7 @@ from PIL import Image
 
 from dglib.analysis import style
 
-_COLORS, _APART = 256, 9
+_COLORS, _APART = 256, 8
 
 
 class Canvas:
@@ -32,8 +32,9 @@ class Canvas:
 
     def settle(self) -> None:
         """Lay the figure out for good and keep it as background."""
-        self._agg.draw()
-        self.figure.set_layout_engine(None)
+        if (layout := self.figure.get_layout_engine()) is not None:
+            layout.execute(self.figure)
+            self.figure.set_layout_engine(None)
         self._agg.draw()
         self._background = self._agg.copy_from_bbox(self.figure.bbox)
 
@@ -74,12 +75,11 @@ def _palette(pixels: Image.Image) -> Image.Image:
     They stand some steps apart, or Pillow's own rounding would take one for its neighbour (white for a grey).
     """
     counted: Any = pixels.getcolors(maxcolors=pixels.width * pixels.height)
-    kept: list[tuple[int, int, int]] = []
+    kept: dict[tuple[int, ...], tuple[int, int, int]] = {}
     for _, color in sorted(counted, key=lambda each: (-each[0], each[1])):
-        if all(max(abs(a - b) for a, b in zip(color, other, strict=True)) >= _APART for other in kept):
-            kept.append(color)
+        kept.setdefault(tuple(value // _APART for value in color), color)
         if len(kept) == _COLORS:
             break
     palette = Image.new("P", (1, 1))
-    palette.putpalette([value for color in kept for value in color])
+    palette.putpalette([value for color in kept.values() for value in color])
     return palette

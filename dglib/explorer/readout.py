@@ -8,12 +8,11 @@ from statistics import fmean
 
 from dglib.analysis import wording
 from dglib.analysis.bounds import Bounds
-from dglib.analysis.dwell import dwell
 from dglib.analysis.loops import return_bounds, return_event
 from dglib.analysis.reading import Record, entries, is_finite, parameter
 from dglib.analysis.states import state_of
 from dglib.analysis.thresholds import DIRECTIONS, DOWN, UP, rule_of, threshold
-from dglib.explorer.ways import BRANCHES, Seed, Way, value_at
+from dglib.explorer.ways import Seed, Way, value_at
 
 # Branch above, branch below; whether the same seed is on both, so that gaps are taken seed by seed.
 _PAIRS = (
@@ -68,11 +67,18 @@ Thresholds = Mapping[tuple[str, int], Mapping[str, Found]]
 
 @dataclass(frozen=True)
 class Reading:
-    """A seed on one branch at the cursor: the error there, None where λ did not get there, and its state."""
+    """A seed on one branch at the cursor.
+
+    Attributes:
+        error: None where λ did not get there.
+        state: "ordered", "between" or "collapsed" by the limits in force, or "trapped".
+        held: whether λ was held there; else the error is read off the line between two levels.
+    """
 
     way: Way
     error: float | None
     state: str | None
+    held: bool
 
 
 @dataclass(frozen=True)
@@ -102,15 +108,11 @@ class Readout:
 
     Attributes:
         gaps: of the pairs of branches that both got to λ; the first is the one that is drawn.
-        events: a sentence per sweep on which seeds have met its event by λ.
-        dwell: a sentence per experiment on dwell time and LR.
     """
 
     selection: Selection
     seeds: tuple[SeedReadout, ...]
     gaps: tuple[Gap, ...]
-    events: tuple[str, ...]
-    dwell: tuple[str, ...]
 
 
 def limits_of(seeds: Sequence[Seed]) -> Limits:
@@ -146,7 +148,7 @@ def readout(seeds: Sequence[Seed], selection: Selection, found: Thresholds | Non
         for seed in chosen
     )
     readings = [reading for row in rows for reading in row.readings]
-    return Readout(selection, rows, _gaps(readings), tuple(_events(rows, selection.lam)), tuple(_dwell(rows)))
+    return Readout(selection, rows, _gaps(readings))
 
 
 def _thresholds(seed: Seed, limits: Limits) -> dict[str, Found]:
@@ -178,13 +180,13 @@ def _told(bounds: Bounds | None, otherwise: str) -> str:
 
 
 def _reading(way: Way, selection: Selection) -> Reading:
-    error = value_at(way, selection.lam)
+    error, limits = value_at(way, selection.lam), selection.limits
     if error is None:
-        return Reading(way, None, None)
-    limits = selection.limits
+        return Reading(way, None, None, False)
+    held = any(abs(level - selection.lam) < 1e-9 for stretch in way.stretches for level, _ in stretch)
     if _is_trapped(way, selection.lam):
-        return Reading(way, error, "trapped")
-    return Reading(way, error, state_of(error, limits.recovery_error, limits.collapse_error))
+        return Reading(way, error, "trapped", held)
+    return Reading(way, error, state_of(error, limits.recovery_error, limits.collapse_error), held)
 
 
 def _is_trapped(way: Way, lam: float) -> bool:
@@ -209,45 +211,3 @@ def _gaps(readings: Sequence[Reading]) -> tuple[Gap, ...]:
             ends = fmean(low.values()), fmean(high.values())
             found.append(Gap(above, below, ends[1] - ends[0], ends, (len(high), len(low)), paired))
     return tuple(found)
-
-
-def _events(rows: Sequence[SeedReadout], lam: float) -> Iterable[str]:
-    at = f"λ = {wording.level(lam)}"
-    kinds = (
-        ("T1", "lambda-up", True, f"T1, λ raised to {lam:.2f}", "have collapsed"),
-        ("T1", "lambda-down", False, f"T1, swept back to {at}", "have recovered"),
-        ("T2", "lambda-down", False, f"T2, λ lowered to {at}", "have recovered"),
-    )
-    for experiment, key, rising, where, verb in kinds:
-        mine = {
-            row.seed.seed: row.thresholds[key]
-            for row in rows
-            if row.seed.experiment == experiment and key in row.thresholds
-        }
-        measured = {seed: found for seed, found in mine.items() if found.bounds is not None}
-        if not measured:
-            continue
-        met = [
-            seed
-            for seed, found in measured.items()
-            if found.level is not None
-            and (found.level <= lam + 1e-9 if rising else found.level >= lam - 1e-9)
-        ]
-        listed = f" ({_listed(met)})" if met else ""
-        yield f"{where}: {len(met)} of {wording.seeds(len(measured))} {verb}{listed}."
-
-
-def _listed(seeds: Sequence[int]) -> str:
-    return ("seed " if len(seeds) == 1 else "seeds ") + wording.listing([str(seed) for seed in seeds])
-
-
-def _dwell(rows: Sequence[SeedReadout]) -> Iterable[str]:
-    for name in dict.fromkeys(row.seed.experiment for row in rows):
-        if name != "Live":
-            records = [row.seed.record for row in rows if row.seed.experiment == name]
-            yield f"{name}: {wording.dwell(dwell(records))}"
-
-
-def branch_title(key: str) -> str:
-    """The name of a branch, by its key."""
-    return BRANCHES[key].title

@@ -6,18 +6,20 @@ from collections.abc import Sequence
 from html import escape
 
 from dglib.analysis import wording
-from dglib.explorer.readout import Gap, Reading, Readout, SeedReadout
-from dglib.explorer.ways import BRANCHES, EXPERIMENTS
+from dglib.explorer.readout import Reading, Readout, SeedReadout
+from dglib.explorer.readout_words import sentences
+from dglib.explorer.ways import EXPERIMENTS
 
 _STYLE = """<style>
-.dglib-numbers table{border-collapse:collapse;margin:0 28px 10px 0;font-size:13px}
+.dglib-numbers table{border-collapse:collapse;margin:0 0 10px 0;font-size:13px}
 .dglib-numbers caption{text-align:left;font-weight:bold;padding:2px 0;white-space:nowrap}
 .dglib-numbers th,.dglib-numbers td{text-align:right;padding:1px 10px;white-space:nowrap}
 .dglib-numbers th,.dglib-numbers td{border-bottom:1px solid #ddd}
 .dglib-numbers th{font-weight:normal;color:#555;vertical-align:bottom}
 .dglib-numbers p{margin:3px 0;font-size:14px;line-height:1.4}
-.dglib-numbers .tables{display:flex;flex-wrap:wrap;margin-top:6px}
+.dglib-numbers .tables{display:flex;flex-wrap:wrap;gap:0 32px;margin-top:6px;align-items:flex-start}
 .dglib-numbers i{display:inline-block;width:9px;height:9px;border-radius:5px;margin-right:5px}
+.dglib-numbers .aside{color:#555}
 </style>"""
 _COLUMNS = {
     "T1": (("T1-up",), ("T1-back",)),
@@ -39,49 +41,12 @@ _AFTER = {"T1-up": "lambda-up", "T1-back": "lambda-down", "T2-down": "lambda-dow
 
 
 def readout_html(found: Readout, note: str = "") -> str:
-    """The readout as HTML: gaps and events in sentences, then a table per experiment."""
-    lam = found.selection.lam
-    lines = [f'<b>At λ = <span data-value="lambda">{lam:.2f}</span></b> {_gap_line(found)}']
-    if found.events:
-        lines.append(escape(" ".join(found.events)))
-    if found.dwell:
-        lines.append(f'<span style="color:#555">{escape(" ".join(found.dwell))}</span>')
-    if note:
-        lines.append(escape(note))
+    """The readout as HTML: first in sentences, then a table per experiment."""
+    lines = [*sentences(found), *([escape(note)] if note else [])]
     names = dict.fromkeys(row.seed.experiment for row in found.seeds)
     tables = "".join(_table(name, [r for r in found.seeds if r.seed.experiment == name]) for name in names)
     text = "".join(f"<p>{line}</p>" for line in lines)
     return f'{_STYLE}<div class="dglib-numbers">{text}<div class="tables">{tables}</div></div>'
-
-
-def _gap_line(found: Readout) -> str:
-    if not found.seeds:
-        return "no seed is chosen."
-    if not found.gaps:
-        held = all(row.seed.experiment == "Td1" for row in found.seeds)
-        if held:
-            return (
-                "the cursor moves nothing: λ was held throughout, and only the start differed between seeds."
-            )
-        return "not on two branches at once: no gap to read here."
-    first, *others = (_gap(gap, index == 0) for index, gap in enumerate(found.gaps))
-    return "; ".join([first, *others]) + "."
-
-
-def _gap(gap: Gap, is_first: bool) -> str:
-    value = wording.decimal(gap.value, 3)
-    attribute = "gap" if is_first else f"gap-{gap.above}"
-    over = (
-        f"mean of {wording.seeds(gap.n[0])}, each on both"
-        if gap.paired
-        else f"difference of the means of {gap.n[0]} and {wording.seeds(gap.n[1])}"
-    )
-    low, high = (wording.decimal(end, 2) for end in gap.ends)
-    above, below = (BRANCHES[key].title for key in (gap.above, gap.below))
-    return (
-        f'gap <b><span data-value="{attribute}">{value}</span></b>: error {high} on “{escape(above)}”, '
-        f"{low} on “{escape(below)}” ({over})"
-    )
 
 
 def _table(name: str, rows: Sequence[SeedReadout]) -> str:

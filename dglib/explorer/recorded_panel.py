@@ -20,7 +20,7 @@ _PIXELS = round(WIDTH * DPI)
 _STATIC_NOTE = (
     "This is a still picture: in a running notebook, or under Voilà, λ, seeds and limits can be moved."
 )
-_WIDE = {"description_width": "150px"}
+_WIDE = {"description_width": "152px"}
 
 
 def recorded_panel(globals_: Mapping[str, object]) -> RecordedPanel:
@@ -70,7 +70,7 @@ class RecordedPanel:
     def still(self) -> str:
         """The picture and its reading as HTML, as they are now."""
         name = self._run.choice.label
-        reading = readout_html(self.readout, f"{name}. {_STATIC_NOTE}")
+        reading = readout_html(self.readout, f"Shown: {name}. {_STATIC_NOTE}")
         alternative = f"Error over λ and over epochs of the recorded runs in {name}, with the cursor at λ ="
         alternative += f" {self.lam.value:.2f}; the numbers stand below."
         return static_html("recorded", self.picture.value, alternative, reading, _PIXELS)
@@ -94,16 +94,19 @@ class RecordedPanel:
 
     def _make(self, available: Sequence[Choice]) -> None:
         """The controls, each with a class of its own, and what they do."""
-        wide = widgets.Layout(width="430px")
+        wide, button = widgets.Layout(width="560px"), widgets.Layout(width="150px")
         self.runs = widgets.Dropdown(
             options=[(each.label, each) for each in available], description="Run", layout=wide, style=_WIDE
         )
-        self.again = widgets.Button(description="Look again", layout=widgets.Layout(width="110px"))
-        several = widgets.Layout(width="430px", height="92px")
+        several = widgets.Layout(width="560px", height="92px")
         self.experiments = widgets.SelectMultiple(description="Experiments", layout=several, style=_WIDE)
-        few = widgets.Layout(width="250px", height="92px")
-        self.seeds = widgets.SelectMultiple(description="Seeds", layout=few)
-        self.all_seeds = widgets.Button(description="All seeds", layout=widgets.Layout(width="110px"))
+        self.seeds = widgets.SelectMultiple(
+            description="Seeds", layout=widgets.Layout(width="230px", height="126px")
+        )
+        self.again = widgets.Button(description="Look for runs again", layout=button)
+        self.all_seeds = widgets.Button(description="Choose all seeds", layout=button)
+        self.as_run = widgets.Button(description="Limits as it was run", layout=button)
+        self._third = widgets.Layout(width="357px")
         line = widgets.Layout(width=f"{_PIXELS}px", max_width="100%")
         self.lam = widgets.FloatSlider(
             value=0.5, min=0.0, max=1.0, step=0.01, readout_format=".2f", description="λ (cursor)",
@@ -112,9 +115,8 @@ class RecordedPanel:
         self.collapse_error = self._error("Collapsed at or above")
         self.recovery_error = self._error("Recovered at or below")
         self.consecutive = widgets.IntSlider(
-            value=3, min=1, max=10, description="… evaluations in a row", style=_WIDE, layout=wide
+            value=3, min=1, max=10, description="Evaluations in a row", style=_WIDE, layout=self._third
         )
-        self.as_run = widgets.Button(description="As it was run", layout=widgets.Layout(width="130px"))
         self.picture = widgets.Image(format="png", layout=line)
         self.numbers = widgets.HTML(layout=line)
         classes = {
@@ -129,21 +131,19 @@ class RecordedPanel:
         self._connect()
 
     def _error(self, description: str) -> Any:
-        return widgets.FloatSlider(
-            min=0.0, max=1.0, step=0.01, readout_format=".2f", description=description, style=_WIDE,
-            layout=widgets.Layout(width="430px"),
-        )  # fmt: skip
+        look = {"description": description, "style": _WIDE, "layout": self._third}
+        return widgets.FloatSlider(min=0.0, max=1.0, step=0.01, readout_format=".2f", **look)
 
     def _lay_out(self) -> None:
         wrapped = widgets.Layout(flex_flow="row wrap", align_items="flex-start")
         left = widgets.VBox([self.runs, self.experiments])
-        middle = widgets.VBox([self.again, self.all_seeds])
-        chosen = widgets.HBox([left, middle, self.seeds], layout=wrapped)
-        errors = widgets.HBox([self.collapse_error, self.recovery_error], layout=wrapped)
-        rest = widgets.HBox([self.consecutive, self.as_run], layout=wrapped)
+        buttons = widgets.VBox([self.again, self.all_seeds, self.as_run])
+        top = widgets.HBox([left, self.seeds, buttons], layout=wrapped)
+        limits = [self.collapse_error, self.recovery_error, self.consecutive]
+        below = widgets.HBox(limits, layout=wrapped)
         hidden = widgets.HTML(hiding("recorded"))
-        self._boxes = [left, middle, chosen, errors, rest, hidden]
-        self.widget = widgets.VBox([hidden, chosen, self.lam, errors, rest, self.picture, self.numbers])
+        self._boxes = [left, buttons, top, below, hidden]
+        self.widget = widgets.VBox([hidden, top, below, self.lam, self.picture, self.numbers])
         self.widget.add_class("dglib-recorded")
 
     def _connect(self) -> None:

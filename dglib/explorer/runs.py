@@ -106,9 +106,14 @@ def load(choice: Choice) -> Run:
 
 
 def first(available: Sequence[Choice]) -> Run | None:
-    """The newest run in which λ was swept, else the newest with any record; None where there is none."""
+    """The newest run in which λ moved, else the newest with any record; None where there is none.
+
+    The recorded quick run only if there is no other.
+    """
     fallback = None
-    for choice in available:
+    for choice in sorted(available, key=lambda choice: choice.path == QUICK):
+        if choice.path == QUICK and fallback:
+            break
         run = load(choice)
         if any(name != "Td1" for name in run.records):
             return run

@@ -1,0 +1,395 @@
+"""What is claimed of recorded runs under a cursor: what there is to look at, and what stands at λ."""
+
+import io
+import json
+import os
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from analysis_cases import (
+    diverged,
+    failed_init,
+    published,
+    t1,
+    t2,
+    td1,
+    td1_diverged,
+    v3,
+    v3_diverged,
+    v3_failed,
+)
+from PIL import Image
+from report_cases import published_in, run_of
+
+import dglib.explorer
+from dglib.analysis.tables import load_records
+from dglib.errors import UserError
+from dglib.explorer.readout import Limits, Selection, limits_of, readout, thresholds
+from dglib.explorer.readout_html import readout_html
+from dglib.explorer.recorded_panel import RecordedPanel
+from dglib.explorer.recorded_picture import RecordedPicture
+from dglib.explorer.runs import QUICK, Choice, Run, choices, first, load, notebook_settings
+from dglib.explorer.ways import passages, seeds_of, value_at
+
+Record = dict[str, Any]
+LOOP = {"T1": [t1(0, 0.60, 0.40, True), t1(1, 0.65, 0.45, True)], "T2": [t2(0), t2(1, 0.30)]}
+
+
+def run_with(records: dict[str, list[Record]]) -> Run:
+    return Run(Choice(Path("somewhere"), "somewhere"), {k: tuple(v) for k, v in records.items()}, ())
+
+
+def shown(records: dict[str, list[Record]], lam: float, limits: Limits | None = None):
+    seeds = seeds_of(run_with(records))
+    chosen = tuple(sorted({seed.seed for seed in seeds}))
+    return seeds, readout(seeds, Selection(tuple(records), chosen, lam, limits or limits_of(seeds)))
+
+
+def panel_on(path: Path) -> RecordedPanel:
+    return dglib.explorer.recorded({"base_dir": None, "runs": str(path)})
+
+
+def pixels(png: bytes) -> np.ndarray:
+    return np.asarray(Image.open(io.BytesIO(png)).convert("RGB")).astype(int)
+
+
+def live(seed: int, levels: list[float], errors: list[float]) -> Record:
+    """A run in which λ was moved by hand."""
+    trajectory = [
+        {"phase": "live", "lambda": lam, "epoch": i + 1, "error": error, "finite": True}
+        for i, (lam, error) in enumerate(zip(levels, errors, strict=True))
+    ]
+    return {"seed": seed, "experiment": "Live", "trajectory": trajectory, "outcome": "stopped"}
+
+
+# ── which runs there are ──
+
+
+def test_the_newest_run_directory_stands_first_and_the_recorded_quick_run_last(tmp_path):
+    for name in ("exp_T_spinodal_20260101_000000", "exp_V3_vgg11_20260301_000000"):
+        published_in(tmp_path / name, "T1", [t1(0)])
+    published_in(tmp_path / "copied", "T1", [t1(0)])
+    os.utime(tmp_path / "copied", (0, 0))
+    (tmp_path / "executed").mkdir()
+    found = choices(notebook_settings({"base_dir": str(tmp_path)}))
+    names = ["exp_V3_vgg11_20260301_000000", "exp_T_spinodal_20260101_000000", "copied", "quick"]
+    assert [choice.path.name for choice in found] == names
+    assert found[0].label == "exp_V3_vgg11_20260301_000000 (T1)"
+
+
+def test_without_a_run_below_base_dir_the_recorded_quick_run_is_shown(tmp_path):
+    panel = dglib.explorer.recorded({"base_dir": str(tmp_path / "none"), "runs": None})
+    assert panel.runs.value.path == QUICK
+    assert [row.seed.experiment for row in panel.readout.seeds] == ["T1"] * 4 + ["T2"] * 5
+
+
+def test_a_newer_run_at_one_lambda_alone_does_not_stand_before_one_that_swept_it(tmp_path):
+    published_in(tmp_path / "exp_T_spinodal_20260101_000000", "T1", [t1(0)])
+    newer = published_in(tmp_path / "exp_Td1_90_analysis_20260301_000000", "Td1", [td1(0)])
+    run = first(choices(notebook_settings({"base_dir": str(tmp_path)})))
+    assert run is not None
+    assert list(run.records) == ["T1"]
+    alone = first(choices(notebook_settings({"runs": str(newer)})))
+    assert alone is not None
+    assert list(alone.records) == ["Td1"]
+
+
+def test_a_results_file_a_run_directory_and_a_folder_of_runs_are_all_read(tmp_path):
+    ours = run_of(tmp_path / "base", "T1", [t1(0)])
+    theirs = published_in(tmp_path / "base" / "published", "T2", [published(t2(3))])
+    for given, names in (
+        (ours, [ours.name]),
+        (theirs / "T2-spinodal_results.json", ["T2-spinodal_results.json"]),
+        (tmp_path / "base", sorted([ours.name, "published"])),
+    ):
+        found = choices(notebook_settings({"runs": str(given)}))
+        assert sorted(choice.path.name for choice in found if choice.path != QUICK) == names
+        assert load(found[0]).records
+
+
+@pytest.mark.parametrize(
+    ("globals_", "line"),
+    [
+        (
+            {"base_dr": "x"},
+            "notebook: base_dr = 'x': the explorer has no such parameter, only base_dir and runs",
+        ),
+        ({"runs": 3}, "notebook: runs = 3: must be text"),
+        ({"runs": "nowhere"}, "notebook: runs = 'nowhere': no such file or directory"),
+        ({"base_dir": ""}, "notebook: base_dir = '': must be text"),
+    ],
+)
+def test_bad_parameters_are_refused_in_one_line(globals_, line):
+    with pytest.raises(UserError, match=r"^notebook: ") as caught:
+        dglib.explorer.recorded(globals_)
+    assert str(caught.value).startswith(line)
+    assert "\n" not in str(caught.value)
+
+
+def test_a_folder_without_runs_is_refused_in_one_line(tmp_path):
+    with pytest.raises(UserError, match="no run there"):
+        dglib.explorer.recorded({"runs": str(tmp_path)})
+
+
+# ── what stands at λ ──
+
+
+def test_the_error_at_a_level_is_its_mean_and_between_levels_lies_on_the_line():
+    seeds, found = shown({"T1": [t1(0)]}, 0.50)
+    (way,) = seeds[0].ways
+    held = [e["error"] for e in t1(0)["trajectory"] if e["lambda"] == 0.50]
+    assert found.seeds[0].readings[0].error == pytest.approx(np.mean(held))
+    assert found.seeds[0].readings[0].held
+    middle = value_at(way, 0.475)
+    assert middle == pytest.approx((value_at(way, 0.45) + value_at(way, 0.50)) / 2)
+    _, between = shown({"T1": [t1(0)]}, 0.475)
+    assert not between.seeds[0].readings[0].held
+    assert "read off the lines" in readout_html(between)
+
+
+def test_a_sweep_that_ended_has_no_error_beyond_its_end_and_the_table_says_why():
+    _, found = shown(LOOP, 0.62)
+    by_seed = {row.seed.seed: row for row in found.seeds if row.seed.experiment == "T1"}
+    assert by_seed[0].readings[0].error is None
+    assert by_seed[1].readings[0].error is not None
+    assert "collapsed at 0.60" in readout_html(found)
+    assert "T1, λ raised to 0.62: 1 of 2 seeds have collapsed (seed 0)." in readout_html(found)
+
+
+def test_states_follow_the_limits_in_force_and_trapped_ones_stay_trapped():
+    records = {"T1": [t1(0)], "T2": [t2(0, None, trapped=True)]}
+
+    def states(**limits: float) -> list[str | None]:
+        _, found = shown(records, 0.50, Limits(**limits))
+        return [reading.state for row in found.seeds for reading in row.readings]
+
+    assert states() == ["ordered", "trapped"]
+    assert states(recovery_error=0.01) == ["between", "trapped"]
+    assert states(recovery_error=0.01, collapse_error=0.05) == ["collapsed", "trapped"]
+
+
+def test_the_gap_of_one_seed_on_both_branches_is_taken_seed_by_seed():
+    _, found = shown({"V3": [v3(0, 0.3), v3(1, 0.2), v3_failed(2)]}, 0.50)
+    (gap,) = found.gaps
+    assert (gap.above, gap.below, gap.n, gap.paired) == ("V3-collapse", "V3-ordered", (2, 2), True)
+    assert gap.value == pytest.approx(0.25)
+    assert '<span data-value="gap">0.250</span>' in readout_html(found)
+
+
+def test_a_trapped_seed_is_in_no_gap_with_collapsed_ones():
+    _, found = shown({"V3": [v3(0, 0.3), v3(1, trapped=True)]}, 0.50)
+    assert [(gap.above, gap.n) for gap in found.gaps] == [("V3-collapse", (1, 1)), ("V3-trapped", (1, 1))]
+
+
+def test_gaps_between_t1_and_t2_say_that_they_compare_means():
+    _, found = shown({"T1": [t1(0, None), t1(1, None)], "T2": [t2(0, None)]}, 0.50)
+    (gap,) = found.gaps
+    assert (gap.n, gap.paired) == ((1, 2), False)
+    assert "difference of the means of 1 and 2 seeds" in readout_html(found)
+
+
+def test_only_seeds_and_experiments_chosen_are_read():
+    seeds = seeds_of(run_with(LOOP))
+    found = readout(seeds, Selection(("T2",), (1,), 0.5))
+    assert [(row.seed.experiment, row.seed.seed) for row in found.seeds] == [("T2", 1)]
+    assert "no seed is chosen" in readout_html(readout(seeds, Selection(("T2",), (), 0.5)))
+
+
+# ── thresholds ──
+
+
+@pytest.mark.parametrize(
+    "limits", [Limits(), Limits(0.3, 0.3, 1), Limits(0.57, 0.1, 2), Limits(0.05, 0.45, 4)]
+)
+def test_thresholds_are_those_that_the_report_reads_under_the_same_limits(limits, tmp_path):
+    records = {
+        "T1": [t1(0), t1(1, None), failed_init(t1(2)), diverged(t1(3))],
+        "T2": [t2(0), published(t2(1))],
+    }
+    for name, members in records.items():
+        published_in(tmp_path, name, members)
+    rows = load_records(tmp_path, **vars(limits)).seeds.set_index(["experiment", "seed"])
+    found = thresholds(seeds_of(run_with(records)), limits)
+    for (experiment, seed), row in rows.iterrows():
+        key = "lambda-up" if experiment == "T1" else "lambda-down"
+        bounds = found[experiment, seed][key].bounds
+        ends = (np.nan, np.nan) if bounds is None else (bounds.lower, bounds.upper)
+        np.testing.assert_array_equal(ends, (row["lower"], row["upper"]))
+
+
+def test_dragging_a_limit_moves_both_thresholds_at_once_and_the_button_brings_them_back(tmp_path):
+    panel = panel_on(published_in(tmp_path, "T1", LOOP["T1"]))
+
+    def told() -> list[str]:
+        return [found.told for found in panel.readout.seeds[0].thresholds.values()]
+
+    before, picture = told(), panel.picture.value
+    assert before == ["0.55 to 0.60", "0.40 to 0.45"]
+    panel.collapse_error.value = 0.90
+    panel.recovery_error.value = 0.60
+    assert told() == ["above 0.60", "0.55 to 0.60"]
+    assert panel.picture.value != picture
+    panel.as_run.click()
+    assert (told(), panel.picture.value) == (before, picture)
+
+
+def test_more_evaluations_in_a_row_than_a_sweep_has_leave_the_threshold_open(tmp_path):
+    panel = panel_on(published_in(tmp_path, "T1", [t1(0)]))
+    panel.consecutive.value = 10
+    assert panel.readout.seeds[0].thresholds["lambda-up"].told.startswith("above")
+
+
+def test_the_limits_begin_as_the_runs_had_them():
+    records = {"T1": [t1(0)], "T2": [t2(0)]}
+    records["T1"][0]["parameters"] |= {"collapse_error": 0.55, "consecutive": 2}
+    assert limits_of(seeds_of(run_with(records))) == Limits(0.55, 0.20, 2)
+    assert limits_of(seeds_of(run_with({"V3": [v3(0)]}))) == Limits(0.40, 0.20, 3)
+
+
+# ── the panel, for whatever records there are ──
+
+KINDS = {
+    "T1 alone": {"T1": [t1(0), t1(1, None)]},
+    "T2 alone": {"T2": [t2(0), t2(1, None, trapped=True)]},
+    "V3 alone": {"V3": [v3(0), v3(1, trapped=True), v3_failed(2), v3_diverged(3)]},
+    "Td1 alone": {"Td1": [td1(0), td1(1, 0.5), td1_diverged(2)]},
+    "published": {"T1": [published(t1(0, None))], "T2": [published(t2(0, None))]},
+    "failed inits alone": {"T1": [failed_init(t1(0))], "T2": [failed_init(t2(0))]},
+    "diverged alone": {"T1": [diverged(t1(0))]},
+    "one seed": {"T1": [t1(7, 0.6, 0.4, True)]},
+    "all": {**LOOP, "V3": [v3(0)], "Td1": [td1(0)]},
+    "nothing but a seed": {"T1": [{"seed": 0}]},
+}
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_panel_shows_any_records(kind, tmp_path):
+    for name, records in KINDS[kind].items():
+        published_in(tmp_path, name, records)
+    panel = panel_on(tmp_path)
+    panel.experiments.value = tuple(KINDS[kind])
+    for lam in np.linspace(panel.lam.min, panel.lam.max, 4):
+        panel.lam.value = lam
+        assert pixels(panel.picture.value).shape[1] == 1075
+    rows = {(row.seed.experiment, row.seed.seed) for row in panel.readout.seeds}
+    assert rows == {(name, record["seed"]) for name, records in KINDS[kind].items() for record in records}
+    assert "nan" not in panel.numbers.value.lower().replace("nano", "")
+    panel.close()
+
+
+def test_v3_as_published_has_no_epochs_and_says_so(tmp_path):
+    record = {k: v for k, v in v3(0).items() if not k.endswith("_init_trajectory")}
+    for name in ("ordered", "collapse"):
+        record[f"{name}_trajectory"] = [
+            {key: e[key] for key in ("lambda", "error")} for e in record[f"{name}_trajectory"]
+        ]
+    panel = panel_on(published_in(tmp_path, "V3", [record]))
+    assert panel.readout.gaps[0].value == pytest.approx(0.3)
+
+
+def test_where_lambda_was_moved_by_hand_the_way_up_and_the_way_down_are_two_branches():
+    levels = [0.35, 0.35, 0.45, 0.55, 0.65, 0.65, 0.55, 0.45, 0.45, 0.35]
+    errors = [0.50, 0.10, 0.11, 0.15, 0.70, 0.80, 0.75, 0.60, 0.55, 0.40]
+    records = {"Live": [live(0, levels, errors)]}
+    seeds, found = shown(records, 0.45)
+    assert [(r.way.branch.key, r.error) for r in found.seeds[0].readings] == [
+        ("Live-up", 0.11),
+        ("Live-down", 0.55),
+    ]
+    assert found.gaps[0].value == pytest.approx(0.44)
+    _, between = shown(records, 0.50)
+    assert [r.error for r in between.seeds[0].readings] == [pytest.approx(0.13), pytest.approx(0.675)]
+    up, down = seeds[0].ways
+    assert [e.epoch for e in passages(up, 0.45)] == [3]
+    assert [e.epoch for e in passages(down, 0.45)] == [8, 9]
+    picture = RecordedPicture(seeds, found.selection)
+    assert pixels(picture.draw(found)).shape[1] == 1075
+
+
+@pytest.mark.parametrize(("levels", "errors"), [([], []), ([0.4], [0.1]), ([0.4, 0.4], [0.2, None])])
+def test_a_run_in_which_lambda_never_moved_is_shown_too(levels, errors):
+    seeds, found = shown({"Live": [live(0, levels, errors)]}, 0.4)
+    assert found.gaps == ()
+    assert RecordedPicture(seeds, found.selection).draw(found)
+
+
+def test_moving_lambda_moves_cursor_and_numbers_and_moving_it_back_restores_every_pixel(tmp_path):
+    panel = panel_on(published_in(tmp_path, "T1", LOOP["T1"]))
+    panel.lam.value = 0.50
+    picture, numbers = panel.picture.value, panel.numbers.value
+    panel.lam.value = 0.55
+    assert '<span data-value="lambda">0.55</span>' in panel.numbers.value
+    changed = np.any(pixels(panel.picture.value) != pixels(picture), axis=2)
+    assert 0 < changed.mean() < 0.1
+    panel.lam.value = 0.50
+    assert (panel.picture.value, panel.numbers.value) == (picture, numbers)
+
+
+def test_leaving_a_seed_out_leaves_it_out_of_the_numbers(tmp_path):
+    panel = panel_on(published_in(tmp_path, "V3", [v3(0, 0.3), v3(1, 0.2)]))
+    panel.lam.value = 0.50
+    panel.seeds.value = (1,)
+    assert panel.readout.gaps[0].value == pytest.approx(0.2)
+    panel.all_seeds.click()
+    assert panel.readout.gaps[0].value == pytest.approx(0.25)
+
+
+def test_another_run_brings_its_own_levels_seeds_and_limits(tmp_path):
+    published_in(tmp_path / "a_20260101_000000", "T1", [t1(0)])
+    published_in(tmp_path / "b_20260102_000000", "V3", [v3(4), v3(5)])
+    panel = panel_on(tmp_path)
+    assert (panel.seeds.options, panel.lam.max) == ((4, 5), 0.70)
+    panel.collapse_error.value = 0.77
+    panel.runs.value = next(choice for _, choice in panel.runs.options if choice.path.name.startswith("a_"))
+    assert panel.seeds.options == (0,)
+    assert (panel.lam.min, panel.lam.max) == (0.35, 0.60)
+    assert panel.collapse_error.value == 0.40
+    assert panel.experiments.value == ("T1",)
+
+
+def test_looking_again_finds_a_run_that_came_since(tmp_path):
+    published_in(tmp_path / "a_20260101_000000", "T1", [t1(0)])
+    panel = panel_on(tmp_path)
+    published_in(tmp_path / "b_20260102_000000", "T1", [t1(0), t1(1)])
+    panel.again.click()
+    names = [choice.path.name for _, choice in panel.runs.options]
+    assert names[:2] == ["b_20260102_000000", "a_20260101_000000"]
+    assert panel.runs.value.path.name == "a_20260101_000000"
+    panel.refresh(tmp_path / "b_20260102_000000")
+    assert (panel.runs.value.path.name, panel.seeds.options) == ("b_20260102_000000", (0, 1))
+
+
+def test_files_that_could_not_be_read_are_named_below_the_numbers(tmp_path):
+    published_in(tmp_path, "T1", [t1(0)])
+    (tmp_path / "T2-spinodal_results.json").write_text("{")
+    assert "T2-spinodal_results.json: not read" in panel_on(tmp_path).numbers.value
+
+
+def test_every_control_has_a_class_of_its_own_and_a_label(tmp_path):
+    panel = panel_on(published_in(tmp_path, "T1", [t1(0)]))
+    classes = {
+        name for each in [*panel._controls, panel.picture, panel.numbers] for name in each._dom_classes
+    }
+    expected = "runs experiments seeds lambda collapse-error recovery-error consecutive picture readout"
+    assert {f"dglib-{name}" for name in expected.split()} <= classes
+    assert panel.widget._dom_classes == ("dglib-recorded",)
+    assert all(control.description for control in panel._controls)
+
+
+def test_running_the_cell_again_takes_the_earlier_panel_off_the_page(tmp_path):
+    globals_: dict[str, Any] = {"runs": str(published_in(tmp_path, "T1", [t1(0)]))}
+    globals_["recorded"] = earlier = dglib.explorer.recorded(globals_)
+    again = dglib.explorer.recorded(globals_)
+    assert earlier.widget.comm is None
+    assert earlier.lam.comm is None
+    assert again.widget.comm is not None
+
+
+def test_the_still_picture_is_what_the_panel_shows_with_its_numbers_below(tmp_path):
+    panel = panel_on(published_in(tmp_path, "T1", [t1(0)]))
+    html = panel.still()
+    assert html.count("data:image/png;base64,") == 1
+    assert 'class="dglib-static dglib-static-recorded"' in html
+    assert json.dumps(panel.readout.seeds[0].thresholds["lambda-up"].told)[1:-1] in html
