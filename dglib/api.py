@@ -147,9 +147,14 @@ def train_seed(
     *,
     control: Control | None = None,
     load: Callable[[Parameters], Dataset] = load,
+    wait: bool = False,
     tell: Callable[[str], None],
 ) -> tuple[Path, Record]:
     """Train the one seed that the parameters name; its run directory and its record. No figure, no answer.
+
+    Args:
+        load: gives the data set.
+        wait: for as long as another process trains the seed, instead of a few seconds.
 
     Raises: as `run`.
     """
@@ -160,7 +165,15 @@ def train_seed(
     tell(f"{spec.name} seed {parameters.seeds[0]}: {why} in {place.work}")
     with place.mirroring(store.directory, tell):
         (record,) = _train(
-            store, parameters, data, numerics, control=control, sinks_for=[heartbeat], made=made, tell=tell
+            store,
+            parameters,
+            data,
+            numerics,
+            control=control,
+            sinks_for=[heartbeat],
+            helped=lambda: wait,
+            made=made,
+            tell=tell,
         )
     return store.directory, record
 

@@ -33,7 +33,13 @@ class Attempt:
     def found(self, steps: int, steps_per_epoch: int) -> int:
         """Note the beginning, at `steps` trained before. Returns about how many were trained and are lost."""
         lost = max(0, self._epochs_before * steps_per_epoch - steps)
-        line = {**self._me, "began": time.time(), "found_step": steps, "lost_steps": lost}
+        line = {
+            **self._me,
+            "began": time.time(),
+            "found_step": steps,
+            "found_epochs": round(steps / steps_per_epoch, 3),
+            "lost_steps": lost,
+        }
         append_line(self._log, to_json(line))
         return lost
 

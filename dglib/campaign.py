@@ -1,48 +1,57 @@
 """All experiments with one command: what `run_all.py` runs.
 
 python run_all.py --profile quick --only T1 T2 --seeds 0-9 --workers 2 --set epochs_per_level=8
+python run_all.py --grid params/grids/phase_diagram.yaml --gpus 0,1
+python run_all.py status --base-dir runs
 python run_all.py report --base-dir runs
 """
 
 from __future__ import annotations
 
 import argparse
-import os
+import json
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import IO
 
-from tqdm import tqdm
-
+from dglib import planning
 from dglib.base_dir import base_directory
 from dglib.cli import BAD_INPUT, INTERRUPTED, Parser
-from dglib.errors import UserError
-from dglib.experiments import EXPERIMENTS, requested_numerics
-from dglib.jobs import Job, anchored, run_jobs
-from dglib.params import Parameters
-from dglib.profiles import override_layer, profile_layer
-from dglib.validation import Layer, model_of, one_of, source, validate_layers
-from dglib.workplace import Workplace
+from dglib.errors import StorageError, UserError
+from dglib.experiments import EXPERIMENTS
+from dglib.heartbeats import duration
+from dglib.jobs import Job, jobs_of
+from dglib.planning import Campaign
+from dglib.pool import run as run_here
+from dglib.schedule import Watch
+from dglib.validation import one_of
+from dglib.watching import Watching
 
-SHOW_SECONDS = 1.0  # heartbeats come no faster
+Doer = Callable[[Sequence[Job], Watch], None]
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Run the notebooks that `argv` asks for. Returns the exit status.
+    """Run the jobs that `argv` asks for. Returns the exit status.
 
-    0: all done; 1: an experiment failed; 2: bad input, nothing written; 130: stopped, to be gone on with.
+    0: all done; 1: a job failed; 2: bad input, nothing written; 130: stopped, to be gone on with.
     """
     words = sys.argv[1:] if argv is None else list(argv)
     try:
         if words[:1] == ["report"]:
             return _report(words[1:])
+        if words[:1] == ["status"]:
+            return _status(words[1:])
         arguments = _parser().parse_args(words)
-        jobs = _plan(arguments)
+        campaign = planning.campaign(arguments)
+        do, at_once = _doer(arguments, campaign)
         if arguments.dry_run:
-            _print_plan(jobs, arguments.workers)
+            from dglib.dry_run import print_plan
+
+            print_plan(campaign.plans, at_once, as_json=arguments.json)
             return 0
-        return _run(jobs, arguments.workers)
+        return _run(campaign, do, at_once, arguments.json)
     except UserError as error:
         print("run_all: error:", " ".join(str(error).split()), file=sys.stderr)
         return BAD_INPUT
@@ -54,21 +63,29 @@ def main(argv: Sequence[str] | None = None) -> int:
 def _parser() -> argparse.ArgumentParser:
     parser = Parser(
         prog="run_all.py",
-        description="Run the experiments' notebooks headless, side by side, and say what was found.",
-        epilog="`run_all.py report` runs nothing: it writes the page over what is there; see its --help.",
+        description="Train the experiments' seeds side by side, execute their notebooks, say what was found.",
+        epilog="`run_all.py status` tells where the jobs stand, also from another terminal or machine;"
+        " `run_all.py report` writes the page over what is there. See their --help.",
         allow_abbrev=False,
     )
     add = parser.add_argument
-    add("--profile", default="quick", help="quick (default): minutes on a laptop; paper: CIFAR-10 on a GPU")
-    add("--only", nargs="+", metavar="EXPERIMENT", default=list(EXPERIMENTS), help=one_of(EXPERIMENTS))
+    add("--profile", help="quick (default): minutes on a laptop; paper: CIFAR-10 on a GPU")
+    add("--only", nargs="+", metavar="EXPERIMENT", help=f"{one_of(EXPERIMENTS)}; default: all")
+    about = "a file as in params/grids, or the name of one: its experiment at every combination of values"
+    add("--grid", metavar="FILE", help=about)
     add("--seeds", help="3, [0, 3], 0-9 or 0-3,7, for every experiment; default: the profile's")
     add("--base-dir", metavar="DIR", help="where run directories, executed notebooks and the summary go")
     add("--device", help="auto, cpu, cuda or cuda:N")
     add("--mirror", action="store_const", const=True, help="work locally and copy to the base directory")
-    add("--workers", type=_workers, default=_cores(), help="notebooks at a time; default: the CPU's cores")
+    about = "jobs at a time; default: one for each GPU, or for each CPU core"
+    add("--workers", type=_workers, metavar="N", help=about)
+    add("--gpus", metavar="0,1", help="one job at a time on each of these; twice the same for two there")
+    about = "jobs on a cluster through Dask: local:2, tcp://host:8786 or slurm:FILE.yaml"
+    add("--cluster", metavar="WHERE", help=about)
     about = "a parameter for every experiment that has it, or EXPERIMENT.NAME=VALUE for one"
     add("--set", nargs="+", action="extend", default=[], metavar="NAME=VALUE", help=about)
     add("--dry-run", action="store_true", help="print the jobs, their parameters and an estimate of the time")
+    add("--json", action="store_true", help="one JSON line per event, or per job of a dry run, on stdout")
     return parser
 
 
@@ -76,13 +93,31 @@ def _report(words: Sequence[str]) -> int:
     """Write the page over all runs of a base directory, and say where it lies."""
     about = "Write one page over all runs in a base directory, and run nothing."
     parser = Parser(prog="run_all.py report", description=about, allow_abbrev=False)
-    about = "where the run directories lie; default: the Drive folder on Colab, elsewhere runs"
-    parser.add_argument("--base-dir", metavar="DIR", help=about)
+    _add_base(parser)
     base = base_directory(parser.parse_args(words).base_dir, where="--base-dir")
     from dglib.report import write_report  # matplotlib: not needed to answer bad input
 
     print(write_report(base))
     return 0
+
+
+def _status(words: Sequence[str]) -> int:
+    """Say where the jobs of a base directory stand."""
+    about = "Say where the jobs in a base directory stand, and change nothing."
+    parser = Parser(prog="run_all.py status", description=about, allow_abbrev=False)
+    _add_base(parser)
+    parser.add_argument("--json", action="store_true", help="one JSON line per job, on stdout")
+    arguments = parser.parse_args(words)
+    from dglib.status import read_status, text
+
+    jobs = read_status(base_directory(arguments.base_dir, where="--base-dir"))
+    print("\n".join(json.dumps(job, ensure_ascii=False) for job in jobs) if arguments.json else text(jobs))
+    return 0
+
+
+def _add_base(parser: argparse.ArgumentParser) -> None:
+    about = "where the run directories lie; default: the Drive folder on Colab, elsewhere runs"
+    parser.add_argument("--base-dir", metavar="DIR", help=about)
 
 
 def _workers(text: str) -> int:
@@ -91,168 +126,95 @@ def _workers(text: str) -> int:
     return int(text)
 
 
-def _cores() -> int:
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+def _doer(arguments: argparse.Namespace, campaign: Campaign) -> tuple[Doer, int]:
+    """What does the jobs, and how many at a time; 1 where only the cluster knows."""
+    if arguments.cluster is None:
+        slots = planning.slots(arguments, campaign.plans)
+        return lambda jobs, watch: run_here(jobs, slots, watch), len(slots)
+    for name, given in (("--gpus", arguments.gpus), ("--workers", arguments.workers)):
+        if given is not None:
+            raise UserError(f"{name} {given}: the cluster says what there is; leave it out beside --cluster")
+    if campaign.place.mirrored:
+        raise UserError(
+            f"--cluster {arguments.cluster}: needs a base directory that all machines see, no mirror"
+        )
+    from dglib import cluster
+
+    return lambda jobs, watch: cluster.run(jobs, arguments.cluster, watch), 1
 
 
-def _plan(arguments: argparse.Namespace) -> list[Job]:
-    """The jobs, checked; the longest first, so that none is left running alone at the end."""
-    for name in arguments.only:
-        model_of(name)
-    if len(set(arguments.only)) < len(arguments.only):
-        raise UserError(f"--only {' '.join(arguments.only)}: each experiment once")
-    _refuse_homeless(arguments.set, arguments.only)
-    jobs = []
-    for name in arguments.only:
-        layers = [profile_layer(name, arguments.profile), *_overrides(name, arguments.set)]
-        for field in ("seeds", "base_dir", "device", "mirror"):
-            value = getattr(arguments, field)
-            if value is not None:
-                layers.append(Layer(f"--{field.replace('_', '-')}", {field: value}))
-        parameters = validate_layers(name, layers)
-        place = Workplace.of(parameters, source("base_dir", layers).where)
-        jobs.append(Job(anchored(parameters, place.base), place.work))
-        _check_machine(parameters)
-    bases = sorted({str(job.base.absolute()) for job in jobs})
-    if len(bases) > 1:
-        raise UserError(f"base_dir = {' and '.join(bases)}: must be one for all experiments")
-    return sorted(jobs, key=lambda job: job.planned, reverse=True)
-
-
-def _overrides(experiment: str, settings: Sequence[str]) -> list[Layer]:
-    """The --set values meant for an experiment: `EXPERIMENT.name=value`, or a name that it has."""
-    layers = []
-    for text in settings:
-        (name, value), where = next(iter(override_layer(text).values.items())), f"--set {text}"
-        owner, dot, field = name.rpartition(".")
-        if (dot and owner == experiment) or (not dot and field in model_of(experiment).model_fields):
-            layers.append(Layer(where, {field: value}))
-    return layers
-
-
-def _refuse_homeless(settings: Sequence[str], chosen: Sequence[str]) -> None:
-    """A name that none of the chosen experiments has is a mistake; validation tells it best."""
-    for text in settings:
-        name = next(iter(override_layer(text).values))
-        owner, dot, _ = name.rpartition(".")
-        if dot and owner not in chosen:
-            raise UserError(f"--set {text}: {owner!r} is not among the experiments {', '.join(chosen)}")
-        if not dot and not any(name in model_of(each).model_fields for each in chosen):
-            validate_layers(chosen[0], [profile_layer(chosen[0], "quick"), override_layer(text)])
-
-
-def _check_machine(parameters: Parameters) -> None:
-    """Device, data set, network and noise; torch is imported only for what is not surely there."""
-    here = parameters.device in ("auto", "cpu") and parameters.dataset == "digits"
-    usual = requested_numerics(parameters).keys() <= {"device", "threads", "exact"}
-    known = parameters.network in ("small_cnn", "vgg11_bn") and parameters.noise == "symmetric"
-    if here and usual and known:
-        return
-    from dglib.api import check
-
-    check(parameters)
-
-
-def _print_plan(jobs: Sequence[Job], workers: int) -> None:
-    from dglib.api import check
-    from dglib.estimate import estimate_seconds
-
-    total = 0.0
-    for job in jobs:
-        p = job.parameters
-        spec, numerics = check(p)
-        seconds = estimate_seconds(spec, numerics) * len(p.seeds)
-        total += seconds
-        print(f"{p.experiment}: {job.notebook.name}, {len(p.seeds)} seeds, {job.planned} epochs", end="")
-        print(f" at most, about {_duration(seconds)} on {numerics.device}")
-        print("  " + ", ".join(f"{name}={value}" for name, value in p.model_dump().items()))
-    workers = min(workers, len(jobs))
-    print(f"{len(jobs)} jobs: {_duration(total)} one after the other", end="")
-    print(f", about {_duration(total / workers)} with {workers} at a time")
-
-
-def _run(jobs: Sequence[Job], workers: int) -> int:
-    from dglib.report import write_report  # matplotlib: not needed to answer bad input
-    from dglib.summary_file import write_summary
-
+def _run(campaign: Campaign, do: Doer, at_once: int, as_json: bool) -> int:
     began = time.monotonic()
-    base = jobs[0].base
-    names = ", ".join(job.experiment for job in jobs)
-    print(f"{names} into {base}, {min(workers, len(jobs))} at a time", flush=True)
-    with _Watch(jobs) as watch:
-        run_jobs(jobs, workers, watch)
-    print(f"\nDone in {_duration(time.monotonic() - began)}. What was found:\n")
-    for paragraph in write_summary(base, jobs):
-        print(paragraph)
-    page: Path | None = None
-    try:
-        page = write_report(base)
-    except UserError as error:  # where no seed has come far enough to leave a run directory
-        print(f"\nno report: {error}", file=sys.stderr)
-    place = Workplace.of(jobs[0].parameters)
-    files = [base / "summary.md", base / "summary.json", *(base / "executed").glob("*.ipynb")]
-    place.lay(*files, *([page] if page else []))
-    if place.mirrored:
-        print(f"\nAll of it is copied to {place.base}.")
-    failed = [job for job in jobs if job.status != "done"]
-    print("\nWhere it lies:")
-    for job in jobs:
-        if job.status == "done":
-            print(f"  {job.experiment}: {job.directory()} (records, figures/), notebook {job.executed}")
-    print(f"  summary: {base / 'summary.md'}, {base / 'summary.json'}")
-    if page:
-        print(f"  report: {page}")
-    for job in failed:
-        print(f"\n{job.experiment} {job.status}: {job.error}\n  log: {job.log}", file=sys.stderr)
+    if campaign.grid is not None:
+        _write_index(campaign)  # so that a page written meanwhile knows of cells still to be run
+    jobs, plans = jobs_of(campaign.plans), campaign.plans
+    out = sys.stderr if as_json else sys.stdout  # for people
+    names = ", ".join(dict.fromkeys(plan.experiment for plan in plans))
+    at_a_time = f", {min(at_once, len(jobs))} at a time" if at_once > 1 else ""
+    print(f"{names} into {campaign.place.work}: {len(jobs)} jobs{at_a_time}", file=out, flush=True)
+    with Watching(jobs, sys.stdout if as_json else None) as watch:
+        do(jobs, watch)
+    print(f"\nDone in {duration(time.monotonic() - began)}.", file=out)
+    files = _results(campaign, out) if campaign.grid is None else _grid_results(campaign, out)
+    campaign.place.lay(*files)
+    failed = [(plan, told, those) for plan in plans for told, those in plan.failures()]
+    for plan, told, those in failed:
+        print(f"\n{plan.name} failed: {told}\n  log: {those[0].log}", file=sys.stderr)
+    count = sum(len(those) for _, _, those in failed)
+    seconds = round(time.monotonic() - began, 1)
+    watch.emit("all_done", jobs=len(jobs), failed=count, seconds=seconds, files=[str(path) for path in files])
     return 1 if failed else 0
 
 
-class _Watch:
-    """One bar over all jobs, in epochs; a line for each seed that ends."""
+def _results(campaign: Campaign, out: IO[str]) -> list[Path]:
+    """Write summary and report, say what was found and where it lies; the files."""
+    from dglib.summary_file import write_summary  # matplotlib: not needed to answer bad input
 
-    def __init__(self, jobs: Sequence[Job]) -> None:
-        interval = 0.5 if sys.stderr.isatty() else 10.0
-        self._bar = tqdm(
-            total=sum(job.planned for job in jobs),
-            unit="epoch",
-            mininterval=interval,
-            maxinterval=interval,
-            bar_format="{percentage:3.0f}%|{bar:20}| {n}/{total} epochs {elapsed}<{remaining} {postfix}",
-        )
-        self._told: set[tuple[str, int]] = set()
-        self._looked = 0.0
-
-    def __enter__(self) -> _Watch:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._bar.close()
-
-    def __call__(self, jobs: Sequence[Job]) -> None:
-        if time.monotonic() - self._looked < SHOW_SECONDS:
-            return
-        self._looked = time.monotonic()
-        epochs, running = 0, []
-        for job in jobs:
-            for beat in job.heartbeats():
-                ended = "outcome" in beat
-                epochs += beat["epochs_planned"] if ended else beat["epochs_done"]
-                where = f"{job.experiment} seed {beat['seed']}"
-                if ended and (job.experiment, beat["seed"]) not in self._told:
-                    self._told.add((job.experiment, beat["seed"]))
-                    tqdm.write(f"{where}: {beat['outcome'].replace('_', ' ')}", file=sys.stderr)
-                elif not ended and job.status == "running":
-                    error = beat.get("error")
-                    shown = "" if error is None else f" error {error:.2f}"
-                    running.append(f"{where} {beat['phase']} λ {beat['lambda']:g}{shown}")
-        self._bar.set_postfix_str("; ".join(running), refresh=False)
-        self._bar.update(max(0, epochs - self._bar.n))
+    base, plans = campaign.place.work, campaign.plans
+    print("What was found:\n", file=out)
+    for paragraph in write_summary(base, plans):
+        print(paragraph, file=out)
+    executed = [plan.executed for plan in plans if plan.jobs[-1].status == "done"]
+    page = _write_page(base)
+    if campaign.place.mirrored:
+        print(f"\nAll of it is copied to {campaign.place.base}.", file=out)
+    print("\nWhere it lies:", file=out)
+    for plan in plans:
+        if plan.executed in executed:
+            where = f"{plan.directory()} (records, figures/), notebook {plan.executed}"
+            print(f"  {plan.experiment}: {where}", file=out)
+    files = [base / "summary.md", base / "summary.json"]
+    print(f"  summary: {', '.join(map(str, files))}", file=out)
+    for path in page:
+        print(f"  report: {path}", file=out)
+    return [*files, *executed, *page]
 
 
-def _duration(seconds: float) -> str:
-    """Seconds in words: 45 s, 3 min 20 s, 5 h 10 min."""
-    minutes, rest = divmod(round(seconds), 60)
-    hours, minutes = divmod(minutes, 60)
-    if hours:
-        return f"{hours} h {minutes} min"
-    return f"{minutes} min {rest} s" if minutes else f"{rest} s"
+def _grid_results(campaign: Campaign, out: IO[str]) -> list[Path]:
+    """Write the grid's report and say where it lies; the files."""
+    index = _write_index(campaign)
+    page = _write_page(index.parent)
+    for path in page:
+        print(f"What was found: {path}", file=out)
+    return [index, *page]
+
+
+def _write_index(campaign: Campaign) -> Path:
+    from dglib.grid_index import NAME, write_index
+
+    assert campaign.grid is not None
+    try:
+        campaign.place.work.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise StorageError.of(campaign.place.work, error) from error
+    return write_index(campaign.grid, campaign.place.work) / NAME
+
+
+def _write_page(base: Path) -> list[Path]:
+    from dglib.report import write_report
+
+    try:
+        return [write_report(base)]
+    except UserError as error:  # where no seed has come far enough to leave a run directory
+        print(f"\nno report: {error}", file=sys.stderr)
+        return []

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import time
+from dataclasses import replace
 
 import numpy as np
 import torch
 
 from dglib import protocol
-from dglib.data import describe_dataset
+from dglib.data import DatasetInfo, describe_dataset
 from dglib.dataset import Dataset
 from dglib.numerics import Numerics
 from dglib.spec import ExperimentSpec
@@ -20,12 +21,30 @@ STEPS = 3
 CPU_BATCH = 64  # a large batch is timed on a part of it: on a CPU the time is proportional
 
 
-def estimate_seconds(spec: ExperimentSpec, numerics: Numerics) -> float:
+def estimate_seconds(
+    spec: ExperimentSpec, numerics: Numerics, known: dict[object, float] | None = None
+) -> float:
     """Seconds for one seed that no event ends early, from a few steps on random images of the right shape.
 
     Evaluation counts as a third of a training pass over the test set. Expect a factor of 1.5 either way.
+
+    Args:
+        known: what was measured before, to which this is added: the same network and step are timed once.
     """
     info = describe_dataset(spec.data.dataset)
+    known = {} if known is None else known
+    same = (spec.network, spec.step, replace(spec.data, noise_rate=0.0, noise="symmetric"), numerics)
+    if same not in known:
+        known[same] = _seconds_per_image(spec, numerics, info)
+    evaluations = sum(
+        len(phase.levels) * -(-phase.epochs_per_level // phase.evaluate_every)
+        for arm in spec.arms
+        for phase in arm.phases
+    )
+    return known[same] * (protocol.planned_epochs(spec) * info.n_train + evaluations * info.n_test / 3)
+
+
+def _seconds_per_image(spec: ExperimentSpec, numerics: Numerics, info: DatasetInfo) -> float:
     n = min(spec.step.batch_size, CPU_BATCH) if numerics.device == "cpu" else spec.step.batch_size
     channels = info.input_shape[0]
     rng = np.random.default_rng(0)
@@ -57,13 +76,7 @@ def estimate_seconds(spec: ExperimentSpec, numerics: Numerics) -> float:
         trainer.advance(state, 0.5, 1e-3, 1)  # the first step refreshes and warms up
         began = _now(device)
         trainer.advance(state, 0.5, 1e-3, STEPS)
-        per_image = (_now(device) - began) / (STEPS * n) * (1 + 1 / spec.step.refresh_period)
-    evaluations = sum(
-        len(phase.levels) * -(-phase.epochs_per_level // phase.evaluate_every)
-        for arm in spec.arms
-        for phase in arm.phases
-    )
-    return per_image * (protocol.planned_epochs(spec) * info.n_train + evaluations * info.n_test / 3)
+        return (_now(device) - began) / (STEPS * n) * (1 + 1 / spec.step.refresh_period)
 
 
 def _now(device: torch.device) -> float:

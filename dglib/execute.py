@@ -3,11 +3,9 @@ the call returns is."""
 
 from __future__ import annotations
 
-import json
 import os
 import secrets
 import signal
-import sys
 import threading
 import time
 from collections.abc import Iterator, Mapping, Sequence
@@ -139,35 +137,3 @@ class _Stop:
 
 def _children() -> list[psutil.Process]:
     return list(psutil.Process().children(recursive=True))
-
-
-def main(job_path: str) -> int:
-    """Execute what a file says. 0: done; 2: bad input; 130: stopped; 1: anything else, told on stderr."""
-    job = json.loads(Path(job_path).read_text(encoding="utf-8"))
-    try:
-        execute(Path(job["notebook"]), Path(job["output"]), job["parameters"])
-    except Interrupted as error:
-        print(error, file=sys.stderr)
-        return 130
-    except UserError as error:
-        print(f"UserError: {error}", file=sys.stderr)
-        return 2
-    except ExecutionError as error:
-        print(error, file=sys.stderr)
-        return 1
-    return 0
-
-
-def _stop_at_the_end_of_stdin() -> None:
-    """The system closes the other end when its holder is killed, too: no signal tells of that."""
-    while os.read(sys.stdin.fileno(), 1):
-        pass
-    signal.pthread_kill(threading.main_thread().ident or 0, signal.SIGTERM)
-    time.sleep(120)
-    _kill([*_children(), psutil.Process()])
-
-
-if __name__ == "__main__":
-    if "--leash" in sys.argv[2:]:
-        threading.Thread(target=_stop_at_the_end_of_stdin, daemon=True).start()
-    sys.exit(main(sys.argv[1]))

@@ -1,57 +1,67 @@
-"""Notebooks executed side by side, one process each, watched through their heartbeats."""
+"""What there is to do, as data: an experiment's plan, and its jobs: one per seed, one for the summary."""
 
 from __future__ import annotations
 
 import json
-import os
-import signal
-import subprocess
-import sys
-import threading
-import time
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
-from types import FrameType
 from typing import Any
 
 from dglib import identity, protocol
-from dglib.experiments import build_spec, requested_numerics
-from dglib.files import to_json, write_atomically
+from dglib.experiments import READING, build_spec, requested_numerics
 from dglib.params import Parameters
-from dglib.registry import module_path
 from dglib.spec import ExperimentSpec
 from dglib.store import run_directories
 
 NOTEBOOKS = Path(__file__).resolve().parent.parent / "notebooks"
 NAMES = {"V3": "V3_vgg11", "T1": "T1_spinodal", "T2": "T2_spinodal", "Td1": "Td1_trapping"}
-STOP_SECONDS = 120.0
+OVER = ("done", "failed", "stopped", "skipped")
 
 
 def anchored(parameters: Parameters, base: Path) -> Parameters:
-    """The parameters with every path absolute, since a notebook's kernel runs in a directory of its own."""
+    """The parameters with every path absolute, since a job is done in another directory."""
     paths = {"base_dir": base, "data_dir": Path(parameters.data_dir).expanduser()}
+    if parameters.work_dir is not None:
+        paths["work_dir"] = Path(parameters.work_dir).expanduser()
     if parameters.dataset.endswith(".npz"):
         paths["dataset"] = Path(parameters.dataset).expanduser()
     return parameters.model_copy(update={name: str(path.absolute()) for name, path in paths.items()})
 
 
-@dataclass
-class Job:
-    """One notebook with its parameters (`anchored`); `base` is where run directory and executed copy go."""
+@dataclass(eq=False)
+class Plan:
+    """One experiment to be run.
+
+    Attributes:
+        parameters: `anchored`.
+        base: where its run directory and executed notebook go.
+        home: where the jobs' records go, for all plans of a campaign; by default `base`.
+        cell: of a grid, by name; a cell has no notebook executed.
+        jobs: one per seed, in the order of the seeds, and the summary.
+    """
 
     parameters: Parameters
     base: Path
-    status: str = "waiting"
-    error: str = ""
-    process: subprocess.Popen[bytes] | None = field(default=None, repr=False)
+    home: Path = Path()
+    cell: str = ""
+    jobs: list[Job] = field(init=False, repr=False)
     _is_ours: dict[Path, bool] = field(default_factory=dict, repr=False)  # of manifests, which never change
+
+    def __post_init__(self) -> None:
+        self.home = self.base if self.home == Path() else self.home
+        self.jobs = [Job(self, "seed", seed) for seed in self.parameters.seeds]
+        if not self.cell:
+            self.jobs.append(Job(self, "summary", None, after=tuple(self.jobs)))
 
     @property
     def experiment(self) -> str:
         return self.parameters.experiment
+
+    @property
+    def name(self) -> str:
+        return f"{self.cell} {self.experiment}".strip()
 
     @cached_property
     def spec(self) -> ExperimentSpec:
@@ -63,17 +73,32 @@ class Job:
 
     @property
     def executed(self) -> Path:
-        """The executed notebook; its log and job file lie beside it."""
+        """The executed notebook; its log lies beside it."""
         return self.base / "executed" / self.notebook.name
 
-    @property
-    def log(self) -> Path:
-        return self.executed.with_suffix(".log")
+    @cached_property
+    def planned(self) -> int:
+        """Epochs of a seed, if no event ends it early."""
+        return protocol.planned_epochs(self.spec)
 
     @property
-    def planned(self) -> int:
-        """Epochs of all seeds, if no event ends one early."""
-        return protocol.planned_epochs(self.spec) * len(self.parameters.seeds)
+    def status(self) -> str:
+        """What has become of the jobs: "done" if of all, else "failed" or "stopped" if of one."""
+        found = {job.status for job in self.jobs}
+        return next((each for each in ("failed", "stopped", "running", "waiting") if each in found), "done")
+
+    @property
+    def error(self) -> str:
+        """Why the status is not "done", with the seeds that it concerns."""
+        return "; ".join(reason for reason, _ in self.failures())
+
+    def failures(self) -> list[tuple[str, list[Job]]]:
+        """The reasons of jobs that failed, with those of each."""
+        found: dict[str, list[Job]] = {}
+        for job in self.jobs:
+            if job.status == "failed":
+                found.setdefault(job.reason, []).append(job)
+        return [(_told(reason, jobs), jobs) for reason, jobs in found.items()]
 
     def directory(self) -> Path | None:
         """The newest run directory of a run with these parameters, or None before there is one."""
@@ -89,118 +114,105 @@ class Job:
     def _has_these_parameters(self, path: Path) -> bool:
         try:
             manifest = json.loads(path.read_bytes())
-            data = manifest["identity"]["data"]  # which only the notebook has read
+            data = manifest["identity"]["data"]  # which only a worker has read
             ours = identity.describe(self.spec, data, **requested_numerics(self.parameters))
             return bool(manifest["fingerprint"] == identity.fingerprint(ours))
         except (OSError, ValueError, KeyError, TypeError):
             return False
 
-    def heartbeats(self) -> list[dict[str, Any]]:
-        """Where each seed stands, of those that have begun."""
-        directory, found = self.directory(), list[dict[str, Any]]()
-        if directory is None:
-            return found
-        for seed in self.parameters.seeds:
-            name = self.spec.experiment_id.format(seed=seed)
-            try:
-                found.append(json.loads((directory / "heartbeats" / f"{name}.json").read_bytes()))
-            except (OSError, ValueError):
-                continue
-        return found
 
-    def start(self) -> None:
-        """Begin to execute the notebook in a process of its own, out of reach of the terminal's Ctrl-C."""
-        values = self.parameters.model_dump()
-        job = {"notebook": str(self.notebook), "output": str(self.executed), "parameters": values}
-        job_file = self.executed.with_suffix(".job.json")
-        self.executed.parent.mkdir(parents=True, exist_ok=True)
-        write_atomically(job_file, to_json(job, indent=1))
-        quiet = {"TQDM_DISABLE": "1", "PYDEVD_DISABLE_FILE_VALIDATION": "1"}
-        modules = {"PYTHONPATH": module_path()}
-        with self.log.open("wb") as log:
-            self.process = subprocess.Popen(
-                [sys.executable, "-m", "dglib.execute", str(job_file), "--leash"],
-                stdin=subprocess.PIPE,  # closed when this process ends, whatever ends it
-                stdout=log,
-                stderr=subprocess.STDOUT,
-                env=os.environ | quiet | modules,
-                start_new_session=True,
-            )
-        self.status = "running"
-
-    def poll(self) -> bool:
-        """Whether the job has ended; then its status says how."""
-        if self.process is None or self.process.poll() is None:
-            return False
-        code = self.process.returncode
-        if self.process.stdin is not None:
-            self.process.stdin.close()
-        self.status = {0: "done", 130: "stopped"}.get(code, "failed")
-        if code < 0:
-            self.error = f"ended by {signal.Signals(-code).name}"
-        elif code:
-            lines = self.log.read_text(encoding="utf-8", errors="replace").strip().splitlines()
-            self.error = lines[-1] if lines else f"ended with status {code}"
-        return True
-
-    def stop(self) -> None:
-        """Ask for a stop after a checkpoint."""
-        if self.process is not None and self.process.poll() is None:
-            self.process.terminate()
+def _told(reason: str, jobs: Sequence[Job]) -> str:
+    seeds = [str(job.seed) for job in jobs if job.seed is not None]
+    if not seeds:
+        return reason
+    return f"seed{'s' if len(seeds) > 1 else ''} {', '.join(seeds)}: {reason}"
 
 
-def run_jobs(jobs: Sequence[Job], workers: int, watch: Callable[[Sequence[Job]], None]) -> None:
-    """Run all jobs, at most `workers` at a time, in their order; one that fails does not stop the others.
+@dataclass(eq=False)
+class Job:
+    """A piece of work that one process does: a seed, or the notebook over all seeds.
 
-    Args:
-        watch: called a few times a second with all jobs.
-
-    Raises:
-        KeyboardInterrupt: after all running jobs have saved their state and ended.
+    Attributes:
+        kind: "seed" or "summary".
+        after: jobs that must have ended before.
+        status: "waiting", "running", "done", "failed", "stopped", or "skipped" for a summary of no seed;
+            `reason` says why it failed.
+        attempts: how often it was begun. began, ended: Unix time of the last one.
+        result: what `dglib.work` returned.
+        process: who does it, once that is known: "pid" and "host".
     """
-    waiting, running = list(jobs), list[Job]()
-    with _told_to_stop(), _stopped_on_the_way_out(running):
-        while waiting or running:
-            while waiting and len(running) < workers:
-                job = waiting.pop(0)
-                job.start()
-                running.append(job)
-            time.sleep(0.2)
-            running[:] = [job for job in running if not job.poll()]
-            watch(jobs)
+
+    plan: Plan = field(repr=False)
+    kind: str
+    seed: int | None
+    after: tuple[Job, ...] = field(default=(), repr=False)
+    status: str = "waiting"
+    reason: str = ""
+    attempts: int = 0
+    began: float | None = None
+    ended: float | None = None
+    result: dict[str, Any] = field(default_factory=dict)
+    process: dict[str, Any] = field(default_factory=dict)
+
+    @property
+    def name(self) -> str:
+        return f"{self.plan.name} {'summary' if self.seed is None else f'seed {self.seed}'}"
+
+    @cached_property
+    def key(self) -> str:
+        """SHA-256 of what the job is: the same for the same job of any campaign."""
+        plan = self.plan
+        what = identity.describe(plan.spec, "", **requested_numerics(plan.parameters))
+        if self.seed is not None:
+            return identity.fingerprint(what | {"seed": self.seed})
+        reading = plan.parameters.model_dump(include=set(READING))
+        return identity.fingerprint(what | {"seeds": plan.parameters.seeds, "reading": reading})
+
+    @property
+    def log(self) -> Path:
+        """What the job printed, and the traceback where it failed."""
+        if self.kind == "summary":
+            return self.plan.executed.with_suffix(".log")
+        return self.plan.home / "jobs" / f"{self.key}.log"
+
+    @property
+    def seed_id(self) -> str | None:
+        """The name of the seed's files in the run directory."""
+        return None if self.seed is None else self.plan.spec.experiment_id.format(seed=self.seed)
+
+    @property
+    def is_over(self) -> bool:
+        return self.status in OVER
+
+    def directory(self) -> Path | None:
+        """The run directory, once there is one."""
+        given = self.result.get("directory")
+        return self.plan.directory() if given is None else Path(given)
+
+    def message(self) -> dict[str, Any]:
+        """What `dglib.work` is given. A summary is of the seeds that have a record."""
+        given = [self] if self.seed is not None else [job for job in self.plan.jobs if job.status == "done"]
+        seeds = [job.seed for job in given]
+        return {
+            "kind": self.kind,
+            "experiment": self.plan.experiment,
+            "seed": self.seed,
+            "parameters": self.plan.parameters.model_dump() | {"seeds": seeds},
+            "base": str(self.plan.base.absolute()),
+            "key": self.key,
+            "log": str(self.log.absolute()),
+        }
 
 
-@contextmanager
-def _told_to_stop() -> Iterator[None]:
-    """SIGTERM and a closed terminal count as Ctrl-C: the notebooks, out of their reach, would run on."""
+def jobs_of(plans: Sequence[Plan]) -> list[Job]:
+    """All jobs in the order in which to begin them: the longest seeds first, the summaries at the end.
 
-    def interrupt(number: int, frame: FrameType | None) -> None:
-        raise KeyboardInterrupt
-
-    before = {}
-    if threading.current_thread() is threading.main_thread():
-        for number in {signal.SIGTERM, getattr(signal, "SIGHUP", signal.SIGTERM)}:
-            if signal.getsignal(number) is not signal.SIG_IGN:  # as nohup leaves it
-                before[number] = signal.signal(number, interrupt)
-    try:
-        yield
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
-
-
-@contextmanager
-def _stopped_on_the_way_out(running: list[Job]) -> Iterator[None]:
-    try:
-        yield
-    finally:
-        for job in running:
-            job.stop()
-        deadline = time.monotonic() + STOP_SECONDS
-        for job in running:
-            if job.process is not None:
-                try:
-                    job.process.wait(max(0.0, deadline - time.monotonic()))
-                except subprocess.TimeoutExpired:
-                    job.process.kill()
-            job.poll()
+    So no long job is left running alone. T1's and T2's notebooks tell the width, which takes both's seeds.
+    """
+    seeds = [job for plan in plans for job in plan.jobs if job.kind == "seed"]
+    summaries = [job for plan in plans for job in plan.jobs if job.kind == "summary"]
+    for summary in summaries:
+        names = ("T1", "T2") if summary.plan.experiment in ("T1", "T2") else (summary.plan.experiment,)
+        near = [plan for plan in plans if plan.experiment in names and plan.base == summary.plan.base]
+        summary.after = tuple(job for plan in near for job in plan.jobs if job.kind == "seed")
+    return [*sorted(seeds, key=lambda job: job.plan.planned, reverse=True), *summaries]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import socket
 import time
 from contextlib import suppress
 from datetime import UTC, datetime
@@ -65,6 +66,7 @@ def heartbeat(store: Store, seed: int) -> Sink:
         "experiment": store.spec.name,
         "seed": seed,
         "pid": os.getpid(),
+        "host": socket.gethostname(),
         "epochs_done": 0,
         "epochs_planned": planned,
     }
@@ -80,7 +82,7 @@ def heartbeat(store: Store, seed: int) -> Sink:
         if isinstance(event, SeedDone):
             now["outcome"] = event.outcome
         if isinstance(event, SeedDone) or time.monotonic() - written >= HEARTBEAT_SECONDS:
-            now["updated"] = datetime.now(UTC).isoformat(timespec="seconds")
+            now["updated"] = datetime.now(UTC).isoformat(timespec="milliseconds")
             with suppress(StorageError):  # only a hint for watchers
                 write_atomically(path, to_json(now))
             written = time.monotonic()

@@ -31,6 +31,7 @@ def train(
     *,
     control: Control | None = None,
     load: Callable[[Parameters], Dataset] | None = None,
+    wait: bool = False,
     tell: Callable[[str], None] = lambda line: print(line, file=sys.stderr, flush=True),
 ) -> dict[str, Any]:
     """Train the seed of a job of kind "seed", from its checkpoint if there is one, until it has its record.
@@ -38,6 +39,7 @@ def train(
     Args:
         control: asked between steps whether to stop; without one, in the main thread, signals ask.
         load: gives the data set in place of `dglib.api.load`, as one that remembers it.
+        wait: for as long as another process trains the seed, instead of a few seconds.
         tell: is given lines for people.
 
     Returns:
@@ -49,7 +51,9 @@ def train(
     """
     from dglib import api  # imports torch
 
-    directory, record = api.train_seed(_parameters(job), control=control, load=load or api.load, tell=tell)
+    directory, record = api.train_seed(
+        _parameters(job), control=control, load=load or api.load, wait=wait, tell=tell
+    )
     return {"directory": str(directory), "outcome": record["outcome"], "seconds": record["time"]}
 
 

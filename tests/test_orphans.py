@@ -52,7 +52,7 @@ def test_a_killed_run_all_leaves_no_process_and_the_same_command_goes_on_inside_
     process = subprocess.Popen([*COMMAND, *TINY], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
     wait_for("runs/*/heartbeats/T2-spinodal-000.json")
     family = psutil.Process(process.pid).children(recursive=True)
-    assert any("ipykernel_launcher" in " ".join(each.cmdline()) for each in family)
+    assert any("dglib.worker" in each.cmdline() for each in family)
     process.kill()
     process.wait()
     deadline = time.monotonic() + PATIENCE
@@ -69,26 +69,39 @@ def test_a_killed_run_all_leaves_no_process_and_the_same_command_goes_on_inside_
     assert second["found_step"] > 0
 
 
-def test_an_execution_whose_starter_goes_away_stops_its_kernel() -> None:
+WORKER_OF_ENDLESS = """
+from pathlib import Path
+from dglib import work, worker
+work.NOTEBOOKS, work.NAMES = Path.cwd(), {"T2": "endless"}
+work._parameters = lambda job: type("None", (), {"model_dump": dict})
+raise SystemExit(worker.main())
+"""
+
+
+def test_a_worker_whose_starter_goes_away_stops_its_kernel() -> None:
     cell = "import pathlib, time; pathlib.Path('begun').touch(); time.sleep(600)"
     notebook = nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell(cell)])
     notebook.metadata["kernelspec"] = {"name": "python3", "display_name": "Python 3", "language": "python"}
     nbformat.write(notebook, "endless.ipynb")
-    job = {"notebook": "endless.ipynb", "output": "executed.ipynb", "parameters": {}}
-    Path("job.json").write_text(json.dumps(job))
+    base = Path.cwd() / "runs"
+    job = {"kind": "summary", "experiment": "T2", "base": str(base), "key": "", "log": str(base / "log")}
     process = subprocess.Popen(
-        [sys.executable, "-m", "dglib.execute", "job.json", "--leash"],
+        [sys.executable, "-c", WORKER_OF_ENDLESS],
         stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
     )
-    wait_for("begun")
+    assert process.stdin is not None
+    process.stdin.write(json.dumps(job) + "\n")
+    process.stdin.flush()
+    wait_for("runs/executed/begun")
     (kernel,) = psutil.Process(process.pid).children()
     assert process.poll() is None
-    _, err = process.communicate(timeout=PATIENCE)  # closes its stdin, as our death would
-    assert process.returncode == 130
-    assert err.splitlines()[-1].startswith("KeyboardInterrupt:")
+    out, err = process.communicate(timeout=PATIENCE)  # closes its stdin, as our death would
+    assert (process.returncode, json.loads(out)) == (130, {"stopped": True, "last": True}), err
     assert is_gone(kernel.pid)
+    assert [path.name for path in base.joinpath("executed").glob("*.ipynb")] == ["endless.ipynb"]
 
 
 STOPPED = """
@@ -109,8 +122,10 @@ def papermill(*_, on_cell_execute, **__):
     print("went on")
 
 execute.papermill.execute_notebook = papermill
-Path("job.json").write_text('{"notebook": "a.ipynb", "output": "b.ipynb", "parameters": {}}')
-sys.exit(execute.main("job.json"))
+try:
+    execute.execute(Path("a.ipynb"), Path("b.ipynb"), {})
+except execute.Interrupted:
+    sys.exit(130)
 """
 
 

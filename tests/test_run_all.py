@@ -8,7 +8,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -16,10 +16,12 @@ import psutil
 import pytest
 from papermill.exceptions import PapermillExecutionError
 
-from dglib import api, campaign, estimate, execute
+from dglib import api, campaign, estimate, execute, planning
+from dglib.control import Interrupted
 from dglib.data import load_dataset
+from dglib.errors import UserError
 from dglib.experiments import EXPERIMENTS, build_spec
-from dglib.jobs import Job, anchored, run_jobs
+from dglib.jobs import Plan, anchored
 from dglib.numerics import Numerics
 from dglib.params import MODELS
 from dglib.profiles import PARAMS, load_profile
@@ -58,6 +60,18 @@ BAD_INPUT = [
     ("unknown profile", "--profile fast", "profile … fast … paper or quick"),
     ("no workers", "--workers 0", "--workers … '0' … from 1"),
     ("workers in words", "--workers two", "--workers … 'two' … whole number"),
+    ("no such GPU", "--gpus 99", "--gpus 99 … 99 … not there: torch sees"),
+    ("GPUs in words", "--gpus one", "--gpus one … 'one' … numbers"),
+    ("GPUs and workers", "--gpus 0 --workers 2", "--gpus 0 … --workers"),
+    ("GPUs and a device", "--gpus 0 --device cpu", "--gpus 0 … device = 'cpu' … auto or cuda"),
+    ("a cluster and workers", "--cluster local:2 --workers 2", "--workers 2 … cluster"),
+    ("a cluster and GPUs", "--cluster local:2 --gpus 0", "--gpus 0 … cluster"),
+    ("no such grid", "--grid nowhere", "grid … nowhere … phase_diagram"),
+    ("no such grid file", "--grid nowhere.yaml", "nowhere.yaml … cannot be read"),
+    ("a grid and experiments", "--grid phase_diagram --only T1", "--only … grid"),
+    ("a grid and a profile", "--grid phase_diagram --profile quick", "--profile … grid"),
+    ("a crossed name set", "--grid phase_diagram --set noise_rate=0.1", "--set noise_rate=0.1 … crossed"),
+    ("status of nothing", "status --base-dir nowhere", "nowhere … no jobs"),
     ("unknown option", "--sets lr=1", "--sets"),
     ("base directory is a file", "--base-dir file", "--base-dir … base_dir … file … directory"),
     ("base directory below one", "--base-dir file/x", "--base-dir … base_dir … file/x … directory"),
@@ -88,11 +102,17 @@ def run_all(*arguments: str, **environment: str) -> subprocess.CompletedProcess[
     )
 
 
-def tiny_job(experiment: str, base: str, *changes: str) -> Job:
+def tiny_plan(experiment: str, base: str, *changes: str) -> Plan:
     own = [s.removeprefix(f"{experiment}.") for s in TINY if "." not in s.split("=")[0] or experiment in s]
     known = [s for s in own if s.split("=")[0] in MODELS[experiment].model_fields]
     parameters = load_profile(experiment, "quick", ["seeds=0", *known, *changes])
-    return Job(anchored(parameters, Path(base)), Path(base))
+    return Plan(anchored(parameters, Path(base)), Path(base))
+
+
+def finish(*plans: Plan) -> None:
+    for plan in plans:
+        for job in plan.jobs:
+            job.status = "done"
 
 
 def _in_notebook(name: str, reason: str) -> PapermillExecutionError:
@@ -100,20 +120,14 @@ def _in_notebook(name: str, reason: str) -> PapermillExecutionError:
 
 
 @pytest.fixture
-def executed(
-    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
-) -> Iterator[Callable[[Callable[[], None]], int]]:
-    """The exit status of an execution in which papermill does as it is told."""
-    handlers = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
-    (tmp_path / "job.json").write_text('{"notebook": "a.ipynb", "output": "b.ipynb", "parameters": {}}')
+def executed(monkeypatch: pytest.MonkeyPatch) -> Callable[[Callable[[], None]], None]:
+    """An execution in which papermill does as it is told."""
 
-    def run(papermill: Callable[[], None]) -> int:
+    def run(papermill: Callable[[], None]) -> None:
         monkeypatch.setattr(execute.papermill, "execute_notebook", lambda *_, **__: papermill())
-        return execute.main(str(tmp_path / "job.json"))
+        execute.execute(Path("a.ipynb"), Path("b.ipynb"), {})
 
-    yield run
-    for number, handler in handlers.items():
-        signal.signal(number, handler)
+    return run
 
 
 @pytest.mark.parametrize(
@@ -129,7 +143,7 @@ def test_bad_input_gets_one_line_and_leaves_nothing(
     Path("file").touch()
     np.savez("part.npz", x_train=np.zeros((2, 8, 8), np.uint8))
     before = here()
-    monkeypatch.setattr(campaign, "run_jobs", lambda *_: pytest.fail("something was started"))
+    monkeypatch.setattr(campaign, "run_here", lambda *_: pytest.fail("something was started"))
     assert campaign.main(command.split()) == 2
     out, err = capsys.readouterr()
     assert out == ""
@@ -182,13 +196,43 @@ def test_a_dry_run_prints_jobs_parameters_and_time_and_writes_nothing(
         expected = load_profile(experiment, "quick", ["seeds=0-2"])
         paths = {"base_dir": Path("runs").absolute(), "data_dir": Path("data").absolute()}
         assert parameters_in(job) == {f"{k}={v}" for k, v in (expected.model_dump() | paths).items()}
-    assert total == "4 jobs: 12 min 0 s one after the other, about 6 min 0 s with 2 at a time"
+        assert job.split("\n")[2:] == [f"  {experiment} seed {seed}: about 1 min 0 s" for seed in range(3)]
+    assert total == "12 jobs: 12 min 0 s one after the other, about 6 min 0 s with 2 at a time"
     assert here() == set()
 
 
+def test_the_paper_profile_is_33_jobs_each_a_json_line_whose_parameters_are_the_jobs_own(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(estimate, "estimate_seconds", lambda *_: 60.0)
+    assert campaign.main(["--profile", "paper", "--dry-run", "--json", "--base-dir", "runs"]) == 0
+    jobs = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
+    assert len(jobs) == 33
+    assert {(job["experiment"], job["seed"]) for job in jobs} == {
+        (name, seed) for name in EXPERIMENTS for seed in range(3 if name == "V3" else 10)
+    }
+    for job in jobs:
+        expected = load_profile(job["experiment"], "paper", [f"seeds={job['seed']}"]).model_dump()
+        paths = {"base_dir": str(Path("runs").absolute()), "data_dir": str(Path("data").absolute())}
+        assert job["parameters"] == expected | paths
+        assert job["estimate_s"] == 60.0
+    assert here() == set()
+
+
+def test_an_estimate_is_measured_once_for_what_trains_alike() -> None:
+    known: dict[object, float] = {}
+    cpu = Numerics.resolve("cpu", 1)
+    specs = [tiny_plan("T2", "runs", *change).spec for change in ([], ["noise_rate=0.1"], ["init_epochs=9"])]
+    for spec in specs:
+        estimate.estimate_seconds(spec, cpu, known)
+    assert len(known) == 1
+    estimate.estimate_seconds(tiny_plan("T2", "runs", "batch_size=32").spec, cpu, known)
+    assert len(known) == 2
+
+
 def test_the_estimate_comes_from_real_steps_and_grows_with_the_planned_epochs() -> None:
-    short = tiny_job("T2", "runs", "init_epochs=10").spec
-    long = tiny_job("T2", "runs", "init_epochs=10000").spec
+    short = tiny_plan("T2", "runs", "init_epochs=10").spec
+    long = tiny_plan("T2", "runs", "init_epochs=10000").spec
     cpu = Numerics.resolve("cpu", 1)
     estimate.estimate_seconds(short, cpu)  # warms up
     assert 0 < estimate.estimate_seconds(short, cpu) * 50 < estimate.estimate_seconds(long, cpu)
@@ -214,6 +258,44 @@ def test_a_setting_reaches_those_that_have_it_or_the_one_it_names_the_last_one_w
     assert all("seeds=[5]" in lines for lines in given.values())
 
 
+def slots(*words: str) -> list[dict[str, str]]:
+    """The environment of each worker of a command."""
+    arguments = campaign._parser().parse_args(words)
+    return planning.slots(arguments, planning.campaign(arguments).plans)
+
+
+def test_each_gpu_that_is_named_gets_a_worker_that_sees_it_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
+    monkeypatch.setattr(planning, "_gpus", lambda: ["0", "1", "2"])
+    monkeypatch.setattr(planning, "_check_machine", lambda _: None)
+    order = {"CUDA_DEVICE_ORDER": "PCI_BUS_ID"}
+    two = [{"CUDA_VISIBLE_DEVICES": "0", **order}, {"CUDA_VISIBLE_DEVICES": "2", **order}]
+    assert slots("--gpus", "0,2") == two
+    assert slots("--gpus", "0,0") == [two[0]] * 2
+    assert len(slots()) == 3  # one for each GPU, however many cores there are
+    assert slots("--device", "cuda:1") == [{}]
+    assert slots("--device", "cpu", "--workers", "5") == [{}] * 5
+
+
+def test_gpus_count_within_those_that_the_environment_leaves(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "GPU-a, GPU-b")
+    monkeypatch.setattr(planning, "_has_driver", lambda: True)
+    monkeypatch.setattr("torch.cuda.is_available", lambda: True)
+    monkeypatch.setattr("torch.cuda.device_count", lambda: 2)
+    assert slots("--gpus", "1") == [{"CUDA_VISIBLE_DEVICES": "GPU-b"}]
+    with pytest.raises(UserError, match=r"--gpus 2: 2: is not there: torch sees 2 CUDA device"):
+        slots("--gpus", "2")
+
+
+def test_a_run_of_several_threads_leaves_fewer_cores_to_others(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(planning, "_gpus", list)
+    monkeypatch.setattr(planning, "_cores", lambda: 8)
+    assert slots() == [{}] * 8
+    assert slots("--set", "T2.threads=3") == [{}] * 2
+    assert slots("--set", "threads=99") == [{}]
+    assert slots("--set", "threads=3", "--workers", "4") == [{}] * 4
+
+
 def test_paths_of_a_job_hold_in_any_directory() -> None:
     given = load_profile("T1", "quick", ["dataset=~/my.npz", "data_dir=../data"])
     ours = anchored(given, Path("runs"))
@@ -229,10 +311,10 @@ def test_a_job_finds_the_run_directory_of_its_own_parameters_and_no_other() -> N
     images = [np.moveaxis(x, 1, 3) for x in (digits.x_train, digits.x_test)]
     np.savez("my.npz", x_train=images[0], y_train=digits.y_train, x_test=images[1], y_test=digits.y_test)
     jobs = [
-        tiny_job("T2", "runs", "device=auto"),
-        tiny_job("T2", "runs", "device=cpu"),
-        tiny_job("T2", "runs", "dataset=my.npz"),
-        tiny_job("T2", "runs", "lr=0.2"),
+        tiny_plan("T2", "runs", "device=auto"),
+        tiny_plan("T2", "runs", "device=cpu"),
+        tiny_plan("T2", "runs", "dataset=my.npz"),
+        tiny_plan("T2", "runs", "lr=0.2"),
     ]
     assert [job.directory() for job in jobs] == [None] * 4
     directories = [api.run(job.parameters).directory for job in jobs[:3]]
@@ -240,23 +322,23 @@ def test_a_job_finds_the_run_directory_of_its_own_parameters_and_no_other() -> N
     found = [job.directory() for job in jobs]
     assert [path and path.absolute() for path in found] == [*directories, None]
     # The same run in other words: with no way back, its levels are no part of what is trained.
-    first = tiny_job("T1", "runs", "return_sweep=false")
-    second = tiny_job("T1", "runs", "return_sweep=false", "return_lambdas=[0.2]")
+    first = tiny_plan("T1", "runs", "return_sweep=false")
+    second = tiny_plan("T1", "runs", "return_sweep=false", "return_lambdas=[0.2]")
     assert api.run(first.parameters).directory == api.run(second.parameters).directory
     assert second.directory() is not None
 
 
 def test_the_summary_takes_t1_from_the_directory_where_t2_joined_it_and_tells_unreadable_records() -> None:
-    t1, t2 = tiny_job("T1", "runs"), tiny_job("T2", "runs")
+    t1, t2 = tiny_plan("T1", "runs"), tiny_plan("T2", "runs")
     assert api.run(t1.parameters).directory == api.run(t2.parameters).directory
-    t1.status = t2.status = "done"
+    finish(t1, t2)
     (only,) = [text for text in write_summary(t2.base, [t2]) if text.startswith("T")]
     assert only.startswith("T2: of 1 seed")
     assert "width" in json.loads(Path("runs/summary.json").read_text())
 
-    td1 = tiny_job("Td1", "runs")
+    td1 = tiny_plan("Td1", "runs")
     api.run(td1.parameters)
-    td1.status = "done"
+    finish(td1)
     directory = td1.directory()
     assert directory is not None
     (directory / "seeds" / "Td1-seed00.json").write_text("{}")
@@ -267,92 +349,79 @@ def test_the_summary_takes_t1_from_the_directory_where_t2_joined_it_and_tells_un
     assert sorted(json.loads(Path("runs/summary.json").read_text())) == ["T1", "T2", "width"]
 
 
-def test_nothing_runs_beyond_the_workers_and_a_failed_job_does_not_stop_the_next(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    programs = {"T1": "raise SystemExit('it is broken')", "T2": "pass", "Td1": "pass"}
-    jobs = [tiny_job(experiment, "runs") for experiment in programs]
-    peak = []
-
-    def start(job: Job) -> None:
-        job.log.parent.mkdir(parents=True, exist_ok=True)
-        with job.log.open("wb") as log:
-            command = [sys.executable, "-c", programs[job.experiment]]
-            job.process = subprocess.Popen(command, stdout=log, stderr=log)
-        job.status = "running"
-        peak.append(sum(each.status == "running" for each in jobs))
-
-    monkeypatch.setattr(Job, "start", start)
-    run_jobs(jobs, 2, lambda _: None)
-    ended = [(job.status, job.error) for job in jobs]
-    assert ended == [("failed", "it is broken"), ("done", ""), ("done", "")]
-    assert max(peak) == 2
-
-
-def test_a_job_that_was_killed_is_told_as_such(monkeypatch: pytest.MonkeyPatch) -> None:
-    job = tiny_job("T1", "runs")
-
-    def start(job: Job) -> None:
-        job.log.parent.mkdir(parents=True)
-        job.log.write_text("a warning that explains nothing\n")
-        job.process = subprocess.Popen([sys.executable, "-c", "import os; os.kill(os.getpid(), 9)"])
-
-    monkeypatch.setattr(Job, "start", start)
-    run_jobs([job], 1, lambda _: None)
-    assert (job.status, job.error) == ("failed", "ended by SIGKILL")
-
-
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
-def test_a_signal_stops_the_jobs_before_it_ends_the_parent(
-    number: signal.Signals, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    job = tiny_job("T1", "runs")
-    before = signal.getsignal(number)
-
-    def start(job: Job) -> None:
-        job.process = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(60)"])
-
-    monkeypatch.setattr(Job, "start", start)
-    with pytest.raises(KeyboardInterrupt):
-        run_jobs([job], 1, lambda _: signal.raise_signal(number))
-    assert job.process is not None
-    assert job.process.returncode == -signal.SIGTERM
-    assert signal.getsignal(number) == before
-
-
 @pytest.mark.parametrize(
-    ("raised", "status", "line"),
+    ("raised", "kind", "line"),
     [
-        (ValueError("first\n  second"), 1, "ValueError: first second"),
-        (_in_notebook("RuntimeError", "CUDA\nout of memory"), 1, "RuntimeError: CUDA out of memory"),
-        (_in_notebook("UserError", "no such file"), 2, "UserError: no such file"),
-        (_in_notebook("Interrupted", ""), 130, "Interrupted:"),
-        (_in_notebook("KeyboardInterrupt", ""), 130, "KeyboardInterrupt:"),
+        (ValueError("first\n  second"), execute.ExecutionError, "ValueError: first second"),
+        (
+            _in_notebook("RuntimeError", "CUDA\nout of memory"),
+            execute.ExecutionError,
+            "RuntimeError: CUDA out of memory",
+        ),
+        (_in_notebook("UserError", "no such file"), UserError, "no such file"),
+        (_in_notebook("Interrupted", ""), Interrupted, "Interrupted: "),
+        (_in_notebook("KeyboardInterrupt", ""), Interrupted, "KeyboardInterrupt: "),
     ],
     ids=lambda value: value if isinstance(value, str) else "",
 )
-def test_an_execution_tells_in_its_status_and_its_last_line_how_it_ended(
-    raised: Exception,
-    status: int,
-    line: str,
-    executed: Callable[[Callable[[], None]], int],
-    capsys: pytest.CaptureFixture[str],
+def test_an_execution_tells_in_one_line_how_it_ended(
+    raised: Exception, kind: type[BaseException], line: str, executed: Callable[[Callable[[], None]], None]
 ) -> None:
     def fail() -> None:
         raise raised
 
-    assert executed(fail) == status
-    assert capsys.readouterr().err.strip() == line
+    with pytest.raises(kind) as caught:
+        executed(fail)
+    assert str(caught.value) == line
 
 
 def test_a_stop_before_there_is_a_kernel_ends_the_execution(
-    executed: Callable[[Callable[[], None]], int],
+    executed: Callable[[Callable[[], None]], None],
 ) -> None:
+    before = [signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)]
+
     def slow_to_begin() -> None:
         signal.raise_signal(signal.SIGTERM)
         pytest.fail("went on")
 
-    assert executed(slow_to_begin) == 130
+    with pytest.raises(Interrupted):
+        executed(slow_to_begin)
+    assert [signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)] == before
+
+
+def test_a_kernel_that_does_not_start_is_started_again_and_given_up_in_the_end(
+    executed: Callable[[Callable[[], None]], None], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(execute, "START_PAUSES", (0.0, 0.0))
+    tries = []
+
+    def starts_at(number: int) -> Callable[[], None]:
+        def start() -> None:
+            tries.append(number)
+            if tries.count(number) < number:
+                raise RuntimeError("Kernel died before replying to kernel_info")
+
+        return start
+
+    executed(starts_at(3))
+    assert len(tries) == 3
+    with pytest.raises(execute.ExecutionError, match="Kernel died before replying"):
+        executed(starts_at(9))
+    assert tries.count(9) == 3
+
+
+def test_a_kernel_that_dies_in_a_cell_is_not_started_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    tries = []
+
+    def dies(*_: object, on_cell_execute: Callable[[], None], **__: object) -> None:
+        tries.append(1)
+        on_cell_execute()
+        raise RuntimeError("Kernel died")
+
+    monkeypatch.setattr(execute.papermill, "execute_notebook", dies)
+    with pytest.raises(execute.ExecutionError, match="Kernel died"):
+        execute.execute(Path("a.ipynb"), Path("b.ipynb"), {})
+    assert len(tries) == 1
 
 
 @pytest.mark.slow
@@ -375,15 +444,15 @@ def test_a_failed_experiment_is_named_at_the_end_and_the_others_give_their_resul
     done = run_all(*options, "--set", *TINY, "V3.network=own:stubborn", PYTHONPATH="../modules")
     assert done.returncode == 1, done.stderr
     assert "Traceback" not in done.stderr
-    assert done.stderr.rstrip().endswith(
-        "V3 failed: RuntimeError: no more than two images\n  log: my runs/executed/V3_vgg11.log"
-    )
+    *_, told, log = done.stderr.rstrip().splitlines()
+    assert told == "V3 failed: seed 0: RuntimeError: no more than two images"
+    assert "in forward" in Path(log.removeprefix("  log: ")).read_text()
     for seed in ("T1 seed 0: ", "T2 seed 0: "):
         assert seed in done.stderr
 
     _, found = done.stdout.split("What was found:\n\n")
     v3, t1, t2, width, *_ = found.splitlines()
-    assert v3 == "V3: no records, so nothing to say. (failed: RuntimeError: no more than two images)"
+    assert v3 == "V3: no records, so nothing to say. (failed: seed 0: RuntimeError: no more than two images)"
     assert t1.startswith("T1: of 1 seed, ")
     assert t2.startswith("T2: of 1 seed, ")
     assert width.startswith("Hysteresis width λ↑ − λ↓: ")
@@ -415,7 +484,7 @@ def test_a_stopped_run_leaves_no_process_and_goes_on_to_the_records_of_an_uninte
     )
     _wait_for("heartbeats/T2-spinodal-000.json", process)
     family = psutil.Process(process.pid).children(recursive=True)
-    assert any("ipykernel_launcher" in " ".join(each.cmdline()) for each in family)
+    assert any("dglib.worker" in each.cmdline() for each in family)
     process.send_signal(signal.SIGINT)
     _, err = process.communicate(timeout=60)
     assert process.returncode == 130

@@ -13,7 +13,7 @@ from dglib.files import unsealed
 
 PREFIXES = {"V3": "V3", "T1": "T1-spinodal", "T2": "T2-spinodal", "Td1": "Td1"}
 # What lies beside records and holds none of its own.
-_FOLDERS = {"attempts", "checkpoints", "executed", "figures", "heartbeats", "locks", "seeds"}
+_FOLDERS = {"attempts", "checkpoints", "executed", "figures", "heartbeats", "jobs", "locks", "seeds"}
 _KNOWN = (
     "*_manifest.json",
     "*_results.csv",

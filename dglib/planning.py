@@ -1,0 +1,203 @@
+"""From the words of `run_all.py` to plans that are checked, before anything is written."""
+
+from __future__ import annotations
+
+import argparse
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from dglib.base_dir import base_directory
+from dglib.errors import UserError
+from dglib.experiments import EXPERIMENTS, requested_numerics
+from dglib.grid import Grid, load_grid
+from dglib.jobs import Plan, anchored
+from dglib.params import Parameters
+from dglib.profiles import override_layer, profile_layer
+from dglib.validation import Layer, model_of, source, validate_layers
+from dglib.workplace import Workplace
+
+OPTIONS = ("seeds", "base_dir", "device", "mirror")  # that are parameters of every experiment
+
+
+@dataclass(frozen=True)
+class Campaign:
+    """All that one command asks for.
+
+    Attributes:
+        plans: of the experiments, or of a grid's cells.
+        place: of the base directory.
+        grid: whose cells the plans are, or None.
+    """
+
+    plans: list[Plan]
+    place: Workplace
+    grid: Grid | None = None
+
+
+def campaign(arguments: argparse.Namespace) -> Campaign:
+    """The campaign that the arguments ask for, its experiments as they stand there, a grid's cells in order.
+
+    Raises:
+        UserError: one line on what is wrong.
+    """
+    found = _experiments(arguments) if arguments.grid is None else _cells(arguments)
+    for plan in found.plans:
+        _check_machine(plan.parameters)
+    return found
+
+
+def slots(arguments: argparse.Namespace, plans: Sequence[Plan]) -> list[dict[str, str]]:
+    """The environment of each worker: one for each GPU that was named, or as many as were asked for.
+
+    By default one for each GPU that torch would use, on CPUs one for each core that a run's threads leave.
+
+    Raises:
+        UserError: a GPU that is not there, or a device that does not go with --gpus.
+    """
+    if arguments.gpus is not None:
+        return [_one_gpu(name) for name in _named_gpus(arguments, plans)]
+    if arguments.workers is not None:
+        return [{}] * arguments.workers
+    if any(plan.parameters.device != "cpu" for plan in plans) and (gpus := _gpus()):
+        if all(plan.parameters.device in ("auto", "cuda") for plan in plans):
+            return [_one_gpu(name) for name in gpus]
+        return [{}]  # one of several was named as the device
+    return [{}] * max(1, _cores() // max(plan.parameters.threads for plan in plans))
+
+
+def _experiments(arguments: argparse.Namespace) -> Campaign:
+    chosen: Sequence[str] = EXPERIMENTS if arguments.only is None else arguments.only
+    for name in chosen:
+        model_of(name)
+    if len(set(chosen)) < len(chosen):
+        raise UserError(f"--only {' '.join(chosen)}: each experiment once")
+    _refuse_homeless(arguments.set, chosen)
+    plans, places = [], []
+    for name in chosen:
+        layers = [profile_layer(name, arguments.profile or "quick"), *_overrides(name, arguments.set)]
+        layers += _options(arguments)
+        parameters = validate_layers(name, layers)
+        place = Workplace.of(parameters, source("base_dir", layers).where)
+        places.append(place)
+        plans.append(Plan(anchored(parameters, place.base), place.work))
+    for bases in ({each.base.absolute() for each in places}, {each.work.absolute() for each in places}):
+        if len(bases) > 1:
+            raise UserError(
+                f"base_dir = {' and '.join(sorted(map(str, bases)))}: must be one for all experiments"
+            )
+    return Campaign(plans, place)
+
+
+def _cells(arguments: argparse.Namespace) -> Campaign:
+    for name, given in (("--only", arguments.only), ("--profile", arguments.profile)):
+        if given is not None:
+            raise UserError(f"{name}: is said by the grid's file; leave it out beside --grid")
+    overrides = [override_layer(text)._replace(where=f"--set {text}") for text in arguments.set]
+    layers = [*overrides, *_options(arguments)]
+    grid = load_grid(arguments.grid, layers)
+    first = grid.cells[0].parameters
+    base = base_directory(first.base_dir, where=source("base_dir", layers).where if layers else "")
+    place = Workplace.of(first)
+    plans = []
+    for cell in grid.cells:
+        below = Path(grid.directory_name, cell.directory)
+        places = {"base_dir": str(base / below), "work_dir": str(place.work / below)}
+        parameters = anchored(cell.parameters.model_copy(update=places), base / below)
+        work = Workplace.of(parameters).work
+        plans.append(Plan(parameters, work, home=place.work, cell=cell.name))
+    return Campaign(plans, place, grid)
+
+
+def _options(arguments: argparse.Namespace) -> list[Layer]:
+    given = {name: getattr(arguments, name) for name in OPTIONS}
+    return [
+        Layer(f"--{name.replace('_', '-')}", {name: value})
+        for name, value in given.items()
+        if value is not None
+    ]
+
+
+def _overrides(experiment: str, settings: Sequence[str]) -> list[Layer]:
+    """The --set values meant for an experiment: `EXPERIMENT.name=value`, or a name that it has."""
+    layers = []
+    for text in settings:
+        (name, value), where = next(iter(override_layer(text).values.items())), f"--set {text}"
+        owner, dot, field = name.rpartition(".")
+        if (dot and owner == experiment) or (not dot and field in model_of(experiment).model_fields):
+            layers.append(Layer(where, {field: value}))
+    return layers
+
+
+def _refuse_homeless(settings: Sequence[str], chosen: Sequence[str]) -> None:
+    """A name that none of the chosen experiments has is a mistake; validation tells it best."""
+    for text in settings:
+        name = next(iter(override_layer(text).values))
+        owner, dot, _ = name.rpartition(".")
+        if dot and owner not in chosen:
+            raise UserError(f"--set {text}: {owner!r} is not among the experiments {', '.join(chosen)}")
+        if not dot and not any(name in model_of(each).model_fields for each in chosen):
+            validate_layers(chosen[0], [profile_layer(chosen[0], "quick"), override_layer(text)])
+
+
+def _check_machine(parameters: Parameters) -> None:
+    """Device, data set, network and noise; torch is imported only for what is not surely there."""
+    here = parameters.device in ("auto", "cpu") and parameters.dataset == "digits"
+    usual = requested_numerics(parameters).keys() <= {"device", "threads", "exact"}
+    known = parameters.network in ("small_cnn", "vgg11_bn") and parameters.noise == "symmetric"
+    if here and usual and known:
+        return
+    from dglib.api import check
+
+    check(parameters)
+
+
+def _named_gpus(arguments: argparse.Namespace, plans: Sequence[Plan]) -> list[str]:
+    where = f"--gpus {arguments.gpus}"
+    if arguments.workers is not None:
+        raise UserError(f"{where}: one worker for each GPU; leave out --workers")
+    for plan in plans:
+        if plan.parameters.device not in ("auto", "cuda"):
+            raise UserError(
+                f"{where}: device = {plan.parameters.device!r}: must be auto or cuda beside --gpus, which"
+                " says what a worker sees"
+            )
+    known = _gpus()
+    found = []
+    for text in arguments.gpus.split(","):
+        name = text.strip()
+        if not (name.isascii() and name.isdigit()):
+            raise UserError(f"{where}: {text!r}: must be numbers of GPUs with commas between them, as 0,1")
+        if int(name) >= len(known):
+            have = f"{len(known)} CUDA device(s)" if known else "no CUDA device"
+            raise UserError(f"{where}: {name}: is not there: torch sees {have} here")
+        found.append(known[int(name)])
+    return found
+
+
+def _gpus() -> list[str]:
+    """The GPUs that torch would use here, as CUDA_VISIBLE_DEVICES names them."""
+    if not _has_driver():  # torch takes seconds to import
+        return []
+    import torch
+
+    visible = os.environ.get("CUDA_VISIBLE_DEVICES")
+    names = None if visible is None else [name.strip() for name in visible.split(",")]
+    count = torch.cuda.device_count() if torch.cuda.is_available() else 0
+    return [str(number) if names is None else names[number] for number in range(count)]
+
+
+def _has_driver() -> bool:
+    """Whether a driver for NVIDIA's GPUs is loaded; the second path is that of Windows' own Linux."""
+    return any(Path("/dev").glob("nvidia[0-9]*")) or Path("/dev/dxg").exists()
+
+
+def _one_gpu(name: str) -> dict[str, str]:
+    # In the order of nvidia-smi, from which people read the numbers; names of an environment are kept.
+    order = {} if "CUDA_VISIBLE_DEVICES" in os.environ else {"CUDA_DEVICE_ORDER": "PCI_BUS_ID"}
+    return {"CUDA_VISIBLE_DEVICES": name, **order}
+
+
+def _cores() -> int:
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1

@@ -1,0 +1,104 @@
+"""What the jobs of a base directory are at, from what lies on the disk: `run_all.py status`.
+
+Reads the jobs' records and the seeds' heartbeats, and changes nothing: it may be called while a campaign
+runs, after it was killed or has ended, and on another machine that sees the directory.
+"""
+
+from __future__ import annotations
+
+import json
+import time
+from collections import Counter
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from dglib.errors import UserError
+from dglib.heartbeats import in_words, is_gone, standing
+
+OLD_SECONDS = 60.0  # a sign of life older than this is none
+ORDER = ("running", "lost", "failed", "stopped", "waiting", "skipped", "done")
+
+
+def read_status(base: Path) -> list[dict[str, Any]]:
+    """The jobs below `base/jobs`, each as its record has it, with `name` and what is the case now.
+
+    `status` is "waiting", "running", "done", "failed", "stopped", "skipped" (a summary of no seed), or
+    "lost": begun, and nobody at it any more. A running seed has its `heartbeat`. `owned` says of one that
+    waits whether a campaign will come to it.
+
+    Raises:
+        UserError: there are no jobs.
+    """
+    records = [record for path in sorted((base / "jobs").glob("*.json")) if (record := _read(path))]
+    jobs = [record for record in records if "key" in record]
+    if not jobs:
+        raise UserError(f"{base}: no jobs of run_all.py there")
+    pulses = {(each["host"], each["pid"]): each["updated"] for each in records if "updated" in each}
+    found = [_now(base, job, pulses) for job in jobs]
+    names = {"T1": 1, "T2": 2, "Td1": 3}
+    return sorted(
+        found,
+        key=lambda job: (
+            job["cell"],
+            names.get(job["experiment"], 0),
+            job["seed"] is None,
+            job["seed"] or 0,
+            job["began"] or 0,
+        ),
+    )
+
+
+def _now(base: Path, job: dict[str, Any], pulses: dict[tuple[str, int], float]) -> dict[str, Any]:
+    """A job's record with what is the case now."""
+    word = "summary" if job["seed"] is None else f"seed {job['seed']}"
+    job["name"] = f"{job['cell']} {job['experiment']} {word}".strip()
+    beat = None
+    if job["directory"] is not None and job["seed_id"] is not None:
+        directory = base / job["directory"]  # which may be absolute
+        if job["status"] != "done" and (directory / "seeds" / f"{job['seed_id']}.json").exists():
+            return job | {"status": "done", "reason": ""}  # elsewhere, or after its owner was killed
+        beat = standing(directory, job["seed_id"])
+    owner = job["owner"]
+    pulse = pulses.get((owner["host"], owner["pid"]), 0.0)
+    owned = time.time() - pulse <= OLD_SECONDS and not is_gone(owner)
+    if beat is not None and _is_alive(job, beat, owned):
+        return job | {"status": "running", "heartbeat": beat}
+    if job["status"] == "running" and (not owned or is_gone(job["process"])):
+        return job | {"status": "lost"}
+    return job | {"owned": owned}
+
+
+def _is_alive(job: dict[str, Any], beat: dict[str, Any], owned: bool) -> bool:
+    """Whether somebody trains it. An epoch may outlast a heartbeat: then the owner's pulse counts."""
+    if "outcome" in beat or is_gone(beat) or beat["updated"] <= (job["ended"] or 0.0):
+        return False
+    ours = job["status"] == "running" and beat["updated"] >= job["began"] - 1
+    return bool(time.time() - beat["updated"] <= OLD_SECONDS or (ours and owned))
+
+
+def _read(path: Path) -> dict[str, Any] | None:
+    try:
+        content = json.loads(path.read_bytes())
+    except (OSError, ValueError):
+        return None
+    return content if isinstance(content, dict) else None
+
+
+def text(jobs: Sequence[dict[str, Any]]) -> str:
+    """A line for each job that runs, failed, was lost or stopped, and how many there are of each kind."""
+    lines = []
+    for job in jobs:
+        if job["status"] == "running":
+            where = in_words(job["heartbeat"]) if "heartbeat" in job else "just begun"
+            where += f", on {job['process']['host']}" if job["process"].get("host") else ""
+            lines.append(f"{job['name']}: running: {where}")
+        elif job["status"] in ("lost", "stopped"):
+            lines.append(f"{job['name']}: {job['status']}: the same command goes on")
+        elif job["status"] == "failed":
+            lines.append(f"{job['name']}: failed: {job['reason']} (log: {job['log']})")
+    counts = Counter(job["status"] for job in jobs)
+    count = f"{len(jobs)} jobs: " + ", ".join(f"{counts[each]} {each}" for each in ORDER if counts[each])
+    if any(job["status"] == "waiting" and not job["owned"] for job in jobs):
+        count += "; what waits is nobody's: the same command goes on"
+    return "\n".join([*lines, count])

@@ -1,0 +1,177 @@
+"""What a campaign shows while it runs: a bar per job on a terminal, lines elsewhere, JSON for programs."""
+
+from __future__ import annotations
+
+import json
+import sys
+import time
+from collections.abc import Sequence
+from contextlib import suppress
+from datetime import UTC, datetime
+from types import TracebackType
+from typing import IO, Any, Protocol
+
+from tqdm import tqdm
+
+from dglib.heartbeats import duration, in_words, standing
+from dglib.jobs import Job
+
+LOOK_SECONDS = 1.0  # heartbeats come no faster
+LINE_SECONDS = 30.0  # between two lines on where all stands, where there is no terminal
+
+
+class Show(Protocol):
+    """Shows people what happens."""
+
+    def event(self, name: str, job: Job, facts: dict[str, Any]) -> None: ...
+    def progress(self, jobs: Sequence[Job], beats: dict[Job, dict[str, Any]]) -> None: ...
+    def close(self) -> None: ...
+
+
+class Watching:
+    """The watch of a campaign: reads the heartbeats of what runs, and has it shown.
+
+    Args:
+        jobs: all of the campaign.
+        events: where a JSON line per event goes; None for none.
+        out: where people look, a terminal or not.
+    """
+
+    def __init__(
+        self, jobs: Sequence[Job], events: IO[str] | None = None, out: IO[str] | None = None
+    ) -> None:
+        out = sys.stderr if out is None else out
+        self._jobs, self._events = jobs, events
+        self._show: Show = Bars(jobs, out) if out.isatty() else Lines(jobs, out)
+        self._looked = 0.0
+        self._epochs: dict[Job, int] = {}
+
+    def event(self, name: str, job: Job, **facts: Any) -> None:
+        self._emit(name, job, facts)
+        self._show.event(name, job, facts)
+
+    def look(self) -> None:
+        if time.monotonic() - self._looked < LOOK_SECONDS:
+            return
+        self._looked = time.monotonic()
+        beats = {}
+        for job in self._jobs:
+            if job.status != "running" or job.seed_id is None or (directory := job.directory()) is None:
+                continue
+            beat = standing(directory, job.seed_id)
+            if beat is None or beat["updated"] < (job.began or 0.0) - 1:  # of an attempt before
+                continue
+            beats[job] = beat
+            if self._epochs.get(job) != beat["epochs_done"]:
+                self._epochs[job] = beat["epochs_done"]
+                names = ("phase", "lambda", "epoch", "error", "epochs_done", "epochs_planned")
+                told = {name: beat.get(name) for name in (*names, "epochs_per_second", "seconds_left")}
+                self._emit("epoch", job, told)
+        self._show.progress(self._jobs, beats)
+
+    def _emit(self, name: str, job: Job, facts: dict[str, Any]) -> None:
+        cell = {"cell": job.plan.cell} if job.plan.cell else {}
+        self.emit(name, experiment=job.plan.experiment, seed=job.seed, **cell, **facts)
+
+    def emit(self, name: str, **facts: Any) -> None:
+        """Write an event of no job, as "all_done"."""
+        if self._events is not None:
+            line = {"event": name, "time": datetime.now(UTC).isoformat(timespec="milliseconds"), **facts}
+            print(json.dumps(line, ensure_ascii=False), file=self._events, flush=True)
+
+    def __enter__(self) -> Watching:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._show.close()
+
+
+def told(name: str, job: Job, facts: dict[str, Any]) -> str:
+    """An event as a line for people; empty for one that needs none."""
+    match name:
+        case "seed_done":
+            return f"{job.name}: {str(facts['outcome']).replace('_', ' ')}, {duration(facts['seconds'])}"
+        case "summary_done":
+            return f"{job.name}: {facts['notebook']}"
+        case "job_retried":
+            return f"{job.name}: {facts['reason']}; begun again"
+        case "job_failed":
+            return f"{job.name}: failed: {facts['reason']}"
+    return ""
+
+
+class Lines:
+    """For a log: a line when a job ends, and from time to time where all stands."""
+
+    def __init__(self, jobs: Sequence[Job], out: IO[str]) -> None:
+        self._out, self._count = out, len(jobs)
+        self._written = time.monotonic()
+
+    def event(self, name: str, job: Job, facts: dict[str, Any]) -> None:
+        if line := told(name, job, facts):
+            print(line, file=self._out, flush=True)
+
+    def progress(self, jobs: Sequence[Job], beats: dict[Job, dict[str, Any]]) -> None:
+        if time.monotonic() - self._written < LINE_SECONDS:
+            return
+        self._written = time.monotonic()
+        over = sum(job.is_over for job in jobs)
+        running = [f"{job.name} {in_words(beat)}" for job, beat in beats.items()]
+        print("; ".join([f"{over} of {self._count} jobs", *running]), file=self._out, flush=True)
+
+    def close(self) -> None:
+        pass
+
+
+class Bars:
+    """For a terminal: a bar over all jobs, in epochs, and one below it for each that runs."""
+
+    def __init__(self, jobs: Sequence[Job], out: IO[str]) -> None:
+        self._out = out
+        self._all = self._bar(0, sum(job.plan.planned for job in jobs if job.seed is not None), "all")
+        self._bars: dict[Job, tqdm[Any]] = {}
+
+    def event(self, name: str, job: Job, facts: dict[str, Any]) -> None:
+        if name == "job_started":
+            taken = {abs(bar.pos) for bar in self._bars.values()}
+            place = next(n for n in range(1, len(taken) + 2) if n not in taken)
+            self._bars[job] = self._bar(place, job.plan.planned if job.seed is not None else None, job.name)
+        elif job in self._bars:
+            self._bars.pop(job).close()
+        if line := told(name, job, facts):
+            tqdm.write(line, file=self._out)
+
+    def progress(self, jobs: Sequence[Job], beats: dict[Job, dict[str, Any]]) -> None:
+        epochs = sum(job.plan.planned for job in jobs if job.seed is not None and job.is_over)
+        for job, beat in beats.items():
+            epochs += beat["epochs_done"]
+            if (bar := self._bars.get(job)) is not None:
+                error = "" if beat.get("error") is None else f" error {beat['error']:.2f}"
+                bar.set_postfix_str(f"{beat['phase']} λ {beat['lambda']:g}{error}", refresh=False)
+                self._move(bar, beat["epochs_done"])
+        self._move(self._all, epochs)
+
+    def close(self) -> None:
+        for bar in (*self._bars.values(), self._all):
+            bar.close()
+        self._bars.clear()
+
+    def _bar(self, place: int, total: int | None, name: str) -> tqdm[Any]:
+        full = "{desc} {percentage:3.0f}%|{bar:20}| {n}/{total} epochs {elapsed}<{remaining} {postfix}"
+        return tqdm(
+            total=total,
+            desc=name,
+            position=place,
+            leave=place == 0,
+            file=self._out,
+            bar_format="{desc} {elapsed}" if total is None else full,
+            dynamic_ncols=True,
+        )
+
+    @staticmethod
+    def _move(bar: tqdm[Any], n: int) -> None:
+        with suppress(ValueError):
+            bar.update(max(0, n - bar.n))
+            bar.refresh()

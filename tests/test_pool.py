@@ -1,0 +1,264 @@
+"""The pool: jobs side by side in workers that last, die, fail, and are stopped."""
+
+import json
+import os
+import signal
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from dglib import pool, schedule
+from dglib.jobs import Job, Plan, anchored, jobs_of
+from dglib.profiles import load_profile
+
+# A worker that imports nothing of ours. A job's seed says what becomes of it, in STAND_IN: a list of deeds,
+# one for each attempt, the last one for all that follow.
+STAND_IN = """
+import json, os, signal, sys, time
+from pathlib import Path
+
+for line in sys.stdin:
+    job = json.loads(line)
+    name = f"{job['experiment']} {'summary' if job['seed'] is None else job['seed']}"
+    base = Path(job["base"])
+    deeds = json.loads(os.environ["STAND_IN"]).get(name, ["do"])
+    tries = base / f"{name}.tries"
+    before = int(tries.read_text()) if tries.exists() else 0
+    tries.write_text(str(before + 1))
+    deed = deeds[min(before, len(deeds) - 1)]
+    with (base / "diary").open("a") as diary:
+        entry = {"name": name, "pid": os.getpid(), "slot": os.environ.get("SLOT"), "began": time.monotonic()}
+        entry["seeds"] = job["parameters"]["seeds"]
+        if deed == "linger":
+            print(json.dumps(entry), file=diary, flush=True)
+            sys.stdin.read()  # to its end, which is the stop
+            print(json.dumps({"stopped": True, "last": True}), flush=True)
+            raise SystemExit(130)
+        time.sleep(0.05)
+        print(json.dumps(entry | {"ended": time.monotonic()}), file=diary, flush=True)
+    if deed == "die":
+        os.kill(os.getpid(), signal.SIGKILL)
+    if deed == "exit":
+        raise SystemExit("out of luck")
+    if deed == "fail":
+        print(json.dumps({"failed": "it is broken", "last": True}), flush=True)
+        raise SystemExit(1)
+    if deed == "lie":
+        print(json.dumps({"done": {"directory": str(base), "outcome": "x", "seconds": 1.0}}), flush=True)
+        continue
+    if job["seed"] is None:
+        print(json.dumps({"done": {"notebook": "x.ipynb"}}), flush=True)
+        continue
+    (base / "seeds").mkdir(exist_ok=True)
+    (base / "seeds" / f"{job['experiment']}-spinodal-{job['seed']:03d}.json").write_text("{}")
+    print(json.dumps({"done": {"directory": str(base), "outcome": "no_event", "seconds": 1.0}}), flush=True)
+"""
+
+
+class Told:
+    """A watch that keeps what it was told."""
+
+    def __init__(self, at_look: Callable[[], None] = lambda: None) -> None:
+        self.events: list[tuple[str, str]] = []
+        self.look = at_look
+
+    def event(self, name: str, job: Job, **_: Any) -> None:
+        self.events.append((name, job.name))
+
+
+@pytest.fixture
+def deeds(monkeypatch: pytest.MonkeyPatch) -> dict[str, list[str]]:
+    """What the stand-in does, by job: "T2 0", "T1 summary". Taken when a pool runs."""
+    found: dict[str, list[str]] = {}
+    monkeypatch.setattr(pool, "WORKER", (sys.executable, "-c", STAND_IN))
+    started = pool._Worker.__init__
+
+    def start(self: Any, environment: dict[str, str], answers: Any) -> None:
+        started(self, {**environment, "STAND_IN": json.dumps(found)}, answers)
+
+    monkeypatch.setattr(pool._Worker, "__init__", start)
+    return found
+
+
+def plan(base: Path, experiment: str = "T2", seeds: str = "0-3") -> Plan:
+    return Plan(anchored(load_profile(experiment, "quick", [f"seeds={seeds}"]), base), base)
+
+
+def run(*plans: Plan, slots: int = 2, watch: Told | None = None) -> Told:
+    watch = watch or Told()
+    pool.run(jobs_of(plans), [{"SLOT": str(number)} for number in range(slots)], watch)
+    return watch
+
+
+def diary(base: Path) -> list[dict[str, Any]]:
+    return [json.loads(line) for line in (base / "diary").read_text().splitlines()]
+
+
+def records(base: Path) -> dict[str, dict[str, Any]]:
+    """The jobs' records on the disk, by name."""
+    found = [json.loads(path.read_text()) for path in (base / "jobs").glob("*.json")]
+    return {f"{r['experiment']} {'summary' if r['seed'] is None else r['seed']}": r for r in found}
+
+
+def most_at_once(entries: list[dict[str, Any]]) -> int:
+    return max(sum(a["began"] <= b["began"] < a["ended"] for a in entries) for b in entries)
+
+
+def test_jobs_run_side_by_side_in_workers_that_do_one_after_the_other(
+    tmp_path: Path, deeds: dict[str, list[str]]
+) -> None:
+    asked = plan(tmp_path, seeds="0-7")
+    run(asked, slots=2)
+    entries = diary(tmp_path)
+    assert most_at_once(entries) == 2
+    assert len({entry["pid"] for entry in entries}) == 2
+    assert sorted(entry["name"] for entry in entries) == [*(f"T2 {seed}" for seed in range(8)), "T2 summary"]
+    assert {job.status for job in asked.jobs} == {"done"}
+    assert (asked.status, asked.error) == ("done", "")
+
+
+def test_no_more_workers_are_started_than_there_are_jobs(tmp_path: Path, deeds: dict[str, list[str]]) -> None:
+    run(plan(tmp_path, seeds="0"), slots=8)
+    assert len({entry["pid"] for entry in diary(tmp_path)}) == 1
+
+
+def test_a_notebook_comes_after_all_seeds_it_tells_of(tmp_path: Path, deeds: dict[str, list[str]]) -> None:
+    run(plan(tmp_path, "T1", "0-1"), plan(tmp_path, "T2", "0-1"), slots=3)
+    entries = diary(tmp_path)
+    ends = [entry["ended"] for entry in entries if "summary" not in entry["name"]]
+    begins = [entry["began"] for entry in entries if "summary" in entry["name"]]
+    assert len(ends) == 4
+    assert len(begins) == 2
+    assert max(ends) <= min(begins)
+
+
+def test_the_longest_seeds_come_first(tmp_path: Path) -> None:
+    short, long = plan(tmp_path, "T2", "0-1"), plan(tmp_path, "T1", "0-1")
+    assert long.planned > short.planned
+    names = [job.name for job in jobs_of([short, long])]
+    assert names == [
+        *(f"T1 seed {seed}" for seed in (0, 1)),
+        *(f"T2 seed {seed}" for seed in (0, 1)),
+        "T2 summary",
+        "T1 summary",
+    ]
+
+
+def test_each_worker_gets_its_slots_environment(tmp_path: Path, deeds: dict[str, list[str]]) -> None:
+    run(plan(tmp_path, seeds="0-7"), slots=3)
+    slots = {entry["pid"]: entry["slot"] for entry in diary(tmp_path)}
+    assert sorted(slots.values()) == ["0", "1", "2"]
+
+
+def test_a_worker_that_dies_is_replaced_in_its_slot_and_its_job_begun_again(
+    tmp_path: Path, deeds: dict[str, list[str]]
+) -> None:
+    deeds["T2 1"] = ["die", "exit", "do"]
+    asked = plan(tmp_path)
+    told = run(asked, slots=1)
+    assert [job.status for job in asked.jobs] == ["done"] * 5
+    assert [job.attempts for job in asked.jobs] == [1, 3, 1, 1, 1]
+    assert told.events.count(("job_retried", "T2 seed 1")) == 2
+    assert {entry["slot"] for entry in diary(tmp_path)} == {"0"}
+    assert len({entry["pid"] for entry in diary(tmp_path)}) == 3
+
+
+def test_a_job_whose_process_dies_every_time_fails_in_the_end_and_the_others_are_done(
+    tmp_path: Path, deeds: dict[str, list[str]]
+) -> None:
+    deeds["T2 1"] = ["die"]
+    asked = plan(tmp_path)
+    run(asked)
+    assert [job.status for job in asked.jobs] == ["done", "failed", "done", "done", "done"]
+    tries = 1 + schedule.RETRIES
+    assert asked.error == f"seed 1: its process was ended by SIGKILL, {tries} times"
+    assert len([entry for entry in diary(tmp_path) if entry["name"] == "T2 1"]) == tries
+
+
+def test_a_worker_that_gives_up_is_told_of_with_its_last_line(
+    tmp_path: Path, deeds: dict[str, list[str]]
+) -> None:
+    deeds["T2 0"] = ["exit"]
+    asked = plan(tmp_path, seeds="0")
+    run(asked)
+    assert asked.error == "seed 0: its process ended with status 1 (out of luck), 4 times"
+
+
+def test_a_failed_job_is_not_begun_again_and_the_notebook_tells_of_the_seeds_that_have_a_record(
+    tmp_path: Path, deeds: dict[str, list[str]]
+) -> None:
+    deeds["T2 1"] = deeds["T2 2"] = ["fail"]
+    asked = plan(tmp_path)
+    told = run(asked)
+    assert (asked.status, asked.error) == ("failed", "seeds 1, 2: it is broken")
+    (summary,) = [entry for entry in diary(tmp_path) if entry["name"] == "T2 summary"]
+    assert summary["seeds"] == [0, 3]
+    assert ("job_failed", "T2 seed 1") in told.events
+    assert records(tmp_path)["T2 1"]["status"] == "failed"
+    assert records(tmp_path)["T2 1"]["reason"] == "it is broken"
+
+
+def test_where_no_seed_has_a_record_no_notebook_is_executed(
+    tmp_path: Path, deeds: dict[str, list[str]]
+) -> None:
+    deeds["T2 0"] = ["fail"]
+    asked = plan(tmp_path, seeds="0")
+    run(asked)
+    assert [job.status for job in asked.jobs] == ["failed", "skipped"]
+    assert len(diary(tmp_path)) == 1
+    assert asked.status == "failed"
+
+
+def test_an_answer_is_not_believed_where_there_is_no_record(
+    tmp_path: Path, deeds: dict[str, list[str]]
+) -> None:
+    deeds["T2 0"] = ["lie"]
+    asked = plan(tmp_path, seeds="0")
+    run(asked)
+    assert asked.error == f"seed 0: no record of T2-spinodal-000 in {tmp_path}"
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
+def test_a_signal_stops_the_jobs_before_it_ends_the_parent(
+    number: signal.Signals, tmp_path: Path, deeds: dict[str, list[str]]
+) -> None:
+    deeds["T2 0"] = ["linger"]
+    before = signal.getsignal(number)
+
+    def look() -> None:
+        if (tmp_path / "diary").exists():
+            signal.raise_signal(number)
+
+    asked = plan(tmp_path, seeds="0-1")
+    with pytest.raises(KeyboardInterrupt):
+        run(asked, slots=1, watch=Told(look))
+    (entry,) = diary(tmp_path)
+    with pytest.raises(ProcessLookupError):
+        os.kill(entry["pid"], 0)
+    assert [job.status for job in asked.jobs] == ["stopped", "waiting", "waiting"]
+    assert [records(tmp_path)[f"T2 {seed}"]["status"] for seed in (0, 1)] == ["stopped", "waiting"]
+    assert signal.getsignal(number) == before
+
+
+def test_a_jobs_record_follows_it_and_is_keyed_by_what_it_is(
+    tmp_path: Path, deeds: dict[str, list[str]]
+) -> None:
+    asked = plan(tmp_path, seeds="0")
+    run(asked)
+    found = records(tmp_path)["T2 0"]
+    assert {name: found[name] for name in ("status", "attempts", "directory", "seed_id", "reason")} == {
+        "status": "done",
+        "attempts": 1,
+        "directory": ".",
+        "seed_id": "T2-spinodal-000",
+        "reason": "",
+    }
+    assert found["began"] <= found["ended"]
+    assert (tmp_path / "jobs" / f"{found['key']}.json").exists()
+    again, other = plan(tmp_path, seeds="0-3"), plan(tmp_path, "T1", "0")
+    assert again.jobs[0].key == found["key"]  # whatever other seeds there are
+    assert len({job.key for each in (again, other) for job in each.jobs}) == 5 + 2
+    assert not list((tmp_path / "jobs").glob("owner-*")), "a pulse of a campaign that has ended"
