@@ -11,7 +11,7 @@ from dglib import identity
 from dglib.data import Dataset
 from dglib.errors import UserError
 from dglib.events import SeedDone
-from dglib.explorer.live import LiveRun
+from dglib.explorer.live_run import LiveRun
 from dglib.explorer.live_settings import Settings
 from dglib.numerics import Numerics
 from dglib.records import Record, fold

@@ -13,7 +13,7 @@ from dglib.data import load_dataset
 from dglib.errors import UserError
 from dglib.explorer.drivers import ASK_SECONDS, Driver, Page, driver_for
 from dglib.explorer.keep import keep
-from dglib.explorer.live import LiveRun
+from dglib.explorer.live_run import LiveRun
 from dglib.explorer.live_picture import DPI, WIDTH, LivePicture
 from dglib.explorer.live_readout import readout_html
 from dglib.explorer.live_settings import STARTS, Settings

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from html import escape
 
-from dglib.explorer.live import Status
+from dglib.explorer.live_run import Status
 
 _CSS = "font-family:'DejaVu Sans',sans-serif;font-size:13px;line-height:1.6"
 
