@@ -111,6 +111,9 @@ class PlayDriver:
 class Page:
     """Whether the page is still there: what is set here comes back from it, on any version of the widgets.
 
+    Args:
+        back: called when the page gives its first sign, and when one that had gone gives a sign again.
+
     Attributes:
         view: to be part of the page, though there is nothing to see.
     """
@@ -122,31 +125,40 @@ class Page:
         self._link = widgets.jslink((self._asked, "value"), (self._answered, "value"))
         self._answered.observe(self._answer, "value")
         self.view = widgets.HBox([self._asked, self._answered], layout={"display": "none"})
-        self._seen: float | None = None
+        self._is_known = False
+        self._silent_since: float | None = None
         self._asked_at = 0.0
 
     @property
     def gone(self) -> bool:
         """Whether a page that had answered has fallen silent."""
-        return self._seen is not None and time.monotonic() - self._seen > GONE_SECONDS
+        return self._is_known and self._silence > GONE_SECONDS
+
+    @property
+    def patience(self) -> float:
+        """Seconds until one that has gone should be asked again, more each time.
+
+        A kernel that nobody looks at must fall silent in the end: servers end idle ones.
+        """
+        return max(ASK_SECONDS, self._silence - GONE_SECONDS)
 
     @property
     def keeps_up(self) -> bool:
         """Whether another picture may be sent. A page that never answered is not waited for."""
         behind = self._asked.value - self._answered.value
         late = time.monotonic() - self._asked_at > 1
-        return self._seen is None or behind < FRAMES_AHEAD or late
+        return not self._is_known or behind < FRAMES_AHEAD or late
 
     def ask(self) -> None:
         """Ask for a sign."""
         self._asked_at = time.monotonic()
+        if self._silent_since is None:
+            self._silent_since = self._asked_at
         self._asked.value += 1
 
     def sign(self) -> None:
-        """The page has shown that it is there."""
-        was_gone, known = self.gone, self._seen is not None
-        if known or self._answered.value:
-            self._seen = time.monotonic()
+        """The page has shown that it is there: it answered, or somebody touched something."""
+        was_gone, self._silent_since = self.gone, None
         if was_gone:
             self._back()
 
@@ -155,12 +167,16 @@ class Page:
         for widget in (self._link, self._asked, self._answered, self.view):
             widget.close()
 
+    @property
+    def _silence(self) -> float:
+        since = self._silent_since
+        return 0.0 if since is None else time.monotonic() - since
+
     def _answer(self, change: Any) -> None:
-        known = self._seen is not None
-        was_gone = self.gone
-        self._seen = time.monotonic()
-        if was_gone or not known:
+        if not self._is_known:
+            self._is_known = True
             self._back()
+        self.sign()
 
 
 def driver_for(turn: Turn) -> Driver:

@@ -11,11 +11,11 @@ import ipywidgets as widgets
 
 from dglib.data import load_dataset
 from dglib.errors import UserError
-from dglib.explorer.drivers import ASK_SECONDS, Driver, Page, driver_for
+from dglib.explorer.drivers import Driver, Page, driver_for
 from dglib.explorer.keep import keep
-from dglib.explorer.live_run import LiveRun
 from dglib.explorer.live_picture import DPI, WIDTH, LivePicture
 from dglib.explorer.live_readout import readout_html
+from dglib.explorer.live_run import LiveRun
 from dglib.explorer.live_settings import STARTS, Settings
 from dglib.explorer.runs import QUICK, Choice, choices, load, notebook_settings
 from dglib.explorer.runs import Settings as Places
@@ -198,7 +198,7 @@ class LivePanel:
             self._draw(away)
         if away:
             self._page.ask()
-            return ASK_SECONDS
+            return self._page.patience
         return 0 if goes else None
 
     def _begin(self, begin: Callable[[], None], paused: bool = False) -> None:

@@ -147,7 +147,7 @@ class LivePicture:
             for axes, size in ((self._over_time, 5), (self._plane, 8))
         ]
         self._name = self._plane.text(
-            0, 1.0, "", transform=self._plane.get_xaxis_transform(), fontsize=8, fontweight="bold",
+            0, 1.0, "", transform=self._plane.get_xaxis_transform(), fontsize=9, fontweight="bold",
             ha="center", va="top", animated=True, zorder=7,
             bbox={"facecolor": "white", "edgecolor": "none", "alpha": 0.85, "pad": 1},
         )  # fmt: skip
@@ -166,6 +166,9 @@ class LivePicture:
 
     def _place(self, status: Status) -> None:
         points = [point for point in status.points if point.error is not None]
+        now = status.now
+        if now is not None and now.error is not None and now not in points[-1:]:
+            points.append(now)
         step = max(1, math.ceil(len(points) / _MOST))
         thinned = points[: -_MOST // 3 : step] + points[-_MOST // 3 :] if step > 1 else points
         self._set(thinned, status.settings.lam)

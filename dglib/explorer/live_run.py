@@ -43,9 +43,12 @@ State = Literal["preparing", "running", "paused", "diverged"]
 
 @dataclass(frozen=True)
 class Point:
-    """An evaluation at an epoch's end; `error` None where the logits were not finite."""
+    """An evaluation: `epoch` counts those trained, with a fraction between two ends of epochs.
 
-    epoch: int
+    `error` is None where the logits were not finite; `prepared` tells the preparation's from the hand's.
+    """
+
+    epoch: float
     lam: float
     error: float | None
     prepared: bool
@@ -59,8 +62,8 @@ class Status:
         steps, epochs: trained since the network was new, its preparation included.
         settings: in force.
         wanted: to be in force from the next step on, or, while preparing, from the end of that.
-        error: of the latest evaluation, 0 to 1; after a single step of that step's network. None before any.
-        points: all evaluations at epochs' ends.
+        points: all evaluations at epochs' ends, which are those on record.
+        now: the latest evaluation, which may be one for the eye alone; None before any.
         seconds: spent in training.
     """
 
@@ -70,9 +73,14 @@ class Status:
     epochs: int
     settings: Settings
     wanted: Settings
-    error: float | None
     points: tuple[Point, ...]
+    now: Point | None
     seconds: float
+
+    @property
+    def error(self) -> float | None:
+        """Of the latest evaluation, 0 to 1."""
+        return None if self.now is None else self.now.error
 
 
 @dataclass(frozen=True)
@@ -108,6 +116,7 @@ class LiveRun:
         self._cursor: Cursor
         self._events: tuple[Event, ...]
         self._points: tuple[Point, ...]
+        self._now: Point | None
         self._script: tuple[dict[str, Any], ...]
         self._seconds: float
         self.begin("ordered")
@@ -126,7 +135,6 @@ class LiveRun:
             chosen = STARTS[start]
             self._start = chosen
             self._settings = self._wanted = replace(self._wanted, lam=chosen.lam)
-            self._error: float | None = None
             self._state = TrainState.create(
                 NETWORK,
                 self._step_spec(),
@@ -166,23 +174,24 @@ class LiveRun:
     def advance(self, seconds: float) -> int:
         """Train for about so long, evaluating at each epoch's end. Returns the number of steps taken.
 
-        Ends early at a pause, a stop, or where the network has diverged.
+        Ends early at a pause, a stop, or where the network has diverged; and with an evaluation for the eye,
+        which leaves no trace in the run.
         """
         began, taken = time.monotonic(), 0
         with self.numerics.applied():
             while time.monotonic() - began < seconds and self._step(self.control):
                 taken += 1
+            if taken:
+                self._look()
         with self._lock:
             self._seconds += time.monotonic() - began
         return taken
 
     def step(self) -> None:
-        """Take one step, also while paused, and evaluate for the eye; the run goes on as if it had not."""
+        """Take one step, also while paused, and evaluate for the eye."""
         with self.numerics.applied():
-            if self._step(None) and not self._at_epochs_end():
-                evaluation = evaluate(self._state, self._data, self.numerics)
-                with self._lock:
-                    self._error = evaluation.error if evaluation.finite else None
+            if self._step(None):
+                self._look()
 
     def status(self) -> Status:
         """Where it stands now. From any thread."""
@@ -194,8 +203,8 @@ class LiveRun:
                 self._cursor.arm_epochs,
                 self._settings,
                 self._wanted,
-                self._error,
                 self._points,
+                self._now,
                 self._seconds,
             )
 
@@ -277,6 +286,16 @@ class LiveRun:
     def _at_epochs_end(self) -> bool:
         return self._state.t % self._trainer.steps_per_epoch == 0
 
+    def _look(self) -> None:
+        """Evaluate for the eye; at an epoch's end that is done already."""
+        if self._at_epochs_end():
+            return
+        evaluation = evaluate(self._state, self._data, self.numerics)
+        epoch = self._state.t / self._trainer.steps_per_epoch
+        error = evaluation.error if evaluation.finite else None
+        with self._lock:
+            self._now = Point(epoch, self._settings.lam, error, self._cursor.phase == 0)
+
     def _close_epoch(self) -> None:
         """Evaluate, and tell the protocol, whose sweep has one level: the λ in force."""
         settings, preparing = self._settings, self._cursor.phase == 0
@@ -287,7 +306,7 @@ class LiveRun:
         error = evaluation.error if evaluation.finite else None
         point = Point(cursor.arm_epochs, settings.lam, error, preparing)
         with self._lock:
-            self._cursor, self._error = cursor, error
+            self._cursor, self._now = cursor, point
             self._events += events
             self._points += (point,)
         if preparing and cursor.phase > 0:
@@ -321,7 +340,7 @@ class LiveRun:
     def _go_to(self, place: _Place) -> None:
         self._cursor, self._events, self._points = place.cursor, place.events, place.points
         self._script, self._seconds = place.script, place.seconds
-        self._error = place.points[-1].error if place.points else None
+        self._now = place.points[-1] if place.points else None
 
     def _step_spec(self) -> StepSpec:
         return StepSpec(BATCH_SIZE, self._settings.refresh_period)
