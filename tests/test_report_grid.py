@@ -9,6 +9,7 @@ from analysis_cases import t1, t2, td1
 from grid_cases import begin, fill, grid_of, store_of
 from report_page import Page
 
+from dglib.analysis.tables import load_records
 from dglib.api import run
 from dglib.campaign import main
 from dglib.errors import UserError
@@ -132,7 +133,8 @@ def test_a_dwell_time_grid_opens_with_width_against_dwell_time(tmp_path):
     page = read(fill(grid_of(tmp_path, DWELLS), tmp_path / "runs", sweeps))
     assert len(page.all("img")) == 3  # the dwell figure, and a curve for each experiment
     assert str(page.all("img")[0]["alt"]).startswith("Width against dwell time")
-    assert "Median width λ↑ − λ↓ against dwell time. LR 0.1: 2 epochs per level" in page.text
+    assert page.answers[0].strip().startswith("Median width λ↑ − λ↓ against dwell time. LR 0.1: 2 epochs")
+    assert [table[0][0] for table in page.tables[:2]] == ["dwell time", "dwell time"]
     assert len(page.all("details")) == 2
     assert page.text.count("Hysteresis width λ↑ − λ↓:") == 2  # of each cell
 
@@ -177,6 +179,13 @@ def test_a_base_directory_with_nothing_but_grids_says_where_they_lie(tmp_path):
     fill(grid_of(tmp_path, MAP), tmp_path / "runs", lambda cell: None)
     with pytest.raises(UserError, match=r"no run there.*; grids lie in grid_map there"):
         write_report(tmp_path / "runs")
+
+
+def test_all_records_of_a_grid_load_as_one_table(whole):
+    tables = load_records(whole[0])
+    assert tables.problems == ()
+    counts = tables.seeds.groupby("eta")["outcome"].value_counts()
+    assert (counts[0.2, "trapped_90"], counts[0.4, "partial_collapse"], len(tables.seeds)) == (2, 3, 18)
 
 
 def test_the_command_writes_the_page_over_a_grids_directory(whole, capsys):

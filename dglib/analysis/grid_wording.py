@@ -14,7 +14,13 @@ NAMES = {
     "refresh_period": "K, steps from one value gradient to the next",
     "epochs_per_level": "Epochs per level",
 }
-_SHORT = {"init_lambda": "λ", "noise_rate": "η", "lr": "LR", "refresh_period": "K"}
+_SHORT = {
+    "init_lambda": "λ",
+    "noise_rate": "η",
+    "lr": "LR",
+    "refresh_period": "K",
+    "epochs_per_level": "dwell time",
+}
 _GLYPHS = {TRAPPED: "◆", DIVERGED: "✕", INIT_FAILED: "▽", "no_gap": "–"}
 _MILD, _SEVERE = "●", "■"
 

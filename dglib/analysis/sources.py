@@ -19,6 +19,8 @@ _KNOWN = (
     "*_results.csv",
     "*_step_logs.csv",
     "summary.json",
+    "grid.json",
+    "report.html",
     "*.md",
     "*.png",
     "*.pdf",

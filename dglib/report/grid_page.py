@@ -5,7 +5,7 @@ from __future__ import annotations
 import csv
 import io
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import product
 from pathlib import Path
 from typing import Any
@@ -34,11 +34,11 @@ RESULTS = "grid_results.csv"
 
 @dataclass(frozen=True)
 class Drawn:
-    """A figure with the sentence that goes with it; without a picture, why there is none."""
+    """A figure and how to read it; without a picture, why there is none."""
 
     title: str
-    answer: str
     picture: Picture | None
+    reading: str
 
 
 @dataclass(frozen=True)
@@ -77,6 +77,7 @@ def _content(collection: GridCollection, target: Path) -> dict[str, Any]:
         told[experiment] = [summarise_cell(cell.records) for cell in collection.of(experiment)]
     symbols = wording.listing([texts.SYMBOLS[name] for name in index.experiments])
     read = [(each, summarise(each.experiment, each.records)) for each in collection.found]
+    widths, dwells = _dwells(collection)
     under = Collection(collection.base, collection.found, collection.damaged)
     return {
         "title": f"{index.name}: {symbols} over {' × '.join(symbol(name) for name in index.axes)}",
@@ -86,9 +87,9 @@ def _content(collection: GridCollection, target: Path) -> dict[str, Any]:
             (_axis_name(name), ", ".join(map(value_text, values))) for name, values in index.axes.items()
         ],
         "same": same_in_all(collection),
-        "answers": [phases_sentence(each) for each in told.values()],
+        "answers": [*widths, *(phases_sentence(each) for each in told.values())],
         "waiting": _waiting(collection),
-        "figures": [*_dwells(collection), *_maps(collection)],
+        "figures": [*dwells, *_maps(collection)],
         "tables": [(texts.SYMBOLS[name], cell_table(each)) for name, each in told.items()],
         "sections": _sections(collection, target),
         "left_out": collection.left_out,
@@ -114,42 +115,42 @@ def _axis_name(name: str) -> str:
 
 
 def _maps(collection: GridCollection) -> list[Drawn]:
+    """Each experiment's map or curve; how to read them stands below the last."""
     drawn = []
     for experiment in collection.index.experiments:
-        cells = [cell.records for cell in collection.of(experiment)]
-        figure = draw_grid(cells)
+        figure = draw_grid([cell.records for cell in collection.of(experiment)])
         *leading, last = collection.index.axes
         names = " and ".join(map(symbol, [*leading[-1:], last]))
         title = f"{texts.SYMBOLS[experiment]} by {names}"
-        if figure is None:
-            drawn.append(Drawn(title, texts.GRID_TOO_MANY, None))
-            continue
-        words = texts.GRID_MAP_READING if leading else texts.GRID_CURVE_READING
         caption = f"{texts.SYMBOLS[experiment]}: median {MEASURES[experiment].symbol} and ends of the seeds"
-        drawn.append(Drawn(title, words, picture(figure, f"{caption}, by {names}")))
+        shown = picture(figure, f"{caption}, by {names}") if figure else None
+        words = texts.GRID_MAP_READING if leading else texts.GRID_CURVE_READING
+        final = experiment == collection.index.experiments[-1]
+        drawn.append(Drawn(title, shown, (words if final else "") if shown else texts.GRID_TOO_MANY))
     return drawn
 
 
-def _dwells(collection: GridCollection) -> list[Drawn]:
-    """Width against dwell time, for each combination of the other crossed parameters."""
+def _dwells(collection: GridCollection) -> tuple[list[str], list[Drawn]]:
+    """Width against dwell time in words and figures, for each combination of the other parameters."""
     axes = collection.index.axes
     sweeps = {name: collection.of(name) for name in ("T1", "T2")}
     others = [name for name in axes if name != DWELL]
     groups = list(product(*(axes[name] for name in others)))
-    if DWELL not in axes or not any(sweeps.values()) or len(groups) > MAX_DWELLS:
-        return []
-    drawn = []
+    answers, drawn = list[str](), list[Drawn]()
+    if DWELL not in axes or len(groups) > MAX_DWELLS:
+        return answers, drawn
     for group in groups:
         where = dict(zip(others, group, strict=True))
         t1, t2 = (_records(sweeps[name], where) for name in ("T1", "T2"))
         if len(lag(t1, t2)["settings"]) < 2:
             continue
         told = ", ".join(f"{symbol(name)} = {value_text(value)}" for name, value in where.items())
-        title = "Width against dwell time" + (f" at {told}" if told else "")
-        drawn.append(
-            Drawn(title, lag_answer(t1, t2), picture(draw_dwell(t1, t2), texts.CAPTIONS["dwell"], 1.45))
-        )
-    return drawn
+        shown = picture(draw_dwell(t1, t2), texts.CAPTIONS["dwell"], 1.45)
+        answers.append(f"At {told}: {lag_answer(t1, t2)}" if told else lag_answer(t1, t2))
+        drawn.append(Drawn(f"Width against dwell time{f' at {told}' if told else ''}", shown, ""))
+    if drawn:
+        drawn[-1] = replace(drawn[-1], reading=texts.LAG_READING)
+    return answers, drawn
 
 
 def _records(cells: Sequence[GridCell], where: Mapping[str, Any]) -> list[Mapping[str, Any]]:
