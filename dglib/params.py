@@ -10,6 +10,7 @@ from contextlib import suppress
 from itertools import pairwise
 from typing import Annotated, ClassVar, Literal, TypeVar
 
+import yaml
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, ValidationInfo
 from pydantic.functional_validators import field_validator
 
@@ -24,6 +25,19 @@ def _number(value: object) -> object:
         with suppress(ValueError):
             return float(value)
     return value
+
+
+def _plain(kind: type) -> BeforeValidator:
+    """Takes text that spells a `kind` (list, bool) in YAML as that: papermill's -p gives it as text."""
+
+    def spelt(value: object) -> object:
+        if isinstance(value, str):
+            with suppress(yaml.YAMLError, ValueError, RecursionError):
+                found = yaml.safe_load(value)
+                return found if isinstance(found, kind) else value
+        return value
+
+    return BeforeValidator(spelt)
 
 
 def _rising(values: list[Ordered]) -> list[Ordered]:
@@ -51,16 +65,18 @@ Text = Annotated[str, Field(min_length=1)]
 Seeds = Annotated[list[int], BeforeValidator(parse_seeds)]
 Device = Annotated[str, AfterValidator(_device)]
 Switch = Literal["auto", "on", "off"]
+Flag = Annotated[bool, _plain(bool)]
+Listed = _plain(list)  # last in a list's annotation, so that it comes first
 Count = Annotated[int, Field(ge=1)]
 CountOrZero = Annotated[int, Field(ge=0)]
 Number = Annotated[float, BeforeValidator(_number)]
 Positive = Annotated[Number, Field(gt=0)]
 Fraction = Annotated[Number, Field(ge=0, le=1)]
-Channels = Annotated[list[Number], Field(min_length=1, strict=False)]
-PositiveChannels = Annotated[list[Positive], Field(min_length=1, strict=False)]
-Epochs = Annotated[list[CountOrZero], Field(min_length=1, strict=False), AfterValidator(_rising)]
-Milestones = Annotated[list[Count], Field(strict=False), AfterValidator(_rising)]
-Levels = Annotated[list[Fraction], Field(min_length=1, strict=False)]
+Channels = Annotated[list[Number], Field(min_length=1, strict=False), Listed]
+PositiveChannels = Annotated[list[Positive], Field(min_length=1, strict=False), Listed]
+Epochs = Annotated[list[CountOrZero], Field(min_length=1, strict=False), AfterValidator(_rising), Listed]
+Milestones = Annotated[list[Count], Field(strict=False), AfterValidator(_rising), Listed]
+Levels = Annotated[list[Fraction], Field(min_length=1, strict=False), Listed]
 Upward = Annotated[Levels, AfterValidator(_rising)]
 Downward = Annotated[Levels, AfterValidator(_falling)]
 
@@ -118,7 +134,7 @@ class Parameters(BaseModel):
     """CPU threads of a run, from 1; results on a CPU depend on them."""
     seeds_at_once: Count = 1
     """Seeds trained beside each other, each in a process of its own, from 1."""
-    exact: bool = False
+    exact: Flag = False
     """Whether a seed may only be gone on with on the kind of device it began on: true or false."""
     precision: Literal["auto", "fp32", "tf32", "bf16", "fp16"] = "auto"
     """Of forward and backward passes: fp32, tf32, bf16, fp16; auto: half where matrix units run it."""
@@ -136,7 +152,7 @@ class Parameters(BaseModel):
     """A seed under way is saved at least every so many epochs, from 1."""
     checkpoint_minutes: Positive = 1.0
     """And at least every so many minutes, above 0."""
-    mirror: bool = False
+    mirror: Flag = False
     """Whether to work in a local directory and copy to base_dir, as a Drive always is: true or false."""
     work_dir: Text | None = None
     """Where the work goes on then; null: a directory of base_dir's own below ~/.cache/dglib."""
@@ -188,7 +204,7 @@ class T1Parameters(Spinodal):
     """Levels of λ, rising, init_lambda to 1, at least one."""
     collapse_error: Fraction = 0.40
     """A network has collapsed at this error or above, 0 to 1."""
-    return_sweep: bool
+    return_sweep: Flag
     """Whether λ is lowered again after a collapse: true or false."""
     return_lambdas: Downward
     """Levels of λ on the way back, falling, 0 to 1, at least one; those below the collapse are used."""
@@ -257,7 +273,7 @@ class Td1Parameters(OneState):
 
     log_every: Count
     """Steps from one log of the gradients to the next, from 1."""
-    two_pass_statistics: bool
+    two_pass_statistics: Flag
     """Whether BatchNorm's running statistics move as by two passes on every step: true or false."""
     trapped_error: Fraction = 0.85
     """A seed is trapped at this final error or above, 0 to 1."""

@@ -1,0 +1,107 @@
+"""papermill by hand: its command line, from any directory, on each notebook."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+import nbformat
+import pytest
+from click.testing import CliRunner
+from papermill.cli import papermill as command
+
+from dglib.cli import main
+from dglib.jobs import NAMES, NOTEBOOKS
+from dglib.params import MODELS
+from dglib.profiles import PARAMS
+
+OTHERS = ("Hysteresis_report", "Lambda_explorer")
+
+
+def papermill(cwd: Path, notebook: str, *words: str) -> subprocess.CompletedProcess[str]:
+    """What a user types in `cwd`: papermill NOTEBOOK out.ipynb WORDS."""
+    given = [str(NOTEBOOKS / f"{notebook}.ipynb"), "out.ipynb", *words, "--no-progress-bar"]
+    return subprocess.run(
+        [sys.executable, "-m", "papermill", *given], cwd=cwd, capture_output=True, text=True
+    )
+
+
+def refused(done: subprocess.CompletedProcess[str]) -> str:
+    """The line with which a notebook was stopped."""
+    assert done.returncode == 1
+    return done.stderr.strip().splitlines()[-1]
+
+
+def help_of(notebook: str) -> str:
+    done = CliRunner().invoke(command, ["--help-notebook", str(NOTEBOOKS / f"{notebook}.ipynb")])
+    assert done.exit_code == 0
+    return done.output
+
+
+@pytest.mark.parametrize("experiment", MODELS)
+def test_help_notebook_lists_every_parameter_with_its_meaning(experiment: str) -> None:
+    shown = help_of(NAMES[experiment]).partition("Parameters inferred for notebook")[2]
+    for name, field in MODELS[experiment].model_fields.items():
+        (line,) = [line for line in shown.splitlines() if line.startswith(f"  {name}: ")]
+        assert "Unknown type" not in line
+        assert field.description
+        assert " ".join(field.description.split()) in " ".join(shown.split())
+
+
+@pytest.mark.parametrize("notebook", OTHERS)
+def test_help_notebook_explains_the_parameters_of_notebooks_that_train_nothing(notebook: str) -> None:
+    shown = help_of(notebook).partition("Parameters inferred for notebook")[2]
+    assert "base_dir: str (default None)" in shown
+    assert "Where the run directories lie; null: the Drive folder on Colab, elsewhere runs." in " ".join(
+        shown.split()
+    )
+
+
+@pytest.mark.slow
+def test_a_file_and_single_values_run_a_notebook_from_any_directory_and_leave_results_there(
+    tmp_path: Path,
+) -> None:
+    (tmp_path / "mine.yaml").write_text(
+        "network_width: 0.25\ninit_epochs: 2\ninit_error_min: 0.0\nepochs_per_level: 1\nlr: 1e-1\n"
+    )
+    values = {"seeds": "[3]", "sweep_lambdas": "[0.5]", "exact": "true", "base_dir": "my runs"}
+    single = [word for name, value in values.items() for word in ("-p", name, value)]
+    done = papermill(tmp_path, "T2_spinodal", "-f", "mine.yaml", *single)
+    assert done.returncode == 0, done.stderr
+    assert {path.name for path in tmp_path.iterdir()} == {"mine.yaml", "my runs", "out.ipynb"}
+    (record,) = tmp_path.glob("my runs/exp_T_spinodal_*/seeds/*")
+    assert record.name == "T2-spinodal-003.json"
+    outputs = [
+        output.get("text", "")
+        for cell in nbformat.read(tmp_path / "out.ipynb", as_version=4).cells
+        for output in cell.get("outputs", [])
+    ]
+    assert any("T2: of 1 seed, 1 showed no recovery down to 0.50" in text for text in outputs)
+    assert sum("made by dglib" in text for text in outputs) == 1
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("name", "value", "rule"),
+    [("noise_rat", "0.3", None), ("sweep_lambdas", "[0.5, 0.6]", "each value must be below the one before")],
+)
+def test_what_is_wrong_beside_a_profiles_file_is_told_in_the_commands_own_words(
+    name: str, value: str, rule: str | None, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    file = str(PARAMS / "paper" / "T2.yaml")
+    line = refused(papermill(tmp_path, "T2_spinodal", "-f", file, "-p", "seeds", "[3]", "-p", name, value))
+    assert main(["run", "T2", "--file", file, "--set", f"{name}={value}"]) == 2
+    told = capsys.readouterr().err.strip().removeprefix("dglib: error: --set: ")
+    assert line.removeprefix("UserError: notebook: ").startswith(
+        told.replace(value, repr(value), 1) if rule else told
+    )
+    assert rule is None or rule in line
+    assert {path.name for path in tmp_path.iterdir()} == {"out.ipynb"}
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("notebook", OTHERS)
+def test_a_name_that_is_no_parameter_stops_the_notebooks_that_train_nothing_too(
+    notebook: str, tmp_path: Path
+) -> None:
+    line = refused(papermill(tmp_path, notebook, "-p", "bas_dir", "runs"))
+    assert line.startswith("UserError: notebook: bas_dir = 'runs': ")
