@@ -75,11 +75,11 @@ import dglib.explorer
 # %% [markdown]
 # ## Recorded runs
 #
-# Drag **λ**. The black line is the cursor. Every dot on it is a seed: low dots came from below, high dots from above. Watch
-# the gap open and close.
+# Drag **λ**. The black line is the cursor, and every dot on it is a seed: the same λ, reached from below or from above.
+# Watch the gap between them open and close.
 #
-# Then drag **"Collapsed at or above"** or **"Recovered at or below"**: what counts as a collapse is a choice, and λ↑ and λ↓ move with it.
-# A threshold that hardly moves when its limit does is a jump; one that slides along with it is a slope.
+# Then drag **"Collapsed at or above"** or **"Recovered at or below"**. What counts as a collapse is a choice, and λ↑ and λ↓ move with it:
+# where a threshold hardly moves, the error jumps; where it slides along with its limit, there is a slope and no jump.
 
 # %%
 recorded = dglib.explorer.recorded(globals())
@@ -87,6 +87,29 @@ recorded.show()
 
 # %% [markdown]
 # **How to read it.** *a*: test error over λ, each seed thin and the median thick; arrows show which way λ was moved. *b*: where each
-# seed's threshold lies, a bar from the last level without the event to the level at which it began; an arrow says that the event had not
-# come by the last level, which is a result too. *c*: the same seeds over epochs; the large dots are the evaluations at the cursor's λ, so
-# the same λ stands there at two places. *d*: λ over epochs, with the cursor across.
+# seed's threshold lies: a bar from the last level without the event to the level at which it began. An arrow says that the event had not
+# come by the last level, which is a result too. *c*: the same seeds over epochs; large dots are the evaluations at the cursor's λ, so one λ
+# stands there at two places. *d*: λ over epochs, with the cursor across. The numbers are below the picture; every threshold holds
+# for its dwell time and its learning rate.
+#
+# A run that was made or kept since then is found by **"Look for runs again"**.
+
+# %% [markdown]
+# ## Live
+#
+# Now one network is yours: a small one on 8×8 digits, trained here while you watch. Three things to try:
+#
+# 1. **Start ordered.** Once it makes few errors, raise λ by a little, wait, raise it again. At which λ does the error pass 0.5?
+# 2. Now lower λ to where you began to raise it. Does the error come back? How far down must you go?
+# 3. The same again, but wait longer at each λ. A loop that narrows was lag; what stays is memory.
+#
+# A change of λ acts on the very next step. **"Keep this run"** saves what you did as a record like any other.
+
+# %%
+live = dglib.explorer.live(globals())
+live.show()
+
+# %% [markdown]
+# **How to read it.** Left, error over epochs, with λ beneath; right, the path in the plane of λ and error, with the newest point marked and
+# a recorded loop pale behind it. If your path returns on itself, there was no memory; if it goes round, there was. An error of about 0.9 is a
+# network that predicts one class for everything: it is trapped, and may never come back, even at λ = 0.

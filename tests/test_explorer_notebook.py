@@ -1,0 +1,128 @@
+"""The explorer's notebook: what stands in it, and what is left of it where no widget can be shown."""
+
+import ast
+import base64
+import io
+import re
+import shutil
+from pathlib import Path
+from typing import Any
+
+import nbformat
+import papermill
+import pytest
+from analysis_cases import t1
+from nbconvert import HTMLExporter
+from papermill.exceptions import PapermillExecutionError
+from PIL import Image
+from report_cases import published_in
+from update_notebooks import write_paired
+
+from dglib.explorer.runs import PARAMETERS
+from dglib.jobs import NOTEBOOKS
+
+SOURCE = NOTEBOOKS / "Lambda_explorer.ipynb"
+VIEW = "application/vnd.jupyter.widget-view+json"
+STATIC = re.compile(r'dglib-static-(recorded|live)">\s*<img[^>]*src="data:image/png;base64,([^"]+)"')
+
+
+def execute(tmp_path: Path, **parameters: Any) -> nbformat.NotebookNode:
+    given = {"base_dir": "my runs"} | parameters
+    return papermill.execute_notebook(
+        SOURCE, tmp_path / "out.ipynb", given, kernel_name="python3", progress_bar=False, cwd=tmp_path
+    )
+
+
+@pytest.fixture(scope="module")
+def executed(tmp_path_factory: pytest.TempPathFactory) -> nbformat.NotebookNode:
+    """Executed through papermill on one run below the base directory, in an empty directory."""
+    home = tmp_path_factory.mktemp("explorer")
+    published_in(home / "my runs" / "exp_T_spinodal_20260101_000000", "T1", [t1(0, 0.6, 0.4, True)])
+    notebook = execute(home)
+    assert {path.name for path in home.iterdir()} <= {"my runs", "out.ipynb", "data"}
+    return notebook
+
+
+def panels(notebook: nbformat.NotebookNode) -> list[nbformat.NotebookNode]:
+    return [cell for cell in notebook.cells if cell.cell_type == "code" and ".show()" in cell.source]
+
+
+def test_the_notebook_is_a_pair_without_outputs_that_names_its_kernel(tmp_path):
+    copy = Path(shutil.copy(SOURCE.with_suffix(".py"), tmp_path))
+    write_paired(copy)
+    assert copy.with_suffix(".ipynb").read_bytes() == SOURCE.read_bytes()
+    notebook = nbformat.read(SOURCE, as_version=4)
+    nbformat.validate(notebook)
+    assert [cell.outputs for cell in notebook.cells if cell.cell_type == "code" and cell.outputs] == []
+    assert notebook.metadata.kernelspec.name == "python3"
+
+
+def test_the_parameters_are_those_that_the_explorer_takes_each_with_its_meaning():
+    listed = papermill.inspect_notebook(SOURCE)
+    assert tuple(listed) == PARAMETERS
+    assert all(each["help"] and each["default"] == "None" for each in listed.values())
+
+
+def test_the_notebook_holds_no_logic_of_its_own():
+    cells = [c for c in nbformat.read(SOURCE, as_version=4).cells if c.cell_type == "code"]
+    after = next(i for i, cell in enumerate(cells) if "parameters" in cell.metadata.get("tags", [])) + 1
+    statements = [ast.unparse(line) for cell in cells[after:] for line in ast.parse(cell.source).body]
+    assert statements == [
+        "import dglib.explorer",
+        "recorded = dglib.explorer.recorded(globals())",
+        "recorded.show()",
+        "live = dglib.explorer.live(globals())",
+        "live.show()",
+    ]
+
+
+def test_each_panel_is_followed_by_how_to_read_it():
+    cells = nbformat.read(SOURCE, as_version=4).cells
+    shown = [number for number, cell in enumerate(cells) if ".show()" in cell.source]
+    assert len(shown) == 2
+    assert all(cells[number + 1].source.startswith("**How to read it.**") for number in shown)
+    assert cells[0].source.splitlines()[0].endswith("?")
+    assert "**What counts as an answer:**" in cells[0].source
+
+
+@pytest.mark.slow
+def test_each_panel_leaves_a_still_picture_first_and_then_the_widget_without_words_of_its_own(executed):
+    for part, cell in zip(("recorded", "live"), panels(executed), strict=True):
+        still, view = [output.data for output in cell.outputs]
+        found = STATIC.findall(still["text/html"])
+        assert [name for name, _ in found] == [part]
+        assert (VIEW in view, view["text/plain"]) == (True, "")
+
+
+@pytest.mark.slow
+def test_the_page_hides_each_still_picture_only_where_its_widget_is_shown(executed):
+    states = executed.metadata.widgets["application/vnd.jupyter.widget-state+json"]["state"].values()
+    texts = [state["state"].get("value") for state in states if state["model_name"] == "HTMLModel"]
+    for part in ("recorded", "live"):
+        assert texts.count(f"<style>.dglib-static-{part}{{display:none}}</style>") == 1
+
+
+@pytest.mark.slow
+def test_an_html_export_shows_both_pictures_with_their_numbers_and_no_code_can_run_there(executed):
+    html, _ = HTMLExporter().from_notebook_node(executed)
+    found = STATIC.findall(html)
+    assert [part for part, _ in found] == ["recorded", "live"]
+    for _, source in found:
+        image = Image.open(io.BytesIO(base64.b64decode(source)))
+        assert image.width >= 1000
+        assert len(image.convert("RGB").getcolors(10**6) or []) > 50, "an empty picture has few colours"
+    gap = re.search(r'<span data-value="gap">([\d.]+)</span>', html)
+    assert gap is not None
+    assert float(gap[1]) == pytest.approx(0.42, abs=0.05), (
+        "between 0.08 on the way up and 0.50 on the way back"
+    )
+    assert "0.55 to 0.60" in html
+    assert "VBox(" not in html
+
+
+@pytest.mark.slow
+def test_a_misspelt_parameter_stops_the_notebook_in_one_line(tmp_path):
+    with pytest.raises(PapermillExecutionError) as caught:
+        execute(tmp_path, run="x")
+    assert caught.value.ename == "UserError"
+    assert caught.value.evalue.startswith("notebook: run = 'x': the explorer has no such parameter")
