@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import json
-import os
 import socket
 from datetime import datetime
 from pathlib import Path
 from typing import Any
+
+import psutil
 
 from dglib.attempts import read_attempts
 
@@ -38,12 +39,11 @@ def is_gone(process: dict[str, Any]) -> bool:
     if process.get("host") != socket.gethostname() or "pid" not in process:
         return False
     try:
-        os.kill(int(process["pid"]), 0)
-    except ProcessLookupError:
+        return psutil.Process(process["pid"]).status() == psutil.STATUS_ZOMBIE
+    except psutil.NoSuchProcess:
         return True
-    except (OSError, ValueError):
-        pass  # another user's
-    return False
+    except (psutil.Error, TypeError, ValueError):  # another user's, or no process id
+        return False
 
 
 def in_words(beat: dict[str, Any]) -> str:

@@ -14,9 +14,11 @@ from pathlib import Path
 from typing import Any
 
 from dglib.errors import UserError
+from dglib.experiments import EXPERIMENTS
 from dglib.heartbeats import in_words, is_gone, standing
 
 OLD_SECONDS = 60.0  # a sign of life older than this is none
+JOB = {"key", "experiment", "seed", "seed_id", "cell", "status", "began", "ended", "owner", "process", "log"}
 ORDER = ("running", "lost", "failed", "stopped", "waiting", "skipped", "done")
 
 
@@ -31,22 +33,16 @@ def read_status(base: Path) -> list[dict[str, Any]]:
         UserError: there are no jobs.
     """
     records = [record for path in sorted((base / "jobs").glob("*.json")) if (record := _read(path))]
-    jobs = [record for record in records if "key" in record]
+    jobs = [record for record in records if record.keys() >= JOB]
     if not jobs:
         raise UserError(f"{base}: no jobs of run_all.py there")
-    pulses = {(each["host"], each["pid"]): each["updated"] for each in records if "updated" in each}
-    found = [_now(base, job, pulses) for job in jobs]
-    names = {"T1": 1, "T2": 2, "Td1": 3}
-    return sorted(
-        found,
-        key=lambda job: (
-            job["cell"],
-            names.get(job["experiment"], 0),
-            job["seed"] is None,
-            job["seed"] or 0,
-            job["began"] or 0,
-        ),
-    )
+    pulses = {(r["host"], r["pid"]): r["updated"] for r in records if r.keys() == {"host", "pid", "updated"}}
+    return sorted((_now(base, job, pulses) for job in jobs), key=_place)
+
+
+def _place(job: dict[str, Any]) -> tuple[Any, ...]:
+    summary = job["seed"] is None
+    return job["cell"], EXPERIMENTS.index(job["experiment"]), summary, job["seed"] or 0, job["began"] or 0
 
 
 def _now(base: Path, job: dict[str, Any], pulses: dict[tuple[str, int], float]) -> dict[str, Any]:

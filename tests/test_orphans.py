@@ -47,12 +47,20 @@ def is_gone(pid: int) -> bool:
         return True
 
 
+def status() -> str:
+    """What another process is told meanwhile."""
+    command = [sys.executable, RUN_ALL, "status", "--base-dir", "runs"]
+    return subprocess.run(command, capture_output=True, text=True, check=True).stdout
+
+
 @pytest.mark.slow
 def test_a_killed_run_all_leaves_no_process_and_the_same_command_goes_on_inside_the_seed() -> None:
     process = subprocess.Popen([*COMMAND, *TINY], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
     wait_for("runs/*/heartbeats/T2-spinodal-000.json")
     family = psutil.Process(process.pid).children(recursive=True)
     assert any("dglib.worker" in each.cmdline() for each in family)
+    (told,) = [line for line in status().splitlines() if line.startswith("T2 seed 0: ")]
+    assert told.startswith("T2 seed 0: running: ")
     process.kill()
     process.wait()
     deadline = time.monotonic() + PATIENCE
@@ -60,6 +68,10 @@ def test_a_killed_run_all_leaves_no_process_and_the_same_command_goes_on_inside_
         assert time.monotonic() < deadline, left
         time.sleep(0.05)
     assert wait_for("runs/*/checkpoints/T2-spinodal-000.ckpt")
+    assert status().splitlines() == [
+        "T2 seed 0: lost: the same command goes on",
+        "2 jobs: 1 lost, 1 waiting; what waits is nobody's: the same command goes on",
+    ]
     assert list(Path("runs").glob("*/seeds/*")) == []
 
     done = subprocess.run([*COMMAND, *TINY], capture_output=True, text=True)
@@ -67,6 +79,7 @@ def test_a_killed_run_all_leaves_no_process_and_the_same_command_goes_on_inside_
     first, second = read_attempts(wait_for("runs/*/attempts/T2-spinodal-000.jsonl"))
     assert (first["how"], second["how"]) == ("stopped", "done")
     assert second["found_step"] > 0
+    assert status() == "2 jobs: 2 done\n"
 
 
 WORKER_OF_ENDLESS = """

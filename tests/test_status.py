@@ -1,0 +1,220 @@
+"""run_all.py status: what is told of jobs, from their records, heartbeats and pulses on the disk."""
+
+import json
+import os
+import socket
+import subprocess
+import sys
+import time
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from dglib import campaign, identity, status
+from dglib.experiments import requested_numerics
+from dglib.heartbeats import duration, standing
+from dglib.jobs import Job, Plan, anchored, jobs_of
+from dglib.profiles import load_profile
+from dglib.schedule import Schedule
+from dglib.store import Store
+
+HERE = {"pid": os.getpid(), "host": socket.gethostname()}
+
+
+class Unwatched:
+    def event(self, name: str, job: Job, **_: Any) -> None: ...
+    def look(self) -> None: ...
+
+
+@pytest.fixture
+def plan(tmp_path: Path) -> Plan:
+    base = tmp_path / "runs"
+    return Plan(anchored(load_profile("T2", "quick", ["seeds=0-3"]), base), base)
+
+
+@pytest.fixture
+def store(plan: Plan) -> Store:
+    """The run directory of the plan, as a worker would have made it."""
+    described = identity.describe(plan.spec, "of the data", **requested_numerics(plan.parameters))
+    shared = identity.describe_shared(plan.spec, "of the data")
+    return Store.open(plan.base, plan.spec, described, shared, {})[0]
+
+
+@pytest.fixture
+def gone() -> int:
+    """The id of a process that has ended."""
+    process = subprocess.Popen([sys.executable, "-c", ""])
+    process.wait()
+    return process.pid
+
+
+def begin(plan: Plan, count: int = 1, **process: Any) -> Schedule:
+    """A campaign in which so many seeds have begun."""
+    schedule = Schedule(jobs_of([plan]), Unwatched())
+    for _ in range(count):
+        job = schedule.next()
+        assert job is not None
+        schedule.begun(job, **(HERE | process))
+    schedule.look()
+    return schedule
+
+
+def beat(store: Store, seed: int = 0, *, age: float = 0.0, **changes: Any) -> None:
+    """A heartbeat as of `age` seconds ago."""
+    updated = datetime.fromtimestamp(time.time() - age, UTC).isoformat(timespec="milliseconds")
+    content = {
+        **{"experiment": "T2", "seed": seed, **HERE, "epochs_done": 12, "epochs_planned": 55},
+        **{"phase": "sweep", "lambda": 0.45, "epoch": 12, "error": 0.381, "updated": updated, **changes},
+    }
+    store.files(seed).heartbeat.write_text(json.dumps(content))
+
+
+def attempt(store: Store, seed: int = 0, *, age: float, found_epochs: float = 0.0) -> None:
+    line = {**HERE, "began": time.time() - age, "found_step": 0, "found_epochs": found_epochs}
+    store.files(seed).attempts.write_text(json.dumps(line) + "\n")
+
+
+def of(base: Path, name: str) -> dict[str, Any]:
+    (found,) = [job for job in status.read_status(base) if job["name"] == name]
+    return found
+
+
+def edit(base: Path, job: Job, **changes: Any) -> None:
+    path = base / "jobs" / f"{job.key}.json"
+    path.write_text(json.dumps(json.loads(path.read_text()) | changes))
+
+
+def test_a_running_seed_is_told_with_phase_level_epoch_error_speed_and_time_left(
+    plan: Plan, store: Store
+) -> None:
+    begin(plan)
+    attempt(store, age=20, found_epochs=2)
+    beat(store)
+    found = of(plan.base, "T2 seed 0")
+    assert found["status"] == "running"
+    assert found["heartbeat"]["epochs_per_second"] == pytest.approx(10 / 20, rel=0.05)
+    assert found["heartbeat"]["seconds_left"] == pytest.approx(43 * 2, rel=0.05)
+    first, *_, last = status.text(status.read_status(plan.base)).splitlines()
+    assert first.startswith(
+        "T2 seed 0: running: sweep λ 0.45, epoch 12 of 55, error 0.38, 2.0 s/epoch, 1 min 2"
+    )
+    assert first.endswith(f" left at most, on {HERE['host']}")
+    assert last == "5 jobs: 1 running, 4 waiting"
+
+
+def test_jobs_that_ended_are_counted_and_a_failed_one_gives_its_reason_and_log(
+    plan: Plan, store: Store
+) -> None:
+    schedule = begin(plan, 3)
+    store.files(0).record.write_text("{}")
+    schedule.done(plan.jobs[0], {"directory": str(store.directory), "outcome": "recovered", "seconds": 1.0})
+    schedule.failed(plan.jobs[1], "no space")
+    schedule.stopped(plan.jobs[2])
+    assert status.text(status.read_status(plan.base)).splitlines() == [
+        f"T2 seed 1: failed: no space (log: jobs/{plan.jobs[1].key}.log)",
+        "T2 seed 2: stopped: the same command goes on",
+        "5 jobs: 1 failed, 1 stopped, 2 waiting, 1 done",
+    ]
+
+
+def test_after_a_kill_what_ran_is_lost_and_what_waits_is_nobodys(plan: Plan, store: Store, gone: int) -> None:
+    begin(plan)
+    beat(store, pid=gone)
+    for job in plan.jobs:
+        edit(plan.base, job, owner=HERE | {"pid": gone})
+    assert status.text(status.read_status(plan.base)).splitlines() == [
+        "T2 seed 0: lost: the same command goes on",
+        "5 jobs: 1 lost, 4 waiting; what waits is nobody's: the same command goes on",
+    ]
+
+
+def test_a_worker_may_still_save_its_state_when_its_owner_is_gone(
+    plan: Plan, store: Store, gone: int
+) -> None:
+    begin(plan)
+    beat(store)
+    edit(plan.base, plan.jobs[0], owner=HERE | {"pid": gone})
+    assert of(plan.base, "T2 seed 0")["status"] == "running"
+
+
+def test_a_worker_that_is_gone_is_told_before_its_owner_notices(plan: Plan, store: Store, gone: int) -> None:
+    begin(plan, pid=gone)
+    assert of(plan.base, "T2 seed 0")["status"] == "lost"
+    beat(store, pid=gone)
+    assert of(plan.base, "T2 seed 0")["status"] == "lost"
+
+
+def test_a_record_makes_a_seed_done_whatever_its_job_says(plan: Plan, store: Store) -> None:
+    schedule = begin(plan, 2)
+    schedule.stopped(plan.jobs[1])
+    for seed in (0, 1):
+        store.files(seed).record.write_text("{}")
+        assert of(plan.base, f"T2 seed {seed}")["status"] == "done"
+
+
+@pytest.mark.parametrize(
+    ("beat_age", "pulse_age", "expected"),
+    [(5, 999, "running"), (300, 5, "running"), (300, 300, "lost")],
+    ids=["a fresh heartbeat", "an epoch that lasts", "no sign of life"],
+)
+def test_of_another_machine_heartbeat_and_pulse_tell(
+    beat_age: float, pulse_age: float, expected: str, plan: Plan, store: Store
+) -> None:
+    begin(plan, host="elsewhere")
+    beat(store, age=beat_age, host="elsewhere")
+    edit(plan.base, plan.jobs[0], owner={"pid": 7, "host": "elsewhere"}, began=time.time() - 400)
+    pulse = {"pid": 7, "host": "elsewhere", "updated": time.time() - pulse_age}
+    (plan.base / "jobs" / "owner-elsewhere-7.json").write_text(json.dumps(pulse))
+    assert of(plan.base, "T2 seed 0")["status"] == expected
+
+
+def test_a_heartbeat_from_before_a_stop_is_none(plan: Plan, store: Store) -> None:
+    schedule = begin(plan)
+    beat(store, age=3)
+    schedule.stopped(plan.jobs[0])
+    assert of(plan.base, "T2 seed 0")["status"] == "stopped"
+    edit(plan.base, plan.jobs[0], ended=time.time() - 60)
+    beat(store)  # a notebook trains it meanwhile
+    assert of(plan.base, "T2 seed 0")["status"] == "running"
+
+
+def test_a_directory_seen_under_another_name_tells_the_same(plan: Plan, store: Store) -> None:
+    begin(plan)
+    beat(store)
+    moved = plan.base.rename(plan.base.with_name("mounted elsewhere"))
+    assert of(moved, "T2 seed 0")["heartbeat"]["epochs_done"] == 12
+
+
+def test_status_as_json_is_a_line_per_job_and_writes_nothing(
+    plan: Plan, store: Store, capsys: pytest.CaptureFixture[str]
+) -> None:
+    begin(plan)
+    beat(store)
+    before = {path: path.stat().st_mtime_ns for path in plan.base.rglob("*")}
+    assert campaign.main(["status", "--base-dir", str(plan.base), "--json"]) == 0
+    jobs = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
+    assert [job["seed"] for job in jobs] == [0, 1, 2, 3, None]
+    assert [job["status"] for job in jobs] == ["running", *["waiting"] * 4]
+    assert {path: path.stat().st_mtime_ns for path in plan.base.rglob("*")} == before
+
+
+@pytest.mark.parametrize("content", ["", "[]", '{"key": 3}', "{"])
+def test_a_torn_record_is_passed_over(content: str, plan: Plan) -> None:
+    begin(plan)
+    (plan.base / "jobs" / "torn.json").write_text(content)
+    assert len(status.read_status(plan.base)) == 5
+
+
+@pytest.mark.parametrize("content", ["", "{}", '{"updated": 3, "epochs_done": 1}', "[]"])
+def test_a_torn_heartbeat_is_none(content: str, store: Store) -> None:
+    store.files(0).heartbeat.write_text(content)
+    assert standing(store.directory, "T2-spinodal-000") is None
+
+
+@pytest.mark.parametrize(
+    ("seconds", "words"), [(0.4, "0 s"), (59.4, "59 s"), (200, "3 min 20 s"), (18600, "5 h 10 min")]
+)
+def test_a_duration_in_words(seconds: float, words: str) -> None:
+    assert duration(seconds) == words
