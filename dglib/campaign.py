@@ -29,7 +29,7 @@ from dglib.schedule import Watch
 from dglib.validation import one_of
 from dglib.watching import Watching
 
-Doer = Callable[[Sequence[Job], Watch], None]
+Doer = Callable[[Sequence[Job], Watch, Callable[[], None]], None]
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -127,10 +127,15 @@ def _workers(text: str) -> int:
 
 
 def _doer(arguments: argparse.Namespace, campaign: Campaign) -> tuple[Doer, int]:
-    """What does the jobs, and how many at a time; 1 where only the cluster knows."""
+    """What does the jobs, once it has called its last argument, and how many at a time; 1 for a cluster."""
     if arguments.cluster is None:
         slots = planning.slots(arguments, campaign.plans)
-        return lambda jobs, watch: run_here(jobs, slots, watch), len(slots)
+
+        def do(jobs: Sequence[Job], watch: Watch, begin: Callable[[], None]) -> None:
+            begin()
+            run_here(jobs, slots, watch)
+
+        return do, len(slots)
     for name, given in (("--gpus", arguments.gpus), ("--workers", arguments.workers)):
         if given is not None:
             raise UserError(f"{name} {given}: the cluster says what there is; leave it out beside --cluster")
@@ -139,21 +144,26 @@ def _doer(arguments: argparse.Namespace, campaign: Campaign) -> tuple[Doer, int]
             f"--cluster {arguments.cluster}: needs a base directory that all machines see, no mirror"
         )
     from dglib import cluster
+    from dglib.cluster_places import place
 
-    return lambda jobs, watch: cluster.run(jobs, arguments.cluster, watch), 1
+    there = place(arguments.cluster, on_gpus=any(p.parameters.device != "cpu" for p in campaign.plans))
+    return lambda jobs, watch, begin: cluster.run(jobs, there, watch, begin), 1
 
 
 def _run(campaign: Campaign, do: Doer, at_once: int, as_json: bool) -> int:
     began = time.monotonic()
-    if campaign.grid is not None:
-        _write_index(campaign)  # so that a page written meanwhile knows of cells still to be run
     jobs, plans = jobs_of(campaign.plans), campaign.plans
     out = sys.stderr if as_json else sys.stdout  # for people
     names = ", ".join(dict.fromkeys(plan.experiment for plan in plans))
     at_a_time = f", {min(at_once, len(jobs))} at a time" if at_once > 1 else ""
-    print(f"{names} into {campaign.place.work}: {len(jobs)} jobs{at_a_time}", file=out, flush=True)
+
+    def begin() -> None:
+        print(f"{names} into {campaign.place.work}: {len(jobs)} jobs{at_a_time}", file=out, flush=True)
+        if campaign.grid is not None:
+            _write_index(campaign)  # so that a page written meanwhile knows of cells still to be run
+
     with Watching(jobs, sys.stdout if as_json else None) as watch:
-        do(jobs, watch)
+        do(jobs, watch, begin)
     print(f"\nDone in {duration(time.monotonic() - began)}.", file=out)
     files = _results(campaign, out) if campaign.grid is None else _grid_results(campaign, out)
     campaign.place.lay(*files)

@@ -18,7 +18,7 @@ import papermill
 import psutil
 from papermill.exceptions import PapermillExecutionError
 
-from dglib.control import Interrupted
+from dglib.control import LOOK_SECONDS, Control, Interrupted
 from dglib.errors import UserError
 
 START_PAUSES = (1.0, 3.0)  # seconds, before a kernel that did not start is started again
@@ -28,12 +28,14 @@ class ExecutionError(Exception):
     """A notebook or its kernel failed; the message is one line."""
 
 
-def execute(notebook: Path, output: Path, parameters: Mapping[str, Any]) -> None:
+def execute(
+    notebook: Path, output: Path, parameters: Mapping[str, Any], control: Control | None = None
+) -> None:
     """Execute a notebook with these parameters; `output` is replaced when that has ended, well or not.
 
     The notebook runs in the directory of `output`. A kernel that does not start is started again: where many
     start at once, two may choose one port. In the main thread SIGINT and SIGTERM stop the execution, which
-    lets a cell save its state.
+    lets a cell save its state; in another thread `control` may ask for that.
 
     Raises:
         UserError: a cell raised it.
@@ -45,13 +47,13 @@ def execute(notebook: Path, output: Path, parameters: Mapping[str, Any]) -> None
     draft = output.with_name(f".{output.stem}.{os.getpid()}-{secrets.token_hex(4)}.ipynb")
     try:
         for pause in (*START_PAUSES, None):
-            stop = _Stop()
+            stop = _Stop(control)
             try:
                 with stop.listening():
                     _run(notebook, draft, parameters, stop)
                 return
             except (RuntimeError, OSError) as error:
-                if stop.executing or pause is None or isinstance(error, FileNotFoundError):
+                if stop.asked or stop.executing or pause is None or isinstance(error, FileNotFoundError):
                     raise
                 _kill(stop.kernels())
                 time.sleep(pause)
@@ -65,6 +67,8 @@ def execute(notebook: Path, output: Path, parameters: Mapping[str, Any]) -> None
         _kill(stop.kernels())  # one that was just being started
         raise Interrupted from None
     except Exception as error:
+        if stop.asked:
+            raise Interrupted from None
         raise ExecutionError(_line(type(error).__name__, str(error))) from error
     finally:
         with suppress(FileNotFoundError):  # stopped before there was anything
@@ -98,8 +102,9 @@ def _kill(processes: Sequence[psutil.Process]) -> None:
 class _Stop:
     """Passes a stop on: the kernel lives in a session of its own and hears nothing of our signals."""
 
-    def __init__(self) -> None:
-        self._asked = False
+    def __init__(self, control: Control | None) -> None:
+        self._control = control
+        self.asked = False
         self.executing = False
         self._not_ours = set(_children())
 
@@ -107,7 +112,8 @@ class _Stop:
     def listening(self) -> Iterator[None]:
         """SIGINT and SIGTERM meanwhile ask for the stop. Other threads than the main one get no signals."""
         if threading.current_thread() is not threading.main_thread():
-            yield
+            with self._looking():
+                yield
             return
         before = {number: signal.signal(number, self) for number in (signal.SIGINT, signal.SIGTERM)}
         try:
@@ -116,10 +122,33 @@ class _Stop:
             for number, handler in before.items():
                 signal.signal(number, handler)
 
+    @contextmanager
+    def _looking(self) -> Iterator[None]:
+        """What the control asks for meanwhile is done by a thread."""
+        over = threading.Event()
+
+        def look() -> None:
+            while self._control is not None and not over.wait(LOOK_SECONDS):
+                if self._control.stopping():
+                    self.asked = True
+                    if self.executing:
+                        self._interrupt()
+                        return
+                    _kill(self.kernels())
+
+        threading.Thread(target=look, daemon=True).start()
+        try:
+            yield
+        finally:
+            over.set()
+
     def __call__(self, number: int, frame: FrameType | None) -> None:
-        self._asked = True
+        self.asked = True
         if not self.executing:
             raise KeyboardInterrupt  # a kernel that runs no cell yet may lose the signal, or break on it
+        self._interrupt()
+
+    def _interrupt(self) -> None:
         for kernel in self.kernels():
             with suppress(psutil.NoSuchProcess):
                 kernel.send_signal(signal.SIGINT)
@@ -127,7 +156,7 @@ class _Stop:
     def before_cell(self, **_: Any) -> None:
         """Begin no cell after a stop: the signal was lost if none was running just then."""
         self.executing = True
-        if self._asked:
+        if self.asked:
             raise KeyboardInterrupt
 
     def kernels(self) -> list[psutil.Process]:

@@ -8,9 +8,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from dglib import gpus
 from dglib.base_dir import base_directory
 from dglib.errors import UserError
-from dglib.experiments import EXPERIMENTS, requested_numerics
+from dglib.experiments import EXPERIMENTS, TECHNIQUES, requested_numerics
 from dglib.grid import Grid, load_grid
 from dglib.jobs import Plan, anchored
 from dglib.params import Parameters
@@ -44,7 +45,8 @@ def campaign(arguments: argparse.Namespace) -> Campaign:
     """
     found = _experiments(arguments) if arguments.grid is None else _cells(arguments)
     for plan in found.plans:
-        _check_machine(plan.parameters)
+        given = plan.parameters
+        _check_machine(given if arguments.cluster is None else _for_workers(given, arguments.cluster))
     return found
 
 
@@ -57,12 +59,12 @@ def slots(arguments: argparse.Namespace, plans: Sequence[Plan]) -> list[dict[str
         UserError: a GPU that is not there, or a device that does not go with --gpus.
     """
     if arguments.gpus is not None:
-        return [_one_gpu(name) for name in _named_gpus(arguments, plans)]
+        return [gpus.environment(name) for name in _named_gpus(arguments, plans)]
     if arguments.workers is not None:
         return [{}] * arguments.workers
-    if any(plan.parameters.device != "cpu" for plan in plans) and (gpus := _gpus()):
+    if any(plan.parameters.device != "cpu" for plan in plans) and (found := gpus.visible()):
         if all(plan.parameters.device in ("auto", "cuda") for plan in plans):
-            return [_one_gpu(name) for name in gpus]
+            return [gpus.environment(name) for name in found]
         return [{}]  # one of several was named as the device
     return [{}] * max(1, _cores() // max(plan.parameters.threads for plan in plans))
 
@@ -153,6 +155,19 @@ def _check_machine(parameters: Parameters) -> None:
     check(parameters)
 
 
+def _for_workers(parameters: Parameters, cluster: str) -> Parameters:
+    """The parameters without what only another machine can tell whether it has it."""
+    device = parameters.device
+    if device not in ("auto", "cpu", "cuda"):
+        raise UserError(
+            f"--cluster {cluster}: device = {device!r}: must be auto, cpu or cuda: a worker sees one GPU"
+        )
+    if cluster.startswith("local:"):
+        return parameters
+    free = dict.fromkeys(("device", *TECHNIQUES), "auto")
+    return parameters.model_copy(update={**free, "exact": False})
+
+
 def _named_gpus(arguments: argparse.Namespace, plans: Sequence[Plan]) -> list[str]:
     where = f"--gpus {arguments.gpus}"
     if arguments.workers is not None:
@@ -163,7 +178,7 @@ def _named_gpus(arguments: argparse.Namespace, plans: Sequence[Plan]) -> list[st
                 f"{where}: device = {plan.parameters.device!r}: must be auto or cuda beside --gpus, which"
                 " says what a worker sees"
             )
-    known = _gpus()
+    known = gpus.visible()
     found = []
     for text in arguments.gpus.split(","):
         name = text.strip()
@@ -174,29 +189,6 @@ def _named_gpus(arguments: argparse.Namespace, plans: Sequence[Plan]) -> list[st
             raise UserError(f"{where}: {name}: is not there: torch sees {have} here")
         found.append(known[int(name)])
     return found
-
-
-def _gpus() -> list[str]:
-    """The GPUs that torch would use here, as CUDA_VISIBLE_DEVICES names them."""
-    if not _has_driver():  # torch takes seconds to import
-        return []
-    import torch
-
-    visible = os.environ.get("CUDA_VISIBLE_DEVICES")
-    names = None if visible is None else [name.strip() for name in visible.split(",")]
-    count = torch.cuda.device_count() if torch.cuda.is_available() else 0
-    return [str(number) if names is None else names[number] for number in range(count)]
-
-
-def _has_driver() -> bool:
-    """Whether a driver for NVIDIA's GPUs is loaded; the second path is that of Windows' own Linux."""
-    return any(Path("/dev").glob("nvidia[0-9]*")) or Path("/dev/dxg").exists()
-
-
-def _one_gpu(name: str) -> dict[str, str]:
-    # In the order of nvidia-smi, from which people read the numbers; names of an environment are kept.
-    order = {} if "CUDA_VISIBLE_DEVICES" in os.environ else {"CUDA_DEVICE_ORDER": "PCI_BUS_ID"}
-    return {"CUDA_VISIBLE_DEVICES": name, **order}
 
 
 def _cores() -> int:

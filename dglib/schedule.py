@@ -17,6 +17,7 @@ from __future__ import annotations
 import os
 import socket
 import time
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
@@ -24,9 +25,10 @@ from typing import Any, Protocol
 
 from dglib.errors import StorageError, UserError
 from dglib.files import to_json, write_atomically
+from dglib.heartbeats import standing
 from dglib.jobs import Job
 
-RETRIES = 3  # of a job whose process died
+RETRIES = 3  # of a job whose process died, until it gets on
 PULSE_SECONDS = 10.0
 
 
@@ -52,6 +54,8 @@ class Schedule:
         self._me = {"pid": os.getpid(), "host": socket.gethostname()}
         self._homes = sorted({job.plan.home / "jobs" for job in jobs})
         self._beaten = 0.0
+        self._found: dict[Job, int] = {}  # the epochs at which each was begun last
+        self._deaths: Counter[Job] = Counter()  # in a row, without an epoch between them
         self._placed: set[Job] = set()  # whose records name their directory
         for home in self._homes:
             try:
@@ -83,6 +87,7 @@ class Schedule:
         job.status, job.began, job.process = "running", time.time(), process
         job.ended, job.reason = None, ""
         job.attempts += 1
+        self._found[job] = self._epochs(job)
         self._change(job, "job_started", attempt=job.attempts)
 
     def done(self, job: Job, result: Mapping[str, Any]) -> None:
@@ -99,9 +104,15 @@ class Schedule:
         self._end(job, "failed", "job_failed", reason=reason, log=str(job.log))
 
     def lost(self, job: Job, reason: str) -> None:
-        """The process that did a job has died: the job is begun again, unless that happened too often."""
-        if job.attempts > RETRIES:
-            self.failed(job, f"{reason}, {job.attempts} times")
+        """The process that did a job has died: the job is begun again, unless that happens over and over.
+
+        A seed that has got on in between may go on: its workers may be of those that have an hour each.
+        """
+        if self._epochs(job) > self._found[job]:
+            del self._deaths[job]
+        self._deaths[job] += 1
+        if self._deaths[job] > RETRIES:
+            self.failed(job, f"{reason}, {self._deaths[job]} times")
             return
         job.status = "waiting"
         self._change(job, "job_retried", reason=reason, attempt=job.attempts + 1)
@@ -142,6 +153,12 @@ class Schedule:
     def _has_record(self, job: Job) -> bool:
         directory = job.directory()
         return directory is not None and (directory / "seeds" / f"{job.seed_id}.json").exists()
+
+    def _epochs(self, job: Job) -> int:
+        """The epochs that a seed is known to have been trained."""
+        directory = job.directory() if job.seed_id is not None else None
+        beat = None if directory is None else standing(directory, job.seed_id or "")
+        return 0 if beat is None else int(beat["epochs_done"])
 
     def _pulse(self, home: Path) -> Path:
         return home / f"owner-{self._me['host']}-{self._me['pid']}.json"

@@ -57,7 +57,7 @@ def train(
     return {"directory": str(directory), "outcome": record["outcome"], "seconds": record["time"]}
 
 
-def summarise(job: Mapping[str, Any]) -> dict[str, Any]:
+def summarise(job: Mapping[str, Any], *, control: Control | None = None) -> dict[str, Any]:
     """Execute the notebook of a job of kind "summary": it finds its seeds' records, draws and answers.
 
     A seed that has no record is trained by the notebook. The executed notebook appears when the execution
@@ -69,14 +69,15 @@ def summarise(job: Mapping[str, Any]) -> dict[str, Any]:
     Raises:
         UserError: what was given cannot be used.
         ExecutionError: the notebook failed, or its kernel did.
-        Interrupted: a stop was asked for, by SIGINT or SIGTERM where this is called in the main thread.
+        Interrupted: a stop was asked for, by SIGINT or SIGTERM where this is called in the main thread, by
+            `control` in another.
     """
     from dglib.execute import execute  # imports papermill
 
     name = f"{NAMES[job['experiment']]}.ipynb"
     output = Path(job["base"]) / "executed" / name
     output.parent.mkdir(parents=True, exist_ok=True)
-    execute(NOTEBOOKS / name, output, _parameters(job).model_dump())
+    execute(NOTEBOOKS / name, output, _parameters(job).model_dump(), control)
     return {"notebook": str(output)}
 
 

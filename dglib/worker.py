@@ -76,7 +76,7 @@ def do(
     """Do a job as `dglib.work` says, its output going to its log; the answer, as plain data.
 
     Args:
-        control, wait: as for `dglib.work.train`.
+        control, wait: as for `dglib.work.train` and `dglib.work.summarise`.
 
     Returns:
         {"done": result}, {"failed": reason} or {"stopped": true}; with "last": true where the process should
@@ -85,7 +85,7 @@ def do(
     with _printing_to(Path(job["log"])):
         try:
             if job["kind"] == "summary":
-                return {"done": work.summarise(job)}
+                return {"done": work.summarise(job, control=control)}
             return {"done": work.train(job, control=control, load=load, wait=wait)}
         except KeyboardInterrupt:
             return {"stopped": True, "last": True}

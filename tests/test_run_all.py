@@ -10,13 +10,15 @@ import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import psutil
 import pytest
 from papermill.exceptions import PapermillExecutionError
 
-from dglib import api, campaign, estimate, execute, planning
+from dglib import api, campaign, estimate, execute, gpus, planning
+from dglib.attempts import read_attempts
 from dglib.control import Interrupted
 from dglib.data import load_dataset
 from dglib.errors import UserError
@@ -26,6 +28,7 @@ from dglib.numerics import Numerics
 from dglib.params import MODELS
 from dglib.profiles import PARAMS, load_profile
 from dglib.runner import run_seed
+from dglib.store import read_records
 from dglib.summary_file import write_summary
 
 RUN_ALL = PARAMS.parent / "run_all.py"
@@ -266,7 +269,7 @@ def slots(*words: str) -> list[dict[str, str]]:
 
 def test_each_gpu_that_is_named_gets_a_worker_that_sees_it_alone(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
-    monkeypatch.setattr(planning, "_gpus", lambda: ["0", "1", "2"])
+    monkeypatch.setattr(gpus, "visible", lambda: ["0", "1", "2"])
     monkeypatch.setattr(planning, "_check_machine", lambda _: None)
     order = {"CUDA_DEVICE_ORDER": "PCI_BUS_ID"}
     two = [{"CUDA_VISIBLE_DEVICES": "0", **order}, {"CUDA_VISIBLE_DEVICES": "2", **order}]
@@ -279,7 +282,7 @@ def test_each_gpu_that_is_named_gets_a_worker_that_sees_it_alone(monkeypatch: py
 
 def test_gpus_count_within_those_that_the_environment_leaves(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "GPU-a, GPU-b")
-    monkeypatch.setattr(planning, "_has_driver", lambda: True)
+    monkeypatch.setattr(gpus, "has_driver", lambda: True)
     monkeypatch.setattr("torch.cuda.is_available", lambda: True)
     monkeypatch.setattr("torch.cuda.device_count", lambda: 2)
     assert slots("--gpus", "1") == [{"CUDA_VISIBLE_DEVICES": "GPU-b"}]
@@ -288,7 +291,7 @@ def test_gpus_count_within_those_that_the_environment_leaves(monkeypatch: pytest
 
 
 def test_a_run_of_several_threads_leaves_fewer_cores_to_others(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(planning, "_gpus", list)
+    monkeypatch.setattr(gpus, "visible", list)
     monkeypatch.setattr(planning, "_cores", lambda: 8)
     assert slots() == [{}] * 8
     assert slots("--set", "T2.threads=3") == [{}] * 2
@@ -511,3 +514,39 @@ def _wait_for(name: str, process: subprocess.Popen[str]) -> Path:
         assert time.monotonic() < deadline
         time.sleep(0.02)
     return found[0]
+
+
+def events(lines: str) -> list[dict[str, Any]]:
+    return [json.loads(line) for line in lines.splitlines()]
+
+
+@pytest.mark.slow
+def test_seeds_beside_each_other_get_the_bits_of_one_after_the_other_and_every_event_is_told() -> None:
+    changes = [*(s.removeprefix("T2.") for s in TINY if "T1." not in s), "init_epochs=6"]
+    options = ["--only", "T2", "--seeds", "0-3", "--json", "--set", *changes]
+    beside = run_all(*options, "--workers", "2", "--base-dir", "beside")
+    after = run_all(*options, "--workers", "1", "--base-dir", "after")
+    assert (beside.returncode, after.returncode) == (0, 0), beside.stderr + after.stderr
+    records, processes = {}, {}
+    for name in ("beside", "after"):
+        (directory,) = Path(name).glob("exp_T_spinodal_*")
+        records[name] = [{**record, "time": 0} for record in read_records(directory, "T2")]
+        logs = [read_attempts(path) for path in directory.glob("attempts/*.jsonl")]
+        assert [len(attempts) for attempts in logs] == [1] * 4
+        processes[name] = {attempts[0]["pid"] for attempts in logs}
+    assert (len(processes["beside"]), len(processes["after"])) == (2, 1)
+    assert json.dumps(records["beside"]) == json.dumps(records["after"])
+
+    told = events(beside.stdout)
+    kinds = [event["event"] for event in told]
+    assert kinds.count("job_started") == 5
+    assert kinds.count("seed_done") == 4
+    assert kinds[-2:] == ["summary_done", "all_done"]
+    assert {event["seed"] for event in told if event["event"] == "seed_done"} == {0, 1, 2, 3}
+    assert all(event["experiment"] == "T2" for event in told[:-1])
+    assert [event["time"] for event in told] == sorted(event["time"] for event in told)
+    assert told[-1]["failed"] == 0
+    assert all(Path(file).is_file() for file in told[-1]["files"])
+    epochs = [event for event in told if event["event"] == "epoch"]
+    assert {*epochs[0]} >= {"phase", "lambda", "epoch", "error", "epochs_per_second", "seconds_left"}
+    assert "What was found:" in beside.stderr

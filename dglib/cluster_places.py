@@ -1,0 +1,201 @@
+"""Where a cluster's workers are and how to reach them: this machine, a scheduler's address, Slurm's queue.
+
+- `local:2`: two worker processes on this machine, one per GPU where it has any;
+- `tcp://host:8786`: the workers of a scheduler that somebody has started;
+- `slurm:FILE.yaml`: workers that Slurm is asked for, as the file says.
+"""
+
+from __future__ import annotations
+
+import logging
+import re
+import tempfile
+import time
+from collections.abc import Iterator
+from contextlib import AbstractContextManager, ExitStack, contextmanager
+from dataclasses import dataclass
+from importlib.util import find_spec
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Protocol
+
+from dglib import gpus
+from dglib.errors import UserError
+from dglib.registry import module_path
+from dglib.slurm import SlurmFile, read_slurm_file
+
+if TYPE_CHECKING:
+    from distributed import Client
+
+INSTALL = "pip install -e .[cluster]"
+CONNECT_SECONDS = 10.0
+RENEW_SECONDS = 30.0
+QUIET = {"TQDM_DISABLE": "1", "PYDEVD_DISABLE_FILE_VALIDATION": "1"}
+
+
+class Place(Protocol):
+    """A cluster. `text` is what the user gave; `patience` how many seconds its first worker may take."""
+
+    text: str
+    patience: float
+
+    def connected(self) -> AbstractContextManager[Client]:
+        """A client of its scheduler; what was started for it is ended with it.
+
+        Raises:
+            UserError: it cannot be had.
+        """
+
+    def renew(self) -> None:
+        """Called a few times a second, to replace workers whose time was up."""
+
+
+def place(text: str, *, on_gpus: bool = True) -> Place:
+    """The cluster that `text` names. Nothing is started or asked.
+
+    Args:
+        on_gpus: whether the jobs use GPUs where there are any.
+
+    Raises:
+        UserError: it names none, its file is wrong, or what it takes is not installed here.
+    """
+    kind, colon, rest = text.partition(":")
+    if kind == "local" and colon:
+        if not re.fullmatch(r"[1-9]\d{0,3}", rest, re.ASCII):
+            raise UserError(f"--cluster {text}: {rest!r} must be a whole number of workers from 1")
+        made: Place = Local(text, int(rest), on_gpus)
+    elif kind in ("tcp", "tls") and colon:
+        found = re.fullmatch(r"//(\[[0-9A-Fa-f:.]+\]|[^/:\s]+):(\d{1,5})/?", rest, re.ASCII)
+        if found is None or not 0 < int(found[2]) < 2**16:
+            raise UserError(f"--cluster {text}: a scheduler's address is {kind}://HOST:PORT")
+        made = Address(text, f"{kind}://{found[1]}:{found[2]}")
+    elif kind == "slurm" and colon:
+        made = Slurm(text, read_slurm_file(Path(rest).expanduser(), where=f"--cluster {text}"))
+    else:
+        raise UserError(f"--cluster {text}: must be local:N, tcp://HOST:PORT or slurm:FILE.yaml")
+    for module in ("distributed", "dask_jobqueue") if kind == "slurm" else ("distributed",):
+        if find_spec(module) is None:
+            raise UserError(f"--cluster {text}: needs {module}, which is not installed: {INSTALL}")
+    return made
+
+
+@dataclass
+class Local:
+    """Workers on this machine, which end with this process, whatever ends it."""
+
+    text: str
+    workers: int
+    on_gpus: bool
+    patience: float = 120.0
+
+    @contextmanager
+    def connected(self) -> Iterator[Client]:
+        import dask
+        from distributed import Client, Nanny, Scheduler, SpecCluster
+
+        found = gpus.visible() if self.on_gpus else []
+        if 0 < len(found) < self.workers:
+            raise UserError(
+                f"--cluster {self.text}: each worker has a GPU of its own, and torch sees {len(found)} here"
+            )
+        with ExitStack() as stack:
+            folder = stack.enter_context(tempfile.TemporaryDirectory(prefix="dglib-workers-"))
+            # Dask would have OMP_NUM_THREADS=1 and the like set here, and the jobs' environment is ours.
+            stack.enter_context(dask.config.set({"distributed.nanny.pre-spawn-environ": {}}))
+            options: dict[str, Any] = {
+                "nthreads": 1,
+                "memory_limit": 0,  # none: a worker must not be killed for the size of a data set
+                "local_directory": folder,
+                "preload": ["dglib.cluster_worker"],
+                "silence_logs": logging.CRITICAL,
+                "death_timeout": self.patience,
+            }
+            env = QUIET | {"PYTHONPATH": module_path()}
+            workers = {
+                number: {
+                    "cls": Nanny,
+                    "options": {
+                        **options,
+                        "env": {**env, **gpus.environment(found[number])} if found else env,
+                        "resources": {"GPU": 1} if found else {},
+                    },
+                }
+                for number in range(self.workers)
+            }
+            scheduler = {
+                "cls": Scheduler,
+                "options": {"host": "127.0.0.1", "port": 0, "dashboard": False},
+            }
+            stack.enter_context(_quiet())
+            cluster = stack.enter_context(SpecCluster(workers=workers, scheduler=scheduler))
+            yield stack.enter_context(Client(cluster, set_as_default=False))
+
+    def renew(self) -> None:
+        """The nannies do."""
+
+
+@dataclass
+class Address:
+    """The workers of a scheduler that runs somewhere; they outlive us."""
+
+    text: str
+    address: str
+    patience: float = 60.0
+
+    @contextmanager
+    def connected(self) -> Iterator[Client]:
+        from distributed import Client
+
+        with _quiet():
+            try:
+                client = Client(self.address, timeout=CONNECT_SECONDS, set_as_default=False)
+            except (OSError, ValueError) as error:
+                reason = " ".join(str(error).split()) or type(error).__name__
+                raise UserError(f"--cluster {self.text}: no scheduler answers there ({reason})") from None
+            with client:
+                yield client
+
+    def renew(self) -> None:
+        """Whoever started them does."""
+
+
+@dataclass
+class Slurm:
+    """Workers that Slurm starts when their turn comes, and starts again when their time is up."""
+
+    text: str
+    file: SlurmFile
+    patience: float = float("inf")
+    _cluster: Any = None
+    _renewed: float = 0.0
+
+    @contextmanager
+    def connected(self) -> Iterator[Client]:
+        from distributed import Client
+
+        with (
+            _quiet(),
+            self.file.cluster(f"--cluster {self.text}") as self._cluster,
+            Client(self._cluster, set_as_default=False) as client,
+        ):
+            yield client
+
+    def renew(self) -> None:
+        if time.monotonic() - self._renewed >= RENEW_SECONDS:
+            self._renewed = time.monotonic()
+            self._cluster.scale(jobs=self.file.jobs)
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """Dask's own lines on lost connections kept back: ours say what they mean for the jobs."""
+    import distributed  # which sets the levels when it is imported
+
+    loggers = [logging.getLogger(f"{distributed.__name__}{part}") for part in ("", ".client")]
+    before = [logger.level for logger in loggers]
+    for logger in loggers:
+        logger.setLevel(logging.CRITICAL + 1)
+    try:
+        yield
+    finally:
+        for logger, level in zip(loggers, before, strict=True):
+            logger.setLevel(level)
