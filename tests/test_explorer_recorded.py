@@ -58,7 +58,7 @@ def pixels(png: bytes) -> np.ndarray:
 def live(seed: int, levels: list[float], errors: list[float]) -> Record:
     """A run in which λ was moved by hand."""
     trajectory = [
-        {"phase": "live", "lambda": lam, "epoch": i + 1, "error": error, "finite": True}
+        {"phase": "sweep", "lambda": lam, "epoch": i + 1, "error": error, "finite": True}
         for i, (lam, error) in enumerate(zip(levels, errors, strict=True))
     ]
     return {"seed": seed, "experiment": "Live", "trajectory": trajectory, "outcome": "stopped"}

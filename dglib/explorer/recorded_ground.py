@@ -15,13 +15,13 @@ from dglib.analysis.branches import gaps
 from dglib.analysis.curves import median_curve
 from dglib.analysis.style import THICK, THIN, Look
 from dglib.explorer.readout import Selection
-from dglib.explorer.ways import BRANCHES, Branch, Evaluation, Seed, levels
+from dglib.explorer.ways import BRANCHES, Branch, Evaluation, Seed, levels, value_at
 
 _PALE = 0.13  # of seeds not chosen
+_FINE = 120  # steps over the span of λ
 _NAMES = {"T1-up": "λ↑", "T1-back": "λ↓ back", "T2-down": "λ↓ T2", "T2-trapped": "λ↓ trapped"}
 # Where V3 stands beside T1 or T2, whose colours it has when it stands alone: Okabe and Ito's paler pair.
 _BESIDE = {"V3-ordered": Look("#56B4E9", "-", "^"), "V3-collapse": Look("#E69F00", (0, (5, 1.5)), "v")}
-_MARGINS = {"left": 0.075, "right": 0.99, "top": 0.955, "bottom": 0.145}
 _UNDER: dict[str, Any] = {"color": style.LIGHT_GREY, "linewidth": THIN}  # of what is on no branch: the init
 _STAIRS: dict[str, Any] = {
     "color": style.DARK_GREY,
@@ -57,12 +57,15 @@ class Ground:
         self.ways = [way for seed in self.chosen for way in seed.ways]
         self.rows: list[Row] = []
         visited = levels(self.shown) or [0.3, 0.7]
-        self.ends = visited[0] - 0.03, visited[-1] + 0.03
+        air = max(0.03, 0.1 - (visited[-1] - visited[0]) / 2)
+        self.ends = visited[0] - air, visited[-1] + air
+        self._keys = self._legend_keys()
         self._panels()
         self._branches()
         self._lower()
         self._trajectories()
-        self._legend()
+        columns = min(4, len(self._keys)) or None
+        style.legend_below(self.figure, self._keys, columns=columns)
 
     def look(self, branch: Branch) -> Look:
         """How a branch is drawn here."""
@@ -71,9 +74,11 @@ class Ground:
 
     def _panels(self) -> None:
         self.figure.set_layout_engine("none")  # places are known, and finding them takes a third of the time
+        second_row = 0.035 if len(self._keys) > 4 else 0.0
         grid = self.figure.add_gridspec(
-            2, 2, width_ratios=[1.1, 1], height_ratios=[2.4, 1.3], **_MARGINS, wspace=0.12, hspace=0.17
-        )
+            2, 2, width_ratios=[1.1, 1], height_ratios=[2.4, 1.3], wspace=0.14, hspace=0.17,
+            left=0.075, right=0.99, top=0.955, bottom=0.145 + second_row,
+        )  # fmt: skip
         self.plane = self.figure.add_subplot(grid[0, 0])
         self.lower = self.figure.add_subplot(grid[1, 0], sharex=self.plane)
         self.over_time = self.figure.add_subplot(grid[0, 1])
@@ -95,8 +100,12 @@ class Ground:
             for way in seed.ways:
                 for stretch in way.stretches:
                     look = self.look(way.branch)
-                    width = THIN if way.curve else 1.6
-                    self.plane.plot(*zip(*stretch, strict=True), **look.line(width, alpha))
+                    xs, ys = [x for x, _ in stretch], [y for _, y in stretch]
+                    if way.curve:
+                        self.plane.plot(xs, ys, **look.line(THIN, alpha))
+                    else:  # moved by hand: a path, with no median over it
+                        self.plane.plot(xs, ys, **look.line(1.8, min(1, 1.8 * alpha)))
+                        style.arrow(self.plane, xs, ys, look.color if alpha > _PALE else style.LIGHT_GREY)
             if seed.look:
                 last = _columns([arm[-1] for arm in seed.trajectories], "level", "error")
                 marker = seed.look.marker
@@ -113,7 +122,7 @@ class Ground:
             style.note(self.plane, "no sweep on record for these seeds")
 
     def _lower(self) -> None:
-        """A row for each threshold; where there is none, the gaps of V3."""
+        """A row for each threshold; where there is none, the gaps."""
         for key, branch in BRANCHES.items():
             kind = {"T1-up": "lambda-up"}.get(key, "lambda-down" if key in _NAMES else "")
             for way in self.ways:
@@ -123,21 +132,31 @@ class Ground:
             style.panel(self.lower, "b  Where each seed's threshold lies", "λ", "")
             self._name_rows()
             return
-        style.panel(self.lower, "b  Gap by seed", "λ", "Gap")
-        drawn = [seed for seed in self.chosen if seed.experiment == "V3" and seed.ways]
-        for seed in drawn:
-            found, look = gaps(seed.record), seed.ways[-1].branch.look
-            self.lower.plot(
-                list(found), list(found.values()), **look.line(THIN, 0.8), marker=look.marker, markersize=3
-            )
-        self.lower.axhline(0, color=style.GREY, linewidth=0.6, zorder=1)
-        if not drawn:
-            self.lower.set_yticks([])
-            held = any(seed.experiment == "Td1" for seed in self.chosen)
-            text = "λ was held: no threshold to find" if held else "no threshold on record"
-            self.lower.text(
-                0.5, 0.5, text, transform=self.lower.transAxes, ha="center", color=style.DARK_GREY
-            )
+        for seed in self.chosen:
+            if len(seed.ways) == 2:
+                self._gap(seed)
+        if self.lower.lines:
+            style.panel(self.lower, "b  Gap of each seed between its branches", "λ", "Gap")
+            self.lower.axhline(0, color=style.GREY, linewidth=0.6, zorder=1)
+            return
+        style.panel(self.lower, "b  Where each seed's threshold lies", "λ", "")
+        self.lower.set_yticks([])
+        held = any(seed.experiment == "Td1" for seed in self.chosen)
+        text = "λ was held: no threshold to find" if held else "no threshold on record"
+        self.lower.text(0.5, 0.5, text, transform=self.lower.transAxes, ha="center", color=style.DARK_GREY)
+
+    def _gap(self, seed: Seed) -> None:
+        """Error above less error below, of V3 at the levels of both, of a path moved by hand all along it."""
+        below, above = seed.ways
+        found = gaps(seed.record)
+        if not found:
+            low, high = self.ends
+            steps = [low + (high - low) * i / _FINE for i in range(_FINE + 1)]
+            both = [(x, value_at(above, x), value_at(below, x)) for x in steps]
+            found = {x: up - down for x, up, down in both if up is not None and down is not None}
+        look = self.look(above.branch)
+        marks: dict[str, Any] = {"marker": look.marker, "markersize": 3} if above.curve else {}
+        self.lower.plot(list(found), list(found.values()), **look.line(THIN, 0.8), **marks)
 
     def _name_rows(self) -> None:
         looks = [row.look.color for row in self.rows]
@@ -168,7 +187,7 @@ class Ground:
             for axes in (self.over_time, self.lam_over_time):
                 style.note(axes, "no epochs on record")
 
-    def _legend(self) -> None:
+    def _legend_keys(self) -> list[tuple[str, dict[str, Any]]]:
         keys: list[tuple[str, dict[str, Any]]] = []
         for branch in BRANCHES.values():
             n = sum(way.branch is branch for way in self.ways)
@@ -185,7 +204,7 @@ class Ground:
             keys.append(
                 ("thin: each seed; thick: their median", {"color": style.DARK_GREY, "linewidth": THIN})
             )
-        style.legend_below(self.figure, keys, columns=min(4, len(keys)) or None)
+        return keys
 
 
 def _columns(evaluations: Iterable[Evaluation], *names: str) -> list[list[float]]:

@@ -180,7 +180,9 @@ class RecordedPanel:
         low, high = min(visited), max(visited)
         self.lam.min, self.lam.max = 0.0, 1.0
         self.lam.value = self._telling(visited)
-        self.lam.min, self.lam.max = (low, high) if low < high else (0.0, 1.0)
+        self.lam.min, self.lam.max = (
+            (low, high) if low < high else (max(low - 0.1, 0.0), min(high + 0.1, 1.0))
+        )
         self._set_limits()
 
     def _telling(self, visited: Sequence[float]) -> float:

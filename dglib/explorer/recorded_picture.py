@@ -62,13 +62,14 @@ class RecordedPicture:
             )
             for _ in range(2)
         ]  # fmt: skip
-        self._cells = LineCollection([], linewidths=2.4, animated=True, zorder=3)
+        rows = len(self._ground.rows)
+        self._cells = LineCollection([], linewidths=min(2.4, 60 / max(rows, 1)), animated=True, zorder=3)
         self._ground.lower.add_collection(self._cells, autolim=False)
         self._open = {
             sign: _marks(self._ground.lower, marker, 12) for sign, marker in ((-1, "<"), (1, ">"), (0, "x"))
         }
         self._dots = _marks(self._ground.plane, "o", 26)
-        self._passed = _marks(self._ground.over_time, "o", 16)
+        self._passed = _marks(self._ground.over_time, "o", 16 if len(self._ground.ways) <= 12 else 7)
         (self._gap,) = self._ground.plane.plot(
             [], [], "_-", color=style.BLACK, linewidth=3, markersize=9, animated=True, zorder=6
         )
@@ -110,7 +111,7 @@ class RecordedPicture:
         self._place_marks(readout)
         self._name.set_text(f"λ = {lam:.2f}")
         self._name.set_x(
-            min(max(lam, self._ground.ends[0] + 0.06 * self._span), self._ground.ends[1] - 0.06 * self._span)
+            min(max(lam, self._ground.ends[0] + 0.08 * self._span), self._ground.ends[1] - 0.08 * self._span)
         )
 
     @property

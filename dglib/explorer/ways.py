@@ -159,7 +159,8 @@ def _seed(experiment: str, record: Record) -> Seed:
 
 def _ways(experiment: str, record: Record, seed: int) -> list[Way]:
     if experiment == "Live":
-        return _live(seed, _evaluations(entries(record, "trajectory")))
+        init, moved = (entries(record, "trajectory", phase) for phase in ("init", "sweep"))
+        return _live(seed, _evaluations([*init[-1:], *moved] if moved else init))
     if experiment == "V3":
         return _two_branches(record, seed)
     sweeps = {
