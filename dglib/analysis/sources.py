@@ -11,7 +11,7 @@ from dglib.analysis.reading import Record
 from dglib.errors import UserError
 from dglib.files import unsealed
 
-PREFIXES = {"V3": "V3", "T1": "T1-spinodal", "T2": "T2-spinodal", "Td1": "Td1"}
+PREFIXES = {"V3": "V3", "T1": "T1-spinodal", "T2": "T2-spinodal", "Td1": "Td1", "Live": "Live"}
 # What lies beside records and holds none of its own.
 _FOLDERS = {"attempts", "checkpoints", "executed", "figures", "heartbeats", "jobs", "locks", "seeds"}
 _KNOWN = (

@@ -53,11 +53,15 @@ class Found:
 
 @dataclass
 class Collection:
-    """All of a directory: `found` by experiment, the oldest run first; `damaged`: a line per file."""
+    """All of a directory: `found` by experiment, the oldest run first; `damaged`: a line per file.
+
+    `by_hand`: run directory and record of each run kept from the explorer, which are of no experiment.
+    """
 
     base: Path
     found: list[Found] = field(default_factory=list)
     damaged: list[str] = field(default_factory=list)
+    by_hand: list[tuple[Path, Record]] = field(default_factory=list)
 
     def of(self, experiment: str) -> list[Found]:
         """The runs of one experiment."""
@@ -77,7 +81,7 @@ def collect(base: Path) -> Collection:
     collection = Collection(base)
     for directory in [base] if _is_run(base) else sorted(path for path in base.iterdir() if _is_run(path)):
         _collect_run(collection, directory)
-    if not collection.found and not collection.damaged:
+    if not (collection.found or collection.damaged or collection.by_hand):
         raise UserError(f"{base}: no run there: must be a run directory, or one that holds some")
     asked = {name: _asked(base, name) for name in EXPERIMENTS}
     collection.found = sorted(
@@ -102,6 +106,7 @@ def _collect_run(collection: Collection, directory: Path) -> None:
         except UserError as error:
             collection.damaged.append(str(error))
     records = _sealed_records(collection, directory)
+    collection.by_hand += [(directory, record) for record in records.get("Live", [])]
     for name in EXPERIMENTS:
         mine, manifest = records.get(name, []), known.get(name)
         if not mine and manifest is None:
