@@ -39,7 +39,7 @@ def is_gone(process: dict[str, Any]) -> bool:
     if process.get("host") != socket.gethostname() or "pid" not in process:
         return False
     try:
-        return psutil.Process(process["pid"]).status() == psutil.STATUS_ZOMBIE
+        return bool(psutil.Process(process["pid"]).status() == psutil.STATUS_ZOMBIE)
     except psutil.NoSuchProcess:
         return True
     except (psutil.Error, TypeError, ValueError):  # another user's, or no process id

@@ -6,7 +6,6 @@ import json
 import sys
 import time
 from collections.abc import Sequence
-from contextlib import suppress
 from datetime import UTC, datetime
 from types import TracebackType
 from typing import IO, Any, Protocol
@@ -130,10 +129,12 @@ class Bars:
 
     def __init__(self, jobs: Sequence[Job], out: IO[str]) -> None:
         self._out = out
-        self._all = self._bar(0, sum(job.plan.planned for job in jobs if job.seed is not None), "all")
+        self._planned = sum(job.plan.planned for job in jobs if job.seed is not None)
+        self._all: tqdm[Any] | None = None  # from the first event on: what is said before stands above
         self._bars: dict[Job, tqdm[Any]] = {}
 
     def event(self, name: str, job: Job, facts: dict[str, Any]) -> None:
+        self._all = self._all or self._bar(0, self._planned, "all")
         if name == "job_started":
             taken = {abs(bar.pos) for bar in self._bars.values()}
             place = next(n for n in range(1, len(taken) + 2) if n not in taken)
@@ -145,21 +146,25 @@ class Bars:
 
     def progress(self, jobs: Sequence[Job], beats: dict[Job, dict[str, Any]]) -> None:
         epochs = sum(job.plan.planned for job in jobs if job.seed is not None and job.is_over)
-        for job, beat in beats.items():
-            epochs += beat["epochs_done"]
-            if (bar := self._bars.get(job)) is not None:
+        for job, bar in self._bars.items():
+            if (beat := beats.get(job)) is not None:
+                epochs += beat["epochs_done"]
                 error = "" if beat.get("error") is None else f" error {beat['error']:.2f}"
                 bar.set_postfix_str(f"{beat['phase']} λ {beat['lambda']:g}{error}", refresh=False)
-                self._move(bar, beat["epochs_done"])
-        self._move(self._all, epochs)
+                bar.n = beat["epochs_done"]
+            bar.refresh()
+        if self._all is not None:
+            self._all.n = max(self._all.n, epochs)
+            self._all.refresh()
 
     def close(self) -> None:
         for bar in (*self._bars.values(), self._all):
-            bar.close()
+            if bar is not None:
+                bar.close()
         self._bars.clear()
 
     def _bar(self, place: int, total: int | None, name: str) -> tqdm[Any]:
-        full = "{desc} {percentage:3.0f}%|{bar:20}| {n}/{total} epochs {elapsed}<{remaining} {postfix}"
+        full = "{desc} {percentage:3.0f}%|{bar:20}| {n}/{total} epochs {elapsed}<{remaining}{postfix}"
         return tqdm(
             total=total,
             desc=name,
@@ -169,9 +174,3 @@ class Bars:
             bar_format="{desc} {elapsed}" if total is None else full,
             dynamic_ncols=True,
         )
-
-    @staticmethod
-    def _move(bar: tqdm[Any], n: int) -> None:
-        with suppress(ValueError):
-            bar.update(max(0, n - bar.n))
-            bar.refresh()

@@ -153,3 +153,20 @@ def test_a_stop_kills_a_kernel_that_is_just_starting_and_interrupts_a_cell_and_b
     done = subprocess.run([sys.executable, "-c", STOPPED, when], capture_output=True, text=True)
     assert (done.returncode, done.stdout) == (130, says), done.stderr
     assert is_gone(int(Path("kernel").read_text()))
+
+
+@pytest.mark.slow
+def test_a_killed_worker_is_replaced_and_its_seed_gone_on_with_from_its_checkpoint() -> None:
+    command = [*COMMAND, *TINY, "checkpoint_epochs=1"]
+    process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True)
+    wait_for("runs/*/checkpoints/T2-spinodal-000.ckpt")
+    (worker,) = [p for p in psutil.Process(process.pid).children() if "dglib.worker" in p.cmdline()]
+    worker.kill()
+    _, err = process.communicate(timeout=PATIENCE)
+    assert process.returncode == 0, err
+    assert err.splitlines()[0] == "T2 seed 0: its process was ended by SIGKILL; begun again"
+    first, second = read_attempts(wait_for("runs/*/attempts/T2-spinodal-000.jsonl"))
+    assert (first["pid"], first.get("how")) == (worker.pid, None)
+    assert second["how"] == "done"
+    assert second["pid"] != worker.pid
+    assert second["found_step"] > 0
