@@ -22,7 +22,11 @@ HEARTBEAT_SECONDS = 1.0
 
 
 class Bar:
-    """One bar for all seeds of an experiment, in epochs. A seed that ends early fills its share."""
+    """One bar for all seeds of an experiment, in epochs. A seed that ends early fills its share.
+
+    Beside it stand seed, phase, λ, the seed's epoch and the last error. The time left is by the epochs that
+    were trained here: what was found finished or was left out counts for no speed.
+    """
 
     def __init__(self, spec: ExperimentSpec, n_seeds: int) -> None:
         self._planned = protocol.planned_epochs(spec)
@@ -32,17 +36,27 @@ class Bar:
     def skip_seed(self) -> None:
         """Count a seed that is finished already."""
         self._ended += 1
-        self._bar.update(self._planned * self._ended - self._bar.n)
+        if self._bar.disable:  # it keeps no numbers then
+            return
+        leap = self._planned * self._ended - self._bar.n
+        self._bar.initial += leap
+        self._bar.last_print_n += leap
+        self._bar.n += leap
+        self._bar.refresh()
 
     def sink(self, store: Store, seed: int) -> Sink:
         shown: dict[str, Any] = {"seed": seed}
+        done = 0
 
         def show(event: Event) -> None:
+            nonlocal done
             match event:
                 case EpochDone():
+                    done += 1
+                    shown.update(phase=event.phase, λ=f"{event.lam:g}", epoch=f"{done}/{self._planned}")
+                    self._bar.set_postfix(shown, refresh=False)
                     self._bar.update(1)
                 case Evaluated():
-                    shown.update(phase=event.phase, λ=f"{event.lam:g}")
                     shown["error"] = "nan" if event.error is None else f"{event.error:.3f}"
                     self._bar.set_postfix(shown, refresh=False)
                 case SeedDone():

@@ -1,0 +1,83 @@
+"""The bar: what stands beside it, and how long it says that is left."""
+
+import io
+import re
+from functools import partial
+
+import pytest
+from small import CPU, random_data, small_spec
+from tqdm.std import tqdm
+
+from dglib import progress
+from dglib.progress import Bar
+from dglib.runner import run_seed
+
+SPEC = small_spec(
+    "T1", batch_size=8, init_epochs=2, epochs_per_level=1, sweep_lambdas=[0.5], collapse_error=0.0
+)
+PLANNED = 2 + 1 + 3  # and the way back
+
+
+@pytest.fixture
+def shown(monkeypatch):
+    """What a terminal is sent, with every step of the bar."""
+    screen = io.StringIO()
+
+    def every_step(**options):
+        return tqdm(**{**options, "dynamic_ncols": False}, file=screen, mininterval=0, miniters=1, ncols=200)
+
+    monkeypatch.setattr(progress, "tqdm", every_step)
+    return screen
+
+
+def lines(screen):
+    return [line for line in screen.getvalue().replace("\r", "\n").split("\n") if line]
+
+
+def test_the_bar_shows_seed_phase_level_epoch_error_and_time_left(shown):
+    bar = Bar(SPEC, 2)
+    run_seed(SPEC, 7, random_data(), CPU, sinks=[bar.sink(None, 7)])
+    first = next(line for line in lines(shown) if f"epoch=1/{PLANNED}" in line)
+    assert "seed=7, phase=init, λ=0.35, epoch=1/6" in first
+    assert f"1/{2 * PLANNED} [" in first
+    assert "<" in first.partition("[")[2], "the time left stands after the time gone"
+    later = next(line for line in lines(shown) if "phase=sweep" in line)
+    assert "seed=7, phase=sweep, λ=0.5, epoch=3/6, error=1.000" in later
+
+
+def test_a_seed_that_ends_early_fills_its_share(shown):
+    spec = small_spec("T1", batch_size=8, init_epochs=2, init_error_max=0.0)
+    bar = Bar(spec, 2)
+    run_seed(spec, 0, random_data(), CPU, sinks=[bar.sink(None, 0)])
+    assert " 50%|" in lines(shown)[-1]
+
+
+def test_seeds_found_finished_count_for_no_speed(shown, monkeypatch):
+    """Ten seconds an epoch, after nine seeds that were there: the tenth takes as long as its epochs."""
+    clock = [1000.0]
+    bar = Bar(SPEC, 10)
+    monkeypatch.setattr(bar._bar, "_time", lambda: clock[0])
+    bar._bar.start_t = bar._bar.last_print_t = clock[0]
+    for _ in range(9):
+        bar.skip_seed()
+
+    sink = bar.sink(None, 9)
+
+    def epoch_of_ten_seconds(event):
+        clock[0] += 10 * (type(event).__name__ == "EpochDone")
+        sink(event)
+
+    run_seed(SPEC, 9, random_data(), CPU, sinks=[epoch_of_ten_seconds])
+    third = next(line for line in lines(shown) if f"epoch=3/{PLANNED}" in line)
+    gone_left_speed = rf"{9 * PLANNED + 3}/{10 * PLANNED} \[00:30<00:(29|30), +10\.0+s/epoch"
+    assert re.search(gone_left_speed, third), third
+
+
+def test_a_bar_that_is_switched_off_shows_nothing_and_stops_nothing(monkeypatch):
+    screen = io.StringIO()
+    monkeypatch.setattr(progress, "tqdm", partial(tqdm, disable=True, file=screen))  # as by TQDM_DISABLE=1
+    bar = Bar(SPEC, 2)
+    bar.skip_seed()
+    run_seed(SPEC, 7, random_data(), CPU, sinks=[bar.sink(None, 7)])
+    bar.close()
+    assert screen.getvalue() == ""
