@@ -80,6 +80,9 @@ import dglib.explorer
 #
 # Then drag **"Collapsed at or above"** or **"Recovered at or below"**. What counts as a collapse is a choice, and λ↑ and λ↓ move with it:
 # where a threshold hardly moves, the error jumps; where it slides along with its limit, there is a slope and no jump.
+#
+# With Ctrl (or ⌘) or Shift several experiments, or some of the seeds, are chosen; seeds left out stay pale in the picture and out of
+# every number.
 
 # %%
 recorded = dglib.explorer.recorded(globals())

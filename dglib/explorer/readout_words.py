@@ -65,7 +65,7 @@ def _gap(gap: Gap, is_first: bool) -> str:
         f'<span data-value="gap{"" if is_first else "-" + gap.above}">{wording.decimal(gap.value, 3)}</span>'
     )
     over = (
-        f"mean of {wording.seeds(gap.n[0])}, each on both"
+        ("one seed, on both" if gap.n[0] == 1 else f"mean of {gap.n[0]} seeds, each on both")
         if gap.paired
         else f"difference of the means of {gap.n[0]} and {wording.seeds(gap.n[1])}"
     )

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import Any
 
 from matplotlib.figure import Figure
@@ -105,7 +106,11 @@ class Ground:
                         self.plane.plot(xs, ys, **look.line(THIN, alpha))
                     else:  # moved by hand: a path, with no median over it
                         self.plane.plot(xs, ys, **look.line(1.8, min(1, 1.8 * alpha)))
-                        style.arrow(self.plane, xs, ys, look.color if alpha > _PALE else style.LIGHT_GREY)
+                        steps = [abs(after - before) for before, after in pairwise(xs)]
+                        longest = steps.index(max(steps)) if steps else 0  # elsewhere λ may have been held
+                        ends = slice(longest, longest + 2)
+                        color = look.color if alpha > _PALE else style.LIGHT_GREY
+                        style.arrow(self.plane, xs[ends], ys[ends], color)
             if seed.look:
                 last = _columns([arm[-1] for arm in seed.trajectories], "level", "error")
                 marker = seed.look.marker
