@@ -6,6 +6,7 @@ may pass until the next turn (0: none; None: until woken).
 
 from __future__ import annotations
 
+import atexit
 import contextvars
 import itertools
 import sys
@@ -18,7 +19,7 @@ import ipywidgets as widgets
 
 Turn = Callable[[float], float | None]
 
-SLICE_SECONDS = 0.08  # of training between two pictures
+SLICE_SECONDS = 0.1  # of training between two pictures
 GONE_SECONDS = 20.0  # without a sign from a page that had given one: nobody looks any more
 ASK_SECONDS = 2.0  # how often a page that has gone is asked whether it is back
 FRAMES_AHEAD = 3  # pictures sent that the page has not confirmed
@@ -28,12 +29,11 @@ _NUMBERS = itertools.count(1)
 class Driver(Protocol):
     """Calls turns until it is closed."""
 
+    hint: str
+
     @property
     def view(self) -> widgets.Widget | None:
-        """What the reader must see of it on the page, if anything."""
-
-    def start(self) -> None:
-        """Begin."""
+        """What the reader must see of it on the page, if anything; `hint` says what to do to begin."""
 
     def wake(self) -> None:
         """Something was asked for: a turn is due now. From any thread."""
@@ -46,30 +46,35 @@ class ThreadDriver:
     """Turns in one daemon thread, so that the kernel is free meanwhile.
 
     Attributes:
-        thread: alive from `start` to `close`.
+        thread: alive from the first `wake` to `close`; none is begun for a page that nobody touches.
     """
 
+    hint = "Press ‘start ordered’, then move λ."
     view: widgets.Widget | None = None
 
     def __init__(self, turn: Turn) -> None:
         self._turn = turn
         self._woken = threading.Event()
         self._closing = threading.Event()
+        self._starting = threading.Lock()
         # In the context of the cell, so that what the thread sends belongs to it.
         context = contextvars.copy_context()
         name = f"dglib-live-{next(_NUMBERS)}"
         self.thread = threading.Thread(target=context.run, args=(self._loop,), name=name, daemon=True)
 
-    def start(self) -> None:
-        self.thread.start()
-
     def wake(self) -> None:
         self._woken.set()
+        with self._starting:
+            if self.thread.ident is None and not self._closing.is_set():
+                atexit.register(self.close)  # the interpreter must not end under a step
+                self.thread.start()
 
     def close(self) -> None:
-        """End the thread after the step under way, and wait for that."""
-        self._closing.set()
+        """End the thread after the slice under way, and wait for that."""
+        with self._starting:
+            self._closing.set()
         self._woken.set()
+        atexit.unregister(self.close)
         if self.thread.is_alive() and threading.current_thread() is not self.thread:
             self.thread.join()
 
@@ -87,16 +92,15 @@ class PlayDriver:
     What is asked for is done and drawn at once, without training.
     """
 
+    hint = "Press ‘start ordered’, then ▶ to let it train, then move λ."
+
     def __init__(self, turn: Turn) -> None:
         self._turn = turn
         self.play = widgets.Play(min=0, max=10**9, interval=40, description="train")
         self.play.add_class("dglib-live-play")
         self.play.observe(self._tick, "value")
-        told = widgets.HTML("press ▶ here to let it train, ■ to end")
+        told = widgets.HTML("▶ lets it train: here the page's own clock drives it")
         self.view: widgets.Widget | None = widgets.HBox([self.play, told])
-
-    def start(self) -> None:
-        self._turn(0)
 
     def wake(self) -> None:
         self._turn(0)

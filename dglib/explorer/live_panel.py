@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import queue
-import threading
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -65,19 +64,17 @@ class LivePanel:
         self._places = places
         self.run = LiveRun(load_dataset("digits", data_dir="data"), Numerics.resolve("cpu", 1))
         self.run.control.pause()
-        self._picture = LivePicture(_recorded(places))
+        self._picture = LivePicture(recorded_loop(places))
         self._asked: queue.SimpleQueue[Callable[[], None]] = queue.SimpleQueue()
-        self._turning = threading.Lock()
-        self._message = "Press ‘start ordered’, then move λ."
         self._shown: object = None
         self._is_setting = self._closed = False
         self.failure: Exception | None = None
         self.redraws = 0
         self._page = Page(self._wake)
         self._driver = driver_for(self._turn)
+        self._message = self._driver.hint
         self._make()
         self._draw()
-        self._driver.start()
 
     def show(self) -> None:
         """Display the panel, with a still picture for where widgets cannot be shown."""
@@ -114,20 +111,14 @@ class LivePanel:
         """Back to the beginning of this start, every slider at its default; paused if it was."""
         lam = self.run.status().start.lam
         self._set(**{**vars(Settings()), "lam": lam})
-        paused = self.run.control.paused
-        self._ask(lambda: self._begin(self.run.reset, paused))
+        self._ask(lambda: self._begin(self.run.reset, self.run.control.paused))
 
     def pause_or_go_on(self) -> None:
         """Take no more steps, or go on taking them."""
-        if self.run.control.paused:
-            self.run.control.go_on()
-        else:
-            self.run.control.pause()
-        self._ask(lambda: self._say(""))
+        self._ask(self._pause_or_go_on)
 
     def step(self) -> None:
         """Pause, and take a single step."""
-        self.run.control.pause()
         self._ask(self._step)
 
     def keep(self) -> None:
@@ -174,14 +165,14 @@ class LivePanel:
     # ── what the driver does: one turn at a time, in its thread ──
 
     def _turn(self, seconds: float) -> float | None:
-        with self._turning:
-            try:
-                return self._work(seconds)
-            except Exception as error:  # a thread that ends without a word would look like a frozen page
-                self.failure = error
-                self.run.control.pause()
-                self._say(f"stopped by {type(error).__name__}: {error}")
-                return None
+        try:
+            return self._work(seconds)
+        except Exception as error:  # a thread that ends without a word would look like a frozen page
+            self.failure = error
+            self.run.control.pause()
+            self._say(f"stopped by {type(error).__name__}: {error}")
+            self.numbers.value = readout_html(self.run.status(), self._message)
+            return None
 
     def _work(self, seconds: float) -> float | None:
         while not self._asked.empty():
@@ -209,8 +200,16 @@ class LivePanel:
         if not paused:
             self.run.control.go_on()
 
+    def _pause_or_go_on(self) -> None:
+        self._say("")
+        if self.run.control.paused:
+            self.run.control.go_on()
+        else:
+            self.run.control.pause()
+
     def _step(self) -> None:
         self._say("")
+        self.run.control.pause()
         self.run.step()
 
     def _keep(self) -> None:
@@ -302,7 +301,7 @@ def _button(text: str, action: Callable[[], None], style: str = "") -> Any:
     return button
 
 
-def _recorded(places: Places) -> list[Seed]:
+def recorded_loop(places: Places) -> list[Seed]:
     """The newest recorded loop: of the runs chosen or kept, else of the quick run; [] without any."""
     for choice in [*choices(places)[:_LOOKED_AT], Choice(QUICK, "")]:
         if choice.path.exists():

@@ -171,7 +171,7 @@ class LivePicture:
             points.append(now)
         step = max(1, math.ceil(len(points) / _MOST))
         thinned = points[: -_MOST // 3 : step] + points[-_MOST // 3 :] if step > 1 else points
-        self._set(thinned, status.settings.lam)
+        self._set(thinned, status.wanted.lam)
 
     def _set(self, points: Sequence[Point], lam: float) -> None:
         prepared = [point for point in points if point.prepared]

@@ -11,7 +11,8 @@ _CSS = "font-family:'DejaVu Sans',sans-serif;font-size:13px;line-height:1.6"
 
 def readout_html(status: Status, message: str = "") -> str:
     """One line on where the run stands, and one for what there is to say; values carry `data-value`."""
-    here = status.settings
+    preparing = status.state == "preparing"
+    here = status.settings if preparing else status.wanted  # what the next step is taken with
     error = "–" if status.error is None else f"{status.error:.3f}"
     if status.state == "diverged":
         message = message or "the network has diverged: its logits are not finite; start anew, or reset"
@@ -26,7 +27,7 @@ def readout_html(status: Status, message: str = "") -> str:
         f"K {_value('k', str(here.refresh_period))}",
         f"η {_value('eta', f'{here.noise_rate:.2f}')}",
     ]
-    if not message and status.state == "preparing":
+    if not message and preparing:
         message = f"preparing at λ {status.start.lam:.2f} for {status.start.epochs} epochs"
         if status.wanted != status.settings:
             message += f"; what you have set (λ {status.wanted.lam:.2f}) acts then"

@@ -60,7 +60,7 @@ class Status:
 
     Attributes:
         steps, epochs: trained since the network was new, its preparation included.
-        settings: in force.
+        settings: in force at the latest step.
         wanted: to be in force from the next step on, or, while preparing, from the end of that.
         points: all evaluations at epochs' ends, which are those on record.
         now: the latest evaluation, which may be one for the eye alone; None before any.
