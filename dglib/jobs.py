@@ -67,6 +67,11 @@ class Plan:
     def spec(self) -> ExperimentSpec:
         return build_spec(self.experiment, self.parameters)
 
+    @cached_property
+    def identity(self) -> dict[str, Any]:
+        """What makes it this run, as far as that is known before its data are read."""
+        return identity.describe(self.spec, "", **requested_numerics(self.parameters))
+
     @property
     def notebook(self) -> Path:
         return NOTEBOOKS / f"{NAMES[self.experiment]}.ipynb"
@@ -161,8 +166,7 @@ class Job:
     @cached_property
     def key(self) -> str:
         """SHA-256 of what the job is: the same for the same job of any campaign."""
-        plan = self.plan
-        what = identity.describe(plan.spec, "", **requested_numerics(plan.parameters))
+        plan, what = self.plan, self.plan.identity
         if self.seed is not None:
             return identity.fingerprint(what | {"seed": self.seed})
         reading = plan.parameters.model_dump(include=set(READING))

@@ -550,3 +550,63 @@ def test_seeds_beside_each_other_get_the_bits_of_one_after_the_other_and_every_e
     epochs = [event for event in told if event["event"] == "epoch"]
     assert {*epochs[0]} >= {"phase", "lambda", "epoch", "error", "epochs_per_second", "seconds_left"}
     assert "What was found:" in beside.stderr
+
+
+GRID = """
+experiments: [T2, Td1]
+seeds: 0
+set: {init_epochs: 2, network_width: 0.25,
+      T2.epochs_per_level: 1, T2.sweep_lambdas: [0.5], T2.init_error_min: 0,
+      Td1.milestones: [], Td1.compare_epochs: [1], Td1.early_epochs: 1}
+grid: {noise_rate: [0.2, 0.4]}
+"""
+
+
+def test_a_grids_dry_run_is_a_line_per_job_of_every_cell_each_with_a_place_of_its_own(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    Path("my.yaml").write_text(GRID)
+    monkeypatch.setattr(estimate, "estimate_seconds", lambda *_: 60.0)
+    command = ["--grid", "my.yaml", "--seeds", "3,5", "--base-dir", "runs", "--dry-run", "--json"]
+    assert campaign.main(command) == 0
+    jobs = events(capsys.readouterr().out)
+    assert {(job["experiment"], job["cell"], job["seed"]) for job in jobs} == {
+        (experiment, f"noise_rate={rate}", seed)
+        for experiment in ("T2", "Td1")
+        for rate in (0.2, 0.4)
+        for seed in (3, 5)
+    }
+    assert {(job["cell"], Path(job["parameters"]["base_dir"])) for job in jobs} == {
+        (f"noise_rate={rate}", Path.cwd() / "runs" / "grid_my" / f"noise_rate={rate}") for rate in (0.2, 0.4)
+    }
+    assert here() == {"my.yaml"}
+
+
+def test_a_mirrored_grids_cells_work_in_places_of_their_own_below_one() -> None:
+    Path("my.yaml").write_text(GRID)
+    command = ["--grid", "my.yaml", "--base-dir", "drive", "--mirror", "--set", "work_dir=work"]
+    found = planning.campaign(campaign._parser().parse_args(command))
+    assert (found.place.base, found.place.work) == (Path("drive"), Path("work"))
+    bases = {plan.base for plan in found.plans}
+    assert bases == {Path.cwd() / "work" / "grid_my" / f"noise_rate={rate}" for rate in (0.2, 0.4)}
+    assert {plan.home for plan in found.plans} == {Path("work")}
+    homes = {plan.parameters.base_dir for plan in found.plans}
+    assert homes == {str(Path.cwd() / "drive" / "grid_my" / f"noise_rate={rate}") for rate in (0.2, 0.4)}
+
+
+@pytest.mark.slow
+def test_a_grid_is_one_pools_work_and_its_report_shows_every_cell() -> None:
+    Path("my.yaml").write_text(GRID)
+    done = run_all("--grid", "my.yaml", "--base-dir", "runs", "--json")
+    assert done.returncode == 0, done.stderr
+    told = events(done.stdout)
+    assert sum(event["event"] == "seed_done" for event in told) == 4
+    for rate in (0.2, 0.4):
+        cell = Path("runs/grid_my") / f"noise_rate={rate}"
+        assert len(list(cell.glob("exp_T_spinodal_*/seeds/T2-spinodal-000.json"))) == 1
+        assert len(list(cell.glob("exp_Td1_90_analysis_*/seeds/Td1-seed00.json"))) == 1
+    assert not list(Path("runs").rglob("executed"))
+    page = Path("runs/grid_my/report.html")
+    assert "runs/grid_my/report.html" in told[-1]["files"]
+    assert "noise_rate" in page.read_text(encoding="utf-8")
+    assert campaign.main(["status", "--base-dir", "runs"]) == 0

@@ -1,0 +1,127 @@
+"""What one job does in the process that calls it: once, again, stopped, mirrored, and of a notebook."""
+
+import shutil
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from dglib import api, execute, work
+from dglib.control import Control, Interrupted
+from dglib.errors import UserError
+from dglib.jobs import Plan, anchored
+from dglib.profiles import load_profile
+from dglib.store import Store, read_records
+from dglib.workplace import Workplace
+
+TINY = [
+    "network_width=0.25",
+    "init_epochs=2",
+    "epochs_per_level=1",
+    "sweep_lambdas=[0.5]",
+    "init_error_min=0",
+]
+
+
+def job(base: Path, seed: int = 0, *changes: str) -> dict[str, Any]:
+    given = load_profile("T2", "quick", [*TINY, f"seeds={seed}", f"base_dir={base}", *changes])
+    place = Workplace.of(given)
+    return Plan(anchored(given, place.base), place.work).jobs[0].message()
+
+
+def untold(line: str) -> None:
+    pass
+
+
+def test_a_seed_is_trained_once_however_often_it_is_asked_for(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked = job(tmp_path)
+    first = work.train(asked, tell=untold)
+    assert Path(first["directory"]).parent == tmp_path
+    (record,) = read_records(Path(first["directory"]), "T2")
+    assert (record["seed"], record["outcome"], record["time"]) == (0, first["outcome"], first["seconds"])
+    monkeypatch.setattr("dglib.batch.run_seed", lambda *_, **__: pytest.fail("trained again"))
+    assert work.train(asked, tell=untold) == first
+
+
+def test_seeds_of_one_run_share_its_directory_and_data_that_are_remembered(tmp_path: Path) -> None:
+    loaded = []
+
+    def load(parameters: Any) -> Any:
+        loaded.append(api.load(parameters))
+        return loaded[-1]
+
+    directories = {work.train(job(tmp_path, seed), load=load, tell=untold)["directory"] for seed in (0, 3)}
+    assert len(directories) == 1
+    assert [record["seed"] for record in read_records(Path(directories.pop()), "T2")] == [0, 3]
+    assert len(loaded) == 2
+
+
+def test_a_stopped_job_saves_its_state_and_goes_on_from_there(tmp_path: Path) -> None:
+    control = Control()
+    control.stop()
+    with pytest.raises(Interrupted):
+        work.train(job(tmp_path), control=control, tell=untold)
+    assert list(tmp_path.glob("*/checkpoints/T2-spinodal-000.ckpt"))
+    assert work.train(job(tmp_path), tell=untold)["outcome"] == "no_event"
+
+
+def test_a_seed_that_another_process_trains_is_told_of(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    directory = Path(work.train(job(tmp_path), tell=untold)["directory"])
+    (directory / "seeds" / "T2-spinodal-000.json").unlink()
+    monkeypatch.setattr("dglib.batch.HELD_SECONDS", 0.0)
+    spec = api.build_spec("T2", load_profile("T2", "quick", TINY))
+    with Store(directory, spec).exclusive(0) as mine:
+        assert mine
+        with pytest.raises(UserError, match="T2 seed 0 is being trained by process"):
+            work.train(job(tmp_path), tell=untold)
+
+
+def test_a_mirrored_seed_is_where_results_end_up_when_its_job_returns(tmp_path: Path) -> None:
+    places = ["mirror=true", f"work_dir={tmp_path / 'work'}"]
+    result = work.train(job(tmp_path / "drive", 0, *places), tell=untold)
+    directory = Path(result["directory"])
+    assert directory.parent == tmp_path / "work"
+    remote = tmp_path / "drive" / directory.name
+    here = (directory / "T2-spinodal_results.json").read_bytes()
+    assert (remote / "T2-spinodal_results.json").read_bytes() == here
+    shutil.rmtree(tmp_path / "work")
+    assert work.train(job(tmp_path / "drive", 0, *places), tell=untold) == result, "trained again"
+
+
+def test_parameters_that_do_not_fit_the_experiment_are_told_in_one_line(tmp_path: Path) -> None:
+    asked = job(tmp_path)
+    asked["parameters"]["noise_rate"] = 2
+    with pytest.raises(UserError, match=rf"job {asked['key'][:12]}: noise_rate = 2: must be at most 0.9"):
+        work.train(asked, tell=untold)
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("ends", ["well", "badly"])
+def test_an_executed_notebook_appears_whole_and_drafts_that_a_kill_left_go(
+    ends: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    output = tmp_path / "executed" / "T2_spinodal.ipynb"
+    output.parent.mkdir()
+    output.write_text("the old one")
+    (output.parent / ".T2_spinodal.77-abc.ipynb").write_text("torn")
+
+    def papermill(notebook: str, target: str, parameters: dict[str, Any], **_: object) -> None:
+        assert Path(notebook).read_bytes()
+        assert parameters["seeds"] == [0]
+        assert output.read_text() == "the old one"
+        Path(target).write_text("the new one")
+        if ends == "badly":
+            raise ValueError("no")
+
+    monkeypatch.setattr(execute.papermill, "execute_notebook", papermill)
+    if ends == "well":
+        assert work.summarise(job(tmp_path)) == {"notebook": str(output)}
+    else:
+        with pytest.raises(execute.ExecutionError, match="ValueError: no"):
+            work.summarise(job(tmp_path))
+    assert [path.name for path in output.parent.iterdir()] == [output.name]
+    assert output.read_text() == "the new one"
