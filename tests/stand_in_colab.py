@@ -114,6 +114,12 @@ class Runtime:
             if cell["cell_type"] == "code" and not set(own) & set(cell["metadata"].get("tags", []))
         ]
 
+    def shown(self, notebook: Path) -> list[str]:
+        """The kinds (MIME types) of what a notebook displayed when it was last run, each once."""
+        cells = json.loads(self._executed(notebook).read_text(encoding="utf-8"))["cells"]
+        outputs = [output for cell in cells for output in cell.get("outputs", [])]
+        return sorted({kind for output in outputs for kind in output.get("data", {})})
+
     def kill_in_a_seed(self, process: subprocess.Popen[str], *, epochs: int, seconds: float = 120.0) -> str:
         """SIGKILL the kernel once a seed has trained some epochs and has a checkpoint; "T2 seed 1, epoch 6".
 

@@ -18,6 +18,7 @@ from PIL import Image
 from report_cases import published_in
 from update_notebooks import write_paired
 
+import dglib
 from dglib.explorer.runs import PARAMETERS
 from dglib.jobs import NOTEBOOKS
 
@@ -88,10 +89,17 @@ def test_each_panel_is_followed_by_how_to_read_it():
 @pytest.mark.slow
 def test_each_panel_leaves_a_still_picture_first_and_then_the_widget_without_words_of_its_own(executed):
     for part, cell in zip(("recorded", "live"), panels(executed), strict=True):
-        still, view = [output.data for output in cell.outputs]
+        still, view = [output.data for output in cell.outputs if output.output_type == "display_data"]
         found = STATIC.findall(still["text/html"])
         assert [name for name, _ in found] == [part]
         assert (VIEW in view, view["text/plain"]) == (True, "")
+
+
+@pytest.mark.slow
+def test_the_executed_notebook_says_once_by_which_code_it_was_made(executed):
+    said = [o.text for cell in panels(executed) for o in cell.outputs if o.output_type == "stream"]
+    assert len(said) == 1
+    assert re.fullmatch(rf"made by dglib {re.escape(dglib.__version__)}, .*, Python .*\n", said[0])
 
 
 @pytest.mark.slow

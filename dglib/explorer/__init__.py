@@ -14,20 +14,24 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
+from dglib import provenance
+
 if TYPE_CHECKING:
     from dglib.explorer.live_panel import LivePanel
     from dglib.explorer.recorded_panel import RecordedPanel
 
 
 def recorded(globals_: Mapping[str, object]) -> RecordedPanel:
-    """Recorded runs under a cursor, from a notebook's globals(): `base_dir` and `runs`.
+    """Recorded runs under a cursor, from a notebook's globals(): `base_dir` and `runs`. Prints by what code.
 
     Raises:
         UserError: one line on what is wrong with the parameters, or that there is no run to look at.
     """
     from dglib.explorer.recorded_panel import recorded_panel
 
-    return recorded_panel(globals_)
+    panel = recorded_panel(globals_)
+    print(provenance.line(provenance.versions()))
+    return panel
 
 
 def live(globals_: Mapping[str, object]) -> LivePanel:
