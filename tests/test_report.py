@@ -29,6 +29,7 @@ from dglib.report import page, write_report
 from dglib.report.collect import collect
 from dglib.report.notebook import notebook_report
 from dglib.report.pictures import picture
+from dglib.report.provenance import facts
 
 JPEG = "13e678bb620a2e74ca0a31b7f381da2b223fb452a99edef555214867408e9c92"
 RECORDS = {
@@ -472,6 +473,23 @@ def test_the_reports_notebook_is_a_pair_without_outputs_whose_one_parameter_pape
     listed = papermill.inspect_notebook(script.with_suffix(".ipynb"))
     assert list(listed) == ["base_dir"]
     assert listed["base_dir"]["help"].startswith("Where the run directories lie")
+
+
+def test_seeds_that_another_commit_made_are_told_with_it_and_others_are_not(tmp_path):
+    def shown(*commits):
+        records = [
+            {**t1(seed), "provenance": [{"from_step": 0, "dglib": "0.1.0", "commit": commit, "dirty": False}]}
+            for seed, commit in enumerate(commits)
+        ]
+        base = tmp_path / str(len(commits))
+        run_of(base, "T1", records)
+        return dict(facts(collect(base).of("T1")[0])).get("Seeds by other code")
+
+    began = "c0ffee" * 6  # as the manifest has it
+    assert shown(began) is None
+    assert shown(began, "ab" * 20) == (
+        "seed 0: made by dglib 0.1.0, commit c0ffeec; seed 1: made by dglib 0.1.0, commit abababa"
+    )
 
 
 @pytest.mark.slow

@@ -15,6 +15,7 @@ from dglib.analysis.reading import number
 from dglib.analysis.summary import answer
 from dglib.identity import differences
 from dglib.profiles import profile_layer
+from dglib.provenance import made_otherwise
 from dglib.records import Record
 from dglib.report.collect import Found
 from dglib.report.data_names import data_name
@@ -41,9 +42,20 @@ def facts(found: Found) -> list[tuple[str, str]]:
         if command := [str(word) for word in manifest.get("command") or ()]:
             kernel = "ipykernel" in command[0]
             rows.append(("Command", "run as a notebook" if kernel else shlex.join(command)))
+    if others := _other_code(found):
+        rows.append(("Seeds by other code", others))
     if lineage := manifest.get("lineage"):
         rows.append(("Forked from", ", ".join(f"{name}: {value}" for name, value in lineage.items())))
     return rows
+
+
+def _other_code(found: Found) -> str:
+    """Which seeds were made by what, where another commit than the manifest's made any, or part of one."""
+    begun = (found.manifest or {}).get("commit")
+    made = [each for record in found.records for each in record.get("provenance") or ()]
+    if all(each.get("commit") == begun for each in made):
+        return ""
+    return "; ".join(made_otherwise(found.records, {}))
 
 
 def data(found: Found) -> str:
