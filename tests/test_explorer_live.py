@@ -14,6 +14,7 @@ from dglib import manifest
 from dglib.analyse import analyse
 from dglib.errors import UserError
 from dglib.explorer.keep import keep, record_of, replay
+from dglib.explorer.live_example import EXAMPLE, status_of
 from dglib.explorer.live_run import LiveRun
 from dglib.explorer.live_settings import STARTS, Settings
 from dglib.report import write_report
@@ -318,6 +319,13 @@ def test_tables_hold_kept_runs_without_a_threshold(kept):
     record = tables.records("Live")[0]
     assert len(tables.trajectories) == len(record["trajectory"])
     assert set(tables.trajectories["phase"]) == {"init", "sweep"}
+
+
+def test_the_run_that_comes_with_the_project_is_whole_and_of_this_version_of_records():
+    (record,) = json.loads(EXAMPLE.read_bytes())
+    assert record.keys() == record_of(wandered())[1].keys()
+    assert len(record["trajectory"]) == status_of(record).epochs == record["steps"] / 22
+    assert [row["step"] % 22 for row in record["script"]] == [0] * len(record["script"])
 
 
 def test_the_report_names_kept_runs(kept):

@@ -1,7 +1,9 @@
 """The live panel: what sliders and buttons do, who drives it, and that it leaves nothing behind."""
 
+import base64
 import html
 import io
+import json
 import re
 import sys
 import threading
@@ -16,12 +18,12 @@ from small import random_data
 
 import dglib.explorer
 from dglib.errors import UserError
-from dglib.explorer import drivers, live_panel
+from dglib.explorer import drivers, live_example, live_loop, live_panel
 from dglib.explorer.drivers import PlayDriver, ThreadDriver
 from dglib.explorer.live_panel import LivePanel
 from dglib.explorer.live_picture import LivePicture, stretches
-from dglib.explorer.live_run import Point
 from dglib.explorer.live_settings import STARTS
+from dglib.explorer.live_status import Point
 from dglib.explorer.runs import Settings as Places
 from dglib.profiles import load_profile
 from dglib.verify import verify
@@ -496,6 +498,25 @@ def test_the_still_picture_shows_where_it_stands(panel):
     )
 
 
+def test_before_any_step_the_still_picture_is_that_of_a_run_kept_earlier_with_its_numbers(panel):
+    still = panel.still()
+    (record,) = json.loads(live_example.EXAMPLE.read_bytes())
+    at = [p["error"] for p in record["trajectory"] if p["phase"] == "sweep" and p["lambda"] == 0.4]
+    up, down = (f"{sum(part) / 3:.2f}" for part in (at[:3], at[3:]))
+    assert len(at) == 6
+    assert up < down
+    assert f"At λ 0.40 the mean error was {up} on the way up and {down} on the way down." in still
+    shown = base64.b64decode(re.search('base64,([^"]*)', still)[1])
+    assert shown != panel.picture.value
+    assert (told(panel, "step"), panel.run.status().steps) == ("0", 0)
+
+
+def test_without_the_projects_files_the_still_picture_is_that_of_the_panel(panel, monkeypatch, tmp_path):
+    monkeypatch.setattr(live_example, "EXAMPLE", tmp_path / "none.json")
+    shown = base64.b64decode(re.search('base64,([^"]*)', panel.still())[1])
+    assert shown == panel.picture.value
+
+
 def test_every_control_has_its_own_class(panel):
     controls = ["lambda", "lr", "k", "eta", "ordered", "collapsed", "pause", "step", "reset", "keep"]
     names = [*controls, "picture", "readout"]
@@ -537,7 +558,7 @@ def test_the_colours_of_rising_and_falling_are_in_the_picture(panel):
 
 
 def test_the_loop_behind_the_path_is_the_quick_runs_where_there_is_no_other(tmp_path):
-    seeds = live_panel.recorded_loop(Places(tmp_path / "none", None))
+    seeds = live_loop.recorded_loop(Places(tmp_path / "none", None))
     assert {seed.experiment for seed in seeds} >= {"T1", "T2"}
 
 

@@ -12,23 +12,20 @@ from dglib.data import load_dataset
 from dglib.errors import UserError
 from dglib.explorer.drivers import Driver, Page, driver_for
 from dglib.explorer.keep import keep
+from dglib.explorer.live_example import example
+from dglib.explorer.live_loop import recorded_loop
 from dglib.explorer.live_picture import DPI, WIDTH, LivePicture
-from dglib.explorer.live_readout import readout_html
+from dglib.explorer.live_readout import STILL_NOTE, readout_html
 from dglib.explorer.live_run import LiveRun
 from dglib.explorer.live_settings import STARTS, Settings
-from dglib.explorer.runs import QUICK, Choice, choices, load, notebook_settings
 from dglib.explorer.runs import Settings as Places
+from dglib.explorer.runs import notebook_settings
 from dglib.explorer.static import hiding, lay_out, static_html
-from dglib.explorer.ways import Seed, seeds_of
 from dglib.numerics import Numerics
 
 _PIXELS = round(WIDTH * DPI)
 _RATES = (0.001, 0.003, 0.01, 0.03, 0.1, 0.3)
 _PERIODS = (1, 2, 4, 8, 16, 32, 64, 128)
-_STATIC_NOTE = (
-    "A still picture: in a running notebook, or under Voilà, a network trains here while λ is moved."
-)
-_LOOKED_AT = 6  # runs that are opened to find a loop for the background
 
 
 def live_panel(globals_: Mapping[str, object]) -> LivePanel:
@@ -84,10 +81,14 @@ class LivePanel:
         self.show()
 
     def still(self) -> str:
-        """The picture and its reading as HTML, as they are now."""
-        reading = readout_html(self.run.status(), _STATIC_NOTE)
-        alternative = "Error over epochs and over λ of the network that trains here; the numbers stand below."
-        return static_html("live", self.picture.value, alternative, reading, _PIXELS)
+        """The picture and its reading as HTML: of the run as it is, before any step of one kept earlier."""
+        status = self.run.status()
+        kept = None if status.steps else example()
+        status, told = kept or (status, "")
+        picture = self._picture.draw(status) if kept else self.picture.value
+        reading = readout_html(status, f"{told} {STILL_NOTE}".strip())
+        alternative = "Error over epochs and over λ of a network under the hand; the numbers stand below."
+        return static_html("live", picture, alternative, reading, _PIXELS)
 
     def close(self) -> None:
         """End the training and its thread, and take the panel off the page. Again: nothing happens."""
@@ -299,13 +300,3 @@ def _button(text: str, action: Callable[[], None], style: str = "") -> Any:
     button = widgets.Button(description=text, button_style=style, layout=widgets.Layout(width="150px"))
     button.on_click(lambda _: action())
     return button
-
-
-def recorded_loop(places: Places) -> list[Seed]:
-    """The newest recorded loop: of the runs chosen or kept, else of the quick run; [] without any."""
-    for choice in [*choices(places)[:_LOOKED_AT], Choice(QUICK, "")]:
-        if choice.path.exists():
-            seeds = seeds_of(load(choice))
-            if any(way.branch.key == "T1-up" for seed in seeds for way in seed.ways):
-                return seeds
-    return []

@@ -14,7 +14,7 @@ from dglib.analysis import style
 from dglib.analysis.curves import median_curve
 from dglib.analysis.style import THICK, THIN
 from dglib.explorer.canvas import Canvas
-from dglib.explorer.live_run import Point, Status
+from dglib.explorer.live_status import Point, Status
 from dglib.explorer.ways import BRANCHES, Seed
 
 WIDTH, HEIGHT, DPI = 8.6, 3.9, 125  # inches, and pixels to one of them

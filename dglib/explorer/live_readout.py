@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from html import escape
 
-from dglib.explorer.live_run import Status
+from dglib.explorer.live_status import Status
 
+STILL_NOTE = "A still picture: in a running notebook, or under Voilà, a network trains here while λ is moved."
 _CSS = "font-family:'DejaVu Sans',sans-serif;font-size:13px;line-height:1.6"
 
 

@@ -17,7 +17,7 @@ import threading
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import Any, Literal
+from typing import Any
 
 from dglib import protocol
 from dglib.control import Control
@@ -27,60 +27,16 @@ from dglib.errors import UserError
 from dglib.evaluate import evaluate
 from dglib.events import Event
 from dglib.explorer.live_settings import STARTS, Settings, Start
+from dglib.explorer.live_spec import BATCH_SIZE, NETWORK, live_spec
+from dglib.explorer.live_status import Point, State, Status
 from dglib.numerics import Numerics
 from dglib.protocol import Cursor
-from dglib.spec import Arm, DataSpec, ExperimentSpec, LearningRate, NetworkSpec, Phase, StepSpec
+from dglib.spec import DataSpec, ExperimentSpec, StepSpec
 from dglib.state import TrainState
 from dglib.streams import Streams
 from dglib.trainer import DeviceData, Trainer
 
-NETWORK = NetworkSpec("small_cnn", 0.5)
-BATCH_SIZE = 64
 FOREVER = 10**9  # epochs: the level that a hand holds ends when the hand moves
-
-State = Literal["preparing", "running", "paused", "diverged"]
-
-
-@dataclass(frozen=True)
-class Point:
-    """An evaluation: `epoch` counts those trained, with a fraction between two ends of epochs.
-
-    `error` is None where the logits were not finite; `prepared` tells the preparation's from the hand's.
-    """
-
-    epoch: float
-    lam: float
-    error: float | None
-    prepared: bool
-
-
-@dataclass(frozen=True)
-class Status:
-    """Where a live run stands.
-
-    Attributes:
-        steps, epochs: trained since the network was new, its preparation included.
-        settings: in force at the latest step.
-        wanted: to be in force from the next step on, or, while preparing, from the end of that.
-        points: all evaluations at epochs' ends, which are those on record.
-        now: the latest evaluation, which may be one for the eye alone; None before any.
-        seconds: spent in training.
-    """
-
-    start: Start
-    state: State
-    steps: int
-    epochs: int
-    settings: Settings
-    wanted: Settings
-    points: tuple[Point, ...]
-    now: Point | None
-    seconds: float
-
-    @property
-    def error(self) -> float | None:
-        """Of the latest evaluation, 0 to 1."""
-        return None if self.now is None else self.now.error
 
 
 @dataclass(frozen=True)
@@ -177,14 +133,12 @@ class LiveRun:
         Ends early at a pause, a stop, or where the network has diverged; and with an evaluation for the eye,
         which leaves no trace in the run.
         """
-        began, taken = time.monotonic(), 0
+        until, taken = time.monotonic() + seconds, 0
         with self.numerics.applied():
-            while time.monotonic() - began < seconds and self._step(self.control):
+            while time.monotonic() < until and self._step(self.control):
                 taken += 1
             if taken:
                 self._look()
-        with self._lock:
-            self._seconds += time.monotonic() - began
         return taken
 
     def step(self) -> None:
@@ -223,35 +177,10 @@ class LiveRun:
         return self._cursor
 
     def spec(self, levels: Sequence[float] = (), dwell: int = 1, lr: float | None = None) -> ExperimentSpec:
-        """The run as an experiment: the preparation, then the `levels` of λ, each held for `dwell` epochs.
-
-        K, η and (where `lr` is None) the learning rate are those at the beginning; the script has the rest.
-        """
-        first, start = Settings.of_row(self._script[0]), self._start
-        rate = LearningRate(first.lr if lr is None else lr)
-        sweep = [Phase("sweep", tuple(levels), dwell, rate, 1, final="")] if levels else []
-        init = Phase("init", (start.lam,), start.epochs, rate, 1, final="")
-        data = DataSpec(self.data.name, first.noise_rate)
-        step = StepSpec(BATCH_SIZE, first.refresh_period)
-        parameters = {
-            "dataset": data.dataset, "noise": data.noise, "noise_rate": data.noise_rate,
-            "augmentation": data.augmentation, "network": NETWORK.name, "network_width": NETWORK.width,
-            "batch_size": step.batch_size, "lr": first.lr, "momentum": step.momentum,
-            "weight_decay": step.weight_decay, "refresh_period": step.refresh_period,
-            "start": start.name, "init_lambda": start.lam, "init_epochs": start.epochs,
-        }  # fmt: skip
-        return ExperimentSpec(
-            name="Live",
-            prefix="Live",
-            directory_prefix="exp_Live",
-            experiment_id="Live-{seed:03d}",
-            arms=(Arm("main", (init, *sweep)),),
-            network=NETWORK,
-            data=data,
-            step=step,
-            constants={"start": start.name},
-            parameters=parameters,
-        )
+        """The run as an experiment, see `live_spec`; K, η and without `lr` the LR are those it began with."""
+        first = Settings.of_row(self._script[0])
+        first = first if lr is None else first.changed(lr=lr)
+        return live_spec(self.data.name, self._start, first, levels, dwell)
 
     def digest(self) -> str:
         """SHA-256 of weights, buffers, momentum and held value gradient: equal for the same bits alone."""
@@ -276,9 +205,10 @@ class LiveRun:
             return False
         if self._cursor.phase > 0:
             self._bring_into_force()
-        here = self._settings
+        here, began = self._settings, time.monotonic()
         if not self._trainer.advance(self._state, here.lam, here.lr, 1, control):
             return False
+        self._seconds += time.monotonic() - began
         if self._at_epochs_end():
             self._close_epoch()
         return True
