@@ -29,13 +29,14 @@
 
 # %%
 # In Colab: get the project and install what is missing there. Anywhere else this cell does nothing.
+import importlib.util
 import os
 import shutil
 import subprocess
 import sys
 from pathlib import Path
 
-if "google.colab" in sys.modules:
+if "google.colab" in sys.modules and getattr(importlib.util.find_spec("dglib"), "origin", None) is None:
     _content = Path(os.environ.get("DGLIB_CONTENT", "/content"))
     if not (_content / "drive/MyDrive").exists():
         from google.colab import drive

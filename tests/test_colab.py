@@ -2,6 +2,7 @@
 
 import ast
 import json
+import os
 import re
 import subprocess
 import sys
@@ -86,8 +87,37 @@ def test_outside_colab_the_cell_does_nothing(tmp_path):
     done = subprocess.run(
         [sys.executable, "-c", script], cwd=tmp_path, capture_output=True, text=True, check=True
     )
-    assert done.stdout == "['Path', 'os', 'shutil', 'subprocess', 'sys']\n"
+    assert done.stdout == "['Path', 'importlib', 'os', 'shutil', 'subprocess', 'sys']\n"
     assert list(tmp_path.iterdir()) == []
+
+
+def test_in_colab_too_the_cell_does_nothing_where_the_project_is_found_as_in_run_alls_own_kernels(tmp_path):
+    """There nobody could answer whether Drive may be mounted."""
+    cell = colab.first_cell(ADDRESS, VERSION)
+    in_colab = "import sys; sys.modules['google.colab'] = None"  # importing from it raises
+    script = f"{in_colab}\n{cell}\nimport dglib.colab"
+    environment = os.environ | {"PYTHONPATH": str(NOTEBOOKS.parent), "DGLIB_CONTENT": str(tmp_path / "none")}
+    done = subprocess.run(
+        [sys.executable, "-c", script], cwd=tmp_path, env=environment, capture_output=True, text=True
+    )
+    assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_folder_that_happens_to_be_called_dglib_is_not_taken_for_the_project(tmp_path):
+    (tmp_path / "dglib").mkdir()
+    script = (
+        "import importlib.util, sys\n"
+        "sys.meta_path[:] = [finder for finder in sys.meta_path if 'dglib' not in finder.__module__]\n"
+        "print(getattr(importlib.util.find_spec('dglib'), 'origin', None))"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", script], cwd=tmp_path, capture_output=True, text=True, check=True
+    )
+    assert done.stdout == "None\n"
+    assert 'getattr(importlib.util.find_spec("dglib"), "origin", None) is None' in colab.first_cell(
+        ADDRESS, VERSION
+    )
 
 
 # ── what is installed ──
