@@ -177,9 +177,9 @@ class LivePanel:
 
     def _work(self, seconds: float) -> float | None:
         while not self._asked.empty():
-            action = self._asked.get()
+            self._say("")
             try:
-                action()
+                self._asked.get()()
             except UserError as error:
                 self._say(str(error))
         away = self._page.gone
@@ -197,19 +197,16 @@ class LivePanel:
         begin()
         self._apply()  # sliders may have been moved since
         self.failure = None
-        self._say("")
         if not paused:
             self.run.control.go_on()
 
     def _pause_or_go_on(self) -> None:
-        self._say("")
         if self.run.control.paused:
             self.run.control.go_on()
         else:
             self.run.control.pause()
 
     def _step(self) -> None:
-        self._say("")
         self.run.control.pause()
         self.run.step()
 

@@ -192,7 +192,7 @@ class LivePicture:
             mark.set_markerfacecolor(color)
         self._cursor.set_xdata([lam, lam])
         self._name.set_text(f"λ = {lam:.2f}")
-        self._name.set_x(min(max(lam, 0.06), 0.94))
+        self._name.set_x(min(max(lam, 0.09), 0.92))
 
 
 def _in_time(points: Sequence[Point]) -> Points:
