@@ -77,8 +77,6 @@ def make_environment(place: Path) -> tuple[Path, list[str]]:
         shutil.rmtree(place, ignore_errors=True)
         make_second_environment(place)
         missing = ["all but ipywidgets, since torch of that version could not be had"]
-    else:  # the first cell shall bring it
-        subprocess.run([str(python), "-m", "pip", "uninstall", "--quiet", "--yes", "papermill"], check=True)
     lacking.write_text(json.dumps(missing))
     return python, missing
 
@@ -223,6 +221,9 @@ def main() -> int:
     options = parser.parse_args()
     place = options.place.absolute()
     python, missing = make_environment(place / "environment")
+    pip = python.with_name("pip")
+    if pip.exists():  # of its own: the first cell shall bring papermill
+        subprocess.run([str(pip), "uninstall", "--quiet", "--yes", "papermill"], check=True)
     before = versions(python)
     shutil.rmtree(place / "work", ignore_errors=True)
     (place / "work").mkdir()
