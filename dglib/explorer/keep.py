@@ -7,7 +7,7 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
-from dglib import identity
+from dglib import identity, provenance
 from dglib.data import Dataset
 from dglib.errors import UserError
 from dglib.events import SeedDone
@@ -45,6 +45,7 @@ def record_of(run: LiveRun) -> tuple[ExperimentSpec, Record]:
         "digest": run.digest(),
         "numerics": [{"from_step": 0, **run.numerics.describe()}],
         "bitwise": not run.numerics.autotune,
+        "provenance": [{"from_step": 0, **provenance.made_by(run.numerics, run.data)}],
     }
 
 
@@ -65,7 +66,9 @@ def keep(run: LiveRun, base: Path) -> tuple[Path, bool]:
     described = identity.describe(spec, fingerprint, **asked) | by_hand
     shared = identity.describe_shared(spec, fingerprint)
     place = _workplace(base)
-    store, _ = Store.open(place.work, spec, described, shared, {"numerics": run.numerics.describe()})
+    code = {name: record["provenance"][0][name] for name in ("dglib", "commit", "dirty", "numpy")}
+    made = {"numerics": run.numerics.describe(), "data_name": run.data.name, **code}
+    store, _ = Store.open(place.work, spec, described, shared, made)
     with place.mirroring(store.directory, lambda line: None), store.exclusive(run.seed) as mine:
         if not mine:
             raise UserError(f"{store.directory}: another process is writing this run")
