@@ -118,7 +118,7 @@ def run_bits(experiment, log, monkeypatch, **changes):
         off = lambda *given: Trainer(*given, log=False)  # noqa: E731
         monkeypatch.setattr("dglib.runner.Trainer", off)
         # Without the epoch's sums there are no means to report.
-        monkeypatch.setattr(_Seed, "_stats", lambda self, lr: NO_STATS)
+        monkeypatch.setattr("dglib.runner.epoch_stats", lambda state, lr: NO_STATS)
     seed = begun(experiment, digits(), **changes)
     with CPU.applied():
         record = seed.run()
