@@ -66,6 +66,7 @@ def _wait_for_one(roll: Roll, there: Place) -> None:
     """Wait for the first worker, and refuse a cluster in which any cannot do the jobs."""
     began, told = time.monotonic(), False
     while True:
+        there.renew()
         _look(roll, there)
         problems = roll.problems()
         if problems:

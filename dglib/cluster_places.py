@@ -166,7 +166,7 @@ class Slurm:
     file: SlurmFile
     patience: float = float("inf")
     _cluster: Any = None
-    _renewed: float = 0.0
+    _renewed: float = float("-inf")
 
     @contextmanager
     def connected(self) -> Iterator[Client]:

@@ -9,6 +9,8 @@ from __future__ import annotations
 import difflib
 import re
 import shutil
+import subprocess
+import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import timedelta
@@ -129,7 +131,19 @@ class SlurmFile(BaseModel):
         except (OSError, RuntimeError, ValueError) as error:
             raise UserError(f"{where}: {' '.join(str(error).split())}") from None
         with made as cluster:
+            _try_out(cluster.job_script(), where)
             yield cluster
+
+
+def _try_out(script: str, where: str) -> None:
+    """Ask Slurm whether it would take a job script: of one that it refuses later Dask does not tell."""
+    with tempfile.NamedTemporaryFile("w", suffix=".sh", encoding="utf-8") as file:
+        file.write(script)
+        file.flush()
+        done = subprocess.run(["sbatch", "--test-only", file.name], capture_output=True, text=True)
+    if done.returncode:
+        said = " ".join((done.stderr or done.stdout).split()) or f"status {done.returncode}"
+        raise UserError(f"{where}: sbatch --test-only refuses: {said}")
 
 
 def read_slurm_file(path: Path, where: str) -> SlurmFile:

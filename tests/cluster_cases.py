@@ -1,0 +1,216 @@
+"""Small runs on clusters: what the tests and `cluster_campaign.py` start, disturb and look at.
+
+python tests/cluster_cases.py local:2 runs    trains the four seeds of `plan` and executes no notebook
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager, suppress
+from dataclasses import dataclass
+from itertools import combinations
+from pathlib import Path
+from typing import Any
+
+import psutil
+
+from dglib import cluster, work
+from dglib.attempts import read_attempts
+from dglib.cluster_places import place
+from dglib.errors import UserError
+from dglib.files import unsealed
+from dglib.jobs import Job, Plan, anchored, jobs_of
+from dglib.profiles import PARAMS, load_profile
+
+RUN_ALL = PARAMS.parent / "run_all.py"
+PATIENCE = 300.0  # seconds; a loaded machine takes its time to import torch
+TINY = [
+    "network_width=0.25",
+    "epochs_per_level=1",
+    "sweep_lambdas=[0.5]",
+    "init_error_min=0",
+    "checkpoint_epochs=1",
+]
+
+
+def plan(base: Path, seeds: str = "0-3", init_epochs: int = 8) -> Plan:
+    """Seeds of T2 that take a second or two each, and no notebook after them."""
+    parameters = load_profile("T2", "quick", [f"seeds={seeds}", f"init_epochs={init_epochs}", *TINY])
+    return Plan(anchored(parameters, base), base, cell="small")
+
+
+def records(base: Path) -> dict[str, dict[str, Any]]:
+    """The records below a directory, by their files' names, but for the time and what they were made by.
+
+    That names a commit, and a second one where somebody committed before a seed went on.
+    """
+    found = {path.stem: unsealed("seed record", path) for path in base.glob("exp_*/seeds/*.json")}
+    for record in found.values():
+        del record["time"], record["provenance"]
+    return found
+
+
+def in_series(given: Plan) -> dict[str, dict[str, Any]]:
+    """The records of a plan's seeds, trained one after the other in this process."""
+    for job in given.jobs:
+        if job.seed is not None:
+            work.train(job.message(), tell=lambda line: None)
+    return records(given.base)
+
+
+def attempts(base: Path) -> dict[str, list[dict[str, Any]]]:
+    """The attempts at each seed, by its name."""
+    return {path.stem: read_attempts(path) for path in sorted(base.glob("exp_*/attempts/*.jsonl"))}
+
+
+def overlaps(found: dict[str, list[dict[str, Any]]], killed: dict[int, float]) -> list[str]:
+    """The pairs of attempts at one seed that were under way at once; none is right.
+
+    Args:
+        killed: when which process was killed, which left no end of its own.
+    """
+    wrong = []
+    for name, those in found.items():
+        for one in those:
+            assert "ended" in one or one["pid"] in killed, f"{name}: {one} neither ended nor was killed"
+        ends = [each.get("ended", killed.get(each["pid"], 0.0)) for each in those]
+        spans = [(each["began"], end) for each, end in zip(those, ends, strict=True)]
+        wrong += [f"{name}: {a}, {b}" for a, b in combinations(spans, 2) if a[0] < b[1] and b[0] < a[1]]
+    return wrong
+
+
+def wait_for(what: Callable[[], Any], name: str, process: subprocess.Popen[str] | None = None) -> Any:
+    """The first value of a function that counts as true, while a process has not ended."""
+    deadline = time.monotonic() + PATIENCE
+    while not (found := what()):
+        assert time.monotonic() < deadline, f"no {name}"
+        assert process is None or process.poll() is None, f"no {name}: {process.communicate()}"
+        time.sleep(0.05)
+    return found
+
+
+def saved(base: Path) -> dict[str, int]:
+    """The seeds under way that have a checkpoint, with the process that trains each."""
+    found = {}
+    for path in base.glob("exp_*/checkpoints/*.ckpt"):
+        last = (read_attempts(path.parent.parent / "attempts" / f"{path.stem}.jsonl") or [{}])[-1]
+        if "began" in last and "ended" not in last:
+            found[path.stem] = last["pid"]
+    return found
+
+
+def kill_mid_job(base: Path, process: subprocess.Popen[str]) -> tuple[str, int, float]:
+    """SIGKILL a worker that trains a seed and has saved it. Returns the seed, the process and the time.
+
+    Args:
+        process: whose workers they are, directly or not.
+    """
+    seed, pid = next(iter(wait_for(lambda: saved(base), f"checkpoint in {base}", process).items()))
+    psutil.Process(pid).kill()
+    wait_for(lambda: is_gone(pid), f"end of {pid}")
+    return seed, pid, time.time()
+
+
+def is_gone(pid: int) -> bool:
+    """Whether the process has ended, be it that nobody has collected it."""
+    try:
+        return psutil.Process(pid).status() == psutil.STATUS_ZOMBIE
+    except psutil.NoSuchProcess:
+        return True
+
+
+def start(*command: str | Path, **environment: str) -> subprocess.Popen[str]:
+    """Python with these arguments, one thread for each process."""
+    return subprocess.Popen(
+        [sys.executable, *map(str, command)],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        env=os.environ | {"OMP_NUM_THREADS": "1"} | environment,
+    )
+
+
+@dataclass
+class ByHand:
+    """A scheduler and its workers, as somebody starts them in other terminals."""
+
+    address: str
+    scheduler: subprocess.Popen[bytes]
+    workers: list[subprocess.Popen[bytes]]
+
+
+@contextmanager
+def by_hand(folder: Path, workers: int = 2, *options: str) -> Iterator[ByHand]:
+    """A Dask scheduler and workers that know nothing of us."""
+    folder = folder.absolute()
+    folder.mkdir(parents=True, exist_ok=True)
+    told = folder / "scheduler.json"
+    with ExitStack() as stack:
+
+        def begin(*words: str) -> subprocess.Popen[bytes]:
+            log = stack.enter_context((folder / f"{words[0]}.log").open("a"))
+            command = [sys.executable, "-m", f"distributed.cli.{words[0]}", "--no-dashboard", *words[1:]]
+            environment = os.environ | {"OMP_NUM_THREADS": "1"}
+            begun = subprocess.Popen(command, stdout=log, stderr=log, cwd=folder, env=environment)
+            stack.callback(begun.wait)
+            stack.callback(end, begun.pid)
+            return begun
+
+        host = ("--host", "127.0.0.1")
+        scheduler = begin("dask_scheduler", *host, "--port", "0", "--scheduler-file", str(told))
+
+        def is_up() -> bool:
+            assert scheduler.poll() is None, (folder / "dask_scheduler.log").read_text()
+            return told.exists() and told.read_text().endswith("}")
+
+        wait_for(is_up, "scheduler")
+        address = json.loads(told.read_text())["address"]
+        scratch = ("--local-directory", str(folder / "scratch"))
+        more = options or ("--nthreads", "1")
+        yield ByHand(
+            address,
+            scheduler,
+            [begin("dask_worker", address, *host, *scratch, *more) for _ in range(workers)],
+        )
+
+
+def end(pid: int) -> None:
+    """End a process with its children."""
+    try:
+        process = psutil.Process(pid)
+        family = [*process.children(recursive=True), process]
+    except psutil.NoSuchProcess:
+        return
+    for each in family:
+        with suppress(psutil.NoSuchProcess):
+            each.kill()
+    psutil.wait_procs(family, timeout=30)
+
+
+class _Told:
+    """Events as JSON lines."""
+
+    def event(self, name: str, job: Job, **facts: Any) -> None:
+        print(json.dumps({"event": name, "job": job.name, **facts}), flush=True)
+
+    def look(self) -> None:
+        pass
+
+
+def main(where: str, base: str, seeds: str = "0-3", init_epochs: str = "8") -> int:
+    jobs = jobs_of([plan(Path(base).absolute(), seeds, int(init_epochs))])
+    try:
+        cluster.run(jobs, place(where), _Told())
+    except UserError as error:
+        print(error, file=sys.stderr)
+        return 2
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(*sys.argv[1:]))
