@@ -12,7 +12,7 @@ import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 from voila_server import PATIENCE
@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from playwright.sync_api import Browser, Locator, Page
 
 CHROMIUMS = ("chromium", "chromium-browser", "google-chrome")
+CELL_FAILED = "There was an error when executing cell"  # says Voilà in the page, and why in its log
 # What ipywidgets 7 says where MathJax, which it loads from the network for formulas in labels, is not there.
 NO_MATHJAX = "Cannot read properties of undefined (reading 'Queue')"
 # A slider's parts as ipywidgets 8 and 7 name them.
@@ -87,6 +88,25 @@ class Tab:
     def picture(self, css: str) -> str:
         """The address of an image widget's picture, a new one whenever the picture changes."""
         return self.page.locator(f"img{css}").get_attribute("src") or ""
+
+    def wait_for(self, condition: str, within: str) -> dict[str, Any]:
+        """Wait until `condition` holds, in JavaScript, of the values below `within`, and return these.
+
+        `v` has the text of each element with ``data-value`` under that name, as a number where it is one.
+        """
+        seen = self.page.wait_for_function(
+            f"""within => {{
+                const v = {{}};
+                for (const each of document.querySelectorAll(within + ' [data-value]')) {{
+                    const text = each.innerText;
+                    v[each.dataset.value] = text.trim() === '' || isNaN(text) ? text : Number(text);
+                }}
+                return {condition} ? v : null;
+            }}""",
+            arg=within,
+        )
+        found: dict[str, Any] = seen.json_value()
+        return found
 
     def wait_for_number(self, name: str, comparison: str, within: str = "body", more: str = "") -> float:
         """Wait until the number satisfies `comparison`, such as ``> 0.5``, and return it."""
@@ -200,14 +220,18 @@ class Tab:
 
 @contextmanager
 def tab(browser: Browser, url: str, shows: str) -> Iterator[Tab]:
-    """A page of its own at `url`, once the element `shows` is there; no JavaScript on it may fail."""
+    """A page of its own at `url`, once the element `shows` is there; no cell or JavaScript of it may fail."""
     context = browser.new_context(viewport={"width": WIDTH, "height": HEIGHT})
     try:
         context.set_default_timeout(1000 * PATIENCE)
         page, errors = context.new_page(), []
         page.on("pageerror", lambda error: errors.append(str(error)))
         page.goto(url, wait_until="domcontentloaded")
-        page.locator(shows).first.wait_for()
+        page.wait_for_function(
+            "([shows, failed]) => document.querySelector(shows) || document.body.innerText.includes(failed)",
+            arg=[shows, CELL_FAILED],
+        )
+        assert CELL_FAILED not in page.inner_text("body"), "see Voilà's log"
         yield Tab(page, errors)
         assert [error for error in errors if error != NO_MATHJAX] == []
         with page.expect_event("close"):
