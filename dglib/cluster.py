@@ -32,6 +32,7 @@ STOP_SECONDS = 130.0
 TURN_SECONDS = 0.2
 LOOK_SECONDS = 1.0
 RESULT_SECONDS = 30.0
+UNFIT_SECONDS = 60.0  # without any other worker
 
 
 def run(jobs: Sequence[Job], there: Place, watch: Watch, begin: Callable[[], None] = lambda: None) -> None:
@@ -68,7 +69,7 @@ def _wait_for_one(roll: Roll, there: Place) -> None:
     while True:
         there.renew()
         _look(roll, there)
-        problems = roll.problems()
+        problems = roll.news()
         if problems:
             more = f" (and {len(problems) - 1} more)" if len(problems) > 1 else ""
             raise UserError(f"--cluster {there.text}: {problems[0]}{more}")
@@ -108,7 +109,7 @@ class _Crew:
         self._schedule, self._client, self._roll, self._there = schedule, client, roll, there
         self._ended: queue.Queue[Future[Any]] = queue.Queue()
         self._looked = time.monotonic()
-        self._none_told = False
+        self._none_since: float | None = None
 
     def turn(self) -> None:
         """Give jobs to who is free, and wait a moment for an answer."""
@@ -135,13 +136,17 @@ class _Crew:
                 future.cancel()
             if job is not None:
                 self._schedule.lost(job, f"its worker ({member}) went")
-        for problem in self._roll.problems():
+        for problem in self._roll.news():
             _tell(f"{problem}; it gets no job")
         if self._roll.members:
-            self._none_told = False
-        elif not self._none_told:
-            self._none_told = True
+            self._none_since = None
+        elif self._none_since is None:
+            self._none_since = time.monotonic()
             _tell("no worker is left; waiting for one")
+        elif self._roll.unfit and time.monotonic() - self._none_since > UNFIT_SECONDS:
+            worker, why = next(iter(self._roll.unfit.items()))
+            none = "no worker is left that can do the jobs"
+            raise UserError(f"--cluster {self._there.text}: {none}: worker {worker} {why}")
 
     def _give(self, member: Member, job: Job) -> None:
         from dglib import cluster_worker

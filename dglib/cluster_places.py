@@ -123,7 +123,7 @@ class Local:
             }
             scheduler = {
                 "cls": Scheduler,
-                "options": {"host": "127.0.0.1", "port": 0, "dashboard": False},
+                "options": {"host": "127.0.0.1", "port": 0, "dashboard_address": "127.0.0.1:0"},
             }
             stack.enter_context(_quiet())
             cluster = stack.enter_context(SpecCluster(workers=workers, scheduler=scheduler))

@@ -44,9 +44,11 @@ class Roll:
 
     def __init__(self, client: Client, homes: Sequence[Path]) -> None:
         self._client, self._homes = client, homes
-        self._known: dict[tuple[str, str], str] = {}  # with what is wrong with each
+        self._known: set[tuple[str, str]] = set()  # by address and birth
+        self._told: set[str] = set()
         self._ours = cluster_worker.describe()
         self.members: dict[str, Member] = {}
+        self.unfit: dict[str, str] = {}  # workers that are there and are no members, with the reason
 
     def look(self) -> list[Member]:
         """Bring the members up to date. Returns those that have gone.
@@ -60,11 +62,13 @@ class Roll:
         for each in gone:
             del self.members[each.address]
         new = {a: info for a, info in found.items() if (a, births[a]) not in self._known}
+        self._known = set(births.items())
+        self.unfit = {address: why for address, why in self.unfit.items() if address in found.keys() - new}
         if new:
             problems, described = self._check(new)
+            self.unfit |= problems
             for address, info in new.items():
-                problem = self._known[address, births[address]] = problems.get(address, "")
-                if problem:
+                if address in problems:
                     continue
                 self.members[address] = Member(
                     address,
@@ -77,18 +81,18 @@ class Roll:
         return gone
 
     def _workers(self) -> dict[str, dict[str, Any]]:
-        if self._client.status != "running":
+        if self._client.status != "running" or self._client.scheduler is None:
             raise ConnectionError("no connection to the scheduler")
         # What client.scheduler_info() gives, another thread replaces meanwhile, without the workers.
         found: dict[str, Any] = self._client.sync(self._client.scheduler.identity, n_workers=-1)
         workers: dict[str, dict[str, Any]] = found["workers"]
         return workers
 
-    def problems(self) -> list[str]:
+    def news(self) -> list[str]:
         """What is wrong with workers that are not members, in words; each is told once."""
-        told = [f"worker {address} {why}" for (address, _), why in self._known.items() if why]
-        self._known = dict.fromkeys(self._known, "")
-        return told
+        new = [f"worker {address} {why}" for address, why in self.unfit.items() if address not in self._told]
+        self._told = set(self.unfit)
+        return new
 
     def _check(self, new: dict[str, dict[str, Any]]) -> tuple[dict[str, str], dict[str, Any]]:
         """What is wrong with each, and what each said of itself."""

@@ -126,7 +126,7 @@ class SlurmFile(BaseModel):
 
         try:
             made = SLURMCluster(
-                **self.options(), scheduler_options={"dashboard": False}, silence_logs="critical"
+                **self.options(), scheduler_options={"dashboard_address": ":0"}, silence_logs="critical"
             )
         except (OSError, RuntimeError, ValueError) as error:
             raise UserError(f"{where}: {' '.join(str(error).split())}") from None

@@ -18,10 +18,9 @@ from cluster_cases import RUN_ALL, TINY
 from dglib import campaign, cluster_places, planning
 from dglib.cluster_places import place
 from dglib.cluster_roll import Roll
+from dglib.cluster_worker import sees
 from dglib.errors import UserError
 from dglib.jobs import Plan
-
-pytest.importorskip("distributed")
 
 SEEDS = Path(cases.__file__)
 Start = Callable[..., subprocess.Popen[str]]
@@ -303,6 +302,7 @@ OURS = {
     "pid": 7,
     "host": "w",
 }
+FIT = {"import_module": None, "describe": OURS, "sees": ""}
 
 
 class StandIn:
@@ -312,10 +312,14 @@ class StandIn:
 
     def __init__(self, theirs: dict[str, Any], **info: Any) -> None:
         self.theirs, self.scheduler = theirs, self
-        self.info = {"nthreads": 1, "resources": {}, "local_directory": "x", "nanny": None, **info}
+        self.workers = {"tcp://w:1": self.worker("x", **info)}
+
+    @staticmethod
+    def worker(directory: str, **info: Any) -> dict[str, Any]:
+        return {"nthreads": 1, "resources": {}, "local_directory": directory, "nanny": None, **info}
 
     def identity(self, n_workers: int) -> dict[str, Any]:
-        return {"workers": {"tcp://w:1": self.info}}
+        return {"workers": self.workers}
 
     def sync(self, function: Any, **options: Any) -> Any:
         return function(**options)
@@ -325,14 +329,14 @@ class StandIn:
         return {"tcp://w:1": found(*arguments) if callable(found) else found}
 
 
-class Answer:
-    """A function that is asked for by its name."""
+@pytest.fixture
+def ours(monkeypatch: pytest.MonkeyPatch) -> None:
+    """This machine is as `OURS` says."""
 
-    def __init__(self, name: str, value: Any) -> None:
-        self.__name__, self._value = name, value
+    def describe() -> dict[str, Any]:
+        return OURS
 
-    def __call__(self) -> Any:
-        return self._value
+    monkeypatch.setattr("dglib.cluster_worker.describe", describe)
 
 
 @pytest.mark.parametrize(
@@ -364,18 +368,67 @@ class Answer:
     ids=["no dglib", "torch", "python", "version", "commit", "changed", "directory"],
 )
 def test_a_worker_that_would_make_other_results_is_told_by_what_differs(
-    theirs: dict[str, Any], says: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    theirs: dict[str, Any], says: str, tmp_path: Path, ours: None
 ) -> None:
-    monkeypatch.setattr("dglib.cluster_worker.describe", Answer("describe", OURS))
-    right = {"import_module": None, "describe": OURS, "sees": ""}
-    roll = Roll(StandIn(right | theirs), [tmp_path])
+    roll = Roll(StandIn(FIT | theirs), [tmp_path])
     roll.look()
     assert roll.members == {}
-    (problem,) = roll.problems()
+    (problem,) = roll.news()
     assert problem.startswith(f"worker tcp://w:1 {says}")
-    assert roll.problems() == []
+    assert roll.news() == []
     assert list(tmp_path.rglob("*")) == [Path.cwd()]
 
-    roll = Roll(StandIn(right), [tmp_path / "not" / "there" / "yet"])
+    roll = Roll(StandIn(FIT), [tmp_path / "not" / "there" / "yet"])
     roll.look()
     assert [str(each) for each in roll.members.values()] == ["process 7 on w"]
+
+
+def test_a_worker_that_came_back_under_its_address_counts_as_gone_and_as_new(
+    tmp_path: Path, ours: None
+) -> None:
+    client = StandIn(FIT)
+    roll = Roll(client, [tmp_path])
+    assert roll.look() == []
+    (first,) = roll.members.values()
+    assert roll.look() == []
+    client.workers = {"tcp://w:1": client.worker("y")}
+    assert roll.look() == [first]
+    assert roll.members["tcp://w:1"] is not first
+    client.workers = {}
+    roll.look()
+    assert roll.members == {}
+
+
+@pytest.mark.parametrize(
+    ("info", "fits"),
+    [
+        ({"nthreads": 4}, False),
+        ({"nthreads": 4, "resources": {"GPU": 1}}, True),  # one job at a time all the same
+        ({"nthreads": 4, "resources": {"GPU": 2}}, False),
+        ({"nthreads": 1, "resources": {"GPU": 1}}, True),
+    ],
+)
+def test_only_a_worker_that_does_one_job_at_a_time_is_taken(
+    info: dict[str, Any], fits: bool, tmp_path: Path, ours: None
+) -> None:
+    roll = Roll(StandIn(FIT, **info), [tmp_path])
+    roll.look()
+    assert (len(roll.members), len(roll.unfit)) == ((1, 0) if fits else (0, 1))
+
+
+def test_a_scheduler_that_does_not_answer_is_no_cluster_without_workers(tmp_path: Path, ours: None) -> None:
+    client = StandIn(FIT)
+    roll = Roll(client, [tmp_path])
+    roll.look()
+    client.status = "connecting"
+    with pytest.raises(ConnectionError):
+        roll.look()
+    assert len(roll.members) == 1
+
+
+def test_a_directory_is_known_by_a_file_that_was_just_written_to_it(tmp_path: Path) -> None:
+    probe = tmp_path / "probe"
+    probe.write_text("abc")
+    assert sees(str(probe), "abc") == ""
+    assert sees(str(probe), "abd") == f"sees another {tmp_path}"
+    assert sees(str(tmp_path / "none"), "abc").startswith(f"does not see {tmp_path} as it is here (No such")

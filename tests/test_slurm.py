@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 import yaml
+from dask_jobqueue.slurm import SLURMJob
 
 from dglib.errors import UserError
 from dglib.profiles import PARAMS
@@ -17,10 +18,7 @@ LEAST = {"jobs": 2, "walltime": "01:00:00", "memory": "16GB"}
 
 def script(file: SlurmFile) -> list[str]:
     """The job script that Dask would submit, line by line. No Slurm is needed for it."""
-    jobqueue = pytest.importorskip("dask_jobqueue.slurm")
-    return str(
-        jobqueue.SLURMJob("tcp://10.0.0.1:4567", name="worker-0", **file.options()).job_script()
-    ).splitlines()
+    return str(SLURMJob("tcp://10.0.0.1:4567", name="worker-0", **file.options()).job_script()).splitlines()
 
 
 def read(tmp_path: Path, **fields: Any) -> SlurmFile:
