@@ -14,6 +14,7 @@ import json
 import os
 import platform
 import random
+import signal
 import sys
 import tempfile
 import time
@@ -78,6 +79,7 @@ def main() -> int:
     parser.add_argument("--seed", type=int, default=0, help="of the instants")
     parser.add_argument("--json", type=Path, help="where the result goes, too")
     arguments = parser.parse_args()
+    signal.signal(signal.SIGTERM, signal.default_int_handler)  # what was started is ended in any case
     rng = random.Random(arguments.seed)
     found: dict[str, Any] = {}
     with tempfile.TemporaryDirectory(prefix="cluster-campaign-") as folder:

@@ -1,6 +1,7 @@
 """A cluster of Dask workers: the same records as in series, whatever dies, and nothing left behind."""
 
 import json
+import os
 import signal
 import stat
 import subprocess
@@ -291,6 +292,30 @@ def test_more_workers_than_gpus_are_refused_and_each_sees_one(monkeypatch: pytes
         place("local:2").connected(),
     ):
         pytest.fail("two workers on one GPU")
+
+
+TWO_GPUS = """
+import json, os
+from dglib import gpus
+from dglib.cluster_places import place
+
+gpus.visible = lambda: ["3", "5", "7"]
+with place("local:2").connected() as client:
+    client.wait_for_workers(2, timeout=300)
+    workers = client.sync(client.scheduler.identity, n_workers=-1)["workers"]
+    seen = client.run(os.getenv, "CUDA_VISIBLE_DEVICES")
+    threads = client.run(os.getenv, "OMP_NUM_THREADS")
+    found = [[seen[a], info["resources"], info["nthreads"], threads[a]] for a, info in workers.items()]
+print(json.dumps(sorted(found)))
+"""
+
+
+@pytest.mark.slow
+def test_each_local_worker_sees_one_gpu_has_one_slot_and_this_environment() -> None:
+    environment = {k: v for k, v in os.environ.items() if not k.startswith(("CUDA", "OMP"))}
+    done = subprocess.run([sys.executable, "-c", TWO_GPUS], capture_output=True, text=True, env=environment)
+    assert done.stderr == ""
+    assert json.loads(done.stdout) == [["3", {"GPU": 1}, 1, None], ["5", {"GPU": 1}, 1, None]]
 
 
 OURS = {
