@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import subprocess
-import sys
 from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -12,10 +11,12 @@ import pytest
 from browser import Tab, chromium, needs_browser, tab
 from voila_server import PATIENCE, ROOT, Served, served, wait_until, with_parameters
 
+from dglib.cli import main
+
 if TYPE_CHECKING:
     from playwright.sync_api import Browser
 
-pytestmark = [needs_browser, pytest.mark.slow]
+pytestmark = [needs_browser, pytest.mark.slow, pytest.mark.xdist_group("browser live")]
 
 NOTEBOOK = ROOT / "notebooks" / "Lambda_explorer.ipynb"
 PANEL, PICTURE = ".dglib-live", ".dglib-live-picture"
@@ -52,6 +53,42 @@ def page(browser: Browser, server: Served) -> Iterator[Tab]:
         yield page
 
 
+@dataclass(frozen=True)
+class Pair:
+    """Two pages side by side: one paused, the other made to train and then closed; at last the first as well.
+
+    Attributes:
+        paused: what the first showed when it was paused.
+        beside: what it showed after the other had trained.
+        stepped: what it showed after the other was closed and one more step was asked for.
+        kernels: the process ids of both.
+    """
+
+    paused: dict[str, Any]
+    beside: dict[str, Any]
+    stepped: dict[str, Any]
+    kernels: set[int]
+
+
+@pytest.fixture(scope="module")
+def pair(browser: Browser, server: Served) -> Pair:
+    before = server.kernels()
+    with tab(browser, server.url, f"img{PICTURE}") as one:
+        one.click(".dglib-live-ordered")
+        one.wait_for("v.step > 0", PANEL)
+        one.click(".dglib-live-pause")
+        paused = one.wait_for("v.state == 'paused'", PANEL)
+        with tab(browser, server.url, f"img{PICTURE}") as other:
+            kernels = server.kernels() - before
+            other.press(".dglib-live-eta", "ArrowRight")
+            other.click(".dglib-live-collapsed")
+            other.wait_for(f"v.step > {paused['step']} && v.start == 'collapsed' && v.eta == 0.45", PANEL)
+            beside = one.wait_for("true", PANEL)
+        one.click(".dglib-live-step")
+        stepped = one.wait_for(f"v.step > {paused['step']}", PANEL)
+    return Pair(paused, beside, stepped, kernels)
+
+
 def begin(page: Tab, start: str = "ordered") -> None:
     """Start, and wait until the hand has the network, which is then 15 or 20 epochs old."""
     page.click(f".dglib-live-{start}")
@@ -80,6 +117,12 @@ def reset(page: Tab) -> dict[str, Any]:
     """Reset what was started ordered and is paused; return the values then shown."""
     page.click(".dglib-live-reset")
     return page.wait_for(f"v.step == {BEGINNING} && v.state == 'paused'", PANEL)
+
+
+def test_browser_two_pages_do_not_disturb_each_other(pair: Pair) -> None:
+    assert len(pair.kernels) == 2
+    assert pair.beside == pair.paused
+    assert pair.stepped["step"] == pair.paused["step"] + 1
 
 
 def test_browser_lambda_up_until_it_collapses_and_down_again_shows_two_branches(page: Tab) -> None:
@@ -151,10 +194,7 @@ def test_browser_a_kept_run_is_a_record_that_verify_accepts(page: Tab, base_dir:
     page.click(".dglib-live-keep")
     page.wait_for("/kept in/.test(v.message)", PANEL)
     (kept,) = base_dir.glob("exp_Live_*")
-    done = subprocess.run(
-        [sys.executable, "-m", "dglib", "verify", base_dir], capture_output=True, text=True, cwd=ROOT
-    )
-    assert done.returncode == 0, done.stdout + done.stderr
+    assert main(["verify", str(base_dir)]) == 0
     assert (kept / "Live_results.json").exists()
 
 
@@ -173,26 +213,6 @@ def test_browser_at_1280_pixels_nothing_of_the_page_is_cut_off(page: Tab) -> Non
     assert page.page.locator(".dglib-static:visible").count() == 0
 
 
-def test_browser_two_pages_do_not_disturb_each_other_and_closed_ones_leave_no_process(
-    browser: Browser, server: Served
-) -> None:
-    before = server.kernels()
-    with tab(browser, server.url, f"img{PICTURE}") as one:
-        with tab(browser, server.url, f"img{PICTURE}") as other:
-            ours = server.kernels() - before
-            assert len(ours) == 2
-            begin(one)
-            begin(other)
-            still = pause(one)
-            hold(other, "0.6", 1)
-            now = one.wait_for("true", PANEL)
-            assert (now["step"], now["lambda"], now["state"]) == (still, 0.35, "paused")
-        # The other was closed while it trained.
-        one.click(".dglib-live-step")
-        assert one.wait_for(f"v.step > {still}", PANEL)["step"] == still + 1
-    wait_until(lambda: not ours & server.kernels(), "the kernel of a closed page lives on", 3 * PATIENCE)
-
-
 def test_browser_in_the_form_for_colab_play_trains_and_lambda_acts(browser: Browser, tmp_path: Path) -> None:
     notebook = with_parameters(
         NOTEBOOK, tmp_path / NOTEBOOK.name, as_in_colab=True, base_dir=str(tmp_path / "runs")
@@ -208,3 +228,9 @@ def test_browser_in_the_form_for_colab_play_trains_and_lambda_acts(browser: Brow
         assert hold(page, "0.7", 1, "v.error > 0.5") > 0.5
         assert page.redraws_per_second(PICTURE, 3) > 1
         assert page.cut_off(PANEL) == []
+
+
+def test_browser_closed_pages_leave_no_process_though_one_was_training(pair: Pair, server: Served) -> None:
+    # Last, since it waits until each of them has been taken to be gone.
+    gone = "the kernel of a closed page lives on"
+    wait_until(lambda: not pair.kernels & server.kernels(), gone, 3 * PATIENCE)
