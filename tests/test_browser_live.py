@@ -16,7 +16,7 @@ from dglib.cli import main
 if TYPE_CHECKING:
     from playwright.sync_api import Browser
 
-pytestmark = [needs_browser, pytest.mark.slow, pytest.mark.xdist_group("browser live")]
+pytestmark = [needs_browser, pytest.mark.slow]
 
 NOTEBOOK = ROOT / "notebooks" / "Lambda_explorer.ipynb"
 PANEL, PICTURE = ".dglib-live", ".dglib-live-picture"

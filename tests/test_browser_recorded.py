@@ -12,7 +12,7 @@ from voila_server import ROOT, served, with_parameters
 if TYPE_CHECKING:
     from playwright.sync_api import Browser
 
-pytestmark = [needs_browser, pytest.mark.slow, pytest.mark.xdist_group("browser recorded")]
+pytestmark = [needs_browser, pytest.mark.slow]
 
 NOTEBOOK = ROOT / "notebooks" / "Lambda_explorer.ipynb"
 QUICK = ROOT / "notebooks" / "assets" / "quick"
