@@ -9,12 +9,14 @@ from __future__ import annotations
 import difflib
 import re
 import shutil
+import signal
 import subprocess
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import timedelta
 from pathlib import Path
+from types import ModuleType
 from typing import Annotated, Any
 
 import yaml
@@ -122,10 +124,8 @@ class SlurmFile(BaseModel):
         """
         if shutil.which("sbatch") is None:
             raise UserError(f"{where}: there is no sbatch on this machine: run this on a login node")
-        from dask_jobqueue import SLURMCluster
-
         try:
-            made = SLURMCluster(
+            made = jobqueue().SLURMCluster(
                 **self.options(), scheduler_options={"dashboard_address": ":0"}, silence_logs="critical"
             )
         except (OSError, RuntimeError, ValueError) as error:
@@ -133,6 +133,16 @@ class SlurmFile(BaseModel):
         with made as cluster:
             _try_out(cluster.job_script(), where)
             yield cluster
+
+
+def jobqueue() -> ModuleType:
+    """The module `dask_jobqueue`. Its import takes SIGINT for itself; here whoever had it keeps it."""
+    before = signal.getsignal(signal.SIGINT)
+    import dask_jobqueue
+
+    if signal.getsignal(signal.SIGINT) is not before:
+        signal.signal(signal.SIGINT, before)
+    return dask_jobqueue  # type: ignore[no-any-return]
 
 
 def _try_out(script: str, where: str) -> None:

@@ -1,16 +1,17 @@
 """A Slurm file: what its fields become in the job script, and what is refused."""
 
 import shutil
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
 import pytest
 import yaml
-from dask_jobqueue.slurm import SLURMJob
 
 from dglib.errors import UserError
 from dglib.profiles import PARAMS
-from dglib.slurm import SlurmFile, read_slurm_file
+from dglib.slurm import SlurmFile, jobqueue, read_slurm_file
 
 EXAMPLE = PARAMS / "slurm.example.yaml"
 LEAST = {"jobs": 2, "walltime": "01:00:00", "memory": "16GB"}
@@ -18,13 +19,20 @@ LEAST = {"jobs": 2, "walltime": "01:00:00", "memory": "16GB"}
 
 def script(file: SlurmFile) -> list[str]:
     """The job script that Dask would submit, line by line. No Slurm is needed for it."""
-    return str(SLURMJob("tcp://10.0.0.1:4567", name="worker-0", **file.options()).job_script()).splitlines()
+    job = jobqueue().slurm.SLURMJob("tcp://10.0.0.1:4567", name="worker-0", **file.options())
+    return str(job.job_script()).splitlines()
 
 
 def read(tmp_path: Path, **fields: Any) -> SlurmFile:
     path = tmp_path / "slurm.yaml"
     path.write_text(yaml.safe_dump({name: value for name, value in fields.items() if value is not ...}))
     return read_slurm_file(path, where="slurm.yaml")
+
+
+def test_ctrl_c_stays_a_keyboard_interrupt_though_dasks_module_takes_it_when_imported() -> None:
+    code = "import signal; from dglib.slurm import jobqueue; jobqueue(); signal.raise_signal(signal.SIGINT)"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert done.stderr.splitlines()[-1] == "KeyboardInterrupt"
 
 
 def test_the_examples_job_script_asks_for_one_gpu_and_starts_one_worker_that_leaves_in_time() -> None:
