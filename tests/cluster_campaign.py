@@ -28,7 +28,6 @@ sys.path.insert(0, str(Path(__file__).parent.parent))
 os.environ["OMP_NUM_THREADS"] = "1"
 
 import cluster_cases as cases
-import psutil
 
 from dglib.numerics import Numerics
 
@@ -43,12 +42,10 @@ def disturbed(where: str, base: Path, kills: int, rng: random.Random) -> dict[st
     killed: dict[int, float] = {}
     while process.poll() is None:
         time.sleep(rng.uniform(0.5, LONGEST))
-        busy = training(base)
+        busy = list(cases.training(base).values())
         if busy and len(killed) < kills:
-            pid = rng.choice(busy)
-            psutil.Process(pid).kill()
-            cases.wait_for(lambda pid=pid: cases.is_gone(pid), f"end of {pid}")
-            killed[pid] = time.time()
+            worker = rng.choice(busy)
+            killed[worker.pid] = cases.kill(worker)
     out, err = process.communicate()
     events = [json.loads(line) for line in out.splitlines()]
     attempts = cases.attempts(base)
@@ -65,12 +62,6 @@ def disturbed(where: str, base: Path, kills: int, rng: random.Random) -> dict[st
         "steps_lost": sum(attempt["lost_steps"] for attempt in after),
         "overlapping_attempts": cases.overlaps(attempts, killed),
     }
-
-
-def training(base: Path) -> list[int]:
-    """The processes that train a seed just now."""
-    last = [those[-1] for those in cases.attempts(base).values() if those]
-    return [each["pid"] for each in last if "ended" not in each and not cases.is_gone(each["pid"])]
 
 
 def main() -> int:

@@ -94,32 +94,46 @@ def wait_for(what: Callable[[], Any], name: str, process: subprocess.Popen[str] 
     return found
 
 
-def saved(base: Path) -> dict[str, int]:
-    """The seeds under way that have a checkpoint, with the process that trains each."""
+def training(base: Path) -> dict[str, psutil.Process]:
+    """The processes that train a seed just now, by its name."""
     found = {}
-    for path in base.glob("exp_*/checkpoints/*.ckpt"):
-        last = (read_attempts(path.parent.parent / "attempts" / f"{path.stem}.jsonl") or [{}])[-1]
-        if "began" in last and "ended" not in last:
-            found[path.stem] = last["pid"]
+    for name, those in attempts(base).items():
+        if those and "ended" not in those[-1]:
+            with suppress(psutil.NoSuchProcess):
+                process = psutil.Process(those[-1]["pid"])
+                # One that began after it is another, which the system gave the number of one that was killed.
+                if process.create_time() < those[-1]["began"] and process.status() != psutil.STATUS_ZOMBIE:
+                    found[name] = process
     return found
 
 
+def saved(base: Path) -> dict[str, psutil.Process]:
+    """Those of them whose seed has a checkpoint."""
+    names = {path.stem for path in base.glob("exp_*/checkpoints/*.ckpt")}
+    return {name: process for name, process in training(base).items() if name in names}
+
+
+def kill(process: psutil.Process) -> float:
+    """SIGKILL. Returns the time at which the process has ended."""
+    process.kill()
+    wait_for(lambda: is_gone(process), f"end of {process}")
+    return time.time()
+
+
 def kill_mid_job(base: Path, process: subprocess.Popen[str]) -> tuple[str, int, float]:
-    """SIGKILL a worker that trains a seed and has saved it. Returns the seed, the process and the time.
+    """Kill a worker that trains a seed and has saved it. Returns the seed, the process and the time.
 
     Args:
         process: whose workers they are, directly or not.
     """
-    seed, pid = next(iter(wait_for(lambda: saved(base), f"checkpoint in {base}", process).items()))
-    psutil.Process(pid).kill()
-    wait_for(lambda: is_gone(pid), f"end of {pid}")
-    return seed, pid, time.time()
+    seed, worker = next(iter(wait_for(lambda: saved(base), f"checkpoint in {base}", process).items()))
+    return seed, worker.pid, kill(worker)
 
 
-def is_gone(pid: int) -> bool:
+def is_gone(process: psutil.Process) -> bool:
     """Whether the process has ended, be it that nobody has collected it."""
     try:
-        return psutil.Process(pid).status() == psutil.STATUS_ZOMBIE
+        return not process.is_running() or process.status() == psutil.STATUS_ZOMBIE
     except psutil.NoSuchProcess:
         return True
 
@@ -157,8 +171,7 @@ def by_hand(folder: Path, workers: int = 2, *options: str) -> Iterator[ByHand]:
             command = [sys.executable, "-m", f"distributed.cli.{words[0]}", "--no-dashboard", *words[1:]]
             environment = os.environ | {"OMP_NUM_THREADS": "1"}
             begun = subprocess.Popen(command, stdout=log, stderr=log, cwd=folder, env=environment)
-            stack.callback(begun.wait)
-            stack.callback(end, begun.pid)
+            stack.callback(end, begun)
             return begun
 
         host = ("--host", "127.0.0.1")
@@ -179,17 +192,14 @@ def by_hand(folder: Path, workers: int = 2, *options: str) -> Iterator[ByHand]:
         )
 
 
-def end(pid: int) -> None:
+def end(process: subprocess.Popen[Any]) -> None:
     """End a process with its children."""
-    try:
-        process = psutil.Process(pid)
-        family = [*process.children(recursive=True), process]
-    except psutil.NoSuchProcess:
-        return
-    for each in family:
-        with suppress(psutil.NoSuchProcess):
-            each.kill()
-    psutil.wait_procs(family, timeout=30)
+    if process.poll() is None:  # its number is its own until it is collected
+        for each in psutil.Process(process.pid).children(recursive=True):
+            with suppress(psutil.NoSuchProcess):
+                each.kill()
+        process.kill()
+    process.communicate()
 
 
 class _Told:

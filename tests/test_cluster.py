@@ -40,8 +40,7 @@ def started() -> Iterator[Start]:
 
         def begin(*command: str | Path) -> subprocess.Popen[str]:
             process = cases.start(*command)
-            stack.callback(process.communicate)
-            stack.callback(cases.end, process.pid)
+            stack.callback(cases.end, process)
             return process
 
         yield begin
@@ -125,8 +124,8 @@ def test_a_scheduler_started_by_hand_may_lose_a_worker_and_when_it_goes_itself_o
         _, err = process.communicate(timeout=cases.PATIENCE)
         assert (process.returncode, err.count("\n")) == (2, 1), err
         assert err.startswith(f"--cluster {hand.address}: the scheduler is gone; ")
-        for pid in trained_by.values():
-            cases.wait_for(lambda pid=pid: cases.is_gone(pid), f"end of worker {pid}")
+        for worker in trained_by.values():
+            cases.wait_for(lambda worker=worker: cases.is_gone(worker), f"end of {worker}")
         for name in trained_by:
             assert cases.attempts(Path("again"))[name][-1]["how"] == "stopped"
 
@@ -148,7 +147,7 @@ def test_a_command_that_is_stopped_leaves_checkpoints_and_one_that_is_killed_lea
     _, err = process.communicate(timeout=cases.PATIENCE)
     assert process.returncode == status, err
     for each in family:
-        cases.wait_for(lambda each=each: cases.is_gone(each.pid), f"end of {each}")
+        cases.wait_for(lambda each=each: cases.is_gone(each), f"end of {each}")
     found = cases.attempts(Path("runs"))
     assert [each[-1].get("how") for each in found.values()] == [how] * 2
     if how is not None:
@@ -166,7 +165,7 @@ def test_workers_that_cannot_do_the_jobs_are_refused_by_what_is_wrong_with_them(
 
 
 SBATCH = """#!{python}
-import subprocess, sys
+import os, subprocess, sys
 from pathlib import Path
 
 folder = Path(__file__).parent
@@ -175,7 +174,8 @@ if sys.argv[1] == "--test-only":
 count = len(list(folder.glob("*.pid"))) + 1
 job = subprocess.Popen(["bash", "-c", Path(sys.argv[1]).read_text()],  # the file goes when we return
                        stdout=(folder / f"{{count}}.log").open("w"), stderr=subprocess.STDOUT,
-                       stdin=subprocess.DEVNULL, start_new_session=True)
+                       stdin=subprocess.DEVNULL, start_new_session=True,
+                       env=os.environ | {{"STAND_IN": str(folder)}})
 (folder / f"{{count}}.pid").write_text(str(job.pid))
 print(f"Submitted batch job {{count}}")
 """
@@ -188,6 +188,18 @@ for number in sys.argv[1:]:
 """
 
 
+def jobs_of(folder: Path) -> list[psutil.Process]:
+    """The job scripts of the stand-in that still run, with what they started."""
+    return [each for each in psutil.process_iter() if environment_of(each).get("STAND_IN") == str(folder)]
+
+
+def environment_of(process: psutil.Process) -> dict[str, str]:
+    try:
+        return process.environ()
+    except (psutil.NoSuchProcess, psutil.AccessDenied):
+        return {}
+
+
 @pytest.fixture
 def slurm(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     """A stand-in that runs a job script at once on this machine. Gives its folder."""
@@ -198,8 +210,8 @@ def slurm(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
         (folder / name).chmod(stat.S_IRWXU)
     monkeypatch.setenv("PATH", f"{folder}:/usr/bin:/bin")
     yield folder
-    for path in folder.glob("*.pid"):
-        cases.end(int(path.read_text()))
+    for job in jobs_of(folder):
+        job.kill()
 
 
 @pytest.mark.slow
@@ -216,8 +228,8 @@ def test_slurm_is_asked_for_workers_which_do_the_jobs_and_are_cancelled_after_th
     _, err = process.communicate(timeout=cases.PATIENCE)
     assert process.returncode == 0, err
     assert len(cases.records(Path("runs"))) == 4
-    (job,) = slurm.glob("*.pid")
-    cases.wait_for(lambda: cases.is_gone(int(job.read_text())), "end of the Slurm job")
+    assert len(list(slurm.glob("*.pid"))) == 1
+    cases.wait_for(lambda: all(map(cases.is_gone, jobs_of(slurm))), "end of the Slurm job")
 
 
 @pytest.mark.parametrize(
