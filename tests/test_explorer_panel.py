@@ -182,10 +182,11 @@ def test_pause_stops_the_steps_and_goes_on_where_it_stopped(panel):
 
 def test_step_takes_one_step_and_leaves_it_paused(panel):
     trained(panel)
+    before = panel.run.status().steps  # a turn may have gone past the preparation's last step
     for count in range(1, 4):
         panel.one.click()
         turn(panel, 0.05)
-        assert (told(panel, "step"), told(panel, "state")) == (str(PREPARED + count), "paused")
+        assert (told(panel, "step"), told(panel, "state")) == (str(before + count), "paused")
 
 
 def test_reset_returns_to_the_start_with_every_slider_at_its_default(panel):
