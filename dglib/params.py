@@ -60,11 +60,16 @@ def _device(name: str) -> str:
     return name
 
 
+def _switch(value: object) -> object:
+    """True and False as on and off: that is what YAML takes the bare words for."""
+    return ("on" if value else "off") if isinstance(value, bool) else value
+
+
 # The configuration is strict (True is no number, 3.0 no count); only a list may also come as a tuple.
 Text = Annotated[str, Field(min_length=1)]
 Seeds = Annotated[list[int], BeforeValidator(parse_seeds)]
 Device = Annotated[str, AfterValidator(_device)]
-Switch = Literal["auto", "on", "off"]
+Switch = Annotated[Literal["auto", "on", "off"], BeforeValidator(_switch)]
 Flag = Annotated[bool, _plain(bool)]
 Listed = _plain(list)  # last in a list's annotation, so that it comes first
 Count = Annotated[int, Field(ge=1)]

@@ -58,6 +58,8 @@ def test_parameters_cannot_be_changed_once_checked() -> None:
         ("pixel_std", " [0.25,1e-1] ", [0.25, 0.1]),
         ("return_sweep", "true", True),
         ("exact", "false", False),
+        ("channels_last", True, "on"),  # YAML's reading of the bare word
+        ("fused", False, "off"),
     ],
 )
 def test_a_value_may_be_written_as_people_write_it(name: str, given: object, value: object) -> None:
