@@ -12,6 +12,7 @@ import pytest
 from dglib import execute
 from dglib.control import Control, Interrupted
 
+PATIENCE = 120  # seconds, on a loaded machine
 KERNEL = [sys.executable, "-c", "import time; print(1, flush=True); time.sleep(600)"]
 
 
@@ -31,7 +32,7 @@ def executed(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Callable[[bool]
                 if in_a_cell:
                     on_cell_execute(cell=None, cell_index=0)
                 control.stop()
-                kernel.wait(60)
+                kernel.wait(PATIENCE)
             if not in_a_cell:
                 raise RuntimeError("Kernel died before replying to kernel_info")
             on_cell_execute(cell=None, cell_index=1)
@@ -45,7 +46,7 @@ def executed(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Callable[[bool]
         monkeypatch.setattr(execute.papermill, "execute_notebook", papermill)
         runs = threading.Thread(target=thread)
         runs.start()
-        runs.join(60)
+        runs.join(2 * PATIENCE)
         (kernel,) = kernels
         return kernel.returncode, raised[0]
 

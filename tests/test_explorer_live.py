@@ -134,10 +134,12 @@ def test_changes_from_another_thread_while_it_trains_are_all_noted_where_they_ac
 
     hand = threading.Thread(target=drag)
     hand.start()
-    while len(live.script) < 20:
-        live.advance(0.02)
-    enough.set()
-    hand.join()
+    try:
+        while len(live.script) < 20:
+            live.advance(0.02)
+    finally:
+        enough.set()
+        hand.join()
     at = [row["step"] for row in live.script]
     assert at == sorted(set(at))
     assert replay(record_of(live)[1], DATA, CPU).digest() == live.digest()
@@ -222,7 +224,7 @@ def test_a_network_that_diverges_stops_and_says_so_and_can_be_reset(live):
     prepared(live)
     with torch.no_grad():
         live._state.params[0].fill_(float("nan"))
-    assert live.advance(60) <= EPOCH
+    assert live.advance(600) <= EPOCH
     status = live.status()
     assert (status.state, status.error) == ("diverged", None)
     assert record_of(live)[1]["outcome"] == "diverged"
