@@ -12,6 +12,7 @@ import io
 import os
 import shutil
 import sys
+import time
 import warnings
 from contextlib import contextmanager
 from itertools import count
@@ -21,6 +22,7 @@ from dglib.mirror import Mirror, newest, restore
 
 OPERATIONS = ["open", "write", "fsync", "close", "mkdir", "unlink"]
 OPERATIONS += ["link", "replace", "utime", "scandir", "listdir", "stat"]
+_MOMENTS = count(time.time_ns(), 1_000_000)
 
 
 def checkpoint(steps, size=300):
@@ -30,13 +32,17 @@ def checkpoint(steps, size=300):
 
 
 def put(directory, **files):
-    """Write files atomically, as a run does: `put(d, a__b_json=b"...")` writes a/b.json."""
+    """Write files atomically, as a run does: `put(d, a__b_json=b"...")` writes a/b.json.
+
+    Each is later than those before it, also where the system's clock for files ticks seldom.
+    """
     for name, content in files.items():
         head, _, suffix = name.rpartition("_")
         path = directory / f"{head.replace('__', '/')}.{suffix}"
         path.parent.mkdir(parents=True, exist_ok=True)
         draft = path.with_name(f".{path.name}.draft")
         draft.write_bytes(content)
+        os.utime(draft, ns=(next(_MOMENTS),) * 2)
         draft.replace(path)
 
 

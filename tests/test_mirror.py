@@ -10,6 +10,7 @@ import sys
 import tempfile
 import threading
 import time
+import warnings
 from itertools import count
 from pathlib import Path
 
@@ -34,6 +35,14 @@ from dglib.mirror import Mirror, background, entries, newest, passes, progress, 
 from dglib.mirror.generations import listing, manifests
 
 MEMORY = Path("/dev/shm")  # these tests flush often; no disk is needed for what they show
+PATIENCE = 120  # seconds, on a loaded machine
+
+
+@pytest.fixture(autouse=True)
+def _patient():
+    with pytest.MonkeyPatch.context() as patched:  # not `monkeypatch`, which must end before `base` does
+        patched.setattr(background, "STOP_S", PATIENCE)
+        yield
 
 
 @pytest.fixture
@@ -74,11 +83,19 @@ class Clock:
         return self.now
 
 
-def until(condition, seconds=10.0):
-    end = time.monotonic() + seconds
+def until(condition):
+    end = time.monotonic() + PATIENCE
     while not condition():
         assert time.monotonic() < end, "waited in vain"
         time.sleep(0.005)
+
+
+def has_come(remote, progress):
+    """Whether the newest whole generation is so far; the next one may be half written just now."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        manifest = newest(remote)
+    return manifest is not None and manifest.progress == progress
 
 
 def objects(remote, folder=""):
@@ -577,20 +594,23 @@ def test_generations_stay_whole_while_the_run_writes(local, remote, said):
     first = files(local)
     trainer = threading.Thread(target=train)
     trainer.start()
-    mirror, seen, syncs = Mirror(local, remote, tell=said.append), 0, 0
-    end = time.monotonic() + 1.0
-    while time.monotonic() < end:
+    mirror, seen = Mirror(local, remote, tell=said.append), 0
+
+    def look():
+        nonlocal seen
         mirror.sync()
-        syncs += 1
         for path, content in contents(newest(remote)).items():
             seen += path in written
             assert content == first.get(path) or content in written[path]
-    ended.set()
-    trainer.join()
+        return seen > 100 and len(written) > 5
+
+    try:
+        until(look)
+    finally:
+        ended.set()
+        trainer.join()
     mirror.sync()
     assert contents(newest(remote)) == files_to_mirror(local)
-    assert syncs > 3
-    assert seen > 10
     assert said == []
 
 
@@ -800,10 +820,16 @@ def contents_of(lying):
 def test_one_process_of_a_machine_mirrors_at_a_time(local, mirror, remote, monkeypatch):
     mirror.sync()
     put(local, seeds__T1_001_json=b"record 1")
+    waits = []
+
+    def lock(path, timeout):
+        waits.append(timeout)
+        return FileLock(path, timeout=timeout)
+
+    monkeypatch.setattr(background, "FileLock", lock)
     with FileLock(local / "locks" / "mirror.lock"):
-        began = time.monotonic()
         assert mirror.sync() == passes.SyncReport()
-        assert time.monotonic() - began < 5
+        assert waits == [0]
         monkeypatch.setattr(background, "STOP_S", 0.2)
         with pytest.raises(TimeoutError):
             mirror.sync(last=True)
@@ -916,9 +942,9 @@ def hasty(monkeypatch):
 
 def test_the_mirror_follows_the_run_and_stop_brings_the_last_state(local, remote, said):
     with Mirror(local, remote, period_s=0.01, tell=said.append):
-        until(lambda: generations(remote) if remote.exists() else False)
+        until(lambda: has_come(remote, (1, 140)))
         put(local, seeds__T1_001_json=b"record 1")
-        until(lambda: newest(remote).progress[0] == 2)
+        until(lambda: has_come(remote, (2, 40)))
     with Mirror(local, remote, period_s=1000, tell=said.append):
         put(local, seeds__T1_002_json=b"record 2")
     assert newest(remote).progress == (3, 0)
@@ -934,12 +960,13 @@ def test_stop_lays_the_views_under_their_own_names_and_nothing_but_views(local, 
     lying = {path: c for path, c in files(remote).items() if not path.startswith("mirror/")}
     assert lying == expected
     assert set(lying) == {"T1_results.json", "T1_results.csv", "figures/T1.png"}
-    before = {path: (remote / path).stat().st_mtime_ns for path in lying}
     (remote / "T1_results.csv").write_bytes(b"torn by a kill")
+    for path in lying:
+        os.utime(remote / path, (1, 1))
     with Mirror(local, remote, tell=said.append):
         pass
     assert {path: (remote / path).read_bytes() for path in lying} == expected
-    unchanged = {path for path in lying if (remote / path).stat().st_mtime_ns == before[path]}
+    unchanged = {path for path in lying if (remote / path).stat().st_mtime == 1}
     assert unchanged == set(lying) - {"T1_results.csv"}
 
 
@@ -969,7 +996,7 @@ def test_a_failing_mirror_is_told_of_once_tried_again_and_told_of_once_when_it_w
         drive.unlink()
         until(lambda: len(said) == 2)
         assert said[1] == f"mirror: works again: {drive / 'run'}"
-        until(lambda: newest(drive / "run").progress == (1, 140))
+        until(lambda: has_come(drive / "run", (1, 140)))
         faults = Faults(drive, at=range(10**9), strike=disconnected)
         with faults.installed():
             until(lambda: len(said) == 3)
@@ -1011,7 +1038,7 @@ def test_a_mirror_that_hangs_holds_up_neither_the_run_nor_its_end(local, remote,
 
     def hang(handle):
         reached.set()
-        release.wait(30)
+        release.wait(PATIENCE)
         real(handle)
 
     monkeypatch.setattr(background, "STOP_S", 0.05)
@@ -1019,14 +1046,13 @@ def test_a_mirror_that_hangs_holds_up_neither_the_run_nor_its_end(local, remote,
     mirror = Mirror(local, remote, tell=said.append)
     mirror.start()
     thread = mirror._thread
-    assert reached.wait(10)
-    began = time.monotonic()
+    assert reached.wait(PATIENCE)
     mirror.stop()
-    assert time.monotonic() - began < 5
+    assert thread.is_alive()
     assert "it does not answer" in said[0]
     assert thread.daemon
     release.set()
-    thread.join(10)
+    thread.join(PATIENCE)
     assert not thread.is_alive()
 
 
@@ -1054,7 +1080,7 @@ def test_a_mirror_may_be_stopped_twice_or_before_it_began_and_begun_again(local,
     mirror.start()
     time.sleep(0.05)
     put(local, seeds__T1_001_json=b"record 1")
-    until(lambda: newest(remote).progress[0] == 2)
+    until(lambda: has_come(remote, (2, 40)))
     mirror.stop()
 
 
