@@ -5,7 +5,8 @@
 Each experiment is run without a disturbance first. Then it is run in a fresh directory as a chain of
 processes, each killed at a random instant, until its seeds are finished; and again, until the kills are used
 up. A process is a fork of this one, which has torch loaded and has never trained. Exits with status 1 and a
-line for each promise that is broken.
+line for each promise that is broken. The instants of a sample come a moment after a random number of steps,
+and it saves by steps alone, so that on a machine of any speed its kills spread alike.
 """
 
 from __future__ import annotations
@@ -26,6 +27,7 @@ import time
 import traceback
 import warnings
 from collections import Counter
+from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -55,10 +57,15 @@ ACTIVITIES = ("starting", "training", "evaluating", "writing", "between")
 
 @dataclass(frozen=True)
 class Size:
-    """How many seeds a run has, how long a process is left alive at most, and how long the phases are."""
+    """How many seeds a run has, how long a process is left alive at most, and how long the phases are.
+
+    Attributes:
+        longest: in seconds; with `by_steps` as a share of a run's steps.
+    """
 
     seeds: int
     longest: float
+    by_steps: bool
     batch_size: int
     init_epochs: int
     epochs_per_level: int
@@ -76,9 +83,11 @@ class Size:
         )
 
 
-SIZES = {"full": Size(3, 6.0, 50, 6, 5), "sample": Size(2, 1.2, 100, 2, 2)}
+SIZES = {"full": Size(3, 6.0, False, 50, 6, 5), "sample": Size(2, 0.6, True, 100, 2, 2)}
 # How a seed is saved: every so many epochs and seconds, with so many steps between looks at the clock.
 RHYTHMS = {"every epoch": (1, 1e9, 50), "in mid-epoch": (10**9, 0.2, 7)}
+MOMENT = 0.05  # seconds
+RHYTHMS_BY_STEPS = RHYTHMS | {"in mid-epoch": (10**9, 0.0, 7)}
 
 
 class Shared:
@@ -157,6 +166,7 @@ class Job:
     spec: object
     seeds: range
     rhythm: str
+    by_steps: bool = False
 
     def open(self) -> Store:
         described = identity.describe(self.spec, DATA.fingerprint, device="cpu", threads=1)
@@ -170,7 +180,8 @@ class Job:
             return child
         try:
             warnings.simplefilter("error")  # a kill alone tears no file: nothing may have to be passed over
-            epochs, seconds, runner.STEPS_BETWEEN_LOOKS = RHYTHMS[self.rhythm]
+            rhythms = RHYTHMS_BY_STEPS if self.by_steps else RHYTHMS
+            epochs, seconds, runner.STEPS_BETWEEN_LOOKS = rhythms[self.rhythm]
             watch(shared, self.spec)
             run_experiment(
                 self.open(),
@@ -211,13 +222,13 @@ def wait(child: int) -> int:
     return os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
 
 
-def wait_until(child: int, deadline: float) -> int | None:
-    """Its exit status, or None where it still runs at the deadline."""
-    while (left := deadline - time.monotonic()) > 0:
+def wait_until(child: int, instant: float, now: Callable[[], float]) -> int | None:
+    """Its exit status, or None where it still runs at that instant."""
+    while now() < instant:
         found, status = os.waitpid(child, os.WNOHANG)
         if found:
             return os.waitstatus_to_exitcode(status)
-        time.sleep(min(left, 0.005))
+        time.sleep(0.002)
     return None
 
 
@@ -236,11 +247,14 @@ def run_killed(job: Job, waits, kills_left: int) -> tuple[list[dict], int]:
     """
     shared, kills = Shared(), []
     places = [f"{arm.name}/{phase.name}" for arm in job.spec.arms for phase in arm.phases]
+    now = (lambda: shared["steps"]) if job.by_steps else time.monotonic
     while len(kills) < kills_left:
         shared["position"], shared["seed"], shared["place"] = 0, -1, -1
-        deadline = time.monotonic() + next(waits)
+        instant = now() + next(waits)
         child = job.start(shared)
-        status = wait_until(child, deadline)
+        status = wait_until(child, instant, now)
+        if status is None and job.by_steps:
+            time.sleep(random.uniform(0, MOMENT))  # or it would mostly be killed in a step
         if status is None:
             os.kill(child, signal.SIGKILL)
             status = wait(child)
@@ -317,16 +331,17 @@ def campaign(kills: int, size: Size, key: str, work: Path, tell) -> dict:
     broken, runs, all_kills, parts = [], 0, [], {}
     for experiment in EXPERIMENTS:
         spec = size.spec(experiment)
-        waits = random_waits(f"{key}/{experiment}", size.longest)
         seeds = range(size.seeds)
         whole = Job(work / experiment / "undisturbed", spec, seeds, "every epoch")
         steps, seconds = run_undisturbed(whole)
+        longest = size.longest * (steps if size.by_steps else 1)
+        waits = random_waits(f"{key}/{experiment}", longest, -longest / 10 if size.by_steps else 0.0)
         expected, _ = whole.results()
         share = kills // len(EXPERIMENTS) + (EXPERIMENTS.index(experiment) < kills % len(EXPERIMENTS))
         of_experiment, trained, needed = [], 0, 0
         while len(of_experiment) < share:
             rhythm = list(RHYTHMS)[runs % len(RHYTHMS)]
-            job = Job(work / experiment / f"run{runs}", spec, seeds, rhythm)
+            job = Job(work / experiment / f"run{runs}", spec, seeds, rhythm, size.by_steps)
             killed, taken = run_killed(job, waits, share - len(of_experiment))
             judge(job, killed)
             for kill in killed:
@@ -358,10 +373,10 @@ def campaign(kills: int, size: Size, key: str, work: Path, tell) -> dict:
     return summary(parts, all_kills, runs, broken)
 
 
-def random_waits(key: str, longest: float):
+def random_waits(key: str, longest: float, least: float):
     rng = random.Random(key)
     while True:
-        yield rng.uniform(0, longest)
+        yield rng.uniform(least, longest)
 
 
 def summary(parts: dict, kills: list[dict], runs: int, broken: list[str]) -> dict:
