@@ -64,11 +64,12 @@ if "google.colab" in sys.modules and getattr(importlib.util.find_spec("dglib"), 
 # %% [markdown]
 # ## Parameters
 #
-# As it stands, the newest run below `base_dir` is shown, or else the small recorded runs that come with the project.
+# As it stands, the newest run of T1 or T2 below `base_dir` is shown, as their sweeps end at a λ↑ or a λ↓; without one, the newest
+# other run; without any, the small recorded runs that come with the project.
 
 # %% tags=["parameters"]
 base_dir: str = None  # Where the run directories lie; null: the Drive folder on Colab, elsewhere runs.
-runs: str = None  # A run directory, a results file or a folder of runs to show; null: the newest run in base_dir.
+runs: str = None  # A run directory, a results file or a folder of runs to show; null: those in base_dir.
 
 # %%
 import dglib.explorer
@@ -92,9 +93,10 @@ recorded.show()
 # %% [markdown]
 # **How to read it.** *a*: test error over λ, each seed thin and the median thick; arrows show which way λ was moved. *b*: where each
 # seed's threshold lies: a bar from the last level without the event to the level at which it began. An arrow says that the event had not
-# come by the last level, which is a result too. *c*: the same seeds over epochs; large dots are the evaluations at the cursor's λ, so one λ
-# stands there at two places. *d*: λ over epochs, with the cursor across. The numbers are below the picture; every threshold holds
-# for its dwell time and its learning rate.
+# come by the last level, which is a result too. V3's sweeps end at no event: it has no λ↑ and no λ↓, and *b* has the gap of each seed
+# between its two branches instead; at its low learning rate a branch that hardly moves may be frozen. *c*: the same seeds over epochs;
+# large dots are the evaluations at the cursor's λ, so one λ stands there at two places. *d*: λ over epochs, with the cursor across. The
+# numbers are below the picture; every threshold holds for its dwell time and its learning rate.
 #
 # A run that was made or kept since then is found by **"Look for runs again"**.
 

@@ -96,6 +96,28 @@ def test_a_newer_run_at_one_lambda_alone_does_not_stand_before_one_that_swept_it
     assert list(alone.records) == ["Td1"]
 
 
+@pytest.mark.parametrize("sweep", ["T1", "T2"])
+def test_a_newer_v3_does_not_stand_before_a_run_whose_sweep_looks_for_a_threshold(sweep, tmp_path):
+    record = {"T1": t1, "T2": t2}[sweep](0)
+    for name in ("exp_T_spinodal_20260101_000000", "exp_T_spinodal_20260201_000000"):
+        published_in(tmp_path / name, sweep, [record])
+    v3_alone = published_in(tmp_path / "exp_V3_vgg11_20260301_000000", "V3", [v3(0)])
+    panel = dglib.explorer.recorded({"base_dir": str(tmp_path), "runs": None})
+    assert panel.runs.value.path.name == "exp_T_spinodal_20260201_000000"
+    assert panel.experiments.value == (sweep,)
+    assert panel_on(v3_alone).experiments.value == ("V3",)
+
+
+def test_a_run_whose_records_do_not_hold_what_its_files_are_called_for_gives_way_to_the_next(tmp_path):
+    torn = tmp_path / "exp_T_spinodal_20260401_000000"
+    torn.mkdir()
+    (torn / "T1-spinodal_results.json").write_text("{")
+    published_in(tmp_path / "exp_V3_vgg11_20260301_000000", "V3", [v3(0)])
+    run = first(choices(notebook_settings({"base_dir": str(tmp_path)})))
+    assert run is not None
+    assert list(run.records) == ["V3"]
+
+
 def test_a_results_file_a_run_directory_and_a_folder_of_runs_are_all_read(tmp_path):
     ours = run_of(tmp_path / "base", "T1", [t1(0)])
     theirs = published_in(tmp_path / "base" / "published", "T2", [published(t2(3))])
@@ -340,9 +362,11 @@ def test_another_run_brings_its_own_levels_seeds_and_limits(tmp_path):
     published_in(tmp_path / "a_20260101_000000", "T1", [t1(0)])
     published_in(tmp_path / "b_20260102_000000", "V3", [v3(4), v3(5)])
     panel = panel_on(tmp_path)
+    by_name = {choice.path.name[0]: choice for _, choice in panel.runs.options}
+    panel.runs.value = by_name["b"]
     assert (panel.seeds.options, panel.lam.max) == ((4, 5), 0.70)
     panel.collapse_error.value = 0.77
-    panel.runs.value = next(choice for _, choice in panel.runs.options if choice.path.name.startswith("a_"))
+    panel.runs.value = by_name["a"]
     assert panel.seeds.options == (0,)
     assert (panel.lam.min, panel.lam.max) == (0.35, 0.60)
     assert panel.collapse_error.value == 0.40

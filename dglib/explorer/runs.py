@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
@@ -106,19 +106,24 @@ def load(choice: Choice) -> Run:
 
 
 def first(available: Sequence[Choice]) -> Run | None:
-    """The newest run in which λ moved, else the newest with any record; None where there is none.
+    """The run to open on: the newest with T1 or T2, whose sweeps end at an event and so have a λ↑ or a λ↓.
 
-    The recorded quick run only if there is no other.
+    Else the newest in which λ moved, else the newest with any record; the recorded quick run only if there
+    is no other; None where there is none.
     """
-    fallback = None
-    for choice in sorted(available, key=lambda choice: choice.path == QUICK):
-        if choice.path == QUICK and fallback:
+    best: Run | None = None
+    for choice in sorted(available, key=lambda choice: (choice.path == QUICK, _rank(_names(choice.path)))):
+        if best and (choice.path == QUICK or _rank(_names(choice.path)) >= _rank(best.records)):
             break
         run = load(choice)
-        if any(name != "Td1" for name in run.records):
-            return run
-        fallback = fallback or (run if run.records else None)
-    return fallback
+        if run.records and (best is None or _rank(run.records) < _rank(best.records)):
+            best = run
+    return best
+
+
+def _rank(experiments: Collection[str]) -> int:
+    """0 where a sweep runs until an event, 1 where λ moved, 2 for all others."""
+    return 0 if {"T1", "T2"} & set(experiments) else 1 if set(experiments) - {"Td1"} else 2
 
 
 def _path(globals_: Mapping[str, object], name: str, meaning: str) -> str | None:
@@ -151,8 +156,13 @@ def _label(path: Path) -> str:
     """The name, with the experiments that it seems to hold: ``exp_T_spinodal_20260117_121637 (T1, T2)``."""
     if path.is_file():
         return path.name
-    inside = [name for name, prefix in PREFIXES.items() if _holds(path, prefix)]
+    inside = _names(path)
     return f"{path.name} ({', '.join(sorted(inside))})" if inside else path.name
+
+
+def _names(path: Path) -> list[str]:
+    """The experiments that a path seems to hold, by the names of its files."""
+    return [name for name, prefix in PREFIXES.items() if _holds(path, prefix)]
 
 
 def _holds(path: Path, prefix: str) -> bool:
