@@ -147,7 +147,8 @@ def _by_start(found: Mapping[str, Any]) -> list[str]:
         for name, known in group.items():
             if name in QUANTITIES and known:
                 bounds = wording.interval(known["lower"], known["upper"])
-                what = f"median {SYMBOLS[name]} where the way down began {state}"
+                way = "the collapse branch" if name == "gap" else "the way down"
+                what = f"median {SYMBOLS[name]} where {way} began {state}"
                 lines.append(f"  {what}: {bounds} ({wording.seeds(group['n'])})")
     return lines
 

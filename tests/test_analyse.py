@@ -235,6 +235,16 @@ def test_the_gap_is_that_of_seeds_that_collapsed_and_the_trapped_are_apart(tmp_p
     assert found["gap_mean"]["ci95"] == pytest.approx(list(t_interval))
 
 
+def test_a_median_gap_is_told_as_the_one_value_that_it_is_and_by_the_branch_that_it_is_of(tmp_path):
+    published_in(tmp_path, "V3", [v3(0, 0.30), v3(1, 0.40), v3(2, trapped=True)])
+    told = text(tmp_path, analyse(tmp_path))
+    assert "median gap at λ = 0.50 where the collapse branch began collapsed: 0.35 (2 seeds)" in told
+    assert "where the collapse branch began trapped: " in told
+    published_in(tmp_path / "T2", "T2", [t2(0), t2(1)])
+    told = text(tmp_path / "T2", analyse(tmp_path / "T2"))
+    assert "median λ↓ where the way down began collapsed: between 0.35 and 0.40 (2 seeds)" in told
+
+
 def test_six_gaps_have_an_interval_for_their_median(tmp_path):
     published_in(tmp_path, "V3", [v3(seed, 0.2 + 0.02 * seed) for seed in range(6)])
     assert analyse(tmp_path)["V3"]["gap"]["ci95"] == pytest.approx([0.2, 0.3])

@@ -114,8 +114,50 @@ def test_ten_seeds_without_any_event_bound_thresholds_and_width_with_their_uncer
 
 def test_events_are_told_with_mean_std_and_range():
     text = answer("T1", [t1(0, 0.55), t1(1, 0.65), failed_init(t1(2)), failed_init(t1(3))])
-    assert text.startswith("T1: of 4 seeds, 2 collapsed as λ rose, at λ↑ = 0.600 ± 0.050")
-    assert "(mean ± std; 0.55 to 0.65); 2 failed the init; median λ↑ between 0.55 and 0.60" in text
+    assert text.startswith("T1: of 4 seeds, 2 collapsed as λ rose, first at λ = 0.600 ± 0.050")
+    assert "(mean ± std; 0.55 to 0.65), so that λ↑ lies between there and the level before; 2 failed" in text
+    assert "2 failed the init; median λ↑ between 0.55 and 0.60" in text
+
+
+def test_a_level_that_fired_is_never_told_as_the_threshold_itself():
+    for text in (answer("T1", [t1(0, 0.60, 0.35, True), t1(1, 0.55, 0.40, True)]), answer("T2", [t2(0)])):
+        assert not re.search(r"λ[↑↓] = |width of", text)
+        assert "first at λ = " in text
+    # the first level of all: there is none before it that the threshold would be past
+    record = t1(0, 0.40)
+    record["parameters"]["init_lambda"] = 0.40
+    assert "level before" not in answer("T1", [record])
+
+
+@pytest.mark.parametrize(("evaluations", "where"), [(1, "where"), (2, "where"), (6, "and at 0.30")])
+def test_a_sweep_that_ended_in_the_middle_of_a_run_of_evaluations_says_how_far_it_went(evaluations, where):
+    record = t2(0, None)
+    record["parameters"]["consecutive"] = evaluations + 1
+    for entry in record["trajectory"][-evaluations:]:
+        entry["error"] = 0.2
+    certain = "0.35" if evaluations > 4 else "0.30"
+    text = answer("T2", [record])
+    assert f"1 was swept down to 0.25, {where} a run of evaluations at or below 0.20 had begun" in text
+    assert f"that the end cut short, so only λ↓ < {certain};" in text
+    assert "no recovery down to" not in text
+
+
+def test_a_sweep_without_such_a_run_at_its_end_is_censored_at_its_last_level():
+    record = t2(0, None)
+    record["trajectory"][-2]["error"] = 0.2
+    assert "1 showed no recovery down to 0.25, so λ↓ < 0.25" in answer("T2", [record])
+
+
+def test_the_share_is_a_range_where_an_event_had_begun_and_else_named_by_its_method():
+    begun, under_way = t1(0, None), t1(1, None) | {"outcome": None}
+    begun["trajectory"][-1]["error"] = 0.5
+    text = answer("T1", [begun, t1(2, 0.6), t1(3, None), t1(4, None)])
+    assert "share still ordered at 0.70: 0.50 to 0.75, as 1 seed is undecided there (95 % interval 0" in text
+    under_way["trajectory"] = under_way["trajectory"][:11]
+    text = answer("T1", [under_way, t1(2, 0.6), t1(3, None), t1(4, None)])
+    assert "share still ordered at 0.70: 0.67 (Kaplan–Meier; 95 % interval 0.07 to 0.99)" in text
+    text = answer("T1", [t1(2, 0.6), t1(3, None), t1(4, None)])
+    assert "share still ordered at 0.70: 0.67 (95 % interval 0.09 to 0.99)" in text
 
 
 def test_all_seeds_failed_means_not_measured():
@@ -125,8 +167,9 @@ def test_all_seeds_failed_means_not_measured():
 
 def test_loops_are_told_with_width_and_with_the_ones_that_stayed_open():
     text = answer("T1", [t1(0, 0.60, 0.35, True), t1(1, 0.60, 0.40, True), t1(2, 0.60, None, True)])
-    assert "of 3 seeds 2 closed the loop, at λ↓ = 0.375 ± 0.025" in text
-    assert "a width of 0.225 ± 0.025" in text
+    assert "of 3 seeds 2 closed the loop, recovered first at λ = 0.375 ± 0.025" in text
+    assert "0.225 ± 0.025 (mean ± std; 0.20 to 0.25) below the level of the collapse" in text
+    assert "median width λ↑ − λ↓, by the levels on both sides of each, between 0.15 and 0.25" in text
     assert "1 did not recover, so the width there exceeds 0.25" in text
 
 
@@ -199,6 +242,18 @@ def test_the_gap_is_told_with_its_verdict():
     assert "0.10: not two branches" in answer("V3", [v3(0, 0.05), v3(1, 0.05)])
     assert "0.10: undecided whether there are two branches" in answer("V3", [v3(0, 0.2), v3(1, 0.4)])
     assert "1 began the collapse branch trapped" in answer("V3", [v3(0), v3(1, trapped=True)])
+
+
+def test_an_interval_for_a_gap_of_two_seeds_holds_no_gap_that_cannot_be():
+    records = [v3(0, 0.2), v3(1, 0.6)]
+    summary = summarise("V3", records)
+    intervals = [summary["gap_interval"], *(g["interval"] for g in summary["gap_by_level"]["collapsed"])]
+    assert all(-1 <= each["lower"] <= each["upper"] <= 1 for each in intervals)
+    assert "95 % t interval −1.00 to 1.00" in answer("V3", records)
+
+
+def test_equal_ends_are_a_value_and_nothing_between_them():
+    assert wording.interval(0.432, 0.432) == "0.432"
 
 
 def test_early_signs_are_told_with_sign_and_limit():

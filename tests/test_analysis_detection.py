@@ -104,7 +104,7 @@ def test_the_answer_claims_no_more_than_the_bound():
     record = published(t1(0, None))
     record["trajectory"][-1]["error"] = 0.5
     text = answer("T1", [record, t1(1, None)])
-    assert "1 showed no collapse up to 0.65, so λ↑ > 0.65; 1 showed no collapse up to 0.70" in text
+    assert "had begun that the end cut short, so only λ↑ > 0.65; 1 showed no collapse up to 0.70" in text
 
 
 def test_a_seed_under_way_has_passed_what_it_has_passed():

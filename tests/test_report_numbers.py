@@ -323,9 +323,8 @@ def test_a_changed_value_of_a_record_changes_its_own_cells_and_no_others(
 def test_a_changed_threshold_changes_the_answer_to_the_mean_of_the_new_ones(show):
     for ups in ((0.6, 0.5), (0.6, 0.55), (0.65, 0.55)):
         shown, _ = show({"T1": [t1(seed, up) for seed, up in enumerate(ups)]}, f"{ups}")
-        stated = (
-            f"at λ↑ = {fmean(ups):.3f} ± {pstdev(ups):.3f} (mean ± std; {min(ups):.2f} to {max(ups):.2f})"
-        )
+        ends = f"{min(ups):.2f} to {max(ups):.2f}"
+        stated = f"first at λ = {fmean(ups):.3f} ± {pstdev(ups):.3f} (mean ± std; {ends})"
         assert all(stated in answer for answer in shown.answers)
 
 

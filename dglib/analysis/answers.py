@@ -29,13 +29,27 @@ def _threshold_sentence(direction: Direction, summary: Summary) -> str:
     parts = []
     if summary["events"]:
         count, where = _of(summary["events"], summary), wording.spread(summary[direction.field])
-        parts.append(f"{count} {direction.event} as λ {way[0]}, at {symbol} = {where}")
+        parts.append(f"{count} {direction.event} as λ {way[0]}, first at λ = {where}")
+        fired = [seed for seed in summary["seeds"] if seed["outcome"] == direction.event]
+        if all(None not in (seed["lower"], seed["upper"]) for seed in fired):
+            parts[-1] += f", so that {symbol} lies between there and the level before"
     sign = ">" if direction.rising else "<"
     passed = "lower" if direction.rising else "upper"  # the last level that is certain to be short of it
-    ends = Counter(seed[passed] for seed in summary["seeds"] if seed["outcome"] == "no_event")
-    for last, without in sorted(ends.items()):
-        count, end = _of(without, summary), wording.level(last)
-        parts.append(f"{count} showed no {direction.noun} {way[1]} {end}, so {symbol} {sign} {end}")
+    ends = Counter(
+        (seed[passed], seed["last"], seed["begun"])
+        for seed in summary["seeds"]
+        if seed["outcome"] == "no_event"
+    )
+    for (certain, last, begun), without in sorted(ends.items(), key=lambda item: item[0][0]):
+        count, end = _of(without, summary), wording.level(certain)
+        if begun is None:
+            told = f"showed no {direction.noun} {way[1]} {end}, so"
+        else:
+            far = f"{'was' if without == 1 else 'were'} swept {way[1]} {wording.level(last)}"
+            where = "where" if begun == last else f"and at {wording.level(begun)}"
+            beyond = f"at or {'above' if direction.rising else 'below'} {wording.level(summary['limit'])}"
+            told = f"{far}, {where} a run of evaluations {beyond} had begun that the end cut short, so only"
+        parts.append(f"{count} {told} {symbol} {sign} {end}")
     parts += _unmeasured(outcomes)
     parts += _share_left(direction, summary) if ends else []
     if direction.rising and summary["median"]["n"] > 1:
@@ -48,13 +62,23 @@ def _threshold_sentence(direction: Direction, summary: Summary) -> str:
 
 
 def _share_left(direction: Direction, summary: Summary) -> list[str]:
-    """What the seeds without event say of the share of networks that the whole sweep does not move."""
+    """What the seeds without event say of the share of networks that the whole sweep does not move.
+
+    An estimate for seeds that are undecided at the last level is named by its method, which takes it that
+    nothing about them is why. Where their event had begun there, that is why: then the range is told.
+    """
     if not summary["remaining"]["steps"]:  # too few evaluations at a level to say that it was passed
         return []
-    last = summary["remaining"]["steps"][-1]
+    last, method = summary["remaining"]["steps"][-1], summary["remaining"]["method"]
     interval = wording.confidence_interval({end: last[end] for end in ("lower", "upper")}, 2)
     state = "still ordered" if direction.rising else "not recovered"
-    return [f"share {state} at {wording.level(last['level'])}: {last['share']:.2f} ({interval})"]
+    share, stayed, open_ = f"{last['share']:.2f}", last["stayed"], last["undecided"]
+    if open_ and any(seed["begun"] is not None for seed in summary["seeds"]):
+        least, most = (count / summary["remaining"]["n"] for count in (stayed, stayed + open_))
+        share = f"{least:.2f} to {most:.2f}, as {wording.seeds(open_)} {_is(open_)} undecided there"
+    elif method != "binomial":
+        interval = f"{method}; {interval}"
+    return [f"share {state} at {wording.level(last['level'])}: {share} ({interval})"]
 
 
 def _of(count: int, summary: Summary) -> str:
@@ -89,14 +113,17 @@ def _loop_sentence(loop: Summary) -> str:
     parts = []
     if outcomes["closed"]:
         down, width = wording.spread(loop["lambda_down"]), wording.spread(loop["width"])
-        closed = f"{outcomes['closed']} closed the loop, at λ↓ = {down}"
-        parts.append(f"{closed}, a width of {width}")
+        closed = f"{outcomes['closed']} closed the loop, recovered first at λ = {down}"
+        parts.append(f"{closed}, {width} below the level of the collapse")
     ends = [seed["lower"] for seed in loop["seeds"] if seed["outcome"] == "open"]
     if ends:
         least = wording.level(min(ends))
         parts.append(f"{len(ends)} did not recover, so the width there exceeds {least}")
     if outcomes["diverged"]:
         parts.append(f"{outcomes['diverged']} diverged")
+    if len(loop["seeds"]) - outcomes["diverged"] > 1:
+        known = wording.median({**loop["median"], "interval": loop["interval"]})
+        parts.append(f"median width λ↑ − λ↓, by the levels on both sides of each, {known}")
     words = f"Swept back down, of {wording.seeds(loop['n'])} {'; '.join(parts)}."
     if loop["memory"]:
         up, back = (wording.level(threshold) for threshold in loop["thresholds"])

@@ -73,13 +73,19 @@ def gap_curve(records: Records, state: str) -> list[GapAt]:
     curve = []
     for level in sorted({level for seed in seeds for level in seed}):
         values = [seed[level] for seed in seeds if level in seed]
-        curve.append(GapAt(level, len(values), fmean(values), t_interval(values)))
+        curve.append(GapAt(level, len(values), fmean(values), gap_interval(values)))
     return curve
+
+
+def gap_interval(values: Sequence[float]) -> Interval | None:
+    """Student's interval for the mean of paired gaps, cut at ±1: no difference of two errors lies beyond."""
+    found = t_interval(values)
+    return found and Interval(max(found.lower, -1.0), min(found.upper, 1.0), found.confidence)
 
 
 def two_branches(values: Sequence[float], limit: float) -> str:
     """ "yes" if the mean gap's 95 % t interval lies above the limit, "no" if below it, else "undecided"."""
-    interval = t_interval(values)
+    interval = gap_interval(values)
     if interval is None or interval.lower <= limit <= interval.upper:
         return "undecided"
     return "yes" if interval.lower > limit else "no"
@@ -107,7 +113,7 @@ def summarise_branches(records: Records) -> dict[str, Any]:
         "gap_limit": limit,
         "gap": spread([seed["gap"] for seed in measured]),
         "gap_collapsed": spread(apart),  # without the seeds that began the collapse branch trapped
-        "gap_interval": as_json(t_interval(apart)),
+        "gap_interval": as_json(gap_interval(apart)),
         "two_branches": two_branches(apart, limit),
         "gap_by_level": {
             state: [

@@ -4,9 +4,8 @@ from collections.abc import Callable, Mapping, Sequence
 
 from dglib.analysis import wording
 from dglib.analysis.bounds import Bounds
-from dglib.analysis.branches import GAP_LEVEL, summarise_branches
+from dglib.analysis.branches import GAP_LEVEL, gap_interval, summarise_branches
 from dglib.analysis.dwell import dwell
-from dglib.analysis.intervals import t_interval
 from dglib.analysis.loops import return_bounds, summarise_loops
 from dglib.analysis.quantities import Plain, cell_of, in_every_seed, point_of, quantity, share
 from dglib.analysis.reading import Record, Records, entries, number, rounded
@@ -27,8 +26,8 @@ def experiment_values(experiment: str, records: Records) -> Plain:
     (counts that add up to n), `QUANTITIES`, each as `quantities.quantity` has it or null, `measured` (seeds
     behind the quantity), `dwell`, `notes` (sentences on what is missing), `seeds`.
     T1, T2: `event_share` (of seeds that were swept), `in_every_seed`; T1 `loop`, the way back; T2 `by_start`.
-    V3: `gap_lambda`, `gap_mean` with its t interval, `by_start`. The gap itself counts only seeds that began
-    the collapse branch collapsed. Td1: `shares` of the classes.
+    V3: `gap_lambda`, `gap_mean` with its t interval (within ±1), `by_start`. The gap itself counts only seeds
+    that began the collapse branch collapsed. Td1: `shares` of the classes.
     """
     make: Callable[[Records], Plain]
     if experiment in DIRECTIONS:
@@ -126,7 +125,7 @@ def _branches(records: Records) -> Plain:
         for state in STARTS
     }
     apart = groups["collapsed"]
-    interval = t_interval([cell.lower for cell, _ in apart])
+    interval = gap_interval([cell.lower for cell, _ in apart])
     mean = summary["gap_collapsed"]
     left_out = len(groups["trapped"])
     notes = [f"{wording.seeds(left_out)} began the collapse branch trapped, and not in the gap"] * bool(

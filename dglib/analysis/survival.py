@@ -53,8 +53,10 @@ def remaining(cells: Sequence[Bounds], levels: Sequence[float], rising: bool) ->
     """The share of seeds that stayed beyond each of `levels`, from the cells of their thresholds.
 
     The share is the plain one where every seed is decided; Kaplan and Meier's where some were cut short,
-    which takes it that they were cut short for reasons of their own; Turnbull's where grids differ. The
-    intervals (Clopper–Pearson, over all ways of deciding the undecided) take nothing.
+    which takes it that they were cut short for reasons of their own; Turnbull's where grids differ. Where a
+    run of evaluations had begun as a whole sweep ended, that is not so: such a seed is the likelier to leave,
+    and the share at the last level rather too high. The intervals (Clopper–Pearson, over all ways of deciding
+    the undecided) take nothing.
     """
     sign = 1.0 if rising else -1.0
     # Turned so that every sweep rises: (low, high] holds the threshold.

@@ -17,10 +17,10 @@ STARTS = ("collapsed", "trapped")
 def summarise_thresholds(direction: Direction, records: Records) -> dict[str, Any]:
     """Counts by outcome, the threshold over seeds and every seed's bounds.
 
-    `lambda_up` or `lambda_down`: spread of the levels at which the runs that fired began; `..._recorded`: of
-    those at which they ended, as records keep them. `median` and `remaining`: over all seeds of which
-    anything is known, censored ones too; for T2 also `by_start`, the two states from which seeds
-    recover or do not.
+    `lambda_up` or `lambda_down`: spread of the levels at which the runs that fired began, the far ends of
+    their cells; `..._recorded`: of those at which they ended, as records keep them. `limit`: the event's
+    error. `median` and `remaining`: over all seeds of which anything is known, censored ones too; for T2 also
+    `by_start`, the two states from which seeds recover or do not.
     """
     found = [threshold(direction, record) for record in records]
     outcomes = Counter(each.outcome for each in found)
@@ -36,6 +36,7 @@ def summarise_thresholds(direction: Direction, records: Records) -> dict[str, An
         "outcomes": {kind: outcomes[kind] for kind in kinds},
         direction.field: spread([each.level for each in fired if each.level is not None]),
         f"{direction.field}_recorded": spread([each.recorded for each in fired if each.recorded is not None]),
+        "limit": parameter(records, direction.limit, direction.default_limit),
         "median": median_of(found),
         "remaining": still(direction, found, levels).as_dict(),
         "censored": [each.seed for each in found if each.outcome == "no_event"],

@@ -50,6 +50,7 @@ class Threshold:
     fired: float | None  # λ of the last of that run, where the sweep ended
     recorded: float | None  # what the record has for `fired`
     last: float | None  # the last level visited
+    begun: float | None  # λ at which a run of evaluations began that the end of the sweep cut short
     bounds: Bounds | None  # None where nothing was measured; of an unfinished seed, what it has passed
     start: str | None  # falling sweeps: "trapped" or "collapsed"
     left_trap: bool  # started trapped, but the last evaluation is no constant prediction
@@ -97,7 +98,7 @@ def threshold(direction: Direction, record: Record, rule: Rule | None = None) ->
         trapped = starts_trapped(sweep, fired=level is not None)
         start, left = "trapped" if trapped else "collapsed", trapped and not is_constant(sweep[-1])
     return Threshold(
-        seed_of(record), outcome, level, fired, recorded, last, bounds, start, left,
+        seed_of(record), outcome, level, fired, recorded, last, found.begun, bounds, start, left,
         number(record, "init_error"), number(record, "final_error"), _difference(direction, record),
     )  # fmt: skip
 

@@ -35,7 +35,9 @@ def spread(values: Mapping[str, Any], places: int = 3) -> str:
 
 
 def interval(lower: float | None, upper: float | None) -> str:
-    """ "above 0.32", "below 0.38", "between 0.25 and 0.35" or "unbounded"."""
+    """ "above 0.32", "below 0.38", "between 0.25 and 0.35", "unbounded", or of equal ends the value."""
+    if lower is not None and lower == upper:
+        return level(lower)
     if lower is None:
         return "unbounded" if upper is None else f"below {level(upper)}"
     return f"above {level(lower)}" if upper is None else f"between {level(lower)} and {level(upper)}"
