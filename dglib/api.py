@@ -149,19 +149,21 @@ def train_seed(
     load: Callable[[Parameters], Dataset] = load,
     wait: bool = False,
     tell: Callable[[str], None],
+    command: Sequence[str] = (),
 ) -> tuple[Path, Record]:
     """Train the one seed that the parameters name; its run directory and its record. No figure, no answer.
 
     Args:
         load: gives the data set.
         wait: for as long as another process trains the seed, instead of a few seconds.
+        command: what was typed to have it trained, by default this process's own command line.
 
     Raises: as `run`.
     """
     spec, numerics = check(parameters)
     place = Workplace.of(parameters)
     data = load(parameters)
-    store, why, made = _open(place, parameters, spec, numerics, data)
+    store, why, made = _open(place, parameters, spec, numerics, data, command)
     tell(f"{spec.name} seed {parameters.seeds[0]}: {why} in {place.work}")
     with place.mirroring(store.directory, tell):
         (record,) = _train(
@@ -207,7 +209,12 @@ def _train(
 
 
 def _open(
-    place: Workplace, parameters: Parameters, spec: ExperimentSpec, numerics: Numerics, data: Dataset
+    place: Workplace,
+    parameters: Parameters,
+    spec: ExperimentSpec,
+    numerics: Numerics,
+    data: Dataset,
+    command: Sequence[str] = (),
 ) -> tuple[Store, str, Mapping[str, Any]]:
     """The run directory of these parameters, found or made, why that one, and by what its seeds are made."""
     described = identity.describe(spec, data.fingerprint, **requested_numerics(parameters))
@@ -216,7 +223,8 @@ def _open(
     lineage = {} if spec.lineage is None else {"lineage": dict(spec.lineage)}
     made = provenance.made_by(numerics, data)
     code = {name: made[name] for name in ("dglib", "commit", "dirty", "numpy")}
-    by = {"numerics": numerics.describe(), "data_name": data.name, "command": sys.argv, **code, **lineage}
+    typed = list(command or sys.orig_argv)
+    by = {"command": typed, "numerics": numerics.describe(), "data_name": data.name, **code, **lineage}
     return *Store.open(place.work, spec, described, shared, by), made
 
 

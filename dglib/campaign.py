@@ -13,45 +13,68 @@ import json
 import sys
 import time
 from collections.abc import Callable, Sequence
-from pathlib import Path
-from typing import IO
+from typing import NamedTuple
 
-from dglib import planning
+from dglib import campaign_results, planning
 from dglib.base_dir import base_directory
 from dglib.cli import BAD_INPUT, INTERRUPTED, Parser
-from dglib.errors import StorageError, UserError
+from dglib.errors import UserError
 from dglib.experiments import EXPERIMENTS
 from dglib.heartbeats import duration
 from dglib.jobs import Job, jobs_of
 from dglib.planning import Campaign
 from dglib.pool import run as run_here
+from dglib.reader import ends_with_its_reader
 from dglib.schedule import Watch
+from dglib.slots import slots
 from dglib.validation import one_of
 from dglib.watching import Watching
 
-Doer = Callable[[Sequence[Job], Watch, Callable[[], None]], None]
+
+class Means(NamedTuple):
+    """What does jobs, once it has called its last argument.
+
+    Attributes:
+        at_once: how many at a time, from 1; None where only a cluster's scheduler knows.
+        sharing: whether several at a time share a GPU, if they use one.
+        elsewhere: whether on other machines.
+    """
+
+    do: Callable[[Sequence[Job], Watch, Callable[[], None]], None]
+    at_once: int | None
+    sharing: bool = False
+    elsewhere: bool = False
 
 
+@ends_with_its_reader
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the jobs that `argv` asks for. Returns the exit status.
 
-    0: all done; 1: a job failed; 2: bad input, nothing written; 130: stopped, to be gone on with.
+    0: all done; 1: a job failed; 2: bad input, nothing written; 130: stopped, to be gone on with; 141: the
+    same, since nobody reads the output any more.
     """
     words = sys.argv[1:] if argv is None else list(argv)
+    typed = sys.orig_argv if argv is None else ["run_all.py", *argv]
     try:
         if words[:1] == ["report"]:
             return _report(words[1:])
         if words[:1] == ["status"]:
             return _status(words[1:])
         arguments = _parser().parse_args(words)
-        campaign = planning.campaign(arguments)
-        do, at_once = _doer(arguments, campaign)
+        campaign = planning.campaign(arguments, typed)
+        means = _means(arguments, campaign)
         if arguments.dry_run:
             from dglib.dry_run import print_plan
 
-            print_plan(campaign.plans, at_once, as_json=arguments.json)
+            print_plan(
+                campaign.plans,
+                means.at_once,
+                as_json=arguments.json,
+                sharing=means.sharing,
+                elsewhere=means.elsewhere,
+            )
             return 0
-        return _run(campaign, do, at_once, arguments.json)
+        return _run(campaign, means, arguments.json)
     except UserError as error:
         print("run_all: error:", " ".join(str(error).split()), file=sys.stderr)
         return BAD_INPUT
@@ -77,9 +100,10 @@ def _parser() -> argparse.ArgumentParser:
     add("--base-dir", metavar="DIR", help="where run directories, executed notebooks and the summary go")
     add("--device", help="auto, cpu, cuda or cuda:N")
     add("--mirror", action="store_const", const=True, help="work locally and copy to the base directory")
-    about = "jobs at a time; default: one for each GPU, or for each CPU core"
+    about = "jobs at a time; default: seeds_at_once (1) on each GPU, or one for each CPU core"
     add("--workers", type=_workers, metavar="N", help=about)
-    add("--gpus", metavar="0,1", help="one job at a time on each of these; twice the same for two there")
+    about = "seeds_at_once (1) jobs at a time on each of these; twice the same for twice as many there"
+    add("--gpus", metavar="0,1", help=about)
     about = "jobs on a cluster through Dask: local:2, tcp://host:8786 or slurm:FILE.yaml"
     add("--cluster", metavar="WHERE", help=about)
     about = "a parameter for every experiment that has it, or EXPERIMENT.NAME=VALUE for one"
@@ -126,16 +150,16 @@ def _workers(text: str) -> int:
     return int(text)
 
 
-def _doer(arguments: argparse.Namespace, campaign: Campaign) -> tuple[Doer, int]:
-    """What does the jobs, once it has called its last argument, and how many at a time; 1 for a cluster."""
+def _means(arguments: argparse.Namespace, campaign: Campaign) -> Means:
+    """This machine's workers, or a cluster's."""
     if arguments.cluster is None:
-        slots = planning.slots(arguments, campaign.plans)
+        places = slots(arguments, campaign.plans)
 
         def do(jobs: Sequence[Job], watch: Watch, begin: Callable[[], None]) -> None:
             begin()
-            run_here(jobs, slots, watch)
+            run_here(jobs, places, watch)
 
-        return do, len(slots)
+        return Means(do, len(places), sharing=any(places.count(place) > 1 for place in places))
     for name, given in (("--gpus", arguments.gpus), ("--workers", arguments.workers)):
         if given is not None:
             raise UserError(f"{name} {given}: the cluster says what there is; leave it out beside --cluster")
@@ -147,26 +171,35 @@ def _doer(arguments: argparse.Namespace, campaign: Campaign) -> tuple[Doer, int]
     from dglib.cluster_places import place
 
     there = place(arguments.cluster, on_gpus=any(p.parameters.device != "cpu" for p in campaign.plans))
-    return lambda jobs, watch, begin: cluster.run(jobs, there, watch, begin), 1
+    return Means(
+        lambda jobs, watch, begin: cluster.run(jobs, there, watch, begin),
+        there.workers,
+        elsewhere=not arguments.cluster.startswith("local:"),
+    )
 
 
-def _run(campaign: Campaign, do: Doer, at_once: int, as_json: bool) -> int:
+def _run(campaign: Campaign, means: Means, as_json: bool) -> int:
     began = time.monotonic()
     jobs, plans = jobs_of(campaign.plans), campaign.plans
     out = sys.stderr if as_json else sys.stdout  # for people
     names = ", ".join(dict.fromkeys(plan.experiment for plan in plans))
-    at_a_time = f", {min(at_once, len(jobs))} at a time" if at_once > 1 else ""
+    at_once = min(means.at_once or 1, len(jobs))
+    at_a_time = f", {at_once} at a time" if at_once > 1 else ""
 
     def begin() -> None:
         print(f"{names} into {campaign.place.work}: {len(jobs)} jobs{at_a_time}", file=out, flush=True)
         if campaign.grid is not None:
-            _write_index(campaign)  # so that a page written meanwhile knows of cells still to be run
+            campaign_results.write_index(campaign)
 
     with Watching(jobs, sys.stdout if as_json else None) as watch:
-        do(jobs, watch, begin)
+        try:
+            means.do(jobs, watch, begin)
+        except BrokenPipeError:
+            words = "nobody reads its output any more; the same command goes on from here"
+            print(f"run_all: stopped: {words}", file=sys.stderr)
+            raise
     print(f"\nDone in {duration(time.monotonic() - began)}.", file=out)
-    files = _results(campaign, out) if campaign.grid is None else _grid_results(campaign, out)
-    campaign.place.lay(*files)
+    files = campaign_results.tell(campaign, out, sys.stderr)
     failed = [(plan, told, those) for plan in plans for told, those in plan.failures()]
     for plan, told, those in failed:
         print(f"\n{plan.name} failed: {told}\n  log: {those[0].log}", file=sys.stderr)
@@ -174,57 +207,3 @@ def _run(campaign: Campaign, do: Doer, at_once: int, as_json: bool) -> int:
     seconds = round(time.monotonic() - began, 1)
     watch.emit("all_done", jobs=len(jobs), failed=count, seconds=seconds, files=[str(path) for path in files])
     return 1 if failed else 0
-
-
-def _results(campaign: Campaign, out: IO[str]) -> list[Path]:
-    """Write summary and report, say what was found and where it lies; the files."""
-    from dglib.summary_file import write_summary  # matplotlib: not needed to answer bad input
-
-    base, plans = campaign.place.work, campaign.plans
-    print("What was found:\n", file=out)
-    for paragraph in write_summary(base, plans):
-        print(paragraph, file=out)
-    executed = [plan.executed for plan in plans if plan.jobs[-1].status == "done"]
-    page = _write_page(base)
-    if campaign.place.mirrored:
-        print(f"\nAll of it is copied to {campaign.place.base}.", file=out)
-    print("\nWhere it lies:", file=out)
-    for plan in plans:
-        if plan.executed in executed:
-            where = f"{plan.directory()} (records, figures/), notebook {plan.executed}"
-            print(f"  {plan.experiment}: {where}", file=out)
-    files = [base / "summary.md", base / "summary.json"]
-    print(f"  summary: {', '.join(map(str, files))}", file=out)
-    for path in page:
-        print(f"  report: {path}", file=out)
-    return [*files, *executed, *page]
-
-
-def _grid_results(campaign: Campaign, out: IO[str]) -> list[Path]:
-    """Write the grid's report and say where it lies; the files."""
-    index = _write_index(campaign)
-    page = _write_page(index.parent)
-    for path in page:
-        print(f"What was found: {path}", file=out)
-    return [index, *page]
-
-
-def _write_index(campaign: Campaign) -> Path:
-    from dglib.grid_index import NAME, write_index
-
-    assert campaign.grid is not None
-    try:
-        campaign.place.work.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise StorageError.of(campaign.place.work, error) from error
-    return write_index(campaign.grid, campaign.place.work) / NAME
-
-
-def _write_page(base: Path) -> list[Path]:
-    from dglib.report import write_report
-
-    try:
-        return [write_report(base)]
-    except UserError as error:  # where no seed has come far enough to leave a run directory
-        print(f"\nno report: {error}", file=sys.stderr)
-        return []

@@ -20,6 +20,7 @@ from dglib.errors import UserError
 from dglib.manifest import runs_in
 from dglib.params import MODELS, Parameters
 from dglib.profiles import file_layer, override_layer, profile_layer
+from dglib.reader import ends_with_its_reader
 from dglib.validation import Layer, one_of, source, validate_layers
 
 if TYPE_CHECKING:
@@ -28,11 +29,12 @@ if TYPE_CHECKING:
 WRONG, BAD_INPUT, INTERRUPTED = 1, 2, 130
 
 
+@ends_with_its_reader
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command in `argv` (default: the process's own) and return its exit status.
 
     0: done; 1: `verify` found something wrong; 2: bad input, told in one line on stderr, nothing written;
-    130: interrupted.
+    130: interrupted; 141: nobody reads the output any more.
     """
     try:
         arguments = _parser().parse_args(argv)

@@ -38,6 +38,10 @@ class Place(Protocol):
     text: str
     patience: float
 
+    @property
+    def workers(self) -> int | None:
+        """How many it has at most; None: its scheduler knows."""
+
     def connected(self) -> AbstractContextManager[Client]:
         """A client of its scheduler; what was started for it is ended with it.
 
@@ -56,18 +60,24 @@ def place(text: str, *, on_gpus: bool = True) -> Place:
         on_gpus: whether the jobs use GPUs where there are any.
 
     Raises:
-        UserError: it names none, its file is wrong, or what it takes is not installed here.
+        UserError: it names none, its file is wrong, it has more workers than this machine has GPUs, or what
+            it takes is not installed here.
     """
     kind, colon, rest = text.partition(":")
     if kind == "local" and colon:
         if not re.fullmatch(r"[1-9]\d{0,3}", rest, re.ASCII):
             raise UserError(f"--cluster {text}: {rest!r} must be a whole number of workers from 1")
-        made: Place = Local(text, int(rest), on_gpus)
+        found = gpus.visible() if on_gpus else []
+        if 0 < len(found) < int(rest):
+            raise UserError(
+                f"--cluster {text}: each worker has a GPU of its own, and torch sees {len(found)} here"
+            )
+        made: Place = Local(text, int(rest), found)
     elif kind in ("tcp", "tls") and colon:
-        found = re.fullmatch(r"//(\[[0-9A-Fa-f:.]+\]|[^/:\s]+):(\d{1,5})/?", rest, re.ASCII)
-        if found is None or not 0 < int(found[2]) < 2**16:
+        address = re.fullmatch(r"//(\[[0-9A-Fa-f:.]+\]|[^/:\s]+):(\d{1,5})/?", rest, re.ASCII)
+        if address is None or not 0 < int(address[2]) < 2**16:
             raise UserError(f"--cluster {text}: a scheduler's address is {kind}://HOST:PORT")
-        made = Address(text, f"{kind}://{found[1]}:{found[2]}")
+        made = Address(text, f"{kind}://{address[1]}:{address[2]}")
     elif kind == "slurm" and colon:
         made = Slurm(text, read_slurm_file(Path(rest).expanduser(), where=f"--cluster {text}"))
     else:
@@ -84,7 +94,7 @@ class Local:
 
     text: str
     workers: int
-    on_gpus: bool
+    gpus: list[str]  # of each worker, or none
     patience: float = 120.0
 
     @contextmanager
@@ -92,11 +102,6 @@ class Local:
         import dask
         from distributed import Client, Nanny, Scheduler, SpecCluster
 
-        found = gpus.visible() if self.on_gpus else []
-        if 0 < len(found) < self.workers:
-            raise UserError(
-                f"--cluster {self.text}: each worker has a GPU of its own, and torch sees {len(found)} here"
-            )
         with ExitStack() as stack:
             folder = stack.enter_context(tempfile.TemporaryDirectory(prefix="dglib-workers-"))
             # Dask would have OMP_NUM_THREADS=1 and the like set here, and the jobs' environment is ours.
@@ -115,8 +120,8 @@ class Local:
                     "cls": Nanny,
                     "options": {
                         **options,
-                        "env": {**env, **gpus.environment(found[number])} if found else env,
-                        "resources": {"GPU": 1} if found else {},
+                        "env": {**env, **gpus.environment(self.gpus[number])} if self.gpus else env,
+                        "resources": {"GPU": 1} if self.gpus else {},
                     },
                 }
                 for number in range(self.workers)
@@ -140,6 +145,7 @@ class Address:
     text: str
     address: str
     patience: float = 60.0
+    workers: None = None
 
     @contextmanager
     def connected(self) -> Iterator[Client]:
@@ -167,6 +173,10 @@ class Slurm:
     patience: float = float("inf")
     _cluster: Any = None
     _renewed: float = float("-inf")
+
+    @property
+    def workers(self) -> int:
+        return self.file.jobs
 
     @contextmanager
     def connected(self) -> Iterator[Client]:

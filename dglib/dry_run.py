@@ -4,40 +4,93 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
+from typing import NamedTuple
 
 from dglib import estimate
 from dglib.api import check
+from dglib.errors import UserError
 from dglib.heartbeats import duration
 from dglib.jobs import Plan
 
+SHARING = ", if those that share a GPU do not slow each other down"
+ELSEWHERE = "times are this machine's; the cluster's workers may be faster or slower"
 
-def print_plan(plans: Sequence[Plan], at_once: int, *, as_json: bool = False) -> None:
+
+def print_plan(
+    plans: Sequence[Plan],
+    at_once: int | None,
+    *,
+    as_json: bool = False,
+    sharing: bool = False,
+    elsewhere: bool = False,
+) -> None:
     """Print each plan and its jobs: for people, or a JSON line per job that trains a seed.
 
+    Args:
+        at_once: jobs at a time, from 1; None: not known.
+        sharing: whether several at a time share a GPU, if they use one.
+        elsewhere: whether on other machines. What this one cannot do has no estimate then.
+
     Raises:
-        UserError: something cannot be used here.
+        UserError: something cannot be used here, where it would be done here.
     """
     known: dict[object, float] = {}
-    each: list[float] = []
+    each: list[Estimate] = []
     for plan in sorted(plans, key=lambda plan: plan.planned, reverse=True):
-        p, spec = plan.parameters, plan.spec
-        spec, numerics = check(p)
-        seconds = estimate.estimate_seconds(spec, numerics, known)
-        each += [seconds] * len(p.seeds)
+        p, found = plan.parameters, _estimate(plan, known, elsewhere)
+        each += [found] * len(p.seeds)
         if as_json:
+            told = {"estimate_s": found.seconds and round(found.seconds, 1), "estimate_on": found.device}
             cell = {"cell": plan.cell} if plan.cell else {}
             for seed in p.seeds:
                 given = p.model_dump() | {"seeds": [seed]}
                 line = {"experiment": p.experiment, "seed": seed, **cell, "parameters": given}
-                print(json.dumps(line | {"estimate_s": round(seconds, 1)}, ensure_ascii=False))
+                print(json.dumps(line | told, ensure_ascii=False))
             continue
         name = plan.cell if plan.cell else plan.notebook.name
         print(f"{p.experiment}: {name}, {len(p.seeds)} seeds, {plan.planned * len(p.seeds)} epochs", end="")
-        print(f" at most, about {duration(seconds * len(p.seeds))} on {numerics.device}")
+        print(f" at most, {found.of(len(p.seeds))}")
         print("  " + ", ".join(f"{name}={value}" for name, value in p.model_dump().items()))
         for seed in p.seeds:
-            print(f"  {plan.name} seed {seed}: about {duration(seconds)}")
+            about = "" if found.seconds is None else f": about {duration(found.seconds)}"
+            print(f"  {plan.name} seed {seed}{about}")
     if not as_json:
-        total = sum(each)
-        print(f"{len(each)} jobs: {duration(total)} one after the other", end="")
-        print(f", about {duration(max(total / at_once, max(each)))} with {at_once} at a time")
+        print(f"{len(each)} jobs{_total(each, at_once)}", end="")
+        on_gpus = any("cuda" in str(found.device) for found in each)
+        print(SHARING if sharing and on_gpus else "", end="")
+        print(f"; {ELSEWHERE}" if elsewhere and any(found.device for found in each) else "")
+
+
+class Estimate(NamedTuple):
+    """The seconds of a seed and the device on which they were measured, or the reason why there are none."""
+
+    seconds: float | None
+    device: str | None
+    reason: str = ""
+
+    def of(self, seeds: int) -> str:
+        """The same of so many seeds, in words."""
+        if self.seconds is None:
+            return f"no estimate: {self.reason}"
+        return f"about {duration(self.seconds * seeds)} on {self.device}"
+
+
+def _estimate(plan: Plan, known: dict[object, float], elsewhere: bool) -> Estimate:
+    try:
+        spec, numerics = check(plan.parameters)
+    except UserError as error:
+        if not elsewhere:
+            raise
+        return Estimate(None, None, str(error))
+    return Estimate(estimate.estimate_seconds(spec, numerics, known), numerics.device)
+
+
+def _total(each: Sequence[Estimate], at_once: int | None) -> str:
+    """The time of all jobs one after the other, and so many at a time."""
+    known = [found.seconds for found in each if found.seconds is not None]
+    if len(known) < len(each):
+        return "" if at_once is None else f", {at_once} at a time"
+    told = f": {duration(sum(known))} one after the other"
+    if at_once is None:
+        return told
+    return f"{told}, about {duration(max(sum(known) / at_once, max(known)))} with {at_once} at a time"

@@ -39,6 +39,7 @@ class Plan:
         base: where its run directory and executed notebook go.
         home: where the jobs' records go, for all plans of a campaign; by default `base`.
         cell: of a grid, by name; a cell has no notebook executed.
+        command: what was typed to have it run, for the manifest.
         jobs: one per seed, in the order of the seeds, and the summary.
     """
 
@@ -46,6 +47,7 @@ class Plan:
     base: Path
     home: Path = Path()
     cell: str = ""
+    command: list[str] = field(default_factory=list, repr=False)
     jobs: list[Job] = field(init=False, repr=False)
     _is_ours: dict[Path, bool] = field(default_factory=dict, repr=False)  # of manifests, which never change
 
@@ -205,6 +207,7 @@ class Job:
             "base": str(self.plan.base.absolute()),
             "key": self.key,
             "log": str(self.log.absolute()),
+            "command": self.plan.command,
         }
 
 

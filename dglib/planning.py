@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 import argparse
-import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from dglib import gpus
 from dglib.base_dir import base_directory
 from dglib.errors import UserError
 from dglib.experiments import EXPERIMENTS, TECHNIQUES, requested_numerics
@@ -37,36 +35,21 @@ class Campaign:
     grid: Grid | None = None
 
 
-def campaign(arguments: argparse.Namespace) -> Campaign:
+def campaign(arguments: argparse.Namespace, command: Sequence[str] = ()) -> Campaign:
     """The campaign that the arguments ask for, its experiments as they stand there, a grid's cells in order.
+
+    Args:
+        command: what was typed, for the runs' manifests.
 
     Raises:
         UserError: one line on what is wrong.
     """
     found = _experiments(arguments) if arguments.grid is None else _cells(arguments)
     for plan in found.plans:
+        plan.command = list(command)
         given = plan.parameters
         _check_machine(given if arguments.cluster is None else _for_workers(given, arguments.cluster))
     return found
-
-
-def slots(arguments: argparse.Namespace, plans: Sequence[Plan]) -> list[dict[str, str]]:
-    """The environment of each worker: one for each GPU that was named, or as many as were asked for.
-
-    By default one for each GPU that torch would use, on CPUs one for each core that a run's threads leave.
-
-    Raises:
-        UserError: a GPU that is not there, or a device that does not go with --gpus.
-    """
-    if arguments.gpus is not None:
-        return [gpus.environment(name) for name in _named_gpus(arguments, plans)]
-    if arguments.workers is not None:
-        return [{}] * arguments.workers
-    if any(plan.parameters.device != "cpu" for plan in plans) and (found := gpus.visible()):
-        if all(plan.parameters.device in ("auto", "cuda") for plan in plans):
-            return [gpus.environment(name) for name in found]
-        return [{}]  # one of several was named as the device
-    return [{}] * max(1, _cores() // max(plan.parameters.threads for plan in plans))
 
 
 def _experiments(arguments: argparse.Namespace) -> Campaign:
@@ -162,34 +145,12 @@ def _for_workers(parameters: Parameters, cluster: str) -> Parameters:
         raise UserError(
             f"--cluster {cluster}: device = {device!r}: must be auto, cpu or cuda: a worker sees one GPU"
         )
+    if parameters.seeds_at_once > 1:
+        raise UserError(
+            f"--cluster {cluster}: seeds_at_once = {parameters.seeds_at_once}: a worker does one job at a"
+            " time; ask for more workers"
+        )
     if cluster.startswith("local:"):
         return parameters
     free = dict.fromkeys(("device", *TECHNIQUES), "auto")
     return parameters.model_copy(update={**free, "exact": False})
-
-
-def _named_gpus(arguments: argparse.Namespace, plans: Sequence[Plan]) -> list[str]:
-    where = f"--gpus {arguments.gpus}"
-    if arguments.workers is not None:
-        raise UserError(f"{where}: one worker for each GPU; leave out --workers")
-    for plan in plans:
-        if plan.parameters.device not in ("auto", "cuda"):
-            raise UserError(
-                f"{where}: device = {plan.parameters.device!r}: must be auto or cuda beside --gpus, which"
-                " says what a worker sees"
-            )
-    known = gpus.visible()
-    found = []
-    for text in arguments.gpus.split(","):
-        name = text.strip()
-        if not (name.isascii() and name.isdigit()):
-            raise UserError(f"{where}: {text!r}: must be numbers of GPUs with commas between them, as 0,1")
-        if int(name) >= len(known):
-            have = f"{len(known)} CUDA device(s)" if known else "no CUDA device"
-            raise UserError(f"{where}: {name}: is not there: torch sees {have} here")
-        found.append(known[int(name)])
-    return found
-
-
-def _cores() -> int:
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1

@@ -44,12 +44,23 @@ class Watching:
         self._show: Show = Bars(jobs, out) if out.isatty() else Lines(jobs, out)
         self._looked = 0.0
         self._epochs: dict[Job, int] = {}
+        self._unread: BrokenPipeError | None = None
 
     def event(self, name: str, job: Job, **facts: Any) -> None:
-        self._emit(name, job, facts)
-        self._show.event(name, job, facts)
+        try:
+            self._emit(name, job, facts)
+            self._show.event(name, job, facts)
+        except BrokenPipeError as error:  # no time to stop: the schedule is in the middle of something
+            self._events, self._show, self._unread = None, Silence(), error
 
     def look(self) -> None:
+        """Look at what runs.
+
+        Raises:
+            BrokenPipeError: nobody reads any more what is told; it is not told from then on.
+        """
+        if self._unread is not None:
+            raise self._unread
         if time.monotonic() - self._looked < LOOK_SECONDS:
             return
         self._looked = time.monotonic()
@@ -91,7 +102,8 @@ def told(name: str, job: Job, facts: dict[str, Any]) -> str:
     """An event as a line for people; empty for one that needs none."""
     match name:
         case "seed_done":
-            return f"{job.name}: {str(facts['outcome']).replace('_', ' ')}, {duration(facts['seconds'])}"
+            outcome = str(facts["outcome"]).replace("trapped_90", "trapped").replace("_", " ")
+            return f"{job.name}: {outcome}, {duration(facts['seconds'])}"
         case "summary_done":
             return f"{job.name}: {facts['notebook']}"
         case "job_retried":
@@ -99,6 +111,19 @@ def told(name: str, job: Job, facts: dict[str, Any]) -> str:
         case "job_failed":
             return f"{job.name}: failed: {facts['reason']}"
     return ""
+
+
+class Silence:
+    """For nobody."""
+
+    def event(self, name: str, job: Job, facts: dict[str, Any]) -> None:
+        pass
+
+    def progress(self, jobs: Sequence[Job], beats: dict[Job, dict[str, Any]]) -> None:
+        pass
+
+    def close(self) -> None:
+        pass
 
 
 class Lines:

@@ -2,10 +2,11 @@
 
 A job is plain data, so that it can be sent to any process on any machine that sees its directories:
 
-    {"kind": "seed", "experiment": "T1", "seed": 3, "parameters": {…}, "base": "/…/runs", "key": "5d0c…"}
-    {"kind": "summary", "experiment": "T1", "seed": null, "parameters": {…}, "base": "/…/runs", "key": "…"}
+    {"kind": "seed", "experiment": "T1", "seed": 3, "parameters": {…}, "base": "/…/runs", "key": "5d0c…", …}
+    {"kind": "summary", "experiment": "T1", "seed": null, "parameters": {…}, "base": "/…/runs", "key": "…", …}
 
-A seed's parameters hold that seed alone; all are complete, their paths absolute (`dglib.jobs.anchored`). Both
+A seed's parameters hold that seed alone; all are complete, their paths absolute (`dglib.jobs.anchored`). In
+`command` stands what somebody typed to have it done, for the manifest; it may be empty or missing. Both
 functions may be called any number of times: what is finished is found finished, what was interrupted goes on
 from its run directory.
 """
@@ -52,7 +53,12 @@ def train(
     from dglib import api  # imports torch
 
     directory, record = api.train_seed(
-        _parameters(job), control=control, load=load or api.load, wait=wait, tell=tell
+        _parameters(job),
+        control=control,
+        load=load or api.load,
+        wait=wait,
+        tell=tell,
+        command=job.get("command") or (),
     )
     return {"directory": str(directory), "outcome": record["outcome"], "seconds": record["time"]}
 

@@ -297,13 +297,10 @@ def test_without_dask_one_line_names_the_command_that_installs_it(
 
 def test_more_workers_than_gpus_are_refused_and_each_sees_one(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(cluster_places.gpus, "visible", lambda: ["0"])
-    with (
-        pytest.raises(
-            UserError, match="--cluster local:2: each worker has a GPU of its own, and torch sees 1"
-        ),
-        place("local:2").connected(),
+    with pytest.raises(
+        UserError, match="--cluster local:2: each worker has a GPU of its own, and torch sees 1"
     ):
-        pytest.fail("two workers on one GPU")
+        place("local:2")
 
 
 TWO_GPUS = """

@@ -15,6 +15,7 @@ from dglib import api, provenance
 from dglib.control import Interrupted
 from dglib.files import unsealed
 from dglib.profiles import load_profile
+from dglib.report.provenance import command
 from dglib.runner import run_seed
 
 TINY = ["network_width=0.25", "batch_size=128", "init_epochs=3", "init_error_min=0", "sweep_lambdas=[0.5]"]
@@ -159,3 +160,19 @@ def test_a_run_whose_seeds_were_made_otherwise_says_so(tmp_path, monkeypatch, ca
     told = capsys.readouterr().out
     assert "\nseed 0: made by dglib 0.0.9, commit abcdefg, Python" in told
     assert str(Path(first).name) in told
+
+
+@pytest.mark.parametrize(
+    ("words", "told"),
+    [
+        (["python", "run_all.py", "--set", "lr=[0.1, 0.2]"], "python run_all.py --set 'lr=[0.1, 0.2]'"),
+        (["python", "-m", "dglib", "run", "T1"], "python -m dglib run T1"),
+        (["python", "-Xfrozen_modules=off", "-m", "ipykernel_launcher", "-f", "k.json"], "run as a notebook"),
+        (["python3", "-m", "colab_kernel_launcher", "-f", "k.json"], "run as a notebook"),
+        (["/venv/site-packages/ipykernel_launcher.py", "-f", "k.json"], "run as a notebook"),
+        (["/x/dglib/worker.py"], "by a worker of run_all.py; what was typed is not on record"),
+    ],
+    ids=["run_all", "dglib", "jupyter", "colab", "an older notebook", "an older campaign"],
+)
+def test_the_report_tells_the_command_that_was_typed(words, told):
+    assert command(words) == told

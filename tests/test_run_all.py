@@ -10,14 +10,17 @@ import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
 import psutil
 import pytest
+from held import held_up
 from papermill.exceptions import PapermillExecutionError
 
-from dglib import api, campaign, estimate, execute, gpus, planning
+from dglib import api, campaign, cluster_places, dry_run, estimate, execute, gpus, planning
+from dglib import slots as places
 from dglib.attempts import read_attempts
 from dglib.control import Interrupted
 from dglib.data import load_dataset
@@ -31,6 +34,7 @@ from dglib.runner import run_seed
 from dglib.store import read_records
 from dglib.summary_file import write_summary
 
+PATIENCE = 120  # seconds, on a loaded machine
 RUN_ALL = PARAMS.parent / "run_all.py"
 TINY = [
     "network_width=0.25",
@@ -75,6 +79,13 @@ BAD_INPUT = [
     ("a grid and a profile", "--grid phase_diagram --profile quick", "--profile … grid"),
     ("a crossed name set", "--grid phase_diagram --set noise_rate=0.1", "--set noise_rate=0.1 … crossed"),
     ("status of nothing", "status --base-dir nowhere", "nowhere … no jobs"),
+    ("two numbers of jobs", "--workers 1 --set seeds_at_once=2", "--workers 1 … seeds_at_once = 2 … leave"),
+    ("workers that differ", "--set V3.seeds_at_once=2", "seeds_at_once = 2 for V3, 1 for … must be one"),
+    (
+        "several on a cluster's",
+        "--cluster local:2 --set seeds_at_once=2",
+        "--cluster local:2 … seeds_at_once = 2 … more workers",
+    ),
     ("unknown option", "--sets lr=1", "--sets"),
     ("base directory is a file", "--base-dir file", "--base-dir … base_dir … file … directory"),
     ("base directory below one", "--base-dir file/x", "--base-dir … base_dir … file/x … directory"),
@@ -222,6 +233,80 @@ def test_the_paper_profile_is_33_jobs_each_a_json_line_whose_parameters_are_the_
     assert here() == set()
 
 
+NODES = "jobs: 3\nwalltime: '01:00:00'\nmemory: 1GB\n"
+
+
+@pytest.mark.parametrize(
+    ("where", "ends"),
+    [
+        ("local:2", "4 jobs: 4 min 0 s one after the other, about 2 min 0 s with 2 at a time"),
+        (
+            "slurm:nodes.yaml",
+            "4 jobs: 4 min 0 s one after the other, about 1 min 20 s with 3 at a time; times are this"
+            " machine's; the cluster's workers may be faster or slower",
+        ),
+        (
+            "tcp://host:8786",
+            "4 jobs: 4 min 0 s one after the other; times are this machine's; the cluster's workers may be"
+            " faster or slower",
+        ),
+    ],
+)
+def test_a_clusters_dry_run_counts_its_workers(
+    where: str, ends: str, plan: Callable[..., tuple[dict[str, str], str]]
+) -> None:
+    Path("nodes.yaml").write_text(NODES)
+    _, total = plan("--only", "T2", "--seeds", "0-3", "--cluster", where)
+    assert total == ends
+
+
+def test_what_only_a_clusters_workers_have_is_planned_without_an_estimate(
+    plan: Callable[..., tuple[dict[str, str], str]],
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    Path("nodes.yaml").write_text(NODES)
+    monkeypatch.setattr("torch.cuda.is_available", lambda: False)
+    command = ["--only", "T2", "--seeds", "0-1", "--device", "cuda", "--cluster", "slurm:nodes.yaml"]
+    jobs, total = plan(*command)
+    assert "no estimate: device = 'cuda': torch sees no CUDA device here" in jobs["T2"]
+    assert jobs["T2"].split("\n")[2:] == ["  T2 seed 0", "  T2 seed 1"]
+    assert total == "2 jobs, 3 at a time"
+    assert campaign.main([*command, "--dry-run", "--json"]) == 0
+    for job in events(capsys.readouterr().out):
+        assert (job["estimate_s"], job["estimate_on"]) == (None, None)
+        assert job["parameters"]["device"] == "cuda"
+    # On this machine's own workers it cannot be done, and the plan says so, as the command would.
+    assert campaign.main([*command[:-1], "local:2", "--dry-run"]) == 2
+    assert "torch sees no CUDA device here" in capsys.readouterr().err
+
+
+def test_a_dry_run_for_more_workers_than_gpus_is_refused_as_the_command_is(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(cluster_places.gpus, "visible", lambda: ["0"])
+    assert campaign.main(["--only", "T2", "--cluster", "local:2", "--dry-run"]) == 2
+    assert "each worker has a GPU of its own, and torch sees 1 here" in capsys.readouterr().err
+
+
+def test_times_of_seeds_that_share_a_gpu_are_told_with_that_reservation(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(gpus, "visible", lambda: ["0"])
+    monkeypatch.setattr(planning, "_check_machine", lambda _: None)
+    monkeypatch.setattr(estimate, "estimate_seconds", lambda *_: 60.0)
+    monkeypatch.setattr(dry_run, "check", lambda _: (None, SimpleNamespace(device="cuda")))
+    for words, shared in (
+        (["--set", "seeds_at_once=2"], True),
+        (["--gpus", "0,0"], True),
+        (["--gpus", "0"], False),
+    ):
+        assert campaign.main(["--only", "T2", "--seeds", "0-3", "--dry-run", *words]) == 0
+        last = capsys.readouterr().out.splitlines()[-1]
+        assert last.endswith("with 2 at a time" + dry_run.SHARING) == shared, last
+        assert ("share" in last) == shared
+
+
 def test_an_estimate_is_measured_once_for_what_trains_alike() -> None:
     known: dict[object, float] = {}
     cpu = Numerics.resolve("cpu", 1)
@@ -264,7 +349,7 @@ def test_a_setting_reaches_those_that_have_it_or_the_one_it_names_the_last_one_w
 def slots(*words: str) -> list[dict[str, str]]:
     """The environment of each worker of a command."""
     arguments = campaign._parser().parse_args(words)
-    return planning.slots(arguments, planning.campaign(arguments).plans)
+    return places.slots(arguments, planning.campaign(arguments).plans)
 
 
 def test_each_gpu_that_is_named_gets_a_worker_that_sees_it_alone(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -292,11 +377,25 @@ def test_gpus_count_within_those_that_the_environment_leaves(monkeypatch: pytest
 
 def test_a_run_of_several_threads_leaves_fewer_cores_to_others(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(gpus, "visible", list)
-    monkeypatch.setattr(planning, "_cores", lambda: 8)
+    monkeypatch.setattr(places, "_cores", lambda: 8)
     assert slots() == [{}] * 8
     assert slots("--set", "T2.threads=3") == [{}] * 2
     assert slots("--set", "threads=99") == [{}]
     assert slots("--set", "threads=3", "--workers", "4") == [{}] * 4
+
+
+def test_seeds_at_once_are_so_many_on_each_gpu_and_so_many_on_a_cpu(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
+    monkeypatch.setattr(gpus, "visible", lambda: ["0", "1"])
+    monkeypatch.setattr(planning, "_check_machine", lambda _: None)
+    monkeypatch.setattr(places, "_cores", lambda: 8)
+    two = ["--set", "seeds_at_once=2"]
+    assert [slot["CUDA_VISIBLE_DEVICES"] for slot in slots(*two)] == ["0", "1", "0", "1"]
+    assert [slot["CUDA_VISIBLE_DEVICES"] for slot in slots("--gpus", "1", *two)] == ["1", "1"]
+    assert slots("--device", "cuda:1", *two) == [{}] * 2
+    assert slots("--device", "cpu", *two) == [{}] * 2
+    only = slots("--only", "V3", "--gpus", "0", "--set", "V3.seeds_at_once=3")
+    assert len(only) == 3
 
 
 def test_paths_of_a_job_hold_in_any_directory() -> None:
@@ -480,24 +579,32 @@ def test_a_failed_experiment_is_named_at_the_end_and_the_others_give_their_resul
 
 @pytest.mark.slow
 def test_a_stopped_run_leaves_no_process_and_goes_on_to_the_records_of_an_uninterrupted_one() -> None:
-    changes = [*(s.removeprefix("T2.") for s in TINY if "T1." not in s), "init_epochs=25"]
+    own = ["init_epochs=25", "network=held:network"]
+    changes = [*(s.removeprefix("T2.") for s in TINY if "T1." not in s), *own]
     options = ["--only", "T2", "--seeds", "0", "--base-dir", "runs", "--set", *changes]
+    hold = Path.cwd() / "hold"
+    hold.touch()
     process = subprocess.Popen(
-        [sys.executable, RUN_ALL, *options], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+        [sys.executable, RUN_ALL, *options],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        env=os.environ | held_up(hold),
     )
     _wait_for("heartbeats/T2-spinodal-000.json", process)
     family = psutil.Process(process.pid).children(recursive=True)
     assert any("dglib.worker" in each.cmdline() for each in family)
     process.send_signal(signal.SIGINT)
-    _, err = process.communicate(timeout=60)
+    _, err = process.communicate(timeout=PATIENCE)
+    hold.unlink()
     assert process.returncode == 130
     assert err.splitlines()[-1] == "run_all: stopped; the same command goes on from here"
     assert "Traceback" not in err
-    assert psutil.wait_procs(family, timeout=5)[1] == []
+    assert psutil.wait_procs(family, timeout=PATIENCE)[1] == []
     assert len(list(Path("runs").glob("exp_T_spinodal_*/checkpoints/T2-spinodal-000.ckpt"))) == 1
     assert list(Path("runs").glob("exp_T_spinodal_*/seeds/*")) == []
 
-    assert run_all(*options).returncode == 0
+    assert run_all(*options, **held_up(hold)).returncode == 0
     (file,) = Path("runs").glob("exp_T_spinodal_*/T2-spinodal_results.json")
     (record,) = json.loads(file.read_text())
     spec = build_spec("T2", load_profile("T2", "quick", changes))
@@ -508,7 +615,7 @@ def test_a_stopped_run_leaves_no_process_and_goes_on_to_the_records_of_an_uninte
 
 def _wait_for(name: str, process: subprocess.Popen[str]) -> Path:
     """The file in the one run directory, once it is there."""
-    deadline = time.monotonic() + 120
+    deadline = time.monotonic() + PATIENCE
     while not (found := list(Path("runs").glob(f"exp_T_spinodal_*/{name}"))):
         assert process.poll() is None, process.communicate()
         assert time.monotonic() < deadline

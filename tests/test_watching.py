@@ -143,6 +143,38 @@ def test_programs_get_a_json_line_per_event_and_an_epoch_once(plan: Plan, store:
     assert all(datetime.fromisoformat(event["time"]).tzinfo is not None for event in told)
 
 
+def test_a_trapped_seed_is_told_as_trapped(plan: Plan, store: Store) -> None:
+    out = io.StringIO()
+    with Watching(jobs_of([plan]), out=out) as watch:
+        schedule = Schedule(jobs_of([plan]), watch)
+        (job,) = begin(schedule, 1)
+        store.files(0).record.write_text("{}")
+        schedule.done(job, {"directory": str(store.directory), "outcome": "trapped_90", "seconds": 61.0})
+    assert out.getvalue() == "T2 seed 0: trapped, 1 min 1 s\n"
+
+
+class Gone(io.StringIO):
+    """A pipe at whose other end nobody is."""
+
+    def write(self, text: str) -> int:
+        raise BrokenPipeError
+
+
+def test_a_reader_that_has_gone_is_noticed_between_events_and_told_nothing_more(plan: Plan) -> None:
+    for lines, out in ((Gone(), io.StringIO()), (None, Gone())):
+        with Watching(jobs_of([plan]), lines, out) as watch:
+            schedule = Schedule(jobs_of([plan]), watch)
+            (job,) = begin(schedule, 1)
+            schedule.failed(job, "no space")  # in the middle of which nothing may stop it
+            with pytest.raises(BrokenPipeError):
+                schedule.look()
+            begin(schedule, 1)
+            schedule.close()
+        assert [job.status for job in schedule._jobs] == ["failed", "stopped", "waiting", "waiting"]
+        for each in schedule._jobs:
+            each.status = "waiting"
+
+
 def test_events_of_a_cell_name_it(tmp_path: Path) -> None:
     cell = Plan(anchored(load_profile("T2", "quick", ["seeds=0"]), tmp_path), tmp_path, cell="lr=0.1")
     lines = io.StringIO()

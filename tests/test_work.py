@@ -1,6 +1,8 @@
 """What one job does in the process that calls it: once, again, stopped, mirrored, and of a notebook."""
 
+import json
 import shutil
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -56,6 +58,18 @@ def test_seeds_of_one_run_share_its_directory_and_data_that_are_remembered(tmp_p
     assert len(directories) == 1
     assert [record["seed"] for record in read_records(Path(directories.pop()), "T2")] == [0, 3]
     assert len(loaded) == 2
+
+
+@pytest.mark.parametrize(
+    "typed", [["python", "run_all.py", "--seeds", "0"], []], ids=["a campaign", "nobody"]
+)
+def test_the_manifest_tells_what_was_typed_and_not_how_a_worker_was_started(
+    typed: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sys, "argv", ["/somewhere/dglib/worker.py"])
+    directory = Path(work.train(job(tmp_path) | {"command": typed}, tell=untold)["directory"])
+    manifest = json.loads((directory / "T2-spinodal_manifest.json").read_bytes())
+    assert manifest["command"] == (typed or sys.orig_argv)
 
 
 def test_a_stopped_job_saves_its_state_and_goes_on_from_there(tmp_path: Path) -> None:

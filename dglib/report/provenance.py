@@ -6,6 +6,7 @@ import json
 import shlex
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import UTC, datetime
+from pathlib import PurePath
 from statistics import median
 from typing import Any
 
@@ -21,6 +22,7 @@ from dglib.report.collect import Found
 from dglib.report.data_names import data_name
 
 PROFILES = ("quick", "paper")
+KERNELS = ("ipykernel", "ipykernel_launcher", "colab_kernel_launcher")
 _SHOWN = ("from_step", "device", "device_name", "threads", "precision")
 
 
@@ -39,14 +41,22 @@ def facts(found: Found) -> list[tuple[str, str]]:
             ("Versions", versions(manifest)),
             ("Begun", f"{_when(manifest)} on {manifest.get('host', 'an unknown machine')}"),
         ]
-        if command := [str(word) for word in manifest.get("command") or ()]:
-            kernel = "ipykernel" in command[0]
-            rows.append(("Command", "run as a notebook" if kernel else shlex.join(command)))
+        if words := [str(word) for word in manifest.get("command") or ()]:
+            rows.append(("Command", command(words)))
     if others := _other_code(found):
         rows.append(("Seeds by other code", others))
     if lineage := manifest.get("lineage"):
         rows.append(("Forked from", ", ".join(f"{name}: {value}" for name, value in lineage.items())))
     return rows
+
+
+def command(words: Sequence[str]) -> str:
+    """What was typed, as a manifest has it, or what is known in place of it."""
+    if any(PurePath(word).stem in KERNELS for word in words):
+        return "run as a notebook"
+    if len(words) == 1 and words[0].endswith("dglib/worker.py"):
+        return "by a worker of run_all.py; what was typed is not on record"
+    return shlex.join(words)
 
 
 def _other_code(found: Found) -> str:

@@ -1,0 +1,118 @@
+"""Commands whose output nobody reads to its end: `run_all.py --dry-run | head -1`."""
+
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, redirect_stdout
+from pathlib import Path
+
+import psutil
+import pytest
+
+from dglib import campaign, cli, estimate
+from dglib.profiles import PARAMS
+from dglib.reader import UNREAD, ends_with_its_reader
+
+RUN_ALL = PARAMS.parent / "run_all.py"
+RECORD = """{"key": "1", "kind": "seed", "experiment": "T2", "seed": 0, "seed_id": null, "cell": "", "status":
+"failed", "began": 1, "ended": 2, "owner": {"host": "h", "pid": 1}, "process": {}, "log": "l", "reason": "r",
+"directory": null}"""
+
+
+@contextmanager
+def unread() -> Iterator[None]:
+    """stdout is a pipe at whose other end nobody is."""
+    reading, writing = os.pipe()
+    os.close(reading)
+    with open(writing, "w") as pipe, redirect_stdout(pipe):  # noqa: PTH123
+        yield
+
+
+@pytest.fixture
+def base(tmp_path: Path) -> Path:
+    """A base directory with a job and nothing more."""
+    (tmp_path / "jobs").mkdir()
+    (tmp_path / "jobs" / "1.json").write_text(RECORD)
+    return tmp_path
+
+
+@pytest.mark.parametrize(
+    ("main", "words"),
+    [
+        (campaign.main, ["status", "--base-dir", "BASE"]),
+        (campaign.main, ["--only", "T2", "--seeds", "0-3", "--dry-run", "--json"]),
+        (cli.main, ["verify", "BASE"]),
+        (cli.main, ["analyse", "BASE"]),
+        (cli.main, ["compare", "BASE", "BASE"]),
+        (cli.main, ["run", "T2"]),
+    ],
+    ids=lambda value: value[0] if isinstance(value, list) else "",
+)
+def test_a_command_ends_quietly_when_its_reader_has_gone(
+    main: Callable[[list[str]], int],
+    words: list[str],
+    base: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    monkeypatch.setattr(estimate, "estimate_seconds", lambda *_: 60.0)
+    for function in ("_run", "_verify", "_compare", "_analyse"):
+        monkeypatch.setattr(cli, function, lambda *_: print("what was found") or 0)
+    with unread():
+        assert main([word.replace("BASE", str(base)) for word in words]) == UNREAD
+        sys.stdout.flush()  # as the interpreter does at its end
+    assert capsys.readouterr().err == ""
+
+
+def test_a_pipe_of_another_kind_that_breaks_stays_an_error() -> None:
+    @ends_with_its_reader
+    def main(argv: list[str] | None) -> int:
+        raise BrokenPipeError("a worker's")
+
+    with pytest.raises(BrokenPipeError, match="a worker's"):
+        main([])
+
+
+def test_a_command_that_is_read_to_its_end_keeps_its_status() -> None:
+    assert [ends_with_its_reader(lambda argv, status=status: status)([]) for status in (0, 1, 130)] == [
+        0,
+        1,
+        130,
+    ]
+
+
+def test_a_plan_that_head_cuts_off_ends_without_a_word() -> None:
+    words = [sys.executable, str(RUN_ALL), "--only", "T2", "--seeds", "0-400", "--dry-run", "--json"]
+    with subprocess.Popen(words, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as process:
+        assert process.stdout is not None
+        assert process.stderr is not None
+        assert json.loads(process.stdout.readline())["seed"] == 0
+        process.stdout.close()
+        assert process.stderr.read() == b""
+    assert process.returncode == UNREAD
+
+
+@pytest.mark.slow
+def test_a_campaign_whose_reader_goes_saves_its_seeds_and_leaves_no_process(tmp_path: Path) -> None:
+    tiny = ["network_width=0.25", "init_epochs=500", "epochs_per_level=1", "sweep_lambdas=[0.5]"]
+    words = ["--only", "T2", "--seeds", "0-1", "--workers", "1", "--json", "--base-dir", str(tmp_path)]
+    command = [sys.executable, str(RUN_ALL), *words, "--set", *tiny]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
+        assert process.stdout is not None
+        assert process.stderr is not None
+        while json.loads(process.stdout.readline())["event"] != "epoch":
+            pass
+        family = psutil.Process(process.pid).children(recursive=True)
+        process.stdout.close()
+        err = process.stderr.read()
+    assert process.returncode == UNREAD
+    assert "Traceback" not in err
+    assert err.splitlines()[-1].endswith(
+        "nobody reads its output any more; the same command goes on from here"
+    )
+    assert psutil.wait_procs(family, timeout=5)[1] == []
+    assert len(list(tmp_path.glob("exp_T_spinodal_*/checkpoints/T2-spinodal-000.ckpt"))) == 1
+    told = sorted(json.loads(path.read_text())["status"] for path in tmp_path.glob("jobs/*.json"))
+    assert told == ["stopped", "waiting", "waiting"]
