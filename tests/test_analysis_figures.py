@@ -1,5 +1,6 @@
 """What every figure must show, whatever became of the seeds."""
 
+import re
 import subprocess
 import sys
 
@@ -27,6 +28,7 @@ from dglib.analysis.figures import draw, draw_hysteresis, figure_name, save_figu
 from dglib.analysis.histogram import columns
 from dglib.analysis.reading import mean_by_level
 from dglib.analysis.style import MEDIAN, THICK
+from dglib.analysis.summary import summarise
 from dglib.analysis.threshold_summary import planned_levels
 from dglib.analysis.thresholds import DOWN, UP, threshold
 from dglib.errors import UserError
@@ -120,6 +122,26 @@ def test_every_seed_of_every_class_is_drawn_in_every_panel():
         assert len(drawn_curves(axes)) == len(records) + 3  # and three class means
 
 
+def test_an_interval_that_goes_on_below_what_is_shown_ends_in_an_arrowhead():
+    def arrowheads(records):
+        axes = draw("V3", records).axes[1]
+        low = axes.get_ylim()[0]
+        marks = [line for line in axes.lines if line.get_marker() == "v"]
+        assert all(set(line.get_ydata()) <= {low} for line in marks)
+        return {round(x, 6) for line in marks for x in line.get_xdata()}
+
+    wide, narrow = [v3(0, 0.2), v3(1, 0.6)], [v3(0, 0.30), v3(1, 0.31)]
+    cut = {g["lambda"] for g in summarise("V3", wide)["gap_by_level"]["collapsed"] if g["mean"] > 0.1}
+    assert cut <= arrowheads(wide)
+    assert arrowheads(narrow) == set()
+
+
+def test_every_limit_says_what_it_is_the_limit_of():
+    for axes in draw("V3", MIXED["V3"]).axes:
+        assert axes.texts
+        assert not [text for text in axes.texts if re.fullmatch(r"[\d.]+", text.get_text())]
+
+
 def test_medians_and_means_leave_trapped_and_diverged_seeds_out():
     apart = [t2(1, None, trapped=True), t2(2, None, trapped=True), diverged(t2(3, None))]
     panel = next(
@@ -169,7 +191,7 @@ def test_seeds_without_event_stand_in_a_bar_on_the_side_to_which_they_are_censor
     records = [make(0, None), make(1, None), make(2)]
     bars = columns(direction, [threshold(direction, r) for r in records], planned_levels(records))
     assert [seed.seed for seed in bars[place].seeds] == [0, 1]
-    assert bars[place].label == ("none\n> 0.70" if direction is UP else "none\n< 0.25")
+    assert bars[place].label == "none"
 
 
 def test_failed_and_diverged_seeds_have_bars_of_their_own():

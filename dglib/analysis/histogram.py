@@ -8,7 +8,6 @@ from matplotlib.patches import Rectangle
 from matplotlib.ticker import MaxNLocator
 
 from dglib.analysis import style, wording
-from dglib.analysis.bounds import censored_cell
 from dglib.analysis.style import LOOKS
 from dglib.analysis.thresholds import Direction, Threshold, end_state
 
@@ -37,7 +36,7 @@ def columns(direction: Direction, found: Sequence[Threshold], levels: Sequence[f
         for level in every
     ]
     without = tuple(seed for seed in measured if seed.level is None)
-    none = Column(_none_label(direction, every, without), without)
+    none = Column("none", without)
     bars = [*bars, none] if direction.rising else [none, *bars]
     for outcome, label in UNMEASURED.items():
         seeds = tuple(seed for seed in found if seed.outcome == outcome)
@@ -66,13 +65,3 @@ def draw_columns(axes: Axes, direction: Direction, bars: Sequence[Column]) -> No
     axes.yaxis.set_major_locator(MaxNLocator(integer=True, nbins=5))
     if not any(bar.seeds for bar in bars):
         style.note(axes, "no records")
-
-
-def _none_label(direction: Direction, levels: Sequence[float], seeds: Sequence[Threshold]) -> str:
-    """With the bound at the sweep's end, unless a run that had begun there leaves it open for some seed."""
-    if not levels:
-        return "none"
-    sign, last = (">", levels[-1]) if direction.rising else ("<", levels[0])
-    if any(seed.bounds != censored_cell(last, direction.rising) for seed in seeds):
-        return "none"
-    return f"none\n{sign} {wording.level(last)}"

@@ -23,6 +23,7 @@ from dglib.analysis.reading import Records, parameter
 from dglib.analysis.style import LOOKS, THICK, THIN, Look
 
 _PUBLISHED_LINE = 0.40
+_LOWEST = -0.35  # of the gaps shown
 _BRANCH_LOOKS = {"ordered": LOOKS["ordered"], "collapse": LOOKS["collapsed"]}
 
 
@@ -35,7 +36,7 @@ def draw_branches(records: Records) -> Figure:
     left, right = figure.subplots(1, 2)
     style.panel(left, "a  Error on the two branches", "λ", "Test error")
     style.error_axis(left)
-    style.limit_line(left, _PUBLISHED_LINE, wording.level(_PUBLISHED_LINE))
+    style.limit_line(left, _PUBLISHED_LINE, f"collapse {wording.level(_PUBLISHED_LINE)}, as in T1")
     style.panel(right, "b  Gap by seed, mean with 95 % t interval", "λ", "Collapse error − ordered error")
     states = [start_state(record) for record in records]
     _branches(left, records, states)
@@ -77,19 +78,27 @@ def _gaps(axes: Axes, records: Records, states: list[str | None]) -> None:
             axes.plot(
                 list(found), list(found.values()), **look.line(THIN, 0.8), marker=look.marker, markersize=2.2
             )
-    for state in ("collapsed", "trapped"):
-        _mean_gap(axes, gap_curve(records, state), LOOKS[state])
+    curves = {state: gap_curve(records, state) for state in ("collapsed", "trapped")}
+    for state, curve in curves.items():
+        _mean_gap(axes, curve, LOOKS[state])
     axes.axhline(0, color=style.GREY, linewidth=0.6, zorder=1)
     style.limit_line(axes, limit, f"two branches above {wording.level(limit)}")
     if any(state in ("collapsed", "trapped") for state in states):
         axes.axvline(at, color=style.GREY, linewidth=0.8, linestyle=(0, (2, 2)), zorder=1)
     low, high = axes.get_ylim()
-    # Of two seeds the interval may be wider than all gaps there can be.
-    axes.set_ylim(max(min(low, -0.05), -0.35), min(max(high, 2.5 * limit), 1.05))
+    # Of two seeds the interval may be nearly as wide as all gaps there can be.
+    axes.set_ylim(max(min(low, -0.05), _LOWEST), min(max(high, 2.5 * limit), 1.05))
+    for state, curve in curves.items():
+        cut = [each.level for each in curve if each.interval and each.interval.lower < _LOWEST]
+        if cut:
+            axes.plot(cut, [_LOWEST] * len(cut), "v", color=LOOKS[state].color, markersize=4, clip_on=False)
 
 
 def _mean_gap(axes: Axes, curve: Sequence[GapAt], look: Look) -> None:
-    """The mean over seeds at each level with its pointwise t interval, where there are two seeds or more."""
+    """The mean over seeds at each level with its pointwise t interval, where there are two seeds or more.
+
+    An interval that goes on below what is shown ends in an arrowhead there.
+    """
     known = [(each, each.interval) for each in curve if each.interval is not None]
     if known:
         levels, means = [each.level for each, _ in known], [each.mean for each, _ in known]

@@ -8,6 +8,7 @@ import matplotlib
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
+from matplotlib.patheffects import withStroke
 
 # Okabe and Ito's colours, safe for colour-blind readers; line style repeats what colour says, for grey print.
 BLUE, VERMILION, GREEN, PURPLE, BLACK = "#0072B2", "#D55E00", "#009E73", "#CC79A7", "#000000"
@@ -91,7 +92,8 @@ def limit_line(axes: Axes, value: float, label: str, side: str = "right") -> Non
     axes.annotate(
         label, (x, value), xycoords=("axes fraction", "data"), fontsize=6.5, color=DARK_GREY,
         xytext=(0, 0 if side == "outside" else 1.5), textcoords="offset points",
-        ha=align, va="center" if side == "outside" else "bottom",
+        ha=align, va="center" if side == "outside" else "bottom", zorder=7,
+        path_effects=[withStroke(linewidth=1.8, foreground="white")],  # read across lines that cross it
     )  # fmt: skip
 
 
