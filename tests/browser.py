@@ -172,21 +172,15 @@ class Tab:
         """Click a button."""
         self.page.locator(f"button{css}").click()
 
-    def redraws_per_second(self, css: str, seconds: float) -> float:
-        """How many different pictures the page shows per second, looked at in each of its frames."""
-        return float(
-            self.page.evaluate(
-                """([css, seconds]) => new Promise(resolve => {
-                    const seen = new Set(), start = performance.now();
-                    const look = now => {
-                        seen.add(document.querySelector(css).src);
-                        now - start < 1000 * seconds ? requestAnimationFrame(look)
-                            : resolve(1000 * (seen.size - 1) / (now - start));
-                    };
-                    requestAnimationFrame(look);
-                })""",
-                [f"img{css}", seconds],
-            )
+    def wait_for_pictures(self, css: str, count: int) -> None:
+        """Wait until the page has shown so many different pictures, looked at in each of its frames."""
+        self.page.evaluate("window.dglibSeen = new Set()")
+        self.page.wait_for_function(
+            """([css, count]) => {
+                window.dglibSeen.add(document.querySelector(css).src);
+                return window.dglibSeen.size >= count;
+            }""",
+            arg=[f"img{css}", count],
         )
 
     def cut_off(self, css: str) -> list[str]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import socket
 import subprocess
 import sys
@@ -88,7 +89,7 @@ def served(
             env={**os.environ, **variables, **(environment or {})},
         )
     try:
-        _wait_for_port(process, port, log)
+        port = _listening(process, log)
         yield Served(f"http://127.0.0.1:{port}/", psutil.Process(process.pid), log)
     finally:
         _end(process)
@@ -108,13 +109,19 @@ def _free_port() -> int:
         return int(probe.getsockname()[1])
 
 
-def _wait_for_port(process: subprocess.Popen[bytes], port: int, log: Path) -> None:
-    def listens() -> bool:
-        assert process.poll() is None, f"voila ended with {process.returncode}:\n{log.read_text()}"
-        with socket.socket() as probe:
-            return probe.connect_ex(("127.0.0.1", port)) == 0
+def _listening(process: subprocess.Popen[bytes], log: Path) -> int:
+    """The port on which the server says that it listens: another where the one it was given was taken."""
 
-    wait_until(listens, f"voila does not listen on port {port}")
+    def says() -> re.Match[str] | None:
+        ended = process.poll() is not None
+        told = log.read_text(encoding="utf-8", errors="replace")
+        assert not ended, f"voila ended with {process.returncode}:\n{told}"
+        return re.search(r"is running at:\s+http://[^\s/]+:(\d+)/", told)
+
+    wait_until(says, f"voila does not say where it listens; see {log}")
+    found = says()
+    assert found is not None
+    return int(found[1])
 
 
 def _is_kernel(process: psutil.Process) -> bool:
