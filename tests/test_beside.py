@@ -9,6 +9,7 @@ import time
 from contextlib import contextmanager
 
 import pytest
+from held import held_up
 
 from dglib.attempts import read_attempts
 from dglib.records import Record
@@ -21,6 +22,7 @@ SMALL = [
     "sweep_lambdas=[0.5,0.7]",
     "return_sweep=false",
     "network_width=0.25",
+    "network=held:network",
 ]
 
 
@@ -29,9 +31,13 @@ def command(base, *settings, seeds="0-2"):
     return [sys.executable, "-m", "dglib", "run", "T1", *given]
 
 
-def run(base, *settings, **options):
-    env = os.environ | {"TQDM_DISABLE": "1", "OMP_NUM_THREADS": "1"}
-    return subprocess.run(command(base, *settings), capture_output=True, text=True, env=env, **options)
+def environment(base):
+    return os.environ | {"TQDM_DISABLE": "1", "OMP_NUM_THREADS": "1"} | held_up(base / "hold")
+
+
+def run(base, *settings):
+    given = command(base, *settings)
+    return subprocess.run(given, capture_output=True, text=True, env=environment(base))
 
 
 def records(base) -> list[Record]:
@@ -54,8 +60,9 @@ def serial(tmp_path_factory):
 
 @pytest.mark.slow
 def test_three_at_once_give_the_records_of_one_after_the_other(serial, tmp_path):
-    with started(tmp_path, "seeds_at_once=3") as main:
+    with started(tmp_path, "seeds_at_once=3") as (main, go_on):
         beside = one_that_trains_beside(main, tmp_path)
+        go_on()
         assert main.wait(timeout=300) == 0
     assert records(tmp_path) == serial
     assert {main.pid, beside} <= {attempt["pid"] for attempt in attempts(tmp_path)}
@@ -63,8 +70,9 @@ def test_three_at_once_give_the_records_of_one_after_the_other(serial, tmp_path)
 
 @pytest.mark.slow
 def test_a_process_beside_that_is_killed_leaves_its_seeds_to_the_others(serial, tmp_path):
-    with started(tmp_path, "seeds_at_once=2") as main:
+    with started(tmp_path, "seeds_at_once=2") as (main, go_on):
         os.kill(one_that_trains_beside(main, tmp_path), signal.SIGKILL)
+        go_on()
         told, _ = main.communicate(timeout=300)
     assert main.returncode == 0, told
     assert "a process beside this one ended early" in told
@@ -73,9 +81,10 @@ def test_a_process_beside_that_is_killed_leaves_its_seeds_to_the_others(serial, 
 
 @pytest.mark.slow
 def test_killing_the_run_stops_the_processes_beside_it_and_the_same_command_goes_on(serial, tmp_path):
-    with started(tmp_path, "seeds_at_once=2") as main:
+    with started(tmp_path, "seeds_at_once=2") as (main, go_on):
         beside = one_that_trains_beside(main, tmp_path)
         main.kill()
+        go_on()
     wait_for(lambda: not running(beside))
     assert run(tmp_path).returncode == 0
     assert records(tmp_path) == serial
@@ -88,31 +97,32 @@ def test_with_one_seed_left_nobody_is_called(tmp_path):
 
 @contextmanager
 def started(base, *settings):
-    """The run, its lines of stdout to be read; killed on the way out if it still goes on."""
-    env = os.environ | {"TQDM_DISABLE": "1", "OMP_NUM_THREADS": "1"}
+    """The run, its lines of stdout to be read, and what lets its processes go on after an epoch each.
+
+    Killed on the way out if it still goes on.
+    """
+    hold = base / "hold"
+    hold.touch()
+    env = environment(base)
     with subprocess.Popen(command(base, *settings), stdout=subprocess.PIPE, text=True, env=env) as main:
         try:
-            yield main
+            yield main, hold.unlink
         finally:
             main.kill()
+            hold.unlink(missing_ok=True)
 
 
 def one_that_trains_beside(main, base):
-    """The pid of a process beside `main` that has begun a seed, for which a `main` that trains is held up."""
+    """The pid of a process beside `main` that has begun a seed as `main` has."""
 
-    def found(wanted):
-        begun = {attempt["pid"] for path in base.glob("exp_T_spinodal_*") for attempt in _attempts(path)}
-        return next(filter(wanted, begun), None)
+    def found():
+        begun = {beat["pid"] for path in base.glob("exp_T_spinodal_*") for beat in _heartbeats(path)}
+        return begun - {main.pid} if main.pid in begun else None
 
-    wait_for(lambda: found(lambda pid: pid == main.pid))
-    main.send_signal(signal.SIGSTOP)  # a machine that starts processes slowly would be done before
-    try:
-        return wait_for(lambda: found(lambda pid: pid != main.pid))
-    finally:
-        main.send_signal(signal.SIGCONT)
+    return min(wait_for(found))
 
 
-def _attempts(directory):
+def _heartbeats(directory):
     for path in directory.glob("heartbeats/*.json"):
         try:
             yield json.loads(path.read_text())

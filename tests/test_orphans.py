@@ -10,6 +10,7 @@ from pathlib import Path
 import nbformat
 import psutil
 import pytest
+from held import held_up
 
 from dglib.attempts import read_attempts
 from dglib.profiles import PARAMS
@@ -22,6 +23,7 @@ TINY = [
     "epochs_per_level=1",
     "sweep_lambdas=[0.5]",
     "init_error_min=0",
+    "network=held:network",
 ]
 PATIENCE = 120  # seconds; a loaded machine takes its time to import torch
 
@@ -29,6 +31,8 @@ PATIENCE = 120  # seconds; a loaded machine takes its time to import torch
 @pytest.fixture(autouse=True)
 def _here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
+    for name, value in held_up(tmp_path / "hold").items():
+        monkeypatch.setenv(name, value)
 
 
 def wait_for(pattern: str) -> Path:
@@ -39,10 +43,10 @@ def wait_for(pattern: str) -> Path:
     return found[0]
 
 
-def is_gone(pid: int) -> bool:
+def is_gone(process: psutil.Process) -> bool:
     """Whether the process has ended, be it that nobody has collected it."""
     try:
-        return psutil.Process(pid).status() == psutil.STATUS_ZOMBIE
+        return not process.is_running() or process.status() == psutil.STATUS_ZOMBIE
     except psutil.NoSuchProcess:
         return True
 
@@ -55,6 +59,7 @@ def status() -> str:
 
 @pytest.mark.slow
 def test_a_killed_run_all_leaves_no_process_and_the_same_command_goes_on_inside_the_seed() -> None:
+    Path("hold").touch()
     process = subprocess.Popen([*COMMAND, *TINY], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
     wait_for("runs/*/heartbeats/T2-spinodal-000.json")
     family = psutil.Process(process.pid).children(recursive=True)
@@ -64,7 +69,7 @@ def test_a_killed_run_all_leaves_no_process_and_the_same_command_goes_on_inside_
     process.kill()
     process.wait()
     deadline = time.monotonic() + PATIENCE
-    while left := [each for each in family if not is_gone(each.pid)]:
+    while left := [each for each in family if not is_gone(each)]:
         assert time.monotonic() < deadline, left
         time.sleep(0.05)
     assert wait_for("runs/*/checkpoints/T2-spinodal-000.ckpt")
@@ -74,6 +79,7 @@ def test_a_killed_run_all_leaves_no_process_and_the_same_command_goes_on_inside_
     ]
     assert list(Path("runs").glob("*/seeds/*")) == []
 
+    Path("hold").unlink()
     done = subprocess.run([*COMMAND, *TINY], capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
     first, second = read_attempts(wait_for("runs/*/attempts/T2-spinodal-000.jsonl"))
@@ -113,7 +119,7 @@ def test_a_worker_whose_starter_goes_away_stops_its_kernel() -> None:
     assert process.poll() is None
     out, err = process.communicate(timeout=PATIENCE)  # closes its stdin, as our death would
     assert (process.returncode, json.loads(out)) == (130, {"stopped": True, "last": True}), err
-    assert is_gone(kernel.pid)
+    assert is_gone(kernel)
     assert [path.name for path in base.joinpath("executed").glob("*.ipynb")] == ["endless.ipynb"]
 
 
@@ -152,16 +158,18 @@ def test_a_stop_kills_a_kernel_that_is_just_starting_and_interrupts_a_cell_and_b
 ) -> None:
     done = subprocess.run([sys.executable, "-c", STOPPED, when], capture_output=True, text=True)
     assert (done.returncode, done.stdout) == (130, says), done.stderr
-    assert is_gone(int(Path("kernel").read_text()))
+    assert not psutil.pid_exists(int(Path("kernel").read_text()))
 
 
 @pytest.mark.slow
 def test_a_killed_worker_is_replaced_and_its_seed_gone_on_with_from_its_checkpoint() -> None:
+    Path("hold").touch()
     command = [*COMMAND, *TINY, "checkpoint_epochs=1"]
     process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True)
     wait_for("runs/*/checkpoints/T2-spinodal-000.ckpt")
     (worker,) = [p for p in psutil.Process(process.pid).children() if "dglib.worker" in p.cmdline()]
     worker.kill()
+    Path("hold").unlink()
     _, err = process.communicate(timeout=PATIENCE)
     assert process.returncode == 0, err
     assert err.splitlines()[0] == "T2 seed 0: its process was ended by SIGKILL; begun again"
