@@ -14,9 +14,10 @@ def epoch_stats(state: TrainState, lr: float) -> EpochStats:
         lr: the learning rate of that step.
     """
     loss_s, n_s, loss_v, n_v, skipped, c_sv = state.sums.tolist()
+    taken = n_s - skipped
     momentum = state.momentum()  # empty without momentum, where the update is held nowhere
     return EpochStats(
-        loss_s=loss_s / n_s,
+        loss_s=loss_s / taken if taken else float("nan"),
         loss_v=loss_v / n_v if n_v else float("nan"),
         weight_norm=float(total_norm(state.params).detach()),
         update_norm=float(total_norm(momentum)) * lr if momentum else float("nan"),

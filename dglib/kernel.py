@@ -13,7 +13,7 @@ from dglib.compiling import Compiled, CompiledGradient
 from dglib.numerics import Numerics
 from dglib.pieces import Captured, CudaRecorder, Direct, Pieces
 from dglib.spec import StepSpec
-from dglib.state import TrainState
+from dglib.state import LOST_AT_MOST, TrainState
 from dglib.step import (
     EPS,
     Batch,
@@ -27,13 +27,17 @@ from dglib.step import (
 )
 
 Gradient = Callable[[TrainState, Tensor, Tensor, Numerics], tuple[list[Tensor], Tensor]]
+Found = tuple[list[Tensor], Tensor, Tensor]  # a gradient, its norm and its loss
 
 
 class DualGradientKernel:
     """The step of one state.
 
-    A step whose mixed gradient is not finite moves no weight and no momentum; it is counted in the state.
-    What its forward did to BatchNorm's statistics stays: a network that overflows shows at its evaluation.
+    A step whose structure gradient, or at a refresh value gradient, is not finite is skipped: it moves no
+    weight and no momentum, and is counted in the state. What its forwards did to BatchNorm's statistics stays:
+    a network that overflows shows at its evaluation. A lost value gradient costs that step alone: the last
+    finite one stays held until the next refresh, and where there is none the next step refreshes. After more
+    than `LOST_AT_MOST` in a row every step is skipped until one is finite.
 
     Args:
         spec: refresh period, log cadence and how BatchNorm's statistics move.
@@ -55,7 +59,7 @@ class DualGradientKernel:
         self._scaled: list[Tensor] = []  # λ·g_v/‖g_v‖, the same until λ or g_v changes
         self._scaled_of: tuple[int, float] | None = None
         # Where pieces are captured, what changes from step to step lies in places that do not.
-        self._fixed = _FixedPlaces(device) if pieces.fixed else None
+        self._places = _FixedPlaces(device)
 
     @property
     def fallback(self) -> str:
@@ -63,29 +67,32 @@ class DualGradientKernel:
         return "; ".join(dict.fromkeys(filter(None, reasons)))
 
     def __call__(self, state: TrainState, batch: Batch, lam: float, lr: float) -> None:
-        refresh = state.g_v is None or state.t % self.spec.refresh_period == 0
+        refresh = state.t % self.spec.refresh_period == 0 or state.holds_none()
         w_s: Weight = 1 - lam
         w_v: Weight = lam
         rate: Weight = lr
-        if self._fixed is not None:
-            batch = self._fixed.batch(batch)
-            w_s, w_v, rate = self._fixed.numbers(1 - lam, lam, lr)
+        fixed = self.pieces.fixed
+        if fixed or self.numerics.compiled:  # a number would be compiled in
+            w_s, w_v, as_tensor = self._places.numbers(1 - lam, lam, lr)
+        if fixed:
+            batch, rate = self._places.batch(batch), as_tensor
             self.pieces.bind(state)
 
         # The second forward of a refresh moves the statistics a second time by itself.
         once_for_two = self.spec.two_pass_statistics and not refresh
-        g_s, loss_s = self._gradient("structure", state, batch.x, batch.noisy, once_for_two)
-        loss_v = None
+        structure = self._gradient("structure", state, batch.x, batch.noisy, once_for_two)
+        value = None
         if refresh:
-            g_v, loss_v = self._gradient("value", state, batch.x, batch.clean)
-            state.hold(g_v, in_place=self._fixed is not None)
+            value = self._gradient("value", state, batch.x, batch.clean)
+            if state.g_v is None:
+                state.hold(value[0])
+            state.refreshes += 1
+        origin = (len(batch.x), once_for_two)  # g_s and its norm lie in another place for each
+        self.pieces.run(("tally", *origin, refresh), lambda: self._tally(state, structure, value))
+
         assert state.g_v is not None
         assert state.norm_v is not None
-        origin = (len(batch.x), once_for_two)  # g_s lies in another place for each
-        n_s = self.pieces.run(("norm", *origin), lambda: total_norm(g_s))
-        if self.log:
-            self._add_up(state, origin, g_s, n_s, loss_s, loss_v)
-
+        g_s, n_s, _ = structure
         logs = self.log and self.spec.log_every > 0 and state.t % self.spec.log_every == 0
         if logs or self.numerics.compiled:
             n_v, held = state.norm_v, state.g_v
@@ -94,18 +101,15 @@ class DualGradientKernel:
             self._scale(state, lam, w_v)
             g = self.pieces.run(("mix in place", *origin), lambda: _added(g_s, w_s, n_s, self._scaled))
         if logs:
-            self._log(state, batch, origin, (g_s, n_s, loss_s), g, loss_v)
-        finite = torch.isfinite(n_s + state.norm_v)
-        state.sums[4] += ~finite
-        finite = self._fixed.flag(finite) if self._fixed is not None else finite
-        self.pieces.run(("descend", *origin, logs), lambda: self._descend(state, g, finite, rate))
+            self._log(state, batch, origin, structure, g, value)
+        self.pieces.run(("descend", *origin, logs), lambda: self._descend(state, g, rate))
         state.t += 1
 
     def _scale(self, state: TrainState, lam: float, w_v: Weight) -> None:
         """Bring λ·g_v/‖g_v‖ up to date: fresh memory for it at every step would cost more than the sums."""
         assert state.g_v is not None
         assert state.norm_v is not None
-        if self._scaled_of == (state.holds, lam):
+        if self._scaled_of == (state.refreshes, lam):
             return
         self._scaled = self._scaled or [torch.empty_like(g) for g in state.g_v]
         scaled, held, n_v = self._scaled, state.g_v, state.norm_v
@@ -115,20 +119,45 @@ class DualGradientKernel:
             torch._foreach_mul_(scaled, (n_v + EPS).reciprocal() * w_v)
 
         self.pieces.run(("scale",), scale)
-        self._scaled_of = (state.holds, lam)
+        self._scaled_of = (state.refreshes, lam)
 
     def _gradient(
         self, name: str, state: TrainState, x: Tensor, labels: Tensor, once_for_two: bool = False
-    ) -> tuple[list[Tensor], Tensor]:
-        def found() -> tuple[list[Tensor], Tensor]:
+    ) -> Found:
+        def found() -> Found:
             with two_pass_statistics(state.model) if once_for_two else nullcontext():
-                return self.gradient_of(state, x, labels, self.numerics)
+                g, loss = self.gradient_of(state, x, labels, self.numerics)
+            return g, total_norm(g), loss
 
         return self.pieces.run((name, len(x), once_for_two), found)
 
-    def _descend(self, state: TrainState, g: list[Tensor], finite: Tensor, lr: Weight) -> None:
-        """SGD along `g`, or no move at all if it is not finite."""
-        fused = self.numerics.fused
+    def _tally(self, state: TrainState, structure: Found, value: Found | None) -> None:
+        """Renew the held value gradient, judge the step, add to the epoch's sums. Nothing leaves the device.
+
+        Args:
+            value: a refresh's, else None.
+        """
+        g_s, n_s, loss_s = structure
+        assert state.norm_v is not None
+        n_v = state.norm_v
+        if value is not None:
+            n_v = value[1]
+            state.renew(value[0], n_v)
+        finite = self._places.finite.copy_(torch.isfinite(n_s + n_v) & (state.lost <= LOST_AT_MOST))
+        state.sums[4] += ~finite
+        if not self.log:
+            return
+        state.sums[0] += loss_s.masked_fill(~finite, 0.0)
+        state.sums[1] += 1
+        if value is not None:
+            g_v, _, loss_v = value
+            state.sums[2] += loss_v.masked_fill(~finite, 0.0)
+            state.sums[3] += finite
+            state.sums[5] += cosine(g_s, g_v, n_s, n_v).masked_fill(~finite, 0.0)
+
+    def _descend(self, state: TrainState, g: list[Tensor], lr: Weight) -> None:
+        """SGD along `g`, or no move at all if the step is not finite."""
+        fused, finite = self.numerics.fused, self._places.finite
         if not fused and not finite:  # on a CPU asking costs nothing; a fused kernel looks by itself
             return
         with torch.no_grad():
@@ -147,48 +176,27 @@ class DualGradientKernel:
                 maximize=False,
             )
 
-    def _add_up(
-        self,
-        state: TrainState,
-        origin: tuple[int, bool],
-        g_s: list[Tensor],
-        n_s: Tensor,
-        loss_s: Tensor,
-        loss_v: Tensor | None,
-    ) -> None:
-        """Add to the epoch's sums; nothing leaves the device."""
-        state.sums[0] += loss_s
-        state.sums[1] += 1
-        if loss_v is not None:  # a refresh
-            n_v, held = state.norm_v, state.g_v
-            assert n_v is not None
-            assert held is not None
-            state.sums[2] += loss_v
-            state.sums[3] += 1
-            state.sums[5] += self.pieces.run(("cosine", *origin), lambda: cosine(g_s, held, n_s, n_v))
-
     def _log(
         self,
         state: TrainState,
         batch: Batch,
         origin: tuple[int, bool],
-        structure: tuple[list[Tensor], Tensor, Tensor],
+        structure: Found,
         g: list[Tensor],
-        loss_v: Tensor | None,
+        value: Found | None,
     ) -> None:
         """Add a row to the step log; nothing leaves the device."""
         g_s, n_s, loss_s = structure
-        g_v, fresh, loss = state.g_v, loss_v is not None, loss_v
-        if loss is None:  # a stale g_v is held: the log wants one of this batch
+        fresh = value is not None
+        if value is None:  # a stale g_v is held: the log wants one of this batch
             with no_trace(state):
-                g_v, loss = self._gradient("logged value", state, batch.x, batch.clean)
+                value = self._gradient("logged value", state, batch.x, batch.clean)
+        g_v, n_v, loss_v = value
 
         def row() -> Tensor:
-            assert g_v is not None
-            assert loss is not None
-            n_v, n, scale = total_norm(g_v), total_norm(g), self.numerics.loss_scale
+            n, scale = total_norm(g), self.numerics.loss_scale
             c_sv, c_mc = cosine(g_s, g_v, n_s, n_v), cosine(g, g_v, n, n_v)
-            return torch.stack([c_sv, c_mc, n_s / scale, n_v / scale, n, loss_s, loss])
+            return torch.stack([c_sv, c_mc, n_s / scale, n_v / scale, n, loss_s, loss_v])
 
         found = self.pieces.run(("log", *origin, fresh), row)
         state.step_log.append((state.t, found.clone()))
@@ -202,12 +210,16 @@ def _added(g_s: list[Tensor], w_s: Weight, n_s: Tensor, scaled: list[Tensor]) ->
 
 
 class _FixedPlaces:
-    """Copies of what changes from step to step, each always in the same memory."""
+    """What changes from step to step, each always in the same memory.
+
+    Attributes:
+        finite: whether the step is to be taken, 0-dim bool.
+    """
 
     def __init__(self, device: torch.device) -> None:
         self._batches: dict[int, Batch] = {}
         self._numbers = torch.zeros(3, device=device).unbind()
-        self._flag = torch.zeros((), dtype=torch.bool, device=device)
+        self.finite = torch.zeros((), dtype=torch.bool, device=device)
         self._values: tuple[float, ...] = ()
 
     def batch(self, batch: Batch) -> Batch:
@@ -227,7 +239,3 @@ class _FixedPlaces:
                 ours.fill_(value)
             self._values = values
         return self._numbers
-
-    def flag(self, flag: Tensor) -> Tensor:
-        """A flag, 0-dim bool."""
-        return self._flag.copy_(flag)

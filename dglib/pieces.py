@@ -66,18 +66,17 @@ class Captured:
         self._replays: dict[Hashable, tuple[Callable[[], None], Any]] = {}
         self._calls: Counter[Hashable] = Counter()
         self._state: TrainState | None = None
-        self._places: tuple[int, ...] = ()
+        self._moves = -1
 
     def bind(self, state: TrainState) -> None:
         if self._state is None:
             self._state = state
         elif self._state is not state:
             raise ValueError("captured pieces belong to one state: make a new kernel for another")
-        if self._replays:  # a replay would work on memory that the state has left
-            places = state.places()
-            if self._places and places != self._places:
+        if state.moves != self._moves:
+            if self._replays:  # they would work on memory that the state has left
                 raise ValueError("the state's tensors have been replaced: make a new kernel for them")
-            self._places = places
+            self._moves = state.moves
 
     def run(self, key: Hashable, function: Callable[[], T]) -> T:
         assert self._state is not None, "bind comes first"

@@ -10,6 +10,8 @@ from torch import Tensor, nn
 from dglib.networks import build_network, key_dropout
 from dglib.spec import NetworkSpec, StepSpec
 
+LOST_AT_MOST = 3  # refreshes in a row: a value gradient from before more of them is too old to go on with
+
 
 class TrainState:
     """Weights, buffers, momentum, held value gradient, step counter and dropout generator of one network.
@@ -17,21 +19,26 @@ class TrainState:
     Attributes:
         model: the network, on its device.
         momentum_buffers: SGD's, one tensor per parameter; all None where the momentum is 0.
-        g_v: the held value gradient, one tensor per parameter, or None before the first refresh. A half
-            precision's constant loss scale is left in it: the mix does not feel it.
+        g_v: the held value gradient, one tensor per parameter, or None before the first refresh: the last
+            one that was finite, once there is one. A half precision's constant loss scale is left in it: the
+            mix does not feel it.
         norm_v: the norm of g_v, 0-dim, or None.
-        holds: counts the value gradients held so far, so that what was computed of one is known to be stale.
+        lost: refreshes in a row whose value gradient was not finite, 0-dim int64; g_v is older by so many
+            periods.
+        refreshes: counted so far, so that what was computed of an earlier g_v is known to be stale.
+        moves: counts how often tensors were replaced, so that who knows them by their memory can tell.
         t: steps taken since the run began. Epoch and place in the epoch follow from it.
         dropout: generator of the dropout masks, keyed anew at each epoch.
         run: which stretch of the protocol this is (arm, phase of the last restart).
         sums: this epoch's [Σ loss_s, n_s, Σ loss_v, n_v, skipped steps, Σ c_sv], float64 (6,), n_s the
-            steps, n_v the refreshes.
+            steps, n_v the refreshes that were not skipped. Skipped steps are in none of the Σ.
         step_log: this epoch's logged rows, one float32 tensor (7,) per logged step.
     """
 
     g_v: list[Tensor] | None
     norm_v: Tensor | None
-    holds: int = 0
+    refreshes: int = 0
+    moves: int = 0
 
     def __init__(
         self,
@@ -46,6 +53,8 @@ class TrainState:
         self.device = device
         self.dropout = torch.Generator(device)
         key_dropout(self.model, self.dropout)
+        self.lost = torch.zeros((), dtype=torch.int64, device=device)
+        self.sums = torch.zeros(6, dtype=torch.float64, device=device)
         self.restart(step, run)
 
     @classmethod
@@ -80,25 +89,36 @@ class TrainState:
 
     def begin_epoch(self) -> None:
         """Clear what is gathered within one epoch."""
-        self.sums = torch.zeros(6, dtype=torch.float64, device=self.device)
+        self.sums.zero_()
         self.step_log: list[tuple[int, Tensor]] = []
 
-    def hold(self, g_v: list[Tensor] | None, *, in_place: bool = False) -> None:
-        """Hold a new value gradient; `in_place` keeps the memory of the one held before."""
-        self.holds += 1
-        norm = None if g_v is None else torch.nn.utils.get_total_norm(g_v)
-        if in_place and g_v is not None and norm is not None:
-            if self.g_v is not None and self.norm_v is not None:
-                torch._foreach_copy_(self.g_v, g_v)
-                self.norm_v.copy_(norm)
-                return
-            g_v, norm = [g.clone() for g in g_v], norm.clone()
-        self.g_v, self.norm_v = g_v, norm
+    def hold(self, g_v: list[Tensor] | None) -> None:
+        """Hold these values, in memory of their own, or none."""
+        self.moves += 1
+        self.refreshes += 1
+        self._is_finite = False  # as far as is known
+        self.lost.zero_()
+        self.g_v = None if g_v is None else [g.clone() for g in g_v]
+        self.norm_v = None if g_v is None else torch.nn.utils.get_total_norm(g_v).clone()
 
-    def places(self) -> tuple[int, ...]:
-        """Where weights, momentum and held g_v lie in memory."""
-        tensors = [*self.params, *self.momentum(), *(self.g_v or [])]
-        return tuple(tensor.data_ptr() for tensor in tensors)
+    def renew(self, g_v: list[Tensor], norm_v: Tensor) -> None:
+        """Write a value gradient and its norm over those held, unless it is not finite: it is lost then.
+
+        Nothing leaves the device.
+        """
+        assert self.g_v is not None
+        assert self.norm_v is not None
+        fresh = torch.isfinite(norm_v)
+        for held, new in zip([*self.g_v, self.norm_v], [*g_v, norm_v], strict=True):
+            torch.where(fresh, new, held, out=held)
+        self.lost.add_(1).masked_fill_(fresh, 0)
+
+    def holds_none(self) -> bool:
+        """Whether no finite value gradient is held. The device is asked until one is, and no more then."""
+        if self.norm_v is None:
+            return True
+        self._is_finite = self._is_finite or bool(self.norm_v.isfinite())
+        return not self._is_finite
 
     def momentum(self) -> list[Tensor]:
         """The momentum buffers in the parameters' order; empty where the momentum is 0."""
@@ -110,6 +130,7 @@ class TrainState:
             "model": self.model.state_dict(),
             "momentum": self.momentum(),
             "g_v": self.g_v,
+            "lost": self.lost,
             "t": self.t,
             "run": list(self.run),
             "dropout": self.dropout.get_state(),
@@ -129,8 +150,9 @@ class TrainState:
             if saved["momentum"]:
                 self.momentum_buffers = list(here(saved["momentum"]))
             self.hold(None if saved["g_v"] is None else here(saved["g_v"]))
+            self.lost.copy_(saved.get("lost", self.lost))  # earlier versions held on to what was not finite
         self.t = saved["t"]
         self.run = (saved["run"][0], saved["run"][1])
         self.dropout.set_state(saved["dropout"].cpu())
-        self.sums = saved["sums"].to(self.device)
+        self.sums.copy_(saved["sums"])
         self.step_log = [(step, row.to(self.device)) for step, row in saved["step_log"]]

@@ -106,7 +106,8 @@ class Trainer:
     ) -> int:
         """Take up to `n_steps` steps at λ = `lam` and learning rate `lr`; a stop or a pause ends them early.
 
-        Returns the number of steps taken. No number is fetched from the device.
+        Returns the number of steps taken. Nothing is fetched from the device, but for a flag at the second
+        step of a run: whether the first one's value gradient is finite.
         """
         state.model.train()
         for done in range(n_steps):

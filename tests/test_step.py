@@ -94,9 +94,10 @@ def test_the_value_gradient_is_refreshed_exactly_every_k_steps_across_epochs_and
     refreshed, held = [], None
     for t in range(20):
         seed.trainer.advance(seed.state, lam=0.3 if t < 11 else 0.6, lr=0.01, n_steps=1)
-        if seed.state.g_v is not held:
+        now = [g.clone() for g in seed.state.g_v]
+        if held is None or not all(torch.equal(a, b) for a, b in zip(held, now, strict=True)):
             refreshed.append(t)
-        held = seed.state.g_v
+        held = now
     assert refreshed == list(range(0, 20, period))
 
 

@@ -75,7 +75,7 @@ MUTATIONS = {
     "no refresh at t = 0": (
         kernel.DualGradientKernel,
         "__call__",
-        "refresh = state.g_v is None or state.t % self.spec.refresh_period == 0",
+        "refresh = state.t % self.spec.refresh_period == 0 or state.holds_none()",
         "state.hold(state.g_v or [torch.zeros_like(p) for p in state.params])\n"
         "    refresh = state.t > 0 and state.t % self.spec.refresh_period == 0",
     ),
@@ -89,14 +89,14 @@ MUTATIONS = {
     "second forward left out": (
         kernel.DualGradientKernel,
         "__call__",
-        'g_s, loss_s = self._gradient("structure", state, batch.x, batch.noisy, once_for_two)',
+        'structure = self._gradient("structure", state, batch.x, batch.noisy, once_for_two)',
         "entropy = torch.nn.functional.cross_entropy\n"
         "    logits = state.model(batch.x)\n"
         "    loss_s = entropy(logits, batch.noisy)\n"
         "    g_s = list(torch.autograd.grad(loss_s, state.params, retain_graph=True))\n"
         "    if refresh:\n"
         "        state.hold(list(torch.autograd.grad(entropy(logits, batch.clean), state.params)))\n"
-        "    loss_s, refresh = loss_s.detach(), False",
+        "    structure, refresh = (g_s, total_norm(g_s), loss_s.detach()), False",
     ),
     "last batch dropped": (
         trainer.Trainer,

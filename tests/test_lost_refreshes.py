@@ -1,0 +1,247 @@
+"""Value gradients that are not finite: what a step loses by them, what stays held, and what is told."""
+
+import math
+from collections import Counter
+from itertools import pairwise
+
+import pytest
+import torch
+from replaying import Replaying
+from small import CPU, StopAfter, random_data, small_spec
+
+from dglib import kernel
+from dglib.control import Control, Interrupted
+from dglib.epoch_stats import epoch_stats
+from dglib.kernel import DualGradientKernel
+from dglib.numerics import Numerics
+from dglib.pieces import Captured
+from dglib.runner import _Seed, run_seed
+from dglib.state import LOST_AT_MOST, TrainState
+
+K = 5
+SPEC = small_spec("T1", batch_size=4, refresh_period=K)  # six steps an epoch
+FUSED = Numerics("cpu", 1, fused=True)
+WAYS = {"as it is": None, "captured": Replaying}
+
+
+def losing(monkeypatch, steps):
+    """Have the value gradients of these steps, told as `t in steps`, come out with an infinity in them."""
+    original, calls = kernel.gradient, Counter()
+
+    def found(state, *given):
+        grads, loss = original(state, *given)
+        calls[state, state.t] += 1
+        if state.t in steps and calls[state, state.t] == 2:  # the first is the structure gradient's
+            grads[-1][0] = float("inf")
+        return grads, loss
+
+    monkeypatch.setattr(kernel, "gradient", found)
+
+
+def begun(way="as it is", spec=SPEC):
+    settled = CPU if WAYS[way] is None else FUSED
+    seed = _Seed(spec, 0, random_data(), settled, None, 1e9, Control(), [])
+    if WAYS[way] is not None:
+        seed.trainer.kernel = DualGradientKernel(spec.step, settled, pieces=Captured(WAYS[way]()))
+    return seed
+
+
+def copies(tensors):
+    return [tensor.detach().clone() for tensor in tensors]
+
+
+def equal(one, other):
+    return all(torch.equal(a, b) for a, b in zip(one, other, strict=True))
+
+
+def steps_of(seed, count):
+    """Take steps; after each which moved the weights, what is held, how many were lost, and the sums."""
+    before = copies(seed.state.params)
+    for t in range(count):
+        seed.trainer.advance(seed.state, 0.3, 0.05, 1)
+        now = copies(seed.state.params)
+        held = copies([*seed.state.g_v, seed.state.norm_v])
+        yield t, not equal(before, now), held, int(seed.state.lost), seed.state.sums.clone()
+        before = now
+
+
+@pytest.mark.parametrize("way", WAYS)
+def test_a_lost_refresh_costs_its_step_alone_and_leaves_the_last_finite_one_held(way, monkeypatch):
+    losing(monkeypatch, {30})
+    taken = list(steps_of(begun(way), 42))
+    assert [t for t, moved, *_ in taken if not moved] == [30]
+    helds = [held for _, _, held, _, _ in taken]
+    assert [t + 1 for t, (a, b) in enumerate(pairwise(helds)) if not equal(a, b)] == [
+        5,
+        10,
+        15,
+        20,
+        25,
+        35,
+        40,
+    ]
+    assert [t for t, _, _, lost, _ in taken if lost] == [30, 31, 32, 33, 34]
+    assert all(bool(tensor.isfinite().all()) for held in helds for tensor in held)
+
+
+@pytest.mark.parametrize("way", WAYS)
+def test_the_epochs_means_are_of_what_was_finite_and_the_step_is_counted(way, monkeypatch):
+    losing(monkeypatch, {30})
+    seed = begun(way)
+    *_, (_, _, _, _, sums) = steps_of(seed, 36)  # the sixth epoch: steps 30 to 35, refreshes 30 and 35
+    assert sums.isfinite().all()
+    assert sums[[1, 3, 4]].tolist() == [6, 1, 1]
+    stats = epoch_stats(seed.state, 0.05)
+    assert (stats.taken, stats.skipped) == (6, 1)
+    assert -1 <= stats.c_sv <= 1
+    assert math.isfinite(stats.loss_s)
+    assert stats.loss_s == pytest.approx(float(sums[0]) / 5)
+
+
+@pytest.mark.parametrize("way", WAYS)
+def test_where_none_is_held_yet_the_next_step_refreshes(way, monkeypatch):
+    losing(monkeypatch, {0, 1})
+    taken = list(steps_of(begun(way), 11))
+    assert [t for t, moved, *_ in taken if not moved] == [0, 1]
+    helds = [held for _, _, held, _, _ in taken]
+    assert [t + 1 for t, (a, b) in enumerate(pairwise(helds)) if not equal(a, b)] == [2, 5, 10]
+
+
+@pytest.mark.parametrize("way", WAYS)
+def test_the_device_is_asked_until_a_finite_one_is_held_and_no_more_then(way, monkeypatch):
+    asked, original = [], TrainState.holds_none
+
+    def counting(state):
+        if not state._is_finite and state.norm_v is not None:
+            asked.append(state.t)
+        return original(state)
+
+    monkeypatch.setattr(TrainState, "holds_none", counting)
+    losing(monkeypatch, {0, 1, 10})
+    list(steps_of(begun(way), 20))
+    assert asked == [1, 2, 3]
+
+
+@pytest.mark.parametrize("way", WAYS)
+def test_a_value_gradient_too_many_periods_old_moves_nothing_until_one_is_finite(way, monkeypatch):
+    losing(monkeypatch, {5, 10, 15, 20, 25})
+    taken = list(steps_of(begun(way), 40))
+    assert LOST_AT_MOST == 3
+    assert [t for t, moved, *_ in taken if not moved] == [5, 10, 15, *range(20, 30)]
+    assert [lost for t, _, _, lost, _ in taken if t % K == 0] == [0, 1, 2, 3, 4, 5, 0, 0]
+
+
+def test_a_lost_structure_gradient_loses_no_value_gradient(monkeypatch):
+    original = kernel.gradient
+
+    def found(state, x, labels, numerics):
+        grads, loss = original(state, x, labels, numerics)
+        calls.append(state.t)
+        if state.t == 10 and calls.count(10) == 1:
+            grads[0].fill_(float("nan"))
+        return grads, loss
+
+    calls = []
+    monkeypatch.setattr(kernel, "gradient", found)
+    taken = list(steps_of(begun(), 12))
+    assert [t for t, moved, *_ in taken if not moved] == [10]
+    assert not equal(taken[9][2], taken[10][2])
+    assert taken[-1][4].isfinite().all()  # the cosine with it is left out
+    assert taken[-1][4][[1, 3, 4]].tolist() == [6, 0, 1]
+
+
+# ── whole runs ──
+
+
+def record_of(monkeypatch, steps, spec=SPEC, **kwargs):
+    with monkeypatch.context() as patch:
+        losing(patch, steps)
+        return run_seed(spec, 0, random_data(), CPU, **kwargs)
+
+
+def test_a_run_that_loses_a_refresh_in_every_epoch_goes_on_to_its_end(monkeypatch):
+    """Kept, a single one would cost the whole period; in a run of such epochs the seed would end."""
+    record = record_of(monkeypatch, range(0, 10**6, 2 * K))
+    assert record["outcome"] != "diverged"
+    log = record["epoch_log"]
+    steps = 6 * len(log)
+    # The run's first refresh is lost too, and made up for at its second step.
+    assert (
+        record["skipped_steps"] == sum(epoch["skipped_steps"] for epoch in log) == len(range(0, steps, 2 * K))
+    )
+    assert all(
+        math.isfinite(epoch[name]) for epoch in log for name in ("loss_s", "loss_v", "c_sv") if kept(epoch)
+    )
+    assert sum(kept(epoch) for epoch in log) > len(log) / 2
+
+
+def kept(epoch):
+    """Whether the epoch kept one of its refreshes: steps 0, 5, 10, … of the run, every other one lost."""
+    begin = 6 * (epoch["epoch"] - 1)
+    return any(t % (2 * K) == K or t == 1 for t in range(begin, begin + 6))
+
+
+def test_a_run_whose_refreshes_are_all_lost_ends_as_diverged(monkeypatch):
+    record = record_of(monkeypatch, range(K, 10**6))
+    assert record["outcome"] == "diverged"
+    assert "steps had a gradient that is not finite" in record["reason"]
+    assert len(record["epoch_log"]) == 4  # the fourth in a row was lost at step 20, the third of its epoch
+
+
+@pytest.mark.parametrize("stop", [1, 13, 22, 27])
+def test_a_run_interrupted_after_lost_refreshes_goes_on_as_if_it_had_not_been(stop, monkeypatch, tmp_path):
+    lost = {0, 10, 15, 20, 25, 45}  # none held yet, then one too many in a row
+    spec = small_spec("T1", batch_size=2, refresh_period=K)  # eleven steps an epoch
+    whole = record_of(monkeypatch, lost, spec)
+    path = tmp_path / "seed.ckpt"
+    with pytest.raises(Interrupted):
+        record_of(monkeypatch, lost, spec, checkpoint_path=path, control=StopAfter(stop))
+    parts = record_of(monkeypatch, lost, spec, checkpoint_path=path)
+    del whole["time"], parts["time"]
+    assert whole == parts
+    assert whole["skipped_steps"] == len([0, 10, 15, 20, *range(25, 30), 45])
+
+
+def test_a_log_row_of_a_lost_refresh_says_that_there_was_no_value_gradient(monkeypatch):
+    spec = small_spec("Td1", batch_size=4, refresh_period=K, log_every=K)
+    record = record_of(monkeypatch, {10}, spec)
+    rows = {row["step"]: row for row in record["step_logs"]}
+    values = ("c_sv", "c_mc", "norm_v")
+    assert [rows[10][name] for name in values] == [None] * 3
+    assert all(math.isfinite(rows[10][name]) for name in ("norm_s", "norm_mix", "loss_s", "loss_v"))
+    assert all(math.isfinite(row[name]) for step, row in rows.items() if step != 10 for name in values)
+    assert record["skipped_steps"] == 1
+
+
+def test_a_state_saved_before_lost_refreshes_were_counted_can_be_loaded():
+    seed, other = begun(), begun()
+    list(steps_of(seed, 7))
+    saved = seed.state.state_dict()
+    del saved["lost"]
+    other.state.load_state_dict(saved)
+    assert int(other.state.lost) == 0
+    assert equal(seed.state.g_v, other.state.g_v)
+
+
+# ── what captured pieces rely on ──
+
+
+def test_what_captured_pieces_work_on_stays_in_its_memory_over_epochs_and_lost_refreshes(monkeypatch):
+    losing(monkeypatch, {30})
+    seed = begun("captured")
+
+    def places():
+        state = seed.state
+        held = [*state.g_v, state.norm_v, state.lost, state.sums]
+        return [t.data_ptr() for t in (*state.params, *state.momentum(), *held)]
+
+    found = {tuple(places()) for _ in steps_of(seed, 42)}
+    assert len(found) == 1
+
+
+def test_captured_pieces_refuse_a_state_that_was_loaded_anew():
+    seed = begun("captured")
+    list(steps_of(seed, 30))
+    seed.state.load_state_dict(seed.state.state_dict())
+    with pytest.raises(ValueError, match="have been replaced"):
+        seed.trainer.advance(seed.state, 0.3, 0.05, 1)
