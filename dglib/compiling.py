@@ -11,14 +11,16 @@ from torch import Tensor
 
 from dglib.numerics import Numerics
 from dglib.state import TrainState
-from dglib.step import batch_loss, gradient, way_back
+from dglib.step import BATCH_NORMS, batch_loss, gradient, way_back
 
 P = ParamSpec("P")
 R = TypeVar("R")
 
 
 class Compiled(Generic[P, R]):
-    """A pure function, compiled for each set of shapes; as it is once compiling has failed.
+    """A pure function, compiled for each set of shapes and numbers; as it is once compiling has failed.
+
+    What changes often must come as a 0-dim tensor: every number would be compiled anew.
 
     Attributes:
         fallback: why it runs as it is, or "".
@@ -39,23 +41,24 @@ class Compiled(Generic[P, R]):
 
 
 class CompiledGradient:
-    """`gradient` with its loss compiled, for each batch size.
+    """`gradient` with its loss compiled, for each batch size and momentum of BatchNorm.
 
     A failure may come after the forward (the backward is compiled too), which has then moved BatchNorm's
-    statistics and drawn dropout: the first call of a size is taken back whole before it is run as it is.
+    statistics and drawn dropout: the first call of a kind is taken back whole before it is run as it is.
     """
 
     def __init__(self, compiler: Callable[..., Any] = torch.compile) -> None:
         self.fallback = ""
         self._loss = compiler(batch_loss, dynamic=False)
-        self._sizes: set[int] = set()
+        self._kinds: set[tuple[int, frozenset[float | None]]] = set()
 
     def __call__(
         self, state: TrainState, x: Tensor, labels: Tensor, numerics: Numerics
     ) -> tuple[list[Tensor], Tensor]:
         if self.fallback:
             return gradient(state, x, labels, numerics)
-        if len(x) in self._sizes:
+        kind = len(x), frozenset(m.momentum for m in state.model.modules() if isinstance(m, BATCH_NORMS))
+        if kind in self._kinds:
             return gradient(state, x, labels, numerics, self._loss)
         put_back = way_back(state)
         try:
@@ -66,7 +69,7 @@ class CompiledGradient:
             put_back()
             self.fallback = _reason(error)
             return gradient(state, x, labels, numerics)
-        self._sizes.add(len(x))
+        self._kinds.add(kind)
         return found
 
 

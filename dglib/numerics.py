@@ -22,6 +22,10 @@ HALF = {"bf16": torch.bfloat16, "fp16": torch.float16}
 # The mix is scale-free, so a constant needs no adapting; `tests/test_precision.py` has the errors at others.
 LOSS_SCALE = {"fp16": 2.0**10}
 
+# Versions of one function that torch may compile in a process. It would stop at 8, without a word to us, and
+# one process may train networks, batch sizes and precisions of a whole grid.
+RECOMPILE_LIMIT = 64
+
 # A network with fewer parameters gains less than bf16's casts cost on a CPU, and trains for seconds where
 # compiling takes a minute (by reasoning, not measured).
 LARGE_FROM = 1_000_000
@@ -140,10 +144,10 @@ class Numerics:
         deterministic = torch.are_deterministic_algorithms_enabled()
         warn_only = torch.is_deterministic_algorithms_warn_only_enabled()
         torch.set_num_threads(self.threads)
+        cuda = self.torch_device.type == "cuda"
+        if cuda:  # read once, when cuBLAS starts: a later run of this process may be exact
+            os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
         if self.exact:
-            cuda = self.torch_device.type == "cuda"
-            if cuda:
-                os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")  # read when cuBLAS starts
             # Some CUDA operations are flagged that meet no collision here, as max-pool's backward at 2×2.
             torch.use_deterministic_algorithms(True, warn_only=cuda)
         # Benchmark mode may choose another algorithm after a resume, and with it other bits.
@@ -152,7 +156,8 @@ class Numerics:
         tf32 = "ieee" if self.precision == "fp32" else "tf32"
         convolution.fp32_precision = matmul.fp32_precision = tf32
         try:
-            yield
+            with _compiler_switches() if self.compiled else nullcontext():
+                yield
         finally:
             torch.set_num_threads(before[0])
             if self.exact:  # the call imports the compiler, for seconds
@@ -173,6 +178,15 @@ class Numerics:
             "torch": torch.__version__,
             "cuda": torch.version.cuda if cuda else None,
         }
+
+
+def _compiler_switches() -> AbstractContextManager[object]:
+    """An error past the limit, where torch would go on uncompiled: `dglib.compiling` says so then."""
+    import torch._dynamo  # takes seconds
+
+    switches = {"recompile_limit": RECOMPILE_LIMIT, "fail_on_recompile_limit_hit": True}
+    found: AbstractContextManager[object] = torch._dynamo.config.patch(switches)
+    return found
 
 
 def _settled_device(device: str) -> str:

@@ -19,7 +19,7 @@ from dglib.state import TrainState
 
 EPS = 1e-12  # in the norms' denominators, as published
 
-_BATCH_NORMS = (nn.BatchNorm1d, nn.BatchNorm2d, nn.BatchNorm3d)
+BATCH_NORMS = (nn.BatchNorm1d, nn.BatchNorm2d, nn.BatchNorm3d)
 
 Weight = float | Tensor
 LossFunction = Callable[[nn.Module, Tensor, Tensor], Tensor]
@@ -103,7 +103,7 @@ def gradient(
 @contextmanager
 def two_pass_statistics(model: nn.Module) -> Iterator[None]:
     """BatchNorm's momentum m becomes 1 − (1 − m)²: one pass then moves the statistics as two would."""
-    layers = [layer for layer in model.modules() if isinstance(layer, _BATCH_NORMS)]
+    layers = [layer for layer in model.modules() if isinstance(layer, BATCH_NORMS)]
     before = [layer.momentum for layer in layers]
     for layer, momentum in zip(layers, before, strict=True):
         assert momentum is not None, "a cumulative average (momentum None) has no two-pass form"

@@ -1,6 +1,7 @@
 """torch.compile behind the kernel: what it changes, and the way back where it fails."""
 
 import copy
+from dataclasses import replace
 from functools import partial
 
 import pytest
@@ -8,11 +9,13 @@ import torch
 from small import CPU, random_data, small_spec
 from torch import nn
 
+from dglib import numerics
 from dglib.compiling import Compiled, CompiledGradient
 from dglib.control import Control
+from dglib.kernel import DualGradientKernel
 from dglib.runner import _Seed
 from dglib.state import TrainState
-from dglib.step import gradient, total_norm, weighted
+from dglib.step import gradient, total_norm, two_pass_statistics, weighted
 
 SPEC = small_spec("T1", batch_size=4, refresh_period=5)
 DROPOUT = small_spec("V3", batch_size=4, network="vgg11_bn", network_width=0.0625)
@@ -58,6 +61,84 @@ def test_where_compiling_fails_the_step_is_the_plain_one_and_the_reason_is_kept(
     assert all(torch.equal(a, b) for a, b in zip(one, other, strict=True))
     assert ours.trainer.kernel.fallback.startswith("torch.compile: RuntimeError: ")
     assert "install" not in ours.trainer.kernel.fallback
+
+
+@pytest.mark.parametrize("compiler", [failing_forward, failing_backward])
+def test_where_a_later_version_fails_to_compile_the_step_is_the_plain_one_too(compiler):
+    """Tδ1's second step has another momentum of BatchNorm, and so new code for a size that had compiled."""
+    spec = small_spec("Td1", batch_size=4, log_every=3)
+
+    def failing_later(function, **_):
+        failing = compiler(function)
+        return lambda model, *given: (function if momentum(model) == 0.1 else failing)(model, *given)
+
+    plain, ours = begun(spec), begun(spec)
+    ours.trainer.kernel.gradient_of = CompiledGradient(failing_later)
+    for seed in (plain, ours):
+        seed.trainer.advance(seed.state, 0.4, 0.05, 8)
+    one, other = ([*s.state.model.state_dict().values(), *s.state.momentum()] for s in (plain, ours))
+    assert all(torch.equal(a, b) for a, b in zip(one, other, strict=True))
+    assert ours.trainer.kernel.fallback.startswith("torch.compile: RuntimeError: ")
+
+
+def momentum(model):
+    return next(m.momentum for m in model.modules() if isinstance(m, nn.BatchNorm2d))
+
+
+def test_two_pass_statistics_are_a_kind_of_their_own_for_the_compiler():
+    seed, ours = begun(SPEC), CompiledGradient(lambda function, **_: function)
+    batch = seed.trainer.batch(0, 0)
+    for _ in range(2):
+        ours(seed.state, batch.x, batch.noisy, CPU)
+        with two_pass_statistics(seed.state.model):
+            ours(seed.state, batch.x, batch.noisy, CPU)
+    assert {size for size, _ in ours._kinds} == {4}
+    assert len(ours._kinds) == 2
+
+
+def counting(compiled):
+    """A backend that runs the traced graph as it is, and notes that it was asked."""
+
+    def backend(graph, inputs):
+        compiled.append(graph)
+        return graph.forward
+
+    return partial(torch.compile, backend=backend)
+
+
+def test_a_change_of_lambda_compiles_nothing_anew_without_captured_pieces_either():
+    settled, compiled = replace(CPU, compiled=True), []
+    plain, ours = begun(SPEC), begun(SPEC)
+    ours.trainer.kernel = DualGradientKernel(SPEC.step, settled)
+    ours.trainer.kernel.gradient_of = gradient
+    ours.trainer.kernel.weighted = Compiled(weighted, counting(compiled))
+    with settled.applied():
+        for level in range(12):
+            for seed in (plain, ours):
+                seed.trainer.advance(seed.state, 0.3 + 0.04 * level, 0.05, 2)
+    assert len(compiled) == 1
+    assert not ours.trainer.kernel.fallback
+    pairs = zip(plain.state.params, ours.state.params, strict=True)
+    assert all(torch.equal(a, b) for a, b in pairs)
+
+
+def test_the_limit_of_versions_is_raised_in_a_run_and_reaching_it_is_told(monkeypatch):
+    import torch._dynamo
+
+    settled, compiled = replace(CPU, compiled=True), []
+    before = torch._dynamo.config.recompile_limit
+    ours = Compiled(lambda a, number: a * number, counting(compiled))
+    with settled.applied():
+        found = [ours(torch.ones(2), 0.5 + number).tolist() for number in range(before + 2)]
+    assert len(compiled) == before + 2
+    assert not ours.fallback
+    assert torch._dynamo.config.recompile_limit == before
+
+    monkeypatch.setattr(numerics, "RECOMPILE_LIMIT", before)
+    again = Compiled(lambda a, number: number * a, counting(compiled))
+    with settled.applied():
+        assert [again(torch.ones(2), 0.5 + number).tolist() for number in range(before + 2)] == found
+    assert again.fallback.startswith("torch.compile: FailOnRecompileLimitHit")
 
 
 def test_a_function_that_does_not_compile_runs_as_it_is():

@@ -1,5 +1,6 @@
 """Going on with other numerics than a seed began with: told in its record, or refused."""
 
+import os
 from dataclasses import replace
 
 import pytest
@@ -170,6 +171,18 @@ def test_fp32_means_fp32_in_convolutions_and_products_too(precision, convolution
     with Numerics("cuda", 1, precision=precision).applied():
         assert (cudnn.conv.fp32_precision, matmul.fp32_precision) == (convolutions, convolutions)
     assert (cudnn.conv.fp32_precision, matmul.fp32_precision) == before
+
+
+def test_cublas_is_readied_for_exact_runs_by_the_first_run_of_a_process_whatever_that_is(monkeypatch):
+    """It reads the variable once, as it starts: the exact run of a lasting process may not be the first."""
+    monkeypatch.setenv("CUBLAS_WORKSPACE_CONFIG", "of the user")
+    with Numerics("cuda", 1).applied():
+        assert os.environ["CUBLAS_WORKSPACE_CONFIG"] == "of the user"
+    monkeypatch.delenv("CUBLAS_WORKSPACE_CONFIG")
+    with CPU.applied():
+        assert "CUBLAS_WORKSPACE_CONFIG" not in os.environ
+    with Numerics("cuda", 1).applied():
+        assert os.environ["CUBLAS_WORKSPACE_CONFIG"] == ":4096:8"
 
 
 def test_a_technique_left_to_auto_is_no_part_of_a_runs_identity():

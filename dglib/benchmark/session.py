@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager, nullcontext
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -92,8 +91,7 @@ class Session:
                 set_up=bench.set_up,
                 began=began,
             )
-            with _many_networks() if some.compiled else nullcontext():
-                self._measure(plan, bench, budget, show)
+            self._measure(plan, bench, budget, show)
         finally:
             torch.set_num_threads(before)
 
@@ -194,15 +192,6 @@ def _multiplies_bf16(device: torch.device) -> bool:
     if device.type == "cuda":
         return torch.cuda.get_device_capability(device) >= (8, 0)
     return has_bf16_matrix_units()
-
-
-@contextmanager
-def _many_networks() -> Iterator[None]:
-    """Dynamo stops compiling a function after a few networks, and this process builds many."""
-    import torch._dynamo
-
-    with torch._dynamo.config.patch(recompile_limit=64):
-        yield
 
 
 def _seconds_of_a_pass(setting: Setting, batch: int, device: torch.device) -> float:
