@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import time
 from dataclasses import replace
 
@@ -12,12 +13,14 @@ from dglib import protocol
 from dglib.data import DatasetInfo, describe_dataset
 from dglib.dataset import Dataset
 from dglib.numerics import Numerics
-from dglib.spec import ExperimentSpec
+from dglib.pieces import WARM_UP
+from dglib.spec import ExperimentSpec, StepSpec
 from dglib.state import TrainState
 from dglib.streams import Streams
 from dglib.trainer import DeviceData, Trainer
 
-STEPS = 3
+STEPS = {"cpu": 3, "cuda": 20}  # timed
+MOST_TO_WARM_UP = 250  # steps; enough for Tδ1's log and refreshes at their defaults
 CPU_BATCH = 64  # a large batch is timed on a part of it: on a CPU the time is proportional
 
 
@@ -73,10 +76,35 @@ def _seconds_per_image(spec: ExperimentSpec, numerics: Numerics, info: DatasetIn
         )
         placed = DeviceData.place(data, spec.data, 0, device)
         trainer = Trainer(spec, placed, Streams(0, "estimate"), numerics)
-        trainer.advance(state, 0.5, 1e-3, 1)  # the first step refreshes and warms up
-        began = _now(device)
-        trainer.advance(state, 0.5, 1e-3, STEPS)
-        return (_now(device) - began) / (STEPS * n) * (1 + 1 / spec.step.refresh_period)
+        steps = STEPS[device.type]
+        trainer.advance(state, 0.5, 1e-3, _steps_to_warm_up(spec.step, numerics))
+        first, began = state.t, _now(device)
+        trainer.advance(state, 0.5, 1e-3, steps)
+        seconds = _now(device) - began
+        passes = sum(_passes(spec.step, t) for t in range(first, first + steps))
+        return seconds / passes / n * _mean_passes(spec.step)
+
+
+def _passes(step: StepSpec, t: int) -> int:
+    """Forward and backward passes of step `t`: a log needs a fresh value gradient, too."""
+    return 1 + (t % step.refresh_period == 0 or (step.log_every > 0 and t % step.log_every == 0))
+
+
+def _mean_passes(step: StepSpec) -> float:
+    logs = 1 / step.log_every - 1 / _cycle(step) if step.log_every else 0.0  # beside those of refreshes
+    return 1 + 1 / step.refresh_period + logs
+
+
+def _cycle(step: StepSpec) -> int:
+    """Steps after which refreshes and logs repeat."""
+    return math.lcm(step.refresh_period, step.log_every or 1)
+
+
+def _steps_to_warm_up(step: StepSpec, numerics: Numerics) -> int:
+    """Until every kind of step has been compiled, and captured: none of that is to fall into the time."""
+    if numerics.cuda_graphs:  # the rarest, a refresh that logs, comes once in a cycle
+        return min(WARM_UP * _cycle(step) + 1, MOST_TO_WARM_UP)
+    return 2 if numerics.compiled or numerics.device != "cpu" else 1  # a refresh, and a step without one
 
 
 def _now(device: torch.device) -> float:
