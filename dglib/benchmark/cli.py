@@ -18,10 +18,12 @@ from pathlib import Path
 from dglib.benchmark.settings import FULL, QUICK, Case, Scale, chosen
 from dglib.cli import BAD_INPUT, INTERRUPTED, Parser
 from dglib.errors import UserError
+from dglib.reader import ends_with_its_reader
 
 SECONDS = 570.0  # ten minutes, less importing torch and ending processes
 
 
+@ends_with_its_reader
 def main(argv: Sequence[str] | None = None) -> int:
     """Measure what `argv` (default: the process's own) asks for and return the exit status.
 

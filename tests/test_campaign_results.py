@@ -1,0 +1,53 @@
+"""What a campaign leaves: the same files below the base directory, where it worked elsewhere."""
+
+import io
+from pathlib import Path
+from types import SimpleNamespace
+
+import pytest
+from analysis_cases import t1, t2, td1
+from grid_cases import fill, store_of
+
+from dglib import campaign, campaign_results, planning
+from dglib.planning import Campaign
+
+MAP = "experiment: Td1\nseeds: 0-1\nset: {init_epochs: 40}\ngrid: {noise_rate: [0.2, 0.4]}\n"
+
+
+@pytest.fixture(autouse=True)
+def _here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+
+
+def mirrored(*words: str) -> Campaign:
+    """A campaign of these words that works in `work` and ends in `drive`."""
+    command = [*words, "--base-dir", "drive", "--mirror", "--set", "work_dir=work"]
+    return planning.campaign(campaign._parser().parse_args(command))
+
+
+def files(base: Path) -> dict[str, bytes]:
+    return {str(path.relative_to(base)): path.read_bytes() for path in base.rglob("*") if path.is_file()}
+
+
+def test_a_mirrored_grids_report_table_and_figures_are_laid_below_the_base_directory() -> None:
+    Path("my.yaml").write_text(MAP)
+    found = mirrored("--grid", "my.yaml")
+    assert found.grid is not None
+    fill(found.grid, found.place.work, lambda cell: [td1(seed, 0.1 + 0.4 * seed) for seed in (0, 1)])
+    told = campaign_results.tell(found, io.StringIO(), io.StringIO())
+    laid = files(Path("drive/grid_my"))
+    names = {"grid.json", "grid_results.csv", "report.html", "figures/grid_Td1.pdf", "figures/grid_Td1.png"}
+    assert laid.keys() == names
+    assert laid.items() <= files(Path("work/grid_my")).items()
+    assert {str(path.relative_to("work/grid_my")) for path in told} == names
+
+
+def test_the_figure_drawn_after_the_runs_own_mirrors_have_ended_is_laid_too() -> None:
+    found = mirrored("--only", "T1", "T2", "--seeds", "0-1")
+    for plan, make in zip(found.plans, (t1, t2), strict=True):
+        cell = SimpleNamespace(experiment=plan.experiment, parameters=plan.parameters, directory="")
+        store_of(cell, found.place.work, [make(seed) for seed in (0, 1)])
+    campaign_results.tell(found, io.StringIO(), io.StringIO())
+    (directory,) = Path("work").glob("exp_T_spinodal_*")
+    drawn = {f"{directory.name}/figures/hysteresis.{kind}" for kind in ("pdf", "png")}
+    assert files(Path("drive")).keys() == {"summary.md", "summary.json", "report.html", *drawn}
