@@ -136,6 +136,19 @@ def test_a_median_that_is_only_a_bound_is_hollow():
     axes = draw_dwell(t1s, t2s).axes[0]
     hollow = [line for line in axes.lines if line.get_markerfacecolor() == "white"]
     assert [line.get_ydata()[0] for line in hollow] == pytest.approx([0.45] * 3)  # under the dropping LR
+    assert [text.xy[1] for text in axes.texts] == pytest.approx([0.45] * 3)
+    assert all(text.xyann[1] > 0 for text in axes.texts)
+
+
+def test_no_line_runs_through_a_median_that_is_only_a_bound_and_the_legend_says_what_hollow_means():
+    open_at = [held(t1(s, 0.65, None, True), 8) for s in range(3)]
+    loops = [held(t1(s, 0.65, 0.35, True), epochs) for epochs in (2, 4, 16) for s in range(3)]
+    for t1s, hollow in (([*loops, *open_at], True), (loops, False)):
+        figure = draw_dwell(t1s, [])
+        (line,) = (line for line in figure.axes[0].lines if line.get_zorder() == 5)
+        assert [not math.isnan(y) for y in line.get_ydata()] == [True, True, *([False] * hollow), True]
+        named = {text.get_text() for text in figure.legends[0].get_texts()}
+        assert ("hollow: median beyond" in named) == hollow
 
 
 def test_widths_and_errors_from_the_trapped_state_are_kept_apart():

@@ -3,16 +3,18 @@
 import itertools
 
 import matplotlib
+import numpy as np
 import pytest
 from analysis_cases import diverged, failed_init, t1, t2, td1, td1_diverged, v3, v3_diverged, v3_failed
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.colors import to_rgb
 from matplotlib.patches import Rectangle
-from matplotlib.text import Text
+from matplotlib.text import Annotation, Text
 
 from dglib.analysis.figures import draw_grid, save_figure
 from dglib.analysis.grid_wording import glyph, median_text, phases_sentence, value_text
 from dglib.analysis.phase_diagram import MEASURES, CellRecords, ends, kinds, summarise_cell
+from dglib.analysis.style import MEDIAN
 
 RATES, LEVELS = (0.2, 0.4), (0.4, 0.6, 0.8)
 
@@ -202,6 +204,7 @@ def test_one_parameter_gives_a_curve_with_every_seed_and_cells_without_seeds_nam
     ]
     figure = draw_grid(cells)
     marks = [line for line in figure.axes[0].lines if line.get_marker() not in ("None", "")]
+    assert not {"lies beyond"} & set(texts(figure))
     assert sorted(float(line.get_ydata()[0]) for line in marks) == [0.1, 0.1, 0.2, 0.5, 0.9]
     assert {"1 under way", "ordered", "partial collapse", "trapped", "λ"} <= set(texts(figure))
 
@@ -210,6 +213,32 @@ def test_an_open_threshold_is_an_arrow_on_the_curve():
     figure = draw_grid([cell("T1", [t1(0, 0.6), t1(1, None)], refresh_period=k) for k in (1, 8)])
     markers = [str(line.get_marker()) for line in figure.axes[0].lines]
     assert markers.count("^") == 2
+
+
+def test_no_line_of_medians_runs_through_one_that_is_open_and_the_legend_names_its_arrow():
+    events = {1: (0.60, 0.65), 4: (0.55, 0.60), 8: (None, None), 16: (0.60, 0.60)}
+    cells = [
+        cell("T1", [t1(s, up) for s, up in enumerate(ups)], refresh_period=k) for k, ups in events.items()
+    ]
+    axes = (figure := draw_grid(cells)).axes[0]
+    joined, *open_ = (line for line in axes.lines if line.get_linewidth() == MEDIAN["linewidth"])
+    values = np.column_stack(joined.get_data())
+    assert np.isnan(values[4:6, 1]).all()
+    assert values[[0, 2, 6], 1] == pytest.approx([0.60, 0.55, 0.575])
+    assert [set(line.get_ydata()) for line in open_] == [{0.70}]
+    (arrow,) = (text for text in axes.texts if isinstance(text, Annotation))
+    assert arrow.xy == (2, 0.70)
+    assert arrow.xyann[1] > 0
+    assert {"median", "lies beyond"} <= set(texts(figure))
+
+
+def test_a_map_of_thresholds_says_that_its_medians_are_bounds():
+    def labels(experiment, make):
+        cells = [cell(experiment, [make(0), make(1)], lr=0.1, refresh_period=k) for k in (1, 8)]
+        return [text for text in texts(draw_grid(cells)) if text.startswith("Median")]
+
+    assert labels("T1", t1) == ["Median λ↑ (middle of its bounds)"]
+    assert labels("V3", v3) == ["Median gap"]
 
 
 @pytest.mark.parametrize("experiment", MEASURES)

@@ -139,6 +139,14 @@ def test_a_dwell_time_grid_opens_with_width_against_dwell_time(tmp_path):
     assert page.text.count("Hysteresis width λ↑ − λ↓:") == 2  # of each cell
 
 
+def test_medians_of_thresholds_are_called_bounds_in_table_and_caption(tmp_path):
+    page = read(fill(grid_of(tmp_path, DWELLS), tmp_path / "runs", sweeps))
+    captions = " ".join(str(image["alt"]) for image in page.all("img"))
+    assert "T1: bounds of the median λ↑" in captions
+    assert "T2: bounds of the median λ↓" in captions
+    assert {"Median λ↑ lies", "Median λ↓ lies"} <= {name for table in page.tables for name in table[0]}
+
+
 def test_a_run_of_other_parameters_in_a_cells_directory_is_left_out_by_name(tmp_path):
     grid = grid_of(tmp_path, MAP)
     directory = fill(grid, tmp_path / "runs", by_level)

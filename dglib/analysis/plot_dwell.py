@@ -23,6 +23,12 @@ from dglib.analysis.widths import summarise_width
 _LOOP, _SWEEPS, _TRAPPED = "T1's loop", "T1 to T2", "T2 trapped"
 _ASIDE = 1.045  # seeds of one dwell time stand beside each other by this factor at most
 _SCRATCH: dict[str, Any] = {"color": style.BLACK, "linestyle": ":", "linewidth": 0.8}
+_ARROW = {  # from a mark outwards; sizes in points
+    "arrowstyle": "<|-,head_length=4,head_width=2", "mutation_scale": 1, "linewidth": 1.0, "shrinkA": 0,
+    "shrinkB": 0,
+}  # fmt: skip
+_HOLLOW: dict[str, Any] = {"marker": "o", "color": style.DARK_GREY, "markerfacecolor": "white"}
+_OPEN_KEY = [("hollow: median beyond", _HOLLOW | {"linestyle": "", "markersize": 4.5})]
 _FALLING = Look(style.GREEN, (0, (5, 1.5, 1, 1.5)), "P")
 # Of the kinds of widths: at a constant LR, and under another rule.
 _LOOKS = {
@@ -69,7 +75,8 @@ def series_of(t1_records: Records, t2_records: Records) -> list[Series]:
 def draw_lag(t1_records: Records, t2_records: Records, others: Records = ()) -> Figure:
     """a: widths against dwell time, a bar per seed over its bounds; medians joined. b: error against λ.
 
-    A median that censoring leaves open on a side is a hollow mark at its other bound.
+    A median that censoring leaves open on a side is a hollow mark at its other bound, with an arrow to where
+    it may lie, and no line goes through it.
     b has the sweeps of the longest dwell time at a constant LR, and networks trained from scratch at each λ:
     where these lie on both ways of a loop, the way mattered only because it was walked too fast.
     """
@@ -77,7 +84,7 @@ def draw_lag(t1_records: Records, t2_records: Records, others: Records = ()) -> 
     top, below = figure.subplots(2, 1)
     drawn = series_of(t1_records, t2_records)
     style.panel(top, "a  Width against dwell time", "Epochs per level", "Width λ↑ − λ↓")
-    _widths(top, drawn)
+    open_ = _widths(top, drawn)
     setting = _shown([*by_setting(t1_records), *by_setting(t2_records)])
     held = f", {setting.epochs} epochs per level" if setting else ""
     style.panel(below, f"b  Error at each λ{held}", "λ", "Test error")
@@ -91,11 +98,12 @@ def draw_lag(t1_records: Records, t2_records: Records, others: Records = ()) -> 
         (series.label, look.line(1.6) | {"marker": look.marker, "markersize": 4})
         for series, look in zip(drawn, _looks(drawn), strict=True)
     ]
-    style.legend_below(figure, widths + keys, columns=2)
+    style.legend_below(figure, widths + (_OPEN_KEY if open_ else []) + keys, columns=2)
     return figure
 
 
-def _widths(axes: Axes, drawn: Sequence[Series]) -> None:
+def _widths(axes: Axes, drawn: Sequence[Series]) -> bool:
+    """Draws bars and medians; returns whether some median is open on a side."""
     ends = [end for s in drawn for each in s.bounds.values() for b in each for end in (b.lower, b.upper)]
     finite = [end for end in ends if math.isfinite(end)]
     low, high = min([0.0, *finite]) - 0.04, max([0.1, *finite]) + 0.08
@@ -103,7 +111,7 @@ def _widths(axes: Axes, drawn: Sequence[Series]) -> None:
     dwells = sorted({epochs for series in drawn for epochs in series.bounds})
     nearest = min((after / before for before, after in pairwise(dwells)), default=2.0)
     aside = min(_ASIDE, nearest ** (0.8 / max(total, 1)))
-    place = 0
+    place, open_ = 0, False
     for series, look in zip(drawn, _looks(drawn), strict=True):
         room = max(len(each) for each in series.bounds.values())
         middle = place + (room - 1) / 2 - (total - 1) / 2
@@ -113,7 +121,7 @@ def _widths(axes: Axes, drawn: Sequence[Series]) -> None:
                 x = epochs * aside ** (place + index - (total - 1) / 2)
                 _bar(axes, x, each, look, (low, high))
             medians.append((epochs * aside**middle, median_bounds(bounds)))
-        _medians(axes, medians, look)
+        open_ = _medians(axes, medians, look) or open_
         place += room
     axes.axhline(0, color=style.GREY, linewidth=0.6, zorder=1)
     axes.set_ylim(low, high)
@@ -126,6 +134,7 @@ def _widths(axes: Axes, drawn: Sequence[Series]) -> None:
         axes.set_xticklabels([str(epochs) for epochs in dwells])
         for before, after in pairwise(dwells):
             axes.axvline(math.sqrt(before * after), color=style.LIGHT_GREY, linewidth=0.5, zorder=0)
+    return open_
 
 
 def _bar(axes: Axes, x: float, bounds: Bounds, look: Look, ends: tuple[float, float]) -> None:
@@ -137,20 +146,24 @@ def _bar(axes: Axes, x: float, bounds: Bounds, look: Look, ends: tuple[float, fl
             axes.plot([x], [at], marker, color=look.color, markersize=3, clip_on=False)
 
 
-def _medians(axes: Axes, medians: Sequence[tuple[float, Bounds]], look: Look) -> None:
-    """The middle of the median's bounds, joined; hollow, at the finite bound, where the other is open."""
-    points, hollow = [], []
+def _medians(axes: Axes, medians: Sequence[tuple[float, Bounds]], look: Look) -> bool:
+    """The middle of the median's bounds, joined; hollow, at the finite bound, where the other is open.
+
+    Returns whether one is open so. The line breaks there: it would show a bound as if it were the value.
+    """
+    hollow = []
+    xs, ys = [x for x, _ in medians], [(b.lower + b.upper) / 2 for _, b in medians]
+    ys = [y if math.isfinite(y) else math.nan for y in ys]
     for x, bounds in medians:
-        finite = [end for end in (bounds.lower, bounds.upper) if math.isfinite(end)]
-        if finite:
-            points.append((x, sum(finite) / len(finite)))
-        if len(finite) == 1:
-            hollow.append((x, finite[0]))
-    xs, ys = [x for x, _ in points], [y for _, y in points]
+        if math.isinf(bounds.lower) != math.isinf(bounds.upper):
+            hollow.append((x, *((bounds.lower, 1) if math.isinf(bounds.upper) else (bounds.upper, -1))))
     line = look.line(1.6) | {"marker": look.marker, "markersize": 4.5, "markeredgecolor": "white"}
     axes.plot(xs, ys, **line, markeredgewidth=0.6, zorder=5)
-    for x, y in hollow:
+    for x, y, way in hollow:
+        arrow = _ARROW | {"color": look.color}
+        axes.annotate("", (x, y), (0, 13 * way), textcoords="offset points", arrowprops=arrow, zorder=6)
         axes.plot(x, y, look.marker, color=look.color, markerfacecolor="white", markersize=4.5, zorder=6)
+    return bool(hollow)
 
 
 def _errors(

@@ -56,7 +56,9 @@ def draw_maps(cells: Cells) -> Figure | None:
     for axes in list(figure.axes)[len(facets) :]:
         axes.set_visible(False)
     bar = figure.colorbar(matplotlib.cm.ScalarMappable(shade, _SHADES), ax=figure.axes, pad=0.02, aspect=28)
-    bar.set_label(f"Median {MEASURES[cells[0].experiment].symbol}")
+    bounded = any(each["median"]["lower"] != each["median"]["upper"] for each in told)
+    of_bounds = " (middle of its bounds)" if bounded else ""
+    bar.set_label(f"Median {MEASURES[cells[0].experiment].symbol}{of_bounds}")
     bar.outline.set_visible(False)
     _key(figure, told)
     return figure

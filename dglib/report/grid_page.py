@@ -15,6 +15,7 @@ from dglib.analysis.figures import draw_dwell, draw_grid, save_figure
 from dglib.analysis.grid_wording import NAMES, phases_sentence, symbol, value_text
 from dglib.analysis.phase_diagram import MEASURES, summarise_cell
 from dglib.analysis.summary import answer, lag, lag_answer, summarise, width_answer
+from dglib.analysis.thresholds import DIRECTIONS
 from dglib.files import write_atomically
 from dglib.report import texts
 from dglib.report.collect import Collection, Found
@@ -122,7 +123,9 @@ def _maps(collection: GridCollection) -> list[Drawn]:
         *leading, last = collection.index.axes
         names = " and ".join(map(symbol, [*leading[-1:], last]))
         title = f"{texts.SYMBOLS[experiment]} by {names}"
-        caption = f"{texts.SYMBOLS[experiment]}: median {MEASURES[experiment].symbol} and ends of the seeds"
+        median = f"median {MEASURES[experiment].symbol}"
+        told = f"bounds of the {median}" if experiment in DIRECTIONS else median
+        caption = f"{texts.SYMBOLS[experiment]}: {told} and ends of the seeds"
         shown = picture(figure, f"{caption}, by {names}") if figure else None
         words = texts.GRID_MAP_READING if leading else texts.GRID_CURVE_READING
         final = experiment == collection.index.experiments[-1]

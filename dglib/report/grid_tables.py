@@ -8,6 +8,7 @@ from typing import Any
 from dglib.analysis import wording
 from dglib.analysis.grid_wording import median_text, symbol, value_text
 from dglib.analysis.phase_diagram import INIT_FAILED, MEASURES, kinds
+from dglib.analysis.thresholds import DIRECTIONS
 from dglib.analysis.trapping import DIVERGED
 from dglib.report.tables import NONE, Table
 
@@ -27,7 +28,7 @@ def cell_table(told: Sequence[Summary]) -> Table:
         *(symbol(name) for name in told[0]["values"]),
         "Seeds",
         *(kinds(experiment)[kind].capitalize() for kind in shown),
-        f"Median {MEASURES[experiment].symbol}",
+        f"Median {MEASURES[experiment].symbol}" + (" lies" if experiment in DIRECTIONS else ""),
     ]
     rows = [
         [

@@ -61,12 +61,14 @@ COLUMNS = (
 )
 GRID_MAP_READING = (
     "In each cell, the median over its seeds, which its shade repeats, and how many seeds came to which end."
-    " Thick lines part cells in which half of the seeds came to different ends, or passed them. Values stand"
-    " at equal distances, whatever they are."
+    " Of a threshold the median is known by its bounds: between two levels, or beyond one (> or <). Thick"
+    " lines part cells in which half of the seeds came to different ends, or passed them. Values stand at"
+    " equal distances, whatever they are."
 )
 GRID_CURVE_READING = (
-    "Above, each mark is a seed, and the broad line joins the medians. Below, the share of the seeds that"
-    " came to each end. Values stand at equal distances, whatever they are."
+    "Above, each mark is a seed, and the broad line joins the medians. An arrowhead stands for a value of"
+    " which only a bound is known: it lies beyond. Below, the share of the seeds that came to each end."
+    " Values stand at equal distances, whatever they are."
 )
 GRID_TOO_MANY = "More combinations than maps would hold: see the table."
 GRID_TABLE_READING = (
