@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import Any
 
 import psutil
+from held import held_up
 
 from dglib import cluster, work
 from dglib.attempts import read_attempts
@@ -28,14 +29,16 @@ from dglib.jobs import Job, Plan, anchored, jobs_of
 from dglib.profiles import PARAMS, load_profile
 
 RUN_ALL = PARAMS.parent / "run_all.py"
-PATIENCE = 300.0  # seconds; a loaded machine takes its time to import torch
+PATIENCE = 600.0  # seconds; a loaded machine takes its time to import torch
 TINY = [
     "network_width=0.25",
     "epochs_per_level=1",
     "sweep_lambdas=[0.5]",
     "init_error_min=0",
     "checkpoint_epochs=1",
+    "network=held:network",
 ]
+HOLD = "hold"  # the file in the working directory that holds seeds up after an epoch
 
 
 def plan(base: Path, seeds: str = "0-3", init_epochs: int = 8) -> Plan:
@@ -123,11 +126,15 @@ def kill(process: psutil.Process) -> float:
 def kill_mid_job(base: Path, process: subprocess.Popen[str]) -> tuple[str, int, float]:
     """Kill a worker that trains a seed and has saved it. Returns the seed, the process and the time.
 
+    Lets go of what `HOLD` holds up then.
+
     Args:
         process: whose workers they are, directly or not.
     """
     seed, worker = next(iter(wait_for(lambda: saved(base), f"checkpoint in {base}", process).items()))
-    return seed, worker.pid, kill(worker)
+    when = kill(worker)
+    Path(HOLD).unlink(missing_ok=True)
+    return seed, worker.pid, when
 
 
 def is_gone(process: psutil.Process) -> bool:
@@ -145,7 +152,7 @@ def start(*command: str | Path, **environment: str) -> subprocess.Popen[str]:
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
-        env=os.environ | {"OMP_NUM_THREADS": "1"} | environment,
+        env=os.environ | {"OMP_NUM_THREADS": "1"} | held_up(Path(HOLD).absolute()) | environment,
     )
 
 
@@ -169,7 +176,7 @@ def by_hand(folder: Path, workers: int = 2, *options: str) -> Iterator[ByHand]:
         def begin(*words: str) -> subprocess.Popen[bytes]:
             log = stack.enter_context((folder / f"{words[0]}.log").open("a"))
             command = [sys.executable, "-m", f"distributed.cli.{words[0]}", "--no-dashboard", *words[1:]]
-            environment = os.environ | {"OMP_NUM_THREADS": "1"}
+            environment = os.environ | {"OMP_NUM_THREADS": "1"} | held_up(Path(HOLD).absolute())
             begun = subprocess.Popen(command, stdout=log, stderr=log, cwd=folder, env=environment)
             stack.callback(end, begun)
             return begun

@@ -33,6 +33,9 @@ CODE = (
 class Runtime:
     """A machine with a user's Drive behind it. The Drive outlasts `new_machine`, as nothing else does.
 
+    In the notebooks' directory lies a module of the user's, `held`; while there is the file `hold`, a seed
+    trains one epoch with its network and waits.
+
     Args:
         place: an empty directory for all of it.
         repository: the address that the first cell clones from.
@@ -42,6 +45,7 @@ class Runtime:
     def __init__(self, place: Path, repository: str, python: str | Path = sys.executable) -> None:
         self.content, self.home = place / "content", place / "home"
         self._cloud, self._specs, self._out = place / "cloud", place / "jupyter", place / "out"
+        self.hold = place / "hold"
         for directory in (self._cloud, self._out):
             directory.mkdir(parents=True)
         spec = self._specs / "kernels" / "colab"
@@ -59,6 +63,7 @@ class Runtime:
             "JUPYTER_PATH": str(self._specs),
             "OMP_NUM_THREADS": "1",
             "PYTHONDONTWRITEBYTECODE": "1",
+            "DGLIB_HOLD": str(self.hold),
         }
         self.new_machine()
 
@@ -77,6 +82,7 @@ class Runtime:
         for directory in (self.content, self.home):
             shutil.rmtree(directory, ignore_errors=True)
             directory.mkdir()
+        shutil.copy(Path(__file__).with_name("held.py"), self.content)
 
     def start(self, notebook: Path, **parameters: Any) -> subprocess.Popen[str]:
         """Begin "Run all" of a notebook with other values in its parameters' cell."""

@@ -92,6 +92,7 @@ def test_four_seeds_and_their_notebook_on_two_workers_give_the_bits_that_they_gi
 
 @pytest.mark.slow
 def test_a_worker_killed_mid_job_costs_no_more_than_the_steps_since_its_checkpoint(started: Start) -> None:
+    Path(cases.HOLD).touch()
     process = started(SEEDS, "local:2", "runs")
     seed, pid, when = cases.kill_mid_job(Path("runs"), process)
     out, err = process.communicate(timeout=cases.PATIENCE)
@@ -110,6 +111,7 @@ def test_a_scheduler_started_by_hand_may_lose_a_worker_and_when_it_goes_itself_o
     started: Start,
 ) -> None:
     with cases.by_hand(Path("../hand")) as hand:
+        Path(cases.HOLD).touch()
         process = started(SEEDS, hand.address, "runs")
         seed, pid, when = cases.kill_mid_job(Path("runs"), process)
         _, err = process.communicate(timeout=cases.PATIENCE)
@@ -118,7 +120,7 @@ def test_a_scheduler_started_by_hand_may_lose_a_worker_and_when_it_goes_itself_o
         assert cases.attempts(Path("runs"))[seed][-1]["found_step"] > 0
         assert all(worker.poll() is None for worker in hand.workers)  # ours to use, not to end
 
-        process = started(SEEDS, hand.address, "again")
+        process = started(SEEDS, hand.address, "again", "0-3", "500")
         trained_by = cases.wait_for(lambda: cases.saved(Path("again")), "checkpoint", process)
         hand.scheduler.kill()
         _, err = process.communicate(timeout=cases.PATIENCE)

@@ -19,13 +19,13 @@ RUN_ALL = PARAMS.parent / "run_all.py"
 COMMAND = [sys.executable, RUN_ALL, "--only", "T2", "--seeds", "0", "--base-dir", "runs", "--set"]
 TINY = [
     "network_width=0.25",
-    "init_epochs=25",
+    "init_epochs=4",
     "epochs_per_level=1",
     "sweep_lambdas=[0.5]",
     "init_error_min=0",
     "network=held:network",
 ]
-PATIENCE = 120  # seconds; a loaded machine takes its time to import torch
+PATIENCE = 300  # seconds; a loaded machine takes its time to import torch
 
 
 @pytest.fixture(autouse=True)
