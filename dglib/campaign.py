@@ -193,7 +193,8 @@ def _run(campaign: Campaign, means: Means, as_json: bool) -> int:
 
     with Watching(jobs, sys.stdout if as_json else None) as watch:
         try:
-            means.do(jobs, watch, begin)
+            with campaign_results.readied(jobs):
+                means.do(jobs, watch, begin)
         except BrokenPipeError:
             words = "nobody reads its output any more; the same command goes on from here"
             print(f"run_all: stopped: {words}", file=sys.stderr)

@@ -2,13 +2,47 @@
 
 from __future__ import annotations
 
+import threading
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from importlib import import_module
 from pathlib import Path
 from typing import IO, TYPE_CHECKING
 
 from dglib.errors import StorageError, UserError
 
 if TYPE_CHECKING:
+    from dglib.jobs import Job
     from dglib.planning import Campaign
+
+_LOOK_SECONDS = 0.5
+
+
+def _load() -> None:
+    for name in ("dglib.summary_file", "dglib.report"):
+        import_module(name)
+
+
+@contextmanager
+def readied(jobs: Sequence[Job], load: Callable[[], None] = _load) -> Iterator[None]:
+    """Meanwhile load what `tell` needs, seconds of imports, as soon as all seeds are over.
+
+    While the last notebooks run a core may be idle; afterwards somebody waits. Before, what is not needed for
+    hours would only take memory.
+    """
+    over = threading.Event()
+
+    def look() -> None:
+        while not over.wait(_LOOK_SECONDS):
+            if all(job.is_over for job in jobs if job.kind == "seed"):
+                load()
+                return
+
+    threading.Thread(target=look, daemon=True).start()
+    try:
+        yield
+    finally:
+        over.set()
 
 
 def tell(campaign: Campaign, out: IO[str], err: IO[str]) -> list[Path]:

@@ -1,6 +1,7 @@
 """What a campaign leaves: the same files below the base directory, where it worked elsewhere."""
 
 import io
+import threading
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -51,3 +52,38 @@ def test_the_figure_drawn_after_the_runs_own_mirrors_have_ended_is_laid_too() ->
     (directory,) = Path("work").glob("exp_T_spinodal_*")
     drawn = {f"{directory.name}/figures/hysteresis.{kind}" for kind in ("pdf", "png")}
     assert files(Path("drive")).keys() == {"summary.md", "summary.json", "report.html", *drawn}
+
+
+def test_what_the_report_needs_is_loaded_once_the_seeds_are_over_and_no_sooner(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(campaign_results, "_LOOK_SECONDS", 0.01)
+    looked, loaded = threading.Semaphore(0), threading.Event()
+
+    class Seed:
+        kind, over = "seed", False
+
+        @property
+        def is_over(self) -> bool:
+            looked.release()
+            return self.over
+
+    seed, summary = Seed(), SimpleNamespace(kind="summary", is_over=False)
+    with campaign_results.readied([seed, summary], loaded.set):  # type: ignore[list-item]
+        for _ in range(3):
+            assert looked.acquire(timeout=120)
+        assert not loaded.is_set()
+        seed.over = True
+        assert loaded.wait(timeout=120)
+
+
+def test_a_campaign_that_is_stopped_before_loads_nothing_more(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(campaign_results, "_LOOK_SECONDS", 0.01)
+    loaded, seed = threading.Event(), SimpleNamespace(kind="seed", is_over=False)
+    before = set(threading.enumerate())
+    with campaign_results.readied([seed], loaded.set):  # type: ignore[list-item]
+        (thread,) = set(threading.enumerate()) - before
+    thread.join(timeout=120)
+    seed.is_over = True
+    assert not thread.is_alive()
+    assert not loaded.is_set()
