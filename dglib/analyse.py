@@ -26,10 +26,10 @@ from typing import Any
 from dglib.analysis import wording
 from dglib.analysis.machine_readable import QUANTITIES, experiment_values, hysteresis_values
 from dglib.analysis.mixing import check_unmixed, why_apart
-from dglib.analysis.sources import PREFIXES, Source, find_records
+from dglib.analysis.sources import Source, find_records
 from dglib.errors import StorageError, UserError
 from dglib.files import to_json, write_atomically
-from dglib.manifest import read_manifest
+from dglib.manifest import PREFIXES, read_manifest
 
 ORDER = ("T1", "T2", "V3", "Td1")
 SYMBOLS = {"lambda_up": "λ↑", "lambda_down": "λ↓", "width": "width λ↑ − λ↓", "gap": "gap at λ = 0.50"}

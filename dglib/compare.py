@@ -14,9 +14,10 @@ from typing import Any
 from dglib.analysis import wording
 from dglib.compare_quantities import Row, rows, width_rows
 from dglib.errors import UserError
+from dglib.manifest import PREFIXES
 from dglib.profiles import profile_layer
 from dglib.records import Record
-from dglib.report.collect import ORDER, PREFIXES, Found, collect
+from dglib.report.collect import ORDER, Found, collect_whatever
 from dglib.report.provenance import computed_on, data
 from dglib.report.texts import SYMBOLS
 
@@ -97,16 +98,13 @@ def differences(a: Found, b: Found) -> list[str]:
 def _side(path: Path) -> dict[str, Found]:
     """Experiment -> its one run there."""
     if path.is_file():
-        only = next(
-            (name for name, prefix in PREFIXES.items() if path.name == f"{prefix}_results.json"), None
-        )
-        if only is None:
-            allowed = ", ".join(f"{prefix}_results.json" for prefix in PREFIXES.values())
-            raise UserError(f"{path}: must be a directory, or a file called {allowed}")
-        collection = collect(path.parent)
-        held = collection.of(only)
+        names = {f"{PREFIXES[name]}_results.json": name for name in ORDER}
+        if path.name not in names:
+            raise UserError(f"{path}: must be a directory, or a file called {', '.join(names)}")
+        collection = collect_whatever(path.parent)
+        held = collection.of(names[path.name])
     else:
-        collection = collect(path)
+        collection = collect_whatever(path)
         held = collection.found
     if collection.damaged:
         raise UserError(f"{collection.damaged[0]}; `python -m dglib verify {collection.base}` says more")
@@ -116,8 +114,8 @@ def _side(path: Path) -> dict[str, Found]:
     side: dict[str, Found] = {}
     for each in held:
         if each.experiment in side:
-            names = f"{side[each.experiment].directory.name}, {each.directory.name}"
-            raise UserError(f"{path}: holds several runs of {each.experiment} ({names}): name one of them")
+            several = f"{side[each.experiment].directory.name}, {each.directory.name}"
+            raise UserError(f"{path}: holds several runs of {each.experiment} ({several}): name one of them")
         side[each.experiment] = each
     return side
 

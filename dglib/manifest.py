@@ -1,4 +1,4 @@
-"""Runs that are there, and their manifests, read with distrust."""
+"""Runs that are there, by the names of their files, and their manifests, read with distrust."""
 
 from __future__ import annotations
 
@@ -9,6 +9,10 @@ from typing import Any
 from dglib.errors import StorageError, UserError
 from dglib.identity import fingerprint, shared_of
 
+# Of the files of each experiment, and of runs in which λ was moved by hand: all readers go by these names.
+PREFIXES = {"T1": "T1-spinodal", "T2": "T2-spinodal", "V3": "V3", "Td1": "Td1", "Live": "Live"}
+LISTS = ("results", "checkpoint")  # of records; published folders hold these alone
+
 
 def manifests(directory: Path) -> list[Path]:
     """The manifests in a run directory, one per experiment, by name."""
@@ -16,17 +20,42 @@ def manifests(directory: Path) -> list[Path]:
 
 
 def runs_in(directory: Path) -> list[Path]:
-    """The directory itself if it is a run's, else the run directories in it, by name.
+    """The directory itself if it is a run's, else the run directories in it that are not hidden, by name.
 
     Raises:
         UserError: there is no such directory, or no run there.
     """
     if not directory.is_dir():
         raise UserError(f"{directory}: no such directory")
-    found = [path for path in (directory, *sorted(directory.iterdir())) if _is_run(path)]
+    if is_run(directory):
+        return [directory]
+    found = [path for path in sorted(directory.iterdir()) if path.name[0] != "." and is_run(path)]
     if not found:
         raise UserError(f"{directory}: no run there: must be a run directory, or one that holds some")
-    return found[:1] if found[0] == directory else found
+    return found
+
+
+def is_run(path: Path) -> bool:
+    """Whether a directory holds what a run leaves, one of ours or a published one; a damaged file will do."""
+    return path.is_dir() and (
+        bool(manifests(path)) or (path / "seeds").is_dir() or bool(experiments_in(path))
+    )
+
+
+def experiments_in(directory: Path) -> list[str]:
+    """The experiments of which a run directory seems to hold records, by the names of its files."""
+    return [
+        name
+        for name, prefix in PREFIXES.items()
+        if any((directory / f"{prefix}_{kind}.json").is_file() for kind in LISTS)
+        or any(directory.glob(f"seeds/{prefix}-*.json"))
+    ]
+
+
+def experiment_of_list(path: Path) -> str | None:
+    """The experiment whose results' file, or checkpoint's, is called so; None: another file."""
+    names = {f"{prefix}_{kind}.json": name for name, prefix in PREFIXES.items() for kind in LISTS}
+    return names.get(path.name)
 
 
 def read_manifest(path: Path) -> dict[str, Any]:
@@ -57,7 +86,3 @@ def read_manifest(path: Path) -> dict[str, Any]:
     if path.name != named:
         raise UserError(f"{path}: belongs in a file called {named}")
     return dict(manifest)
-
-
-def _is_run(path: Path) -> bool:
-    return path.is_dir() and (bool(manifests(path)) or (path / "seeds").is_dir())

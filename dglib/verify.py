@@ -9,12 +9,13 @@ from pathlib import Path
 from typing import Any, Literal
 
 from dglib import checkpoint
+from dglib.analysis.sources import find_records
 from dglib.attempts import read_attempts
 from dglib.checkpoint import UNREADABLE
 from dglib.errors import UserError
 from dglib.files import unsealed
 from dglib.identity import differences, job_of
-from dglib.manifest import manifests, read_manifest, runs_in
+from dglib.manifest import LISTS, PREFIXES, experiment_of_list, manifests, read_manifest, runs_in
 from dglib.records import Record, views
 from dglib.spec import DataSpec, ExperimentSpec, NetworkSpec, StepSpec
 
@@ -131,11 +132,32 @@ class _Run:
                 pass
             case (("figures",), "png" | "pdf"):
                 pass
+            case ((), "json" | "csv") if self._is_published(path):
+                self._published(path)
             case _ if self._all_known:
                 self._add(path, "unknown: dglib has no such file", "note")
 
     def _is_view(self, path: Path) -> bool:
         return any(path.name in views(each.spec, []) for each in self._experiments)
+
+    def _is_published(self, path: Path) -> bool:
+        """Whether a file is one that published folders hold, of an experiment without a manifest here."""
+        named = (name for name, prefix in PREFIXES.items() if path.name.startswith(f"{prefix}_"))
+        known = {experiment.spec.name for experiment in self._experiments}
+        name = next(named, None)
+        kinds = (*LISTS, "step_logs")
+        return name not in (None, *known) and path.stem.removeprefix(f"{PREFIXES[str(name)]}_") in kinds
+
+    def _published(self, path: Path) -> None:
+        """A list of records is read for its form, for want of anything to hold it against."""
+        if experiment_of_list(path) is None:  # the same as a table
+            return
+        damaged = find_records(path).damaged
+        for line in damaged:
+            self._add(path, line)
+        if not damaged and self._all_known:
+            only = "records without a manifest or checksums: that they can be read is all that is sure"
+            self._add(path, only, "note")
 
     def _record(self, path: Path, experiment: _Experiment, seed: int) -> None:
         experiment.records[seed] = None

@@ -26,7 +26,7 @@ from dglib.explorer.live_panel import LivePanel
 from dglib.explorer.live_picture import LivePicture, stretches
 from dglib.explorer.live_settings import STARTS
 from dglib.explorer.live_status import Point
-from dglib.explorer.runs import Settings as Places
+from dglib.explorer.runs import Places
 from dglib.profiles import load_profile
 from dglib.verify import verify
 

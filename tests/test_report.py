@@ -272,11 +272,11 @@ def test_a_damaged_manifest_is_named_and_its_records_are_shown(tmp_path, plain):
     assert [row[0] for row in found.seeds[0][1:]] == ["0"]
 
 
-def test_a_directory_of_damaged_files_alone_gives_a_page_that_names_them(tmp_path):
+def test_a_directory_of_damaged_files_alone_gives_no_page(tmp_path):
     (tmp_path / "T1-spinodal_results.json").write_text("[1, 2]")
-    found = written(tmp_path)
-    assert "T1-spinodal_results.json: not readable as records (must hold a list of records)" in found.text
-    assert found.tables == []
+    with pytest.raises(UserError, match=r"no records there; .*_results\.json: record 0 not read: must be"):
+        write_report(tmp_path)
+    assert not (tmp_path / "report.html").exists()
 
 
 def test_a_seed_under_way_is_listed_and_not_counted(tmp_path, plain):

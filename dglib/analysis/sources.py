@@ -10,8 +10,8 @@ from typing import Any
 from dglib.analysis.reading import Record
 from dglib.errors import UserError
 from dglib.files import unsealed
+from dglib.manifest import PREFIXES, experiment_of_list
 
-PREFIXES = {"V3": "V3", "T1": "T1-spinodal", "T2": "T2-spinodal", "Td1": "Td1", "Live": "Live"}
 # What lies beside records and holds none of its own.
 _FOLDERS = {"attempts", "checkpoints", "executed", "figures", "heartbeats", "jobs", "locks", "seeds"}
 _KNOWN = (
@@ -41,10 +41,21 @@ class Source:
 
 @dataclass
 class Found:
-    """All records below a path, and a line for each file or record that could not be read."""
+    """All records below a path.
+
+    Attributes:
+        damaged: a line for each file or record that should be one and could not be read.
+        strangers: a line for each file that is none of a run's.
+    """
 
     sources: list[Source] = field(default_factory=list)
-    problems: list[str] = field(default_factory=list)
+    damaged: list[str] = field(default_factory=list)
+    strangers: list[str] = field(default_factory=list)
+
+    @property
+    def problems(self) -> list[str]:
+        """A line for each file or record that was not read."""
+        return [*self.damaged, *self.strangers]
 
     def of(self, experiment: str) -> list[Record]:
         """The records of one experiment, in the order found."""
@@ -54,8 +65,7 @@ class Found:
 def find_records(path: str | Path) -> Found:
     """Read a results file, a run directory or a folder that holds several, to any depth.
 
-    In a run directory the seeds' sealed files are read, and the results file only for experiments that have
-    none there; `<prefix>_checkpoint.json` adds the seeds that it has beside them.
+    Each run directory as by `read_run`.
 
     Raises:
         UserError: there is nothing at the path.
@@ -66,10 +76,21 @@ def find_records(path: str | Path) -> Found:
     elif root.is_dir():
         for directory in _directories(root):
             _read_directory(directory, found)
+        if not found.sources and not found.problems:
+            found.damaged.append(f"{root}: no records there")
     else:
         raise UserError(f"{root}: no such file or directory")
-    if not found.sources and not found.problems:
-        found.problems.append(f"{root}: no records there")
+    return found
+
+
+def read_run(directory: Path) -> Found:
+    """Read one run directory, and nothing below it.
+
+    The seeds' sealed files are read, and the results file only for experiments that have none there, be they
+    damaged; `<prefix>_checkpoint.json` adds the seeds that it has beside them.
+    """
+    found = Found()
+    _read_directory(directory, found)
     return found
 
 
@@ -84,22 +105,22 @@ def _read_directory(directory: Path, found: Found) -> None:
     seen: set[tuple[str, int]] = set()
     for path in sorted((directory / "seeds").glob("*")):
         if path.suffix != ".json" or "." in path.stem:
-            found.problems.append(f"{path}: not read: no seed's file")
+            found.strangers.append(f"{path}: not read: no seed's file")
             continue
         try:
             _take(unsealed("seed record", path), "the file", directory, path, found, seen)
         except UserError as error:
-            found.problems.append(str(error))
-    sealed = {experiment for experiment, _ in seen}
+            found.damaged.append(str(error))
+    sealed = {name for name in PREFIXES if _has_seeds(directory, name)} | {name for name, _ in seen}
     files = sorted(path for path in directory.iterdir() if path.is_file())
     # Results first: a checkpoint is the same list from before.
     for path in sorted(files, key=lambda path: path.name.endswith("_checkpoint.json")):
-        experiment = _experiment_of_file(path)
+        experiment = experiment_of_list(path)
         if experiment is not None:
             if experiment not in sealed:
                 _read_list(path, found, seen, again=path.name.endswith("_checkpoint.json"))
         elif not any(fnmatch(path.name, pattern) for pattern in _KNOWN):
-            found.problems.append(f"{path}: not read: unknown file")
+            found.strangers.append(f"{path}: not read: unknown file")
 
 
 def _read_list(path: Path, found: Found, seen: set[tuple[str, int]], again: bool = False) -> None:
@@ -107,13 +128,13 @@ def _read_list(path: Path, found: Found, seen: set[tuple[str, int]], again: bool
     try:
         content = json.loads(path.read_bytes())
     except OSError as error:
-        found.problems.append(f"{path}: not read: {error.strerror}")
+        found.damaged.append(f"{path}: not read: {error.strerror}")
         return
     except ValueError as error:
-        found.problems.append(f"{path}: not read: no JSON ({error})")
+        found.damaged.append(f"{path}: not read: no JSON ({error})")
         return
     if not isinstance(content, list):
-        found.problems.append(f"{path}: not read: must be a list of records, is a {type(content).__name__}")
+        found.damaged.append(f"{path}: not read: must be a list of records, is a {type(content).__name__}")
         return
     for index, record in enumerate(content):
         _take(record, f"record {index}", path.parent, path, found, seen, again)
@@ -136,7 +157,7 @@ def _take(
             return
         why = f"seed {record['seed']} is there already"
     if why is not None or experiment is None:
-        found.problems.append(f"{path}: {name} not read: {why}")
+        found.damaged.append(f"{path}: {name} not read: {why}")
         return
     seen.add((experiment, record["seed"]))
     found.sources.append(Source(run, path, experiment, record["seed"], record))
@@ -166,7 +187,7 @@ def _experiment_of(record: Any, path: Path) -> str | None:
     said = [record.get(name) for name in ("experiment", "experiment_id")] if isinstance(record, dict) else []
     texts = [text for text in said if isinstance(text, str)]
     if not texts:
-        return _experiment_of_file(path)
+        return experiment_of_list(path)
     return next((name for name, prefix in PREFIXES.items() if _says(texts[-1], name, prefix)), None)
 
 
@@ -174,8 +195,5 @@ def _says(text: str, name: str, prefix: str) -> bool:
     return text == name or text.startswith(f"{prefix}-")
 
 
-def _experiment_of_file(path: Path) -> str | None:
-    names = {
-        f"{prefix}_{kind}.json": n for n, prefix in PREFIXES.items() for kind in ("results", "checkpoint")
-    }
-    return names.get(path.name)
+def _has_seeds(directory: Path, experiment: str) -> bool:
+    return any(directory.glob(f"seeds/{PREFIXES[experiment]}-*.json"))

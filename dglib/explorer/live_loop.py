@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from dglib.explorer.runs import QUICK, Choice, Settings, choices, load
+from dglib.explorer.runs import QUICK, Choice, Places, choices, load
 from dglib.explorer.ways import Seed, seeds_of
 
 _LOOKED_AT = 6  # runs that are opened to find one
 
 
-def recorded_loop(places: Settings) -> list[Seed]:
+def recorded_loop(places: Places) -> list[Seed]:
     """The newest of the runs chosen or kept in which λ was raised, else of the quick run; [] without any."""
     for choice in [*choices(places)[:_LOOKED_AT], Choice(QUICK, "")]:
         if choice.path.exists():

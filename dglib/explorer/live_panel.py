@@ -18,8 +18,7 @@ from dglib.explorer.live_picture import DPI, WIDTH, LivePicture
 from dglib.explorer.live_readout import STILL_NOTE, readout_html
 from dglib.explorer.live_run import LiveRun
 from dglib.explorer.live_settings import STARTS, Settings
-from dglib.explorer.runs import Settings as Places
-from dglib.explorer.runs import notebook_settings
+from dglib.explorer.runs import Places, notebook_settings
 from dglib.explorer.static import hiding, lay_out, static_html
 from dglib.numerics import Numerics
 

@@ -12,7 +12,7 @@ from dglib.errors import UserError
 from dglib.explorer.readout import Limits, Readout, Selection, Thresholds, limits_of, readout, thresholds
 from dglib.explorer.readout_html import readout_html
 from dglib.explorer.recorded_picture import DPI, WIDTH, RecordedPicture
-from dglib.explorer.runs import Choice, Run, Settings, choices, first, load, notebook_settings
+from dglib.explorer.runs import Choice, Places, Run, choices, first, load, notebook_settings
 from dglib.explorer.static import hiding, lay_out, static_html
 from dglib.explorer.ways import EXPERIMENTS, Seed, levels, seeds_of
 
@@ -29,11 +29,11 @@ def recorded_panel(globals_: Mapping[str, object]) -> RecordedPanel:
     Raises:
         UserError: one line on what is wrong with the parameters, or that there is no run to look at.
     """
-    settings = notebook_settings(globals_)
+    places = notebook_settings(globals_)
     earlier = globals_.get("recorded")
     if isinstance(earlier, RecordedPanel):
         earlier.close()
-    return RecordedPanel(settings)
+    return RecordedPanel(places)
 
 
 class RecordedPanel:
@@ -44,12 +44,12 @@ class RecordedPanel:
         readout: what is shown now.
     """
 
-    def __init__(self, settings: Settings) -> None:
-        self._settings = settings
-        available = choices(settings)
+    def __init__(self, places: Places) -> None:
+        self._places = places
+        available = choices(places)
         run = first(available)
         if run is None:
-            place = settings.base if settings.runs is None else settings.runs
+            place = places.base if places.runs is None else places.runs
             raise UserError(f"{place}: no record there to look at")
         self._run: Run = run
         self._seeds: list[Seed] = []
@@ -77,7 +77,7 @@ class RecordedPanel:
 
     def refresh(self, show: str | Path | None = None) -> None:
         """Look again which runs there are; show the one at a path, else that which was shown, read anew."""
-        available = choices(self._settings)
+        available = choices(self._places)
         wanted = self._run.choice.path if show is None else Path(show)
         choice = next((c for c in available if c.path.resolve() == wanted.resolve()), None)
         run = load(choice) if choice else first(available)

@@ -9,10 +9,11 @@ from datetime import datetime
 from pathlib import Path
 
 from dglib.analysis.reading import Record
-from dglib.analysis.sources import PREFIXES, find_records
+from dglib.analysis.sources import find_records
 from dglib.base_dir import base_directory
 from dglib.errors import UserError
 from dglib.jobs import NOTEBOOKS
+from dglib.manifest import experiments_in, is_run, runs_in
 from dglib.notebook import is_data
 
 QUICK = NOTEBOOKS / "assets" / "quick"  # small recorded runs of all experiments, which come with the project
@@ -21,8 +22,8 @@ _STAMP = re.compile(r"_(\d{8}_\d{6})$")
 
 
 @dataclass(frozen=True)
-class Settings:
-    """What the explorer's parameters say.
+class Places:
+    """Where the explorer's parameters say that runs lie.
 
     Attributes:
         base: the base directory, which need not exist.
@@ -50,8 +51,8 @@ class Run:
     problems: tuple[str, ...]
 
 
-def notebook_settings(globals_: Mapping[str, object]) -> Settings:
-    """The explorer's settings from a notebook's globals().
+def notebook_settings(globals_: Mapping[str, object]) -> Places:
+    """The places from a notebook's globals().
 
     Raises:
         UserError: one line on what is wrong; another global of plain data, such as papermill makes of a slip.
@@ -67,10 +68,10 @@ def notebook_settings(globals_: Mapping[str, object]) -> Settings:
     given = _path(globals_, "runs", "of a run directory, a results file or a folder of runs")
     if given is not None and not Path(given).expanduser().exists():
         raise UserError(f"notebook: runs = {given!r}: no such file or directory")
-    return Settings(base, None if given is None else Path(given).expanduser())
+    return Places(base, None if given is None else Path(given).expanduser())
 
 
-def choices(settings: Settings) -> list[Choice]:
+def choices(places: Places) -> list[Choice]:
     """What there is to look at, the newest first; last the recorded quick runs that come with the project.
 
     Newest by the time in the name of the run directory, else by that of its last change.
@@ -78,13 +79,13 @@ def choices(settings: Settings) -> list[Choice]:
     Raises:
         UserError: `runs` holds no run.
     """
-    root = settings.base if settings.runs is None else settings.runs
-    found = [root] if root.is_file() or _is_run(root) else _below(root)
-    if settings.runs is not None and not found:
+    root = places.base if places.runs is None else places.runs
+    found = [root] if root.is_file() else _found(root)
+    if places.runs is not None and not found:
         raise UserError(f"{root}: no run there: must be a run directory, a results file or hold some run")
     here = [Choice(path, _label(path)) for path in sorted(found, key=_made, reverse=True)]
     known = {path.resolve() for path in found}
-    quick = [Choice(QUICK, "the recorded quick run")] if _is_run(QUICK) else []
+    quick = [Choice(QUICK, "the recorded quick run")] if is_run(QUICK) else []
     return here + [choice for choice in quick if choice.path.resolve() not in known]
 
 
@@ -112,8 +113,9 @@ def first(available: Sequence[Choice]) -> Run | None:
     is no other; None where there is none.
     """
     best: Run | None = None
-    for choice in sorted(available, key=lambda choice: (choice.path == QUICK, _rank(_names(choice.path)))):
-        if best and (choice.path == QUICK or _rank(_names(choice.path)) >= _rank(best.records)):
+    seeming = [(choice.path == QUICK, _rank(experiments_in(choice.path)), choice) for choice in available]
+    for is_quick, rank, choice in sorted(seeming, key=lambda each: each[:2]):
+        if best and (is_quick or rank >= _rank(best.records)):
             break
         run = load(choice)
         if run.records and (best is None or _rank(run.records) < _rank(best.records)):
@@ -133,17 +135,11 @@ def _path(globals_: Mapping[str, object], name: str, meaning: str) -> str | None
     raise UserError(f"notebook: {name} = {given!r}: must be text, the path {meaning}")
 
 
-def _is_run(path: Path) -> bool:
-    if not path.is_dir():
-        return False
-    kinds = ("*_manifest.json", "*_results.json", "*_checkpoint.json")
-    return (path / "seeds").is_dir() or any(next(path.glob(kind), None) is not None for kind in kinds)
-
-
-def _below(root: Path) -> list[Path]:
-    if not root.is_dir():
+def _found(root: Path) -> list[Path]:
+    try:
+        return runs_in(root)
+    except UserError:
         return []
-    return [path for path in root.iterdir() if not path.name.startswith(".") and _is_run(path)]
 
 
 def _made(path: Path) -> tuple[str, str]:
@@ -156,15 +152,5 @@ def _label(path: Path) -> str:
     """The name, with the experiments that it seems to hold: ``exp_T_spinodal_20260117_121637 (T1, T2)``."""
     if path.is_file():
         return path.name
-    inside = _names(path)
+    inside = experiments_in(path)
     return f"{path.name} ({', '.join(sorted(inside))})" if inside else path.name
-
-
-def _names(path: Path) -> list[str]:
-    """The experiments that a path seems to hold, by the names of its files."""
-    return [name for name, prefix in PREFIXES.items() if _holds(path, prefix)]
-
-
-def _holds(path: Path, prefix: str) -> bool:
-    patterns = (f"{prefix}_results.json", f"{prefix}_checkpoint.json", f"seeds/{prefix}-*.json")
-    return any(next(path.glob(pattern), None) is not None for pattern in patterns)

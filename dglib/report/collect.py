@@ -8,16 +8,14 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from dglib.analysis.sources import read_run
 from dglib.analysis.summary import EXPERIMENTS
 from dglib.errors import UserError
 from dglib.experiments import READING
-from dglib.files import unsealed
 from dglib.jobs import NAMES
-from dglib.manifest import manifests, read_manifest
+from dglib.manifest import PREFIXES, manifests, read_manifest, runs_in
 from dglib.records import Record
 
-# Of the results' files, which the published folders hold alone.
-PREFIXES = {"T1": "T1-spinodal", "T2": "T2-spinodal", "V3": "V3", "Td1": "Td1"}
 ORDER = ("T1", "T2", "V3", "Td1")
 
 
@@ -74,27 +72,27 @@ def collect(base: Path) -> Collection:
     Records are read under the parameters for reading with which the notebooks beside them were last executed.
 
     Raises:
-        UserError: there is no such directory, or nothing that a run would leave.
+        UserError: there is no such directory, or no run in it of which anything could be read.
     """
-    if not base.is_dir():
-        raise UserError(f"{base}: no such directory")
+    collection = collect_whatever(base)
+    if not (collection.found or collection.by_hand):
+        told, more = collection.damaged[:1], len(collection.damaged) - 1
+        why = f"; {told[0]}" + (f" (and {more} more like it)" if more > 0 else "") if told else ""
+        raise UserError(f"{base}: no records there{why}")
+    return collection
+
+
+def collect_whatever(base: Path) -> Collection:
+    """The same, be it that nothing could be read of any run there."""
     collection = Collection(base)
-    for directory in [base] if _is_run(base) else sorted(path for path in base.iterdir() if _is_run(path)):
+    for directory in runs_in(base):
         _collect_run(collection, directory)
-    if not (collection.found or collection.damaged or collection.by_hand):
-        raise UserError(f"{base}: no run there: must be a run directory, or one that holds some")
     asked = {name: _asked(base, name) for name in EXPERIMENTS}
     collection.found = sorted(
         (_read_under(each, asked[each.experiment]) for each in collection.found),
         key=lambda each: (ORDER.index(each.experiment), each.directory.name),
     )
     return collection
-
-
-def _is_run(path: Path) -> bool:
-    if not path.is_dir():
-        return False
-    return bool(manifests(path)) or (path / "seeds").is_dir() or any(path.glob("*_results.json"))
 
 
 def _collect_run(collection: Collection, directory: Path) -> None:
@@ -105,47 +103,17 @@ def _collect_run(collection: Collection, directory: Path) -> None:
             known[made_under["experiment"]] = made_under
         except UserError as error:
             collection.damaged.append(str(error))
-    records = _sealed_records(collection, directory)
+    run = read_run(directory)
+    collection.damaged += run.damaged
+    records: dict[str, list[Record]] = {}
+    for source in sorted(run.sources, key=lambda source: source.seed):
+        records.setdefault(source.experiment, []).append(dict(source.record))
     collection.by_hand += [(directory, record) for record in records.get("Live", [])]
     for name in EXPERIMENTS:
         mine, manifest = records.get(name, []), known.get(name)
-        if not mine and manifest is None:
-            mine = _results(collection, directory, name)
         beats = _heartbeats(directory, name, {record.get("seed") for record in mine})
         if mine or manifest is not None:
             collection.found.append(Found(name, directory, tuple(mine), manifest, tuple(beats)))
-
-
-def _sealed_records(collection: Collection, directory: Path) -> dict[str, list[Record]]:
-    """Experiment -> records by seed, from the seeds' own files; a damaged one is named and passed over."""
-    found: dict[str, list[Record]] = {}
-    for path in sorted((directory / "seeds").glob("*.json")):
-        if "." in path.stem:  # a second record of a seed, which another machine left
-            continue
-        try:
-            record = unsealed("seed record", path)
-            found.setdefault(record["experiment"], []).append(record)
-        except UserError as error:
-            collection.damaged.append(str(error))
-        except (KeyError, TypeError) as error:
-            collection.damaged.append(f"{path}: not a seed's record ({type(error).__name__}: {error})")
-    return {name: sorted(records, key=lambda record: record["seed"]) for name, records in found.items()}
-
-
-def _results(collection: Collection, directory: Path, experiment: str) -> list[Record]:
-    """The records of a results' file without seeds' files behind it: a published one, or a copy."""
-    for suffix in ("results", "checkpoint"):
-        path = directory / f"{PREFIXES[experiment]}_{suffix}.json"
-        if not path.is_file():
-            continue
-        try:
-            records: list[Record] = json.loads(path.read_bytes())
-            if [type(each) for each in records] != [dict] * len(records) or type(records) is not list:
-                raise ValueError("must hold a list of records")
-            return records
-        except (OSError, TypeError, ValueError) as error:
-            collection.damaged.append(f"{path}: not readable as records ({error})")
-    return []
 
 
 def _heartbeats(directory: Path, experiment: str, finished: Iterable[Any]) -> list[Mapping[str, Any]]:

@@ -8,7 +8,7 @@ from pathlib import Path
 from dglib.analysis.phase_diagram import CellRecords
 from dglib.errors import UserError
 from dglib.grid_index import Index, IndexedCell, read_index, run_of
-from dglib.report.collect import Collection, Found, collect
+from dglib.report.collect import Collection, Found, collect_whatever
 
 
 @dataclass(frozen=True)
@@ -84,7 +84,7 @@ def collect_grid(base: Path) -> GridCollection | None:
 
 def _cell_runs(directory: Path, damaged: list[str]) -> Collection:
     try:
-        found = collect(directory)
+        found = collect_whatever(directory)
     except UserError:  # no directory yet, or nothing in it
         return Collection(directory)
     damaged += [line for line in found.damaged if line not in damaged]

@@ -1,0 +1,127 @@
+"""What is a run, and what is in it: every command gives the same answer about the same directory."""
+
+import json
+from pathlib import Path
+
+import pytest
+from analysis_cases import published, t1, t2, v3
+from report_cases import published_in, run_of
+
+from dglib.analyse import analyse
+from dglib.analysis.sources import find_records
+from dglib.analysis.tables import load_records
+from dglib.cli import main
+from dglib.compare import compare
+from dglib.errors import UserError
+from dglib.experiments import EXPERIMENTS, build_spec
+from dglib.explorer.runs import choices, first, notebook_settings
+from dglib.manifest import PREFIXES, is_run, runs_in
+from dglib.profiles import load_profile
+from dglib.report.collect import collect
+from dglib.verify import verify
+
+
+def checkpoint_alone(place: Path) -> Path:
+    path = published_in(place, "T1", [published(t1(0)), published(t1(1))]) / "T1-spinodal_results.json"
+    path.rename(place / "T1-spinodal_checkpoint.json")
+    return place
+
+
+RUNS = {
+    "ours": lambda place: run_of(place, "T1", [t1(0), t1(1)]),
+    "published": lambda place: published_in(place, "T1", [published(t1(0)), published(t1(1))]),
+    "checkpoint alone": checkpoint_alone,
+}
+NO_RUNS = {
+    "empty": lambda place: None,
+    "figures alone": lambda place: (place / "figures").mkdir(),
+    "another program's results": lambda place: (place / "other_results.json").write_text("[]"),
+    "hidden": lambda place: published_in(place / ".ipynb_checkpoints", "T1", [t1(0)]),
+}
+
+
+@pytest.mark.parametrize("kind", RUNS)
+@pytest.mark.parametrize("above", [False, True])
+def test_every_reader_finds_the_same_seeds_in_a_run_and_in_a_folder_that_holds_it(kind, above, tmp_path):
+    run = RUNS[kind](tmp_path / "base" / "exp_T_spinodal_20260101_000000")
+    place = tmp_path / "base" if above and kind != "ours" else run.parent if above else run
+    assert is_run(run)
+    assert runs_in(place) == [run]
+    assert [each["seed"] for each in analyse(place)["T1"]["seeds"]] == [0, 1]
+    assert load_records(place).seeds["seed"].to_list() == [0, 1]
+    assert [record["seed"] for record in collect(place).found[0].records] == [0, 1]
+    assert compare(place, place)[0].name == "T1"
+    shown = first(choices(notebook_settings({"runs": str(place)})))
+    assert shown is not None
+    assert [record["seed"] for record in shown.records["T1"]] == [0, 1]
+    assert not [each for each in verify(place) if each.severity == "wrong"]
+
+
+@pytest.mark.parametrize("kind", NO_RUNS)
+def test_every_reader_refuses_what_is_no_run(kind, tmp_path):
+    NO_RUNS[kind](tmp_path)
+    for read in (runs_in, collect, verify, analyse, lambda place: compare(place, place)):
+        with pytest.raises(UserError, match=r"no run there|no records there"):
+            read(tmp_path)
+    with pytest.raises(UserError, match="no run there"):
+        choices(notebook_settings({"runs": str(tmp_path)}))
+
+
+@pytest.mark.parametrize("content", ["{", "[1, 2]", '{"seed": 0}', '[{"seed": "0"}]'])
+def test_where_the_only_results_are_broken_every_command_says_so_and_writes_nothing(
+    content, tmp_path, monkeypatch, capsys
+):
+    (tmp_path / "T1-spinodal_results.json").write_text(content)
+    for command in ("analyse", "verify"):
+        assert main([command, str(tmp_path)]) != 0
+        told = capsys.readouterr()
+        assert "T1-spinodal_results.json" in told.out + told.err
+    with pytest.raises(UserError, match=r"no records there; .*T1-spinodal_results\.json"):
+        collect(tmp_path)
+    with pytest.raises(UserError, match=r"T1-spinodal_results\.json"):
+        compare(tmp_path, tmp_path)
+    assert [path.name for path in tmp_path.iterdir()] == ["T1-spinodal_results.json"]
+
+
+def test_published_records_are_no_unknown_files_and_said_to_be_without_checksums(tmp_path):
+    published_in(tmp_path, "V3", [v3(0)])
+    (tmp_path / "V3_results.csv").write_text("seed,branch,lambda,error\n")
+    (tmp_path / "notes.csv").write_text("mine\n")
+    found = {each.path.name: each for each in verify(tmp_path)}
+    assert "without a manifest or checksums" in found["V3_results.json"].problem
+    assert found["notes.csv"].problem == "unknown: dglib has no such file"
+    assert {each.severity for each in found.values()} == {"note"}
+    assert "V3_results.csv" not in found
+
+
+def test_damaged_seeds_are_in_no_readers_numbers_though_the_view_beside_them_still_has_them(tmp_path):
+    run = run_of(tmp_path, "T2", [t2(0)])
+    (seed,) = (run / "seeds").glob("*.json")
+    seed.write_bytes(seed.read_bytes().replace(b"0.3", b"0.4", 1))
+    found = find_records(run)
+    assert found.sources == []
+    assert [line.partition(":")[0] for line in found.damaged] == [str(seed)]
+    assert collect(run).found[0].records == ()
+    assert collect(run).damaged == found.damaged
+    with pytest.raises(UserError, match="no records there"):
+        analyse(run)
+
+
+def test_a_second_record_of_a_seed_is_no_damage(tmp_path):
+    run = run_of(tmp_path, "T2", [t2(0)])
+    (seed,) = (run / "seeds").glob("*.json")
+    seed.with_name(f"{seed.stem}.other-host.json").write_bytes(seed.read_bytes())
+    assert collect(run).damaged == []
+    assert len(find_records(run).strangers) == 1
+    assert len(collect(run).found[0].records) == 1
+
+
+def test_the_names_that_readers_go_by_are_those_under_which_runs_are_written():
+    for experiment in EXPERIMENTS:
+        assert build_spec(experiment, load_profile(experiment, "quick")).prefix == PREFIXES[experiment]
+
+
+def test_records_in_another_files_form_are_still_read_by_what_they_say_of_themselves(tmp_path):
+    path = tmp_path / "copy.json"
+    path.write_text(json.dumps([published(t1(0))]))
+    assert [source.experiment for source in find_records(path).sources] == ["T1"]
