@@ -138,9 +138,10 @@ run = dglib.run(parameters)
 run.show()
 
 # %% [markdown]
-# **How to read it.** Left, how many seeds collapsed at which λ; those that never did stand apart, since "not up to
-# the last level" is a result too. The other panels show the test error of every seed during the sweep,
-# against λ and against epochs; the dashed line is the threshold of the event.
+# **How to read it.** *a*: how many seeds collapsed first at which λ; those that never did stand apart, since "not up to
+# the last level" is a result too. *b*: the share of seeds still ordered after each level, with its 95 % interval. *c* and
+# *d*: the test error of every seed during the sweep, against λ and against epochs, where every second level is shaded;
+# the dotted line is the error that counts as a collapse, the broad pale one the median.
 
 # %% [markdown]
 # ## The answer

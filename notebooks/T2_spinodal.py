@@ -133,9 +133,11 @@ run = dglib.run(parameters)
 run.show()
 
 # %% [markdown]
-# **How to read it.** Left, how many seeds recovered at which λ; those that never did stand apart. The other panels
-# show the test error of every seed during the sweep, against λ and against epochs; the dashed line is the threshold
-# of the event. A flat line at chance level is a trapped network.
+# **How to read it.** *a*: how many seeds recovered first at which λ; those that never did stand apart. *b*: the share of
+# seeds not yet recovered after each level, with its 95 % interval, apart for those that began the sweep collapsed and
+# trapped; read it from right to left, as λ is lowered. *c* and *d*: the test error of every seed during the sweep,
+# against λ and against epochs, where every second level is shaded; the dotted line is the error that counts as a
+# recovery, the broad pale one the median. A flat line at chance level is a trapped network.
 
 # %% [markdown]
 # ## The answer

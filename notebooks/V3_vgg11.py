@@ -137,9 +137,12 @@ run = dglib.run(parameters)
 run.show()
 
 # %% [markdown]
-# **How to read it.** The thick lines are means over seeds with one standard deviation, the thin ones single seeds.
-# Where the two branches lie apart at the same λ, the network remembers where it came from. Mind the learning
-# rate of the sweep in the answer below: at a small one a branch may just be frozen.
+# **How to read it.** *a*: the thick lines are means over seeds with one standard deviation, the thin ones single seeds,
+# arrows show which way λ was moved, and the dotted line is the error that counts as a collapse in T1. *b*: the gap
+# between the branches, by seed and as a mean with its 95 % interval, which with two or three seeds may be nearly as
+# wide as all gaps there can be; an arrowhead means that it goes on. Where the two branches lie apart at the same λ,
+# the network remembers where it came from. Mind the learning rate of the sweep in the answer below: at a small one a
+# branch may just be frozen.
 
 # %% [markdown]
 # ## The answer
