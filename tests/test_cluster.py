@@ -74,7 +74,11 @@ def test_four_seeds_and_their_notebook_on_two_workers_give_the_bits_that_they_gi
     started: Start,
 ) -> None:
     words = ["--only", "T2", "--seeds", "0-3", "--set", *TINY, "init_epochs=3"]
+    Path(cases.HOLD).touch()
     process = started(RUN_ALL, *words, "--base-dir", "runs", "--cluster", "local:2", "--json")
+    # Or one of them might have done all before the other has imported torch.
+    cases.wait_for(lambda: len(cases.saved(Path("runs"))) == 2, "second worker", process)
+    Path(cases.HOLD).unlink()
     out, err = process.communicate(timeout=cases.PATIENCE)
     assert process.returncode == 0, err
     ended = [(e["event"], e["seed"]) for e in events(out) if e["event"] in ("seed_done", "summary_done")]
