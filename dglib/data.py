@@ -26,6 +26,8 @@ from dglib.registry import Registry
 
 __all__ = ["Dataset", "DatasetInfo", "datasets", "describe_dataset", "load_dataset", "make_dataset"]
 
+CIFAR10_MEAN, CIFAR10_STD = (0.4914, 0.4822, 0.4465), (0.2023, 0.1994, 0.2010)  # the published protocol's
+
 Loader = Callable[[Path], Dataset]
 """(data_dir) -> data set; downloads go to data_dir, which need not exist."""
 
@@ -128,7 +130,7 @@ def _digits_table() -> NDArray[np.int64]:
 def cifar10(data_dir: Path) -> Dataset:
     """CIFAR-10 (Krizhevsky, 2009) in the archive's order, by torchvision, in ``data_dir``.
 
-    Downloaded there, checked by its MD5, if there is no intact copy. mean, std: the published protocol's.
+    Downloaded there, checked by its MD5, if there is no intact copy.
     """
     train, test = _cifar10_parts(data_dir)
     return make_dataset(
@@ -137,8 +139,8 @@ def cifar10(data_dir: Path) -> Dataset:
         np.array(train.targets),
         test.data.transpose(0, 3, 1, 2),
         np.array(test.targets),
-        mean=(0.4914, 0.4822, 0.4465),
-        std=(0.2023, 0.1994, 0.2010),
+        mean=CIFAR10_MEAN,
+        std=CIFAR10_STD,
     )
 
 

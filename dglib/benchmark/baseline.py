@@ -22,9 +22,10 @@ from torch import Tensor, nn
 from torch.utils.data import DataLoader, RandomSampler
 from torch.utils.data import Dataset as TorchDataset
 
-from dglib.benchmark.images import CLASSES, MEAN, STD
+from dglib.benchmark.images import CLASSES
 from dglib.benchmark.settings import Setting
 from dglib.benchmark.timing import now
+from dglib.data import CIFAR10_MEAN, CIFAR10_STD
 from dglib.dataset import Images
 from dglib.networks import networks
 from dglib.spec import StepSpec
@@ -96,7 +97,7 @@ class Pictures(TorchDataset[Item]):
             crop = transforms.RandomCrop(images.shape[-1], padding=PADDING)
             augmentation = [crop, transforms.RandomHorizontalFlip()]
         self.transform = transforms.Compose(
-            [*augmentation, transforms.ToTensor(), transforms.Normalize(MEAN, STD)]
+            [*augmentation, transforms.ToTensor(), transforms.Normalize(CIFAR10_MEAN, CIFAR10_STD)]
         )
         self.pixels = np.ascontiguousarray(images.transpose(0, 2, 3, 1), np.uint8)
         self.noisy, self.clean = noisy, clean

@@ -7,10 +7,10 @@ from dataclasses import replace
 import numpy as np
 
 from dglib.benchmark.settings import Scale, Setting
+from dglib.data import CIFAR10_MEAN, CIFAR10_STD
 from dglib.dataset import Dataset
 
 CLASSES = 10
-MEAN, STD = (0.4914, 0.4822, 0.4465), (0.2023, 0.1994, 0.2010)  # of CIFAR-10, as published
 
 
 def random_images(scale: Scale, setting: Setting) -> Dataset:
@@ -25,8 +25,8 @@ def random_images(scale: Scale, setting: Setting) -> Dataset:
         y_test=rng.integers(0, CLASSES, scale.test_images),
         classes=CLASSES,
         scale=255.0,
-        mean=MEAN,
-        std=STD,
+        mean=CIFAR10_MEAN,
+        std=CIFAR10_STD,
     )
 
 

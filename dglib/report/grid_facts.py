@@ -6,10 +6,11 @@ from statistics import median
 
 from dglib.analysis import wording
 from dglib.analysis.reading import number
+from dglib.heartbeats import duration
 from dglib.report import texts
 from dglib.report.collect import Found
 from dglib.report.grid_collect import GridCollection
-from dglib.report.provenance import computed_on, data, duration, nearest_profile, versions
+from dglib.report.provenance import computed_on, data, nearest_profile, versions
 
 
 def same_in_all(collection: GridCollection) -> list[tuple[str, str]]:

@@ -14,6 +14,7 @@ from dglib.analysis import wording
 from dglib.analysis.dwell import dwell
 from dglib.analysis.reading import number
 from dglib.analysis.summary import answer
+from dglib.heartbeats import duration
 from dglib.identity import differences
 from dglib.profiles import profile_layer
 from dglib.provenance import made_otherwise
@@ -121,15 +122,6 @@ def describe(stretch: Mapping[str, Any]) -> str:
         if name not in _SHOWN and value not in (None, False):
             words += f", {name}" if value is True else f", {name} {value}"
     return words
-
-
-def duration(seconds: float) -> str:
-    """45 s, 3 min 20 s, 5 h 10 min."""
-    minutes, rest = divmod(round(seconds), 60)
-    hours, minutes = divmod(minutes, 60)
-    if hours:
-        return f"{hours} h {minutes} min"
-    return f"{minutes} min {rest} s" if minutes else f"{rest} s"
 
 
 def _dwell(found: Found) -> str:

@@ -14,9 +14,9 @@ from dglib.analysis.signs_groups import settled
 from dglib.analysis.states import final_state
 from dglib.analysis.thresholds import DIRECTIONS, DOWN, UP
 from dglib.analysis.trapping import by_epoch, last_early_epoch
+from dglib.heartbeats import duration
 from dglib.records import Record
 from dglib.report.collect import Found
-from dglib.report.provenance import duration
 
 NONE = "–"
 _OUTCOMES = {
