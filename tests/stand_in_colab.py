@@ -90,7 +90,7 @@ class Runtime:
         given.write_text(json.dumps(parameters), encoding="utf-8")
         words = [str(notebook), str(self._executed(notebook)), "-f", str(given), "--kernel", "colab"]
         return subprocess.Popen(
-            [sys.executable, "-m", "papermill", *words, "--no-progress-bar"],
+            [sys.executable, "-m", "papermill", *words, "--no-progress-bar", "--start-timeout", "300"],
             cwd=self.content,
             env=self._environment,
             stdout=subprocess.DEVNULL,
@@ -126,7 +126,7 @@ class Runtime:
         outputs = [output for cell in cells for output in cell.get("outputs", [])]
         return sorted({kind for output in outputs for kind in output.get("data", {})})
 
-    def kill_in_a_seed(self, process: subprocess.Popen[str], *, epochs: int, seconds: float = 120.0) -> str:
+    def kill_in_a_seed(self, process: subprocess.Popen[str], *, epochs: int, seconds: float = 600.0) -> str:
         """SIGKILL the kernel once a seed has trained some epochs and has a checkpoint; "T2 seed 1, epoch 6".
 
         Raises:

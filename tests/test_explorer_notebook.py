@@ -30,8 +30,9 @@ STATIC = re.compile(r'dglib-static-(recorded|live)">\s*<img[^>]*src="data:image/
 def execute(tmp_path: Path, **parameters: Any) -> nbformat.NotebookNode:
     given = {"base_dir": "my runs"} | parameters
     return papermill.execute_notebook(
-        SOURCE, tmp_path / "out.ipynb", given, kernel_name="python3", progress_bar=False, cwd=tmp_path
-    )
+        SOURCE, tmp_path / "out.ipynb", given, kernel_name="python3", progress_bar=False, cwd=tmp_path,
+        start_timeout=300,
+    )  # fmt: skip
 
 
 @pytest.fixture(scope="module")

@@ -41,8 +41,9 @@ def execute(tmp_path: Path, **parameters: Any) -> nbformat.NotebookNode:
     given = TINY | {"base_dir": "my runs"} | parameters
     source = NOTEBOOKS / "T2_spinodal.ipynb"
     return papermill.execute_notebook(
-        source, tmp_path / "out.ipynb", given, kernel_name="python3", progress_bar=False, cwd=tmp_path
-    )
+        source, tmp_path / "out.ipynb", given, kernel_name="python3", progress_bar=False, cwd=tmp_path,
+        start_timeout=300,
+    )  # fmt: skip
 
 
 def test_there_is_one_notebook_for_each_experiment_one_for_all_and_an_explorer_and_each_is_a_pair() -> None:

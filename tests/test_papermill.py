@@ -19,7 +19,8 @@ OTHERS = ("Hysteresis_report", "Lambda_explorer")
 
 def papermill(cwd: Path, notebook: str, *words: str) -> subprocess.CompletedProcess[str]:
     """What a user types in `cwd`: papermill NOTEBOOK out.ipynb WORDS."""
-    given = [str(NOTEBOOKS / f"{notebook}.ipynb"), "out.ipynb", *words, "--no-progress-bar"]
+    patient = ["--no-progress-bar", "--start-timeout", "300"]  # for a kernel on a loaded machine
+    given = [str(NOTEBOOKS / f"{notebook}.ipynb"), "out.ipynb", *words, *patient]
     return subprocess.run(
         [sys.executable, "-m", "papermill", *given], cwd=cwd, capture_output=True, text=True
     )

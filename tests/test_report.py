@@ -497,7 +497,7 @@ def test_papermill_executes_the_reports_notebook_into_the_page(tmp_path):
     run_of(tmp_path / "my runs", "V3", [v3(0), v3(1)])
     executed = papermill.execute_notebook(
         NOTEBOOKS / "Hysteresis_report.ipynb", tmp_path / "out.ipynb", {"base_dir": "my runs"},
-        kernel_name="python3", progress_bar=False, cwd=tmp_path,
+        kernel_name="python3", progress_bar=False, cwd=tmp_path, start_timeout=300,
     )  # fmt: skip
     outputs = [output for cell in executed.cells if cell.cell_type == "code" for output in cell.outputs]
     made, shown, path = outputs
