@@ -23,7 +23,8 @@ class Control:
     """What the outside may ask of a run. Safe to use from other threads.
 
     Attributes:
-        lam: overrides the protocol's λ from the next step on; None leaves the protocol in charge.
+        lam: overrides the protocol's λ from the next step on; None leaves the protocol in charge. A record
+            tells the protocol's: whoever overrides it notes that, as a live run does in its script.
         lr: overrides the protocol's learning rate, likewise.
         paused: no step is taken until `go_on`.
     """

@@ -15,7 +15,6 @@ from dglib.analysis.intervals import (
     median_interval,
     median_rank,
     newcombe_difference,
-    paired_t,
     t_interval,
 )
 
@@ -27,7 +26,7 @@ def test_clopper_pearson_covers_every_share_at_least_nominally(n):
     intervals = [clopper_pearson(k, n) for k in range(n + 1)]
     for share in SHARES:
         chances = stats.binom.pmf(range(n + 1), n, share)
-        covered = sum(p for p, i in zip(chances, intervals, strict=True) if not i.excludes(share))
+        covered = sum(p for p, i in zip(chances, intervals, strict=True) if i.lower <= share <= i.upper)
         assert covered >= 0.95
 
 
@@ -98,7 +97,6 @@ def test_the_t_interval_is_that_of_the_mean():
     values = [0.1, 0.4, 0.35, 0.2]
     found, known = t_interval(values), stats.ttest_1samp(values, 0).confidence_interval()
     assert (found.lower, found.upper) == pytest.approx((known.low, known.high))
-    assert paired_t([1.1, 1.4, 1.35, 1.2], [1.0] * 4).lower == pytest.approx(known.low)
     assert t_interval([0.3]) is as_json(None) is None
 
 

@@ -32,10 +32,6 @@ class Interval:
         closed = {name: round(end, 10) if math.isfinite(end) else None for name, end in ends.items()}
         return {**closed, "confidence": round(self.confidence, 6)}
 
-    def excludes(self, value: float) -> bool:
-        """Whether the value lies outside."""
-        return not self.lower <= value <= self.upper
-
 
 def clopper_pearson(successes: int, n: int, confidence: float = CONFIDENCE) -> Interval:
     """The exact binomial interval for a share, 0 to 1; of no trials, [0, 1].
@@ -124,13 +120,6 @@ def t_interval(values: Sequence[float], confidence: float = CONFIDENCE) -> Inter
     mean = fmean(values)
     half = float(special.stdtrit(n - 1, (1 + confidence) / 2)) * stdev(values) / math.sqrt(n)
     return Interval(mean - half, mean + half, confidence)
-
-
-def paired_t(
-    first: Sequence[float], second: Sequence[float], confidence: float = CONFIDENCE
-) -> Interval | None:
-    """Student's interval for the mean of `first[i] - second[i]`; None below two pairs."""
-    return t_interval([a - b for a, b in zip(first, second, strict=True)], confidence)
 
 
 def as_json(interval: Interval | None) -> dict[str, Any] | None:

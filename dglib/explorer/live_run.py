@@ -59,13 +59,14 @@ class LiveRun:
         seed: of weights, noise and order.
 
     Attributes:
-        control: pauses the training, from any thread.
+        control: pauses the training, from any thread; its λ and learning rate are what the hand has set.
         seed, data, numerics: as given.
     """
 
     def __init__(self, data: Dataset, numerics: Numerics, *, seed: int = 0) -> None:
         self.data, self.numerics, self.seed = data, numerics, seed
         self.control = Control()
+        self._unpaused = Control()  # for a step that is taken also while paused
         self._lock = threading.Lock()  # over what `status` and `change` see
         self._prepared: dict[tuple[Start, Settings], tuple[_Place, dict[str, Any]]] = {}
         self._wanted = Settings()
@@ -144,7 +145,7 @@ class LiveRun:
     def step(self) -> None:
         """Take one step, also while paused, and evaluate for the eye."""
         with self.numerics.applied():
-            if self._step(None):
+            if self._step(self._unpaused):
                 self._look()
 
     def status(self) -> Status:
@@ -196,17 +197,18 @@ class LiveRun:
             self._wanted = Settings.of_row(row)
             self._bring_into_force()
             while self._state.t < until:
-                if not self._step(None):
+                if not self._step(self._unpaused):
                     raise UserError(f"step {self._state.t}: the network has diverged, the record has not")
 
-    def _step(self, control: Control | None) -> bool:
-        """Take a step; False where none is to be taken."""
+    def _step(self, control: Control) -> bool:
+        """Take a step; False where none is to be taken. The hand stands over what the run began with."""
         if self._cursor.done:
             return False
         if self._cursor.phase > 0:
             self._bring_into_force()
-        here, began = self._settings, time.monotonic()
-        if not self._trainer.advance(self._state, here.lam, here.lr, 1, control):
+        first, began = Settings.of_row(self._script[0]), time.monotonic()
+        control.lam, control.lr = self._settings.lam, self._settings.lr
+        if not self._trainer.advance(self._state, first.lam, first.lr, 1, control):
             return False
         self._seconds += time.monotonic() - began
         if self._at_epochs_end():
