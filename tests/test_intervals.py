@@ -123,11 +123,21 @@ class TestTableOfCoverages:
         for row in found:
             if row.error is None:
                 key = row.interval, row.case, str(row.n), f"{row.nominal:g}"
-                assert rows[key] == [f"{row.coverage:.4f}", "exact", row.verdict]
+                assert rows[key] == row.cells
+
+    def test_thirty_seeds_shorten_every_interval_that_ten_have(self, rows):
+        for (name, case, n, nominal), (*_, length, open_, _) in rows.items():
+            if n == "30":
+                of_ten = rows[name, case, "10", nominal]
+                assert float(open_) <= float(of_ten[-2]) or name.startswith("bounds")
+                shorter = length != "–" and of_ten[-3] != "–" and float(length) < float(of_ten[-3])
+                assert shorter or name.startswith("bounds") or case == "mostly censored"
+        assert sum(n == "30" for _, _, n, _ in rows) >= 15
 
     def test_every_interval_holds_but_those_that_it_names_as_approximate(self, rows):
         approximate = ("paired t", "Newcombe")
-        for (name, case, *_, nominal), (coverage, error, verdict) in rows.items():
+        for (name, case, *_, nominal), (coverage, excess, error, _, _, verdict) in rows.items():
+            assert float(excess) == pytest.approx(float(coverage) - float(nominal))
             slack = 0 if error == "exact" else coverage_simulation.NOT_BELOW * float(error)
             below = float(coverage) < float(nominal) - slack
             assert verdict == ("**below nominal**" if below else "holds")
