@@ -34,10 +34,10 @@ class DualGradientKernel:
     """The step of one state.
 
     A step whose structure gradient, or at a refresh value gradient, is not finite is skipped: it moves no
-    weight and no momentum, and is counted in the state. What its forwards did to BatchNorm's statistics stays:
-    a network that overflows shows at its evaluation. A lost value gradient costs that step alone: the last
-    finite one stays held until the next refresh, and where there is none the next step refreshes. After more
-    than `LOST_AT_MOST` in a row every step is skipped until one is finite.
+    weight and no momentum, and is counted in the state. What its forwards did to BatchNorm's statistics
+    stays: a network that overflows shows at its evaluation. A lost value gradient costs that step alone: the
+    last finite one stays held until the next refresh, and where there is none the next step refreshes. After
+    more than `LOST_AT_MOST` in a row every step is skipped until one is finite.
 
     Args:
         spec: refresh period, log cadence and how BatchNorm's statistics move.
@@ -144,16 +144,17 @@ class DualGradientKernel:
             n_v = value[1]
             state.renew(value[0], n_v)
         finite = self._places.finite.copy_(torch.isfinite(n_s + n_v) & (state.lost <= LOST_AT_MOST))
-        state.sums[4] += ~finite
+        sums = state.sums.unbind()
+        sums[4].add_(~finite)
         if not self.log:
             return
-        state.sums[0] += loss_s.masked_fill(~finite, 0.0)
-        state.sums[1] += 1
+        sums[0].add_(loss_s.masked_fill(~finite, 0.0))
+        sums[1].add_(1)
         if value is not None:
             g_v, _, loss_v = value
-            state.sums[2] += loss_v.masked_fill(~finite, 0.0)
-            state.sums[3] += finite
-            state.sums[5] += cosine(g_s, g_v, n_s, n_v).masked_fill(~finite, 0.0)
+            sums[2].add_(loss_v.masked_fill(~finite, 0.0))
+            sums[3].add_(finite)
+            sums[5].add_(cosine(g_s, g_v, n_s, n_v).masked_fill(~finite, 0.0))
 
     def _descend(self, state: TrainState, g: list[Tensor], lr: Weight) -> None:
         """SGD along `g`, or no move at all if the step is not finite."""

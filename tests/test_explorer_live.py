@@ -103,12 +103,12 @@ def test_every_setting_moves_the_weights(change):
 
 def test_a_new_k_goes_on_with_the_value_gradient_that_is_held(live):
     prepared(live)  # 12 steps, the only refresh at the first
-    held = live._state.g_v
+    held = [g.clone() for g in live._state.g_v]
     live.change(refresh_period=7)
     steps(live, 2)
-    assert live._state.g_v is held  # t = 12, 13
+    assert all(torch.equal(a, b) for a, b in zip(live._state.g_v, held, strict=True))  # t = 12, 13
     steps(live, 1)
-    assert live._state.g_v is not held  # t = 14 = 2·7
+    assert not any(torch.equal(a, b) for a, b in zip(live._state.g_v, held, strict=True))  # t = 14 = 2·7
 
 
 def test_a_preparation_is_the_same_whatever_is_set_meanwhile(live):
