@@ -8,6 +8,7 @@ import pytest
 import torch
 from replaying import Replaying
 from small import CPU, StopAfter, random_data, small_spec
+from torch.utils._python_dispatch import TorchDispatchMode
 
 from dglib import kernel
 from dglib.control import Control, Interrupted
@@ -245,3 +246,36 @@ def test_captured_pieces_refuse_a_state_that_was_loaded_anew():
     seed.state.load_state_dict(seed.state.state_dict())
     with pytest.raises(ValueError, match="have been replaced"):
         seed.trainer.advance(seed.state, 0.3, 0.05, 1)
+
+
+class Idle(Replaying):
+    """Its replays do nothing once `idle`, so that what is dispatched then lies between the pieces."""
+
+    idle = False
+
+    def capture(self, function, state):
+        replay, places = super().capture(function, state)
+        return lambda: None if self.idle else replay(), places
+
+
+class Dispatched(TorchDispatchMode):
+    def __init__(self):
+        super().__init__()
+        self.names = []
+
+    def __torch_dispatch__(self, function, types, args=(), kwargs=None):
+        self.names.append(function.overloadpacket.__name__)
+        return function(*args, **(kwargs or {}))
+
+
+def test_between_captured_pieces_a_step_only_copies_its_batch_and_a_refresh_nothing_more():
+    """What is left to the host there costs it microseconds an operation, and a small GPU step has few."""
+    seed, recorder = begun("captured"), Idle()
+    seed.trainer.kernel = DualGradientKernel(SPEC.step, FUSED, pieces=Captured(recorder))
+    list(steps_of(seed, 120))  # of both sizes of batch
+    recorder.idle = True
+    batches = [seed.trainer.batch(20, step) for step in range(6)]
+    for batch in batches:  # steps 120 to 125, the first a refresh
+        with Dispatched() as dispatched:
+            seed.trainer.kernel(seed.state, batch, 0.3, 0.05)
+        assert dispatched.names == ["copy_"] * 3
