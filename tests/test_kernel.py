@@ -233,10 +233,12 @@ def test_a_step_that_overflows_moves_no_weight_and_is_counted(fused, recorder, m
     with monkeypatch.context() as patch:
         patch.setitem(numerics.LOSS_SCALE, "fp16", 2.0**40)
         seed.trainer.advance(seed.state, 0.3, 0.05, 1)  # a refresh: both gradients overflow
-    now = [*seed.state.params, *seed.state.momentum()]
+    now = [t.detach().clone() for t in (*seed.state.params, *seed.state.momentum())]
     assert all(torch.equal(a, b) for a, b in zip(before, now, strict=True))
     assert seed.state.t == 6
     assert float(seed.state.sums[4]) == 1
+    seed.trainer.advance(seed.state, 0.3, 0.05, 1)  # the value gradient held before is still there
+    assert not any(torch.equal(a, b) for a, b in zip(now, seed.state.params, strict=False))
 
 
 def test_a_seed_whose_steps_overflow_ends_as_diverged_with_the_way_out(monkeypatch):
