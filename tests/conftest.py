@@ -8,5 +8,8 @@ import torch
 hypothesis.settings.register_profile("steady", deadline=None, derandomize=True, print_blob=False)
 hypothesis.settings.load_profile("steady")
 torch.set_num_threads(1)
-if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:  # as a shell leaves it to what runs in the background
+# A shell leaves the first ignored to what runs in the background, nohup the second; tests raise both.
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
     signal.signal(signal.SIGINT, signal.default_int_handler)
+if signal.getsignal(signal.SIGHUP) is signal.SIG_IGN:
+    signal.signal(signal.SIGHUP, signal.SIG_DFL)
