@@ -149,8 +149,10 @@ def test_browser_paused_it_takes_the_steps_that_are_asked_for_and_no_other(page:
     go_on(page)
     page.wait_for(f"v.step > {before + 20}", PANEL)
     stopped, picture = pause(page), page.picture(PICTURE)
-    page.click(".dglib-live-step")
-    assert page.wait_for(f"v.step > {stopped}", PANEL)["step"] == stopped + 1
+    # One step may move the picture by less than a pixel; of ten, nobody misses all.
+    for taken in range(1, 11):
+        page.click(".dglib-live-step")
+        assert page.wait_for(f"v.step >= {stopped + taken}", PANEL)["step"] == stopped + taken
     assert page.wait_for_other_picture(PICTURE, picture)
 
 
