@@ -1,9 +1,9 @@
 """The training step as the protocol states it, in plain torch, for comparison: nothing of dglib is imported.
 
-    1. forward, loss under the noisy labels, backward: g_s
-    2. if t mod K = 0, or no g_v is held: a second, separate forward, loss under the clean labels: g_v
-    3. g = (1 − λ)·g_s/(‖g_s‖ + 1e-12) + λ·g_v/(‖g_v‖ + 1e-12)
-    4. SGD with momentum and weight decay; t += 1
+1. forward, loss under the noisy labels, backward: g_s
+2. if t mod K = 0, or no g_v is held: a second, separate forward, loss under the clean labels: g_v
+3. g = (1 − λ)·g_s/(‖g_s‖ + 1e-12) + λ·g_v/(‖g_v‖ + 1e-12)
+4. SGD with momentum and weight decay; t += 1
 """
 
 import torch
