@@ -2,7 +2,7 @@
 
 import sys
 
-from dglib.campaign import main
+from dglib.campaign.command import main
 
 if __name__ == "__main__":
     sys.exit(main())

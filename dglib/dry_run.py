@@ -8,9 +8,9 @@ from typing import NamedTuple
 
 from dglib import estimate
 from dglib.api import check
+from dglib.campaign.jobs import Plan
 from dglib.errors import UserError
 from dglib.heartbeats import duration
-from dglib.jobs import Plan
 
 SHARING = ", if those that share a GPU do not slow each other down"
 ELSEWHERE = "times are this machine's; the cluster's workers may be faster or slower"

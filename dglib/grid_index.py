@@ -11,12 +11,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from dglib.campaign.grid import Grid
+from dglib.campaign.jobs import anchored
 from dglib.errors import StorageError, UserError
 from dglib.experiments import build_spec, requested_numerics
 from dglib.files import to_json, write_atomically
-from dglib.grid import Grid
 from dglib.identity import describe, fingerprint
-from dglib.jobs import anchored
 from dglib.params import Parameters
 
 NAME = "grid.json"

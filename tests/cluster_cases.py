@@ -20,12 +20,12 @@ from typing import Any
 import psutil
 from held import held_up
 
-from dglib import cluster, work
 from dglib.attempts import read_attempts
-from dglib.cluster_places import place
+from dglib.campaign import cluster, work
+from dglib.campaign.cluster_kinds import place
+from dglib.campaign.jobs import Job, Plan, anchored, jobs_of
 from dglib.errors import UserError
 from dglib.files import unsealed
-from dglib.jobs import Job, Plan, anchored, jobs_of
 from dglib.profiles import PARAMS, load_profile
 
 RUN_ALL = PARAMS.parent / "run_all.py"

@@ -29,7 +29,7 @@ from stand_in_colab import ROOT, Runtime, copy_project
 from update_notebooks import project
 
 from dglib.attempts import read_attempts
-from dglib.jobs import NAMES
+from dglib.campaign.jobs import NAMES
 
 PYTHON = "3.13"
 # Of the image of August 2026, in the order in which they are installed; papermill is not among them.

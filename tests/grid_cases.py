@@ -6,8 +6,8 @@ from pathlib import Path
 from typing import Any
 
 from dglib import identity
+from dglib.campaign.grid import Cell, Grid, load_grid
 from dglib.experiments import build_spec, requested_numerics
-from dglib.grid import Cell, Grid, load_grid
 from dglib.grid_index import write_index
 from dglib.store import Store
 

@@ -9,7 +9,8 @@ import pytest
 import test_cli
 import test_run_all
 
-from dglib import campaign, cli
+from dglib import cli
+from dglib.campaign import command as campaign
 
 PIXELS, LABELS = np.zeros((6, 8, 8), np.uint8), np.arange(6) % 3
 GOOD = {"x_train": PIXELS, "y_train": LABELS, "x_test": PIXELS, "y_test": LABELS}

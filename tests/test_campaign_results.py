@@ -9,8 +9,10 @@ import pytest
 from analysis_cases import t1, t2, td1
 from grid_cases import fill, store_of
 
-from dglib import campaign, campaign_results, planning
-from dglib.planning import Campaign
+from dglib.campaign import command as campaign
+from dglib.campaign import planning
+from dglib.campaign import results as campaign_results
+from dglib.campaign.planning import Campaign
 
 MAP = "experiment: Td1\nseeds: 0-1\nset: {init_epochs: 40}\ngrid: {noise_rate: [0.2, 0.4]}\n"
 

@@ -16,12 +16,14 @@ import psutil
 import pytest
 from cluster_cases import RUN_ALL, TINY
 
-from dglib import campaign, cluster_places, planning
-from dglib.cluster_places import place
-from dglib.cluster_roll import Roll
-from dglib.cluster_worker import sees
+from dglib.campaign import cluster_kinds as cluster_places
+from dglib.campaign import command as campaign
+from dglib.campaign import planning
+from dglib.campaign.cluster_kinds import place
+from dglib.campaign.cluster_members import Roll
+from dglib.campaign.cluster_worker import sees
+from dglib.campaign.jobs import Plan
 from dglib.errors import UserError
-from dglib.jobs import Plan
 
 SEEDS = Path(cases.__file__)
 Start = Callable[..., subprocess.Popen[str]]
@@ -311,8 +313,8 @@ def test_more_workers_than_gpus_are_refused_and_each_sees_one(monkeypatch: pytes
 
 TWO_GPUS = """
 import json, os
-from dglib import gpus
-from dglib.cluster_places import place
+from dglib.campaign import gpus
+from dglib.campaign.cluster_kinds import place
 
 gpus.visible = lambda: ["3", "5", "7"]
 with place("local:2").connected() as client:
@@ -376,7 +378,7 @@ def ours(monkeypatch: pytest.MonkeyPatch) -> None:
     def describe() -> dict[str, Any]:
         return OURS
 
-    monkeypatch.setattr("dglib.cluster_worker.describe", describe)
+    monkeypatch.setattr("dglib.campaign.cluster_worker.describe", describe)
 
 
 @pytest.mark.parametrize(
@@ -384,7 +386,7 @@ def ours(monkeypatch: pytest.MonkeyPatch) -> None:
     [
         (
             {"import_module": ImportError("No module named 'dglib'")},
-            "cannot import dglib.cluster_worker: Imp",
+            "cannot import dglib.campaign.cluster_worker: Imp",
         ),
         ({"describe": OURS | {"torch": "2.11.0"}}, "has torch 2.11.0, this machine 2.15.0; they must be the"),
         (

@@ -17,8 +17,8 @@ from update_notebooks import project
 import dglib
 from dglib import colab
 from dglib.attempts import read_attempts
+from dglib.campaign.jobs import NOTEBOOKS
 from dglib.experiments import build_spec
-from dglib.jobs import NOTEBOOKS
 from dglib.numerics import Numerics
 from dglib.profiles import load_profile
 from dglib.runner import run_seed

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from dglib import execute
+from dglib.campaign import notebooks as execute
 from dglib.control import Control, Interrupted
 
 PATIENCE = 120  # seconds, on a loaded machine

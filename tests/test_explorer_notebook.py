@@ -19,8 +19,8 @@ from report_cases import published_in
 from update_notebooks import write_paired
 
 import dglib
+from dglib.campaign.jobs import NOTEBOOKS
 from dglib.explorer.runs import PARAMETERS
-from dglib.jobs import NOTEBOOKS
 
 SOURCE = NOTEBOOKS / "Lambda_explorer.ipynb"
 VIEW = "application/vnd.jupyter.widget-view+json"

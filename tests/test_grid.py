@@ -5,8 +5,8 @@ from pathlib import Path
 
 import pytest
 
+from dglib.campaign.grid import MAX_CELLS, load_grid
 from dglib.errors import UserError
-from dglib.grid import MAX_CELLS, load_grid
 from dglib.profiles import PARAMS, load_profile, override_layer
 from dglib.validation import Layer
 

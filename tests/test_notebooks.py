@@ -12,7 +12,7 @@ import pytest
 from papermill.exceptions import PapermillExecutionError
 from update_notebooks import write_paired
 
-from dglib.jobs import NAMES, NOTEBOOKS
+from dglib.campaign.jobs import NAMES, NOTEBOOKS
 from dglib.notebook import parameters_cell
 from dglib.params import MODELS
 

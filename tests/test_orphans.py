@@ -72,7 +72,7 @@ def test_a_killed_run_all_leaves_no_process_and_the_same_command_goes_on_inside_
     process = subprocess.Popen([*COMMAND, *TINY], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
     wait_for("runs/*/heartbeats/T2-spinodal-000.json")
     family = psutil.Process(process.pid).children(recursive=True)
-    assert any("dglib.worker" in each.cmdline() for each in family)
+    assert any("dglib.campaign.worker" in each.cmdline() for each in family)
     (told,) = [line for line in status().splitlines() if line.startswith("T2 seed 0: ")]
     assert told.startswith("T2 seed 0: running: ")
     process.kill()
@@ -96,7 +96,8 @@ def test_a_killed_run_all_leaves_no_process_and_the_same_command_goes_on_inside_
 
 WORKER_OF_ENDLESS = """
 from pathlib import Path
-from dglib import work, worker
+from dglib.campaign import work
+from dglib.campaign import worker
 work.NOTEBOOKS, work.NAMES = Path.cwd(), {"T2": "endless"}
 work._parameters = lambda job: type("None", (), {"model_dump": dict})
 raise SystemExit(worker.main())
@@ -132,7 +133,7 @@ def test_a_worker_whose_starter_goes_away_stops_its_kernel() -> None:
 STOPPED = """
 import signal, subprocess, sys
 from pathlib import Path
-from dglib import execute
+from dglib.campaign import notebooks as execute
 
 def papermill(*_, on_cell_execute, **__):
     kernel = subprocess.Popen([sys.executable, "-c", "import time; print(1, flush=True); time.sleep(600)"],
@@ -174,7 +175,7 @@ def test_a_killed_worker_is_replaced_and_its_seed_gone_on_with_from_its_checkpoi
     command = [*COMMAND, *TINY, "checkpoint_epochs=1"]
     process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True)
     wait_for("runs/*/checkpoints/T2-spinodal-000.ckpt")
-    (worker,) = [p for p in psutil.Process(process.pid).children() if "dglib.worker" in p.cmdline()]
+    (worker,) = [p for p in psutil.Process(process.pid).children() if "dglib.campaign.worker" in p.cmdline()]
     worker.kill()
     Path("hold").unlink()
     _, err = process.communicate(timeout=PATIENCE)

@@ -9,8 +9,8 @@ import pytest
 from click.testing import CliRunner
 from papermill.cli import papermill as command
 
+from dglib.campaign.jobs import NAMES, NOTEBOOKS
 from dglib.cli import main
-from dglib.jobs import NAMES, NOTEBOOKS
 from dglib.params import MODELS
 from dglib.profiles import PARAMS
 

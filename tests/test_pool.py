@@ -10,8 +10,9 @@ from typing import Any
 import psutil
 import pytest
 
-from dglib import pool, schedule
-from dglib.jobs import Job, Plan, anchored, jobs_of
+from dglib.campaign import local as pool
+from dglib.campaign import scheduler as schedule
+from dglib.campaign.jobs import Job, Plan, anchored, jobs_of
 from dglib.profiles import load_profile
 
 # A worker that imports nothing of ours. A job's seed says what becomes of it, in STAND_IN: a list of deeds,

@@ -11,7 +11,8 @@ from pathlib import Path
 import psutil
 import pytest
 
-from dglib import campaign, cli, estimate
+from dglib import cli, estimate
+from dglib.campaign import command as campaign
 from dglib.profiles import PARAMS
 from dglib.reader import UNREAD, ends_with_its_reader
 

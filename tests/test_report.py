@@ -20,11 +20,11 @@ from report_page import Page
 from update_notebooks import write_paired
 
 import dglib
-from dglib import campaign
 from dglib.analysis.figures import draw_all
 from dglib.analysis.style import styled
+from dglib.campaign import command as campaign
+from dglib.campaign.jobs import NOTEBOOKS
 from dglib.errors import UserError
-from dglib.jobs import NOTEBOOKS
 from dglib.report import page, write_report
 from dglib.report.collect import collect
 from dglib.report.notebook import notebook_report

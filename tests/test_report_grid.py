@@ -11,7 +11,7 @@ from report_page import Page
 
 from dglib.analysis.tables import load_records
 from dglib.api import run
-from dglib.campaign import main
+from dglib.campaign.command import main
 from dglib.errors import UserError
 from dglib.grid_index import NAME, read_index, run_of, write_index
 from dglib.report import write_report

@@ -19,14 +19,18 @@ import pytest
 from held import held_up
 from papermill.exceptions import PapermillExecutionError
 
-from dglib import api, campaign, cluster_places, dry_run, estimate, execute, gpus, planning
-from dglib import slots as places
+from dglib import api, dry_run, estimate
 from dglib.attempts import read_attempts
+from dglib.campaign import cluster_kinds as cluster_places
+from dglib.campaign import command as campaign
+from dglib.campaign import gpus, planning
+from dglib.campaign import notebooks as execute
+from dglib.campaign import slots as places
+from dglib.campaign.jobs import Plan, anchored
 from dglib.control import Interrupted
 from dglib.data import load_dataset
 from dglib.errors import UserError
 from dglib.experiments import EXPERIMENTS, build_spec
-from dglib.jobs import Plan, anchored
 from dglib.numerics import Numerics
 from dglib.params import MODELS
 from dglib.profiles import PARAMS, load_profile
@@ -592,7 +596,7 @@ def test_a_stopped_run_leaves_no_process_and_goes_on_to_the_records_of_an_uninte
     )
     _wait_for("heartbeats/T2-spinodal-000.json", process)
     family = psutil.Process(process.pid).children(recursive=True)
-    assert any("dglib.worker" in each.cmdline() for each in family)
+    assert any("dglib.campaign.worker" in each.cmdline() for each in family)
     process.send_signal(signal.SIGINT)
     _, err = process.communicate(timeout=PATIENCE)
     hold.unlink()

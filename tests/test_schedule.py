@@ -7,9 +7,9 @@ from typing import Any
 
 import pytest
 
-from dglib.jobs import Job, Plan, anchored
+from dglib.campaign.jobs import Job, Plan, anchored
+from dglib.campaign.scheduler import RETRIES, Schedule
 from dglib.profiles import load_profile
-from dglib.schedule import RETRIES, Schedule
 
 
 class Deaf:

@@ -9,9 +9,9 @@ from typing import Any
 import pytest
 import yaml
 
+from dglib.campaign.slurm import SlurmFile, jobqueue, read_slurm_file
 from dglib.errors import UserError
 from dglib.profiles import PARAMS
-from dglib.slurm import SlurmFile, jobqueue, read_slurm_file
 
 EXAMPLE = PARAMS / "slurm.example.yaml"
 LEAST = {"jobs": 2, "walltime": "01:00:00", "memory": "16GB"}
@@ -30,7 +30,10 @@ def read(tmp_path: Path, **fields: Any) -> SlurmFile:
 
 
 def test_ctrl_c_stays_a_keyboard_interrupt_though_dasks_module_takes_it_when_imported() -> None:
-    code = "import signal; from dglib.slurm import jobqueue; jobqueue(); signal.raise_signal(signal.SIGINT)"
+    code = (
+        "import signal; from dglib.campaign.slurm import jobqueue; jobqueue();"
+        " signal.raise_signal(signal.SIGINT)"
+    )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
     assert done.stderr.splitlines()[-1] == "KeyboardInterrupt"
 

@@ -10,12 +10,14 @@ from typing import Any
 
 import pytest
 
-from dglib import campaign, identity, status
+from dglib import identity
+from dglib.campaign import command as campaign
+from dglib.campaign import status
+from dglib.campaign.jobs import Job, Plan, anchored, jobs_of
+from dglib.campaign.scheduler import Schedule
 from dglib.experiments import requested_numerics
 from dglib.heartbeats import duration, standing
-from dglib.jobs import Job, Plan, anchored, jobs_of
 from dglib.profiles import load_profile
-from dglib.schedule import Schedule
 from dglib.store import Store
 
 HERE = {"pid": os.getpid(), "host": socket.gethostname()}

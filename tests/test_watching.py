@@ -9,13 +9,14 @@ from typing import Any
 
 import pytest
 
-from dglib import identity, watching
+from dglib import identity
+from dglib.campaign import monitor as watching
+from dglib.campaign.jobs import Job, Plan, anchored, jobs_of
+from dglib.campaign.monitor import Watching
+from dglib.campaign.scheduler import Schedule
 from dglib.experiments import requested_numerics
-from dglib.jobs import Job, Plan, anchored, jobs_of
 from dglib.profiles import load_profile
-from dglib.schedule import Schedule
 from dglib.store import Store
-from dglib.watching import Watching
 
 
 class Terminal(io.StringIO):

@@ -8,10 +8,12 @@ from typing import Any
 
 import pytest
 
-from dglib import api, execute, work
+from dglib import api
+from dglib.campaign import notebooks as execute
+from dglib.campaign import work
+from dglib.campaign.jobs import Plan, anchored
 from dglib.control import Control, Interrupted
 from dglib.errors import UserError
-from dglib.jobs import Plan, anchored
 from dglib.profiles import load_profile
 from dglib.store import Store, read_records
 from dglib.workplace import Workplace

@@ -11,8 +11,8 @@ from pathlib import Path
 import jupytext
 import nbformat
 
+from dglib.campaign.jobs import NAMES, NOTEBOOKS
 from dglib.colab import badge, first_cell
-from dglib.jobs import NAMES, NOTEBOOKS
 from dglib.notebook import parameters_cell
 
 PARAMETERS = re.compile(r'(# %% tags=\["parameters"\]\n).*?(?=\n\n# %%)', re.DOTALL)

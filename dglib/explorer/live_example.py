@@ -10,13 +10,13 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from dglib.campaign.jobs import NOTEBOOKS
 from dglib.data import load_dataset
 from dglib.explorer.keep import record_of
 from dglib.explorer.live_run import LiveRun
 from dglib.explorer.live_settings import STARTS, Settings
 from dglib.explorer.live_status import Point, Status
 from dglib.files import to_json, write_atomically
-from dglib.jobs import NOTEBOOKS
 from dglib.numerics import Numerics
 from dglib.records import views
 

@@ -11,8 +11,8 @@ from pathlib import Path
 from dglib.analysis.reading import Record
 from dglib.analysis.sources import find_records
 from dglib.base_dir import base_directory
+from dglib.campaign.jobs import NOTEBOOKS
 from dglib.errors import UserError
-from dglib.jobs import NOTEBOOKS
 from dglib.manifest import experiments_in, is_run, runs_in
 from dglib.notebook import is_data
 

@@ -17,8 +17,8 @@ from dglib.analysis import wording
 from dglib.analysis.figures import draw_all, draw_dwell, draw_hysteresis
 from dglib.analysis.signs_wording import paragraphs, sentence
 from dglib.analysis.summary import answer, lag, lag_answer, summarise, width_answer
+from dglib.campaign.jobs import NAMES
 from dglib.identity import differences
-from dglib.jobs import NAMES
 from dglib.report import by_hand, texts
 from dglib.report.collect import ORDER, Collection, Found
 from dglib.report.ends import READING, Ends, ends_of

@@ -55,7 +55,7 @@ def command(words: Sequence[str]) -> str:
     """What was typed, as a manifest has it, or what is known in place of it."""
     if any(PurePath(word).stem in KERNELS for word in words):
         return "run as a notebook"
-    if len(words) == 1 and words[0].endswith("dglib/worker.py"):
+    if len(words) == 1 and words[0].endswith(("dglib/worker.py", "dglib/campaign/worker.py")):
         return "by a worker of run_all.py; what was typed is not on record"
     return shlex.join(words)
 

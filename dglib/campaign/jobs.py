@@ -15,7 +15,7 @@ from dglib.params import Parameters
 from dglib.spec import ExperimentSpec
 from dglib.store import run_directories
 
-NOTEBOOKS = Path(__file__).resolve().parent.parent / "notebooks"
+NOTEBOOKS = Path(__file__).resolve().parents[2] / "notebooks"
 NAMES = {"V3": "V3_vgg11", "T1": "T1_spinodal", "T2": "T2_spinodal", "Td1": "Td1_trapping"}
 OVER = ("done", "failed", "stopped", "skipped")
 
@@ -145,7 +145,7 @@ class Job:
         status: "waiting", "running", "done", "failed", "stopped", or "skipped" for a summary of no seed;
             `reason` says why it failed.
         attempts: how often it was begun. began, ended: Unix time of the last one.
-        result: what `dglib.work` returned.
+        result: what `dglib.campaign.work` returned.
         process: who does it, once that is known: "pid" and "host".
     """
 
@@ -196,7 +196,7 @@ class Job:
         return self.plan.directory() if given is None else Path(given)
 
     def message(self) -> dict[str, Any]:
-        """What `dglib.work` is given. A summary is of the seeds that have a record."""
+        """What `dglib.campaign.work` is given. A summary is of the seeds that have a record."""
         given = [self] if self.seed is not None else [job for job in self.plan.jobs if job.status == "done"]
         seeds = [job.seed for job in given]
         return {

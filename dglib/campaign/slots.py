@@ -6,9 +6,9 @@ import argparse
 import os
 from collections.abc import Sequence
 
-from dglib import gpus
+from dglib.campaign import gpus
+from dglib.campaign.jobs import Plan
 from dglib.errors import UserError
-from dglib.jobs import Plan
 
 
 def slots(arguments: argparse.Namespace, plans: Sequence[Plan]) -> list[dict[str, str]]:

@@ -1,6 +1,6 @@
-"""Jobs done by the workers of a Dask cluster: `run_all.py --cluster`, see `dglib.cluster_places` for which.
+"""Jobs done by the workers of a Dask cluster: `run_all.py --cluster`, see `cluster_kinds` for which.
 
-The same jobs in the same order as on this machine (`dglib.schedule`), each given to one worker, which does
+The same jobs in the same order as on this machine (`scheduler`), each given to one worker, which does
 one at a time in its own process. Dask starts workers and tells which are there; what becomes of a job whose
 worker died is decided here, so that attempts are counted and told as on this machine. Any number of commands
 may share a cluster, and any number of clusters a base directory: a seed is its lock's.
@@ -17,16 +17,16 @@ from typing import TYPE_CHECKING, Any
 
 from tqdm import tqdm
 
-from dglib.cluster_places import Place
+from dglib.campaign.cluster_kinds import Place
+from dglib.campaign.jobs import Job
+from dglib.campaign.local import told_to_stop
+from dglib.campaign.scheduler import Schedule, Watch
 from dglib.errors import UserError
-from dglib.jobs import Job
-from dglib.pool import told_to_stop
-from dglib.schedule import Schedule, Watch
 
 if TYPE_CHECKING:
     from distributed import Client, Future
 
-    from dglib.cluster_roll import Member, Roll
+    from dglib.campaign.cluster_members import Member, Roll
 
 STOP_SECONDS = 130.0
 TURN_SECONDS = 0.2
@@ -41,14 +41,14 @@ def run(jobs: Sequence[Job], there: Place, watch: Watch, begin: Callable[[], Non
     Nothing is written but a file that is gone again, until a worker is there that can do the jobs.
 
     Args:
-        there: of `dglib.cluster_places.place`.
+        there: of `dglib.campaign.cluster_kinds.place`.
         begin: called when there is a worker and nothing has been written.
 
     Raises:
         UserError: the cluster cannot be had, its workers differ from this machine, or its scheduler went.
         KeyboardInterrupt: after all running jobs have saved their state and ended.
     """
-    from dglib.cluster_roll import Roll
+    from dglib.campaign.cluster_members import Roll
 
     with told_to_stop(), there.connected() as client:
         roll = Roll(client, sorted({job.plan.home for job in jobs}))
@@ -149,7 +149,7 @@ class _Crew:
             raise UserError(f"--cluster {self._there.text}: {none}: worker {worker} {why}")
 
     def _give(self, member: Member, job: Job) -> None:
-        from dglib import cluster_worker
+        from dglib.campaign import cluster_worker
 
         member.job = job
         member.future = self._client.submit(
@@ -189,7 +189,7 @@ class _Crew:
 
     def _replace(self, member: Member) -> None:
         """Have a process end in which something broke: a CUDA context stays broken."""
-        from dglib import cluster_worker
+        from dglib.campaign import cluster_worker
 
         if member.has_nanny:
             del self._roll.members[member.address]
@@ -200,7 +200,7 @@ class _Crew:
 
     def __exit__(self, *_: object) -> None:
         """Have everything stopped after a checkpoint, and take the last answers."""
-        from dglib import cluster_worker
+        from dglib.campaign import cluster_worker
 
         busy = [m for m in self._roll.members.values() if m.job is not None]
         if not busy or self._client.status != "running":

@@ -17,13 +17,13 @@ from contextlib import contextmanager, suppress
 from types import FrameType
 from typing import Any
 
-from dglib.jobs import Job
+from dglib.campaign.jobs import Job
+from dglib.campaign.scheduler import Schedule, Watch
 from dglib.registry import module_path
-from dglib.schedule import Schedule, Watch
 
 STOP_SECONDS = 130.0  # a worker gives up by itself somewhat before
 TURN_SECONDS = 0.2
-WORKER = (sys.executable, "-m", "dglib.worker")
+WORKER = (sys.executable, "-m", "dglib.campaign.worker")
 
 Answers = queue.Queue[tuple["_Worker", dict[str, Any] | None]]
 
@@ -113,7 +113,7 @@ class _Pool:
 
 
 class _Worker:
-    """A process of `dglib.worker`, out of reach of the terminal's Ctrl-C."""
+    """A process of `dglib.campaign.worker`, out of reach of the terminal's Ctrl-C."""
 
     def __init__(self, environment: Mapping[str, str], answers: Answers) -> None:
         self.job: Job | None = None

@@ -15,20 +15,21 @@ import time
 from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
-from dglib import campaign_results, planning
 from dglib.base_dir import base_directory
+from dglib.campaign import planning
+from dglib.campaign import results as campaign_results
+from dglib.campaign.jobs import Job, jobs_of
+from dglib.campaign.local import run as run_here
+from dglib.campaign.monitor import Watching
+from dglib.campaign.planning import Campaign
+from dglib.campaign.scheduler import Watch
+from dglib.campaign.slots import slots
 from dglib.cli import BAD_INPUT, INTERRUPTED, Parser
 from dglib.errors import UserError
 from dglib.experiments import EXPERIMENTS
 from dglib.heartbeats import duration
-from dglib.jobs import Job, jobs_of
-from dglib.planning import Campaign
-from dglib.pool import run as run_here
 from dglib.reader import ends_with_its_reader
-from dglib.schedule import Watch
-from dglib.slots import slots
 from dglib.validation import one_of
-from dglib.watching import Watching
 
 
 class Means(NamedTuple):
@@ -132,7 +133,7 @@ def _status(words: Sequence[str]) -> int:
     _add_base(parser)
     parser.add_argument("--json", action="store_true", help="one JSON line per job, on stdout")
     arguments = parser.parse_args(words)
-    from dglib.status import read_status, text
+    from dglib.campaign.status import read_status, text
 
     jobs = read_status(base_directory(arguments.base_dir, where="--base-dir"))
     print("\n".join(json.dumps(job, ensure_ascii=False) for job in jobs) if arguments.json else text(jobs))
@@ -167,8 +168,8 @@ def _means(arguments: argparse.Namespace, campaign: Campaign) -> Means:
         raise UserError(
             f"--cluster {arguments.cluster}: needs a base directory that all machines see, no mirror"
         )
-    from dglib import cluster
-    from dglib.cluster_places import place
+    from dglib.campaign import cluster
+    from dglib.campaign.cluster_kinds import place
 
     there = place(arguments.cluster, on_gpus=any(p.parameters.device != "cpu" for p in campaign.plans))
     return Means(

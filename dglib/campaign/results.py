@@ -12,8 +12,8 @@ from typing import IO, TYPE_CHECKING
 from dglib.errors import StorageError, UserError
 
 if TYPE_CHECKING:
-    from dglib.jobs import Job
-    from dglib.planning import Campaign
+    from dglib.campaign.jobs import Job
+    from dglib.campaign.planning import Campaign
 
 _LOOK_SECONDS = 0.5
 

@@ -18,10 +18,10 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
-from dglib import gpus
+from dglib.campaign import gpus
+from dglib.campaign.slurm import SlurmFile, read_slurm_file
 from dglib.errors import UserError
 from dglib.registry import module_path
-from dglib.slurm import SlurmFile, read_slurm_file
 
 if TYPE_CHECKING:
     from distributed import Client
@@ -110,7 +110,7 @@ class Local:
                 "nthreads": 1,
                 "memory_limit": 0,  # none: a worker must not be killed for the size of a data set
                 "local_directory": folder,
-                "preload": ["dglib.cluster_worker"],
+                "preload": ["dglib.campaign.cluster_worker"],
                 "silence_logs": logging.CRITICAL,
                 "death_timeout": self.patience,
             }

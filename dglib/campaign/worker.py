@@ -1,4 +1,4 @@
-"""A process that does jobs one after the other, so that torch is imported once: `python -m dglib.worker`.
+"""`python -m dglib.campaign.worker`: a process that does jobs one after the other and imports torch once.
 
 Jobs come as JSON lines on stdin, answers go as JSON lines to stdout: {"done": result}, {"failed": reason} or
 {"stopped": true}, with "last" where the process ends after it. What a job prints goes to its log. The end of
@@ -22,7 +22,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from dglib import work
+from dglib.campaign import work
 from dglib.control import Control
 from dglib.errors import UserError
 
@@ -73,10 +73,10 @@ class _Inbox:
 def do(
     job: Mapping[str, Any], load: Remembered, *, control: Control | None = None, wait: bool = False
 ) -> dict[str, Any]:
-    """Do a job as `dglib.work` says, its output going to its log; the answer, as plain data.
+    """Do a job as `dglib.campaign.work` says, its output going to its log; the answer, as plain data.
 
     Args:
-        control, wait: as for `dglib.work.train` and `dglib.work.summarise`.
+        control, wait: as for `dglib.campaign.work.train` and `dglib.campaign.work.summarise`.
 
     Returns:
         {"done": result}, {"failed": reason} or {"stopped": true}; with "last": true where the process should

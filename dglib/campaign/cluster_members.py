@@ -10,12 +10,15 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from dglib import cluster_worker
+from dglib.campaign import cluster_worker
+from dglib.campaign.jobs import Job
 from dglib.files import write_once
-from dglib.jobs import Job
 
 if TYPE_CHECKING:
     from distributed import Client, Future
+
+
+MODULE = "dglib.campaign.cluster_worker"
 
 
 @dataclass(eq=False)
@@ -103,9 +106,9 @@ class Roll:
         }
         described: dict[str, Any] = {}
         # Asked with a function of Python's own: one of ours cannot arrive where ours are not known.
-        for address, found in self._ask(new, problems, importlib.import_module, "dglib.cluster_worker"):
+        for address, found in self._ask(new, problems, importlib.import_module, MODULE):
             if isinstance(found, BaseException):
-                problems[address] = f"cannot import dglib.cluster_worker: {_line(found)}"
+                problems[address] = f"cannot import {MODULE}: {_line(found)}"
         for address, found in self._ask(new, problems, cluster_worker.describe):
             described[address] = found
             if problem := _line(found) if isinstance(found, BaseException) else self._differs(found):

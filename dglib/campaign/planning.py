@@ -8,10 +8,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from dglib.base_dir import base_directory
+from dglib.campaign.grid import Grid, load_grid
+from dglib.campaign.jobs import Plan, anchored
 from dglib.errors import UserError
 from dglib.experiments import EXPERIMENTS, TECHNIQUES, requested_numerics
-from dglib.grid import Grid, load_grid
-from dglib.jobs import Plan, anchored
 from dglib.params import Parameters
 from dglib.profiles import override_layer, profile_layer
 from dglib.validation import Layer, model_of, source, validate_layers

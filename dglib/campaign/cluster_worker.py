@@ -22,7 +22,8 @@ from typing import Any
 
 from distributed import Status, Worker, get_worker
 
-from dglib import provenance, worker
+from dglib import provenance
+from dglib.campaign import worker
 from dglib.control import Control
 
 LOOK_SECONDS = 0.2
@@ -61,7 +62,7 @@ def sees(probe: str, content: str) -> str:
 
 
 def do(job: Mapping[str, Any]) -> dict[str, Any]:
-    """As `dglib.worker.do`, as a task; a seed that another process trains is waited for."""
+    """As `dglib.campaign.worker.do`, as a task; a seed that another process trains is waited for."""
     me, control = get_worker(), Control()
     with _stopped_when_unwanted(control, me, me.get_current_task()):
         return worker.do(job, _kept(me).load, control=control, wait=True)

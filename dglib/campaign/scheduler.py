@@ -3,7 +3,7 @@
     schedule = Schedule(jobs, watch)
     while not schedule.over():
         while (place is free) and (job := schedule.next()):
-            ...  # have job.message() done by dglib.work
+            ...  # have job.message() done by dglib.campaign.work
             schedule.begun(job)
         ...  # schedule.done(job, result), .failed(job, reason), .lost(job, reason) as answers come
         schedule.look()
@@ -23,10 +23,10 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any, Protocol
 
+from dglib.campaign.jobs import Job
 from dglib.errors import StorageError, UserError
 from dglib.files import to_json, write_atomically
 from dglib.heartbeats import standing
-from dglib.jobs import Job
 
 RETRIES = 3  # of a job whose process died, until it gets on
 PULSE_SECONDS = 10.0

@@ -12,8 +12,8 @@ from typing import IO, Any, Protocol
 
 from tqdm import tqdm
 
+from dglib.campaign.jobs import Job
 from dglib.heartbeats import duration, in_words, standing
-from dglib.jobs import Job
 
 LOOK_SECONDS = 1.0  # heartbeats come no faster
 LINE_SECONDS = 30.0  # between two lines on where all stands, where there is no terminal

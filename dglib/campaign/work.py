@@ -5,7 +5,7 @@ A job is plain data, so that it can be sent to any process on any machine that s
     {"kind": "seed", "experiment": "T1", "seed": 3, "parameters": {…}, "base": "/…/runs", "key": "5d0c…", …}
     {"kind": "summary", "experiment": "T1", "seed": null, "parameters": {…}, "base": "/…/runs", "key": "…", …}
 
-A seed's parameters hold that seed alone; all are complete, their paths absolute (`dglib.jobs.anchored`). In
+A seed's parameters hold that seed alone; all are complete, their paths absolute (`jobs.anchored`). In
 `command` stands what somebody typed to have it done, for the manifest; it may be empty or missing. Both
 functions may be called any number of times: what is finished is found finished, what was interrupted goes on
 from its run directory.
@@ -18,8 +18,8 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from dglib.campaign.jobs import NAMES, NOTEBOOKS
 from dglib.control import Control
-from dglib.jobs import NAMES, NOTEBOOKS
 from dglib.validation import Layer, validate_layers
 
 if TYPE_CHECKING:
@@ -78,7 +78,7 @@ def summarise(job: Mapping[str, Any], *, control: Control | None = None) -> dict
         Interrupted: a stop was asked for, by SIGINT or SIGTERM where this is called in the main thread, by
             `control` in another.
     """
-    from dglib.execute import execute  # imports papermill
+    from dglib.campaign.notebooks import execute  # imports papermill
 
     name = f"{NAMES[job['experiment']]}.ipynb"
     output = Path(job["base"]) / "executed" / name
