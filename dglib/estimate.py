@@ -62,7 +62,7 @@ def _seconds_per_image(spec: ExperimentSpec, numerics: Numerics, info: DatasetIn
         mean=(0.5,) * channels,
         std=(0.25,) * channels,
     )
-    with numerics.applied():
+    with numerics.applied("the estimate of the time"):
         device = numerics.torch_device
         state = TrainState.create(
             spec.network,

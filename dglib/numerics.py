@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import os
 import platform
-from collections.abc import Iterator
-from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
+from contextlib import AbstractContextManager, nullcontext, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -13,6 +12,7 @@ from typing import Any
 import torch
 
 from dglib.errors import UserError
+from dglib.switches import hold, unheld
 
 SWITCHES = ("channels_last", "fused", "compiled", "cuda_graphs", "autotune")
 PRECISIONS = ("fp32", "tf32", "bf16", "fp16")
@@ -134,36 +134,44 @@ class Numerics:
             return nullcontext()
         return torch.autocast(self.torch_device.type, dtype=HALF[self.precision])
 
-    @contextmanager
-    def applied(self) -> Iterator[None]:
-        """torch's process-wide switches set for this run, and put back after it."""
-        cudnn, matmul = torch.backends.cudnn, torch.backends.cuda.matmul
-        before = torch.get_num_threads(), cudnn.deterministic, cudnn.benchmark
-        convolution: Any = cudnn.conv  # type: ignore[attr-defined]  # not in torch's stubs
-        precisions = convolution.fp32_precision, matmul.fp32_precision
-        deterministic = torch.are_deterministic_algorithms_enabled()
-        warn_only = torch.is_deterministic_algorithms_warn_only_enabled()
-        torch.set_num_threads(self.threads)
+    def applied(self, holder: str = "a run") -> AbstractContextManager[None]:
+        """Hold those of torch's process-wide switches that these numerics depend on, see `dglib.switches`.
+
+        Args:
+            holder: who, for the message to another run of this process.
+
+        Raises:
+            UserError: on entering, where a run in this process holds a switch at another value.
+        """
+        return hold(self._switches(), holder)
+
+    def _switches(self) -> dict[str, Any]:
         cuda = self.torch_device.type == "cuda"
-        if cuda:  # read once, when cuBLAS starts: a later run of this process may be exact
+        # Some CUDA operations are flagged that meet no collision here, as max-pool's backward at 2×2.
+        # Not exact: as the user has it. Even to write the same value imports the compiler, for seconds.
+        exact = ("warn" if cuda else "on") if self.exact else unheld("deterministic algorithms")
+        wanted: dict[str, Any] = {"threads": self.threads, "deterministic algorithms": exact}
+        if cuda:
+            # Read once, when cuBLAS starts: a later run of this process may be exact.
             os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
-        if self.exact:
-            # Some CUDA operations are flagged that meet no collision here, as max-pool's backward at 2×2.
-            torch.use_deterministic_algorithms(True, warn_only=cuda)
-        # Benchmark mode may choose another algorithm after a resume, and with it other bits.
-        cudnn.deterministic, cudnn.benchmark = not self.autotune, self.autotune
-        # By itself torch computes float32 convolutions in TF32, and matrix products not.
-        tf32 = "ieee" if self.precision == "fp32" else "tf32"
-        convolution.fp32_precision = matmul.fp32_precision = tf32
-        try:
-            with _compiler_switches() if self.compiled else nullcontext():
-                yield
-        finally:
-            torch.set_num_threads(before[0])
-            if self.exact:  # the call imports the compiler, for seconds
-                torch.use_deterministic_algorithms(deterministic, warn_only=warn_only)
-            cudnn.deterministic, cudnn.benchmark = before[1], before[2]
-            convolution.fp32_precision, matmul.fp32_precision = precisions
+            # By itself torch computes float32 convolutions in TF32, and matrix products not.
+            tf32 = "ieee" if self.precision == "fp32" else "tf32"
+            wanted |= {
+                # Benchmark mode may choose another algorithm after a resume, and with it other bits.
+                "cudnn.deterministic": not self.autotune,
+                "cudnn.benchmark": self.autotune,
+                "cudnn.conv.fp32_precision": tf32,
+                "cuda.matmul.fp32_precision": tf32,
+            }
+        else:  # torch.set_float32_matmul_precision("medium") would make oneDNN's products bf16
+            wanted |= {"mkldnn.conv.fp32_precision": "ieee", "mkldnn.matmul.fp32_precision": "ieee"}
+        if self.compiled:
+            # An error past the limit, where torch would go on uncompiled: `dglib.compiling` says so then.
+            wanted |= {
+                "dynamo.recompile_limit": RECOMPILE_LIMIT,
+                "dynamo.fail_on_recompile_limit_hit": True,
+            }
+        return wanted
 
     def describe(self) -> dict[str, object]:
         """What the numbers are computed on: a run's bits can be expected again where all of this is equal."""
@@ -178,15 +186,6 @@ class Numerics:
             "torch": torch.__version__,
             "cuda": torch.version.cuda if cuda else None,
         }
-
-
-def _compiler_switches() -> AbstractContextManager[object]:
-    """An error past the limit, where torch would go on uncompiled: `dglib.compiling` says so then."""
-    import torch._dynamo  # takes seconds
-
-    switches = {"recompile_limit": RECOMPILE_LIMIT, "fail_on_recompile_limit_hit": True}
-    found: AbstractContextManager[object] = torch._dynamo.config.patch(switches)
-    return found
 
 
 def _settled_device(device: str) -> str:

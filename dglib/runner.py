@@ -63,10 +63,11 @@ def run_seed(
     Raises:
         Interrupted: a stop was asked for; the state has been saved.
         StorageError: the state cannot be saved; the last saved one is intact.
-        UserError: the checkpoint cannot be used, or `numerics.exact` forbids to go on from it here.
+        UserError: the checkpoint cannot be used, `numerics.exact` forbids to go on from it here, or another
+            run of this process holds torch's switches at other values.
     """
     control = control or Control()
-    with numerics.applied():
+    with numerics.applied(f"{spec.name} seed {seed}"):
         seed_run = _Seed(
             spec,
             seed,

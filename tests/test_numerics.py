@@ -68,7 +68,7 @@ def test_exact_mode_refuses_to_go_on_elsewhere_and_names_what_differs(tmp_path, 
 def test_torchs_switches_are_set_for_the_run_and_put_back():
     cudnn = torch.backends.cudnn
     before = torch.get_num_threads(), cudnn.deterministic, torch.are_deterministic_algorithms_enabled()
-    with Numerics("cpu", 2, exact=True).applied():
+    with Numerics("cuda", 2, exact=True).applied():
         assert torch.get_num_threads() == 2
         assert cudnn.deterministic
         assert not cudnn.benchmark

@@ -184,7 +184,12 @@ class LivePanel:
         away = self._page.gone
         goes = not away and not self.run.control.paused and self.run.status().state != "diverged"
         if goes and seconds:
-            self.run.advance(seconds)
+            try:
+                self.run.advance(seconds)
+            except UserError as error:  # as where a cell trains with other switches of torch meanwhile
+                self.run.control.pause()
+                self._say(str(error))
+                goes = False
         if self._page.keeps_up or not goes:
             self._draw(away)
         if away:

@@ -135,7 +135,7 @@ class LiveRun:
         which leaves no trace in the run.
         """
         until, taken = time.monotonic() + seconds, 0
-        with self.numerics.applied():
+        with self.numerics.applied("the live run"):
             while time.monotonic() < until and self._step(self.control):
                 taken += 1
             if taken:
@@ -144,7 +144,7 @@ class LiveRun:
 
     def step(self) -> None:
         """Take one step, also while paused, and evaluate for the eye."""
-        with self.numerics.applied():
+        with self.numerics.applied("the live run"):
             if self._step(self._unpaused):
                 self._look()
 
@@ -193,7 +193,7 @@ class LiveRun:
 
     def follow(self, row: dict[str, Any], until: int) -> None:
         """Train with what a script's row says, from its step on, to the step `until`. For `replay`."""
-        with self.numerics.applied():
+        with self.numerics.applied("the live run"):
             self._wanted = Settings.of_row(row)
             self._bring_into_force()
             while self._state.t < until:
