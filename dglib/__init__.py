@@ -21,7 +21,7 @@ _HOMES = {
     "inject_label_noise": "dglib.noise",
     "load_dataset": "dglib.data",
     "Numerics": "dglib.numerics",
-    "load_profile": "dglib.profiles",
+    "load_profile": "dglib.experiments.profiles",
     "load_records": "dglib.analysis.tables",
     "make_dataset": "dglib.data",
     "mix": "dglib.step",

@@ -27,7 +27,7 @@ from dglib.store import Store, read_records, unfinished
 from dglib.workplace import Workplace
 
 if TYPE_CHECKING:
-    from dglib.params import Parameters
+    from dglib.experiments.parameters import Parameters
 
 
 @dataclass(frozen=True)

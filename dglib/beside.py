@@ -24,7 +24,7 @@ from dglib.files import to_json
 from dglib.registry import module_path
 
 if TYPE_CHECKING:
-    from dglib.params import Parameters
+    from dglib.experiments.parameters import Parameters
 
 STOP_SECONDS = 120.0
 
@@ -88,7 +88,7 @@ def _end(running: list[tuple[subprocess.Popen[bytes], IO[bytes]]], tell: Callabl
 
 def main(job_file: str) -> int:
     """Train the seeds that are free. 0: none is left; 2: the parameters cannot be used; 130: stopped."""
-    from dglib.validation import Layer, validate_layers
+    from dglib.experiments.validation import Layer, validate_layers
 
     job = json.loads(Path(job_file).read_bytes())
     control = Control()

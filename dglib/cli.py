@@ -17,11 +17,11 @@ from typing import TYPE_CHECKING, NoReturn
 
 from dglib.base_dir import base_directory
 from dglib.errors import UserError
+from dglib.experiments.parameters import MODELS, Parameters
+from dglib.experiments.profiles import file_layer, override_layer, profile_layer
+from dglib.experiments.validation import Layer, one_of, source, validate_layers
 from dglib.manifest import runs_in
-from dglib.params import MODELS, Parameters
-from dglib.profiles import file_layer, override_layer, profile_layer
 from dglib.reader import ends_with_its_reader
-from dglib.validation import Layer, one_of, source, validate_layers
 
 if TYPE_CHECKING:
     from dglib.api import Run

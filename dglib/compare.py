@@ -14,8 +14,8 @@ from typing import Any
 from dglib.analysis import wording
 from dglib.compare_quantities import Row, rows, width_rows
 from dglib.errors import UserError
+from dglib.experiments.profiles import profile_layer
 from dglib.manifest import PREFIXES
-from dglib.profiles import profile_layer
 from dglib.records import Record
 from dglib.report.collect import ORDER, Found, collect_whatever
 from dglib.report.provenance import computed_on, data

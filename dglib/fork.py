@@ -21,13 +21,13 @@ from dglib.data import Dataset
 from dglib.errors import UserError
 from dglib.events import Event
 from dglib.experiments import NUMERICS, build_spec
+from dglib.experiments.parameters import Parameters
+from dglib.experiments.profiles import override_layer
+from dglib.experiments.validation import Layer, one_of, validate_layers
 from dglib.files import older, unsealed
 from dglib.manifest import manifests, read_manifest
-from dglib.params import Parameters
-from dglib.profiles import override_layer
 from dglib.spec import ExperimentSpec
 from dglib.store import SeedFiles, Store
-from dglib.validation import Layer, one_of, validate_layers
 from dglib.way import Way, events_of
 
 FIXED = ("seeds", "base_dir", *NUMERICS)

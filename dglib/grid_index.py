@@ -15,9 +15,9 @@ from dglib.campaign.grid import Grid
 from dglib.campaign.jobs import anchored
 from dglib.errors import StorageError, UserError
 from dglib.experiments import build_spec, requested_numerics
+from dglib.experiments.parameters import Parameters
 from dglib.files import to_json, write_atomically
 from dglib.identity import describe, fingerprint
-from dglib.params import Parameters
 
 NAME = "grid.json"
 

@@ -3,10 +3,10 @@
 from collections.abc import Mapping
 
 from dglib.base_dir import base_directory
-from dglib.params import Parameters
-from dglib.profiles import profile_layer
+from dglib.experiments.parameters import Parameters
+from dglib.experiments.profiles import profile_layer
+from dglib.experiments.validation import Layer, model_of, source, validate_layers
 from dglib.seeds import parse_seeds
-from dglib.validation import Layer, model_of, source, validate_layers
 
 PLAIN = (bool, int, float, str, list, tuple, dict, type(None))
 IPYTHON = frozenset({"In", "Out", "exit", "quit"})

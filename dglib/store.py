@@ -1,11 +1,11 @@
 """Run directories: layout, which one is resumed, one file per seed as the truth, views rebuilt from them.
 
-    <base>/<prefix>_<YYYYmmdd_HHMMSS>/
-        T1-spinodal_manifest.json     parameters, fingerprint, versions
-        seeds/T1-spinodal-000.json    the record of a finished seed, sealed with its checksum
-        checkpoints/                  unfinished seeds
-        heartbeats/                   where each seed stands
-        T1-spinodal_results.json, .csv, figures/        views
+<base>/<prefix>_<YYYYmmdd_HHMMSS>/
+    T1-spinodal_manifest.json     parameters, fingerprint, versions
+    seeds/T1-spinodal-000.json    the record of a finished seed, sealed with its checksum
+    checkpoints/                  unfinished seeds
+    heartbeats/                   where each seed stands
+    T1-spinodal_results.json, .csv, figures/        views
 """
 
 from __future__ import annotations

@@ -10,8 +10,8 @@ from dglib.analysis.figures import draw_hysteresis, save_figure
 from dglib.analysis.summary import answer, summarise, width, width_answer
 from dglib.errors import UserError
 from dglib.experiments import read_under
+from dglib.experiments.parameters import Parameters
 from dglib.files import to_json, write_atomically
-from dglib.params import Parameters
 from dglib.store import read_records
 
 

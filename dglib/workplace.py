@@ -21,7 +21,7 @@ from dglib.mirror import Mirror, newest, restore
 from dglib.store import run_directories
 
 if TYPE_CHECKING:
-    from dglib.params import Parameters
+    from dglib.experiments.parameters import Parameters
 
 
 @dataclass(frozen=True)

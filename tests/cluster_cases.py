@@ -25,8 +25,8 @@ from dglib.campaign import cluster, work
 from dglib.campaign.cluster_kinds import place
 from dglib.campaign.jobs import Job, Plan, anchored, jobs_of
 from dglib.errors import UserError
+from dglib.experiments.profiles import PARAMS, load_profile
 from dglib.files import unsealed
-from dglib.profiles import PARAMS, load_profile
 
 RUN_ALL = PARAMS.parent / "run_all.py"
 PATIENCE = 600.0  # seconds; a loaded machine takes its time to import torch

@@ -8,8 +8,8 @@ from typing import Any
 
 from dglib import identity
 from dglib.experiments import build_spec
+from dglib.experiments.profiles import load_profile
 from dglib.manifest import PREFIXES
-from dglib.profiles import load_profile
 from dglib.store import Store
 
 NUMERICS = {"device": "cpu", "device_name": "Test CPU", "threads": 1, "precision": "fp32", "torch": "2.99"}

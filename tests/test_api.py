@@ -5,8 +5,8 @@ from pathlib import Path
 from dglib import api
 from dglib.analysis.summary import summarise
 from dglib.experiments import READING
-from dglib.params import MODELS
-from dglib.profiles import load_profile
+from dglib.experiments.parameters import MODELS
+from dglib.experiments.profiles import load_profile
 
 V3 = [
     "network=small_cnn",

@@ -10,8 +10,8 @@ import pytest
 
 from dglib.cli import main
 from dglib.errors import UserError
-from dglib.params import Parameters
-from dglib.profiles import PARAMS, load_profile
+from dglib.experiments.parameters import Parameters
+from dglib.experiments.profiles import PARAMS, load_profile
 
 FILES = {
     "typo.yaml": "noise_rat: 0.4\n",

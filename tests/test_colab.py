@@ -19,8 +19,8 @@ from dglib import colab
 from dglib.attempts import read_attempts
 from dglib.campaign.jobs import NOTEBOOKS
 from dglib.experiments import build_spec
+from dglib.experiments.profiles import load_profile
 from dglib.numerics import Numerics
-from dglib.profiles import load_profile
 from dglib.runner import run_seed
 
 SCRIPTS = sorted(NOTEBOOKS.glob("*.py"))

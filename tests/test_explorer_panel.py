@@ -20,6 +20,7 @@ from small import random_data
 
 import dglib.explorer
 from dglib.errors import UserError
+from dglib.experiments.profiles import load_profile
 from dglib.explorer import drivers, live_example, live_loop, live_panel, live_run
 from dglib.explorer.drivers import PlayDriver, ThreadDriver
 from dglib.explorer.live_panel import LivePanel
@@ -27,7 +28,6 @@ from dglib.explorer.live_picture import LivePicture, stretches
 from dglib.explorer.live_settings import STARTS
 from dglib.explorer.live_status import Point
 from dglib.explorer.runs import Places
-from dglib.profiles import load_profile
 from dglib.verify import verify
 
 DATA = random_data(n_train=130)  # three steps an epoch

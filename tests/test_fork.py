@@ -13,9 +13,9 @@ from dglib.attempts import read_attempts
 from dglib.cli import main
 from dglib.control import Control, Interrupted
 from dglib.errors import UserError
+from dglib.experiments.profiles import load_profile
 from dglib.files import sealed, unsealed
 from dglib.fork import fork
-from dglib.profiles import load_profile
 from dglib.verify import verify
 
 STEPS = 3  # of an epoch: 22 images in batches of 8

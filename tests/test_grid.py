@@ -7,8 +7,8 @@ import pytest
 
 from dglib.campaign.grid import MAX_CELLS, load_grid
 from dglib.errors import UserError
-from dglib.profiles import PARAMS, load_profile, override_layer
-from dglib.validation import Layer
+from dglib.experiments.profiles import PARAMS, load_profile, override_layer
+from dglib.experiments.validation import Layer
 
 GRIDS = sorted((PARAMS / "grids").glob("*.yaml"))
 MAP = """

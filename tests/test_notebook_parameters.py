@@ -7,9 +7,9 @@ from typing import Any
 import pytest
 
 from dglib.errors import UserError
+from dglib.experiments.parameters import MODELS
+from dglib.experiments.profiles import load_profile
 from dglib.notebook import notebook_parameters
-from dglib.params import MODELS
-from dglib.profiles import load_profile
 
 # What IPython, Colab and the cells above the parameters leave among the globals.
 AROUND: dict[str, Any] = {

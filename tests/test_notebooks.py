@@ -13,8 +13,8 @@ from papermill.exceptions import PapermillExecutionError
 from update_notebooks import write_paired
 
 from dglib.campaign.jobs import NAMES, NOTEBOOKS
+from dglib.experiments.parameters import MODELS
 from dglib.notebook import parameters_cell
-from dglib.params import MODELS
 
 TINY: dict[str, Any] = {
     "seeds": "1",

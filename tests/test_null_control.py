@@ -9,8 +9,8 @@ import pytest
 from dglib import protocol
 from dglib.data import load_dataset
 from dglib.experiments import build_spec
+from dglib.experiments.profiles import load_profile
 from dglib.numerics import Numerics
-from dglib.profiles import load_profile
 from dglib.runner import run_seed
 
 HELD = 0.35

@@ -14,7 +14,7 @@ import pytest
 from held import held_up
 
 from dglib.attempts import read_attempts
-from dglib.profiles import PARAMS
+from dglib.experiments.profiles import PARAMS
 
 RUN_ALL = PARAMS.parent / "run_all.py"
 COMMAND = [sys.executable, RUN_ALL, "--only", "T2", "--seeds", "0", "--base-dir", "runs", "--set"]

@@ -11,8 +11,8 @@ from papermill.cli import papermill as command
 
 from dglib.campaign.jobs import NAMES, NOTEBOOKS
 from dglib.cli import main
-from dglib.params import MODELS
-from dglib.profiles import PARAMS
+from dglib.experiments.parameters import MODELS
+from dglib.experiments.profiles import PARAMS
 
 OTHERS = ("Hysteresis_report", "Lambda_explorer")
 

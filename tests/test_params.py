@@ -8,9 +8,9 @@ from papermill.translators import PythonTranslator
 from pydantic import ValidationError
 
 from dglib.errors import UserError
-from dglib.params import MODELS, Parameters
-from dglib.profiles import load_profile
-from dglib.validation import Layer, validate, validate_layers
+from dglib.experiments.parameters import MODELS, Parameters
+from dglib.experiments.profiles import load_profile
+from dglib.experiments.validation import Layer, validate, validate_layers
 
 
 def published(experiment: str, **changes: object) -> dict[str, Any]:

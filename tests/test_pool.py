@@ -13,7 +13,7 @@ import pytest
 from dglib.campaign import local as pool
 from dglib.campaign import scheduler as schedule
 from dglib.campaign.jobs import Job, Plan, anchored, jobs_of
-from dglib.profiles import load_profile
+from dglib.experiments.profiles import load_profile
 
 # A worker that imports nothing of ours. A job's seed says what becomes of it, in STAND_IN: a list of deeds,
 # one for each attempt, the last one for all that follow. "meet 2" goes on once two jobs have begun.

@@ -6,11 +6,10 @@ from typing import Any
 import pytest
 import yaml
 
-from dglib import profiles
 from dglib.errors import UserError
-from dglib.experiments import MACHINE
-from dglib.params import MODELS
-from dglib.profiles import PARAMS, file_layer, load_profile, override_layer
+from dglib.experiments import MACHINE, profiles
+from dglib.experiments.parameters import MODELS
+from dglib.experiments.profiles import PARAMS, file_layer, load_profile, override_layer
 
 FILES = sorted(path for path in PARAMS.glob("*/*.yaml") if path.stem in MODELS)
 

@@ -12,7 +12,7 @@ from dglib import protocol
 from dglib.evaluation import Evaluation
 from dglib.events import EpochDone, Evaluated, Fired, LevelDone, SeedDone, SuccessTested, from_plain, to_plain
 from dglib.experiments import build_spec
-from dglib.profiles import load_profile
+from dglib.experiments.profiles import load_profile
 from dglib.protocol import Cursor, EpochStats
 from dglib.spec import Arm, Criterion, LearningRate, Phase, StopEvent, Success
 

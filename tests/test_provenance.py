@@ -13,8 +13,8 @@ from small import CPU, StopAfter, random_data, small_spec
 import dglib
 from dglib import api, provenance
 from dglib.control import Interrupted
+from dglib.experiments.profiles import load_profile
 from dglib.files import unsealed
-from dglib.profiles import load_profile
 from dglib.report.provenance import command
 from dglib.runner import run_seed
 

@@ -13,7 +13,7 @@ import pytest
 
 from dglib import cli, estimate
 from dglib.campaign import command as campaign
-from dglib.profiles import PARAMS
+from dglib.experiments.profiles import PARAMS
 from dglib.reader import UNREAD, ends_with_its_reader
 
 RUN_ALL = PARAMS.parent / "run_all.py"

@@ -14,9 +14,9 @@ from dglib.cli import main
 from dglib.compare import compare
 from dglib.errors import UserError
 from dglib.experiments import EXPERIMENTS, build_spec
+from dglib.experiments.profiles import load_profile
 from dglib.explorer.runs import choices, first, notebook_settings
 from dglib.manifest import PREFIXES, is_run, runs_in
-from dglib.profiles import load_profile
 from dglib.report.collect import collect
 from dglib.verify import verify
 

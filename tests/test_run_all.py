@@ -31,9 +31,9 @@ from dglib.control import Interrupted
 from dglib.data import load_dataset
 from dglib.errors import UserError
 from dglib.experiments import EXPERIMENTS, build_spec
+from dglib.experiments.parameters import MODELS
+from dglib.experiments.profiles import PARAMS, load_profile
 from dglib.numerics import Numerics
-from dglib.params import MODELS
-from dglib.profiles import PARAMS, load_profile
 from dglib.runner import run_seed
 from dglib.store import read_records
 from dglib.summary_file import write_summary

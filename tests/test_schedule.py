@@ -9,7 +9,7 @@ import pytest
 
 from dglib.campaign.jobs import Job, Plan, anchored
 from dglib.campaign.scheduler import RETRIES, Schedule
-from dglib.profiles import load_profile
+from dglib.experiments.profiles import load_profile
 
 
 class Deaf:

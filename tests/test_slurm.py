@@ -11,7 +11,7 @@ import yaml
 
 from dglib.campaign.slurm import SlurmFile, jobqueue, read_slurm_file
 from dglib.errors import UserError
-from dglib.profiles import PARAMS
+from dglib.experiments.profiles import PARAMS
 
 EXAMPLE = PARAMS / "slurm.example.yaml"
 LEAST = {"jobs": 2, "walltime": "01:00:00", "memory": "16GB"}

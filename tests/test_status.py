@@ -16,8 +16,8 @@ from dglib.campaign import status
 from dglib.campaign.jobs import Job, Plan, anchored, jobs_of
 from dglib.campaign.scheduler import Schedule
 from dglib.experiments import requested_numerics
+from dglib.experiments.profiles import load_profile
 from dglib.heartbeats import duration, standing
-from dglib.profiles import load_profile
 from dglib.store import Store
 
 HERE = {"pid": os.getpid(), "host": socket.gethostname()}

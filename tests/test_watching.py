@@ -15,7 +15,7 @@ from dglib.campaign.jobs import Job, Plan, anchored, jobs_of
 from dglib.campaign.monitor import Watching
 from dglib.campaign.scheduler import Schedule
 from dglib.experiments import requested_numerics
-from dglib.profiles import load_profile
+from dglib.experiments.profiles import load_profile
 from dglib.store import Store
 
 

@@ -14,7 +14,7 @@ from dglib.campaign import work
 from dglib.campaign.jobs import Plan, anchored
 from dglib.control import Control, Interrupted
 from dglib.errors import UserError
-from dglib.profiles import load_profile
+from dglib.experiments.profiles import load_profile
 from dglib.store import Store, read_records
 from dglib.workplace import Workplace
 

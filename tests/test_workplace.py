@@ -8,7 +8,7 @@ import pytest
 from dglib import api, batch, workplace
 from dglib.control import Interrupted
 from dglib.errors import UserError
-from dglib.profiles import load_profile
+from dglib.experiments.profiles import load_profile
 from dglib.workplace import Workplace
 
 TINY = ["network_width=0.25", "batch_size=128", "init_epochs=4", "init_error_min=0", "sweep_lambdas=[0.5]"]

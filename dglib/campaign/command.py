@@ -27,9 +27,9 @@ from dglib.campaign.slots import slots
 from dglib.cli import BAD_INPUT, INTERRUPTED, Parser
 from dglib.errors import UserError
 from dglib.experiments import EXPERIMENTS
+from dglib.experiments.validation import one_of
 from dglib.heartbeats import duration
 from dglib.reader import ends_with_its_reader
-from dglib.validation import one_of
 
 
 class Means(NamedTuple):

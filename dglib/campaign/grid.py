@@ -23,10 +23,10 @@ from pathlib import Path
 
 from dglib.errors import UserError
 from dglib.experiments import NOT_IDENTITY, NUMERICS, build_spec, requested_numerics
+from dglib.experiments.parameters import MODELS, Parameters
+from dglib.experiments.profiles import PARAMS, file_layer, profile_layer
+from dglib.experiments.validation import Layer, model_of, one_of, validate_layers
 from dglib.identity import describe, fingerprint
-from dglib.params import MODELS, Parameters
-from dglib.profiles import PARAMS, file_layer, profile_layer
-from dglib.validation import Layer, model_of, one_of, validate_layers
 
 MAX_CELLS = 1000
 _KEYS = ("experiment", "experiments", "profile", "seeds", "set", "grid")

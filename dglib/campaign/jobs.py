@@ -11,7 +11,7 @@ from typing import Any
 
 from dglib import identity, protocol
 from dglib.experiments import READING, build_spec, requested_numerics
-from dglib.params import Parameters
+from dglib.experiments.parameters import Parameters
 from dglib.spec import ExperimentSpec
 from dglib.store import run_directories
 

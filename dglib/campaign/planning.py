@@ -12,9 +12,9 @@ from dglib.campaign.grid import Grid, load_grid
 from dglib.campaign.jobs import Plan, anchored
 from dglib.errors import UserError
 from dglib.experiments import EXPERIMENTS, TECHNIQUES, requested_numerics
-from dglib.params import Parameters
-from dglib.profiles import override_layer, profile_layer
-from dglib.validation import Layer, model_of, source, validate_layers
+from dglib.experiments.parameters import Parameters
+from dglib.experiments.profiles import override_layer, profile_layer
+from dglib.experiments.validation import Layer, model_of, source, validate_layers
 from dglib.workplace import Workplace
 
 OPTIONS = ("seeds", "base_dir", "device", "mirror")  # that are parameters of every experiment

@@ -23,7 +23,7 @@ import yaml
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
 
 from dglib.errors import UserError
-from dglib.params import Count, CountOrZero, Text
+from dglib.experiments.parameters import Count, CountOrZero, Text
 
 EXAMPLE = "params/slurm.example.yaml"
 NOTICE = timedelta(minutes=5)  # before its time is up a worker leaves by itself, after a checkpoint

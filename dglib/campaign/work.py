@@ -20,11 +20,11 @@ from typing import TYPE_CHECKING, Any
 
 from dglib.campaign.jobs import NAMES, NOTEBOOKS
 from dglib.control import Control
-from dglib.validation import Layer, validate_layers
+from dglib.experiments.validation import Layer, validate_layers
 
 if TYPE_CHECKING:
     from dglib.dataset import Dataset
-    from dglib.params import Parameters
+    from dglib.experiments.parameters import Parameters
 
 
 def train(

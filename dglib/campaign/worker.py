@@ -28,7 +28,7 @@ from dglib.errors import UserError
 
 if TYPE_CHECKING:
     from dglib.dataset import Dataset
-    from dglib.params import Parameters
+    from dglib.experiments.parameters import Parameters
 
 STOP_SECONDS = 120.0  # for a job to save its state where nobody is left to wait for it
 

@@ -14,9 +14,9 @@ from dglib.analysis import wording
 from dglib.analysis.dwell import dwell
 from dglib.analysis.reading import number
 from dglib.analysis.summary import answer
+from dglib.experiments.profiles import profile_layer
 from dglib.heartbeats import duration
 from dglib.identity import differences
-from dglib.profiles import profile_layer
 from dglib.provenance import made_otherwise
 from dglib.records import Record
 from dglib.report.collect import Found

@@ -11,10 +11,10 @@ from pathlib import Path
 import yaml
 
 from dglib.errors import UserError
-from dglib.params import MODELS, Parameters
-from dglib.validation import Layer, model_of, one_of, validate_layers
+from dglib.experiments.parameters import MODELS, Parameters
+from dglib.experiments.validation import Layer, model_of, one_of, validate_layers
 
-PARAMS = Path(__file__).resolve().parent.parent / "params"
+PARAMS = Path(__file__).resolve().parents[2] / "params"
 
 
 def load_profile(experiment: str, profile: str = "quick", overrides: Iterable[str] = ()) -> Parameters:

@@ -2,7 +2,7 @@
 
 A field is spelt the same here, in ``params/*/*.yaml``, in the notebooks and on the command line. The models
 hold plain data (numbers, text, lists), so they go through YAML, JSON and papermill unchanged.
-`dglib.validation.validate` makes a model of what a user gave, or says in one line what is wrong with it.
+`dglib.experiments.validation.validate` makes a model of what a user gave, or a one-line error.
 """
 
 import re

@@ -14,7 +14,7 @@ from pydantic import ValidationError
 from pydantic_core import ErrorDetails
 
 from dglib.errors import UserError
-from dglib.params import MODELS, Parameters
+from dglib.experiments.parameters import MODELS, Parameters
 
 # pydantic's kinds of error, in the words of our messages; {…} is filled from the error's context.
 _RULES = {

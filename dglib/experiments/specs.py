@@ -1,7 +1,7 @@
 """The four experiments as data. Source: HIDEKI, Dual-Gradient Learning, Paper A
 (doi 10.5281/zenodo.18215925), experiments V3, T1, T2 and Tδ1.
 
-Each function turns flat parameters (any object with the attributes named in `dglib.params`) into an
+Each function turns flat parameters (any object with the attributes named in `parameters`) into an
 `ExperimentSpec`. A new experiment of the family is one more function like these.
 """
 

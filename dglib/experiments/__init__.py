@@ -1,0 +1,23 @@
+"""The experiments: their parameters, protocols and names."""
+
+from dglib.experiments.specs import (
+    EXPERIMENTS,
+    NOT_IDENTITY,
+    NUMERICS,
+    READING,
+    TECHNIQUES,
+    build_spec,
+    read_under,
+    requested_numerics,
+)
+
+__all__ = [
+    "EXPERIMENTS",
+    "NOT_IDENTITY",
+    "NUMERICS",
+    "READING",
+    "TECHNIQUES",
+    "build_spec",
+    "read_under",
+    "requested_numerics",
+]
