@@ -113,7 +113,7 @@ def run_checked(
     """
     place = Workplace.of(parameters)
     store, why, made = _open(place, parameters, spec, numerics, data)
-    print(f"{spec.name}: {why} in {place.work}", provenance.line(made), sep="\n", flush=True)
+    print(f"{spec.name}: {why} in {place.work.absolute()}", provenance.line(made), sep="\n", flush=True)
     begin(store)
 
     bar = Bar(spec, len(parameters.seeds))
@@ -164,7 +164,7 @@ def train_seed(
     place = Workplace.of(parameters)
     data = load(parameters)
     store, why, made = _open(place, parameters, spec, numerics, data, command)
-    tell(f"{spec.name} seed {parameters.seeds[0]}: {why} in {place.work}")
+    tell(f"{spec.name} seed {parameters.seeds[0]}: {why} in {place.work.absolute()}")
     with place.mirroring(store.directory, tell):
         (record,) = _train(
             store,
@@ -238,7 +238,7 @@ def check(parameters: Parameters) -> tuple[ExperimentSpec, Numerics]:
     asked = requested_numerics(parameters)
     Numerics.resolve(**asked)  # a wrong device is told before a network is built
     noises.get(spec.data.noise)
-    info = describe_dataset(spec.data.dataset)
+    info = describe_dataset(spec.data.dataset, data_dir=parameters.data_dir)
     return spec, Numerics.resolve(**asked, network_parameters=_check_network(spec, info))
 
 

@@ -1,34 +1,79 @@
-"""Where the run directories lie."""
+"""Where run directories and downloaded data lie.
+
+The defaults lie in the project: in its checkout, whatever directory a command or a notebook was started in.
+Where dglib was installed without its checkout they lie in the current directory. The environment variable
+DGLIB_HOME names another directory. In Colab runs go to the user's Drive.
+"""
+
+from __future__ import annotations
 
 import os
+import sys
 from pathlib import Path
 
 from dglib.errors import UserError
 
 CONTENT = Path(os.environ.get("DGLIB_CONTENT", "/content"))  # Colab's own directory; tests have another
-DRIVE = CONTENT / "drive" / "MyDrive"  # where the notebooks' first cell mounts a user's Drive
+MOUNT = CONTENT / "drive"  # where the notebooks' first cell mounts a user's Drive
+CHECKOUT = Path(__file__).resolve().parent.parent
 
 
 def base_directory(given: str | None, where: str = "") -> Path:
-    """The directory that ``base_dir`` stands for; None: the Drive folder on Colab, elsewhere ``runs``.
+    """The directory that `base_dir` names; None: in Colab a folder on Drive, elsewhere `runs` in the project.
 
-    It need not exist, and nothing is created.
+    A relative path starts in the current directory. The directory need not exist, and nothing is created.
 
     Raises:
-        UserError: it cannot be made or written to; the message begins with `where`, the place of the value.
+        UserError: it cannot be created or written to, or is on a Drive that is not mounted. The message
+            begins with `where`, the place of the value.
     """
     base = _default() if given is None else Path(given).expanduser()
+    place = f"{where}: " if where else ""
+    if on_drive(base) and not drive_is_mounted():
+        raise UserError(
+            f"{place}base_dir = {given!r}: is on Google Drive, which is not mounted at {MOUNT}; run the first"
+            f" cell again, or set base_dir = '{CONTENT}/runs', which is lost when this runtime ends"
+        )
     nearest = base.absolute()
     while not os.path.lexists(nearest):
         nearest = nearest.parent
     if nearest.is_dir() and os.access(nearest, os.W_OK | os.X_OK):
         return base
     obstacle = "cannot be written to" if nearest.is_dir() else "is not a directory"
-    place = f"{where}: " if where else ""
     raise UserError(
         f"{place}base_dir = {str(base)!r}: must be a directory to write in, but {nearest} {obstacle}"
     )
 
 
+def data_directory(given: str | Path | None) -> Path:
+    """The directory that `data_dir` names; None: `data` in the project, or beside it if that is on Drive."""
+    if given is not None:
+        return Path(given).expanduser()
+    home = _home()
+    return (CONTENT if on_drive(home) else home) / "data"
+
+
+def on_drive(path: Path) -> bool:
+    """Whether a path lies on Drive, mounted or not: in My Drive, in a shared drive, or behind a link."""
+    return any(MOUNT in (each, *each.parents) for each in (path.absolute(), path.resolve()))
+
+
+def drive_is_mounted() -> bool:
+    return os.path.isdir(MOUNT / "MyDrive")  # noqa: PTH112  # False, too, for one that was cut off (errno 107)
+
+
 def _default() -> Path:
-    return DRIVE / "dual-gradient-learning" / "Paper-A" if DRIVE.is_dir() else Path("runs")
+    if drive_is_mounted() or _in_colab():
+        return MOUNT / "MyDrive" / "dual-gradient-learning" / "Paper-A"
+    return _home() / "runs"
+
+
+def _in_colab() -> bool:
+    """Also in a command that a notebook or a terminal starts there."""
+    return "google.colab" in sys.modules or "COLAB_RELEASE_TAG" in os.environ
+
+
+def _home() -> Path:
+    if home := os.environ.get("DGLIB_HOME"):
+        return Path(home).expanduser()
+    return CHECKOUT if (CHECKOUT / "run_all.py").is_file() else Path()

@@ -19,6 +19,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from dglib.base_dir import data_directory
 from dglib.dataset import Dataset, InputShape, make_dataset
 from dglib.errors import UserError
 from dglib.npz import read_headers, read_labels, read_npz
@@ -53,15 +54,15 @@ BUILT_IN = {
 def load_dataset(
     name: str,
     *,
-    data_dir: str | Path,
+    data_dir: str | Path | None = None,
     pixel_mean: Sequence[float] | None = None,
     pixel_std: Sequence[float] | None = None,
     progress: bool = True,
 ) -> Dataset:
     """Load ``digits``, ``cifar10``, the path of an ``.npz``, a registered name or ``module:attribute``.
 
-    data_dir: where downloads lie. pixel_mean, pixel_std: one number per channel, of pixels as 0..1, in place
-    of the data set's own. progress: show a download's bar on stderr.
+    data_dir: where downloads lie; None: `data` in the project. pixel_mean, pixel_std: one number per
+    channel, of pixels as 0..1, in place of the data set's own. progress: show a download's bar on stderr.
     Raises UserError for an unknown name, for data that cannot be had, and for arrays that are not as
     read_npz and Dataset say.
     """
@@ -71,7 +72,7 @@ def load_dataset(
         return make_dataset(name, *read_npz(Path(name).expanduser()), mean=mean, std=std)
     loader = datasets.get(name)
     with nullcontext() if progress else redirect_stderr(io.StringIO()):
-        dataset = loader(Path(data_dir).expanduser())
+        dataset = loader(data_directory(data_dir))
     if not isinstance(dataset, Dataset):
         raise UserError(f"dataset {name!r} gives {type(dataset).__name__}: must be a dglib Dataset")
     return replace(
@@ -79,7 +80,7 @@ def load_dataset(
     )
 
 
-def describe_dataset(name: str, *, data_dir: str | Path = "data") -> DatasetInfo:
+def describe_dataset(name: str, *, data_dir: str | Path | None = None) -> DatasetInfo:
     """The size of a data set without loading its images, but for one of the user's own, which is loaded.
 
     An ``.npz`` is described by its headers and training labels, so this checks less than load_dataset.

@@ -60,5 +60,6 @@ _ANNOTATIONS = {
     "pixel_std": "list",
     "sweep_lr": "float",
     "base_dir": "str",
+    "data_dir": "str",
     "work_dir": "str",
 }

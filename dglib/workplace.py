@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from dglib.base_dir import DRIVE, base_directory
+from dglib.base_dir import base_directory, on_drive
 from dglib.errors import StorageError
 from dglib.files import write_atomically
 from dglib.mirror import Mirror, newest, restore
@@ -41,7 +41,7 @@ class Workplace:
         """
         base = base_directory(parameters.base_dir, where)
         bytes_per_hour = round(1e9 * parameters.mirror_gb_per_hour)
-        if not (parameters.mirror or _on_drive(base)):
+        if not (parameters.mirror or on_drive(base)):
             return cls(base, base, bytes_per_hour)
         given = parameters.work_dir
         if given is None:
@@ -89,7 +89,3 @@ class Workplace:
                 write_atomically(target, path.read_bytes())
             except (OSError, StorageError):
                 continue
-
-
-def _on_drive(base: Path) -> bool:
-    return DRIVE in base.absolute().parents or base.absolute() == DRIVE

@@ -66,7 +66,7 @@ if "google.colab" in sys.modules and getattr(importlib.util.find_spec("dglib"), 
 # Where the other notebooks, `run_all.py` or `python -m dglib run` left their results.
 
 # %% tags=["parameters"]
-base_dir: str = None  # Where the run directories lie; null: the Drive folder on Colab, elsewhere runs.
+base_dir: str = None  # Where the run directories lie; null: the Drive folder on Colab, elsewhere runs in the project.
 
 # %%
 from dglib.report.notebook import notebook_report

@@ -68,7 +68,7 @@ if "google.colab" in sys.modules and getattr(importlib.util.find_spec("dglib"), 
 # other run; without any, the small recorded runs that come with the project.
 
 # %% tags=["parameters"]
-base_dir: str = None  # Where the run directories lie; null: the Drive folder on Colab, elsewhere runs.
+base_dir: str = None  # Where the run directories lie; null: the Drive folder on Colab, elsewhere runs in the project.
 runs: str = None  # A run directory, a results file or a folder of runs to show; null: those in base_dir.
 
 # %%

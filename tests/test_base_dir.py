@@ -6,30 +6,78 @@ from pathlib import Path
 import pytest
 
 from dglib import base_dir
-from dglib.base_dir import base_directory
+from dglib.base_dir import base_directory, data_directory
 from dglib.errors import UserError
 
 
 @pytest.fixture(autouse=True)
 def _here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """An empty directory, in which Colab's /content would be `content`; no DGLIB_HOME, as for a user."""
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(base_dir, "DRIVE", tmp_path / "MyDrive")
+    monkeypatch.setattr(base_dir, "CONTENT", tmp_path / "content")
+    monkeypatch.setattr(base_dir, "MOUNT", tmp_path / "content" / "drive")
+    monkeypatch.delenv("DGLIB_HOME")
+
+
+@pytest.fixture
+def colab(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As in a command that is started from a Colab notebook."""
+    monkeypatch.setenv("COLAB_RELEASE_TAG", "release-colab_20260801")
 
 
 def test_a_given_directory_is_taken_and_not_created(tmp_path: Path) -> None:
     assert base_directory("a/b/c") == Path("a/b/c")
     assert base_directory(str(tmp_path)) == tmp_path
+    assert base_directory("~") == Path.home()
+    assert data_directory("data") == Path("data")
     assert list(tmp_path.iterdir()) == []
 
 
-def test_a_tilde_is_the_home_directory() -> None:
-    assert base_directory("~") == Path.home()
+def test_the_defaults_are_the_projects_own_directories_wherever_one_is(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    root = Path(__file__).resolve().parents[1]
+    for here in (".", root / "notebooks"):
+        monkeypatch.chdir(here)
+        assert (base_directory(None), data_directory(None)) == (root / "runs", root / "data")
+    monkeypatch.setenv("DGLIB_HOME", "/elsewhere")
+    assert data_directory(None) == Path("/elsewhere/data")
 
 
-def test_the_default_is_runs_and_with_colabs_drive_a_folder_there(tmp_path: Path) -> None:
-    assert base_directory(None) == Path("runs")
-    (tmp_path / "MyDrive").mkdir()
-    assert base_directory(None) == tmp_path / "MyDrive" / "dual-gradient-learning" / "Paper-A"
+def test_without_a_checkout_the_defaults_lie_in_the_current_directory(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(base_dir, "CHECKOUT", tmp_path / "site-packages")
+    assert (base_directory(None), data_directory(None)) == (Path("runs"), Path("data"))
+
+
+def test_on_a_mounted_drive_runs_go_to_a_folder_there_and_data_never(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    drive = tmp_path / "content" / "drive" / "MyDrive"
+    drive.mkdir(parents=True)
+    assert base_directory(None) == drive / "dual-gradient-learning" / "Paper-A"
+    monkeypatch.setattr(base_dir, "CHECKOUT", drive / "copy")
+    (drive / "copy").mkdir()
+    (drive / "copy" / "run_all.py").touch()
+    assert data_directory(None) == tmp_path / "content" / "data"
+
+
+@pytest.mark.parametrize("given", [None, "content/drive/MyDrive/a", "content/drive/Shareddrives/a", "link/a"])
+def test_a_base_directory_on_a_drive_that_is_not_mounted_is_refused_until_it_is(
+    given: str | None, tmp_path: Path, colab: None
+) -> None:
+    (tmp_path / "link").symlink_to(tmp_path / "content" / "drive" / "MyDrive")
+    with pytest.raises(UserError) as caught:
+        base_directory(given, where="notebook")
+    assert str(caught.value) == (
+        f"notebook: base_dir = {given!r}: is on Google Drive, which is not mounted at"
+        f" {tmp_path}/content/drive; run the first cell again,"
+        f" or set base_dir = '{tmp_path}/content/runs', which is lost when this runtime ends"
+    )
+    assert base_directory("content/runs") == Path("content/runs")
+    (tmp_path / "content" / "drive" / "MyDrive").mkdir(parents=True)
+    base_directory(given)
 
 
 @pytest.mark.parametrize("below", ["", "/x", "/x/y"])

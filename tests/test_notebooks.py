@@ -129,7 +129,8 @@ def test_papermill_executes_a_notebook_anywhere_into_an_answer_and_a_run_directo
     assert shapes == [["image/png", "text/plain"]]
 
     (directory,) = tmp_path.joinpath("my runs").glob("exp_T_spinodal_*")
-    assert f"new directory {directory.name} in my runs" in "".join(o.get("text", "") for o in run.outputs)
+    said = "".join(output.get("text", "") for output in run.outputs)
+    assert f"new directory {directory.name} in {tmp_path / 'my runs'}\n" in said
     assert "No width yet: T1 has no finished seed" in width.outputs[0].text
     assert [path.name for path in directory.joinpath("seeds").iterdir()] == ["T2-spinodal-001.json"]
     figures = {path.name for path in directory.joinpath("figures").iterdir()}

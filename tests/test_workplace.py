@@ -5,7 +5,7 @@ import shutil
 
 import pytest
 
-from dglib import api, batch, workplace
+from dglib import api, base_dir, batch
 from dglib.control import Interrupted
 from dglib.errors import UserError
 from dglib.experiments.profiles import load_profile
@@ -30,8 +30,9 @@ def test_without_a_mirror_work_goes_on_where_results_end_up(tmp_path):
 
 
 def test_a_base_directory_on_drive_is_always_mirrored(tmp_path, monkeypatch):
-    monkeypatch.setattr(workplace, "DRIVE", tmp_path / "drive")
-    for base in ("drive", "drive/deeper"):
+    monkeypatch.setattr(base_dir, "MOUNT", tmp_path / "drive")
+    (tmp_path / "drive" / "MyDrive").mkdir(parents=True)
+    for base in ("drive/MyDrive", "drive/MyDrive/deeper", "drive/Shareddrives/ours"):
         asked = parameters(tmp_path, "mirror=false", f"base_dir={tmp_path / base}")
         assert Workplace.of(asked).work == tmp_path / "work"
 

@@ -141,7 +141,7 @@ def _status(words: Sequence[str]) -> int:
 
 
 def _add_base(parser: argparse.ArgumentParser) -> None:
-    about = "where the run directories lie; default: the Drive folder on Colab, elsewhere runs"
+    about = "where the run directories lie; default: the Drive folder on Colab, elsewhere runs in the project"
     parser.add_argument("--base-dir", metavar="DIR", help=about)
 
 
@@ -188,7 +188,8 @@ def _run(campaign: Campaign, means: Means, as_json: bool) -> int:
     at_a_time = f", {at_once} at a time" if at_once > 1 else ""
 
     def begin() -> None:
-        print(f"{names} into {campaign.place.work}: {len(jobs)} jobs{at_a_time}", file=out, flush=True)
+        where = campaign.place.work.absolute()
+        print(f"{names} into {where}: {len(jobs)} jobs{at_a_time}", file=out, flush=True)
         if campaign.grid is not None:
             campaign_results.write_index(campaign)
 

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from dglib import identity, protocol
+from dglib.base_dir import data_directory
 from dglib.experiments import READING, build_spec, requested_numerics
 from dglib.experiments.parameters import Parameters
 from dglib.spec import ExperimentSpec
@@ -22,7 +23,7 @@ OVER = ("done", "failed", "stopped", "skipped")
 
 def anchored(parameters: Parameters, base: Path) -> Parameters:
     """The parameters with every path absolute, since a job is done in another directory."""
-    paths = {"base_dir": base, "data_dir": Path(parameters.data_dir).expanduser()}
+    paths = {"base_dir": base, "data_dir": data_directory(parameters.data_dir)}
     if parameters.work_dir is not None:
         paths["work_dir"] = Path(parameters.work_dir).expanduser()
     if parameters.dataset.endswith(".npz"):

@@ -103,8 +103,8 @@ class Parameters(BaseModel):
     """η, the fraction of training labels replaced by a wrong one, 0 to 0.9."""
     dataset: Text
     """digits, cifar10, the path of an .npz, a registered name or module:attribute."""
-    data_dir: Text = "data"
-    """Directory where downloaded data sets lie."""
+    data_dir: Text | None = None
+    """Directory where downloaded data sets lie; null: data in the project."""
     pixel_mean: Channels | None = None
     """Per channel, of pixels in 0 to 1, subtracted from the input; null: the data set's own."""
     pixel_std: PositiveChannels | None = None
@@ -132,7 +132,7 @@ class Parameters(BaseModel):
     """K: steps from one value gradient to the next, from 1."""
 
     base_dir: Text | None = None
-    """Where the run directories lie; null: the Drive folder on Colab, elsewhere runs."""
+    """Where the run directories lie; null: the Drive folder on Colab, elsewhere runs in the project."""
     device: Device = "auto"
     """auto, cpu, cuda or cuda:N."""
     threads: Count = 1

@@ -56,7 +56,7 @@ def status_of(record: Mapping[str, Any]) -> Status:
 
 def train(target: Path = EXAMPLE) -> None:
     """Train it and write its results' file."""
-    run = LiveRun(load_dataset("digits", data_dir="data"), Numerics.resolve("cpu", 1))
+    run = LiveRun(load_dataset("digits"), Numerics.resolve("cpu", 1))
     epochs = run.status().start.epochs
     for lam in [None, *_UP, *_DOWN]:
         if lam is not None:

@@ -58,7 +58,7 @@ class LivePanel:
 
     def __init__(self, places: Places, driver_for: Callable[..., Driver] = driver_for) -> None:
         self._places = places
-        self.run = LiveRun(load_dataset("digits", data_dir="data"), Numerics.resolve("cpu", 1))
+        self.run = LiveRun(load_dataset("digits"), Numerics.resolve("cpu", 1))
         self.run.control.pause()
         self._picture = LivePicture(recorded_loop(places))
         self._asked: queue.SimpleQueue[Callable[[], None]] = queue.SimpleQueue()
