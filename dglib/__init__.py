@@ -22,7 +22,7 @@ _HOMES = {
     "load_dataset": "dglib.data",
     "Numerics": "dglib.numerics",
     "load_profile": "dglib.experiments.profiles",
-    "load_records": "dglib.analysis.tables",
+    "load_records": "dglib.experiments.tables",
     "make_dataset": "dglib.data",
     "mix": "dglib.step",
     "networks": "dglib.networks",

@@ -48,13 +48,13 @@ class Run:
 
     def answer(self) -> str:
         """What was found, in sentences."""
-        from dglib.analysis.summary import answer
+        from dglib.experiments.findings import answer
 
         return answer(self.experiment, self.records)
 
     def width(self) -> str:
         """The hysteresis width of T1's and T2's records in this directory, in sentences."""
-        from dglib.analysis.summary import width_answer
+        from dglib.experiments.findings import width_answer
 
         found = {name: read_records(self.directory, name) for name in ("T1", "T2")}
         missing = [name for name, records in found.items() if not records]

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from dglib.analysis import wording
-from dglib.compare_quantities import Row, rows, width_rows
+from dglib.analysis.differences import Row, rows, width_rows
 from dglib.errors import UserError
 from dglib.experiments.profiles import profile_layer
 from dglib.manifest import PREFIXES

@@ -7,9 +7,9 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from dglib.analysis.figures import draw_hysteresis, save_figure
-from dglib.analysis.summary import answer, summarise, width, width_answer
 from dglib.errors import UserError
 from dglib.experiments import read_under
+from dglib.experiments.findings import answer, summarise, width, width_answer
 from dglib.experiments.parameters import Parameters
 from dglib.files import to_json, write_atomically
 from dglib.store import read_records

@@ -19,7 +19,7 @@ from pathlib import Path
 
 import dglib
 from dglib.analysis.figures import draw_dwell, save_figure
-from dglib.analysis.summary import lag, lag_answer
+from dglib.experiments.findings import lag, lag_answer
 
 DWELLS = (2, 4, 8)
 SCRATCH_LEVELS = (0.20, 0.30, 0.40, 0.50, 0.60, 0.70)

@@ -18,7 +18,7 @@ from analysis_cases import (
 )
 
 from dglib.analysis import wording
-from dglib.analysis.summary import EXPERIMENTS, answer, summarise, width_answer
+from dglib.experiments.findings import EXPERIMENTS, answer, summarise, width_answer
 
 CASES = {
     "T1": {

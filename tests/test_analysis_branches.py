@@ -4,9 +4,9 @@ import pytest
 from analysis_cases import ALL_LEVELS, evaluation, failed_init, t1, v3, v3_diverged, v3_failed
 from scipy import stats
 
-from dglib.analysis.branches import gaps
 from dglib.analysis.curves import Curve, mean_curve, median_curve
-from dglib.analysis.summary import summarise
+from dglib.experiments.branches.gaps import gaps
+from dglib.experiments.findings import summarise
 
 
 def bare(record: dict) -> dict:

@@ -15,8 +15,8 @@ from dglib.analysis.diagnostics import (
     skipped_steps,
     summarise_diagnostics,
 )
-from dglib.analysis.plot_diagnostics import draw_diagnostics
 from dglib.analysis.style import styled
+from dglib.experiments.trapping.plot_ends import draw_diagnostics
 
 
 def with_dead(record, field, share):

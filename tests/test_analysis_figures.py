@@ -23,15 +23,15 @@ from analysis_cases import (
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.text import Text
 
-from dglib.analysis.branches import gaps
 from dglib.analysis.figures import draw, draw_hysteresis, figure_name, save_figure
 from dglib.analysis.histogram import columns
 from dglib.analysis.reading import mean_by_level
 from dglib.analysis.style import MEDIAN, THICK
-from dglib.analysis.summary import summarise
 from dglib.analysis.threshold_summary import planned_levels
 from dglib.analysis.thresholds import DOWN, UP, threshold
 from dglib.errors import UserError
+from dglib.experiments.branches.gaps import gaps
+from dglib.experiments.findings import summarise
 
 MIXED = {
     "T1": [t1(0, 0.6), t1(1, 0.65), t1(2, None), failed_init(t1(3)), diverged(t1(4)), {"seed": 5}],

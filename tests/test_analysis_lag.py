@@ -11,7 +11,8 @@ from test_analysis_figures import assert_nothing_cut_off, visible_texts
 
 from dglib.analysis.bounds import Bounds
 from dglib.analysis.figures import draw, draw_dwell, save_figure
-from dglib.analysis.lag import (
+from dglib.experiments.findings import lag_answer, summarise
+from dglib.experiments.spinodal.lag import (
     DROPPING,
     UNKNOWN_RATE,
     Setting,
@@ -20,8 +21,7 @@ from dglib.analysis.lag import (
     setting_of,
     summarise_lag,
 )
-from dglib.analysis.plot_dwell import series_of
-from dglib.analysis.summary import lag_answer, summarise
+from dglib.experiments.spinodal.plot_dwell import series_of
 
 
 def held(record, epochs, **parameters):

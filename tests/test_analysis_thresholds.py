@@ -9,8 +9,8 @@ from analysis_cases import DWELL, diverged, evaluation, failed_init, published, 
 from dglib.analysis.bounds import UNKNOWN, Bounds, censored_cell, event_cell, median_bounds, spread
 from dglib.analysis.reading import is_constant, levels_of, number, parameter
 from dglib.analysis.states import starts_trapped
-from dglib.analysis.summary import summarise
 from dglib.errors import UserError
+from dglib.experiments.findings import summarise
 
 
 def only_seed(experiment: str, record: dict) -> dict:

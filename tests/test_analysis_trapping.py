@@ -5,8 +5,8 @@ import math
 import pytest
 from analysis_cases import td1, td1_diverged
 
-from dglib.analysis.summary import summarise
-from dglib.analysis.trapping import by_epoch, category
+from dglib.experiments.findings import summarise
+from dglib.experiments.trapping.classes import by_epoch, category
 
 
 @pytest.mark.parametrize(

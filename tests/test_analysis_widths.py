@@ -3,7 +3,7 @@
 import pytest
 from analysis_cases import diverged, evaluation, failed_init, published, t1, t2
 
-from dglib.analysis.summary import summarise, width
+from dglib.experiments.findings import summarise, width
 
 
 def test_without_any_event_the_width_exceeds_the_distance_of_the_last_levels():

@@ -3,8 +3,8 @@
 from pathlib import Path
 
 from dglib import api
-from dglib.analysis.summary import summarise
 from dglib.experiments import READING
+from dglib.experiments.findings import summarise
 from dglib.experiments.parameters import MODELS
 from dglib.experiments.profiles import load_profile
 

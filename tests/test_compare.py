@@ -10,9 +10,9 @@ from report_cases import NUMERICS, published_in, run_of
 from scipy import stats
 
 from dglib.analysis.bounds import Bounds
+from dglib.analysis.differences import mean_row, median_row, rows, share_row, welch
 from dglib.cli import main
 from dglib.compare import compare
-from dglib.compare_quantities import mean_row, median_row, rows, share_row, welch
 from dglib.errors import UserError
 
 JPEG = "13e678bb620a2e74ca0a31b7f381da2b223fb452a99edef555214867408e9c92"

@@ -24,8 +24,8 @@ from PIL import Image
 from report_cases import published_in, run_of
 
 import dglib.explorer
-from dglib.analysis.tables import load_records
 from dglib.errors import UserError
+from dglib.experiments.tables import load_records
 from dglib.explorer.readout import Limits, Selection, limits_of, readout, thresholds
 from dglib.explorer.readout_html import readout_html
 from dglib.explorer.recorded_panel import RecordedPanel

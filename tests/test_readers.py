@@ -9,12 +9,12 @@ from report_cases import published_in, run_of
 
 from dglib.analyse import analyse
 from dglib.analysis.sources import find_records
-from dglib.analysis.tables import load_records
 from dglib.cli import main
 from dglib.compare import compare
 from dglib.errors import UserError
 from dglib.experiments import EXPERIMENTS, build_spec
 from dglib.experiments.profiles import load_profile
+from dglib.experiments.tables import load_records
 from dglib.explorer.runs import choices, first, notebook_settings
 from dglib.manifest import PREFIXES, is_run, runs_in
 from dglib.report.collect import collect

@@ -9,10 +9,10 @@ from analysis_cases import t1, t2, td1
 from grid_cases import begin, fill, grid_of, store_of
 from report_page import Page
 
-from dglib.analysis.tables import load_records
 from dglib.api import run
 from dglib.campaign.command import main
 from dglib.errors import UserError
+from dglib.experiments.tables import load_records
 from dglib.grid_index import NAME, read_index, run_of, write_index
 from dglib.report import write_report
 from dglib.report.grid_collect import collect_grid

@@ -19,7 +19,7 @@ from matplotlib.figure import Figure
 from report_cases import run_of
 from report_page import Page
 
-from dglib.analysis.summary import lag, summarise, width
+from dglib.experiments.findings import lag, summarise, width
 from dglib.report import page, write_report
 from dglib.report.collect import collect
 

@@ -10,14 +10,15 @@ from analysis_cases import CONSTANT, evaluation, td1, td1_diverged
 from hypothesis import given
 from hypothesis import strategies as st
 
-from dglib.analysis import signs_permutation, signs_wording
+from dglib.analysis import signs_permutation
 from dglib.analysis.figures import draw_all
-from dglib.analysis.plot_signs import COLUMN_WIDTH
-from dglib.analysis.signs import primary_family, summarise_signs
 from dglib.analysis.signs_auc import auc, auc_interval
-from dglib.analysis.signs_groups import Groups, settled
 from dglib.analysis.signs_permutation import permutation_test, seeds_needed, smallest_p
-from dglib.analysis.summary import answer, summarise
+from dglib.experiments.findings import answer, summarise
+from dglib.experiments.trapping import signs_wording
+from dglib.experiments.trapping.plot_signs import COLUMN_WIDTH
+from dglib.experiments.trapping.signs import primary_family, summarise_signs
+from dglib.experiments.trapping.signs_groups import Groups, settled
 
 # --- the permutation test
 

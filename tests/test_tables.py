@@ -19,8 +19,8 @@ from analysis_cases import (
 )
 
 import dglib
-from dglib.analysis.tables import SEEDS, STEPS, TRAJECTORIES, load_records
 from dglib.errors import UserError
+from dglib.experiments.tables import SEEDS, STEPS, TRAJECTORIES, load_records
 from dglib.files import sealed
 
 ALL = {

@@ -13,11 +13,11 @@ from typing import Any
 
 from dglib.analysis import wording
 from dglib.analysis.bounds import spread
-from dglib.analysis.branches import BRANCHES, start_state
 from dglib.analysis.reading import Entry, Record, Records, entries, is_finite, level_of, number, parameter
 from dglib.analysis.states import final_state
 from dglib.analysis.thresholds import DOWN, UP
-from dglib.analysis.trapping import category
+from dglib.experiments.branches.gaps import BRANCHES, start_state
+from dglib.experiments.trapping.classes import category
 
 QUANTITIES = ("dead", "entropy", "weight_norm", "update_norm", "c_sv")
 LATE = 10  # epochs with a refresh

@@ -8,18 +8,18 @@ from typing import Any
 from matplotlib.figure import Figure
 
 from dglib.analysis.phase_diagram import CellRecords
-from dglib.analysis.plot_branches import draw_branches
-from dglib.analysis.plot_dwell import draw_lag
 from dglib.analysis.plot_grid_curve import draw_curve
-from dglib.analysis.plot_hysteresis import draw_loop
 from dglib.analysis.plot_phase_diagram import draw_maps
-from dglib.analysis.plot_signs import draw_signs
-from dglib.analysis.plot_spinodal import draw_spinodal
-from dglib.analysis.plot_trapping import draw_trapping
 from dglib.analysis.reading import Records
 from dglib.analysis.style import styled
-from dglib.analysis.summary import check_experiment
 from dglib.analysis.thresholds import DIRECTIONS
+from dglib.experiments.branches.plot import draw_branches
+from dglib.experiments.findings import check_experiment
+from dglib.experiments.spinodal.plot import draw_spinodal
+from dglib.experiments.spinodal.plot_dwell import draw_lag
+from dglib.experiments.spinodal.plot_loop import draw_loop
+from dglib.experiments.trapping.plot import draw_trapping
+from dglib.experiments.trapping.plot_signs import draw_signs
 from dglib.files import make_directory, write_atomically
 
 _NAMES = {

@@ -5,7 +5,7 @@ from typing import Any
 
 from dglib.analysis import wording
 from dglib.analysis.phase_diagram import INIT_FAILED, MEASURES
-from dglib.analysis.trapping import DIVERGED, TRAPPED
+from dglib.experiments.trapping.classes import DIVERGED, TRAPPED
 
 NAMES = {
     "init_lambda": "λ",

@@ -4,7 +4,6 @@ from collections.abc import Callable, Mapping, Sequence
 
 from dglib.analysis import wording
 from dglib.analysis.bounds import Bounds
-from dglib.analysis.branches import GAP_LEVEL, gap_interval, summarise_branches
 from dglib.analysis.dwell import dwell
 from dglib.analysis.loops import return_bounds, summarise_loops
 from dglib.analysis.quantities import Plain, cell_of, in_every_seed, point_of, quantity, share
@@ -12,8 +11,9 @@ from dglib.analysis.reading import Record, Records, entries, number, rounded
 from dglib.analysis.states import final_state
 from dglib.analysis.threshold_summary import STARTS, summarise_thresholds
 from dglib.analysis.thresholds import DIRECTIONS, DOWN, UP, Direction, rule_of, threshold
-from dglib.analysis.trapping import CLASSES, PARTIAL_ERROR, TRAPPED_ERROR, summarise_trapping
-from dglib.analysis.widths import summarise_width
+from dglib.experiments.branches.gaps import GAP_LEVEL, gap_interval, summarise_branches
+from dglib.experiments.spinodal.widths import summarise_width
+from dglib.experiments.trapping.classes import CLASSES, PARTIAL_ERROR, TRAPPED_ERROR, summarise_trapping
 
 QUANTITIES = ("lambda_up", "lambda_down", "width", "gap")
 FEWEST_FOR_MEDIANS = 6  # below, no 95 % interval for a median exists; see `intervals.median_interval`

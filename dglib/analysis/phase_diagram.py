@@ -10,13 +10,13 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from dglib.analysis import branches
 from dglib.analysis.bounds import Bounds, median_bounds
 from dglib.analysis.intervals import clopper_pearson
 from dglib.analysis.reading import Record, Records, number, parameter, seed_of
 from dglib.analysis.states import is_running
 from dglib.analysis.thresholds import DIRECTIONS, DOWN, end_state, threshold
-from dglib.analysis.trapping import DIVERGED, ORDERED, PARTIAL, TRAPPED, category
+from dglib.experiments.branches import gaps as branches
+from dglib.experiments.trapping.classes import DIVERGED, ORDERED, PARTIAL, TRAPPED, category
 
 INIT_FAILED = "init_failed"  # a seed that never came to the question
 

@@ -20,7 +20,7 @@ from dglib.analysis.phase_diagram import (
     summarise_cell,
 )
 from dglib.analysis.style import COLUMN_WIDTH, LOOKS, Look
-from dglib.analysis.trapping import DIVERGED, TRAPPED
+from dglib.experiments.trapping.classes import DIVERGED, TRAPPED
 
 _LOOKS = {
     TRAPPED: LOOKS["trapped"],

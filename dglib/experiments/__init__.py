@@ -2,6 +2,7 @@
 
 from dglib.experiments.specs import (
     EXPERIMENTS,
+    MACHINE,
     NOT_IDENTITY,
     NUMERICS,
     READING,
@@ -13,6 +14,7 @@ from dglib.experiments.specs import (
 
 __all__ = [
     "EXPERIMENTS",
+    "MACHINE",
     "NOT_IDENTITY",
     "NUMERICS",
     "READING",

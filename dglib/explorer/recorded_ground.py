@@ -12,9 +12,9 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
 from dglib.analysis import style
-from dglib.analysis.branches import gaps
 from dglib.analysis.curves import median_curve
 from dglib.analysis.style import THICK, THIN, Look
+from dglib.experiments.branches.gaps import gaps
 from dglib.explorer.readout import Selection
 from dglib.explorer.ways import BRANCHES, Branch, Evaluation, Seed, levels, value_at
 

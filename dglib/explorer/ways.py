@@ -6,15 +6,15 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 
-from dglib.analysis import branches
 from dglib.analysis.curves import Curve
-from dglib.analysis.passes import BACK, LOWERED, RAISED, TRAPPED, t1_passes, t2_passes
-from dglib.analysis.plot_hysteresis import LOOK_OF
-from dglib.analysis.plot_trapping import CLASS_LOOKS, CLASS_NAMES
 from dglib.analysis.reading import Entry, Record, entries, is_finite, level_of, levels_of, number, seed_of
 from dglib.analysis.states import mostly_constant
 from dglib.analysis.style import LOOKS, Look
-from dglib.analysis.trapping import category
+from dglib.experiments.branches import gaps as branches
+from dglib.experiments.spinodal.passes import BACK, LOWERED, RAISED, TRAPPED, t1_passes, t2_passes
+from dglib.experiments.spinodal.plot_loop import LOOK_OF
+from dglib.experiments.trapping.classes import category
+from dglib.experiments.trapping.plot import CLASS_LOOKS, CLASS_NAMES
 from dglib.explorer.runs import Run
 
 EXPERIMENTS = {

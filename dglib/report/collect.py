@@ -9,10 +9,10 @@ from pathlib import Path
 from typing import Any
 
 from dglib.analysis.sources import read_run
-from dglib.analysis.summary import EXPERIMENTS
 from dglib.campaign.jobs import NAMES
 from dglib.errors import UserError
 from dglib.experiments import READING
+from dglib.experiments.findings import EXPERIMENTS
 from dglib.manifest import PREFIXES, manifests, read_manifest, runs_in
 from dglib.records import Record
 

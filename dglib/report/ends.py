@@ -8,8 +8,8 @@ from typing import Any
 
 from dglib.analysis import wording
 from dglib.analysis.diagnostics import LATE, sentence, summarise_diagnostics
-from dglib.analysis.plot_diagnostics import draw_diagnostics
 from dglib.analysis.style import styled
+from dglib.experiments.trapping.plot_ends import draw_diagnostics
 from dglib.report.collect import Found
 from dglib.report.pictures import Picture, picture
 from dglib.report.tables import NONE, Table

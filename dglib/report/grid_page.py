@@ -14,8 +14,8 @@ from dglib.analysis import wording
 from dglib.analysis.figures import draw_dwell, draw_grid, save_figure
 from dglib.analysis.grid_wording import NAMES, phases_sentence, symbol, value_text
 from dglib.analysis.phase_diagram import MEASURES, summarise_cell
-from dglib.analysis.summary import answer, lag, lag_answer, summarise, width_answer
 from dglib.analysis.thresholds import DIRECTIONS
+from dglib.experiments.findings import answer, lag, lag_answer, summarise, width_answer
 from dglib.files import write_atomically
 from dglib.report import texts
 from dglib.report.collect import Collection, Found

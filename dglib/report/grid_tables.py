@@ -9,7 +9,7 @@ from dglib.analysis import wording
 from dglib.analysis.grid_wording import median_text, symbol, value_text
 from dglib.analysis.phase_diagram import INIT_FAILED, MEASURES, kinds
 from dglib.analysis.thresholds import DIRECTIONS
-from dglib.analysis.trapping import DIVERGED
+from dglib.experiments.trapping.classes import DIVERGED
 from dglib.report.tables import NONE, Table
 
 Summary = Mapping[str, Any]

@@ -15,9 +15,9 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 
 from dglib.analysis import wording
 from dglib.analysis.figures import draw_all, draw_dwell, draw_hysteresis
-from dglib.analysis.signs_wording import paragraphs, sentence
-from dglib.analysis.summary import answer, lag, lag_answer, summarise, width_answer
 from dglib.campaign.jobs import NAMES
+from dglib.experiments.findings import answer, lag, lag_answer, summarise, width_answer
+from dglib.experiments.trapping.signs_wording import paragraphs, sentence
 from dglib.identity import differences
 from dglib.report import by_hand, texts
 from dglib.report.collect import ORDER, Collection, Found

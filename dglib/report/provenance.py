@@ -13,7 +13,7 @@ from typing import Any
 from dglib.analysis import wording
 from dglib.analysis.dwell import dwell
 from dglib.analysis.reading import number
-from dglib.analysis.summary import answer
+from dglib.experiments.findings import answer
 from dglib.experiments.profiles import profile_layer
 from dglib.heartbeats import duration
 from dglib.identity import differences

@@ -10,10 +10,10 @@ from typing import Any
 from dglib.analysis import wording
 from dglib.analysis.diagnostics import skipped_steps
 from dglib.analysis.reading import level_of, number, parameter
-from dglib.analysis.signs_groups import settled
 from dglib.analysis.states import final_state
 from dglib.analysis.thresholds import DIRECTIONS, DOWN, UP
-from dglib.analysis.trapping import by_epoch, last_early_epoch
+from dglib.experiments.trapping.classes import by_epoch, last_early_epoch
+from dglib.experiments.trapping.signs_groups import settled
 from dglib.heartbeats import duration
 from dglib.records import Record
 from dglib.report.collect import Found
@@ -38,7 +38,7 @@ class Table:
 def seed_table(found: Found, summary: Mapping[str, Any]) -> Table:
     """A row per record, and one for each seed that has begun and not ended.
 
-    `summary` is what `dglib.analysis.summary.summarise` gave for the records.
+    `summary` is what `dglib.experiments.findings.summarise` gave for the records.
     """
     make = _v3 if found.experiment == "V3" else _td1 if found.experiment == "Td1" else _sweep
     head, rows = make(found, summary)

@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from dglib.analysis import branches, wording
+from dglib.analysis import wording
 from dglib.analysis.bounds import Bounds
 from dglib.analysis.dwell import dwell
 from dglib.analysis.loops import loop
@@ -15,7 +15,8 @@ from dglib.analysis.reading import Record, entries, is_constant, is_finite, leve
 from dglib.analysis.sources import Source, find_records
 from dglib.analysis.states import final_state
 from dglib.analysis.thresholds import DIRECTIONS, DOWN, UP, Direction, init_level, rule_of, threshold
-from dglib.analysis.trapping import category
+from dglib.experiments.branches import gaps as branches
+from dglib.experiments.trapping.classes import category
 
 if TYPE_CHECKING:
     from pandas import DataFrame
@@ -77,7 +78,7 @@ class Tables:
     sources: tuple[Source, ...]
 
     def records(self, experiment: str) -> list[Record]:
-        """The records of one experiment ("T1"), for `dglib.analysis.summary` and the figures."""
+        """The records of one experiment ("T1"), for `dglib.experiments.findings` and the figures."""
         return [source.record for source in self.sources if source.experiment == experiment]
 
 

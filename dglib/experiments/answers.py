@@ -4,9 +4,10 @@ from collections import Counter
 from collections.abc import Mapping
 from typing import Any
 
-from dglib.analysis import signs_wording, wording
+from dglib.analysis import wording
 from dglib.analysis.thresholds import DOWN, UP, Direction
-from dglib.analysis.trapping import ORDERED, PARTIAL, TRAPPED
+from dglib.experiments.trapping import signs_wording
+from dglib.experiments.trapping.classes import ORDERED, PARTIAL, TRAPPED
 
 Summary = Mapping[str, Any]
 

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from dglib.analysis.reading import Record, Records, entries, is_finite, number, rounded, seed_of
 from dglib.analysis.signs_auc import auc, auc_interval
-from dglib.analysis.trapping import COMPARED, PARTIAL, TRAPPED, by_epoch, category, class_of
+from dglib.experiments.trapping.classes import COMPARED, PARTIAL, TRAPPED, by_epoch, category, class_of
 
 
 @dataclass(frozen=True)

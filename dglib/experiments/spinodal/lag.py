@@ -10,7 +10,7 @@ from dglib.analysis.loops import summarise_loops
 from dglib.analysis.reading import Record, Records, level_of, number, seed_of
 from dglib.analysis.threshold_summary import median_of
 from dglib.analysis.thresholds import DOWN, UP, init_level, threshold
-from dglib.analysis.widths import summarise_width
+from dglib.experiments.spinodal.widths import summarise_width
 
 DROPPING, UNKNOWN_RATE = "dropping", "not recorded"
 # What may differ between the runs that are compared, and what says nothing of how a seed was trained.

@@ -11,7 +11,7 @@ from matplotlib.figure import Figure
 from dglib.analysis import style, wording
 from dglib.analysis.reading import Record, Records, entries, is_finite, parameter
 from dglib.analysis.style import LOOKS, THICK, THIN, Look
-from dglib.analysis.trapping import (
+from dglib.experiments.trapping.classes import (
     DIVERGED,
     ORDERED,
     PARTIAL,

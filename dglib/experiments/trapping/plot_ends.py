@@ -7,10 +7,10 @@ from matplotlib.figure import Figure
 
 from dglib.analysis import style
 from dglib.analysis.diagnostics import evaluations
-from dglib.analysis.plot_trapping import CLASS_LOOKS, CLASS_NAMES
 from dglib.analysis.reading import Records
 from dglib.analysis.style import THICK, THIN
-from dglib.analysis.trapping import CLASSES, category
+from dglib.experiments.trapping.classes import CLASSES, category
+from dglib.experiments.trapping.plot import CLASS_LOOKS, CLASS_NAMES
 
 _PANELS = {
     "dead": ("a  Dead channels", "Share of channels"),

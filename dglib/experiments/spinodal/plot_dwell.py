@@ -13,12 +13,12 @@ from matplotlib.ticker import FixedLocator, NullLocator
 from dglib.analysis import style
 from dglib.analysis.bounds import Bounds, median_bounds
 from dglib.analysis.curves import Curve, median_curve
-from dglib.analysis.lag import DROPPING, UNKNOWN_RATE, Scratch, Setting, by_setting, from_scratch
 from dglib.analysis.loops import loop
 from dglib.analysis.reading import Records, entries
 from dglib.analysis.style import COLUMN_WIDTH, LOOKS, Look
 from dglib.analysis.thresholds import DOWN, threshold
-from dglib.analysis.widths import summarise_width
+from dglib.experiments.spinodal.lag import DROPPING, UNKNOWN_RATE, Scratch, Setting, by_setting, from_scratch
+from dglib.experiments.spinodal.widths import summarise_width
 
 _LOOP, _SWEEPS, _TRAPPED = "T1's loop", "T1 to T2", "T2 trapped"
 _ASIDE = 1.045  # seeds of one dwell time stand beside each other by this factor at most

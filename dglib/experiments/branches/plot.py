@@ -8,7 +8,10 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from dglib.analysis import style, wording
-from dglib.analysis.branches import (
+from dglib.analysis.curves import Curve, mean_curve
+from dglib.analysis.reading import Records, parameter
+from dglib.analysis.style import LOOKS, THICK, THIN, Look
+from dglib.experiments.branches.gaps import (
     BRANCHES,
     GAP_ERROR,
     GAP_LEVEL,
@@ -18,9 +21,6 @@ from dglib.analysis.branches import (
     gaps,
     start_state,
 )
-from dglib.analysis.curves import Curve, mean_curve
-from dglib.analysis.reading import Records, parameter
-from dglib.analysis.style import LOOKS, THICK, THIN, Look
 
 _PUBLISHED_LINE = 0.40
 _LOWEST = -0.35  # of the gaps shown

@@ -10,12 +10,9 @@ from matplotlib.ticker import MaxNLocator
 
 from dglib.analysis import style
 from dglib.analysis.reading import Records, number, parameter
-from dglib.analysis.signs import Tested, primary, scan
-from dglib.analysis.signs_groups import Groups, settled
 from dglib.analysis.signs_permutation import LEVEL, smallest_p
-from dglib.analysis.signs_wording import p_value
 from dglib.analysis.style import LOOKS, Look
-from dglib.analysis.trapping import (
+from dglib.experiments.trapping.classes import (
     COMPARED,
     ORDERED,
     PARTIAL,
@@ -26,6 +23,9 @@ from dglib.analysis.trapping import (
     category,
     last_early_epoch,
 )
+from dglib.experiments.trapping.signs import Tested, primary, scan
+from dglib.experiments.trapping.signs_groups import Groups, settled
+from dglib.experiments.trapping.signs_wording import p_value
 
 COLUMN_WIDTH = 3.5  # inches: one column of a journal
 _CLASSES = {TRAPPED: LOOKS["trapped"], PARTIAL: LOOKS["collapsed"], ORDERED: LOOKS["ordered"]}

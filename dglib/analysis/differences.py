@@ -17,10 +17,10 @@ from dglib.analysis import wording
 from dglib.analysis.bounds import Bounds, median_bounds
 from dglib.analysis.intervals import CONFIDENCE, Interval, median_interval, newcombe_difference
 from dglib.analysis.reading import Records, number
-from dglib.analysis.summary import summarise, width
 from dglib.analysis.threshold_summary import STARTS, planned_levels
 from dglib.analysis.thresholds import DIRECTIONS, Direction
-from dglib.analysis.trapping import by_epoch, last_early_epoch
+from dglib.experiments.findings import summarise, width
+from dglib.experiments.trapping.classes import by_epoch, last_early_epoch
 
 Summary = Mapping[str, Any]
 # A median's interval on either side at this level: their difference then has 95 % by Bonferroni's inequality.

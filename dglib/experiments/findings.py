@@ -2,18 +2,19 @@
 
 from typing import Any
 
-from dglib.analysis import answers, wording
-from dglib.analysis.branches import summarise_branches
+from dglib.analysis import wording
 from dglib.analysis.dwell import dwell
-from dglib.analysis.lag import summarise_lag
 from dglib.analysis.loops import summarise_loops
 from dglib.analysis.reading import Record, Records, entries, number
-from dglib.analysis.signs import summarise_signs
 from dglib.analysis.threshold_summary import summarise_thresholds
 from dglib.analysis.thresholds import DIRECTIONS, UP
-from dglib.analysis.trapping import summarise_trapping
-from dglib.analysis.widths import summarise_width
 from dglib.errors import UserError
+from dglib.experiments import answers
+from dglib.experiments.branches.gaps import summarise_branches
+from dglib.experiments.spinodal.lag import summarise_lag
+from dglib.experiments.spinodal.widths import summarise_width
+from dglib.experiments.trapping.classes import summarise_trapping
+from dglib.experiments.trapping.signs import summarise_signs
 
 EXPERIMENTS = ("V3", "T1", "T2", "Td1")
 

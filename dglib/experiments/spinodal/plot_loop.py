@@ -10,9 +10,9 @@ from matplotlib.figure import Figure
 from dglib.analysis import style
 from dglib.analysis.bounds import Bounds
 from dglib.analysis.curves import median_curve
-from dglib.analysis.passes import BACK, LOWERED, RAISED, TRAPPED, Pass, t1_passes, t2_passes
 from dglib.analysis.reading import Records
 from dglib.analysis.style import COLUMN_WIDTH, LOOKS, THICK, THIN, Look
+from dglib.experiments.spinodal.passes import BACK, LOWERED, RAISED, TRAPPED, Pass, t1_passes, t2_passes
 
 LOOK_OF = {
     RAISED: LOOKS["ordered"],

@@ -1,0 +1,1 @@
+"""V3: two branches over the same λ."""

@@ -1,0 +1,1 @@
+"""Tδ1: what marks, early, the seeds that end trapped."""
