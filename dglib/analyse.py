@@ -3,7 +3,7 @@
 python -m dglib analyse runs --json analysis.json
 
 The JSON is one object. `T1`, `T2`, `V3`, `Td1`, each where it has records: `n`, `events`, `failed_inits`,
-`diverged`, `outcomes`, then `lambda_up`, `lambda_down`, `width`, `gap` (at λ = 0.50), each null or
+`diverged`, `outcomes`, then `lambda_up`, `lambda_down`, `width`, `gap` (at `gap_lambda`), each null or
 
     {"estimate": 0.6, "lower": 0.55, "upper": 0.6, "ci95": [0.5, null], "censored": "interval"}
 
@@ -32,7 +32,7 @@ from dglib.files import to_json, write_atomically
 from dglib.manifest import PREFIXES, read_manifest
 
 ORDER = ("T1", "T2", "V3", "Td1")
-SYMBOLS = {"lambda_up": "λ↑", "lambda_down": "λ↓", "width": "width λ↑ − λ↓", "gap": "gap at λ = 0.50"}
+SYMBOLS = {"lambda_up": "λ↑", "lambda_down": "λ↓", "width": "width λ↑ − λ↓", "gap": "gap"}
 _RECORDS = ("_results.json", "_checkpoint.json", "_manifest.json")
 _HEAD = ("", "estimate", "lower", "upper", "95 % interval", "censored")
 
@@ -119,7 +119,9 @@ def _experiment_lines(name: str, found: Mapping[str, Any]) -> list[str]:
     head = f"{'Tδ1' if name == 'Td1' else name}: {wording.seeds(found['n'])}; {events}"
     lines = [f"{head}failed inits {found['failed_inits']}, diverged {found['diverged']}"]
     lines.append(f"  outcomes: {', '.join(f'{kind} {count}' for kind, count in found['outcomes'].items())}")
-    lines += _table({SYMBOLS[key]: found[key] for key in QUANTITIES if key != "width"}, found["measured"])
+    lines += _table(
+        {_symbol(key, found): found[key] for key in QUANTITIES if key != "width"}, found["measured"]
+    )
     if found.get("event_share"):
         lines.append(f"  share of the seeds swept that had the event: {_share(found['event_share'])}")
     for kind, share in (found.get("shares") or {}).items():
@@ -148,9 +150,16 @@ def _by_start(found: Mapping[str, Any]) -> list[str]:
             if name in QUANTITIES and known:
                 bounds = wording.interval(known["lower"], known["upper"])
                 way = "the collapse branch" if name == "gap" else "the way down"
-                what = f"median {SYMBOLS[name]} where {way} began {state}"
+                what = f"median {_symbol(name, found)} where {way} began {state}"
                 lines.append(f"  {what}: {bounds} ({wording.seeds(group['n'])})")
     return lines
+
+
+def _symbol(quantity: str, found: Mapping[str, Any]) -> str:
+    at = (
+        f" at λ = {wording.level(found['gap_lambda'])}" if quantity == "gap" and "gap_lambda" in found else ""
+    )
+    return SYMBOLS[quantity] + at
 
 
 def _table(quantities: Mapping[str, Mapping[str, Any] | None], measured: int) -> list[str]:

@@ -16,12 +16,14 @@ from dglib.beside import siblings
 from dglib.control import Control
 from dglib.data import Dataset, DatasetInfo, describe_dataset, load_dataset
 from dglib.errors import UserError
-from dglib.experiments import build_spec, read_under, requested_numerics
+from dglib.experiments import build_spec, read_under, reading_of, requested_numerics
+from dglib.manifest import save_reading
 from dglib.networks import build_network, key_dropout
 from dglib.noise import noises
 from dglib.numerics import Numerics
 from dglib.progress import Bar, heartbeat
 from dglib.records import Record
+from dglib.seeds import beyond_asked
 from dglib.spec import ExperimentSpec
 from dglib.store import Store, read_records, unfinished
 from dglib.workplace import Workplace
@@ -37,20 +39,22 @@ class Run:
     Attributes:
         experiment: "V3", "T1", "T2" or "Td1".
         directory: the run directory.
-        records: of the seeds that were asked for.
+        records: of all finished seeds in the run directory, also of earlier commands.
         figures: the files written.
+        asked: the seeds that this command asked for.
     """
 
     experiment: str
     directory: Path
     records: list[Record]
     figures: list[Path]
+    asked: tuple[int, ...]
 
     def answer(self) -> str:
-        """What was found, in sentences."""
+        """What was found in all seeds of the run directory, in sentences."""
         from dglib.experiments.findings import answer
 
-        return answer(self.experiment, self.records)
+        return answer(self.experiment, self.records) + self._beyond_asked(self.records)
 
     def width(self) -> str:
         """The hysteresis width of T1's and T2's records in this directory, in sentences."""
@@ -60,7 +64,12 @@ class Run:
         missing = [name for name, records in found.items() if not records]
         if missing:
             return f"No width yet: {' and '.join(missing)} has no finished seed in {self.directory}."
-        return width_answer(found["T1"], found["T2"])
+        seeds = {record["seed"] for record in found["T1"]}
+        paired = [record for record in found["T2"] if record["seed"] in seeds]
+        return width_answer(found["T1"], found["T2"]) + self._beyond_asked(paired)
+
+    def _beyond_asked(self, records: Sequence[Record]) -> str:
+        return beyond_asked([record["seed"] for record in records], self.asked)
 
     def show(self) -> None:
         """Display the figure in a notebook, from its file."""
@@ -138,8 +147,9 @@ def run_checked(
             bar.close()
         for line in provenance.made_otherwise(records, made):
             print(line)
-        records = read_under(parameters, records)
-        return Run(spec.name, store.directory, records, draw_figure(store, records))
+        records = read_under(parameters, store.records())
+        drawn = draw_figure(store, records)
+        return Run(spec.name, store.directory, records, drawn, tuple(parameters.seeds))
 
 
 def train_seed(
@@ -225,7 +235,9 @@ def _open(
     code = {name: made[name] for name in ("dglib", "commit", "dirty", "numpy")}
     typed = list(command or sys.orig_argv)
     by = {"command": typed, "numerics": numerics.describe(), "data_name": data.name, **code, **lineage}
-    return *Store.open(place.work, spec, described, shared, by), made
+    store, why = Store.open(place.work, spec, described, shared, by)
+    save_reading(store.directory, spec.name, reading_of(parameters))
+    return store, why, made
 
 
 def check(parameters: Parameters) -> tuple[ExperimentSpec, Numerics]:

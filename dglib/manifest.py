@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from dglib.errors import StorageError, UserError
+from dglib.files import to_json, write_atomically
 from dglib.identity import fingerprint, shared_of
 
 # Of the files of each experiment, and of runs in which λ was moved by hand: all readers go by these names.
@@ -86,3 +88,30 @@ def read_manifest(path: Path) -> dict[str, Any]:
     if path.name != named:
         raise UserError(f"{path}: belongs in a file called {named}")
     return dict(manifest)
+
+
+def save_reading(directory: Path, experiment: str, reading: Mapping[str, Any]) -> None:
+    """Keep the parameters under which an experiment's records are to be read, where they changed.
+
+    They are no part of a run's identity, so neither the manifest nor the records contain them.
+    """
+    path, content = directory / f"{PREFIXES[experiment]}_reading.json", to_json(reading, indent=1)
+    if reading and not (path.is_file() and path.read_bytes() == content):
+        write_atomically(path, content)
+
+
+def read_reading(directory: Path, experiment: str) -> dict[str, Any]:
+    """The parameters that `save_reading` kept; empty where there are none.
+
+    Raises:
+        UserError: the file cannot be read; the message begins with the path.
+    """
+    path = directory / f"{PREFIXES[experiment]}_reading.json"
+    if not path.is_file():
+        return {}
+    try:
+        return dict(json.loads(path.read_bytes()))
+    except OSError as error:
+        raise StorageError.of(path, error, "read") from error
+    except (ValueError, TypeError) as error:
+        raise UserError(f"{path}: not read: no JSON mapping ({error})") from None

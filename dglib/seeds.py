@@ -1,7 +1,7 @@
 """Seeds as people write them: ``3``, ``[0, 3]``, ``0-9``, ``0-3,7``."""
 
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 
 FORMS = "give whole numbers from 0, such as 3, [0, 3], 0-9 or 0-3,7"
 LARGEST = 2**32 - 1  # of NumPy's legacy generator, which draws the label noise
@@ -33,6 +33,26 @@ def parse_seeds(given: object) -> list[int]:
         twice = next(seed for seed in seeds if seeds.count(seed) > 1)
         raise ValueError(f"seed {twice} appears twice; give each once")
     return seeds
+
+
+def spelled(seeds: Iterable[int]) -> str:
+    """The seeds in ascending order as `parse_seeds` reads them: "0-2, 7"."""
+    runs: list[list[int]] = []
+    for seed in sorted(set(seeds)):
+        if runs and seed == runs[-1][-1] + 1:
+            runs[-1].append(seed)
+        else:
+            runs.append([seed])
+    return ", ".join(str(run[0]) if len(run) == 1 else f"{run[0]}-{run[-1]}" for run in runs)
+
+
+def beyond_asked(found: Sequence[int], asked: Iterable[int]) -> str:
+    """A sentence, after a space, where an answer covers more seeds than were asked for; else nothing."""
+    asked = set(asked)
+    if set(found) <= asked:
+        return ""
+    count = f"{len(found)} seed{'s' * (len(found) > 1)} ({spelled(found)})"
+    return f" This covers the {count} in the run directory; the command asked for {spelled(asked)}."
 
 
 def _terms(given: object) -> Iterator[int]:

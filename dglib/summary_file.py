@@ -12,6 +12,7 @@ from dglib.experiments import read_under
 from dglib.experiments.findings import answer, summarise, width, width_answer
 from dglib.experiments.parameters import Parameters
 from dglib.files import to_json, write_atomically
+from dglib.seeds import beyond_asked
 from dglib.store import read_records
 
 
@@ -47,7 +48,8 @@ def write_summary(base: Path, experiments: Sequence[Finished]) -> list[str]:
         state = "" if each.status == "done" else f" ({each.status}: {each.error})"
         try:
             records = [] if directory is None else read_under(each.parameters, read_records(directory, name))
-            paragraph, summary = answer(name, records) + state, summarise(name, records)
+            more = beyond_asked([record["seed"] for record in records], each.parameters.seeds)
+            paragraph, summary = answer(name, records) + more + state, summarise(name, records)
         except UserError as error:
             directory, paragraph = None, f"{name}: {error}{state}"
         paragraphs.append(paragraph)

@@ -15,7 +15,15 @@ from dglib.checkpoint import UNREADABLE
 from dglib.errors import UserError
 from dglib.files import unsealed
 from dglib.identity import differences, job_of
-from dglib.manifest import LISTS, PREFIXES, experiment_of_list, manifests, read_manifest, runs_in
+from dglib.manifest import (
+    LISTS,
+    PREFIXES,
+    experiment_of_list,
+    manifests,
+    read_manifest,
+    read_reading,
+    runs_in,
+)
 from dglib.records import Record, views
 from dglib.spec import DataSpec, ExperimentSpec, NetworkSpec, StepSpec
 
@@ -116,6 +124,8 @@ class _Run:
                 self._add(path, "left by a write that was cut off; it may be removed", "note")
             case ((), _) if path in manifests(self._directory) or self._is_view(path):
                 pass
+            case ((), "json") if stem.endswith("_reading"):
+                self._reading(path)
             case (("seeds",), "json") if experiment is not None and seed is not None:
                 self._record(path, experiment, seed)
             case (("seeds",), _) if re.fullmatch(r"other-.+\.json", kind) and experiment and seed is not None:
@@ -136,6 +146,13 @@ class _Run:
                 self._published(path)
             case _ if self._all_known:
                 self._add(path, "unknown: dglib has no such file", "note")
+
+    def _reading(self, path: Path) -> None:
+        try:
+            for name in PREFIXES:
+                read_reading(self._directory, name)
+        except UserError as error:
+            self._add(path, error)
 
     def _is_view(self, path: Path) -> bool:
         return any(path.name in views(each.spec, []) for each in self._experiments)

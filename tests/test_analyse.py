@@ -29,6 +29,7 @@ from dglib.analysis.bounds import Bounds
 from dglib.analysis.quantities import in_every_seed, quantity
 from dglib.cli import main
 from dglib.errors import UserError
+from dglib.experiments.branches.gaps import gaps as gaps_of
 
 QUICK = Path(__file__).parents[1] / "notebooks" / "assets" / "quick"
 QUANTITIES = ("lambda_up", "lambda_down", "width", "gap")
@@ -250,21 +251,35 @@ def test_six_gaps_have_an_interval_for_their_median(tmp_path):
     assert analyse(tmp_path)["V3"]["gap"]["ci95"] == pytest.approx([0.2, 0.3])
 
 
-def test_the_gap_stands_at_one_half_whatever_level_a_run_showed(tmp_path):
+def test_the_gap_is_taken_at_the_level_that_the_records_are_read_at(tmp_path):
     record = v3(0)
-    record["parameters"] |= {"gap_lambda": 0.3}
+    record["parameters"] |= {"gap_lambda": 0.35}
     published_in(tmp_path, "V3", [record])
-    assert analyse(tmp_path)["V3"]["gap_lambda"] == 0.5
-    assert analyse(tmp_path)["V3"]["gap"]["estimate"] == pytest.approx(0.3)
+    found = analyse(tmp_path)
+    assert found["V3"]["gap_lambda"] == 0.35
+    assert found["V3"]["gap"]["estimate"] == pytest.approx(gaps_of(record)[0.35])
+    assert "gap at λ = 0.35 " in text(tmp_path, found)
 
 
-def test_final_errors_are_classed_by_the_protocols_limits_whatever_was_written(tmp_path):
-    finals = [0.90, 0.85, 0.84, 0.50, 0.40, 0.39]
+def test_records_read_at_different_levels_are_not_taken_together(tmp_path):
+    for seed, level in enumerate((0.35, 0.50)):
+        record = v3(seed)
+        record["parameters"] |= {"gap_lambda": level}
+        published_in(tmp_path / str(seed), "V3", [record])
+    with pytest.raises(UserError, match=r"gap_lambda = 0\.35 "):
+        analyse(tmp_path)
+
+
+def test_final_errors_are_classed_by_the_runs_own_limits_whatever_was_written(tmp_path):
+    finals = [0.90, 0.80, 0.79, 0.50, 0.30, 0.29]
     records = [td1(seed, final) | {"category": "ordered"} for seed, final in enumerate(finals)]
-    for record in records[:3]:
-        record["parameters"] |= {"partial_error": 0.55, "trapped_error": 0.95}
-    published_in(tmp_path, "Td1", [*records, td1_diverged(6)])
+    for record in records:
+        record["parameters"] |= {"partial_error": 0.30, "trapped_error": 0.80}
+    diverged_one = td1_diverged(6)
+    diverged_one["parameters"] |= {"partial_error": 0.30, "trapped_error": 0.80}
+    published_in(tmp_path, "Td1", [*records, diverged_one])
     found = analyse(tmp_path)["Td1"]
+    assert found["limits"] == {"partial_error": 0.30, "trapped_error": 0.80}
     classes = {"trapped_90": 2, "partial_collapse": 3, "ordered": 1}
     assert found["outcomes"] == {**classes, "diverged": 1, "unfinished": 0}
     assert found["diverged"] == 1

@@ -324,14 +324,6 @@ def test_a_seed_that_changed_machines_is_marked(tmp_path, plain):
     assert "1 seed went on under other numerics" in found.text
 
 
-def test_records_are_read_as_the_executed_notebook_read_them(tmp_path, plain):
-    run_of(tmp_path, "V3", [v3(0)])
-    (tmp_path / "executed").mkdir()
-    job = {"parameters": {"gap_lambda": 0.6, "gap_error": 0.2, "batch_size": 1}}
-    (tmp_path / "executed" / "V3_vgg11.job.json").write_text(json.dumps(job))
-    assert "the gap at λ = 0.60" in written(tmp_path).text
-
-
 def test_skipped_steps_and_reasons_are_columns_only_where_a_seed_has_them(tmp_path, plain):
     lost = td1_diverged(1) | {"skipped_steps": 12, "reason": "gradient not finite in 12 steps in a row"}
     records = [td1(0) | {"skipped_steps": 0}, lost, td1(2) | {"skipped_steps": 3}]

@@ -127,8 +127,12 @@ def final(record):
 
 
 def returned(record):
-    down = record.get("return_lambda_down")
-    return DASH if down is None else f"{down:.2f}"
+    """The level at which the run of three evaluations begins."""
+    if record.get("return_lambda_down") is None:
+        return DASH
+    held = [(entry["lambda"], entry["error"] <= 0.2) for entry in record["return_trajectory"]]
+    first = next(i for i in range(len(held)) if all(low for _, low in held[i : i + 3]))
+    return f"{held[first][0]:.2f}"
 
 
 SHARED = {

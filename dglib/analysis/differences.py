@@ -19,6 +19,7 @@ from dglib.analysis.intervals import CONFIDENCE, Interval, median_interval, newc
 from dglib.analysis.reading import Records, number
 from dglib.analysis.threshold_summary import STARTS, planned_levels
 from dglib.analysis.thresholds import DIRECTIONS, Direction
+from dglib.experiments import READING
 from dglib.experiments.findings import summarise, width
 from dglib.experiments.trapping.classes import by_epoch, last_early_epoch
 
@@ -91,8 +92,9 @@ def welch(a: Sequence[float], b: Sequence[float], confidence: float = CONFIDENCE
 
 
 def rows(experiment: str, a: Records, b: Records) -> list[Row]:
-    """Every quantity of an experiment ("T1", "T2", "V3" or "Td1") on two sides."""
+    """Every quantity of an experiment ("T1", "T2", "V3" or "Td1") on two sides, both read as A is."""
     make = {"T1": _spinodal, "T2": _spinodal, "V3": _branches, "Td1": _trapping}[experiment]
+    b = _read_as(a, b)
     one, other = summarise(experiment, a), summarise(experiment, b)
     found = make(one, other)
     if experiment in DIRECTIONS:
@@ -101,6 +103,13 @@ def rows(experiment: str, a: Records, b: Records) -> list[Row]:
         last = last_early_epoch(a)
         found.append(mean_row(f"mean c_sv, epochs 0 to {last}", _early(a, last), _early(b, last)))
     return [*found, mean_row("training time a seed (s)", _values(a, "time"), _values(b, "time"), 1)]
+
+
+def _read_as(a: Records, b: Records) -> Records:
+    one = (a[0].get("parameters") if a else None) or {}
+    reading = {name: value for name, value in one.items() if name in READING}
+    others = [{k: v for k, v in (record.get("parameters") or {}).items() if k not in READING} for record in b]
+    return [{**record, "parameters": own | reading} for record, own in zip(b, others, strict=True)]
 
 
 def width_rows(a: tuple[Records, Records], b: tuple[Records, Records]) -> list[Row]:

@@ -41,6 +41,8 @@ def loop(record: Record) -> dict[str, Any] | None:
     """One seed's way back down: λ↑, the return's λ↓, the width with its bounds; None without a return sweep.
 
     outcome: "closed" (recovered), "open" (not down to the last level), or "diverged" on the way back.
+    `lambda_down`: the first level of the run of evaluations that fires; `below`: of an open loop, the level
+    that λ↓ lies below for certain.
     """
     up = threshold(UP, record)
     way_back = entries(record, "return_trajectory")
@@ -55,6 +57,7 @@ def loop(record: Record) -> dict[str, Any] | None:
         "lambda_up": up.level,
         "lambda_down": down,
         "last": found.visited[-1],
+        "below": None if back is None or down is not None else back.upper,
         "width": None if down is None else rounded(up.level - down),
         "trapped": starts_trapped(way_back, fired=down is not None),
         "memory": memory(record),

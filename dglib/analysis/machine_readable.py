@@ -1,17 +1,17 @@
 """What records say, as plain values under fixed names: no NaN, no infinity, null where there is nothing."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 
 from dglib.analysis import wording
 from dglib.analysis.bounds import Bounds
 from dglib.analysis.dwell import dwell
 from dglib.analysis.loops import return_bounds, summarise_loops
 from dglib.analysis.quantities import Plain, cell_of, in_every_seed, point_of, quantity, share
-from dglib.analysis.reading import Record, Records, entries, number, rounded
+from dglib.analysis.reading import Record, Records, entries, number, parameter, rounded
 from dglib.analysis.states import final_state
 from dglib.analysis.threshold_summary import STARTS, summarise_thresholds
 from dglib.analysis.thresholds import DIRECTIONS, DOWN, UP, Direction, rule_of, threshold
-from dglib.experiments.branches.gaps import GAP_LEVEL, gap_interval, summarise_branches
+from dglib.experiments.branches.gaps import gap_interval, summarise_branches
 from dglib.experiments.spinodal.widths import summarise_width
 from dglib.experiments.trapping.classes import CLASSES, PARTIAL_ERROR, TRAPPED_ERROR, summarise_trapping
 
@@ -118,8 +118,7 @@ def _loop(records: Records) -> Plain | None:
 
 
 def _branches(records: Records) -> Plain:
-    # At the protocol's level, whatever a run's figure was to show.
-    summary = summarise_branches([_under(record, gap_lambda=GAP_LEVEL) for record in records])
+    summary = summarise_branches(records)
     groups = {
         state: [_exact(s["gap"]) for s in summary["seeds"] if s["start"] == state and s["gap"] is not None]
         for state in STARTS
@@ -149,9 +148,12 @@ def _branches(records: Records) -> Plain:
 
 
 def _classes(records: Records) -> Plain:
-    limits = {"trapped_error": TRAPPED_ERROR, "partial_error": PARTIAL_ERROR}
-    # Under the protocol's limits, whatever a run or a published label used.
-    summary = summarise_trapping([_last_error(record, limits) for record in records])
+    limits = {
+        "trapped_error": parameter(records, "trapped_error", TRAPPED_ERROR),
+        "partial_error": parameter(records, "partial_error", PARTIAL_ERROR),
+    }
+    # By the final error, whatever a published label says.
+    summary = summarise_trapping([_last_error(record) for record in records])
     ended = sum(summary["outcomes"][name] for name in CLASSES)
     return {
         **{name: summary[name] for name in ("failed_inits", "diverged", "outcomes")},
@@ -170,14 +172,10 @@ def _classes(records: Records) -> Plain:
     }
 
 
-def _last_error(record: Record, limits: Mapping[str, float]) -> Record:
+def _last_error(record: Record) -> Record:
     errors = entries(record, "error_trajectory")
     final = number(errors[-1], "error") if errors else number(record, "final_error")
-    return {**_under(record, **limits), "final_error": final}
-
-
-def _under(record: Record, **parameters: float) -> Record:
-    return {**record, "parameters": {**(record.get("parameters") or {}), **parameters}}
+    return {**record, "final_error": final}
 
 
 def _final_state(record: Record) -> str | None:

@@ -10,15 +10,13 @@ from dglib.analysis.reading import Record, entries, level_of, levels_of, number
 from dglib.analysis.sources import Source
 from dglib.analysis.thresholds import init_level
 from dglib.errors import UserError
-from dglib.experiments import NOT_IDENTITY
+from dglib.experiments import NOT_IDENTITY, READING
 
 # What λ↑ and λ↓ must have in common for their difference to mean something.
 SHARED = (
     "dataset", "noise", "noise_rate", "pixel_mean", "pixel_std", "augmentation", "crop_padding", "network",
     "network_width", "batch_size", "lr", "lr_decay", "momentum", "weight_decay", "refresh_period",
 )  # fmt: skip
-# Recomputed under the protocol's limits, so that runs which differ in these alone still belong together.
-_RECOMPUTED = frozenset({"trapped_error", "partial_error"})
 _SHOWN = 6
 _UNSTATED = "not stated"
 
@@ -93,13 +91,15 @@ def _stated(record: Record) -> Texts:
     """The parameters on record that decide what a seed does; where it was forked from counts among them."""
     parameters = record.get("parameters") or {}
     lineage = {"lineage": record["lineage"]} if record.get("lineage") else {}
-    return _texts({k: v for k, v in parameters.items() if k not in NOT_IDENTITY | _RECOMPUTED} | lineage)
+    return _texts({k: v for k, v in parameters.items() if k not in NOT_IDENTITY} | lineage)
 
 
 def _seen(record: Record) -> Texts:
-    """What a record shows of its parameters without stating them, as published ones do."""
+    """What a record shows of its parameters without stating them, as published ones do; how it is read."""
+    parameters = record.get("parameters") or {}
     found: dict[str, Any] = {"eta": number(record, "eta")}
-    if not record.get("parameters"):
+    found |= {name: value for name, value in parameters.items() if name in READING}
+    if not parameters:
         sweep, init = entries(record, "trajectory", "sweep"), entries(record, "trajectory", "init")
         levels = levels_of(sweep)
         found |= {"initial λ": init_level(record), "first λ of the sweep": next(iter(levels), None)}

@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from fnmatch import fnmatch
 from pathlib import Path
 from typing import Any
@@ -10,12 +10,13 @@ from typing import Any
 from dglib.analysis.reading import Record
 from dglib.errors import UserError
 from dglib.files import unsealed
-from dglib.manifest import PREFIXES, experiment_of_list
+from dglib.manifest import PREFIXES, experiment_of_list, read_reading
 
 # What lies beside records and holds none of its own.
 _FOLDERS = {"attempts", "checkpoints", "executed", "figures", "heartbeats", "jobs", "locks", "seeds"}
 _KNOWN = (
     "*_manifest.json",
+    "*_reading.json",
     "*_results.csv",
     "*_step_logs.csv",
     "summary.json",
@@ -87,7 +88,8 @@ def read_run(directory: Path) -> Found:
     """Read one run directory, and nothing below it.
 
     The seeds' sealed files are read, and the results file only for experiments that have none there, be they
-    damaged; `<prefix>_checkpoint.json` adds the seeds that it has beside them.
+    damaged; `<prefix>_checkpoint.json` adds the seeds that it has beside them. Reading parameters of the
+    last command stand among each record's parameters.
     """
     found = Found()
     _read_directory(directory, found)
@@ -121,6 +123,23 @@ def _read_directory(directory: Path, found: Found) -> None:
                 _read_list(path, found, seen, again=path.name.endswith("_checkpoint.json"))
         elif not any(fnmatch(path.name, pattern) for pattern in _KNOWN):
             found.strangers.append(f"{path}: not read: unknown file")
+    _read_under(directory, found)
+
+
+def _read_under(directory: Path, found: Found) -> None:
+    reading: dict[str, dict[str, Any]] = {}
+    for index, source in enumerate(found.sources):
+        if source.run != directory:
+            continue
+        if source.experiment not in reading:
+            try:
+                reading[source.experiment] = read_reading(directory, source.experiment)
+            except UserError as error:
+                found.damaged.append(str(error))
+                reading[source.experiment] = {}
+        if mine := reading[source.experiment]:
+            parameters = {**(source.record.get("parameters") or {}), **mine}
+            found.sources[index] = replace(source, record={**source.record, "parameters": parameters})
 
 
 def _read_list(path: Path, found: Found, seen: set[tuple[str, int]], again: bool = False) -> None:

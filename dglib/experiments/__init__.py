@@ -9,6 +9,7 @@ from dglib.experiments.specs import (
     TECHNIQUES,
     build_spec,
     read_under,
+    reading_of,
     requested_numerics,
 )
 
@@ -21,5 +22,6 @@ __all__ = [
     "TECHNIQUES",
     "build_spec",
     "read_under",
+    "reading_of",
     "requested_numerics",
 ]

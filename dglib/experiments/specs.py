@@ -51,8 +51,13 @@ def requested_numerics(parameters: Any) -> dict[str, Any]:
 
 def read_under(parameters: Any, records: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
     """The records with the READING parameters as they are now: none was trained under them."""
-    now = {name: getattr(parameters, name) for name in READING if hasattr(parameters, name)}
+    now = reading_of(parameters)
     return [{**record, "parameters": {**record["parameters"], **now}} for record in records]
+
+
+def reading_of(parameters: Any) -> dict[str, Any]:
+    """The READING parameters among an experiment's parameters."""
+    return {name: getattr(parameters, name) for name in sorted(READING) if hasattr(parameters, name)}
 
 
 def _shared(p: Any, **step: Any) -> dict[str, Any]:

@@ -38,7 +38,7 @@ def kind(path: str) -> Kind | None:
             return "view"
         case (name,) if name.endswith("_manifest.json"):
             return "manifest"
-        case (name,) if name.endswith(("_results.json", ".csv")):
+        case (name,) if name.endswith(("_results.json", "_reading.json", ".csv")):
             return "view"
     return None
 

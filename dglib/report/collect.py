@@ -9,9 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from dglib.analysis.sources import read_run
-from dglib.campaign.jobs import NAMES
 from dglib.errors import UserError
-from dglib.experiments import READING
 from dglib.experiments.findings import EXPERIMENTS
 from dglib.manifest import PREFIXES, manifests, read_manifest, runs_in
 from dglib.records import Record
@@ -69,8 +67,6 @@ class Collection:
 def collect(base: Path) -> Collection:
     """Read a run directory, or all of those in a base directory; changes nothing.
 
-    Records are read under the parameters for reading with which the notebooks beside them were last executed.
-
     Raises:
         UserError: there is no such directory, or no run in it of which anything could be read.
     """
@@ -87,11 +83,7 @@ def collect_whatever(base: Path) -> Collection:
     collection = Collection(base)
     for directory in runs_in(base):
         _collect_run(collection, directory)
-    asked = {name: _asked(base, name) for name in EXPERIMENTS}
-    collection.found = sorted(
-        (_read_under(each, asked[each.experiment]) for each in collection.found),
-        key=lambda each: (ORDER.index(each.experiment), each.directory.name),
-    )
+    collection.found.sort(key=lambda each: (ORDER.index(each.experiment), each.directory.name))
     return collection
 
 
@@ -119,21 +111,6 @@ def _collect_run(collection: Collection, directory: Path) -> None:
 def _heartbeats(directory: Path, experiment: str, finished: Iterable[Any]) -> list[Mapping[str, Any]]:
     beats = [_json(path) for path in sorted((directory / "heartbeats").glob("*.json"))]
     return [b for b in beats if b.get("experiment") == experiment and b.get("seed") not in set(finished)]
-
-
-def _asked(base: Path, experiment: str) -> dict[str, Any]:
-    """The parameters for reading records that the experiment's notebook was last executed with."""
-    given = _json(base / "executed" / f"{NAMES[experiment]}.job.json").get("parameters")
-    return {k: v for k, v in given.items() if k in READING} if isinstance(given, dict) else {}
-
-
-def _read_under(found: Found, asked: Mapping[str, Any]) -> Found:
-    if not asked:
-        return found
-    records = tuple(
-        {**record, "parameters": {**(record.get("parameters") or {}), **asked}} for record in found.records
-    )
-    return Found(found.experiment, found.directory, records, found.manifest, found.heartbeats)
 
 
 def _json(path: Path) -> dict[str, Any]:

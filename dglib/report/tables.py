@@ -9,7 +9,7 @@ from typing import Any
 
 from dglib.analysis import wording
 from dglib.analysis.diagnostics import skipped_steps
-from dglib.analysis.reading import level_of, number, parameter
+from dglib.analysis.reading import number, parameter
 from dglib.analysis.states import final_state
 from dglib.analysis.thresholds import DIRECTIONS, DOWN, UP
 from dglib.experiments.trapping.classes import by_epoch, last_early_epoch
@@ -76,18 +76,18 @@ def _sweep(found: Found, summary: Mapping[str, Any]) -> tuple[list[str], list[li
             final_state(record, *limits) or NONE,
             _error(seed["final_error"]),
         ]
-        row[5:5] = [_way_back(record, loops.get(seed["seed"]))] if loops else []
+        row[5:5] = [_way_back(loops.get(seed["seed"]))] if loops else []
         row[2:2] = [] if direction.rising else [seed["start"] or NONE]
         rows.append(row)
     return head, rows
 
 
-def _way_back(record: Record, loop: Mapping[str, Any] | None) -> str:
+def _way_back(loop: Mapping[str, Any] | None) -> str:
     if loop is None:
         return NONE
     if loop["outcome"] == "open":
-        return f"below {wording.level(loop['last'])}"
-    down = level_of(record, "return_lambda_down")
+        return cell(None, loop["below"])
+    down = loop["lambda_down"]
     return loop["outcome"] if down is None else wording.level(down)
 
 
