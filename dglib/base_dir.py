@@ -15,7 +15,7 @@ from dglib.errors import UserError
 
 CONTENT = Path(os.environ.get("DGLIB_CONTENT", "/content"))  # Colab's own directory; tests have another
 MOUNT = CONTENT / "drive"  # where the notebooks' first cell mounts a user's Drive
-CHECKOUT = Path(__file__).resolve().parent.parent
+CHECKOUT = Path(__file__).absolute().parent.parent
 
 
 def base_directory(given: str | None, where: str = "") -> Path:

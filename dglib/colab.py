@@ -15,6 +15,8 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
 from dglib import provenance
+from dglib.base_dir import CHECKOUT, drive_is_mounted
+from dglib.errors import UserError
 
 BRANCH = "main"  # where the badges find the notebooks
 
@@ -22,44 +24,23 @@ BRANCH = "main"  # where the badges find the notebooks
 LEFT_ALONE = ("torch", "torchvision", "numpy", "pandas", "matplotlib", "ipykernel", "ipywidgets", "ipython")
 
 _CELL = """\
-# In Colab: get the project and install what is missing there. Anywhere else this cell does nothing.
-import importlib.util
-import os
-import shutil
-import subprocess
-import sys
-from pathlib import Path
-
-if "google.colab" in sys.modules and getattr(importlib.util.find_spec("dglib"), "origin", None) is None:
-    _content = Path(os.environ.get("DGLIB_CONTENT", "/content"))
-    if not (_content / "drive/MyDrive").exists():
-        from google.colab import drive
-
-        try:
-            drive.mount(str(_content / "drive"))
-        except Exception as _problem:
-            print("No Drive, so the results end with this runtime:", _problem)
-    _project = _content / "drive/MyDrive/dual-gradient-learning/dglib"  # your own copy, if there is one
-    if not (_project / "run_all.py").exists():
-        _project = _content / "dual-gradient-learning"
-    if not (_project / "run_all.py").exists():
-        shutil.rmtree(_project, ignore_errors=True)  # a clone that was cut off
-        _address = os.environ.get("DGLIB_REPOSITORY", "{address}")
-        _clone = ["git", "clone", "--quiet", "--depth", "1", _address, str(_project)]
-        _git = subprocess.run([*_clone, "--branch", "{tag}"], capture_output=True, text=True)
-        if _git.returncode != 0:
-            print(_git.stderr.strip().split("\\n")[-1], "- taking the default branch instead")
-            _git = subprocess.run(_clone, capture_output=True, text=True)
-            assert _git.returncode == 0, _git.stderr
-    sys.path.insert(0, str(_project))
-    from dglib.colab import prepare
-
-    print(prepare(_project))"""
+# In Colab: mount Drive, get the project and install what is missing. Anywhere else this cell does nothing.
+import os, sys
+if "google.colab" in sys.modules and "DGLIB_HEADLESS" not in os.environ:
+    try:
+        from google.colab import drive as _drive
+        os.path.isdir("/content/drive/MyDrive") or _drive.mount("/content/drive")
+    except Exception as _problem:
+        print("Drive is not mounted:", _problem)
+    sys.path[:0] = _homes = ["/content/drive/MyDrive/dual-gradient-learning/dglib", "/content/dual-gradient-learning"]
+    any(os.path.exists(f"{_home}/run_all.py") for _home in _homes) or os.system('cd /content; rm -rf dual-gradient-learning; GIT_TERMINAL_PROMPT=0 git clone -q --depth 1 -b @TAG@ "${DGLIB_REPOSITORY:-@ADDRESS@}" dual-gradient-learning')
+    from dglib.colab import prepare as _prepare
+    _prepare()"""  # noqa: E501
 
 
 def first_cell(address: str, version: str) -> str:
     """The source of that cell, for a repository's address and the version whose tag it clones."""
-    return _CELL.format(address=address, tag=f"v{version}")
+    return _CELL.replace("@ADDRESS@", address).replace("@TAG@", f"v{version}")
 
 
 def badge(address: str, notebook: str) -> str:
@@ -69,10 +50,18 @@ def badge(address: str, notebook: str) -> str:
     return f"[![Open in Colab](https://colab.research.google.com/assets/colab-badge.svg)]({link})"
 
 
-def prepare(project: Path) -> str:
-    """Install what `project` requires and this runtime lacks. Returns a line: what was taken from where."""
-    taken = provenance.line(provenance.code()).removeprefix("made by ")
-    return f"{taken}, from {project}; {_installed(missing(project / 'requirements.txt'))}"
+def prepare(project: Path = CHECKOUT) -> None:
+    """Install what `project` requires and this runtime lacks; print what was taken from where.
+
+    Raises:
+        UserError: `project` is not a whole copy, as one whose upload to Drive was cut off.
+    """
+    if not (project / "run_all.py").is_file():
+        raise UserError(f"{project}: has no run_all.py: complete this copy of the project, or delete it")
+    code = provenance.line(provenance.code()).removeprefix("made by ")
+    print(f"{code}, from {project}; {_installed(missing(project / 'requirements.txt'))}")
+    if not drive_is_mounted():
+        print("Without Drive: run this cell again to mount it, or set base_dir below to train without it")
 
 
 def missing(requirements: Path) -> list[str]:

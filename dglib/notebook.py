@@ -1,8 +1,10 @@
 """What a notebook needs besides the experiment: its parameters, checked."""
 
-from collections.abc import Mapping
+import ast
+from collections.abc import Collection, Mapping
 
 from dglib.base_dir import base_directory
+from dglib.errors import UserError
 from dglib.experiments.parameters import Parameters
 from dglib.experiments.profiles import profile_layer
 from dglib.experiments.validation import Layer, model_of, source, validate_layers
@@ -23,6 +25,7 @@ def notebook_parameters(experiment: str, globals_: Mapping[str, object]) -> Para
         UserError: one line on what is wrong.
     """
     fields = model_of(experiment).model_fields
+    refuse_replaced(fields, globals_)
     given = {name: value for name, value in globals_.items() if name in fields or is_data(name, value)}
     profile = given.pop("profile", None)
     layers = [Layer("notebook", given, advice="; begin a name of your own with _")]
@@ -31,6 +34,50 @@ def notebook_parameters(experiment: str, globals_: Mapping[str, object]) -> Para
     parameters = validate_layers(experiment, layers)
     base_directory(parameters.base_dir, where=source("base_dir", layers).where)
     return parameters
+
+
+def refuse_replaced(names: Collection[str], globals_: Mapping[str, object]) -> None:
+    """Refuse parameters that were set before the defaults were, on the kernel's first execution.
+
+    So papermill does where the defaults' cell has lost its tag, or where another copy of it follows. The
+    defaults are told from other values by their annotations; where a shell keeps no history nothing is seen.
+
+    Args:
+        names: of the notebook's parameters.
+
+    Raises:
+        UserError: names the parameters whose values were replaced by defaults.
+    """
+    history = globals_.get("In")
+    *cells, current = history if isinstance(history, list) and history else [""]
+    if current in cells:  # "Run all" a second time
+        return
+    given: set[str] = set()
+    replaced: dict[str, None] = {}
+    for source_text in cells:
+        values, defaults = _assigned(source_text)
+        replaced |= dict.fromkeys(name for name in defaults if name in given and name in names)
+        given |= values
+        for name in values:
+            replaced.pop(name, None)
+    if replaced:
+        raise UserError(
+            f"notebook: {', '.join(replaced)}: set above the cell of defaults, which replaced the value, as"
+            " papermill does where that cell has lost its tag 'parameters': add the tag, or take the notebook"
+            " from the repository"
+        )
+
+
+def _assigned(source_text: object) -> tuple[set[str], list[str]]:
+    """The names that a cell assigns without and with annotations."""
+    try:
+        body = ast.parse(str(source_text)).body
+    except SyntaxError:
+        return set(), []
+    targets = [target for line in body if isinstance(line, ast.Assign) for target in line.targets]
+    annotated = [line.target for line in body if isinstance(line, ast.AnnAssign)]
+    values = {each.id for each in targets if isinstance(each, ast.Name)}
+    return values, [each.id for each in annotated if isinstance(each, ast.Name)]
 
 
 def is_data(name: str, value: object) -> bool:

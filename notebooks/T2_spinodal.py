@@ -28,39 +28,18 @@
 # trapped seeds told apart from collapsed ones; and the width, as far as T1's and T2's records bound it.
 
 # %%
-# In Colab: get the project and install what is missing there. Anywhere else this cell does nothing.
-import importlib.util
-import os
-import shutil
-import subprocess
-import sys
-from pathlib import Path
-
-if "google.colab" in sys.modules and getattr(importlib.util.find_spec("dglib"), "origin", None) is None:
-    _content = Path(os.environ.get("DGLIB_CONTENT", "/content"))
-    if not (_content / "drive/MyDrive").exists():
-        from google.colab import drive
-
-        try:
-            drive.mount(str(_content / "drive"))
-        except Exception as _problem:
-            print("No Drive, so the results end with this runtime:", _problem)
-    _project = _content / "drive/MyDrive/dual-gradient-learning/dglib"  # your own copy, if there is one
-    if not (_project / "run_all.py").exists():
-        _project = _content / "dual-gradient-learning"
-    if not (_project / "run_all.py").exists():
-        shutil.rmtree(_project, ignore_errors=True)  # a clone that was cut off
-        _address = os.environ.get("DGLIB_REPOSITORY", "https://github.com/dglib/dglib")
-        _clone = ["git", "clone", "--quiet", "--depth", "1", _address, str(_project)]
-        _git = subprocess.run([*_clone, "--branch", "v0.1.0"], capture_output=True, text=True)
-        if _git.returncode != 0:
-            print(_git.stderr.strip().split("\n")[-1], "- taking the default branch instead")
-            _git = subprocess.run(_clone, capture_output=True, text=True)
-            assert _git.returncode == 0, _git.stderr
-    sys.path.insert(0, str(_project))
-    from dglib.colab import prepare
-
-    print(prepare(_project))
+# In Colab: mount Drive, get the project and install what is missing. Anywhere else this cell does nothing.
+import os, sys
+if "google.colab" in sys.modules and "DGLIB_HEADLESS" not in os.environ:
+    try:
+        from google.colab import drive as _drive
+        os.path.isdir("/content/drive/MyDrive") or _drive.mount("/content/drive")
+    except Exception as _problem:
+        print("Drive is not mounted:", _problem)
+    sys.path[:0] = _homes = ["/content/drive/MyDrive/dual-gradient-learning/dglib", "/content/dual-gradient-learning"]
+    any(os.path.exists(f"{_home}/run_all.py") for _home in _homes) or os.system('cd /content; rm -rf dual-gradient-learning; GIT_TERMINAL_PROMPT=0 git clone -q --depth 1 -b v0.1.0 "${DGLIB_REPOSITORY:-https://github.com/dglib/dglib}" dual-gradient-learning')
+    from dglib.colab import prepare as _prepare
+    _prepare()
 
 # %% [markdown]
 # ## Parameters

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import shutil
 import signal
 import subprocess
@@ -88,7 +89,9 @@ class Runtime:
         """Begin "Run all" of a notebook with other values in its parameters' cell."""
         given = self._out / "parameters.json"  # which is YAML
         given.write_text(json.dumps(parameters), encoding="utf-8")
-        words = [str(notebook), str(self._executed(notebook)), "-f", str(given), "--kernel", "colab"]
+        ours = self._out / f"{notebook.stem}.source.ipynb"
+        ours.write_text(in_place(notebook.read_text(encoding="utf-8"), self.content), encoding="utf-8")
+        words = [str(ours), str(self._executed(notebook)), "-f", str(given), "--kernel", "colab"]
         return subprocess.Popen(
             [sys.executable, "-m", "papermill", *words, "--no-progress-bar", "--start-timeout", "300"],
             cwd=self.content,
@@ -149,6 +152,11 @@ class Runtime:
         return self._out / notebook.name
 
 
+def in_place(source: str, content: Path) -> str:
+    """A notebook's source with another directory in place of Colab's /content."""
+    return re.sub(r"(?<![\w.])/content\b", str(content), source)
+
+
 def repository_of(project: Path, place: Path, *, tag: str | None) -> str:
     """A bare repository at `place` with the files of a project as its only commit; its address."""
     work = place.with_suffix(".work")
@@ -177,7 +185,7 @@ def _mount(mountpoint: str) -> None:
     """As google.colab.drive.mount, where a user says yes; asked a second time it would wait for an answer."""
     mounted = Path(mountpoint) / "MyDrive"
     if mounted.exists():
-        raise AssertionError("a mounted Drive was mounted again")
+        raise SystemExit("a mounted Drive was mounted again")
     mounted.parent.mkdir(exist_ok=True)
     mounted.symlink_to(os.environ["STAND_IN_CLOUD"])
 

@@ -1,6 +1,5 @@
-"""Colab: the notebooks' first cell and badges, and notebooks in a stand-in for a Colab runtime."""
+"""Colab: the notebooks' first cell and badges, and notebooks in a simulated Colab runtime."""
 
-import ast
 import json
 import os
 import re
@@ -11,33 +10,26 @@ from pathlib import Path
 import nbformat
 import pytest
 from small import digits
-from stand_in_colab import Runtime, copy_project, repository_of
+from stand_in_colab import Runtime, copy_project, in_place, repository_of
 from update_notebooks import project
 
 import dglib
 from dglib import colab
 from dglib.attempts import read_attempts
-from dglib.campaign.jobs import NOTEBOOKS
-from dglib.experiments import build_spec
+from dglib.errors import UserError
 from dglib.experiments.profiles import load_profile
+from dglib.experiments.specs import build_spec
 from dglib.numerics import Numerics
 from dglib.runner import run_seed
 
-SCRIPTS = sorted(NOTEBOOKS.glob("*.py"))
+ROOT = Path(__file__).resolve().parent.parent
+NOTEBOOKS = ROOT / "notebooks"
 ADDRESS, VERSION = project()
+CELL = colab.first_cell(ADDRESS, VERSION)
 
-every_notebook = pytest.mark.parametrize("script", SCRIPTS, ids=lambda path: path.stem)
+every_notebook = pytest.mark.parametrize("script", sorted(NOTEBOOKS.glob("*.py")), ids=lambda path: path.stem)
 
-
-def cells_of(script):
-    return nbformat.read(script.with_suffix(".ipynb"), as_version=4).cells
-
-
-def first_code_cell(script):
-    return next(cell.source for cell in cells_of(script) if cell.cell_type == "code")
-
-
-# ── what stands in the notebooks ──
+# ── what the notebooks contain ──
 
 
 def test_address_and_version_stand_in_one_place():
@@ -46,78 +38,113 @@ def test_address_and_version_stand_in_one_place():
 
 
 @every_notebook
-def test_each_notebook_begins_with_the_same_cell_of_the_projects_address_and_version(script):
-    source = first_code_cell(script)
-    assert source == colab.first_cell(ADDRESS, VERSION)
-    assert f'"{ADDRESS}"' in source
-    assert f'"v{VERSION}"' in source
-
-
-@every_notebook
-def test_the_first_cell_stands_before_the_parameters_and_names_nothing_that_passes_for_one(script):
-    numbered = [cell for cell in cells_of(script) if cell.cell_type == "code"]
-    assert "parameters" in numbered[1].metadata.get("tags", [])
-    tree = ast.parse(numbered[0].source)
-    stored = {n.id for n in ast.walk(tree) if isinstance(n, ast.Name) and isinstance(n.ctx, ast.Store)} | {
-        n.name for n in ast.walk(tree) if isinstance(n, ast.ExceptHandler) and n.name
-    }
-    assert {name for name in stored if not name.startswith("_")} == set()
-
-
-@every_notebook
-def test_each_notebook_has_the_badge_that_opens_it(script):
-    place = ADDRESS.removeprefix("https://github.com/")
-    link = f"https://colab.research.google.com/github/{place}/blob/main/notebooks/{script.stem}.ipynb"
-    title, blank, badge = cells_of(script)[0].source.splitlines()[:3]
-    assert title.startswith("# ")
-    assert blank == ""
-    assert badge == colab.badge(ADDRESS, script.stem)
-    assert badge.endswith(f"({link})")
+def test_a_notebook_begins_with_its_badge_and_the_same_first_cell_of_at_most_twelve_lines(script):
+    title, first = nbformat.read(script.with_suffix(".ipynb"), as_version=4).cells[:2]
+    assert title.source.splitlines()[2] == colab.badge(ADDRESS, script.stem)
+    assert f"/blob/main/notebooks/{script.stem}.ipynb)" in colab.badge(ADDRESS, script.stem)
+    assert first.source == CELL
+    assert len(CELL.splitlines()) <= 12
 
 
 def test_the_readmes_badges_open_notebooks_that_are_there():
-    readme = (NOTEBOOKS.parent / "README.md").read_text(encoding="utf-8")
+    readme = (ROOT / "README.md").read_text(encoding="utf-8")
     badges = re.findall(r"\[!\[Open in Colab\]\([^)]*\)\]\([^)]*\)", readme)
-    assert set(badges) <= {colab.badge(ADDRESS, script.stem) for script in SCRIPTS}
+    assert set(badges) <= {colab.badge(ADDRESS, script.stem) for script in NOTEBOOKS.glob("*.py")}
     assert len(re.findall(r"colab\.research\.google\.com/github", readme)) == len(badges)
 
 
-def test_outside_colab_the_cell_does_nothing(tmp_path):
-    script = f"{colab.first_cell(ADDRESS, VERSION)}\nprint(sorted(n for n in globals() if n[:2] != '__'))"
-    done = subprocess.run(
-        [sys.executable, "-c", script], cwd=tmp_path, capture_output=True, text=True, check=True
-    )
-    assert done.stdout == "['Path', 'importlib', 'os', 'shutil', 'subprocess', 'sys']\n"
-    assert list(tmp_path.iterdir()) == []
+# ── the first cell, in a process of its own ──
+
+GOOGLE = """
+import os, sys, types
+from pathlib import Path
+
+drive = types.ModuleType("google.colab.drive")
+def mount(place):
+    print("asked for", place)
+    if "REFUSE" in os.environ:
+        raise ValueError("mount failed")
+    Path(place, "MyDrive").mkdir(parents=True)
+drive.mount = mount
+colab = types.ModuleType("google.colab")
+colab.drive = drive
+sys.modules |= {"google": types.ModuleType("google"), "google.colab": colab, "google.colab.drive": drive}
+sys.meta_path[:] = [each for each in sys.meta_path if "dglib" not in str(getattr(each, "__module__", ""))]
+"""
+WHERE = """
+from dglib.base_dir import base_directory
+try:
+    print("base:", base_directory(None))
+except Exception as error:
+    print(type(error).__name__, error)
+"""
 
 
-def test_in_colab_too_the_cell_does_nothing_where_the_project_is_found_as_in_run_alls_own_kernels(tmp_path):
+@pytest.fixture
+def python(tmp_path):
+    """Run code in a fresh process in an empty `content`, after /content was replaced by it; its output."""
+    content = tmp_path / "content"
+    content.mkdir()
+
+    def run(*code, **environment):
+        unset = ("PYTHONPATH", "DGLIB_HOME", "COLAB_RELEASE_TAG")
+        ours = {name: value for name, value in os.environ.items() if name not in unset}
+        done = subprocess.run(
+            [sys.executable, "-c", in_place("\n".join(code), content)],
+            cwd=content,
+            env=ours | {"DGLIB_CONTENT": str(content)} | environment,
+            capture_output=True,
+            text=True,
+        )
+        return (done.stdout + done.stderr).replace(str(content), "/content")
+
+    run.content = content
+    return run
+
+
+def test_outside_colab_the_cell_does_nothing(python):
+    names = "print(sorted(n for n in globals() if n[:2] != '__'))"
+    assert python(CELL, names) == "['os', 'sys']\n"
+    assert list(python.content.iterdir()) == []
+
+
+def test_in_a_notebook_that_runs_headless_the_cell_does_nothing(python):
     """There nobody could answer whether Drive may be mounted."""
-    cell = colab.first_cell(ADDRESS, VERSION)
-    in_colab = "import sys; sys.modules['google.colab'] = None"  # importing from it raises
-    script = f"{in_colab}\n{cell}\nimport dglib.colab"
-    environment = os.environ | {"PYTHONPATH": str(NOTEBOOKS.parent), "DGLIB_CONTENT": str(tmp_path / "none")}
-    done = subprocess.run(
-        [sys.executable, "-c", script], cwd=tmp_path, env=environment, capture_output=True, text=True
-    )
-    assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
-    assert list(tmp_path.iterdir()) == []
+    assert python(GOOGLE, CELL, DGLIB_HEADLESS="1") == ""
+    assert list(python.content.iterdir()) == []
 
 
-def test_a_folder_that_happens_to_be_called_dglib_is_not_taken_for_the_project(tmp_path):
-    (tmp_path / "dglib").mkdir()
-    script = (
-        "import importlib.util, sys\n"
-        "sys.meta_path[:] = [finder for finder in sys.meta_path if 'dglib' not in finder.__module__]\n"
-        "print(getattr(importlib.util.find_spec('dglib'), 'origin', None))"
-    )
-    done = subprocess.run(
-        [sys.executable, "-c", script], cwd=tmp_path, capture_output=True, text=True, check=True
-    )
-    assert done.stdout == "None\n"
-    assert 'getattr(importlib.util.find_spec("dglib"), "origin", None) is None' in colab.first_cell(
-        ADDRESS, VERSION
-    )
+def test_a_drive_that_cannot_be_mounted_is_refused_in_one_line_until_the_cell_is_run_again(python):
+    (python.content / "dual-gradient-learning").symlink_to(ROOT)
+    again = "print('---')\ndel os.environ['REFUSE']"
+    said = python(GOOGLE, CELL, WHERE, again, CELL, WHERE, "print('---')", CELL, REFUSE="1")
+    refused, mounted, third = said.split("---\n")
+    first, problem, _, advice, error = refused.splitlines()
+    assert (first, problem) == ("asked for /content/drive", "Drive is not mounted: mount failed")
+    assert advice.startswith("Without Drive: run this cell again")
+    assert error.startswith("UserError base_dir = None: is on Google Drive, which is not mounted")
+    assert "set base_dir = '/content/runs'" in error
+    assert mounted.splitlines()[0] == "asked for /content/drive"
+    assert mounted.splitlines()[-1] == "base: /content/drive/MyDrive/dual-gradient-learning/Paper-A"
+    assert "asked for" not in third, "a mounted Drive is not mounted again"
+
+
+def test_a_copy_in_drive_goes_before_a_clone_and_a_clone_is_made_where_there_is_none(python, tmp_path):
+    repository = repository_of(ROOT, tmp_path / "dglib.git", tag=f"v{VERSION}")
+    (python.content / "dual-gradient-learning").mkdir()  # of a clone that was cut off
+    cloned = python(GOOGLE, CELL, DGLIB_REPOSITORY=repository)
+    assert f"dglib {VERSION}, commit " in cloned
+    assert "from /content/dual-gradient-learning; nothing was missing" in cloned
+    own = python.content / "drive/MyDrive/dual-gradient-learning"
+    own.mkdir(parents=True)
+    (own / "dglib").symlink_to(ROOT)
+    copied = python(GOOGLE, CELL, DGLIB_REPOSITORY="file:///nowhere")
+    assert "from /content/drive/MyDrive/dual-gradient-learning/dglib; nothing was missing" in copied
+
+
+def test_a_repository_that_cannot_be_cloned_is_named(python):
+    said = python(GOOGLE, CELL, DGLIB_REPOSITORY="file:///nowhere")
+    assert "fatal: '/nowhere' does not appear to be a git repository" in said
 
 
 # ── what is installed ──
@@ -148,50 +175,49 @@ def pip(monkeypatch):
     return fake
 
 
-def requirements(tmp_path, text):
-    (tmp_path / "requirements.txt").write_text(text)
-    return tmp_path
+@pytest.fixture
+def prepared(tmp_path, capsys):
+    """What `prepare` says first of a project with these requirements."""
+
+    def prepare(requirements):
+        (tmp_path / "requirements.txt").write_text(requirements)
+        (tmp_path / "run_all.py").touch()
+        colab.prepare(tmp_path)
+        return capsys.readouterr().out.splitlines()[0].replace(str(tmp_path), "HERE")
+
+    return prepare
 
 
-def test_only_what_is_missing_is_installed_and_what_a_kernel_holds_is_kept_at_its_version(
-    tmp_path, here, pip
-):
-    text = "torch>=2.11\nnumpy>=2.0\nJinja2>=3.1\npapermill>=2.6\nnbstripout[x]>=0.8\n# no\n-e .\n"
-    line = colab.prepare(requirements(tmp_path, text))
+def test_only_what_is_missing_is_installed_and_what_a_kernel_holds_keeps_its_version(prepared, here, pip):
+    line = prepared("torch>=2.11\nnumpy>=2.0\nJinja2>=3.1\npapermill>=2.6\nnbstripout[x]>=0.8\n# no\n-e .\n")
     ((words, constraints),) = pip.calls
     assert words[:4] == [sys.executable, "-m", "pip", "install"]
     assert words[words.index("--constraint") + 2 :] == ["Jinja2>=3.1", "nbstripout[x]>=0.8"]
     assert constraints == "numpy==2.1.3\n"
-    assert line.endswith(f", from {tmp_path}; installed Jinja2>=3.1, nbstripout[x]>=0.8")
+    assert line == (
+        "dglib 0.1.0, no commit on record, from HERE; installed Jinja2>=3.1, nbstripout[x]>=0.8"
+    )
 
 
-@pytest.mark.parametrize("name", ["numpy", "pandas", "ipykernel", "ipywidgets", "torch", "torchvision"])
-def test_what_would_break_a_running_kernel_is_never_installed_even_where_it_is_missing(
-    name, tmp_path, here, pip
-):
+def test_what_would_break_a_running_kernel_is_never_installed_even_where_it_is_missing(prepared, here, pip):
     here.clear()
-    assert colab.prepare(requirements(tmp_path, f"{name}>=2\n")).endswith("; nothing was missing")
+    names = ["numpy", "pandas", "ipykernel", "ipywidgets", "torch", "torchvision"]
+    assert prepared("\n".join(f"{name}>=2" for name in names)).endswith("; nothing was missing")
     assert pip.calls == []
 
 
-def test_where_nothing_is_missing_pip_is_not_called(tmp_path, here, pip):
-    assert colab.prepare(requirements(tmp_path, "papermill>=9\n")).endswith("; nothing was missing")
-    assert pip.calls == []
-
-
-def test_what_cannot_be_installed_is_told_in_pips_words_and_the_notebook_goes_on(tmp_path, here, pip):
+def test_what_cannot_be_installed_is_reported_in_pips_words(prepared, here, pip):
     pip.problem = "a warning\nERROR: No matching distribution found for x\n"
-    line = colab.prepare(requirements(tmp_path, "x\n"))
-    assert line.endswith("; could not install x: ERROR: No matching distribution found for x")
-
-
-def test_the_line_says_which_code_was_taken_from_where(tmp_path, here):
-    line = colab.prepare(requirements(tmp_path, ""))
-    assert line == f"dglib 0.1.0, no commit on record, from {tmp_path}; nothing was missing"
+    assert prepared("x\n").endswith("; could not install x: ERROR: No matching distribution found for x")
 
 
 def test_every_package_that_the_suite_needs_is_here():
-    assert colab.missing(NOTEBOOKS.parent / "requirements.txt") == []
+    assert colab.missing(ROOT / "requirements.txt") == []
+
+
+def test_a_copy_whose_upload_was_cut_off_is_refused(tmp_path):
+    with pytest.raises(UserError, match=r"has no run_all.py: complete this copy of the project"):
+        colab.prepare(tmp_path)
 
 
 # ── a stand-in runtime ──
@@ -209,67 +235,37 @@ TINY = {
 T2 = NOTEBOOKS / "T2_spinodal.ipynb"
 
 
-@pytest.fixture(scope="module")
-def story(tmp_path_factory):
-    """What T2's cells print: killed in its seed, run again, and run on a new machine from a copy in Drive."""
-    place = tmp_path_factory.mktemp("colab")
-    runtime = Runtime(place / "runtime", repository_of(NOTEBOOKS.parent, place / "dglib.git", tag=None))
+@pytest.mark.slow
+def test_a_killed_notebook_resumes_and_a_new_machine_takes_copy_and_results_from_drive(tmp_path):
+    runtime = Runtime(tmp_path / "runtime", repository_of(ROOT, tmp_path / "dglib.git", tag=f"v{VERSION}"))
     runtime.hold.touch()
-    told = {"killed at": runtime.kill_in_a_seed(runtime.start(T2, **TINY), epochs=1)}
+    killed_at = runtime.kill_in_a_seed(runtime.start(T2, **TINY), epochs=1)
     runtime.hold.unlink()
-    told["killed"] = runtime.printed(T2)
-    told["again"] = runtime.run_all(T2, **TINY)
-    (log,) = runtime.home.glob(".cache/dglib/*/exp_T_spinodal_*/attempts/T2-spinodal-001.jsonl")
-    told["attempts"] = read_attempts(log)
-    runtime.new_machine()
-    copy_project(NOTEBOOKS.parent, runtime.drive / "dual-gradient-learning" / "dglib")
-    told["new machine"] = runtime.run_all(T2, **TINY)
-    return runtime, told
-
-
-@pytest.mark.slow
-def test_a_fresh_runtime_mounts_drive_and_clones_the_default_branch_where_the_tag_is_not_there(story):
-    runtime, told = story
-    said, line = told["killed"][0].strip().splitlines()
-    assert f"Remote branch v{VERSION} not found" in said
-    assert said.endswith(" - taking the default branch instead")
+    killed = runtime.printed(T2)
+    again = runtime.run_all(T2, **TINY)
     clone = runtime.content / "dual-gradient-learning"
-    assert re.fullmatch(rf"dglib {VERSION}, commit [0-9a-f]{{7}}, from {clone}; nothing was missing", line)
+    first = killed[0].strip().splitlines()[-1]
+    assert re.fullmatch(rf"dglib {VERSION}, commit [0-9a-f]{{7}}, from {clone}; nothing was missing", first)
+    assert again[0].strip().splitlines() == [first], "neither mounted nor cloned again"
+    assert killed_at.startswith("T2 seed 1, epoch ")
+    (log,) = runtime.home.glob(".cache/dglib/*/exp_T_spinodal_*/attempts/T2-spinodal-001.jsonl")
+    before, after = read_attempts(log)
+    assert (before["found_step"], "how" in before) == (0, False)
+    assert after["found_step"] > 0
 
-
-@pytest.mark.slow
-def test_after_a_kill_run_all_goes_on_where_the_seed_stood_without_mounting_or_cloning_again(story):
-    _, told = story
-    assert told["killed at"].startswith("T2 seed 1, epoch ")
-    (line,) = told["again"][0].strip().splitlines()
-    assert line == told["killed"][0].strip().splitlines()[-1]
-    killed, again = told["attempts"]
-    assert killed["found_step"] == 0
-    assert "how" not in killed
-    assert again["found_step"] > 0
-    assert again["how"] == "done"
-
-
-@pytest.mark.slow
-def test_results_lie_in_drive_and_are_those_of_an_undisturbed_run(story):
-    runtime, _ = story
     (file,) = runtime.results.glob("exp_T_spinodal_*/T2-spinodal_results.json")
     (record,) = json.loads(file.read_bytes())
     spec = build_spec("T2", load_profile("T2", "quick", [f"{name}={value}" for name, value in TINY.items()]))
-    whole = run_seed(spec, 1, digits(), Numerics.resolve("auto", 1))
+    undisturbed = run_seed(spec, 1, digits(), Numerics.resolve("auto", 1))
     del record["provenance"]
-    assert record | {"time": 0} == json.loads(json.dumps(whole)) | {"time": 0}
+    assert record | {"time": 0} == json.loads(json.dumps(undisturbed)) | {"time": 0}
     assert list(runtime.results.glob("exp_T_spinodal_*/figures/*.png")) != []
 
-
-@pytest.mark.slow
-def test_a_new_machine_takes_the_copy_in_drive_and_the_finished_seed_from_there(story):
-    runtime, told = story
-    first, made, answer = told["new machine"][0], told["new machine"][3], told["new machine"][5]
+    runtime.new_machine()
     copy = runtime.content / "drive/MyDrive/dual-gradient-learning/dglib"
-    assert first == f"dglib {VERSION}, no commit on record, from {copy}; nothing was missing\n"
-    assert "T2: resuming exp_T_spinodal_" in made
-    assert f"made by dglib {VERSION}, no commit on record, Python " in made
-    assert "\nseed 1: made by dglib" in made, "it was made by a commit, and this copy has none"
-    assert answer == told["again"][5]
-    assert not (runtime.content / "dual-gradient-learning").exists(), "nothing was cloned"
+    copy_project(ROOT, runtime.drive / "dual-gradient-learning" / "dglib")
+    elsewhere = runtime.run_all(T2, **TINY)
+    assert elsewhere[0] == f"dglib {VERSION}, no commit on record, from {copy}; nothing was missing\n"
+    assert "resum" in elsewhere[3]
+    assert elsewhere[5] == again[5]
+    assert not clone.exists(), "nothing was cloned"

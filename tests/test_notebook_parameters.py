@@ -77,3 +77,25 @@ def test_a_base_directory_that_cannot_be_written_is_refused_at_once(tmp_path: Pa
     with pytest.raises(UserError, match=r"^notebook: base_dir = 'file/runs': "):
         notebook_parameters("T1", {"profile": "quick", "base_dir": "file/runs"})
     assert [path.name for path in tmp_path.iterdir()] == ["file"]
+
+
+@pytest.mark.parametrize(
+    ("cells", "refused"),
+    [
+        (["lr = 0.2", "lr: float = 0.1", "check"], True),
+        (["lr: float = 0.1", "lr = 0.2", "check"], False),
+        (["lr: float = 0.1", "lr = 0.2", "lr: float = 0.1", "check"], True),  # a second cell of defaults
+        (["lr = 0.2", "lr: float = 0.1", "lr = 0.3", "check"], False),
+        (["%%magic", "mine = 0.2", "mine: float = 0.1", "check"], False),
+        (["lr: float = 0.1", "lr = 0.2", "check", "lr: float = 0.1", "check"], False),  # "Run all" again
+    ],
+)
+def test_a_value_that_the_cell_of_defaults_replaced_is_refused_on_the_first_execution(
+    cells: list[str], refused: bool
+) -> None:
+    given = {"profile": "quick", "lr": 0.1, "In": ["", *cells]}
+    if not refused:
+        notebook_parameters("T1", given)
+        return
+    with pytest.raises(UserError, match=r"^notebook: lr: set above the cell of defaults, which replaced"):
+        notebook_parameters("T1", given)

@@ -2,12 +2,17 @@
 
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import nbformat
 import pytest
 from click.testing import CliRunner
+from nbclient import NotebookClient
+from nbformat import NotebookNode
+from papermill import execute_notebook
 from papermill.cli import papermill as command
+from papermill.exceptions import PapermillExecutionError
 
 from dglib.campaign.jobs import NAMES, NOTEBOOKS
 from dglib.cli import main
@@ -105,3 +110,50 @@ def test_a_name_that_is_no_parameter_stops_the_notebooks_that_train_nothing_too(
 ) -> None:
     line = refused(papermill(tmp_path, notebook, "-p", "bas_dir", "runs"))
     assert line.startswith("UserError: notebook: bas_dir = 'runs': ")
+
+
+def to_the_check(notebook: str, *changes: Callable[[NotebookNode, int], object]) -> NotebookNode:
+    """A notebook up to the cell that checks its parameters, changed at the cell of defaults."""
+    read = nbformat.read(NOTEBOOKS / f"{notebook}.ipynb", as_version=4)
+    (at,) = [n for n, cell in enumerate(read.cells) if "parameters" in cell.metadata.get("tags", [])]
+    checks = next(n for n, cell in enumerate(read.cells[at + 1 :], at + 1) if "globals()" in cell.source)
+    read.cells = read.cells[: checks + 1]
+    for change in changes:
+        change(read, at)
+    return read
+
+
+def strip_the_tag(notebook: NotebookNode, at: int) -> None:
+    notebook.cells[at].metadata["tags"] = []
+
+
+def repeat_the_cell(notebook: NotebookNode, at: int) -> None:
+    notebook.cells.insert(at + 1, nbformat.v4.new_code_cell(notebook.cells[at].source))
+
+
+@pytest.mark.parametrize(
+    ("notebook", "change", "given"),
+    [
+        ("T2_spinodal", strip_the_tag, {"seeds": "[7]", "lr": 0.2}),
+        ("T2_spinodal", repeat_the_cell, {"seeds": "[7]", "lr": 0.2}),
+        ("Hysteresis_report", strip_the_tag, {"base_dir": "mine"}),
+    ],
+)
+def test_values_that_papermill_could_only_put_above_the_defaults_are_refused_by_name(
+    notebook: str, change: Callable[[NotebookNode, int], object], given: dict[str, object], tmp_path: Path
+) -> None:
+    nbformat.write(to_the_check(notebook, change), tmp_path / "in.ipynb")
+    with pytest.raises(PapermillExecutionError) as caught:
+        execute_notebook(
+            str(tmp_path / "in.ipynb"), None, given, cwd=str(tmp_path), progress_bar=False, start_timeout=300
+        )
+    assert caught.value.ename == "UserError"
+    assert caught.value.evalue.startswith(f"notebook: {', '.join(given)}: set above the cell of defaults")
+
+
+def test_run_all_a_second_time_in_one_kernel_is_no_error(tmp_path: Path) -> None:
+    client = NotebookClient(to_the_check("T2_spinodal"), resources={"metadata": {"path": str(tmp_path)}})
+    with client.setup_kernel():
+        for _ in range(2):
+            for number, cell in enumerate(client.nb.cells):
+                client.execute_cell(cell, number)

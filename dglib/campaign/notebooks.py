@@ -76,17 +76,28 @@ def execute(
 
 
 def _run(notebook: Path, output: Path, parameters: Mapping[str, Any], stop: _Stop) -> None:
-    papermill.execute_notebook(
-        str(notebook),
-        str(output),
-        dict(parameters),
-        kernel_name="python3",
-        progress_bar=False,
-        cwd=str(output.parent),
-        on_cell_execute=stop.before_cell,
-        # By then all that lasts is on the disk, and an interpreter with torch takes a second to end.
-        shutdown_kernel="immediate",
-    )
+    with _headless():
+        papermill.execute_notebook(
+            str(notebook),
+            str(output),
+            dict(parameters),
+            kernel_name="python3",
+            progress_bar=False,
+            cwd=str(output.parent),
+            on_cell_execute=stop.before_cell,
+            # By then all that lasts is on the disk, and an interpreter with torch takes a second to end.
+            shutdown_kernel="immediate",
+        )
+
+
+@contextmanager
+def _headless() -> Iterator[None]:
+    """Tell the first cell of a kernel started meanwhile that nobody can be asked to mount a Drive."""
+    os.environ["DGLIB_HEADLESS"] = "1"
+    try:
+        yield
+    finally:
+        os.environ.pop("DGLIB_HEADLESS", None)
 
 
 def _line(name: str, reason: str) -> str:

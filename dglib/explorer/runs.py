@@ -14,7 +14,7 @@ from dglib.base_dir import base_directory
 from dglib.campaign.jobs import NOTEBOOKS
 from dglib.errors import UserError
 from dglib.manifest import experiments_in, is_run, runs_in
-from dglib.notebook import is_data
+from dglib.notebook import is_data, refuse_replaced
 
 QUICK = NOTEBOOKS / "assets" / "quick"  # small recorded runs of all experiments, which come with the project
 PARAMETERS = ("base_dir", "runs")
@@ -57,6 +57,7 @@ def notebook_settings(globals_: Mapping[str, object]) -> Places:
     Raises:
         UserError: one line on what is wrong; another global of plain data, such as papermill makes of a slip.
     """
+    refuse_replaced(PARAMETERS, globals_)
     for name, value in globals_.items():
         if name not in PARAMETERS and is_data(name, value):
             known = " and ".join(PARAMETERS)

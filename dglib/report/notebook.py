@@ -9,7 +9,7 @@ from pathlib import Path
 from dglib import provenance
 from dglib.base_dir import base_directory
 from dglib.errors import UserError
-from dglib.notebook import is_data
+from dglib.notebook import is_data, refuse_replaced
 from dglib.report import write_report
 from dglib.report.collect import Collection, collect
 from dglib.report.page import render_fragment
@@ -39,6 +39,7 @@ def notebook_report(globals_: Mapping[str, object]) -> Report:
     Raises:
         UserError: nothing to report, or another global of plain data, such as papermill makes of a slip.
     """
+    refuse_replaced(["base_dir"], globals_)
     for name, value in globals_.items():
         if name != "base_dir" and is_data(name, value):
             raise UserError(f"notebook: {name} = {value!r}: the report has no parameter but base_dir")
