@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import time
 from collections.abc import Sequence
+from statistics import median
 from typing import NamedTuple
 
 from dglib import estimate
@@ -11,6 +13,7 @@ from dglib.api import check
 from dglib.campaign.jobs import Plan
 from dglib.errors import UserError
 from dglib.heartbeats import duration
+from dglib.store import read_records
 
 SHARING = ", if those that share a GPU do not slow each other down"
 ELSEWHERE = "times are this machine's; the cluster's workers may be faster or slower"
@@ -34,10 +37,11 @@ def print_plan(
     Raises:
         UserError: something cannot be used here, where it would be done here.
     """
-    known: dict[object, float] = {}
+    known: dict[object, float | None] = {}
+    deadline = time.monotonic() + estimate.SECONDS
     each: list[Estimate] = []
     for plan in sorted(plans, key=lambda plan: plan.planned, reverse=True):
-        p, found = plan.parameters, _estimate(plan, known, elsewhere)
+        p, found = plan.parameters, _estimate(plan, known, deadline, elsewhere)
         each += [found] * len(p.seeds)
         if as_json:
             told = {"estimate_s": found.seconds and round(found.seconds, 1), "estimate_on": found.device}
@@ -62,7 +66,7 @@ def print_plan(
 
 
 class Estimate(NamedTuple):
-    """The seconds of a seed and the device on which they were measured, or the reason why there are none."""
+    """The seconds of a seed and the device that they were measured on, or the reason why there are none."""
 
     seconds: float | None
     device: str | None
@@ -75,14 +79,23 @@ class Estimate(NamedTuple):
         return f"about {duration(self.seconds * seeds)} on {self.device}"
 
 
-def _estimate(plan: Plan, known: dict[object, float], elsewhere: bool) -> Estimate:
+def _estimate(plan: Plan, known: dict[object, float | None], deadline: float, elsewhere: bool) -> Estimate:
+    """From seeds of the same run that have ended, else from two training steps."""
     try:
         spec, numerics = check(plan.parameters)
     except UserError as error:
         if not elsewhere:
             raise
         return Estimate(None, None, str(error))
-    return Estimate(estimate.estimate_seconds(spec, numerics, known), numerics.device)
+    directory = plan.directory()
+    records = [] if directory is None else read_records(directory, plan.experiment)
+    if records:
+        devices = {part["device"] for record in records for part in record["numerics"]}
+        return Estimate(median(record["time"] for record in records), " and ".join(sorted(devices)))
+    seconds = estimate.estimate_seconds(spec, numerics, known, deadline)
+    if seconds is None:
+        return Estimate(None, None, f"no seed has ended, and {estimate.SECONDS:g} s allow no two steps here")
+    return Estimate(seconds, numerics.device)
 
 
 def _total(each: Sequence[Estimate], at_once: int | None) -> str:

@@ -1,10 +1,9 @@
-"""What falls into the time that `--dry-run` measures, and what it makes of it."""
+"""What a dry run estimates: from seeds that have ended, else from two steps within a time limit."""
 
+import math
 from dataclasses import replace
-from functools import partial
 
 import pytest
-from replaying import Replaying
 from small import CPU, small_spec
 
 from dglib import estimate, kernel
@@ -12,82 +11,64 @@ from dglib.data import describe_dataset
 from dglib.numerics import Numerics
 from dglib.trainer import Trainer
 
-GRAPHS = Numerics("cpu", 1, fused=True, cuda_graphs=True)
-PAPERS = {
-    "T1": small_spec("T1", refresh_period=16, batch_size=4),
-    "Td1": small_spec("Td1", refresh_period=16, log_every=20, batch_size=4),
-}
+SPEC = small_spec("T1", batch_size=2)
 
 
-class Clock:
-    """In the place of time and device: one second a forward and backward pass; notes when it is asked."""
+@pytest.fixture
+def clock(monkeypatch):
+    """One second a forward and backward pass."""
+    seconds, original = [0.0], kernel.gradient
 
-    def __init__(self, monkeypatch, watched=lambda: None):
-        self.seconds, self.seen, original = 0.0, [], kernel.gradient
+    def gradient(*given):
+        seconds[0] += 1
+        return original(*given)
 
-        def gradient(*given):
-            self.seconds += 1
-            return original(*given)
-
-        def now(device):
-            self.seen.append(watched())
-            return self.seconds
-
-        monkeypatch.setattr(kernel, "gradient", gradient)
-        monkeypatch.setattr(estimate, "_now", now)
+    monkeypatch.setattr(kernel, "gradient", gradient)
+    monkeypatch.setattr(estimate, "_now", lambda device: seconds[0])
+    monkeypatch.setattr(estimate.time, "monotonic", lambda: seconds[0])
+    return seconds
 
 
-@pytest.mark.parametrize("name", PAPERS)
-def test_every_piece_has_been_captured_before_the_time_is_taken(name, monkeypatch):
-    recorder = Replaying()
-    monkeypatch.setattr(kernel, "CudaRecorder", lambda device: recorder)
-    monkeypatch.setitem(estimate.STEPS, "cpu", estimate.STEPS["cuda"])
-    clock = Clock(monkeypatch, lambda: recorder.captures)
-    estimate.estimate_seconds(PAPERS[name], GRAPHS)
-    began, ended = clock.seen
-    assert 5 < began == ended
-
-
-@pytest.mark.parametrize("name", PAPERS)
-def test_both_versions_for_a_size_have_been_compiled_before_the_time_is_taken(name, monkeypatch):
-    kinds = []
-
-    class Watched(kernel.CompiledGradient):
-        def __init__(self):
-            super().__init__(lambda function, **_: function)
-            kinds.append(self._kinds)
-
-    monkeypatch.setattr(kernel, "CompiledGradient", Watched)
-    monkeypatch.setattr(kernel, "Compiled", partial(kernel.Compiled, compiler=lambda function, **_: function))
-    clock = Clock(monkeypatch, lambda: len(kinds[0]))
-    estimate.estimate_seconds(PAPERS[name], replace(CPU, compiled=True))
-    assert clock.seen == [1 if name == "T1" else 2] * 2
-
-
-@pytest.mark.parametrize("timed", [1, 3, 20])
-@pytest.mark.parametrize(("period", "log_every"), [(16, 0), (16, 20), (1, 0), (2, 3), (4, 2), (7, 5)])
-def test_the_estimate_is_of_the_passes_that_steps_take_in_the_long_run(period, log_every, timed, monkeypatch):
-    """However many refreshes and logs fell into the time: at a second a pass it is exact."""
+@pytest.mark.parametrize(("period", "log_every"), [(16, 0), (16, 20), (1, 0), (2, 3), (4, 1), (7, 5)])
+def test_the_estimate_is_of_the_passes_that_steps_take_in_the_long_run(period, log_every, clock):
+    """Whatever the timed step was: at a second a pass it is exact."""
     spec = small_spec("Td1", refresh_period=period, log_every=log_every, batch_size=2)
-    monkeypatch.setitem(estimate.STEPS, "cpu", timed)
-    Clock(monkeypatch)
     steps = [1 + (t % period == 0 or (log_every > 0 and t % log_every == 0)) for t in range(1680)]
     per_image = sum(steps) / len(steps) / 2
     info = describe_dataset("digits")
     images = 4 * info.n_train + 2 * info.n_test / 3  # four epochs, two evaluations
-    assert estimate.estimate_seconds(spec, CPU) == pytest.approx(per_image * images)
+    assert estimate.estimate_seconds(spec, CPU, {}, math.inf) == pytest.approx(per_image * images)
 
 
-def test_an_estimate_on_a_cpu_takes_four_steps(monkeypatch):
-    steps = []
-    original = Trainer.advance
-    monkeypatch.setattr(
-        Trainer, "advance", lambda self, *given: steps.append(given[-1]) or original(self, *given)
-    )
-    estimate.estimate_seconds(PAPERS["Td1"], CPU)
-    assert steps == [1, 3]
+def test_an_estimate_takes_two_steps_of_a_part_of_a_large_batch(monkeypatch):
+    taken, original = [], Trainer.advance
+
+    def advance(self, state, lam, lr, n_steps):
+        taken.append((n_steps, len(self.data.clean)))
+        return original(self, state, lam, lr, n_steps)
+
+    monkeypatch.setattr(Trainer, "advance", advance)
+    assert estimate.estimate_seconds(small_spec("T1", batch_size=256), CPU, {}, math.inf) > 0
+    assert taken == [(1, estimate.CPU_BATCH)] * 2
 
 
-def test_warming_up_ends_even_where_a_refresh_is_rare():
-    step = replace(PAPERS["T1"].step, refresh_period=10**6)
-    assert estimate._steps_to_warm_up(step, GRAPHS) == estimate.MOST_TO_WARM_UP
+@pytest.mark.parametrize("limit", [0.0, 1.0, 2.0])
+def test_there_is_no_estimate_where_the_time_is_used_up_before_the_second_step(limit, clock):
+    assert estimate.estimate_seconds(SPEC, CPU, {}, limit) is None
+    assert clock[0] == (2 if limit else 0)  # the first step refreshes: two passes
+
+
+def test_neither_compilation_nor_capture_falls_into_the_time(monkeypatch):
+    monkeypatch.setattr(kernel, "CudaRecorder", lambda device: pytest.fail("captured"))
+    monkeypatch.setattr(kernel, "CompiledGradient", lambda: pytest.fail("compiled"))
+    fast = Numerics("cpu", 1, fused=True, cuda_graphs=True, compiled=True)
+    assert estimate.estimate_seconds(SPEC, fast, {}, math.inf) > 0
+
+
+def test_what_trains_alike_is_timed_once(clock):
+    known = {}
+    for changes in ({}, {"noise_rate": 0.1}, {"init_epochs": 9}):
+        estimate.estimate_seconds(small_spec("T1", batch_size=2, **changes), CPU, known, math.inf)
+    assert len(known) == 1
+    estimate.estimate_seconds(replace(SPEC, step=replace(SPEC.step, momentum=0.5)), CPU, known, math.inf)
+    assert len(known) == 2

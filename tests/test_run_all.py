@@ -311,22 +311,26 @@ def test_times_of_seeds_that_share_a_gpu_are_told_with_that_reservation(
         assert ("share" in last) == shared
 
 
-def test_an_estimate_is_measured_once_for_what_trains_alike() -> None:
-    known: dict[object, float] = {}
-    cpu = Numerics.resolve("cpu", 1)
-    specs = [tiny_plan("T2", "runs", *change).spec for change in ([], ["noise_rate=0.1"], ["init_epochs=9"])]
-    for spec in specs:
-        estimate.estimate_seconds(spec, cpu, known)
-    assert len(known) == 1
-    estimate.estimate_seconds(tiny_plan("T2", "runs", "batch_size=32").spec, cpu, known)
-    assert len(known) == 2
+def test_the_estimate_is_the_median_time_of_the_seeds_that_have_ended(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(estimate, "estimate_seconds", lambda *_: None)
+    words = ["--only", "T2", "--base-dir", "runs", "--dry-run", "--json"]
+    tiny = [word.removeprefix("T2.") for word in TINY if "." not in word.split("=")[0] or "T2." in word]
 
+    def estimates(*more: str) -> set[tuple[float | None, str | None]]:
+        assert campaign.main([*words, "--set", *tiny, *more]) == 0
+        return {(job["estimate_s"], job["estimate_on"]) for job in events(capsys.readouterr().out)}
 
-def test_the_estimate_comes_from_real_steps_and_grows_with_the_planned_epochs() -> None:
-    short = tiny_plan("T2", "runs", "init_epochs=10").spec
-    long = tiny_plan("T2", "runs", "init_epochs=10000").spec
-    cpu, known = Numerics.resolve("cpu", 1), dict[object, float]()  # measured once: no pause hits one alone
-    assert 0 < estimate.estimate_seconds(short, cpu, known) * 50 < estimate.estimate_seconds(long, cpu, known)
+    assert estimates() == {(None, None)}
+    plan = tiny_plan("T2", "runs", "seeds=0-1")
+    api.run(plan.parameters)
+    capsys.readouterr()
+    directory = plan.directory()
+    assert directory is not None
+    times = [json.loads(path.read_bytes())["content"]["time"] for path in (directory / "seeds").iterdir()]
+    assert estimates("seeds=0-3") == {(round(sum(times) / 2, 1), "cpu")}
+    assert estimates("lr=0.05") == {(None, None)}  # another run
 
 
 def test_the_longest_job_comes_first(plan: Callable[..., tuple[dict[str, str], str]]) -> None:
