@@ -9,10 +9,14 @@ A path of an ``.npz`` needs no registration.
 
 import importlib.util
 import io
+import math
+import os
+import shutil
+import sys
+import tarfile
 from collections.abc import Callable, Sequence
 from contextlib import nullcontext, redirect_stderr, suppress
 from dataclasses import dataclass, replace
-from http.client import HTTPException
 from pathlib import Path
 from typing import Any
 
@@ -62,7 +66,7 @@ def load_dataset(
     """Load ``digits``, ``cifar10``, the path of an ``.npz``, a registered name or ``module:attribute``.
 
     data_dir: where downloads lie; None: `data` in the project. pixel_mean, pixel_std: one number per
-    channel, of pixels as 0..1, in place of the data set's own. progress: show a download's bar on stderr.
+    channel, of pixels as 0..1, in place of the data set's own. progress: report a download on stderr.
     Raises UserError for an unknown name, for data that cannot be had, and for arrays that are not as
     read_npz and Dataset say.
     """
@@ -131,7 +135,9 @@ def _digits_table() -> NDArray[np.int64]:
 def cifar10(data_dir: Path) -> Dataset:
     """CIFAR-10 (Krizhevsky, 2009) in the archive's order, by torchvision, in ``data_dir``.
 
-    Downloaded there, checked by its MD5, if there is no intact copy.
+    Downloaded there, checked by its MD5, if there is no intact copy; an interrupted download is resumed. The
+    environment variable DGLIB_CIFAR10_URL names a mirror, DGLIB_DOWNLOAD_TIMEOUT the seconds (30) without a
+    byte until a connection counts as lost.
     """
     train, test = _cifar10_parts(data_dir)
     return make_dataset(
@@ -146,28 +152,68 @@ def cifar10(data_dir: Path) -> Dataset:
 
 
 def _cifar10_parts(data_dir: Path) -> tuple[Any, Any]:
-    from filelock import FileLock
     from torchvision.datasets import CIFAR10
 
-    def parts(download: bool) -> tuple[Any, Any]:
-        return CIFAR10(data_dir, train=True, download=download), CIFAR10(data_dir, train=False)
+    from dglib.download import DownloadError, alone, fetch, part_of
 
-    try:
-        return parts(download=False)
-    except RuntimeError:  # absent or damaged
-        pass
-    lock = data_dir / "cifar10.lock"  # experiments that start side by side download it once
-    made = not data_dir.exists()
+    def parts() -> tuple[Any, Any]:
+        return CIFAR10(data_dir, train=True), CIFAR10(data_dir, train=False)
+
+    def tell(line: str) -> None:
+        print(f"cifar10: {line}", file=sys.stderr, flush=True)
+
+    def status() -> str:
+        part = part_of(archive)
+        so_far = f", {part.stat().st_size / 1e6:.0f} MB so far" if part.exists() else ""
+        return f"waiting for another process that downloads it{so_far}"
+
+    with suppress(RuntimeError):  # absent or damaged
+        return parts()
+    archive, made = data_dir / CIFAR10.filename, not data_dir.exists()
+    url = os.environ.get("DGLIB_CIFAR10_URL", CIFAR10.url)
     try:
         data_dir.mkdir(parents=True, exist_ok=True)
-        with FileLock(lock):
-            return parts(download=True)
-    except (OSError, RuntimeError, HTTPException) as error:
-        with suppress(OSError):  # leave nothing of the attempt behind
-            lock.unlink(missing_ok=True)
-            if made:
-                data_dir.rmdir()
+        with alone(data_dir / "cifar10.lock", status, tell):
+            with suppress(RuntimeError):  # done by the process that was waited for
+                return parts()
+            fetch(url, archive, md5=CIFAR10.tgz_md5, tell=tell, timeout=_read_timeout())
+            tell(f"unpacking {archive}")
+            _unpack(archive, CIFAR10.base_folder)
+        return parts()
+    except (OSError, RuntimeError, DownloadError) as error:
         raise UserError(
             f"dataset 'cifar10': no copy in {data_dir} and the download failed ({error}); put "
             f"{CIFAR10.url} there, or give the path of an .npz file as dataset"
         ) from error
+    finally:
+        if made:
+            with suppress(OSError):  # unless there is something in it
+                data_dir.rmdir()
+
+
+def _unpack(archive: Path, folder: str) -> None:
+    """Unpack a folder of an archive beside it; each file appears whole, in place of a damaged one."""
+    target, draft = archive.parent / folder, archive.parent / f".{folder}.part"
+    shutil.rmtree(draft, ignore_errors=True)  # of a process that was killed
+    try:
+        with tarfile.open(archive) as tar:
+            tar.extractall(draft, filter="data")
+        target.mkdir(exist_ok=True)
+        for path in (draft / folder).iterdir():
+            path.replace(target / path.name)
+    finally:
+        shutil.rmtree(draft, ignore_errors=True)
+
+
+def _read_timeout() -> float:
+    """Seconds without a byte until a download counts as lost."""
+    from dglib.download import TIMEOUT
+
+    text = os.environ.get("DGLIB_DOWNLOAD_TIMEOUT", str(TIMEOUT))
+    try:
+        seconds = float(text)
+    except ValueError:
+        seconds = math.nan
+    if not 0 < seconds < math.inf:
+        raise UserError(f"DGLIB_DOWNLOAD_TIMEOUT = {text!r}: must be a number of seconds above 0")
+    return seconds

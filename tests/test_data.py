@@ -5,8 +5,6 @@ import pickle
 import subprocess
 import sys
 import tarfile
-import urllib.error
-import urllib.request
 from dataclasses import replace
 from fractions import Fraction
 from pathlib import Path
@@ -14,6 +12,7 @@ from types import SimpleNamespace
 
 import numpy as np
 import pytest
+from archive_server import ArchiveServer
 
 import dglib.data
 from dglib.data import Dataset, DatasetInfo, describe_dataset, load_dataset, make_dataset
@@ -137,19 +136,12 @@ def cifar_batches(tmp_path, monkeypatch):
 
 
 @pytest.fixture
-def no_network(monkeypatch):
-    """Every download fails; gives the list of what was asked for."""
-    asked = []
-
-    def refuse(request, *args, **kwargs):
-        asked.append(request)
-        raise urllib.error.URLError("no network here")
-
-    monkeypatch.setattr(urllib.request, "urlopen", refuse)
-    return asked
+def nowhere(monkeypatch):
+    """Every download fails."""
+    monkeypatch.setenv("DGLIB_CIFAR10_URL", "http://127.0.0.1:1/x.tar.gz")
 
 
-def test_a_copy_of_cifar10s_archive_in_data_dir_is_used_without_network(cifar_batches, tmp_path, no_network):
+def test_a_copy_of_cifar10s_archive_in_data_dir_is_used_without_network(cifar_batches, tmp_path, nowhere):
     cifar = load_dataset("cifar10", data_dir=tmp_path)
     *train, (test_pixels, test_labels) = cifar_batches.values()
     pixels, labels = (np.concatenate(part) for part in zip(*train, strict=True))
@@ -159,10 +151,9 @@ def test_a_copy_of_cifar10s_archive_in_data_dir_is_used_without_network(cifar_ba
     np.testing.assert_array_equal(cifar.y_test, test_labels)
     assert (cifar.input_shape, cifar.classes, cifar.scale) == ((3, 32, 32), 10, 255)
     assert (cifar.mean, cifar.std) == ((0.4914, 0.4822, 0.4465), (0.2023, 0.1994, 0.2010))
-    assert no_network == []
 
 
-def test_unpacked_cifar10_needs_no_write_access_to_data_dir(cifar_batches, tmp_path, no_network):
+def test_unpacked_cifar10_needs_no_write_access_to_data_dir(cifar_batches, tmp_path, nowhere):
     load_dataset("cifar10", data_dir=tmp_path)
     (tmp_path / "cifar-10-python.tar.gz").unlink()
     (tmp_path / "cifar10.lock").unlink(missing_ok=True)
@@ -171,48 +162,79 @@ def test_unpacked_cifar10_needs_no_write_access_to_data_dir(cifar_batches, tmp_p
     assert sorted(tmp_path.rglob("*")) == before
 
 
-def test_a_damaged_batch_is_unpacked_again(cifar_batches, tmp_path, no_network):
+def test_a_damaged_batch_is_unpacked_again(cifar_batches, tmp_path, nowhere):
     expected = load_dataset("cifar10", data_dir=tmp_path).fingerprint
     (tmp_path / "cifar-10-batches-py" / "data_batch_3").write_bytes(b"damaged")
     assert load_dataset("cifar10", data_dir=tmp_path).fingerprint == expected
 
 
-class Response(io.BytesIO):
-    """What urlopen returns, as far as torchvision looks at it."""
+@pytest.fixture
+def served(cifar_batches, tmp_path, monkeypatch):
+    """A server of the archive, which does not lie in `tmp_path` any more."""
+    archive = tmp_path / "cifar-10-python.tar.gz"
+    with ArchiveServer(archive.read_bytes()).serving() as server:
+        archive.unlink()
+        monkeypatch.setenv("DGLIB_CIFAR10_URL", server.url)
+        yield server
 
-    url = "https://example.org/cifar-10-python.tar.gz"
 
-    @property
-    def length(self):
-        return len(self.getbuffer())
-
-
-def test_cifar10_is_downloaded_with_a_bar_and_its_checksum(cifar_batches, tmp_path, monkeypatch, capsys):
-    archive = (tmp_path / "cifar-10-python.tar.gz").read_bytes()
-
-    monkeypatch.setattr(urllib.request, "urlopen", lambda *args, **kwargs: Response(archive))
+def test_cifar10_is_downloaded_once_with_progress_and_leaves_archive_and_batches(served, tmp_path, capsys):
     loud = load_dataset("cifar10", data_dir=tmp_path / "loud")
-    assert "100%" in capsys.readouterr().err
+    assert f"cifar10: downloading {served.url}" in capsys.readouterr().err
+    assert load_dataset("cifar10", data_dir=tmp_path / "loud").fingerprint == loud.fingerprint
+    assert served.asked == [None]
+    left = {path.name for path in (tmp_path / "loud").iterdir()}
+    assert left == {"cifar-10-python.tar.gz", "cifar-10-batches-py"}
     quiet = load_dataset("cifar10", data_dir=tmp_path / "quiet", progress=False)
     assert capsys.readouterr().err == ""
     assert quiet.fingerprint == loud.fingerprint
 
-    monkeypatch.setattr(urllib.request, "urlopen", lambda *args, **kwargs: Response(archive[:-1]))
-    with pytest.raises(UserError, match="download failed"):
-        load_dataset("cifar10", data_dir=tmp_path / "cut")
+
+@pytest.mark.parametrize("member", ["data_batch_4", "test_batch"])
+def test_an_interrupt_while_unpacking_leaves_no_batch_half_written_and_no_lock(
+    member, served, tmp_path, monkeypatch
+):
+    original, left = tarfile.TarFile.makefile, tmp_path / "data"
+
+    def interrupted(self, info, path):
+        if info.name.endswith(member):
+            Path(path).write_bytes(b"half")
+            raise KeyboardInterrupt
+        original(self, info, path)
+
+    monkeypatch.setattr(tarfile.TarFile, "makefile", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        load_dataset("cifar10", data_dir=left)
+    assert [path.name for path in left.iterdir()] == ["cifar-10-python.tar.gz"]
+    monkeypatch.undo()
 
 
-def test_no_network_and_no_copy_of_cifar10_says_what_to_do_in_one_line(tmp_path, no_network):
+def test_what_a_kill_left_while_unpacking_is_cleared_away(served, tmp_path):
+    draft = tmp_path / ".cifar-10-batches-py.part"
+    draft.mkdir()
+    (draft / "half").touch()
+    load_dataset("cifar10", data_dir=tmp_path)
+    assert not draft.exists()
+
+
+def test_a_failed_download_says_what_to_do_in_one_line_and_leaves_nothing(nowhere, tmp_path):
     folder = tmp_path / "data"
     with pytest.raises(UserError) as caught:
         load_dataset("cifar10", data_dir=folder)
     message = str(caught.value)
-    assert message.startswith(f"dataset 'cifar10': no copy in {folder} and the download failed (")
-    assert "no network here" in message
+    assert message.startswith(f"dataset 'cifar10': no copy in {folder} and the download failed (http://127")
+    assert "Connection refused" in message
     assert "put https://www.cs.toronto.edu/~kriz/cifar-10-python.tar.gz there" in message
     assert ".npz" in message
     assert "\n" not in message
-    assert no_network
+    assert not folder.exists()
+
+
+@pytest.mark.parametrize("seconds", ["soon", "0", "nan"])
+def test_a_timeout_that_is_none_is_refused(seconds, nowhere, tmp_path, monkeypatch):
+    monkeypatch.setenv("DGLIB_DOWNLOAD_TIMEOUT", seconds)
+    with pytest.raises(UserError, match=rf"^DGLIB_DOWNLOAD_TIMEOUT = '{seconds}': must be a number"):
+        load_dataset("cifar10", data_dir=tmp_path)
 
 
 # .npz

@@ -1,5 +1,6 @@
 """An execution in a thread, where no signals arrive: a control stops it."""
 
+import os
 import subprocess
 import sys
 import threading
@@ -24,6 +25,7 @@ def executed(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Callable[[bool]
         control, kernels, raised = Control(), list[subprocess.Popen[bytes]](), list[BaseException]()
 
         def papermill(*_: Any, on_cell_execute: Callable[..., None], **__: Any) -> None:
+            assert "DGLIB_HEADLESS" in os.environ, "the first cell would ask for a Drive"
             kernel = subprocess.Popen(KERNEL, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL)
             kernels.append(kernel)
             with kernel:
