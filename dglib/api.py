@@ -18,8 +18,8 @@ from dglib.data import Dataset, DatasetInfo, describe_dataset, load_dataset
 from dglib.errors import UserError
 from dglib.experiments import build_spec, read_under, reading_of, requested_numerics
 from dglib.manifest import save_reading
-from dglib.networks import build_network, key_dropout
-from dglib.noise import noises
+from dglib.networks import build_network, check_own, key_dropout
+from dglib.noise import noises, try_noise
 from dglib.numerics import Numerics
 from dglib.progress import Bar, heartbeat
 from dglib.records import Record
@@ -121,8 +121,8 @@ def run_checked(
         sinks_for: more sinks, as for `run_experiment`.
     """
     place = Workplace.of(parameters)
-    store, why, made = _open(place, parameters, spec, numerics, data)
-    print(f"{spec.name}: {why} in {place.work.absolute()}", provenance.line(made), sep="\n", flush=True)
+    store, why, made, notes = _open(place, parameters, spec, numerics, data)
+    print(f"{spec.name}: {why} in {place.work.absolute()}", provenance.line(made), *notes, sep="\n", flush=True)
     begin(store)
 
     bar = Bar(spec, len(parameters.seeds))
@@ -173,8 +173,10 @@ def train_seed(
     spec, numerics = check(parameters)
     place = Workplace.of(parameters)
     data = load(parameters)
-    store, why, made = _open(place, parameters, spec, numerics, data, command)
+    store, why, made, notes = _open(place, parameters, spec, numerics, data, command)
     tell(f"{spec.name} seed {parameters.seeds[0]}: {why} in {place.work.absolute()}")
+    for note in notes:
+        tell(note)
     with place.mirroring(store.directory, tell):
         (record,) = _train(
             store,
@@ -197,7 +199,7 @@ def train_free_seeds(parameters: Parameters, control: Control) -> None:
     """
     spec, numerics = check(parameters)
     data = load(parameters)
-    store, _, made = _open(Workplace.of(parameters), parameters, spec, numerics, data)
+    store, _, made, _ = _open(Workplace.of(parameters), parameters, spec, numerics, data)
     _train(
         store, parameters, data, numerics, control=control, sinks_for=[heartbeat], leave_held=True, made=made
     )
@@ -225,8 +227,13 @@ def _open(
     numerics: Numerics,
     data: Dataset,
     command: Sequence[str] = (),
-) -> tuple[Store, str, Mapping[str, Any]]:
-    """The run directory of these parameters, found or made, why that one, and by what its seeds are made."""
+) -> tuple[Store, str, Mapping[str, Any], list[str]]:
+    """The run directory of these parameters, found or made, why that one, and by what its seeds are made.
+
+    Last, lines about the label noise, which is tried for every seed before anything is written.
+    """
+    noise = spec.data.noise, data.y_train, spec.data.noise_rate
+    notes = try_noise(*noise, parameters.seeds, data.classes)
     described = identity.describe(spec, data.fingerprint, **requested_numerics(parameters))
     shared = identity.describe_shared(spec, data.fingerprint)
     place.bring_back(spec.directory_prefix, {identity.fingerprint(described), identity.fingerprint(shared)})
@@ -237,7 +244,7 @@ def _open(
     by = {"command": typed, "numerics": numerics.describe(), "data_name": data.name, **code, **lineage}
     store, why = Store.open(place.work, spec, described, shared, by)
     save_reading(store.directory, spec.name, reading_of(parameters))
-    return store, why, made
+    return store, why, made, notes
 
 
 def check(parameters: Parameters) -> tuple[ExperimentSpec, Numerics]:
@@ -270,6 +277,7 @@ def _check_network(spec: ExperimentSpec, info: DatasetInfo) -> int:
     name, width = spec.network.name, spec.network.width
     with torch.random.fork_rng(devices=[]):
         model = build_network(name, input_shape=info.input_shape, classes=info.classes, width=width)
+        check_own(name, model, input_shape=info.input_shape, classes=info.classes, width=width)
     if info.n_train % spec.step.batch_size == 1:
         key_dropout(model, torch.Generator())
         try:

@@ -24,6 +24,7 @@ class Dataset:
 
     x_train, x_test: (n, C, H, W), uint8, or float32 in [0, 1]. y_train, y_test: (n,) int64 in
     0..classes-1. scale: the raw pixel value that stands for 1.0. mean, std: per channel, of pixels / scale.
+    The arrays are read-only, the labels copies, so that nothing which is trained on can change afterwards.
     Raises UserError, which names the data set and the field, where any of this does not hold.
     """
 
@@ -47,6 +48,11 @@ class Dataset:
                 raise UserError(f"{self.name}: {field} = {values}: must be {channels} finite numbers")
         if min(self.std) <= 0:
             raise UserError(f"{self.name}: pixel_std = {self.std}: must be above 0 in each channel")
+        for field in ("x_train", "y_train", "x_test", "y_test"):
+            array = getattr(self, field)
+            array = array.view() if field.startswith("x") else array.copy()
+            array.flags.writeable = False
+            object.__setattr__(self, field, array)
 
     @property
     def input_shape(self) -> InputShape:

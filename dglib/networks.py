@@ -4,7 +4,8 @@
     def mine(input_shape, classes, width):
         return nn.Sequential(nn.Flatten(), nn.Linear(math.prod(input_shape), classes))
 
-It must give logits (B, classes) for images (B, C, H, W), and may use nn.Dropout but no other random layer.
+It must give logits (B, classes) for images (B, C, H, W), leave the images as they are, train all of its
+parameters, and may use nn.Dropout but no other random layer. Each call must build a new module.
 """
 
 import copy
@@ -13,12 +14,12 @@ from collections.abc import Callable, Sequence
 from typing import Literal
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from dglib.dataset import InputShape
 from dglib.dropout import KeyedDropout, key_dropout, replace_dropout
 from dglib.errors import UserError
-from dglib.registry import Registry
+from dglib.registry import Registry, call
 
 __all__ = ["KeyedDropout", "NetworkFactory", "build_network", "key_dropout", "networks"]
 
@@ -34,12 +35,12 @@ def build_network(name: str, *, input_shape: InputShape, classes: int, width: fl
     width: factor on the channel counts, > 0; the ResNets know 1 only. Initial weights come from torch's
     global generator, which the caller seeds. Every nn.Dropout is replaced by a KeyedDropout: call
     key_dropout before training.
-    Raises UserError for an unknown name, a width that the network does not have, and a network that fails
-    on such images, gives other than (B, classes) logits, or draws from torch's global generator as it runs.
+    Raises UserError for an unknown name, a width that the network does not have, and a network that cannot
+    be trained as this package does, see above.
     """
     if not (math.isfinite(width) and width > 0):
         raise UserError(f"network_width = {width}: must be above 0")
-    model = networks.get(name)(input_shape, classes, width)
+    model = call(f"network {name!r} cannot be built", networks.get(name), input_shape, classes, width)
     if not isinstance(model, nn.Module):
         raise UserError(f"network {name!r} gives {type(model).__name__}: must be a torch.nn.Module")
     replace_dropout(model)
@@ -47,24 +48,59 @@ def build_network(name: str, *, input_shape: InputShape, classes: int, width: fl
     return model.train()
 
 
+def check_own(name: str, model: nn.Module, *, input_shape: InputShape, classes: int, width: float) -> None:
+    """Build a user's network once more: what it shared with `model` would pass from one seed to the next.
+
+    Raises:
+        UserError: it shares parameters.
+    """
+    if networks.is_own(name):
+        again = build_network(name, input_shape=input_shape, classes=classes, width=width)
+        if {id(each) for each in model.parameters()} & {id(each) for each in again.parameters()}:
+            raise UserError(
+                f"network {name!r} gives the same parameters at each call: must build a new module, or"
+                " each seed would start from the weights that the one before has trained"
+            )
+
+
 def _try_out(name: str, model: nn.Module, input_shape: InputShape, classes: int) -> None:
-    """Run a copy once in train mode on two black images, so that the model itself stays as it was built."""
-    trial = copy.deepcopy(model).train()
+    """Run a copy on two images, so that the model itself stays as it was built."""
+    trial = copy.deepcopy(model)
     key_dropout(trial, torch.Generator())
+    parameters = list(trial.parameters())
+    if not parameters or not all(each.requires_grad for each in parameters):
+        raise UserError(f"network {name!r} has parameters that are not trained: all must require a gradient")
     before = torch.get_rng_state()
-    try:
-        with torch.no_grad():
-            logits = trial(torch.zeros(2, *input_shape))
-    except (RuntimeError, ValueError) as error:
-        raise UserError(f"network {name!r} fails on images of shape {input_shape}: {error}") from error
-    if getattr(logits, "shape", None) != (2, classes):
-        got = getattr(logits, "shape", type(logits))
-        raise UserError(f"network {name!r} maps 2 images to {got}: must be logits of shape {(2, classes)}")
+    logits = _logits(name, trial.train(), input_shape, classes)
     if not torch.equal(before, torch.get_rng_state()):  # it could not be resumed bit for bit
         raise UserError(
             f"network {name!r} draws from torch's global generator in training: of the random layers only "
             "nn.Dropout can be used (no Dropout2d, F.dropout, RReLU, attention or RNN dropout)"
         )
+    found = torch.autograd.grad(logits.square().sum(), parameters, allow_unused=True)
+    unused = [key for (key, _), g in zip(trial.named_parameters(), found, strict=True) if g is None]
+    if unused:
+        raise UserError(f"network {name!r} does not use its parameters {', '.join(unused)}: must use all")
+    with torch.no_grad():
+        _logits(name, trial.eval(), input_shape, classes)
+
+
+def _logits(name: str, model: nn.Module, input_shape: InputShape, classes: int) -> Tensor:
+    """What the network gives for two images, checked."""
+    images = torch.randn(2, *input_shape, generator=torch.Generator().manual_seed(0))
+    given = images.clone()
+    logits = call(f"network {name!r} fails on images of shape {input_shape}", model, given)
+    if getattr(logits, "shape", None) != (2, classes):
+        got = getattr(logits, "shape", type(logits))
+        raise UserError(f"network {name!r} maps 2 images to {got}: must be logits of shape {(2, classes)}")
+    if not (isinstance(logits, Tensor) and logits.is_floating_point() and bool(logits.isfinite().all())):
+        kind = getattr(logits, "dtype", type(logits))
+        raise UserError(f"network {name!r} gives {kind} that is not finite: must be finite floating logits")
+    if model.training and not logits.requires_grad:
+        raise UserError(f"network {name!r} gives logits without a gradient: must be made from its parameters")
+    if not torch.equal(images, given):
+        raise UserError(f"network {name!r} changes the images that it is given: must leave them as they are")
+    return logits
 
 
 @networks.register("resnet18")

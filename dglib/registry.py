@@ -4,11 +4,13 @@ import difflib
 import importlib
 import os
 import sys
+import traceback
 from collections.abc import Callable
 from pathlib import Path
-from typing import Generic, TypeVar
+from typing import Any, Generic, TypeVar
 
 from dglib.errors import UserError
+from dglib.source import source_hash
 
 T = TypeVar("T", bound=Callable[..., object])
 
@@ -23,6 +25,7 @@ class Registry(Generic[T]):
         self.kind = kind
         self._also = also
         self._entries: dict[str, T] = {}
+        self._sources: dict[str, tuple[T, str | None]] = {}
 
     def register(self, name: str) -> Callable[[T], T]:
         """Decorator that files what it decorates under ``name`` and returns it unchanged.
@@ -36,9 +39,21 @@ class Registry(Generic[T]):
             if held is not None and _definition(held) != _definition(entry):
                 raise UserError(f"{self.kind} {name!r} is registered already")
             self._entries[name] = entry
+            self._sources[name] = entry, source_hash(entry)
             return entry
 
         return keep
+
+    def source(self, name: str) -> str | None:
+        """`source_hash` of a user's entry as it was when it was registered or first imported.
+
+        A file that is edited later is not what this process runs. None: dglib's own, or no source.
+        Raises as `get`.
+        """
+        entry = self.get(name)
+        if name not in self._sources or self._sources[name][0] is not entry:
+            self._sources[name] = entry, source_hash(entry)
+        return self._sources[name][1]
 
     def get(self, name: str) -> T:
         """The entry registered as ``name``, or the callable that ``module:attribute`` names.
@@ -55,6 +70,10 @@ class Registry(Generic[T]):
         raise UserError(
             f"{self.kind} {name!r} is unknown: {hint}allowed are {', '.join(self.names())}, or {self._also}"
         )
+
+    def is_own(self, name: str) -> bool:
+        """Whether an entry is the user's, and not one of dglib's. Raises as `get`."""
+        return str(getattr(self.get(name), "__module__", "")).partition(".")[0] != "dglib"
 
     def names(self) -> list[str]:
         """The registered names, sorted."""
@@ -75,6 +94,22 @@ def _definition(entry: object) -> object:
     """Where ``entry`` was defined, the same for two runs of one definition; the object itself if unknown."""
     name = getattr(entry, "__qualname__", None)
     return entry if name is None else (getattr(entry, "__module__", None), name)
+
+
+def call(what: str, function: Callable[..., Any], *arguments: object) -> Any:
+    """Call what a user gave. An error in it becomes a UserError in one line: `what`, and where it was raised.
+
+    What is a UserError already passes through.
+    """
+    try:
+        return function(*arguments)
+    except UserError:
+        raise
+    except Exception as error:
+        inside = traceback.extract_tb(error.__traceback__)[1:]
+        own = [frame for frame in inside if "site-packages" not in frame.filename]
+        where = f" ({own[-1].filename}, line {own[-1].lineno})" if own else ""
+        raise UserError(f"{what}: {type(error).__name__}: {error}{where}") from error
 
 
 def module_path() -> str:

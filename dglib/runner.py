@@ -134,6 +134,7 @@ class _Seed:
         self._note_fallback()
         bitwise = len(self.stretches) == 1 and not self.stretches[0]["autotune"]
         made = {"provenance": self.made} if self.made else {}
+        record |= {"noise": self.data.noise.describe()}
         return record | {"numerics": self.stretches, "bitwise": bitwise, **made}
 
     def seconds(self) -> float:

@@ -12,7 +12,7 @@ from dglib.augment import crop_flip, normalise
 from dglib.control import Control
 from dglib.data import Dataset
 from dglib.kernel import DualGradientKernel
-from dglib.noise import noises
+from dglib.noise import NoisyLabels, make_noise
 from dglib.numerics import Numerics
 from dglib.spec import DataSpec, ExperimentSpec
 from dglib.state import TrainState
@@ -35,25 +35,27 @@ class DeviceData:
     scale: float
     mean: Tensor
     std: Tensor
+    noise: NoisyLabels
 
     @classmethod
     def place(cls, data: Dataset, spec: DataSpec, seed: int, device: torch.device) -> Self:
         """Copy `data` to `device`, with the label noise of `seed`."""
-        noisy = noises.get(spec.noise)(data.y_train, spec.noise_rate, seed, data.classes)
+        noise = make_noise(spec.noise, data.y_train, spec.noise_rate, seed, data.classes)
 
         def here(array: object, dtype: torch.dtype | None = None) -> Tensor:
-            return torch.as_tensor(array, dtype=dtype).to(device)
+            return torch.tensor(array, dtype=dtype, device=device)  # a copy, on a CPU as well
 
         return cls(
             x_train=here(data.x_train),
             clean=here(data.y_train),
-            noisy=here(noisy),
+            noisy=here(noise.labels),
             x_test=here(data.x_test),
             y_test=here(data.y_test),
             classes=data.classes,
             scale=data.scale,
             mean=here(data.mean, torch.float32).view(-1, 1, 1),
             std=here(data.std, torch.float32).view(-1, 1, 1),
+            noise=noise,
         )
 
     def inputs(self, images: Tensor) -> Tensor:

@@ -79,7 +79,18 @@ def data(found: Found) -> str:
     if not rates:
         return name
     kind = f", {p['noise']}" if "noise" in p else ""
-    return f"{name}; share of wrong training labels η = {noise}{kind}"
+    return f"{name}; share of wrong training labels η = {noise}{kind}{_realised(found.records)}"
+
+
+def _realised(records: Sequence[Record]) -> str:
+    """The share that came out, where it is not the one asked for; earlier records do not have it."""
+    off = [
+        rate
+        for record in records
+        if (rate := number(record.get("noise") or {}, "rate")) is not None
+        and abs(rate - (number(record, "eta") or 0.0)) > 0.01
+    ]
+    return f", but came out as {' to '.join(sorted({f'{min(off):.4f}', f'{max(off):.4f}'}))}" if off else ""
 
 
 def parameters(found: Found) -> str:

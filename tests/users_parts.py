@@ -1,0 +1,194 @@
+"""Networks, noises and data sets as users bring them, named by `users_parts:NAME`."""
+
+import numpy as np
+import torch
+from torch import nn
+
+import dglib
+
+# ── noises ──
+
+
+def in_place(labels, rate, seed, classes):
+    chosen = np.random.RandomState(seed).choice(len(labels), int(rate * len(labels)), replace=False)
+    labels[chosen] = (labels[chosen] + 1) % classes
+    return labels
+
+
+def ignored_class(labels, rate, seed, classes):
+    return np.where(np.arange(len(labels)) < 5, -100, labels)
+
+
+def above_the_classes(labels, rate, seed, classes):
+    return np.full(len(labels), classes, dtype=np.uint64)
+
+
+def one_hot(labels, rate, seed, classes):
+    return np.eye(classes)[labels]
+
+
+def twice(labels, rate, seed, classes):
+    return np.concatenate([labels] * 2)
+
+
+def too_short(labels, rate, seed, classes):
+    return labels[:-1]
+
+
+def floats(labels, rate, seed, classes):
+    return labels.astype(float)
+
+
+def booleans(labels, rate, seed, classes):
+    return labels > 4
+
+
+def ragged(labels, rate, seed, classes):
+    return [[1], *labels[1:]]
+
+
+def nothing(labels, rate, seed, classes):
+    return None
+
+
+def fails(labels, rate, seed, classes):
+    return labels[len(labels)]
+
+
+def three_arguments(labels, rate, seed):
+    return labels
+
+
+def second_seed_fails(labels, rate, seed, classes):
+    return labels if seed == 0 else labels[1:]
+
+
+def unseeded(labels, rate, seed, classes):
+    return np.random.default_rng().integers(0, classes, len(labels))
+
+
+def as_list(labels, rate, seed, classes):
+    return [int(label) for label in labels]
+
+
+def small_integers(labels, rate, seed, classes):
+    return labels.astype(np.int8)
+
+
+def tensor(labels, rate, seed, classes):
+    return torch.tensor(labels)
+
+
+def one_class(labels, rate, seed, classes):
+    """Of class 3 the share `rate` becomes 5."""
+    flipped = (labels == 3) & (np.random.RandomState(seed).rand(len(labels)) < rate)
+    return np.where(flipped, 5, labels)
+
+
+def one_class_declared(labels, rate, seed, classes):
+    return one_class(labels, rate, seed, classes)
+
+
+one_class_declared.expected = lambda rate, labels, classes: rate * np.mean(labels == 3)
+
+
+def nonsense_declared(labels, rate, seed, classes):
+    return labels
+
+
+nonsense_declared.expected = lambda rate, labels, classes: 40
+
+
+def shuffled(labels, rate, seed, classes):
+    """Right labels, of other images."""
+    return np.random.RandomState(seed).permutation(labels)
+
+
+# ── networks ──
+
+
+class Layer(nn.Module):
+    """A linear layer on the flat image, with something done before and after."""
+
+    def __init__(self, input_shape, outputs, before=lambda x: x, after=lambda x: x):
+        super().__init__()
+        self.linear = nn.Linear(int(np.prod(input_shape)), outputs)
+        self.before, self.after = before, after
+
+    def forward(self, x):
+        return self.after(self.linear(self.before(x).flatten(1)))
+
+
+def linear(input_shape, classes, width):
+    return Layer(input_shape, classes)
+
+
+def too_many_outputs(input_shape, classes, width):
+    return Layer(input_shape, classes + 1)
+
+
+def not_finite(input_shape, classes, width):
+    return Layer(input_shape, classes, before=torch.log)
+
+
+class InfiniteInEvaluation(nn.Module):
+    def forward(self, x):
+        return x if self.training else x / 0
+
+
+def not_finite_in_evaluation(input_shape, classes, width):
+    return Layer(input_shape, classes, after=InfiniteInEvaluation())
+
+
+def changes_its_input(input_shape, classes, width):
+    return Layer(input_shape, classes, before=torch.relu_)
+
+
+def integers(input_shape, classes, width):
+    return Layer(input_shape, classes, after=torch.argsort)
+
+
+def without_gradient(input_shape, classes, width):
+    return Layer(input_shape, classes, after=torch.detach)
+
+
+def unused(input_shape, classes, width):
+    model = Layer(input_shape, classes)
+    model.head = nn.Linear(3, 3)
+    return model
+
+
+def frozen(input_shape, classes, width):
+    return Layer(input_shape, classes).requires_grad_(False)
+
+
+def two_arguments(input_shape, classes):
+    return Layer(input_shape, classes)
+
+
+_HELD = {}
+
+
+def the_same_each_time(input_shape, classes, width):
+    return _HELD.setdefault(input_shape, Layer(input_shape, classes))
+
+
+# ── data sets ──
+
+_RNG = np.random.default_rng(0)
+IMAGES = _RNG.integers(0, 256, (24, 1, 8, 8), dtype=np.uint8)
+LABELS = np.arange(24) % 10
+
+
+def held_arrays(data_dir):
+    """The module's own arrays, which the next call gives again."""
+    return dglib.make_dataset("held", IMAGES, LABELS, IMAGES[:10], LABELS[:10])
+
+
+def writes_to_the_arrays(labels, rate, seed, classes):
+    LABELS[:] = 0
+    return labels
+
+
+def without_file(data_dir):
+    return np.load(data_dir / "absent.npy")
