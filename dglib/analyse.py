@@ -222,7 +222,7 @@ def _is_whole(source: Source, problems: list[str]) -> bool:
 
 
 def _made_on(sources: Sequence[Source], problems: list[str]) -> dict[tuple[Path, str], dict[str, str]]:
-    """The data and the version of results that manifests state, by run directory and experiment."""
+    """The hashes and the version of results that manifests state, by run directory and experiment."""
     found = {}
     for run_of, experiment in dict.fromkeys((source.run, source.experiment) for source in sources):
         path = run_of / f"{PREFIXES[experiment]}_manifest.json"
@@ -231,6 +231,9 @@ def _made_on(sources: Sequence[Source], problems: list[str]) -> dict[tuple[Path,
                 identity = read_manifest(path)["identity"]
                 made = {"data fingerprint": str(identity["data"])[:12]}
                 made["results version"] = str(identity["results_version"])
+                words = {"network": "network's code", "noise": "noise's code", "labels": "noisy labels"}
+                hashes = identity.get("hashes", {})
+                made |= {words[name]: str(value)[:12] for name, value in hashes.items() if name in words}
                 found[run_of, experiment] = made
         except (UserError, KeyError) as error:
             problems.append(str(error) if isinstance(error, UserError) else f"{path}: lacks {error}")

@@ -17,6 +17,7 @@ from dglib.control import Control
 from dglib.data import Dataset, DatasetInfo, describe_dataset, load_dataset
 from dglib.errors import UserError
 from dglib.experiments import build_spec, read_under, reading_of, requested_numerics
+from dglib.hashes import run_hashes
 from dglib.manifest import save_reading
 from dglib.networks import build_network, check_own, key_dropout
 from dglib.noise import noises, try_noise
@@ -122,7 +123,9 @@ def run_checked(
     """
     place = Workplace.of(parameters)
     store, why, made, notes = _open(place, parameters, spec, numerics, data)
-    print(f"{spec.name}: {why} in {place.work.absolute()}", provenance.line(made), *notes, sep="\n", flush=True)
+    print(
+        f"{spec.name}: {why} in {place.work.absolute()}", provenance.line(made), *notes, sep="\n", flush=True
+    )
     begin(store)
 
     bar = Bar(spec, len(parameters.seeds))
@@ -234,9 +237,10 @@ def _open(
     """
     noise = spec.data.noise, data.y_train, spec.data.noise_rate
     notes = try_noise(*noise, parameters.seeds, data.classes)
-    described = identity.describe(spec, data.fingerprint, **requested_numerics(parameters))
-    shared = identity.describe_shared(spec, data.fingerprint)
-    place.bring_back(spec.directory_prefix, {identity.fingerprint(described), identity.fingerprint(shared)})
+    hashes = run_hashes(spec, data)
+    described = identity.describe(spec, data.fingerprint, hashes, **requested_numerics(parameters))
+    shared = identity.describe_shared(spec, data.fingerprint, hashes)
+    place.bring_back(spec.directory_prefix, shared)
     lineage = {} if spec.lineage is None else {"lineage": dict(spec.lineage)}
     made = provenance.made_by(numerics, data)
     code = {name: made[name] for name in ("dglib", "commit", "dirty", "numpy")}

@@ -121,7 +121,8 @@ def _run_held_seed(
     how = "failed"
     try:
         path = store.files(seed).checkpoint
-        record = run_seed(store.spec, seed, data, numerics, checkpoint_path=path, resumed=resumed, **options)
+        options |= {"checkpoint_path": path, "former_jobs": store.former_jobs(seed)}
+        record = run_seed(store.spec, seed, data, numerics, resumed=resumed, **options)
         if not store.save(record):
             tell(f"{store.spec.name} seed {seed}: finished elsewhere first; our record lies beside that one")
         store.rebuild_views()

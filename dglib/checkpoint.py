@@ -8,7 +8,7 @@ import json
 import pickle
 import re
 import warnings
-from collections.abc import Mapping, Sequence
+from collections.abc import Container, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
@@ -37,6 +37,7 @@ class Checkpoint:
         seconds: that they took.
         stretches: on what the steps were computed, see `dglib.numerics`.
         made: by what they were made, see `dglib.provenance`; empty where that is not kept.
+        hashes: of the user's network and noise, and of the seed's noisy "labels", see `dglib.hashes`.
     """
 
     job: str
@@ -47,6 +48,7 @@ class Checkpoint:
     seconds: float
     stretches: Sequence[Mapping[str, Any]] = field(default_factory=list)
     made: Sequence[Mapping[str, Any]] = field(default_factory=list)
+    hashes: Mapping[str, str] = field(default_factory=dict)
 
 
 def save(path: Path, checkpoint: Checkpoint) -> None:
@@ -63,6 +65,7 @@ def save(path: Path, checkpoint: Checkpoint) -> None:
         "seconds": checkpoint.seconds,
         "stretches": list(checkpoint.stretches),
         "made": list(checkpoint.made),
+        "hashes": dict(checkpoint.hashes),
     }
     buffer = io.BytesIO()
     torch.save({"state": checkpoint.state, "progress": json.dumps(progress)}, buffer)
@@ -72,13 +75,13 @@ def save(path: Path, checkpoint: Checkpoint) -> None:
     write_atomically(path, head.encode() + content, keep=older(path))
 
 
-def load(path: Path, job: str | None = None) -> Checkpoint | None:
+def load(path: Path, jobs: Container[str] | None = None) -> Checkpoint | None:
     """The newest readable generation, or None where there is none. Nothing in it is ever executed.
 
     A torn newest one is passed over with a warning and renamed to `.damaged`.
 
     Args:
-        job: whose state it must be; None takes any.
+        jobs: whose state it must be, one of these; None takes any.
 
     Raises:
         UserError: a generation is of a newer version or of another job, or none can be read.
@@ -92,7 +95,7 @@ def load(path: Path, job: str | None = None) -> Checkpoint | None:
         except UNREADABLE as error:
             problems.append(f"{generation}: {error}")
             continue
-        if job is not None and found.job != job:
+        if jobs is not None and found.job not in jobs:
             raise UserError(f"{generation}: the state of another run; remove it to train from the beginning")
         if problems:
             warnings.warn(f"passed over {problems[0]}; going on from {generation.name}", stacklevel=2)
@@ -139,5 +142,6 @@ def read(path: Path) -> Checkpoint:
         int(match[3]),
         progress["seconds"],
         progress["stretches"],
-        progress.get("made", []),  # written since format 1
+        progress.get("made", []),  # this and the next were added to format 1
+        progress.get("hashes", {}),
     )

@@ -25,6 +25,7 @@ from dglib.experiments.parameters import Parameters
 from dglib.experiments.profiles import override_layer
 from dglib.experiments.validation import Layer, one_of, validate_layers
 from dglib.files import older, unsealed
+from dglib.hashes import run_hashes
 from dglib.manifest import manifests, read_manifest
 from dglib.spec import ExperimentSpec
 from dglib.store import SeedFiles, Store
@@ -61,8 +62,10 @@ def fork(
     old, new = (build_spec(each.experiment, each) for each in (before, after))
     _check_changes(old, new, at)
     data = api.load(after)
-    described = identity.describe(old, data.fingerprint, **manifest["identity"]["numerics"])
-    if changed := identity.differences(manifest["identity"], described):
+    hashes = run_hashes(old, data)
+    described = identity.describe(old, data.fingerprint, hashes, **manifest["identity"]["numerics"])
+    if not identity.agree(identity.current(manifest["identity"]), described):
+        changed = identity.changes(manifest, described, old.parameters)
         raise UserError(f"{directory}: cannot be retraced here: {'; '.join(changed[:3])}")
 
     new = replace(

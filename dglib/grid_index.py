@@ -17,7 +17,7 @@ from dglib.errors import StorageError, UserError
 from dglib.experiments import build_spec, requested_numerics
 from dglib.experiments.parameters import Parameters
 from dglib.files import to_json, write_atomically
-from dglib.identity import describe, fingerprint
+from dglib.identity import asked, describe, fingerprint
 
 NAME = "grid.json"
 
@@ -97,7 +97,7 @@ def read_index(directory: Path) -> Index | None:
 
 def run_of(manifest: Mapping[str, Any]) -> str:
     """What identifies a manifest's run but for its data, which only a run itself has read."""
-    return fingerprint({**manifest["identity"], "data": ""})
+    return fingerprint(asked(manifest))
 
 
 def _asked(parameters: Parameters) -> str:

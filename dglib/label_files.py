@@ -7,6 +7,7 @@ as ``clean_label`` (or one other name that begins with "clean") and one or more 
 
 from __future__ import annotations
 
+import _codecs
 import pickle
 import re
 import zipfile
@@ -23,7 +24,7 @@ from dglib.errors import UserError
 
 _NAME = re.compile(r"(?P<path>.+\.(?:npy|npz|pt))(?::(?P<entry>[^/\\]+))?")
 _CONVERT = (
-    "holds Python objects, which are not executed; convert it once, where it is trusted: "
+    "is damaged, or holds Python objects, which are never executed; convert these once, if you trust them: "
     "np.savez(new, clean_label=…, noisy_label=…) of its integer arrays"
 )
 
@@ -102,11 +103,9 @@ def _read(path: Path) -> object:
     try:
         if path.suffix == ".pt":
             return _read_torch(path)
-        found = np.load(path, allow_pickle=False)
-        if isinstance(found, np.ndarray):
-            return found
-        with found:
-            return {key: found[key] for key in found.files}
+        with path.open("rb") as file:
+            found = np.load(file, allow_pickle=False)
+            return found if isinstance(found, np.ndarray) else {key: found[key] for key in found.files}
     except (OSError, EOFError, RuntimeError, KeyError, TypeError, zipfile.BadZipFile) as error:
         raise UserError(f"noise: {path} cannot be read: {error}") from error
     except (pickle.UnpicklingError, ValueError) as error:
@@ -119,16 +118,12 @@ def _read_torch(path: Path) -> object:
     """What torch saved: tensors, NumPy arrays of numbers and plain data; nothing is executed."""
     import torch
 
-    rebuild = np.zeros(0).__reduce__()[0]
-    allowed: list[Any] = [(rebuild, f"numpy.{core}.multiarray._reconstruct") for core in ("core", "_core")]
-    allowed += [np.ndarray, np.dtype, *{type(np.dtype(kind)) for kind in "bBhHiIlLqQ"}, _encode()]
+    # As NumPy 1 and 2 name them in what torch pickles: arrays, and single numbers in lists.
+    rebuild, scalar = np.zeros(0).__reduce__()[0], np.int64(0).__reduce__()[0]
+    allowed: list[Any] = [np.ndarray, np.dtype, *{type(np.dtype(kind)) for kind in "bBhHiIlLqQ"}]
+    allowed.append(_codecs.encode)  # pickles of protocol 2, torch's default, hold bytes by it
+    for core in ("core", "_core"):
+        allowed.append((rebuild, f"numpy.{core}.multiarray._reconstruct"))
+        allowed.append((scalar, f"numpy.{core}.multiarray.scalar"))
     with torch.serialization.safe_globals(allowed):
-        found = torch.load(path, map_location="cpu", weights_only=True)
-    return found
-
-
-def _encode() -> Any:
-    """With which pickles of protocol 2, torch's default, hold the bytes of an array."""
-    import _codecs
-
-    return _codecs.encode
+        return torch.load(path, map_location="cpu", weights_only=True)

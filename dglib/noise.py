@@ -60,6 +60,9 @@ class Noises(Registry[NoiseFunction]):
             return LabelFile.read(name)
         return super().get(name)
 
+    def is_own(self, name: str) -> bool:
+        return split_name(name) is not None or super().is_own(name)
+
 
 noises = Noises()
 

@@ -18,6 +18,7 @@ from dglib.epoch_stats import epoch_stats
 from dglib.errors import UserError
 from dglib.evaluate import evaluate
 from dglib.events import Event, Sink
+from dglib.hashes import source_hashes
 from dglib.numerics import Numerics
 from dglib.protocol import Cursor
 from dglib.records import Record, fold
@@ -44,6 +45,7 @@ def run_seed(
     sinks: Sequence[Sink] = (),
     resumed: Callable[[int, int], None] | None = None,
     made: Mapping[str, Any] | None = None,
+    former_jobs: Sequence[str] = (),
 ) -> Record:
     """Train one seed through its protocol, from its checkpoint if there is one.
 
@@ -59,6 +61,7 @@ def run_seed(
         resumed: called with the steps already trained (0 for a seed that begins) and the steps of an epoch.
         made: of `dglib.provenance.made_by`; the record's `provenance` has it, and any other from before a
             resume.
+        former_jobs: jobs that the checkpoint may have as well, of `Store.former_jobs`.
 
     Raises:
         Interrupted: a stop was asked for; the state has been saved.
@@ -79,6 +82,7 @@ def run_seed(
             sinks,
             checkpoint_epochs,
             made,
+            former_jobs,
         )
         if resumed is not None:
             resumed(seed_run.steps, seed_run.trainer.steps_per_epoch)
@@ -100,6 +104,7 @@ class _Seed:
         sinks: Sequence[Sink],
         checkpoint_epochs: int = CHECKPOINT_EPOCHS,
         made: Mapping[str, Any] | None = None,
+        former_jobs: Sequence[str] = (),
     ) -> None:
         self.spec, self.seed, self.control, self.sinks = spec, seed, control, sinks
         self.device = numerics.torch_device
@@ -108,6 +113,8 @@ class _Seed:
         self.path, self.checkpoint_seconds = path, checkpoint_seconds
         self.checkpoint_epochs, self.epochs_unsaved = checkpoint_epochs, 0
         self.job = identity.job(spec, data.fingerprint, seed)
+        self.jobs = (self.job, *former_jobs)
+        self.sources = source_hashes(spec)
         self.numerics = numerics
         self.stretches: list[dict[str, Any]] = [{"from_step": 0, **numerics.describe()}]
         self.made: list[dict[str, Any]] = [] if made is None else [{"from_step": 0, **made}]
@@ -135,6 +142,7 @@ class _Seed:
         bitwise = len(self.stretches) == 1 and not self.stretches[0]["autotune"]
         made = {"provenance": self.made} if self.made else {}
         record |= {"noise": self.data.noise.describe()}
+        record |= {"hashes": self.sources} if self.sources else {}
         return record | {"numerics": self.stretches, "bitwise": bitwise, **made}
 
     def seconds(self) -> float:
@@ -218,19 +226,34 @@ class _Seed:
                 self.seconds(),
                 self.stretches,
                 self.made,
+                self._hashes(),
             )
             checkpoint.save(self.path, found)
         self.saved_at, self.epochs_unsaved = time.monotonic(), 0
 
     def _resume(self) -> None:
-        saved = checkpoint.load(self.path, self.job) if self.path is not None else None
+        saved = checkpoint.load(self.path, self.jobs) if self.path is not None else None
         if saved is not None:
+            self._check_hashes(saved)
             self._go_on_here(saved)
             self.state.load_state_dict(saved.state)
             self.cursor, self.steps = saved.cursor, saved.steps
             self.seconds_before = saved.seconds
             self._emit(saved.events)
         self.trainer = self._new_trainer()
+
+    def _hashes(self) -> dict[str, str]:
+        return {**self.sources, "labels": self.data.noise.fingerprint}
+
+    def _check_hashes(self, saved: Checkpoint) -> None:
+        """Refuse to go on with another network or other labels than the seed began with."""
+        changed = identity.changed_hashes({"hashes": saved.hashes}, {"hashes": self._hashes()})
+        if changed:
+            what = {"network": "code of the network", "noise": "code of the noise", "labels": "noisy labels"}
+            raise UserError(
+                f"{self.path}: seed {self.seed} began with other {what[changed[0]]};"
+                " remove the checkpoint to train it from the beginning"
+            )
 
     def _go_on_here(self, saved: Checkpoint) -> None:
         """Take over the stretches; other numerics than the last one's begin a new one, or are refused."""

@@ -38,7 +38,17 @@ from dglib.files import (
     write_atomically,
     write_once,
 )
-from dglib.identity import differences, fingerprint
+from dglib.identity import (
+    FILES,
+    agree,
+    changes,
+    completed,
+    current,
+    fingerprint,
+    is_file,
+    job_of,
+    shared_of,
+)
 from dglib.records import Record, views
 from dglib.spec import ExperimentSpec
 
@@ -84,8 +94,8 @@ class Store:
         """Resume the newest directory with this identity, join one that shares data and step, or make one.
 
         Args:
-            identity: from `identity.describe`; its fingerprint must be equal for a resume.
-            shared: from `identity.describe_shared`; equal, it lets T2 join T1's directory.
+            identity: from `identity.describe`; must agree with the manifest's for a resume.
+            shared: from `identity.describe_shared`; where it agrees, T2 joins T1's directory.
             provenance: versions and the like, for the manifest.
 
         Returns:
@@ -102,7 +112,10 @@ class Store:
             for name in FOLDERS:
                 make_directory(directory / name)
             remove_drafts(store.manifest_path)
-            if not store.manifest_path.exists():
+            held = store.manifest()
+            if held is not None:
+                store._complete(held, identity)
+            elif not store.manifest_path.exists():
                 manifest = {
                     "experiment": spec.name,
                     "fingerprint": fingerprint(identity),
@@ -123,12 +136,14 @@ class Store:
     ) -> tuple[Path, str]:
         candidates = run_directories(base, spec.directory_prefix)
         manifests = {path: cls(path, spec).manifest() for path in candidates}
-        for path, manifest in manifests.items():
-            if manifest is not None and manifest["fingerprint"] == fingerprint(identity):
-                return path, f"resuming {path.name}"
+        found = [(path, manifest["identity"]) for path, manifest in manifests.items() if manifest is not None]
+        same = [path for path, stored in found if fingerprint(stored) == fingerprint(identity)]
+        same += [path for path, stored in found if agree(current(stored), identity)]
+        if same:
+            return same[0], f"resuming {same[0].name}"
         for path in candidates:
             known = cls(path, spec).manifest_path.exists() or read_records(path, spec.name)
-            if not known and fingerprint(shared) in cls._neighbours(path):
+            if not known and any(agree(theirs, shared) for theirs in cls._neighbours(path)):
                 return path, f"joining {path.name}"
             if cls(path, spec)._abandoned():
                 return path, f"new directory {path.name}"
@@ -140,7 +155,7 @@ class Store:
         why = f"new directory {path.name}"
         newest = next((m for m in manifests.values() if m is not None), None)
         if newest is not None:
-            changed = differences(newest["identity"], identity)
+            changed = changes(newest, identity, spec.parameters)
             why += f"; the newest with records of {spec.name} differs in " + "; ".join(changed[:6])
             why += f" and {len(changed) - 6} more" if len(changed) > 6 else ""
         if damaged:
@@ -152,13 +167,38 @@ class Store:
         found = self.directory.rglob("*")
         return not any(path.is_file() and not is_draft(path, self.manifest_path) for path in found)
 
+    def _complete(self, manifest: dict[str, Any], identity: dict[str, Any]) -> None:
+        """Bring the manifest of a run that goes on to today's form: its hashes, and where its files lie now.
+
+        The identity that it had stays under `formerly`: checkpoints from then go by it.
+        """
+        now = completed(manifest["identity"], identity)
+        parameters = dict(manifest["parameters"])
+        for name in FILES:
+            if is_file(parameters.get(name)) and is_file(self.spec.parameters.get(name)):
+                parameters[name] = self.spec.parameters[name]
+        written = manifest | {
+            "fingerprint": fingerprint(now),
+            "shared_fingerprint": fingerprint(shared_of(now)),
+            "identity": now,
+            "parameters": parameters,
+        }
+        if written["fingerprint"] != manifest["fingerprint"]:
+            written["formerly"] = [*manifest.get("formerly", []), manifest["identity"]]
+        if written != manifest:
+            write_atomically(self.manifest_path, to_json(written, indent=1))
+
+    def former_jobs(self, seed: int) -> list[str]:
+        """The jobs that a checkpoint of this seed may have from before the manifest was completed."""
+        return [job_of(each, seed) for each in (self.manifest() or {}).get("formerly", [])]
+
     @staticmethod
-    def _neighbours(directory: Path) -> set[str]:
-        """The shared fingerprints of all experiments that have records in a directory."""
-        found = set()
+    def _neighbours(directory: Path) -> list[dict[str, Any]]:
+        """What all experiments that have records in a directory share, as `identity.describe_shared`."""
+        found = []
         for path in directory.glob("*_manifest.json"):
             try:
-                found.add(json.loads(path.read_bytes())["shared_fingerprint"])
+                found.append(shared_of(current(json.loads(path.read_bytes())["identity"])))
             except (OSError, ValueError, KeyError, TypeError):
                 continue
         return found

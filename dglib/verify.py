@@ -14,7 +14,17 @@ from dglib.attempts import read_attempts
 from dglib.checkpoint import UNREADABLE
 from dglib.errors import UserError
 from dglib.files import unsealed
-from dglib.identity import differences, job_of
+from dglib.hashes import PROBE_SEED
+from dglib.identity import (
+    FILES,
+    agree,
+    changed_hashes,
+    current,
+    differences,
+    is_file,
+    job_of,
+    shared_of,
+)
 from dglib.manifest import (
     LISTS,
     PREFIXES,
@@ -110,7 +120,8 @@ class _Run:
             self._all_known = False
             return
         first = next(iter(self._experiments), experiment)
-        if manifest["shared_fingerprint"] != first.manifest["shared_fingerprint"]:
+        ours, theirs = (shared_of(current(each.manifest["identity"])) for each in (experiment, first))
+        if not agree(ours, theirs):
             self._add(path, f"its network, data or step are not those of {first.spec.name} in this directory")
         self._experiments.append(experiment)
 
@@ -189,10 +200,18 @@ class _Run:
         experiment.records[seed] = record
         if of != path.stem or record.get("seed") != seed:
             self._add(path, f"is the record of {of}")
-        lineage = experiment.manifest.get("lineage")
-        changed = differences({"parameters": experiment.manifest["parameters"], "lineage": lineage}, made)
+        lineage, parameters = experiment.manifest.get("lineage"), experiment.manifest["parameters"]
+        # A later version may have more parameters, and a file may have been moved.
+        made["parameters"] = {name: value for name, value in made["parameters"].items() if name in parameters}
+        for name in FILES:
+            if is_file(parameters.get(name)) and is_file(made["parameters"].get(name)):
+                made["parameters"][name] = parameters[name]
+        changed = differences({"parameters": parameters, "lineage": lineage}, made)
         if changed:
             self._add(path, f"made under other parameters than the manifest's: {'; '.join(changed)}")
+        for name in changed_hashes(experiment.manifest["identity"], {"hashes": _hashes_of(record)}):
+            what = {"network": "another network", "noise": "another noise", "labels": "other noisy labels"}
+            self._add(path, f"made with {what[name]} than the manifest's")
 
     def _homeless(self, path: Path) -> None:
         try:
@@ -215,7 +234,8 @@ class _Run:
             saved = checkpoint.read(path)
         except (UserError, *UNREADABLE) as error:
             return self._add(path, error)
-        if saved.job != job_of(experiment.manifest["identity"], seed):
+        jobs = [experiment.manifest["identity"], *experiment.manifest.get("formerly", [])]
+        if saved.job not in [job_of(each, seed) for each in jobs]:
             self._add(path, "the state of another run or seed")
         if seed in experiment.records:
             self._add(path, "left behind: the seed has its record", "note")
@@ -262,6 +282,13 @@ def _without_arms(plain: dict[str, Any]) -> ExperimentSpec:
         "step": StepSpec(**plain["step"]),
     }
     return ExperimentSpec(**{**plain, "arms": (), **parts})
+
+
+def _hashes_of(record: Record) -> dict[str, str]:
+    """As a manifest has them; of the labels where the seed is the one by which that knows the noise."""
+    noise = record.get("noise") or {}
+    labels = {"labels": noise["labels"]} if record["seed"] == PROBE_SEED and "labels" in noise else {}
+    return {**record.get("hashes", {}), **labels}
 
 
 def _results(record: Record) -> Record:

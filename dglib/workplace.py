@@ -8,15 +8,16 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from dglib.base_dir import base_directory, on_drive
 from dglib.errors import StorageError
 from dglib.files import write_atomically
+from dglib.identity import agree, current, shared_of
 from dglib.mirror import Mirror, newest, restore
 from dglib.store import run_directories
 
@@ -53,12 +54,12 @@ class Workplace:
     def mirrored(self) -> bool:
         return self.work != self.base
 
-    def bring_back(self, prefix: str, fingerprints: set[str]) -> None:
+    def bring_back(self, prefix: str, shared: Mapping[str, Any]) -> None:
         """Before any directory is made: take over from the mirror what is further there than here.
 
         Args:
             prefix: of the run directories that come into question.
-            fingerprints: of the run and of what it may share; others' directories stay where they are.
+            shared: what they must share with the run, of `identity.describe_shared`.
         """
         if not self.mirrored:
             return
@@ -67,7 +68,8 @@ class Workplace:
             if manifest is None:
                 continue
             runs = [json.loads(manifest.read(p)) for p in manifest.files if p.endswith("_manifest.json")]
-            if fingerprints & {run.get(key) for run in runs for key in ("fingerprint", "shared_fingerprint")}:
+            identities = [run["identity"] for run in runs if "identity" in run]
+            if any(agree(shared_of(current(each)), shared) for each in identities):
                 restore(remote, self.work / remote.name)
 
     @contextmanager

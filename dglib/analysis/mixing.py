@@ -11,6 +11,7 @@ from dglib.analysis.sources import Source
 from dglib.analysis.thresholds import init_level
 from dglib.errors import UserError
 from dglib.experiments import NOT_IDENTITY, READING
+from dglib.identity import is_file
 
 # What λ↑ and λ↓ must have in common for their difference to mean something.
 SHARED = (
@@ -56,7 +57,7 @@ def why_apart(t1: Sequence[Record], t2: Sequence[Record]) -> str | None:
     Args:
         t1, t2: records, each list made under one set of parameters.
     """
-    one, other = (records[0].get("parameters") or {} for records in (t1, t2))
+    one, other = (_parameters(records[0]) for records in (t1, t2))
     if bool(one) != bool(other):
         stating, silent = ("T1", "T2") if one else ("T2", "T1")
         return f"{stating} states its parameters and {silent} none, so they are not taken together"
@@ -89,9 +90,22 @@ def _differing(
 
 def _stated(record: Record) -> Texts:
     """The parameters on record that decide what a seed does; where it was forked from counts among them."""
-    parameters = record.get("parameters") or {}
+    parameters = _parameters(record)
     lineage = {"lineage": record["lineage"]} if record.get("lineage") else {}
     return _texts({k: v for k, v in parameters.items() if k not in NOT_IDENTITY} | lineage)
+
+
+def _parameters(record: Record) -> Mapping[str, Any]:
+    """The parameters on record, where a file of data or labels is what it holds, wherever it lay."""
+    parameters = dict(record.get("parameters") or {})
+    held = {
+        "dataset": next((each.get("data_fingerprint") for each in record.get("provenance") or ()), None),
+        "noise": (record.get("noise") or {}).get("labels"),
+    }
+    for name, value in held.items():
+        if value and is_file(parameters.get(name)):
+            parameters[name] = f"file {str(value)[:12]}"
+    return parameters
 
 
 def _seen(record: Record) -> Texts:

@@ -13,6 +13,7 @@ from dglib import identity, protocol
 from dglib.base_dir import data_directory
 from dglib.experiments import READING, build_spec, requested_numerics
 from dglib.experiments.parameters import Parameters
+from dglib.label_files import split_name
 from dglib.spec import ExperimentSpec
 from dglib.store import run_directories
 
@@ -28,7 +29,11 @@ def anchored(parameters: Parameters, base: Path) -> Parameters:
         paths["work_dir"] = Path(parameters.work_dir).expanduser()
     if parameters.dataset.endswith(".npz"):
         paths["dataset"] = Path(parameters.dataset).expanduser()
-    return parameters.model_copy(update={name: str(path.absolute()) for name, path in paths.items()})
+    update = {name: str(path.absolute()) for name, path in paths.items()}
+    if found := split_name(parameters.noise):
+        path, entry = found
+        update["noise"] = f"{path.absolute()}:{entry}" if entry else str(path.absolute())
+    return parameters.model_copy(update=update)
 
 
 @dataclass(eq=False)
@@ -50,7 +55,7 @@ class Plan:
     cell: str = ""
     command: list[str] = field(default_factory=list, repr=False)
     jobs: list[Job] = field(init=False, repr=False)
-    _is_ours: dict[Path, bool] = field(default_factory=dict, repr=False)  # of manifests, which never change
+    _ours: set[Path] = field(default_factory=set, repr=False)  # manifests of this run, which they stay
 
     def __post_init__(self) -> None:
         self.home = self.base if self.home == Path() else self.home
@@ -110,23 +115,21 @@ class Plan:
 
     def directory(self) -> Path | None:
         """The newest run directory of a run with these parameters, or None before there is one."""
-        spec = self.spec
-        for directory in run_directories(self.base, spec.directory_prefix):
-            manifest = directory / f"{spec.prefix}_manifest.json"
-            if manifest not in self._is_ours and manifest.exists():
-                self._is_ours[manifest] = self._has_these_parameters(manifest)
-            if self._is_ours.get(manifest):
-                return directory
-        return None
+        found = [each for each in run_directories(self.base, self.spec.directory_prefix) if self._is_of(each)]
+        # Two may differ in a user's code alone, which only a worker has read: it has said which one it took.
+        taken = {Path(job.result["directory"]).name for job in self.jobs if job.result.get("directory")}
+        return next((each for each in found if each.name in taken), next(iter(found), None))
 
-    def _has_these_parameters(self, path: Path) -> bool:
-        try:
-            manifest = json.loads(path.read_bytes())
-            data = manifest["identity"]["data"]  # which only a worker has read
-            ours = identity.describe(self.spec, data, **requested_numerics(self.parameters))
-            return bool(manifest["fingerprint"] == identity.fingerprint(ours))
-        except (OSError, ValueError, KeyError, TypeError):
-            return False
+    def _is_of(self, directory: Path) -> bool:
+        path = directory / f"{self.spec.prefix}_manifest.json"
+        if path not in self._ours:
+            try:
+                ours = identity.fingerprint(self.identity)
+                if identity.fingerprint(identity.asked(json.loads(path.read_bytes()))) == ours:
+                    self._ours.add(path)
+            except (OSError, ValueError, KeyError, TypeError):
+                return False
+        return path in self._ours
 
 
 def _told(reason: str, jobs: Sequence[Job]) -> str:

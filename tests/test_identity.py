@@ -1,0 +1,368 @@
+"""What makes two runs the same run: what was given and what it holds, not where it lies or when it came."""
+
+import importlib
+import json
+import linecache
+import sys
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+from small import CPU, random_data, small_spec
+
+import dglib
+from dglib import api, checkpoint, identity
+from dglib.cli import main
+from dglib.control import Control
+from dglib.errors import UserError
+from dglib.files import sealed, to_json, unsealed
+from dglib.hashes import run_hashes
+
+N = 60
+TINY = ["dataset=data.npz", "init_epochs=1", "milestones=[]", "evaluate_every=1", "network_width=0.25"]
+
+MODULE = '''
+"""A network and two noises."""
+import numpy as np
+from torch import nn
+from a_part import SHIFT
+
+def net(input_shape, classes, width):
+    """Without hidden layers."""
+    return nn.Sequential(nn.Flatten(), nn.Linear(int(np.prod(input_shape)), classes))
+
+def noise(labels, rate, seed, classes):
+    n = int(rate * len(labels))
+    return np.concatenate([(labels[:n] + SHIFT) % classes, labels[n:]])
+'''
+
+
+@pytest.fixture(autouse=True)
+def place(tmp_path, monkeypatch):
+    """A working directory with a data set, a module and its part, imported anew at each start of dglib."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.syspath_prepend(tmp_path)
+    monkeypatch.setattr(sys, "dont_write_bytecode", True)
+    monkeypatch.setattr(api, "draw_figure", lambda *_: [], raising=False)  # takes seconds
+    rng = np.random.default_rng(0)
+    images = rng.integers(0, 256, (N, 8, 8), dtype=np.uint8)
+    labels = np.arange(N) % 10
+    np.savez("data.npz", x_train=images, y_train=labels, x_test=images[:20], y_test=labels[:20])
+    Path("a_module.py").write_text(MODULE)
+    Path("a_part.py").write_text("SHIFT = 1\n")
+    yield tmp_path
+    forget()
+
+
+def forget():
+    """As a new process begins."""
+    for name in ("a_module", "a_part"):
+        sys.modules.pop(name, None)
+    importlib.invalidate_caches()
+
+
+@pytest.fixture
+def run(capsys):
+    """Start dglib anew; what it prints."""
+
+    def run(*changes, experiment="Td1", seeds="0", base="runs", restart=True):
+        if restart:
+            forget()
+        words = ["run", experiment, "--base-dir", base, "--seeds", seeds, "--set", *TINY, *changes]
+        status = main(words)
+        captured = capsys.readouterr()
+        assert status == 0, captured.err
+        return captured.out
+
+    return run
+
+
+def directories(base="runs"):
+    return sorted(path for path in Path(base).iterdir() if path.is_dir())
+
+
+def change(path, old, new):
+    text = Path(path).read_text()
+    assert old in text
+    Path(path).write_text(text.replace(old, new))
+
+
+# ── a user's code ──
+
+
+@pytest.mark.parametrize("part", ["network=a_module:net", "noise=a_module:noise"])
+def test_another_source_is_another_directory_and_the_reason_is_printed(part, run):
+    run(part)
+    change("a_module.py", "int(np.prod(input_shape))", "round(np.prod(input_shape))")
+    out = run(part)
+    assert len(directories()) == 2
+    name = part.replace("=", " ")
+    assert f"the newest with records of Td1 differs in {name} has changed since 20" in out
+
+
+def test_comments_layout_and_docstrings_are_no_other_source(run):
+    run("network=a_module:net", "noise=a_module:noise")
+    change("a_module.py", '"""Without hidden layers."""', '"""Linear."""  # and fast\n')
+    change("a_module.py", "rate * len(labels)", "rate*len(\n        labels)")
+    assert "resuming" in run("network=a_module:net", "noise=a_module:noise", seeds="0-1")
+    assert len(directories()) == 1
+
+
+def test_a_noise_that_gives_other_labels_by_what_it_imports_is_another_run(run):
+    run("noise=a_module:noise")
+    change("a_part.py", "1", "2")
+    assert "differs in noise a_module:noise gives other labels since 20" in run("noise=a_module:noise")
+    assert len(directories()) == 2
+
+
+def test_a_source_that_comes_back_resumes_its_own_directory(run):
+    run("network=a_module:net")
+    (first,) = directories()
+    change("a_module.py", "nn.Flatten()", "nn.Flatten(1)")
+    run("network=a_module:net")
+    change("a_module.py", "nn.Flatten(1)", "nn.Flatten()")
+    assert f"resuming {first.name}" in run("network=a_module:net")
+
+
+def test_a_file_that_is_edited_after_it_was_imported_is_not_what_runs(run):
+    run("network=a_module:net")
+    change("a_module.py", "nn.Flatten()", "nn.Flatten(1)")
+    assert "resuming" in run("network=a_module:net", restart=False)
+
+
+def test_the_identity_does_not_depend_on_which_seeds_are_run(run):
+    run("noise=a_module:noise", seeds="3")
+    assert "resuming" in run("noise=a_module:noise", seeds="5,6")
+
+
+def cell(number, source, namespace):
+    """Run a notebook's cell as IPython does, which leaves its source with `linecache`."""
+    name = f"<ipython-input-{number}>"
+    linecache.cache[name] = (len(source), None, source.splitlines(keepends=True), name)
+    exec(compile(source, name, "exec"), namespace)
+
+
+CELL = """
+@dglib.noises.register("of_a_cell")
+def of_a_cell(labels, rate, seed, classes):
+    return labels
+"""
+
+
+def test_a_notebooks_cell_is_a_source(run):
+    namespace = {"dglib": dglib, "__name__": "__main__"}
+    cell(1, CELL, namespace)
+    first = dglib.noises.source("of_a_cell")
+    cell(2, CELL.replace("\n    return", "  # none\n    return"), namespace)
+    assert dglib.noises.source("of_a_cell") == first
+    cell(3, CELL.replace("return labels", "return labels * 1"), namespace)
+    assert dglib.noises.source("of_a_cell") not in (first, None)
+
+
+def test_dglibs_own_parts_have_no_hash_so_that_an_update_moves_no_run():
+    spec = small_spec("T1")
+    assert spec.network.name == "small_cnn"
+    assert "hashes" not in identity.describe(spec, "data", run_hashes(spec, random_data()))
+
+
+def sweep(experiment):
+    own = {"T1": "init_error_max=1", "T2": "init_error_min=0"}[experiment]
+    levels = {"T1": "sweep_lambdas=[0.5]", "T2": "sweep_lambdas=[0.3]"}[experiment]
+    more = ["return_sweep=false"] if experiment == "T1" else []
+    return [own, levels, *more, "epochs_per_level=1", "init_evaluate_every=1", "network=a_module:net"]
+
+
+def test_t2_joins_t1_only_where_the_network_is_the_same(run):
+    run(*sweep("T1"), experiment="T1")
+    assert "joining" in run(*sweep("T2"), experiment="T2")
+    change("a_module.py", "nn.Flatten()", "nn.Flatten(1)")
+    assert "new directory" in run(*sweep("T2"), experiment="T2")
+
+
+# ── data ──
+
+
+def test_a_data_file_that_was_moved_is_the_same_run(run):
+    run()
+    Path("elsewhere").mkdir()
+    Path("data.npz").rename("elsewhere/moved.npz")
+    out = run("dataset=elsewhere/moved.npz", seeds="0-1")
+    assert "resuming" in out
+    assert len(directories()) == 1
+    assert main(["verify", "runs"]) == 0
+    assert main(["analyse", "runs"]) == 0
+
+
+def test_t1_and_t2_make_a_width_after_their_data_file_was_moved(run, capsys):
+    run(*sweep("T1"), experiment="T1")
+    Path("data.npz").rename("moved.npz")
+    assert "joining" in run(*sweep("T2"), "dataset=moved.npz", experiment="T2")
+    main(["analyse", "runs"])
+    assert "run under different parameters" not in capsys.readouterr().out
+
+
+def test_a_data_file_that_holds_something_else_is_another_run_and_is_named(run):
+    run()
+    arrays = dict(np.load("data.npz"))
+    np.savez("data.npz", **arrays | {"x_test": arrays["x_test"] // 2})
+    assert "differs in dataset data.npz has changed since 20" in run()
+
+
+# ── what a new directory is for, in the words that were typed ──
+
+
+@pytest.mark.parametrize(
+    ("changes", "line"),
+    [
+        (["init_epochs=2"], "init_epochs 1 → 2"),
+        (["noise_rate=0.2", "lr=0.05"], "noise_rate 0.4 → 0.2; lr 0.1 → 0.05"),
+        (["pixel_mean=[0.5]"], "pixel_mean null → [0.5]"),
+        (["threads=2"], "threads 1 → 2"),
+        (["network=a_module:net"], "network small_cnn → a_module:net"),
+    ],
+)
+def test_a_changed_parameter_is_named_as_it_was_typed(changes, line, run):
+    run()
+    assert f"the newest with records of Td1 differs in {line} in /" in run(*changes)
+
+
+# ── directories of earlier releases ──
+
+
+class StopAfter(Control):
+    """Ask for a stop after so many questions."""
+
+    def __init__(self, left):
+        super().__init__()
+        self.left = left
+
+    def stopping(self):
+        self.left -= 1
+        return self.left < 0
+
+
+def as_released(directory):
+    """Give a run directory the form of release 0.1.0: no hashes, and paths in the identity."""
+    (path,) = directory.glob("*_manifest.json")
+    manifest = json.loads(path.read_bytes())
+    found = manifest["identity"]
+    found.pop("hashes", None)
+    for name in ("dataset", "noise"):
+        found["spec"]["data"][name] = manifest["parameters"][name]
+    manifest["fingerprint"] = identity.fingerprint(found)
+    manifest["shared_fingerprint"] = identity.fingerprint(identity.shared_of(found))
+    path.write_bytes(to_json(manifest, indent=1))
+    for state in directory.glob("checkpoints/*"):
+        seed = int(state.stem[-2:])
+        saved = replace(checkpoint.read(state), job=identity.job_of(found, seed), hashes={})
+        checkpoint.save(state, saved)
+        state.with_suffix(".old").unlink(missing_ok=True)
+
+
+@pytest.mark.parametrize("moved", [False, True])
+def test_a_run_directory_without_hashes_is_resumed_and_completed_with_its_checkpoints(moved, run):
+    parts = ["network=a_module:net", "noise=a_module:noise"]
+    run(*parts, "init_epochs=3", seeds="0-1", base="whole")
+    settings = [*TINY, *parts, "init_epochs=3", "seeds=0", "base_dir=runs"]
+    api.run(dglib.load_profile("Td1", "quick", settings))
+    again = dglib.load_profile("Td1", "quick", [*settings, "seeds=1"])
+    with pytest.raises(KeyboardInterrupt):
+        api.run(again, control=StopAfter(1))
+    (directory,) = directories()
+    assert list(directory.glob("checkpoints/*1.ckpt"))
+    as_released(directory)
+    if moved:
+        Path("data.npz").rename("moved.npz")
+        parts.append("dataset=moved.npz")
+    assert f"resuming {directory.name}" in run(*parts, "init_epochs=3", seeds="0-1")
+    assert directories() == [directory]
+    assert main(["verify", "runs"]) == 0
+    for name in ("00", "01"):
+        records = [
+            unsealed("seed record", next(Path(base).glob(f"*/seeds/*{name}.json")))
+            for base in ("runs", "whole")
+        ]
+        assert records[0]["error_trajectory"] == records[1]["error_trajectory"]
+    change("a_module.py", "nn.Flatten()", "nn.Flatten(1)")
+    assert "network a_module:net has changed since" in run(*parts, "init_epochs=3")
+
+
+def test_t2_joins_a_t1_directory_that_has_no_hashes(run):
+    run(*sweep("T1"), experiment="T1")
+    as_released(*directories())
+    assert "joining" in run(*sweep("T2"), experiment="T2")
+    assert main(["verify", "runs"]) == 0
+
+
+# ── the specification grows ──
+
+
+def test_a_field_that_a_specification_gains_moves_no_fingerprint_at_its_default():
+    spec = small_spec("T1")
+
+    @dataclass(frozen=True)
+    class StepSpec(type(spec.step)):
+        rule: str = "mix"
+        options: tuple[str, ...] = ()
+
+    same = replace(spec, step=StepSpec(**vars(spec.step)))
+    other = replace(spec, step=StepSpec(**vars(spec.step), rule="sum"))
+    one, two, three = (identity.describe(each, "data", device="cpu") for each in (spec, same, other))
+    assert identity.fingerprint(one) == identity.fingerprint(two)
+    assert identity.fingerprint(one) != identity.fingerprint(three)
+    assert identity.job(spec, "data", 0) == identity.job(same, "data", 0) != identity.job(other, "data", 0)
+
+
+RELEASED = next((Path(__file__).parent / "results" / "release_0.1.0").glob("*/*_manifest.json"))
+
+
+def test_a_released_manifest_is_the_identity_of_todays_code():
+    manifest = json.loads(RELEASED.read_bytes())
+    spec = dglib.build_spec("T1", type("Parameters", (), manifest["parameters"]))
+    asked = manifest["identity"]["numerics"]
+    described = identity.describe(spec, manifest["identity"]["data"], **asked)
+    assert identity.fingerprint(described) == manifest["fingerprint"]
+    shared = identity.describe_shared(spec, manifest["identity"]["data"])
+    assert identity.fingerprint(shared) == manifest["shared_fingerprint"]
+
+
+# ── records and checkpoints against the manifest ──
+
+
+def reseal(path, changed):
+    record = unsealed("seed record", path)
+    path.write_bytes(sealed("seed record", changed(record)))
+
+
+@pytest.mark.parametrize(
+    ("changed", "line"),
+    [
+        (lambda r: r | {"hashes": r["hashes"] | {"network": "0" * 64}}, "made with another network than"),
+        (lambda r: r | {"hashes": r["hashes"] | {"noise": "0" * 64}}, "made with another noise than"),
+        (lambda r: r | {"noise": r["noise"] | {"labels": "0" * 64}}, "made with other noisy labels than"),
+        (lambda r: {k: v for k, v in r.items() if k not in ("hashes", "noise")}, None),
+    ],
+)
+def test_verify_compares_the_hashes_that_record_and_manifest_both_have(changed, line, run, capsys):
+    run("network=a_module:net", "noise=a_module:noise")
+    (path,) = Path("runs").glob("*/seeds/*.json")
+    reseal(path, changed)
+    main(["verify", "runs"])
+    out = capsys.readouterr().out
+    assert (line is None) == ("made with" not in out)
+    assert line is None or line in out
+
+
+def test_a_checkpoint_of_another_network_or_noise_is_refused(tmp_path):
+    data, path = random_data(), tmp_path / "state.ckpt"
+    spec = small_spec("Td1", network="a_module:net")
+    forget()
+    with pytest.raises(KeyboardInterrupt):
+        dglib.run_seed(spec, 0, data, CPU, checkpoint_path=path, control=StopAfter(2))
+    change("a_module.py", "nn.Flatten()", "nn.Flatten(1)")
+    forget()
+    with pytest.raises(
+        UserError, match=r"seed 0 began with other code of the network; remove the checkpoint"
+    ):
+        dglib.run_seed(spec, 0, data, CPU, checkpoint_path=path)
