@@ -78,3 +78,19 @@ class Control:
         finally:
             for number, handler in before.items():
                 signal.signal(number, handler)
+
+
+@contextmanager
+def unwinding() -> Iterator[None]:
+    """SIGTERM raises KeyboardInterrupt meanwhile, as SIGINT does, so that what has to be done last is done.
+
+    Outside the main thread, where Python hands out no signals, this does nothing.
+    """
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    before = signal.signal(signal.SIGTERM, signal.default_int_handler)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import socket
 from datetime import datetime
 from pathlib import Path
@@ -32,6 +33,19 @@ def standing(directory: Path, seed_id: str) -> dict[str, Any] | None:
             beat["epochs_per_second"] = speed = (done - found) / (beat["updated"] - began)
             beat["seconds_left"] = (planned - done) / speed
     return beat
+
+
+def last_line(log: Path, since: float) -> str:
+    """The last line that a job has printed to its log since `since`, Unix time; "" where there is none."""
+    try:
+        with log.open("rb") as file:
+            if os.fstat(file.fileno()).st_mtime < since:
+                return ""
+            file.seek(max(0, os.fstat(file.fileno()).st_size - 4096))
+            *_, last = file.read().decode("utf-8", errors="replace").splitlines() or [""]
+    except OSError:
+        return ""
+    return "" if last.startswith("-- ") else last.strip()  # what a process writes when it begins a job
 
 
 def is_gone(process: dict[str, Any]) -> bool:

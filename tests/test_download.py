@@ -70,13 +70,16 @@ def test_a_server_that_gives_no_ranges_and_breaks_off_is_given_up_and_the_part_k
     assert get() == CONTENT
 
 
-def test_a_server_that_hangs_is_given_up_after_the_timeout_and_resumed_by_the_next_call(get, server):
+def test_a_server_that_hangs_is_given_up_after_the_timeout_and_resumed_by_the_next_call(
+    get, server, tmp_path
+):
     server.mode, server.piece = "hang", 1000
+    part(tmp_path).write_bytes(CONTENT[:1000])
     with pytest.raises(DownloadError, match=r": no data for 0\.1 s; 0 MB are kept, and the same command"):
         get(timeout=0.1)
     server.mode = "whole"
     assert get() == CONTENT
-    assert server.asked == [None, "bytes=1000-", "bytes=1000-"]
+    assert set(server.asked) == {"bytes=1000-"}
 
 
 @pytest.mark.parametrize("had", [0, 1000])
@@ -153,7 +156,7 @@ def test_of_several_processes_one_works_at_a_time_the_others_report_it_and_no_lo
         def report(line):
             if line not in lines:
                 lines.append(line)
-                seen.wait(60)
+                seen.wait(300)
 
         with alone(lock, lambda: f"{name} waits", report, line_seconds=0.01):
             order.append(f"{name} in")
@@ -165,10 +168,10 @@ def test_of_several_processes_one_works_at_a_time_the_others_report_it_and_no_lo
         waiting = [threading.Thread(target=wait, args=(name,)) for name in "ab"]
         for thread in waiting:
             thread.start()
-        seen.wait(60)
+        seen.wait(300)
         assert order == []
         holder.stdin.close()
         for thread in waiting:
-            thread.join(60)
+            thread.join(300)
     assert order in (["a in", "a out", "b in", "b out"], ["b in", "b out", "a in", "a out"])
     assert list(tmp_path.iterdir()) == []

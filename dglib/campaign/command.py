@@ -25,6 +25,7 @@ from dglib.campaign.planning import Campaign
 from dglib.campaign.scheduler import Watch
 from dglib.campaign.slots import slots
 from dglib.cli import BAD_INPUT, INTERRUPTED, Parser
+from dglib.control import unwinding
 from dglib.errors import UserError
 from dglib.experiments import EXPERIMENTS
 from dglib.experiments.validation import one_of
@@ -48,6 +49,7 @@ class Means(NamedTuple):
 
 
 @ends_with_its_reader
+@unwinding()
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the jobs that `argv` asks for. Returns the exit status.
 

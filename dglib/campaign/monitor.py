@@ -13,7 +13,7 @@ from typing import IO, Any, Protocol
 from tqdm import tqdm
 
 from dglib.campaign.jobs import Job
-from dglib.heartbeats import duration, in_words, standing
+from dglib.heartbeats import duration, in_words, last_line, standing
 
 LOOK_SECONDS = 1.0  # heartbeats come no faster
 LINE_SECONDS = 30.0  # between two lines on where all stands, where there is no terminal
@@ -113,6 +113,11 @@ def told(name: str, job: Job, facts: dict[str, Any]) -> str:
     return ""
 
 
+def _said(job: Job) -> str:
+    """What a running job has to say before its first heartbeat, as on a download."""
+    return last_line(job.log, job.began or 0.0) if job.status == "running" else ""
+
+
 class Silence:
     """For nobody."""
 
@@ -143,6 +148,7 @@ class Lines:
         self._written = time.monotonic()
         over = sum(job.is_over for job in jobs)
         running = [f"{job.name} {in_words(beat)}" for job, beat in beats.items()]
+        running += [f"{job.name} {line}" for job in jobs if job not in beats and (line := _said(job))]
         print("; ".join([f"{over} of {self._count} jobs", *running]), file=self._out, flush=True)
 
     def close(self) -> None:
@@ -177,6 +183,8 @@ class Bars:
                 error = "" if beat.get("error") is None else f" error {beat['error']:.2f}"
                 bar.set_postfix_str(f"{beat['phase']} λ {beat['lambda']:g}{error}", refresh=False)
                 bar.n = beat["epochs_done"]
+            elif line := _said(job):
+                bar.set_postfix_str(line, refresh=False)
             bar.refresh()
         if self._all is not None:
             self._all.n = max(self._all.n, epochs)

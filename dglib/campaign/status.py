@@ -15,7 +15,7 @@ from typing import Any
 
 from dglib.errors import UserError
 from dglib.experiments import EXPERIMENTS
-from dglib.heartbeats import in_words, is_gone, standing
+from dglib.heartbeats import in_words, is_gone, last_line, standing
 
 OLD_SECONDS = 60.0  # a sign of life older than this is none
 JOB = {"key", "experiment", "seed", "seed_id", "cell", "status", "began", "ended", "owner", "process", "log"}
@@ -26,8 +26,9 @@ def read_status(base: Path) -> list[dict[str, Any]]:
     """The jobs below `base/jobs`, each as its record has it, with `name` and what is the case now.
 
     `status` is "waiting", "running", "done", "failed", "stopped", "skipped" (a summary of no seed), or
-    "lost": begun, and nobody at it any more. A running seed has its `heartbeat`. `owned` says of one that
-    waits whether a campaign will come to it.
+    "lost": begun, and nobody at it any more. A running seed has its `heartbeat`, or
+    before the first one `said`, the last line of its log. `owned` says of one that waits whether a campaign
+    will come to it.
 
     Raises:
         UserError: there are no jobs.
@@ -62,7 +63,8 @@ def _now(base: Path, job: dict[str, Any], pulses: dict[tuple[str, int], float]) 
         return job | {"status": "running", "heartbeat": beat}
     if job["status"] == "running" and (not owned or is_gone(job["process"])):
         return job | {"status": "lost"}
-    return job | {"owned": owned}
+    said = last_line(base / job["log"], job["began"]) if job["status"] == "running" else ""
+    return job | {"owned": owned} | ({"said": said} if said else {})
 
 
 def _is_alive(job: dict[str, Any], beat: dict[str, Any], owned: bool) -> bool:
@@ -86,7 +88,7 @@ def text(jobs: Sequence[dict[str, Any]]) -> str:
     lines = []
     for job in jobs:
         if job["status"] == "running":
-            where = in_words(job["heartbeat"]) if "heartbeat" in job else "just begun"
+            where = in_words(job["heartbeat"]) if "heartbeat" in job else job.get("said", "just begun")
             where += f", on {job['process']['host']}" if job["process"].get("host") else ""
             lines.append(f"{job['name']}: running: {where}")
         elif job["status"] in ("lost", "stopped"):
