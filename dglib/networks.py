@@ -27,6 +27,8 @@ NetworkFactory = Callable[[InputShape, int, float], nn.Module]
 """(input_shape, classes, width) -> module that maps (B, C, H, W) to logits (B, classes)."""
 
 networks: Registry[NetworkFactory] = Registry("network")
+# Once this module has been imported, `dglib.networks` is the module and no more the registry.
+register, get, names, source = networks.register, networks.get, networks.names, networks.source
 
 
 def build_network(name: str, *, input_shape: InputShape, classes: int, width: float = 1.0) -> nn.Module:

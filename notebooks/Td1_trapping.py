@@ -48,7 +48,7 @@ if "google.colab" in sys.modules and "DGLIB_HEADLESS" not in os.environ:
 
 # %% tags=["parameters"]
 seeds: list = [0, 1, 2, 3, 4, 5]  # One run each: 3, [0, 3], 0-9 or 0-3,7; at least one, each once, 0 to 2³² − 1.
-noise: str = 'symmetric'  # How labels are made wrong: a registered name or module:attribute.
+noise: str = 'symmetric'  # Label noise: symmetric, a registered name, module:attribute or a file of labels (.npy, .npz, .pt).
 noise_rate: float = 0.4  # η, the fraction of training labels replaced by a wrong one, 0 to 0.9.
 dataset: str = 'digits'  # digits, cifar10, the path of an .npz, a registered name or module:attribute.
 data_dir: str = None  # Directory where downloaded data sets lie; null: data in the project.

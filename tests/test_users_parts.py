@@ -170,6 +170,12 @@ def test_a_network_that_cannot_be_trained_is_refused_in_one_line_before_anything
     assert_refused(run(f"network=users_parts:{name}"), tmp_path, f"network 'users_parts:{name}' ", why)
 
 
+def test_networks_are_registered_through_the_package_at_any_time(run):
+    for name in ("one", "two"):
+        assert dglib.networks.register(name)(users_parts.linear) is users_parts.linear
+    assert run("network=two")[0] == 0
+
+
 # ── data sets ──
 
 

@@ -98,7 +98,7 @@ class Parameters(BaseModel):
     """One run each: 3, [0, 3], 0-9 or 0-3,7; at least one, each once, 0 to 2³² − 1."""
 
     noise: Text = "symmetric"
-    """How labels are made wrong: a registered name or module:attribute."""
+    """Label noise: symmetric, a registered name, module:attribute or a file of labels (.npy, .npz, .pt)."""
     noise_rate: Annotated[Number, Field(ge=0, le=0.9)]
     """η, the fraction of training labels replaced by a wrong one, 0 to 0.9."""
     dataset: Text
