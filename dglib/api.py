@@ -24,10 +24,10 @@ from dglib.noise import noises, try_noise
 from dglib.numerics import Numerics
 from dglib.progress import Bar, heartbeat
 from dglib.records import Record
+from dglib.run_location import RunLocation
 from dglib.seeds import beyond_asked
 from dglib.spec import ExperimentSpec
 from dglib.store import Store, read_records, unfinished
-from dglib.workplace import Workplace
 
 if TYPE_CHECKING:
     from dglib.experiments.parameters import Parameters
@@ -91,7 +91,7 @@ def run(parameters: Parameters, *, control: Control | None = None) -> Run:
         Interrupted: a stop was asked for; the same call goes on from there.
     """
     spec, numerics = check(parameters)
-    Workplace.of(parameters)  # told before a data set is downloaded
+    RunLocation.of(parameters)  # told before a data set is downloaded
     return run_checked(parameters, spec, numerics, load(parameters), control=control)
 
 
@@ -121,7 +121,7 @@ def run_checked(
         begin: called with the run directory before its seeds are run.
         sinks_for: more sinks, as for `run_experiment`.
     """
-    place = Workplace.of(parameters)
+    place = RunLocation.of(parameters)
     store, why, made, notes = _open(place, parameters, spec, numerics, data)
     print(
         f"{spec.name}: {why} in {place.work.absolute()}", provenance.line(made), *notes, sep="\n", flush=True
@@ -174,7 +174,7 @@ def train_seed(
     Raises: as `run`.
     """
     spec, numerics = check(parameters)
-    place = Workplace.of(parameters)
+    place = RunLocation.of(parameters)
     data = load(parameters)
     store, why, made, notes = _open(place, parameters, spec, numerics, data, command)
     tell(f"{spec.name} seed {parameters.seeds[0]}: {why} in {place.work.absolute()}")
@@ -202,7 +202,7 @@ def train_free_seeds(parameters: Parameters, control: Control) -> None:
     """
     spec, numerics = check(parameters)
     data = load(parameters)
-    store, _, made, _ = _open(Workplace.of(parameters), parameters, spec, numerics, data)
+    store, _, made, _ = _open(RunLocation.of(parameters), parameters, spec, numerics, data)
     _train(
         store, parameters, data, numerics, control=control, sinks_for=[heartbeat], leave_held=True, made=made
     )
@@ -224,7 +224,7 @@ def _train(
 
 
 def _open(
-    place: Workplace,
+    place: RunLocation,
     parameters: Parameters,
     spec: ExperimentSpec,
     numerics: Numerics,
@@ -240,7 +240,7 @@ def _open(
     hashes = run_hashes(spec, data)
     described = identity.describe(spec, data.fingerprint, hashes, **requested_numerics(parameters))
     shared = identity.describe_shared(spec, data.fingerprint, hashes)
-    place.bring_back(spec.directory_prefix, shared)
+    place.bring_back(spec.directory_prefix, described, shared)
     lineage = {} if spec.lineage is None else {"lineage": dict(spec.lineage)}
     made = provenance.made_by(numerics, data)
     code = {name: made[name] for name in ("dglib", "commit", "dirty", "numpy")}

@@ -18,17 +18,21 @@ MOUNT = CONTENT / "drive"  # where the notebooks' first cell mounts a user's Dri
 CHECKOUT = Path(__file__).absolute().parent.parent
 
 
-def base_directory(given: str | None, where: str = "") -> Path:
+def base_directory(given: str | None, where: str = "", field: str = "base_dir") -> Path:
     """The directory that `base_dir` names; None: in Colab a folder on Drive, elsewhere `runs` in the project.
 
     A relative path starts in the current directory. The directory need not exist, and nothing is created.
+    `field` is the parameter's name for the message.
 
     Raises:
         UserError: it cannot be created or written to, or is on a Drive that is not mounted. The message
             begins with `where`, the place of the value.
     """
-    base = _default() if given is None else Path(given).expanduser()
     place = f"{where}: " if where else ""
+    try:
+        base = _default() if given is None else Path(given).expanduser()
+    except RuntimeError as error:  # no such user, or no home directory
+        raise UserError(f"{place}{field} = {given!r}: must be a directory to write in, but {error}") from None
     if on_drive(base) and not drive_is_mounted():
         raise UserError(
             f"{place}base_dir = {given!r}: is on Google Drive, which is not mounted at {MOUNT}; run the first"
@@ -41,7 +45,7 @@ def base_directory(given: str | None, where: str = "") -> Path:
         return base
     obstacle = "cannot be written to" if nearest.is_dir() else "is not a directory"
     raise UserError(
-        f"{place}base_dir = {str(base)!r}: must be a directory to write in, but {nearest} {obstacle}"
+        f"{place}{field} = {str(base)!r}: must be a directory to write in, but {nearest} {obstacle}"
     )
 
 

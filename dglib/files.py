@@ -63,7 +63,7 @@ def write_atomically(path: Path, content: bytes, *, keep: Path | None = None) ->
     draft = draft_of(path)
     try:
         try:
-            _write_through(draft, content)
+            write_through(draft, content)
             if keep is not None and path.exists():
                 os.replace(path, keep)  # noqa: PTH105
             os.replace(draft, path)  # noqa: PTH105
@@ -80,7 +80,7 @@ def write_once(path: Path, content: bytes) -> bool:
     draft = draft_of(path)
     try:
         try:
-            _write_through(draft, content)
+            write_through(draft, content)
             _link(draft, path)
         except FileExistsError:
             return False
@@ -157,8 +157,13 @@ def make_directory(path: Path) -> None:
         raise StorageError.of(path, error) from error
 
 
-def _write_through(path: Path, content: bytes) -> None:
-    handle = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o644)
+def write_through(path: Path, content: bytes, *, anew: bool = True) -> None:
+    """Write a file in place and flush it to the disk.
+
+    Args:
+        anew: the file must not exist; otherwise it is overwritten.
+    """
+    handle = os.open(path, os.O_WRONLY | os.O_CREAT | (os.O_EXCL if anew else os.O_TRUNC), 0o644)
     try:
         _write_all(handle, content)
         os.fsync(handle)

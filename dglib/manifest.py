@@ -40,7 +40,9 @@ def runs_in(directory: Path) -> list[Path]:
 def is_run(path: Path) -> bool:
     """Whether a directory holds what a run leaves, one of ours or a published one; a damaged file will do."""
     return path.is_dir() and (
-        bool(manifests(path)) or (path / "seeds").is_dir() or bool(experiments_in(path))
+        bool(manifests(path))
+        or any((path / name).is_dir() for name in ("seeds", "mirror"))
+        or bool(experiments_in(path))
     )
 
 
@@ -60,8 +62,11 @@ def experiment_of_list(path: Path) -> str | None:
     return names.get(path.name)
 
 
-def read_manifest(path: Path) -> dict[str, Any]:
+def read_manifest(path: Path, name: str | None = None) -> dict[str, Any]:
     """A manifest whose fingerprints are those of the identity in it.
+
+    Args:
+        name: of the file in the run directory, where `path` is that of a mirrored copy.
 
     Raises:
         UserError: it is torn, edited or something else; the message begins with the path.
@@ -85,7 +90,7 @@ def read_manifest(path: Path) -> dict[str, Any]:
     wrong = [name for name, value in expected.items() if manifest.get(name) != value]
     if wrong:
         raise UserError(f"{path}: {' and '.join(wrong)} not that of its identity: the file was edited")
-    if path.name != named:
+    if (name or path.name) != named:
         raise UserError(f"{path}: belongs in a file called {named}")
     return dict(manifest)
 

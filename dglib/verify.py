@@ -1,43 +1,30 @@
-"""Whether run directories are whole and their files belong together. Reads, and changes nothing."""
+"""Whether run directories are whole and their files belong together: seals, manifests, views, mirrors.
+
+Reads, and changes nothing. A mirror's files are held against its manifests, and checked like those of a run.
+"""
 
 from __future__ import annotations
 
+import hashlib
+import json
 import re
-import time
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
 from dglib import checkpoint
 from dglib.analysis.sources import find_records
-from dglib.attempts import read_attempts
 from dglib.checkpoint import UNREADABLE
-from dglib.errors import UserError
+from dglib.errors import StorageError, UserError
 from dglib.files import unsealed
 from dglib.hashes import PROBE_SEED
-from dglib.identity import (
-    FILES,
-    agree,
-    changed_hashes,
-    current,
-    differences,
-    is_file,
-    job_of,
-    shared_of,
-)
-from dglib.manifest import (
-    LISTS,
-    PREFIXES,
-    experiment_of_list,
-    manifests,
-    read_manifest,
-    read_reading,
-    runs_in,
-)
+from dglib.identity import FILES, agree, changed_hashes, current, differences, is_file, job_of, shared_of
+from dglib.manifest import experiment_of_list, read_manifest, runs_in
+from dglib.mirror_store import CLAIM, Remote
 from dglib.records import Record, views
 from dglib.spec import DataSpec, ExperimentSpec, NetworkSpec, StepSpec
 
-_DRAFT = re.compile(r"\..+\.\d+\.[0-9a-f]{8}")  # as `dglib.files` names what it is writing
 _OF_THE_ATTEMPT = ("time", "numerics", "bitwise", "provenance")  # what two records of a seed may differ in
 
 
@@ -60,228 +47,131 @@ def verify(directory: Path) -> list[Finding]:
     Of a run under way, files may be found that do not belong together for the moment.
 
     Raises:
-        UserError: there is no such directory, or no run there.
+        UserError: there is no such directory, or no run there, or it cannot be read.
     """
-    return [finding for run in runs_in(directory) for finding in _Run(run).check()]
+    runs = runs_in(directory)
+    try:
+        return [each for run in runs for each in sorted(_findings(run), key=lambda finding: finding.path)]
+    except OSError as error:
+        raise StorageError.of(directory, error, "read") from error
 
 
 @dataclass
 class _Experiment:
-    """An experiment of a run directory, as its manifest has it, and its seeds' records (None: damaged)."""
+    """An experiment of a run directory: its manifest, and its records by the stem of their names."""
 
     manifest: dict[str, Any]
     spec: ExperimentSpec
-    records: dict[int, Record | None] = field(default_factory=dict)
+    records: dict[str, Record] = field(default_factory=dict)
+    damaged: bool = False  # a record is
 
-    def seed_of(self, stem: str) -> int | None:
-        """The seed whose files are called so; None: a name of something else."""
-        number = re.search(r"\d+$", stem)
-        if number is None or self.spec.experiment_id.format(seed=int(number[0])) != stem:
-            return None
-        return int(number[0])
+    def seed(self, stem: str) -> int | None:
+        """The seed whose files have this stem; None: no seed's of this experiment."""
+        number = int((re.search(r"\d+$", stem) or ["-1"])[0])
+        return number if self.spec.experiment_id.format(seed=number) == stem else None
+
+    def jobs(self, stem: str) -> list[str]:
+        """The jobs of a seed's checkpoints, also of those from before the manifest was completed."""
+        identities = [self.manifest["identity"], *self.manifest.get("formerly", [])]
+        return [job_of(each, self.seed(stem) or 0) for each in identities]
 
 
-class _Run:
-    """One run directory."""
-
-    def __init__(self, directory: Path) -> None:
-        self._directory = directory
-        self._findings: list[Finding] = []
-        self._experiments: list[_Experiment] = []
-        self._all_known = True
-
-    def check(self) -> list[Finding]:
-        for path in manifests(self._directory):
-            self._manifest(path)
-        files = sorted(path for path in self._directory.rglob("*") if not path.is_dir())
-        locks = ["mirror", *(f"{experiment.spec.prefix}.views" for experiment in self._experiments)]
-        expected = {self._directory / f"locks/{name}.lock" for name in locks}
-        # Records first: what the other files should be follows from them.
-        for path in sorted(files, key=lambda path: path.parent.name != "seeds"):
-            if path not in expected:
-                self._file(path)
-        for experiment in self._experiments:
-            self._views(experiment)
-        return sorted(self._findings, key=lambda finding: finding.path)
-
-    def _add(self, path: Path, problem: object, severity: Literal["wrong", "note"] = "wrong") -> None:
-        self._findings.append(Finding(path, str(problem), severity))
-
-    def _manifest(self, path: Path) -> None:
+def _findings(run: Path) -> Iterator[Finding]:
+    files = {path.relative_to(run).as_posix(): path for path in sorted(run.rglob("*")) if path.is_file()}
+    found = Remote(run)
+    mirrored = bool(found.sizes)
+    findings = list(_mirror(run, found))
+    yield from findings
+    damaged = {finding.path for finding in findings}
+    for name, entry in found.files(found.has).items():  # whose own names on the mirror are others
+        if found.folder / entry.stored not in damaged:
+            files[name] = found.folder / entry.stored
+    manifests = [name for name in files if re.fullmatch(r"[^/]+_manifest\.json", name)]
+    experiments: list[_Experiment] = []
+    for name in manifests:
         try:
-            manifest = read_manifest(path)
-            experiment = _Experiment(manifest, _without_arms(manifest["identity"]["spec"]))
+            experiments.append(_experiment(name, files[name]))
         except UserError as error:
-            self._add(path, error)
-            self._all_known = False
-            return
-        except (TypeError, ValueError) as error:
-            self._add(path, f"of another version of dglib: {error}")
-            self._all_known = False
-            return
-        first = next(iter(self._experiments), experiment)
-        ours, theirs = (shared_of(current(each.manifest["identity"])) for each in (experiment, first))
-        if not agree(ours, theirs):
-            self._add(path, f"its network, data or step are not those of {first.spec.name} in this directory")
-        self._experiments.append(experiment)
-
-    def _file(self, path: Path) -> None:
-        """Check one file by its place and name."""
-        stem, _, kind = path.name.partition(".")
-        owners = [(each, each.seed_of(stem)) for each in self._experiments]
-        experiment, seed = next((found for found in owners if found[1] is not None), (None, None))
-        match path.relative_to(self._directory).parts[:-1], kind:
-            case _ if _DRAFT.fullmatch(path.name):
-                self._add(path, "left by a write that was cut off; it may be removed", "note")
-            case ((), _) if path in manifests(self._directory) or self._is_view(path):
-                pass
-            case ((), "json") if stem.endswith("_reading"):
-                self._reading(path)
-            case (("seeds",), "json") if experiment is not None and seed is not None:
-                self._record(path, experiment, seed)
-            case (("seeds",), _) if re.fullmatch(r"other-.+\.json", kind) and experiment and seed is not None:
-                self._other(path, experiment.records.get(seed))
-            case (("seeds",), "json"):
-                self._homeless(path)
-            case (("checkpoints",), "ckpt" | "old") if experiment is not None and seed is not None:
-                self._checkpoint(path, experiment, seed)
-            case (("checkpoints",), "damaged"):
-                self._add(path, "a checkpoint that was found damaged and passed over", "note")
-            case (("attempts",), "jsonl") if experiment is not None:
-                self._attempts(path)
-            case (("heartbeats",), "json") | (("locks",), "lock" | "holder") if experiment is not None:
-                pass
-            case (("figures",), "png" | "pdf"):
-                pass
-            case ((), "json" | "csv") if self._is_published(path):
-                self._published(path)
-            case _ if self._all_known:
-                self._add(path, "unknown: dglib has no such file", "note")
-
-    def _reading(self, path: Path) -> None:
+            yield Finding(files[name], str(error))
+            continue
+        first, last = (shared_of(current(experiments[n].manifest["identity"])) for n in (0, -1))
+        if not agree(first, last):
+            other = experiments[0].spec.name
+            problem = f"its network, data or step are not those of {other} in this directory"
+            yield Finding(files[name], problem)
+    for name, path in sorted(files.items(), key=lambda item: not item[0].startswith("seeds/")):
+        folder, _, base = name.rpartition("/")
+        stem, _, suffix = base.partition(".")
+        owner = next((each for each in experiments if each.seed(stem) is not None), None)
         try:
-            for name in PREFIXES:
-                read_reading(self._directory, name)
-        except UserError as error:
-            self._add(path, error)
-
-    def _is_view(self, path: Path) -> bool:
-        return any(path.name in views(each.spec, []) for each in self._experiments)
-
-    def _is_published(self, path: Path) -> bool:
-        """Whether a file is one that published folders hold, of an experiment without a manifest here."""
-        named = (name for name, prefix in PREFIXES.items() if path.name.startswith(f"{prefix}_"))
-        known = {experiment.spec.name for experiment in self._experiments}
-        name = next(named, None)
-        kinds = (*LISTS, "step_logs")
-        return name not in (None, *known) and path.stem.removeprefix(f"{PREFIXES[str(name)]}_") in kinds
-
-    def _published(self, path: Path) -> None:
-        """A list of records is read for its form, for want of anything to hold it against."""
-        if experiment_of_list(path) is None:  # the same as a table
-            return
-        damaged = find_records(path).damaged
-        for line in damaged:
-            self._add(path, line)
-        if not damaged and self._all_known:
-            only = "records without a manifest or checksums: that they can be read is all that is sure"
-            self._add(path, only, "note")
-
-    def _record(self, path: Path, experiment: _Experiment, seed: int) -> None:
-        experiment.records[seed] = None
-        try:
-            record = unsealed("seed record", path)
-            made = {"parameters": record["parameters"], "lineage": record.get("lineage")}
-            of = record["experiment_id"]
-        except UserError as error:
-            return self._add(path, error)
-        except (KeyError, TypeError, AttributeError) as error:
-            return self._add(path, f"not a seed's record: {type(error).__name__}: {error}")
-        experiment.records[seed] = record
-        if of != path.stem or record.get("seed") != seed:
-            self._add(path, f"is the record of {of}")
-        lineage, parameters = experiment.manifest.get("lineage"), experiment.manifest["parameters"]
-        # A later version may have more parameters, and a file may have been moved.
-        made["parameters"] = {name: value for name, value in made["parameters"].items() if name in parameters}
-        for name in FILES:
-            if is_file(parameters.get(name)) and is_file(made["parameters"].get(name)):
-                made["parameters"][name] = parameters[name]
-        changed = differences({"parameters": parameters, "lineage": lineage}, made)
-        if changed:
-            self._add(path, f"made under other parameters than the manifest's: {'; '.join(changed)}")
-        for name in changed_hashes(experiment.manifest["identity"], {"hashes": _hashes_of(record)}):
-            what = {"network": "another network", "noise": "another noise", "labels": "other noisy labels"}
-            self._add(path, f"made with {what[name]} than the manifest's")
-
-    def _homeless(self, path: Path) -> None:
-        try:
-            unsealed("seed record", path)
-        except UserError as error:
-            return self._add(path, error)
-        if self._all_known:
-            self._add(path, "a seed's record, but no manifest here tells what it was made under")
-
-    def _other(self, path: Path, stands: Record | None) -> None:
-        try:
-            same = stands is not None and _results(unsealed("seed record", path)) == _results(stands)
-        except (UserError, AttributeError) as error:
-            return self._add(path, error)
-        verdict = "equal to" if same else "different from"
-        self._add(path, f"a second record of this seed, {verdict} the one that stands", "note")
-
-    def _checkpoint(self, path: Path, experiment: _Experiment, seed: int) -> None:
-        try:
-            saved = checkpoint.read(path)
+            match folder, suffix:
+                case "seeds", "json":
+                    record = unsealed("seed record", path)
+                    if owner is not None:
+                        yield from (Finding(path, problem) for problem in _record(record, stem, owner))
+                    elif len(experiments) == len(manifests):
+                        yield Finding(path, "a seed's record, but no manifest here says how it was made")
+                case "seeds", _ if suffix.startswith("other-") and owner is not None:
+                    same = _results(unsealed("seed record", path)) == _results(owner.records.get(stem, {}))
+                    verdict = "equal to" if same else "different from"
+                    yield Finding(
+                        path, f"a second record of this seed, {verdict} the one that stands", "note"
+                    )
+                case "checkpoints", "ckpt" | "old":
+                    saved = checkpoint.read(path)
+                    if owner is not None and saved.job not in owner.jobs(stem):
+                        yield Finding(path, "the state of another run or seed")
+                case "", "json" if stem.endswith("_reading"):
+                    dict(json.loads(path.read_bytes()))
+                case "", "json" if experiment_of_list(path) and not experiments:
+                    lines = find_records(path).damaged
+                    yield from (Finding(path, line) for line in lines)
+                    if not lines and not manifests:
+                        yield Finding(path, "records without a manifest or checksums", "note")
         except (UserError, *UNREADABLE) as error:
-            return self._add(path, error)
-        jobs = [experiment.manifest["identity"], *experiment.manifest.get("formerly", [])]
-        if saved.job not in [job_of(each, seed) for each in jobs]:
-            self._add(path, "the state of another run or seed")
-        if seed in experiment.records:
-            self._add(path, "left behind: the seed has its record", "note")
-
-    def _attempts(self, path: Path) -> None:
-        try:
-            attempts = sorted(read_attempts(path), key=lambda attempt: float(attempt["began"]))
-            for number, later in enumerate(attempts):
-                for earlier in attempts[:number]:
-                    if earlier.get("ended", 0.0) > later["began"]:
-                        since = time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(later["began"]))
-                        who = " and ".join(f"{each['pid']} on {each['host']}" for each in (earlier, later))
-                        self._add(path, f"two attempts overlap in time, from {since} on: processes {who}")
-        except (OSError, ValueError, KeyError, TypeError) as error:
-            self._add(path, f"not a readable log of attempts: {type(error).__name__}: {error}")
-
-    def _views(self, experiment: _Experiment) -> None:
-        """Compare the views with what the seeds' files give, if these are all intact."""
-        records = [record for _, record in sorted(experiment.records.items()) if record is not None]
-        if len(records) < len(experiment.records):
-            return
-        try:
-            expected = views(experiment.spec, records)
-        except (KeyError, TypeError, ValueError) as error:
-            problem = f"the seeds' files do not give it: {type(error).__name__}: {error}"
-            return self._add(self._directory / f"{experiment.spec.prefix}_results.json", problem)
-        for name, content in expected.items():
-            path = self._directory / name
-            try:
-                if path.read_bytes() != content:
-                    self._add(path, "not what the seeds' files give; the same command makes it anew")
-            except FileNotFoundError:
-                if records:
-                    self._add(path, "missing; the same command makes it anew")
-            except OSError as error:
-                self._add(path, f"cannot be read: {error.strerror}")
+            yield Finding(path, str(error))
+            if owner is not None and (folder, suffix) == ("seeds", "json"):
+                owner.damaged = True
+    for experiment in experiments if not mirrored else ():  # a mirror's are held against its manifest
+        yield from _views(run, experiment)
 
 
-def _without_arms(plain: dict[str, Any]) -> ExperimentSpec:
-    """As much of a manifest's specification as names and views need."""
-    parts = {
-        "network": NetworkSpec(**plain["network"]),
-        "data": DataSpec(**plain["data"]),
-        "step": StepSpec(**plain["step"]),
-    }
-    return ExperimentSpec(**{**plain, "arms": (), **parts})
+def _experiment(name: str, path: Path) -> _Experiment:
+    manifest = read_manifest(path, name)
+    plain = manifest["identity"]["spec"]
+    try:  # as much of it as names and views need
+        parts: dict[str, Any] = {
+            "network": NetworkSpec(**plain["network"]),
+            "data": DataSpec(**plain["data"]),
+            "step": StepSpec(**plain["step"]),
+        }
+        return _Experiment(manifest, ExperimentSpec(**{**plain, "arms": (), **parts}))
+    except (TypeError, ValueError) as error:
+        raise UserError(f"of another version of dglib: {error}") from None
+
+
+def _record(record: Any, stem: str, owner: _Experiment) -> Iterator[str]:
+    """What in a record is not as its name and the run's manifest have it."""
+    try:
+        made = {"parameters": record["parameters"], "lineage": record.get("lineage")}
+        of, seed = record["experiment_id"], record["seed"]
+    except (KeyError, TypeError, AttributeError) as error:
+        raise UserError(f"not a seed's record: {error!r}") from None
+    owner.records[stem] = record
+    if of != stem or seed != owner.seed(stem):
+        yield f"is the record of {of}"
+    parameters = owner.manifest["parameters"]
+    # A later version may have more parameters, and a file may have been moved.
+    made["parameters"] = {name: value for name, value in made["parameters"].items() if name in parameters}
+    for name in FILES:
+        if is_file(parameters.get(name)) and is_file(made["parameters"].get(name)):
+            made["parameters"][name] = parameters[name]
+    ours = {"parameters": parameters, "lineage": owner.manifest.get("lineage")}
+    if changed := differences(ours, made):
+        yield f"made under other parameters than the manifest's: {'; '.join(changed)}"
+    for name in changed_hashes(owner.manifest["identity"], {"hashes": _hashes_of(record)}):
+        what = {"network": "another network", "noise": "another noise", "labels": "other noisy labels"}
+        yield f"made with {what[name]} than the manifest's"
 
 
 def _hashes_of(record: Record) -> dict[str, str]:
@@ -293,3 +183,43 @@ def _hashes_of(record: Record) -> dict[str, str]:
 
 def _results(record: Record) -> Record:
     return {name: value for name, value in record.items() if name not in _OF_THE_ATTEMPT}
+
+
+def _views(run: Path, experiment: _Experiment) -> Iterator[Finding]:
+    """Compare the views with what the seeds' files give, if all of these are intact."""
+    records = sorted(experiment.records.values(), key=lambda record: record["seed"])
+    if experiment.damaged:
+        return
+    try:
+        expected = views(experiment.spec, records)
+    except (KeyError, TypeError, ValueError) as error:
+        path = run / f"{experiment.spec.prefix}_results.json"
+        yield Finding(path, f"the seeds' files do not give it: {error!r}")
+        return
+    for name, content in expected.items():
+        there = (run / name).exists()
+        if (records and not there) or (there and (run / name).read_bytes() != content):
+            problem = "not what the seeds' files give" if there else "missing"
+            yield Finding(run / name, f"{problem}; the same command makes it anew")
+
+
+def _mirror(run: Path, found: Remote) -> Iterator[Finding]:
+    """Every file of a mirror that is not as its manifests have it."""
+    for name in found.torn:
+        yield Finding(found.folder / name, "not a readable manifest of a mirror")
+    named = {*found.torn, *(generation.name for generation in found.generations)}
+    for generation in found.generations:
+        for path, entry in generation.files.items():
+            if entry.stored not in named and found.content(entry) is None:
+                what = "damaged" if entry.stored in found.sizes else "missing"
+                yield Finding(found.folder / entry.stored, f"{what}; {generation.name} names it as {path}")
+            named.add(entry.stored)
+    for path, digest in found.generations[0].views.items() if found.generations else ():
+        there = (run / path).is_file() and hashlib.sha256((run / path).read_bytes()).hexdigest()
+        if there != digest:
+            yield Finding(run / path, "not what the mirror's manifest has; the same command makes it anew")
+    for name in found.sizes.keys() - named:
+        if not CLAIM.fullmatch(name):
+            yield Finding(
+                found.folder / name, "no manifest names it; left by a pass that was cut off", "note"
+            )

@@ -79,7 +79,6 @@ checkpoint_epochs: int = 10  # A seed under way is saved at least every so many 
 checkpoint_minutes: float = 1.0  # And at least every so many minutes, above 0.
 mirror: bool = False  # Whether to work in a local directory and copy to base_dir, as a Drive always is: true or false.
 work_dir: str = None  # Where the work goes on then; null: a directory of base_dir's own below ~/.cache/dglib.
-mirror_gb_per_hour: float = 2.0  # Written to base_dir in any hour at most then, in GB, above 0; records are never held back.
 init_lambda: float = 0.55  # λ of the training from scratch, 0 to 1.
 init_epochs: int = 15  # Epochs at init_lambda, from 1.
 evaluate_every: int = 1  # Epochs from one evaluation to the next, from 1; before a sweep init_evaluate_every holds.

@@ -1,5 +1,6 @@
 """The models of parameters, and what is said of values that they refuse."""
 
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -9,7 +10,7 @@ from pydantic import ValidationError
 
 from dglib.errors import UserError
 from dglib.experiments.parameters import MODELS, Parameters
-from dglib.experiments.profiles import load_profile
+from dglib.experiments.profiles import file_layer, load_profile, override_layer, profile_layer
 from dglib.experiments.validation import Layer, validate, validate_layers
 
 
@@ -202,3 +203,17 @@ def test_each_experiment_has_its_model() -> None:
     for name, model in MODELS.items():
         assert issubclass(model, Parameters)
         assert model.experiment == name
+
+
+def test_a_parameter_of_the_release_before_is_accepted_with_one_line_that_names_it(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    file = tmp_path / "mine.yaml"
+    file.write_text("mirror_gb_per_hour: 2.0\nnoise_rate: 0.3\n")
+    for where, layer in ((str(file), file_layer(file)), ("--set", override_layer("mirror_gb_per_hour=2"))):
+        given = validate_layers("T1", [profile_layer("T1", "quick"), layer])
+        assert not hasattr(given, "mirror_gb_per_hour")
+        [line] = capsys.readouterr().err.splitlines()
+        assert line.startswith(f"dglib: warning: {where}: mirror_gb_per_hour has no effect any more")
+    validate_layers("T1", [profile_layer("T1", "quick")])
+    assert capsys.readouterr().err == ""

@@ -12,7 +12,6 @@ import torch
 from small import CPU, StopAfter, random_data, small_spec
 
 from dglib import checkpoint, identity
-from dglib.attempts import read_attempts
 from dglib.batch import run_experiment
 from dglib.cli import main
 from dglib.control import Interrupted
@@ -165,23 +164,6 @@ def later_version(run):
     other_identity(run, lambda described: described["spec"]["step"].update(precision="bf16"))
 
 
-def overlapping(run):
-    """Two machines that trained seed 0 at a time: the second began before the first had ended."""
-    (attempt,) = read_attempts(run / LOG)
-    second = {"pid": 7, "host": "elsewhere", "found_step": 0, "lost_steps": 0}
-    lines = (run / LOG).read_text().splitlines()
-    lines.insert(1, json.dumps({**second, "began": attempt["ended"] - 0.001}))
-    lines.append(json.dumps({"pid": 7, "host": "elsewhere", "ended": attempt["ended"] + 9, "how": "done"}))
-    (run / LOG).write_text("\n".join(lines) + "\n")
-
-
-def one_after_the_other(run):
-    lines = (run / LOG).read_text()
-    (attempt,) = read_attempts(run / LOG)
-    began = {"pid": 7, "host": "elsewhere", "began": attempt["ended"] + 0.001, "found_step": 0}
-    (run / LOG).write_text(lines + json.dumps(began) + "\n")
-
-
 def differing(run):
     record = unsealed("seed record", run / RECORD)
     record["epoch_log"][0]["loss_s"] += 1e-9
@@ -198,7 +180,6 @@ RECORD = "seeds/T1-spinodal-000.json"
 OTHER = "seeds/T1-spinodal-000.other-host.example.com-12.json"
 NEW, OLD = "checkpoints/T1-spinodal-001.ckpt", "checkpoints/T1-spinodal-001.old"
 VIEW, CSV = "T1-spinodal_results.json", "T1-spinodal_results.csv"
-LOG = "attempts/T1-spinodal-000.jsonl"
 
 # What is done, the file that is named, what is said of it, and whether anything else is found.
 WRONG = [
@@ -234,23 +215,12 @@ WRONG = [
     (later_version, MANIFEST, "of another version of dglib: "),
     (written(MANIFEST, "[]"), MANIFEST, "not a readable manifest"),
     (edited(MANIFEST, '"lr": 0.1,\n', '"lr": 0.3,\n'), RECORD, "parameters.lr: 0.3 → 0.1"),
-    (overlapping, LOG, "two attempts overlap in time, from 20"),
-    (written(LOG, "7\n"), LOG, "not a readable log"),
     (cut(OTHER), OTHER, "not a readable 'dglib seed record 1'"),
-    (removed(MANIFEST), RECORD, "no manifest here tells what it was made under"),
+    (removed(MANIFEST), RECORD, "no manifest here says how it was made"),
 ]
 NOTES = [
     (equal, OTHER, "a second record of this seed, equal to the one that stands"),
     (differing, OTHER, "a second record of this seed, different from the one that stands"),
-    (copied(NEW, "checkpoints/T1-spinodal-001.damaged"), "checkpoints/T1-spinodal-001.damaged", "damaged"),
-    (written("seeds/notes.txt", ""), "seeds/notes.txt", "unknown"),
-    (written("T1-spinodal_results2.csv", ""), "T1-spinodal_results2.csv", "unknown"),
-    (written("checkpoints/T1-spinodal-1.ckpt", ""), "checkpoints/T1-spinodal-1.ckpt", "unknown"),
-    (
-        written("seeds/.T1-spinodal-001.json.12.0123abcd", "{"),
-        "seeds/.T1-spinodal-001.json.12.0123abcd",
-        "cut off",
-    ),
 ]
 
 
@@ -289,23 +259,6 @@ def test_what_is_unusual_is_named_without_an_alarm(damage, name, says, base, run
     assert last == "2 run directories: all is well, 1 to note"
 
 
-def test_attempts_one_after_the_other_are_no_overlap(base, run):
-    one_after_the_other(run)
-    assert verify(base) == []
-
-
-def test_a_checkpoint_left_by_a_finished_seed_is_noted(run):
-    (old,) = Store(run, T1).records()
-    (run / RECORD).unlink()
-    with pytest.raises(Interrupted):
-        train(Store(run, T1), 0, stop=7)
-    (run / RECORD).write_bytes(sealed("seed record", old))
-    found = verify(run)
-    assert [finding.path.name for finding in found] == ["T1-spinodal-000.ckpt", "T1-spinodal-000.old"]
-    assert {finding.severity for finding in found} == {"note"}
-    assert all("the seed has its record" in finding.problem for finding in found)
-
-
 def test_a_record_is_checked_also_where_its_manifest_is_damaged(run):
     cut(MANIFEST)(run)
     flipped(RECORD, 200)(run)
@@ -338,7 +291,7 @@ def test_a_record_that_gives_no_view_is_told(base):
     path.write_bytes(sealed("seed record", record))
     (finding,) = verify(base)
     assert finding.path == path.parent.parent / "Td1_results.json"
-    assert finding.problem == "the seeds' files do not give it: KeyError: 'step_logs'"
+    assert finding.problem == "the seeds' files do not give it: KeyError('step_logs')"
 
 
 @pytest.mark.parametrize(

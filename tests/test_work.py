@@ -15,8 +15,8 @@ from dglib.campaign.jobs import Plan, anchored
 from dglib.control import Control, Interrupted
 from dglib.errors import UserError
 from dglib.experiments.profiles import load_profile
+from dglib.run_location import RunLocation
 from dglib.store import Store, read_records
-from dglib.workplace import Workplace
 
 TINY = [
     "network_width=0.25",
@@ -29,7 +29,7 @@ TINY = [
 
 def job(base: Path, seed: int = 0, *changes: str) -> dict[str, Any]:
     given = load_profile("T2", "quick", [*TINY, f"seeds={seed}", f"base_dir={base}", *changes])
-    place = Workplace.of(given)
+    place = RunLocation.of(given)
     return Plan(anchored(given, place.base), place.work).jobs[0].message()
 
 

@@ -15,7 +15,7 @@ from dglib.experiments import EXPERIMENTS, TECHNIQUES, requested_numerics
 from dglib.experiments.parameters import Parameters
 from dglib.experiments.profiles import override_layer, profile_layer
 from dglib.experiments.validation import Layer, model_of, source, validate_layers
-from dglib.workplace import Workplace
+from dglib.run_location import RunLocation
 
 OPTIONS = ("seeds", "base_dir", "device", "mirror")  # that are parameters of every experiment
 
@@ -31,7 +31,7 @@ class Campaign:
     """
 
     plans: list[Plan]
-    place: Workplace
+    place: RunLocation
     grid: Grid | None = None
 
 
@@ -64,7 +64,7 @@ def _experiments(arguments: argparse.Namespace) -> Campaign:
         layers = [profile_layer(name, arguments.profile or "quick"), *_overrides(name, arguments.set)]
         layers += _options(arguments)
         parameters = validate_layers(name, layers)
-        place = Workplace.of(parameters, source("base_dir", layers).where)
+        place = RunLocation.of(parameters, source("base_dir", layers).where)
         places.append(place)
         plans.append(Plan(anchored(parameters, place.base), place.work))
     for bases in ({each.base.absolute() for each in places}, {each.work.absolute() for each in places}):
@@ -84,13 +84,13 @@ def _cells(arguments: argparse.Namespace) -> Campaign:
     grid = load_grid(arguments.grid, layers)
     first = grid.cells[0].parameters
     base = base_directory(first.base_dir, where=source("base_dir", layers).where if layers else "")
-    place = Workplace.of(first)
+    place = RunLocation.of(first)
     plans = []
     for cell in grid.cells:
         below = Path(grid.directory_name, cell.directory)
         places = {"base_dir": str(base / below), "work_dir": str(place.work / below)}
         parameters = anchored(cell.parameters.model_copy(update=places), base / below)
-        work = Workplace.of(parameters).work
+        work = RunLocation.of(parameters).work
         plans.append(Plan(parameters, work, home=place.work, cell=cell.name))
     return Campaign(plans, place, grid)
 

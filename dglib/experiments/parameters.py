@@ -161,8 +161,6 @@ class Parameters(BaseModel):
     """Whether to work in a local directory and copy to base_dir, as a Drive always is: true or false."""
     work_dir: Text | None = None
     """Where the work goes on then; null: a directory of base_dir's own below ~/.cache/dglib."""
-    mirror_gb_per_hour: Positive = 2.0
-    """Written to base_dir in any hour at most then, in GB, above 0; records are never held back."""
 
 
 class OneState(Parameters):
@@ -295,3 +293,6 @@ class Td1Parameters(OneState):
 MODELS: dict[str, type[Parameters]] = {
     model.experiment: model for model in (V3Parameters, T1Parameters, T2Parameters, Td1Parameters)
 }
+
+# Parameters of the release before, accepted with a warning for one release, and why they are gone.
+RETIRED = {"mirror_gb_per_hour": "checkpoints are mirrored every 15 minutes"}

@@ -31,7 +31,7 @@ TECHNIQUES = ("precision", "channels_last", "fused", "compiled", "cuda_graphs", 
 NUMERICS = ("device", "threads", "exact", *TECHNIQUES)
 MACHINE = frozenset(
     {*NUMERICS, "seeds_at_once", "checkpoint_epochs", "checkpoint_minutes"}
-    | {"mirror", "work_dir", "mirror_gb_per_hour"}
+    | {"mirror", "work_dir"}
 )
 NOT_IDENTITY = READING | {"seeds", "base_dir", "data_dir"} | MACHINE
 

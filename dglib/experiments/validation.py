@@ -6,6 +6,7 @@ Example:
     UserError: my.yaml: noise_rate = 1.2: must be at most 0.9
 """
 
+import sys
 from collections.abc import Iterable, Mapping, Sequence
 from difflib import get_close_matches
 from typing import NamedTuple
@@ -14,7 +15,7 @@ from pydantic import ValidationError
 from pydantic_core import ErrorDetails
 
 from dglib.errors import UserError
-from dglib.experiments.parameters import MODELS, Parameters
+from dglib.experiments.parameters import MODELS, RETIRED, Parameters
 
 # pydantic's kinds of error, in the words of our messages; {…} is filled from the error's context.
 _RULES = {
@@ -58,6 +59,7 @@ def validate_layers(experiment: str, layers: Sequence[Layer]) -> Parameters:
     A message names the layer that the wrong value came from.
     """
     model = model_of(experiment)
+    layers = [_without_retired(layer) for layer in layers]
     merged = {name: value for layer in layers for name, value in layer.values.items()}
     try:
         return model.model_validate(merged)
@@ -67,6 +69,14 @@ def validate_layers(experiment: str, layers: Sequence[Layer]) -> Parameters:
     layer = source(str(problems[0]["loc"][0]), layers)
     more = f" (and {len(problems) - 1} more)" if len(problems) > 1 else ""
     raise UserError(f"{layer.where}: {_told(problems[0], model, layer.advice)}{more}") from None
+
+
+def _without_retired(layer: Layer) -> Layer:
+    """A layer without parameters of the release before, with a line on stderr for each."""
+    for name in layer.values.keys() & RETIRED.keys():
+        reason = f"has no effect any more ({RETIRED[name]}); the next release refuses it"
+        print(f"dglib: warning: {layer.where}: {name} {reason}", file=sys.stderr)
+    return layer._replace(values={name: v for name, v in layer.values.items() if name not in RETIRED})
 
 
 def source(field: str, layers: Sequence[Layer]) -> Layer:

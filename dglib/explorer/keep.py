@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any
 
 from dglib import identity, provenance
@@ -15,9 +14,9 @@ from dglib.explorer.live_run import LiveRun
 from dglib.explorer.live_settings import Settings
 from dglib.numerics import Numerics
 from dglib.records import Record, fold
+from dglib.run_location import RunLocation
 from dglib.spec import ExperimentSpec
 from dglib.store import Store
-from dglib.workplace import Workplace
 
 
 def record_of(run: LiveRun) -> tuple[ExperimentSpec, Record]:
@@ -65,7 +64,7 @@ def keep(run: LiveRun, base: Path) -> tuple[Path, bool]:
     by_hand = {"seed": run.seed, "script": record["script"], "steps": record["steps"]}
     described = identity.describe(spec, fingerprint, **asked) | by_hand
     shared = identity.describe_shared(spec, fingerprint)
-    place = _workplace(base)
+    place = RunLocation.at(str(base))
     code = {name: record["provenance"][0][name] for name in ("dglib", "commit", "dirty", "numpy")}
     made = {"numerics": run.numerics.describe(), "data_name": run.data.name, **code}
     store, _ = Store.open(place.work, spec, described, shared, made)
@@ -100,9 +99,3 @@ def replay(record: Mapping[str, Any], data: Dataset, numerics: Numerics) -> Live
     for row, end in zip(script, ends, strict=True):
         run.follow(row, end)
     return run
-
-
-def _workplace(base: Path) -> Workplace:
-    """As for any run: on a mounted Drive work is done beside it and copied."""
-    settings: Any = SimpleNamespace(base_dir=str(base), mirror=False, work_dir=None, mirror_gb_per_hour=2.0)
-    return Workplace.of(settings)

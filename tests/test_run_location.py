@@ -1,0 +1,365 @@
+"""A run whose results end up elsewhere: mirrored, lost here, damaged there, stopped at any time, resumed."""
+
+import errno
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+from mirror_cases import contents, stored
+
+from dglib import api, base_dir, batch
+from dglib.cli import main
+from dglib.control import Interrupted
+from dglib.errors import StorageError, UserError
+from dglib.experiments.profiles import load_profile
+from dglib.mirror_store import Remote
+from dglib.run_location import RunLocation
+
+TINY = ["network_width=0.25", "batch_size=128", "init_epochs=1", "init_error_min=0", "sweep_lambdas=[0.5]"]
+PATIENCE = 120  # seconds, on a loaded machine
+
+
+def parameters(tmp_path, *more):
+    places = [f"base_dir={tmp_path / 'drive'}", f"work_dir={tmp_path / 'work'}", "mirror=true"]
+    return load_profile("T2", "quick", [*TINY, "epochs_per_level=1", "seeds=0", *places, *more])
+
+
+def record(directory):
+    found = json.loads((directory / "T2-spinodal_results.json").read_bytes())
+    return [{k: v for k, v in each.items() if k not in ("time", "provenance")} for each in found]
+
+
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory):
+    """A mirrored run of one seed; `made` has its mirror in `drive` and its run directory in `work`."""
+    made = tmp_path_factory.mktemp("finished")
+    api.run(parameters(made))
+    return made
+
+
+@pytest.fixture
+def mirrored(finished, tmp_path):
+    """A copy of the mirror alone, as a new machine finds it."""
+    shutil.copytree(finished / "drive", tmp_path / "drive")
+    [remote] = (tmp_path / "drive").glob("exp_*")
+    return remote
+
+
+@pytest.fixture
+def untrained(monkeypatch):
+    """Training fails the test."""
+
+    def trained(*_, **options):
+        raise AssertionError("trained again")
+
+    monkeypatch.setattr(batch, "run_seed", trained)
+
+
+# ── where ──
+
+
+def test_without_a_mirror_work_goes_on_where_results_end_up(tmp_path):
+    place = RunLocation.of(parameters(tmp_path, "mirror=false"))
+    assert (place.base, place.work, place.mirrored) == (tmp_path / "drive", tmp_path / "drive", False)
+
+
+def test_a_base_directory_on_drive_is_always_mirrored(tmp_path, monkeypatch):
+    monkeypatch.setattr(base_dir, "MOUNT", tmp_path / "drive")
+    (tmp_path / "drive" / "MyDrive").mkdir(parents=True)
+    for base in ("drive/MyDrive", "drive/MyDrive/deeper", "drive/Shareddrives/ours"):
+        asked = parameters(tmp_path, "mirror=false", f"base_dir={tmp_path / base}")
+        assert RunLocation.of(asked).work == tmp_path / "work"
+
+
+def test_each_base_directory_has_a_local_one_of_its_own(tmp_path):
+    one, other = (
+        RunLocation.of(parameters(tmp_path, "work_dir=null", f"base_dir={tmp_path / name}")) for name in "ab"
+    )
+    assert one.work != other.work
+    assert "dglib" in one.work.parts
+
+
+def no_home(monkeypatch, tmp_path):
+    def missing(path):
+        raise RuntimeError("Could not determine home directory.")
+
+    monkeypatch.setattr(Path, "expanduser", lambda path: missing(path) if str(path)[0] == "~" else path)
+
+
+def read_only_home(monkeypatch, tmp_path):
+    (tmp_path / "home").mkdir()
+    monkeypatch.setenv("HOME", str(tmp_path / "home"))
+    real = os.access
+    monkeypatch.setattr(os, "access", lambda path, mode: Path(path) != tmp_path / "home" and real(path, mode))
+
+
+def home_is_a_file(monkeypatch, tmp_path):
+    (tmp_path / "home").touch()
+    monkeypatch.setenv("HOME", str(tmp_path / "home"))
+
+
+@pytest.mark.parametrize("home", [no_home, read_only_home, home_is_a_file])
+def test_without_a_home_to_write_in_a_mirrored_run_ends_in_one_line_that_names_work_dir(
+    home, tmp_path, monkeypatch, capsys
+):
+    home(monkeypatch, tmp_path)
+    assert main(["run", "T2", "--base-dir", str(tmp_path / "drive"), "--mirror"]) == 2
+    [line] = capsys.readouterr().err.splitlines()
+    assert line.startswith("dglib: error: work_dir = '")
+    assert "must be a directory to write in" in line
+    assert not (tmp_path / "drive").exists()
+
+
+@pytest.mark.parametrize("name", ["base_dir", "work_dir"])
+def test_another_users_home_that_does_not_exist_is_one_line_that_names_the_parameter(name, tmp_path, capsys):
+    places = {"base_dir": str(tmp_path / "drive"), "work_dir": "null"} | {name: "~nosuchuser/x"}
+    words = [f"{field}={value}" for field, value in places.items()]
+    assert main(["run", "T2", "--mirror", "--set", *words]) == 2
+    [line] = capsys.readouterr().err.splitlines()
+    assert f"{name} = '~nosuchuser/x': must be a directory to write in" in line
+
+
+def test_a_base_directory_that_cannot_be_read_is_an_error_and_not_an_empty_one(
+    mirrored, tmp_path, monkeypatch
+):
+    real = os.listdir
+
+    def disconnected(path="."):
+        if str(path).startswith(str(tmp_path / "drive")):
+            raise OSError(errno.ENOTCONN, os.strerror(errno.ENOTCONN))
+        return real(path)
+
+    monkeypatch.setattr(os, "listdir", disconnected)
+    with pytest.raises(StorageError, match="not connected"):
+        api.run(parameters(tmp_path))
+    assert not (tmp_path / "work").exists()
+
+
+# ── and back ──
+
+
+@pytest.mark.slow
+def test_a_mirrored_run_that_is_stopped_and_lost_here_is_resumed_from_the_mirror(tmp_path, monkeypatch):
+    more = ["init_epochs=4", "epochs_per_level=2"]
+    undisturbed = api.run(parameters(tmp_path, *more, f"base_dir={tmp_path / 'plain'}", "mirror=false"))
+
+    original, calls = batch.run_seed, []
+
+    def stopped_after_three_epochs(*args, control, sinks, **options):
+        def stop(event):
+            calls.append(event)
+            if len({e.epoch for e in calls}) == 3:
+                control.stop()
+
+        return original(*args, control=control, sinks=[*sinks, stop], **options)
+
+    monkeypatch.setattr(batch, "run_seed", stopped_after_three_epochs)
+    with pytest.raises(Interrupted):
+        api.run(parameters(tmp_path, *more))
+    monkeypatch.undo()
+    assert not list((tmp_path / "drive").glob("*/locks")), "locks are never mirrored"
+    shutil.rmtree(tmp_path / "work")
+
+    resumed = api.run(parameters(tmp_path, *more))
+    assert resumed.directory.parent == tmp_path / "work"
+    assert record(resumed.directory) == record(undisturbed.directory)
+    attempts = (resumed.directory / "attempts" / "T2-spinodal-000.jsonl").read_text().splitlines()
+    assert [json.loads(line)["found_step"] for line in attempts if "found_step" in line] == [0, 33]
+    # Results lie under their plain names where people look.
+    remote = tmp_path / "drive" / resumed.directory.name
+    assert record(remote) == record(resumed.directory)
+    assert (remote / "figures" / "T2-spinodal_analysis.png").exists()
+
+
+def test_a_finished_run_is_taken_over_without_training_and_without_a_word_of_damage(
+    mirrored, tmp_path, untrained, capsys
+):
+    run = api.run(parameters(tmp_path))
+    assert run.directory.name == mirrored.name
+    assert record(run.directory) == record(mirrored)
+    assert "damaged" not in capsys.readouterr().err
+
+
+def test_verify_holds_a_mirrored_base_against_its_manifests(mirrored, tmp_path, capsys):
+    assert main(["verify", str(tmp_path / "drive")]) == 0
+    assert capsys.readouterr().out == "1 run directory: all is well\n"
+    victim = stored(mirrored, "seeds/T2-spinodal-000.json")
+    content = victim.read_bytes()
+    for damage in (b"", content[:-9], content.replace(b"0", b"1", 1)):
+        victim.write_bytes(damage)
+        assert main(["verify", str(tmp_path / "drive")]) == 1
+        first, *_ = capsys.readouterr().out.splitlines()
+        assert first.startswith(f"wrong: {victim}: damaged; manifest-0000000")
+    victim.unlink()
+    assert main(["verify", str(mirrored)]) == 1
+    assert f"wrong: {victim}: missing" in capsys.readouterr().out
+
+
+def test_verify_finds_a_mirror_of_a_run_that_has_not_ended_yet(mirrored, tmp_path, capsys):
+    for view in mirrored.glob("*_results.*"):
+        view.unlink()
+    shutil.rmtree(mirrored / "figures")
+    for manifest in (mirrored / "mirror").glob("manifest-*"):
+        manifest.write_bytes(b"")
+        assert main(["verify", str(tmp_path / "drive")]) == 1
+        assert f"wrong: {manifest}: " in capsys.readouterr().out
+
+
+def test_verify_reads_the_records_of_a_mirror_too(finished, tmp_path, capsys):
+    """One that was edited before it was mirrored has a right checksum there."""
+    shutil.copytree(finished, tmp_path / "made")
+    [run] = (tmp_path / "made" / "work").glob("exp_*")
+    path = run / "seeds" / "T2-spinodal-000.json"
+    path.write_text(path.read_text().replace('"outcome": "', '"outcome": "x', 1))
+    from mirror_cases import sync
+
+    sync(run, tmp_path / "drive" / run.name)
+    assert main(["verify", str(tmp_path / "drive")]) == 1
+    assert "checksum does not match: the file was edited" in capsys.readouterr().out
+
+
+def test_with_every_file_of_a_mirror_emptied_verify_is_alarmed_and_a_new_machine_says_so_in_one_line(
+    mirrored, tmp_path, capsys
+):
+    files = [path for path in (mirrored / "mirror").rglob("*") if path.is_file()]
+    for path in files:
+        path.write_bytes(b"")
+    assert main(["verify", str(tmp_path / "drive")]) == 1
+    manifests = [path for path in files if path.name.startswith("manifest-")]
+    wrong = [line for line in capsys.readouterr().out.splitlines() if line.startswith("wrong: ")]
+    assert {line.split(": ")[1] for line in wrong} >= set(map(str, manifests))
+    api.run(parameters(tmp_path))
+    [line] = [line for line in capsys.readouterr().err.splitlines() if "damaged" in line]
+    assert line.startswith(f"mirror: {mirrored}: damaged: ")
+    assert "no manifest of a run can be read, nothing is taken over" in line
+
+
+def test_a_record_that_is_lost_on_the_mirror_is_named_before_it_is_trained_again(mirrored, tmp_path, capsys):
+    victim = stored(mirrored, "seeds/T2-spinodal-000.json")
+    victim.write_bytes(b"")
+    run = api.run(parameters(tmp_path))
+    assert run.directory.name == mirrored.name
+    [line] = [line for line in capsys.readouterr().err.splitlines() if "damaged" in line]
+    assert f"seeds/{victim.name} (lost)" in line
+    assert (
+        contents(mirrored)["seeds/T2-spinodal-000.json"]
+        == (run.directory / "seeds" / "T2-spinodal-000.json").read_bytes()
+    )
+    assert main(["verify", str(tmp_path / "drive")]) == 0
+
+
+def test_with_a_torn_newest_manifest_the_older_one_is_used_and_nothing_is_trained(
+    mirrored, tmp_path, untrained, capsys
+):
+    torn = mirrored / "mirror" / Remote(mirrored).generations[0].name
+    torn.write_bytes(torn.read_bytes()[:-5])
+    api.run(parameters(tmp_path))
+    assert f"{mirrored}: damaged: {torn.name} (unreadable)" in capsys.readouterr().err
+
+
+# ── two machines ──
+
+
+def claimed(remote, age=0.0):
+    path = remote / "mirror" / f"claim-0123abcd-77-{time.time() - age:.0f}-lab-pc.local"
+    path.write_text("/home/ann/.cache/dglib/0\n")
+    return path
+
+
+def test_a_run_on_which_another_machine_works_is_refused_before_anything_is_written(
+    mirrored, tmp_path, untrained, capsys
+):
+    claim = claimed(mirrored)
+    with pytest.raises(UserError, match=r"lab-pc\.local works on this run") as told:
+        api.run(parameters(tmp_path))
+    assert str(claim) in str(told.value)
+    assert not (tmp_path / "work").exists()
+    claim.unlink()
+    claimed(mirrored, age=3600)
+    api.run(parameters(tmp_path))
+    assert list((mirrored / "mirror").glob("claim-*")) == []
+
+
+def test_an_experiment_that_would_join_another_machines_directory_gets_its_own(mirrored, tmp_path):
+    claimed(mirrored)
+    t1 = ["init_epochs=1", "init_error_max=1", "sweep_lambdas=[0.5]", "epochs_per_level=1", "seeds=0"]
+    places = [f"base_dir={tmp_path / 'drive'}", f"work_dir={tmp_path / 'work'}", "mirror=true"]
+    run = api.run(load_profile("T1", "quick", [*TINY[:2], *t1, *places, "milestones=[1]"]))
+    assert run.directory.name != mirrored.name
+
+
+# ── the last pass ──
+
+
+HELD = """
+import sys, time
+from pathlib import Path
+from dglib import api, cli, mirror, mirror_store
+
+mirror.POLL_S = mirror.PERIOD_S = 1000.0
+
+def held(*_):
+    Path("drawing").touch()
+    time.sleep(1000)
+
+if sys.argv[1] == "slow":
+    real = mirror_store.write_through
+    def slow(path, *rest, **options):
+        if Path("drawing").exists():
+            Path("writing").touch()
+            time.sleep(1000)
+        real(path, *rest, **options)
+    mirror_store.write_through = slow
+api.draw_figure = held
+sys.exit(cli.main(sys.argv[2:]))
+"""
+
+
+def started(tmp_path, mode):
+    places = [f"base_dir={tmp_path / 'drive'}", f"work_dir={tmp_path / 'work'}"]
+    words = [*TINY, "epochs_per_level=1", *places]
+    command = [sys.executable, "-c", HELD, mode, "run", "T2", "--mirror", "--seeds", "0", "--set", *words]
+    environment = os.environ | {"PYTHONPATH": os.pathsep.join(filter(None, sys.path)), "OMP_NUM_THREADS": "1"}
+    process = subprocess.Popen(
+        command, cwd=tmp_path, env=environment, stderr=subprocess.STDOUT, stdout=subprocess.PIPE, text=True
+    )
+    wait_for(tmp_path / "drawing", process)
+    return process
+
+
+def wait_for(path, process):
+    end = time.monotonic() + PATIENCE
+    while not path.exists():
+        assert process.poll() is None, process.communicate()[0]
+        assert time.monotonic() < end, "waited in vain"
+        time.sleep(0.02)
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_a_stop_outside_training_makes_the_last_pass(number, tmp_path):
+    process = started(tmp_path, "plain")
+    process.send_signal(number)
+    out, _ = process.communicate(timeout=PATIENCE)
+    assert process.returncode == 130
+    assert "Traceback" not in out
+    [remote] = (tmp_path / "drive").glob("exp_*")
+    assert "seeds/T2-spinodal-000.json" in contents(remote)
+    assert list((remote / "mirror").glob("claim-*")) == []
+
+
+def test_a_second_stop_in_the_last_pass_ends_at_once_and_leaves_a_valid_mirror(tmp_path):
+    process = started(tmp_path, "slow")
+    process.send_signal(signal.SIGTERM)
+    wait_for(tmp_path / "writing", process)
+    time.sleep(0.2)
+    process.send_signal(signal.SIGTERM)
+    out, _ = process.communicate(timeout=PATIENCE)
+    assert process.returncode == 130
+    assert "mirror: the last state is only in" in out
+    assert main(["verify", str(tmp_path / "drive")]) == 0
