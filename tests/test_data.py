@@ -15,8 +15,10 @@ import pytest
 from archive_server import ArchiveServer
 
 import dglib.data
+from dglib.api import check
 from dglib.data import Dataset, DatasetInfo, describe_dataset, load_dataset, make_dataset
 from dglib.errors import UserError
+from dglib.experiments.profiles import load_profile
 
 # digits
 
@@ -467,6 +469,14 @@ def own_loader(data_dir: Path) -> Dataset:
     return make_dataset(str(data_dir), grey(8)[:, None], np.arange(8) % 4, grey(3)[:, None], np.arange(3))
 
 
+asked: list[Path] = []
+
+
+def noted(data_dir: Path) -> Dataset:
+    asked.append(data_dir)
+    return own_loader(data_dir)
+
+
 def no_dataset(data_dir: Path) -> int:
     return 3
 
@@ -475,6 +485,12 @@ def test_ones_own_loader_gets_the_data_dir(tmp_path):
     own = load_dataset(f"{__name__}:own_loader", data_dir=tmp_path, pixel_mean=[0.5])
     assert own.name == str(tmp_path)
     assert own.mean == (0.5,)
+
+
+def test_a_check_before_the_run_loads_ones_own_data_set_from_the_data_dir_that_was_given():
+    asked.clear()
+    check(load_profile("T1", "quick", [f"dataset={__name__}:noted", "data_dir=mine"]))
+    assert set(asked) == {Path("mine")}
 
 
 def test_a_loader_must_give_a_dataset(tmp_path):
