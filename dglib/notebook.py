@@ -25,7 +25,7 @@ def notebook_parameters(experiment: str, globals_: Mapping[str, object]) -> Para
         UserError: one line on what is wrong.
     """
     fields = model_of(experiment).model_fields
-    refuse_replaced(fields, globals_)
+    refuse_replaced([*fields, "profile"], globals_)
     given = {name: value for name, value in globals_.items() if name in fields or is_data(name, value)}
     profile = given.pop("profile", None)
     layers = [Layer("notebook", given, advice="; begin a name of your own with _")]
