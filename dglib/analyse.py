@@ -53,13 +53,7 @@ def analyse(path: Path, target: Path | None = None) -> dict[str, Any]:
     except OSError as error:
         raise StorageError.of(path, error, "read") from error
     problems = [line for line in found.problems if target is None or not _is_about(line, target)]
-    protocolled = [source for source in found.sources if source.experiment in ORDER]
-    problems += [
-        f"{source.file}: not analysed: λ was moved by hand, so it has no threshold"
-        for source in found.sources
-        if source.experiment not in ORDER
-    ]
-    sources = [source for source in protocolled if _is_whole(source, problems)]
+    sources = [source for source in found.sources if _is_whole(source, problems)]
     if not sources:
         told = [line for line in problems if line != f"{path}: no records there"]
         more = f" (and {len(told) - 1} more like it)" if len(told) > 1 else ""

@@ -11,8 +11,8 @@ from dglib.errors import StorageError, UserError
 from dglib.files import to_json, write_atomically
 from dglib.identity import fingerprint, shared_of
 
-# Of the files of each experiment, and of runs in which λ was moved by hand: all readers go by these names.
-PREFIXES = {"T1": "T1-spinodal", "T2": "T2-spinodal", "V3": "V3", "Td1": "Td1", "Live": "Live"}
+# Of the files of each experiment: all readers go by these names.
+PREFIXES = {"T1": "T1-spinodal", "T2": "T2-spinodal", "V3": "V3", "Td1": "Td1"}
 LISTS = ("results", "checkpoint")  # of records; published folders hold these alone
 
 
@@ -39,11 +39,17 @@ def runs_in(directory: Path) -> list[Path]:
 
 def is_run(path: Path) -> bool:
     """Whether a directory holds what a run leaves, one of ours or a published one; a damaged file will do."""
-    return path.is_dir() and (
-        bool(manifests(path))
-        or any((path / name).is_dir() for name in ("seeds", "mirror"))
-        or bool(experiments_in(path))
+    holds = any((path / name).is_dir() for name in ("seeds", "mirror"))
+    return (
+        path.is_dir()
+        and not is_retired(path)
+        and (holds or bool(manifests(path)) or bool(experiments_in(path)))
     )
+
+
+def is_retired(path: Path) -> bool:
+    """Whether a directory is a saved explorer run of release 0.1, of no experiment: nothing reads it."""
+    return any((path / f"Live_{kind}.json").is_file() for kind in ("manifest", *LISTS))
 
 
 def experiments_in(directory: Path) -> list[str]:

@@ -77,7 +77,7 @@ recorded.show()
 # large dots are the evaluations at the cursor's λ, so one λ stands there at two places. *d*: λ over epochs, with the cursor across. The
 # numbers are below the picture; every threshold holds for its dwell time and its learning rate.
 #
-# A run that was made or kept since then is found by **"Look for runs again"**.
+# A run that was made since then is found by **"Look for runs again"**.
 
 # %% [markdown]
 # ## Live
@@ -88,7 +88,8 @@ recorded.show()
 # 2. Now lower λ to where you began to raise it. Does the error come back? How far down must you go?
 # 3. The same again, but wait longer at each λ. A loop that narrows was lag; what stays is memory.
 #
-# A change of λ acts on the very next step. **"Keep this run"** saves what you did as a record like any other.
+# A change of λ acts on the very next step. **"Save path"** writes what you did, epoch by epoch, as a CSV
+# and a picture into `live_paths` below the base directory.
 
 # %%
 live = dglib.explorer.live(globals())

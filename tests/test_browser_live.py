@@ -11,8 +11,6 @@ import pytest
 from browser import Tab, chromium, needs_browser, tab
 from voila_server import PATIENCE, ROOT, Served, served, wait_until, with_parameters
 
-from dglib.cli import main
-
 if TYPE_CHECKING:
     from playwright.sync_api import Browser
 
@@ -192,14 +190,12 @@ def test_browser_started_collapsed_it_comes_back_where_lambda_is_low(page: Tab) 
     assert hold(page, "0.1", 2, "v.error <= 0.2") <= 0.2
 
 
-def test_browser_a_kept_run_is_a_record_that_verify_accepts(page: Tab, base_dir: Path) -> None:
+def test_browser_save_path_writes_a_table_and_a_picture(page: Tab, base_dir: Path) -> None:
     begin(page)
     hold(page, "0.5", 1)
-    page.click(".dglib-live-keep")
-    page.wait_for("/kept in/.test(v.message)", PANEL)
-    (kept,) = base_dir.glob("exp_Live_*")
-    assert main(["verify", str(base_dir)]) == 0
-    assert (kept / "Live_results.json").exists()
+    page.click(".dglib-live-save")
+    page.wait_for("/path saved in/.test(v.message)", PANEL)
+    assert {path.suffix for path in (base_dir / "live_paths").iterdir()} == {".csv", ".png"}
 
 
 def test_browser_pictures_follow_each_other_while_it_trains(page: Tab) -> None:

@@ -1,14 +1,12 @@
 """What may be asked of a run from outside, between its steps: stop, pause, another λ or learning rate."""
 
 import threading
-from dataclasses import replace
 
 import pytest
 import torch
 from small import CPU, random_data, small_spec
 
 from dglib.control import Control, Interrupted
-from dglib.explorer.live_run import LiveRun
 from dglib.runner import _Seed, run_seed
 
 SPEC = small_spec("T1", batch_size=8, init_epochs=1, epochs_per_level=1)
@@ -62,23 +60,6 @@ def test_an_override_acts_as_if_the_protocol_had_said_so(name):
     unmoved.trainer.advance(unmoved.state, said["lam"], said["lr"], 5)
     assert torch.equal(weights(overridden), weights(plain))
     assert not torch.equal(weights(overridden), weights(unmoved))
-
-
-def test_what_a_hand_sets_in_a_live_run_overrides_what_it_began_with():
-    live = LiveRun(random_data(n_train=130), CPU)
-    kernel, handed = live._trainer.kernel, []
-
-    def noting(state, batch, lam, lr):
-        handed.append((lam, lr))
-        kernel(state, batch, lam, lr)
-
-    live._trainer.kernel = noting
-    live.step()
-    live._cursor = replace(live._cursor, phase=1)  # as if its preparation were over
-    live.change(lam=0.7, lr=0.03)
-    live.step()
-    assert live.script[0]["lambda"] == handed[0][0] == 0.35
-    assert handed[-1] == (live._unpaused.lam, live._unpaused.lr) == (0.7, 0.03)
 
 
 def test_a_pause_changes_nothing_of_a_record():

@@ -1,26 +1,23 @@
-"""A run under somebody's hand: what is set acts on the next step, and what is kept can be retraced."""
+"""A live run: settings act on the next step, starts are reproducible, and its path can be saved."""
 
+import csv
 import itertools
-import json
 import threading
 from dataclasses import replace
-from pathlib import Path
 
 import pytest
 import torch
+from analysis_cases import t1
+from report_cases import run_of
 from small import CPU, random_data
 
 import dglib
-from dglib import manifest
-from dglib.analyse import analyse
+from dglib.cli import main
 from dglib.errors import UserError
-from dglib.explorer.keep import keep, record_of, replay
-from dglib.explorer.live_example import EXAMPLE, status_of
-from dglib.explorer.live_run import LiveRun
+from dglib.explorer.live_run import LiveRun, save_path
 from dglib.explorer.live_settings import STARTS, Settings
+from dglib.explorer.runs import Places, choices
 from dglib.report import write_report
-from dglib.runner import run_seed
-from dglib.verify import verify
 
 DATA = random_data(n_train=130)  # batches of 64: three steps an epoch, the last one of two images
 EPOCH, PREPARED = 3, 4  # steps, epochs
@@ -50,55 +47,37 @@ def steps(run, count):
         run.step()
 
 
-def wandered():
-    """A run with changes of everything, in the middle of epochs too, and a pause."""
-    run = prepared(LiveRun(DATA, CPU))
-    run.change(lam=0.6)
-    steps(run, 4)
-    run.change(refresh_period=2, lr=0.03)
-    steps(run, 3)
-    run.control.pause()
-    run.change(noise_rate=0.2)
-    steps(run, 1)
-    run.control.go_on()
-    run.advance(0.05)
-    run.change(lam=0.3)
-    steps(run, 5)
-    return run
+def weights(run):
+    return torch.cat([p.detach().flatten() for p in run._state.model.state_dict().values()])
+
+
+def same(one, other):
+    return torch.equal(weights(one), weights(other))
 
 
 # ── what is set ──
 
 
 @pytest.mark.parametrize(
-    ("name", "value", "column"),
-    [
-        ("lam", 0.7, "lambda"),
-        ("lr", 0.01, "lr"),
-        ("refresh_period", 5, "refresh_period"),
-        ("noise_rate", 0.1, "noise_rate"),
-    ],
+    ("name", "value"), [("lam", 0.7), ("lr", 0.01), ("refresh_period", 5), ("noise_rate", 0.1)]
 )
-def test_a_change_acts_on_the_next_step(live, name, value, column):
+def test_a_change_acts_on_the_next_step(live, name, value):
     prepared(live)
     steps(live, 2)
     live.change(**{name: value})
     assert getattr(live.status().settings, name) != value
-    before = live.status().steps
     live.step()
     assert getattr(live.status().settings, name) == value
-    assert live.script[-1]["step"] == before
-    assert live.script[-1][column] == value
 
 
 @pytest.mark.parametrize("change", [{"lam": 0.9}, {"lr": 0.5}, {"noise_rate": 0.0}, {"refresh_period": 1}])
 def test_every_setting_moves_the_weights(change):
     one, other = prepared(LiveRun(DATA, CPU)), prepared(LiveRun(DATA, CPU))
-    assert one.digest() == other.digest()
+    assert same(one, other)
     one.change(**change)
     steps(one, 2)
     steps(other, 2)
-    assert one.digest() != other.digest()
+    assert not same(one, other)
 
 
 def test_a_new_k_goes_on_with_the_value_gradient_that_is_held(live):
@@ -117,32 +96,31 @@ def test_a_preparation_is_the_same_whatever_is_set_meanwhile(live):
     status = live.status()
     assert (status.state, status.settings.lam, status.wanted.lam) == ("preparing", 0.35, 0.8)
     prepared(live)
-    assert live.digest() == prepared(LiveRun(DATA, CPU)).digest()
+    assert same(live, prepared(LiveRun(DATA, CPU)))
     live.step()
-    assert live.script[1:] == (Settings(lam=0.8, lr=0.01).as_row(PREPARED * EPOCH),)
+    assert live.status().settings == Settings(lam=0.8, lr=0.01)
 
 
-def test_changes_from_another_thread_while_it_trains_are_all_noted_where_they_acted(live):
+def test_settings_changed_together_from_another_thread_are_never_trained_with_apart(live):
     prepared(live)
     enough = threading.Event()
 
     def drag():
         for position in itertools.count():
-            live.change(lam=(position % 100) / 100, refresh_period=1 + position % 5)
+            live.change(lam=(position % 100) / 100, refresh_period=1 + position % 100)
             if enough.wait(0.001):
                 break
 
-    hand = threading.Thread(target=drag)
-    hand.start()
+    other = threading.Thread(target=drag)
+    other.start()
     try:
-        while len(live.script) < 20:
+        while len({point.lam for point in live.status().points}) < 10:
             live.advance(0.02)
     finally:
         enough.set()
-        hand.join()
-    at = [row["step"] for row in live.script]
-    assert at == sorted(set(at))
-    assert replay(record_of(live)[1], DATA, CPU).digest() == live.digest()
+        other.join()
+    used = [point.settings for point in live.status().points if not point.prepared]
+    assert all(round(100 * each.lam) + 1 == each.refresh_period for each in used[1:])
 
 
 @pytest.mark.parametrize(
@@ -166,13 +144,14 @@ def test_a_bad_setting_is_told_in_one_line_and_changes_nothing(live, wrong):
 def test_a_start_is_prepared_once_and_the_same_bits_ever_after(live, start):
     live.begin(start)
     prepared(live)
-    first, epochs = live.digest(), live.status().epochs
+    first, epochs = weights(live), live.status().epochs
     assert epochs == PREPARED
     for _ in range(2):  # twice: training on must not have moved what is remembered
         steps(live, 4)
         live.begin(start)
         assert live.status().state == "running"
-        assert (live.digest(), live.status().epochs) == (first, epochs)
+        assert torch.equal(weights(live), first)
+        assert live.status().epochs == epochs
 
 
 def test_a_start_under_other_settings_is_prepared_under_them(live):
@@ -180,7 +159,7 @@ def test_a_start_under_other_settings_is_prepared_under_them(live):
     live.change(lr=0.05)
     live.begin("ordered")
     assert live.status().state == "preparing"
-    assert live.script == (Settings(lr=0.05).as_row(0),)
+    assert live.status().settings == Settings(lr=0.05)
 
 
 def test_an_unknown_start_is_told_in_one_line(live):
@@ -191,14 +170,14 @@ def test_an_unknown_start_is_told_in_one_line(live):
 def test_reset_returns_to_the_start_and_to_the_defaults(live):
     live.begin("collapsed")
     prepared(live)
-    begun = live.digest(), live.status().points
+    begun, points = weights(live), live.status().points
     live.change(lam=0.1, lr=0.3, refresh_period=4, noise_rate=0.0)
     steps(live, 5)
     live.reset()
     status = live.status()
     assert status.settings == status.wanted == Settings(lam=STARTS["collapsed"].lam)
-    assert (live.digest(), status.points) == begun
-    assert len(live.script) == 1
+    assert status.points == points
+    assert torch.equal(weights(live), begun)
 
 
 def test_paused_it_takes_no_step_but_those_asked_for_one_by_one(live):
@@ -212,12 +191,13 @@ def test_paused_it_takes_no_step_but_those_asked_for_one_by_one(live):
     assert live.status().now.epoch == pytest.approx((before + 1) / EPOCH)
 
 
-def test_evaluations_for_the_eye_leave_no_trace():
+def test_evaluations_between_epochs_leave_no_trace(monkeypatch):
     looked, unlooked = prepared(LiveRun(DATA, CPU)), prepared(LiveRun(DATA, CPU))
+    monkeypatch.setattr(unlooked, "_evaluate_between", lambda: None)
     steps(looked, 7)
-    unlooked.follow(unlooked.script[0], unlooked.status().steps + 7)
-    assert looked.digest() == unlooked.digest()
-    assert looked.events == unlooked.events
+    steps(unlooked, 7)
+    assert same(looked, unlooked)
+    assert looked.status().points == unlooked.status().points
 
 
 def test_a_network_that_diverges_stops_and_says_so_and_can_be_reset(live):
@@ -227,118 +207,71 @@ def test_a_network_that_diverges_stops_and_says_so_and_can_be_reset(live):
     assert live.advance(600) <= EPOCH
     status = live.status()
     assert (status.state, status.error) == ("diverged", None)
-    assert record_of(live)[1]["outcome"] == "diverged"
     live.step()
     assert live.status().steps == status.steps
     live.reset()
     assert live.status().state == "running"
 
 
-# ── what is kept ──
+# ── the saved path ──
 
 
-def test_a_hand_that_moves_at_epochs_ends_makes_the_record_that_the_protocol_makes(live):
+def test_a_saved_path_has_a_row_for_each_epoch_with_what_it_was_trained_with(live, tmp_path):
     prepared(live)
-    for lam in (0.5, 0.7, 0.7, 0.2):
-        live.change(lam=lam)
+    for lam, lr in ((0.5, 0.1), (0.7, 0.03)):
+        live.change(lam=lam, lr=lr)
         steps(live, EPOCH)
-    spec, record = record_of(live)
-    assert [level for phase in spec.arms[0].phases for level in phase.levels] == [0.35, 0.5, 0.7, 0.7, 0.2]
-    expected = run_seed(spec, 0, DATA, CPU)
-    for name in ("trajectory", "epoch_log", "final_lambda", "final_error", "parameters", "eta"):
-        assert record[name] == expected[name], name
+    steps(live, 1)
+    status = live.status()
+    table = save_path(status, b"png", tmp_path)
+    assert table.with_suffix(".png").read_bytes() == b"png"
+    rows = list(csv.DictReader(table.read_text().splitlines()))
+    assert [int(row["step"]) for row in rows] == [EPOCH * (i + 1) for i in range(PREPARED + 2)]
+    assert [row["phase"] for row in rows] == ["init"] * PREPARED + ["sweep"] * 2
+    moved = [(float(row["lambda"]), float(row["lr"]), float(row["epoch"])) for row in rows[-2:]]
+    assert moved == [(0.5, 0.1, PREPARED + 1), (0.7, 0.03, PREPARED + 2)]
+    assert [float(row["error"]) for row in rows] == [point.error for point in status.points]
+    assert all(float(row[name]) > 0 for row in rows for name in ("test_loss", "loss_s"))
+    assert float(rows[0]["loss_v"]) > 0
 
 
-def test_a_kept_run_is_retraced_bit_for_bit():
-    run = wandered()
-    _, record = record_of(run)
-    assert len(record["script"]) == 5
-    again = replay(json.loads(json.dumps(record)), DATA, CPU)
-    assert again.digest() == record["digest"]
-    assert again.status().points == run.status().points
-    elsewhere = {"time": 0, "provenance": []}
-    assert record_of(again)[1] | elsewhere == record | elsewhere
-
-
-def test_the_digest_tells_a_run_in_which_one_move_came_a_step_later():
-    _, record = record_of(wandered())
-    record["script"][1]["step"] += 1
-    assert replay(record, DATA, CPU).digest() != record["digest"]
-
-
-def test_a_record_of_an_experiment_has_no_script_to_retrace():
-    with pytest.raises(UserError, match="'T1-spinodal-000': no live run"):
-        replay({"experiment": "T1", "experiment_id": "T1-spinodal-000", "seed": 0}, DATA, CPU)
-
-
-def test_a_kept_run_is_whole_like_any_other(tmp_path):
-    run = wandered()
-    directory, new = keep(run, tmp_path)
-    assert new
-    assert directory.name.startswith("exp_Live_")
-    assert verify(tmp_path) == []
-    assert manifest.read_manifest(directory / "Live_manifest.json")["identity"]["script"] == list(run.script)
-    names = {path.name for path in directory.iterdir()}
-    assert {"Live_results.json", "Live_results.csv", "Live_manifest.json", "seeds"} <= names
-
-
-def test_a_run_kept_twice_is_kept_once_and_one_that_went_on_beside_it(tmp_path):
-    run = wandered()
-    first, _ = keep(run, tmp_path)
-    assert keep(run, tmp_path) == (first, False)
-    steps(run, EPOCH)
-    second, new = keep(run, tmp_path)
-    assert new
-    assert second != first
-    assert verify(tmp_path) == []
+def test_two_paths_saved_at_once_are_two_files(live, tmp_path):
+    status = prepared(live).status()
+    assert save_path(status, b"", tmp_path) != save_path(status, b"", tmp_path)
+    assert len(list((tmp_path / "live_paths").glob("*.csv"))) == 2
 
 
 def test_nothing_is_written_before_an_epoch_is_complete(live, tmp_path):
     steps(live, EPOCH - 1)
-    with pytest.raises(UserError, match="nothing to keep yet"):
-        keep(live, tmp_path)
+    with pytest.raises(UserError, match="nothing to save yet"):
+        save_path(live.status(), b"", tmp_path)
     assert list(tmp_path.iterdir()) == []
 
 
 def test_a_disk_that_fails_is_told_in_one_line(live, tmp_path):
-    prepared(live)
     (tmp_path / "file").write_text("")
-    with pytest.raises(UserError, match="is not a directory") as told:
-        keep(live, tmp_path / "file" / "below")
+    with pytest.raises(UserError) as told:
+        save_path(prepared(live).status(), b"", tmp_path / "file")
     assert "\n" not in str(told.value)
 
 
-@pytest.fixture(scope="module")
-def kept(tmp_path_factory):
-    base = tmp_path_factory.mktemp("kept")
-    return keep(wandered(), base)[0]
-
-
-def test_tables_hold_kept_runs_without_a_threshold(kept):
-    tables = dglib.load_records(kept.parent)
+def test_saved_paths_and_kept_runs_of_release_0_1_are_passed_over_by_every_reader(live, tmp_path, capsys):
+    run_of(tmp_path, "T1", [t1(0), t1(1)])
+    before = dglib.load_records(tmp_path).seeds
+    page = write_report(tmp_path).read_bytes()
+    save_path(prepared(live).status(), b"png", tmp_path)
+    old = tmp_path / "exp_Live_20261121_120000"
+    (old / "seeds").mkdir(parents=True)
+    (old / "Live_manifest.json").write_text("{}")
+    (old / "seeds" / "Live-000.json").write_text("{}")
+    (old / "Live_results.json").write_text('[{"experiment": "Live", "seed": 0, "trajectory": []}]')
+    tables = dglib.load_records(tmp_path)
     assert tables.problems == ()
-    (row,) = tables.seeds.to_dict("records")
-    assert (row["experiment"], row["seed"], row["outcome"]) == ("Live", 0, "kept")
-    assert tables.seeds[["level", "lower", "upper", "epochs_per_level"]].isna().all(axis=None)
-    record = tables.records("Live")[0]
-    assert len(tables.trajectories) == len(record["trajectory"])
-    assert set(tables.trajectories["phase"]) == {"init", "sweep"}
-
-
-def test_the_run_that_comes_with_the_project_is_whole_and_of_this_version_of_records():
-    (record,) = json.loads(EXAMPLE.read_bytes())
-    assert record.keys() == record_of(wandered())[1].keys()
-    assert len(record["trajectory"]) == status_of(record).epochs == record["steps"] / 22
-    assert [row["step"] % 22 for row in record["script"]] == [0] * len(record["script"])
-
-
-def test_the_report_names_kept_runs(kept):
-    page = Path(write_report(kept.parent)).read_text(encoding="utf-8")
-    assert "Runs by hand" in page
-    assert kept.name in page
-    assert "λ 0.30 to 0.60, moved 2 times" in page
-
-
-def test_an_analysis_says_that_a_kept_run_has_no_threshold(kept):
-    with pytest.raises(UserError, match="λ was moved by hand"):
-        analyse(kept)
+    assert tables.seeds.equals(before)
+    assert write_report(tmp_path).read_bytes() == page
+    assert main(["analyse", str(tmp_path)]) == 0
+    assert "Problems" not in capsys.readouterr().out
+    assert all("Live" not in choice.label for choice in choices(Places(tmp_path, None)))
+    for command in (["analyse"], ["verify"]):
+        assert main([*command, str(old)]) == 2
+        assert capsys.readouterr().err.count("\n") == 1

@@ -4,7 +4,6 @@ import base64
 import html
 import io
 import itertools
-import json
 import re
 import sys
 import threading
@@ -21,14 +20,12 @@ from small import random_data
 import dglib.explorer
 from dglib.errors import UserError
 from dglib.experiments.profiles import load_profile
-from dglib.explorer import drivers, live_example, live_loop, live_panel, live_run
+from dglib.explorer import drivers, live_panel, live_picture, live_run
 from dglib.explorer.drivers import PlayDriver, ThreadDriver
 from dglib.explorer.live_panel import LivePanel
 from dglib.explorer.live_picture import LivePicture, stretches
-from dglib.explorer.live_settings import STARTS
-from dglib.explorer.live_status import Point
+from dglib.explorer.live_settings import STARTS, Point
 from dglib.explorer.runs import Places
-from dglib.verify import verify
 
 DATA = random_data(n_train=130)  # three steps an epoch
 PREPARED = 6  # steps
@@ -179,7 +176,7 @@ def test_λ_moved_during_the_preparation_is_announced_and_acts_at_its_end(panel)
     while panel.run.status().steps <= PREPARED:
         turn(panel, 0.001)
     assert told(panel, "lambda") == "0.800"
-    assert panel.run.script[-1]["step"] == PREPARED
+    assert panel.run.status().settings.lam == 0.8
 
 
 def test_a_start_pressed_twice_quickly_keeps_what_the_slider_shows(panel):
@@ -256,25 +253,21 @@ def test_nothing_is_drawn_again_where_nothing_has_changed(panel):
     assert panel.redraws == before
 
 
-def test_keep_saves_a_record_that_is_whole(panel, tmp_path):
+def test_save_path_writes_a_table_and_a_picture_and_names_their_directory(panel, tmp_path):
     trained(panel)
     panel.save.click()
     turn(panel)
-    (directory,) = tmp_path.glob("exp_Live_*")
-    assert told(panel, "message") == f"kept in {directory}"
-    assert verify(directory) == []
-    panel.pause.click()
-    turn(panel)
-    panel.save.click()
-    turn(panel)
-    assert told(panel, "message") == f"is kept already, in {directory}"
+    table, picture = sorted((tmp_path / "live_paths").iterdir())
+    assert told(panel, "message") == f"path saved in {table.parent}: {table.name} and {picture.name}"
+    assert len(table.read_text().splitlines()) > PREPARED // 3
+    assert Image.open(io.BytesIO(picture.read_bytes())).format == "PNG"
 
 
-def test_what_cannot_be_kept_is_told_in_the_readout_and_training_goes_on(panel):
+def test_what_cannot_be_saved_is_told_in_the_readout_and_training_goes_on(panel):
     panel.begin("ordered")
     panel.save.click()
     assert turn(panel, 0.01) == 0
-    assert "nothing to keep yet" in text(panel)
+    assert "nothing to save yet" in text(panel)
     assert panel.failure is None
 
 
@@ -518,27 +511,14 @@ def test_the_still_picture_shows_where_it_stands(panel):
     )
 
 
-def test_before_any_step_the_still_picture_is_that_of_a_run_kept_earlier_with_its_numbers(panel):
-    still = panel.still()
-    (record,) = json.loads(live_example.EXAMPLE.read_bytes())
-    at = [p["error"] for p in record["trajectory"] if p["phase"] == "sweep" and p["lambda"] == 0.4]
-    up, down = (f"{sum(part) / 3:.2f}" for part in (at[:3], at[3:]))
-    assert len(at) == 6
-    assert up < down
-    assert f"At λ 0.40 the mean error was {up} on the way up and {down} on the way down." in still
-    shown = base64.b64decode(re.search('base64,([^"]*)', still)[1])
-    assert shown != panel.picture.value
-    assert (told(panel, "step"), panel.run.status().steps) == ("0", 0)
-
-
-def test_without_the_projects_files_the_still_picture_is_that_of_the_panel(panel, monkeypatch, tmp_path):
-    monkeypatch.setattr(live_example, "EXAMPLE", tmp_path / "none.json")
+def test_the_still_picture_is_that_of_the_panel(panel):
     shown = base64.b64decode(re.search('base64,([^"]*)', panel.still())[1])
     assert shown == panel.picture.value
+    assert "A still picture" in panel.still()
 
 
 def test_every_control_has_its_own_class(panel):
-    controls = ["lambda", "lr", "k", "eta", "ordered", "collapsed", "pause", "step", "reset", "keep"]
+    controls = ["lambda", "lr", "k", "eta", "ordered", "collapsed", "pause", "step", "reset", "save"]
     names = [*controls, "picture", "readout"]
     shown = [*panel._controls, panel.picture, panel.numbers]
     assert [c for each in shown for c in each._dom_classes] == [f"dglib-live-{name}" for name in names]
@@ -578,7 +558,7 @@ def test_the_colours_of_rising_and_falling_are_in_the_picture(panel):
 
 
 def test_the_loop_behind_the_path_is_the_quick_runs_where_there_is_no_other(tmp_path):
-    seeds = live_loop.recorded_loop(Places(tmp_path / "none", None))
+    seeds = live_picture.recorded_loop(Places(tmp_path / "none", None))
     assert {seed.experiment for seed in seeds} >= {"T1", "T2"}
 
 

@@ -29,9 +29,8 @@ from dglib.experiments.tables import load_records
 from dglib.explorer.readout import Limits, Selection, limits_of, readout, thresholds
 from dglib.explorer.readout_html import readout_html
 from dglib.explorer.recorded_panel import RecordedPanel
-from dglib.explorer.recorded_picture import RecordedPicture
 from dglib.explorer.runs import QUICK, Choice, Run, choices, first, load, notebook_settings
-from dglib.explorer.ways import passages, seeds_of, value_at
+from dglib.explorer.traces import seeds_of, value_at
 
 Record = dict[str, Any]
 LOOP = {"T1": [t1(0, 0.60, 0.40, True), t1(1, 0.65, 0.45, True)], "T2": [t2(0), t2(1, 0.30)]}
@@ -53,15 +52,6 @@ def panel_on(path: Path) -> RecordedPanel:
 
 def pixels(png: bytes) -> np.ndarray:
     return np.asarray(Image.open(io.BytesIO(png)).convert("RGB")).astype(int)
-
-
-def live(seed: int, levels: list[float], errors: list[float]) -> Record:
-    """A run in which λ was moved by hand."""
-    trajectory = [
-        {"phase": "sweep", "lambda": lam, "epoch": i + 1, "error": error, "finite": True}
-        for i, (lam, error) in enumerate(zip(levels, errors, strict=True))
-    ]
-    return {"seed": seed, "experiment": "Live", "trajectory": trajectory, "outcome": "stopped"}
 
 
 # ── which runs there are ──
@@ -160,12 +150,12 @@ def test_a_folder_without_runs_is_refused_in_one_line(tmp_path):
 
 def test_the_error_at_a_level_is_its_mean_and_between_levels_lies_on_the_line():
     seeds, found = shown({"T1": [t1(0)]}, 0.50)
-    (way,) = seeds[0].ways
+    (trace,) = seeds[0].traces
     held = [e["error"] for e in t1(0)["trajectory"] if e["lambda"] == 0.50]
     assert found.seeds[0].readings[0].error == pytest.approx(np.mean(held))
     assert found.seeds[0].readings[0].held
-    middle = value_at(way, 0.475)
-    assert middle == pytest.approx((value_at(way, 0.45) + value_at(way, 0.50)) / 2)
+    middle = value_at(trace, 0.475)
+    assert middle == pytest.approx((value_at(trace, 0.45) + value_at(trace, 0.50)) / 2)
     _, between = shown({"T1": [t1(0)]}, 0.475)
     assert not between.seeds[0].readings[0].held
     assert "read off the lines" in readout_html(between)
@@ -309,32 +299,6 @@ def test_v3_as_published_has_no_epochs_and_says_so(tmp_path):
         ]
     panel = panel_on(published_in(tmp_path, "V3", [record]))
     assert panel.readout.gaps[0].value == pytest.approx(0.3)
-
-
-def test_where_lambda_was_moved_by_hand_the_way_up_and_the_way_down_are_two_branches():
-    levels = [0.35, 0.35, 0.45, 0.55, 0.65, 0.65, 0.55, 0.45, 0.45, 0.35]
-    errors = [0.50, 0.10, 0.11, 0.15, 0.70, 0.80, 0.75, 0.60, 0.55, 0.40]
-    records = {"Live": [live(0, levels, errors)]}
-    seeds, found = shown(records, 0.45)
-    assert [(r.way.branch.key, r.error) for r in found.seeds[0].readings] == [
-        ("Live-up", 0.11),
-        ("Live-down", 0.55),
-    ]
-    assert found.gaps[0].value == pytest.approx(0.44)
-    _, between = shown(records, 0.50)
-    assert [r.error for r in between.seeds[0].readings] == [pytest.approx(0.13), pytest.approx(0.675)]
-    up, down = seeds[0].ways
-    assert [e.epoch for e in passages(up, 0.45)] == [3]
-    assert [e.epoch for e in passages(down, 0.45)] == [8, 9]
-    picture = RecordedPicture(seeds, found.selection)
-    assert pixels(picture.draw(found)).shape[1] == 1075
-
-
-@pytest.mark.parametrize(("levels", "errors"), [([], []), ([0.4], [0.1]), ([0.4, 0.4], [0.2, None])])
-def test_a_run_in_which_lambda_never_moved_is_shown_too(levels, errors):
-    seeds, found = shown({"Live": [live(0, levels, errors)]}, 0.4)
-    assert found.gaps == ()
-    assert RecordedPicture(seeds, found.selection).draw(found)
 
 
 def test_moving_lambda_moves_cursor_and_numbers_and_moving_it_back_restores_every_pixel(tmp_path):

@@ -10,10 +10,12 @@ from typing import Any
 from dglib.analysis.reading import Record
 from dglib.errors import UserError
 from dglib.files import unsealed
-from dglib.manifest import PREFIXES, experiment_of_list, read_reading
+from dglib.manifest import PREFIXES, experiment_of_list, is_retired, read_reading
 
 # What lies beside records and holds none of its own.
-_FOLDERS = {"attempts", "checkpoints", "executed", "figures", "heartbeats", "jobs", "locks", "seeds"}
+_FOLDERS = {
+    "attempts", "checkpoints", "executed", "figures", "heartbeats", "jobs", "live_paths", "locks", "seeds",
+}  # fmt: skip
 _KNOWN = (
     "*_manifest.json",
     "*_reading.json",
@@ -97,6 +99,8 @@ def read_run(directory: Path) -> Found:
 
 
 def _directories(root: Path) -> Iterator[Path]:
+    if is_retired(root):
+        return
     yield root
     for child in sorted(root.iterdir()):
         if child.is_dir() and child.name not in _FOLDERS and not child.name.startswith("."):

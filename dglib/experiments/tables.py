@@ -128,7 +128,6 @@ class _Reader:
         record = source.record
         found = dwell([record])
         kinds = {**dict.fromkeys(DIRECTIONS, self._sweep), "V3": _two_branches, "Td1": self._class}
-        kinds["Live"] = _by_hand
         return {
             **_where(source),
             "file": str(source.file),
@@ -193,11 +192,6 @@ def _two_branches(source: Source) -> dict[str, Any]:
         "start": branches.start_state(source.record),
         "gap": seed["gap"],
     }
-
-
-def _by_hand(source: Source) -> dict[str, Any]:
-    """λ was moved by hand: no protocol, and so no threshold and no dwell time."""
-    return {"outcome": _text(source.record, "outcome"), "epochs_per_level": None}
 
 
 def _way_back(direction: Direction, record: Record) -> dict[str, Any]:

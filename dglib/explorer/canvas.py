@@ -1,9 +1,11 @@
-"""A figure that is drawn again and again: its background once, what moves on top of it, and out as PNG."""
+"""A figure whose background is drawn once and its moving parts often; its HTML where no widget is shown."""
 
 from __future__ import annotations
 
+import base64
 import io
 from collections.abc import Hashable, Iterable
+from html import escape
 from typing import Any
 
 from matplotlib.artist import Artist
@@ -14,6 +16,7 @@ from PIL import Image
 from dglib.analysis import style
 
 _COLORS, _APART = 256, 8
+_VIEW = "application/vnd.jupyter.widget-view+json"
 
 
 class Canvas:
@@ -83,3 +86,34 @@ def _palette(pixels: Image.Image) -> Image.Image:
     palette = Image.new("P", (1, 1))
     palette.putpalette([value for color in kept.values() for value in color])
     return palette
+
+
+def static_html(part: str, png: bytes, alternative: str, reading: str, width: int) -> str:
+    """A still picture with its reading below it.
+
+    Args:
+        part: "recorded" or "live"; `hiding` of the same part hides this.
+        alternative: what the picture shows, for those who do not see it.
+        reading: HTML.
+        width: in CSS pixels.
+    """
+    source = base64.b64encode(png).decode()
+    return (
+        f'<div class="dglib-static dglib-static-{part}">'
+        f'<img src="data:image/png;base64,{source}" alt="{escape(alternative)}" width="{width}" '
+        f'style="max-width:100%;height:auto">{reading}</div>'
+    )
+
+
+def hiding(part: str) -> str:
+    """HTML for a widget: where it is shown, the still picture is not."""
+    return f"<style>.dglib-static-{part}{{display:none}}</style>"
+
+
+def lay_out(still: str, widget: Any) -> None:
+    """Display the still picture, then the widget, in a form that leaves nothing where none can be shown."""
+    from IPython.display import HTML, display
+
+    display(HTML(still))  # type: ignore[no-untyped-call]
+    view = {"version_major": 2, "version_minor": 0, "model_id": widget.model_id}
+    display({_VIEW: view, "text/plain": ""}, raw=True)  # type: ignore[no-untyped-call]

@@ -1,4 +1,4 @@
-"""A network that trains under the reader's hand: sliders, buttons, the picture drawn as it goes."""
+"""The live panel: sliders, buttons and the picture of a network that trains meanwhile."""
 
 from __future__ import annotations
 
@@ -10,16 +10,12 @@ import ipywidgets as widgets
 
 from dglib.data import load_dataset
 from dglib.errors import UserError
+from dglib.explorer.canvas import hiding, lay_out, static_html
 from dglib.explorer.drivers import Driver, Page, driver_for
-from dglib.explorer.keep import keep
-from dglib.explorer.live_example import example
-from dglib.explorer.live_loop import recorded_loop
-from dglib.explorer.live_picture import DPI, WIDTH, LivePicture
-from dglib.explorer.live_readout import STILL_NOTE, readout_html
-from dglib.explorer.live_run import LiveRun
+from dglib.explorer.live_picture import DPI, STILL_NOTE, WIDTH, LivePicture, readout_html, recorded_loop
+from dglib.explorer.live_run import LiveRun, save_path
 from dglib.explorer.live_settings import STARTS, Settings
 from dglib.explorer.runs import Places, notebook_settings
-from dglib.explorer.static import hiding, lay_out, static_html
 from dglib.numerics import Numerics
 
 _PIXELS = round(WIDTH * DPI)
@@ -46,7 +42,7 @@ class LivePanel:
     """The live part of the explorer. Controls are attributes: `panel.lam.value = 0.6` moves λ.
 
     Args:
-        places: where kept runs go, and where a recorded loop is looked for.
+        places: where paths are saved, and where a recorded loop is searched for.
         driver_for: what makes it go, given its turn; by default what works here.
 
     Attributes:
@@ -80,14 +76,10 @@ class LivePanel:
         self.show()
 
     def still(self) -> str:
-        """The picture and its reading as HTML: of the run as it is, before any step of one kept earlier."""
-        status = self.run.status()
-        kept = None if status.steps else example()
-        status, told = kept or (status, "")
-        picture = self._picture.draw(status) if kept else self.picture.value
-        reading = readout_html(status, f"{told} {STILL_NOTE}".strip())
-        alternative = "Error over epochs and over λ of a network under the hand; the numbers stand below."
-        return static_html("live", picture, alternative, reading, _PIXELS)
+        """The picture and its numbers as HTML."""
+        reading = readout_html(self.run.status(), STILL_NOTE)
+        alternative = "Error over epochs and over λ of a network in training; the numbers are below."
+        return static_html("live", self.picture.value, alternative, reading, _PIXELS)
 
     def close(self) -> None:
         """End the training and its thread, and take the panel off the page. Again: nothing happens."""
@@ -121,9 +113,9 @@ class LivePanel:
         """Pause, and take a single step."""
         self._ask(self._step)
 
-    def keep(self) -> None:
-        """Save the run so far as a record below the base directory."""
-        self._ask(self._keep)
+    def save_path(self) -> None:
+        """Save the path so far as a CSV and a picture below the base directory."""
+        self._ask(self._save_path)
 
     def _moved(self, _: Any) -> None:
         """A slider was moved."""
@@ -214,9 +206,10 @@ class LivePanel:
         self.run.control.pause()
         self.run.step()
 
-    def _keep(self) -> None:
-        directory, new = keep(self.run, self._places.base)
-        self._say(f"kept in {directory}" if new else f"is kept already, in {directory}")
+    def _save_path(self) -> None:
+        status = self.run.status()
+        table = save_path(status, self._picture.draw(status), self._places.base)
+        self._say(f"path saved in {table.parent.absolute()}: {table.name} and {table.stem}.png")
 
     def _say(self, message: str) -> None:
         self._message = message
@@ -261,13 +254,13 @@ class LivePanel:
         self.pause = _button("pause", self.pause_or_go_on)
         self.one = _button("step", self.step)
         self.again = _button("reset", self.reset)
-        self.save = _button("keep this run", self.keep)
+        self.save = _button("save path", self.save_path)
         self.picture = widgets.Image(format="png", layout=line)
         self.numbers = widgets.HTML(layout=line)
         classes = {
             "lambda": self.lam, "lr": self.lr, "k": self.k, "eta": self.eta, "ordered": self.ordered,
             "collapsed": self.collapsed, "pause": self.pause, "step": self.one, "reset": self.again,
-            "keep": self.save,
+            "save": self.save,
         }  # fmt: skip
         self._controls = list(classes.values())
         for name, control in {**classes, "picture": self.picture, "readout": self.numbers}.items():

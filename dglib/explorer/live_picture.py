@@ -1,9 +1,10 @@
-"""The live picture: error and λ over time, and their plane with the path and the recorded loop behind it."""
+"""The live picture, error and λ over time and the path in their plane, and the line of numbers below it."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from html import escape
 from itertools import pairwise
 from typing import Any
 
@@ -12,17 +13,21 @@ from matplotlib.ticker import MaxNLocator
 
 from dglib.analysis import style
 from dglib.analysis.curves import median_curve
-from dglib.analysis.style import THICK, THIN
+from dglib.analysis.style import LOOKS, THICK, THIN
 from dglib.explorer.canvas import Canvas
-from dglib.explorer.live_status import Point, Status
-from dglib.explorer.ways import BRANCHES, Seed
+from dglib.explorer.live_settings import Point, Status
+from dglib.explorer.runs import QUICK, Choice, Places, choices, load
+from dglib.explorer.traces import BRANCHES, Seed, seeds_of
 
 WIDTH, HEIGHT, DPI = 8.6, 3.9, 125  # inches, and pixels to one of them
-RISING, FALLING = BRANCHES["Live-up"], BRANCHES["Live-down"]
+RISING, FALLING = LOOKS["ordered"], LOOKS["collapsed"]  # of λ
 _BEHIND = ("T1-up", "T1-back", "T2-down")
 _PALE = 0.32
 _FIRST_EPOCHS = 50  # on the axis of time, which then doubles
 _MOST = 1500  # points drawn: a longer past is thinned out
+_OPENED = 6  # runs that are opened to find a recorded loop
+STILL_NOTE = "A still picture: in a running notebook, or under Voilà, a network trains here while λ is moved."
+_CSS = "font-family:'DejaVu Sans',sans-serif;font-size:13px;line-height:1.6"
 Points = list[tuple[float, float]]
 
 
@@ -43,6 +48,16 @@ def stretches(points: Sequence[Point]) -> tuple[list[list[Point]], list[list[Poi
             found[rising].append([before])
         found[rising][-1].append(after)
     return found[True], found[False]
+
+
+def recorded_loop(places: Places) -> list[Seed]:
+    """The newest of the recorded runs in which λ was raised, else of the quick run; [] without any."""
+    for choice in [*choices(places)[:_OPENED], Choice(QUICK, "")]:
+        if choice.path.exists():
+            seeds = seeds_of(load(choice))
+            if any(trace.branch.key == "T1-up" for seed in seeds for trace in seed.traces):
+                return seeds
+    return []
 
 
 class LivePicture:
@@ -99,15 +114,13 @@ class LivePicture:
     def _loop(self, recorded: Sequence[Seed]) -> None:
         """Medians over seeds, pale, and the legend of everything."""
         keys: list[tuple[str, dict[str, Any]]] = [
-            ("λ rising", RISING.look.line(THICK)),
-            ("λ falling", FALLING.look.line(THICK)),
+            ("λ rising", RISING.line(THICK)),
+            ("λ falling", FALLING.line(THICK)),
             ("preparing", {"color": style.GREY, "linewidth": THIN}),
         ]
         for key in _BEHIND:
             branch = BRANCHES[key]
-            curves = [
-                way.curve for seed in recorded for way in seed.ways if way.branch is branch and way.curve
-            ]
+            curves = [trace.curve for seed in recorded for trace in seed.traces if trace.branch is branch]
             xs, ys = median_curve(curves, branch.rising) if curves else ([], [])
             if not xs:
                 continue
@@ -121,16 +134,16 @@ class LivePicture:
     def _moving(self) -> None:
         """Make what moves; it is left out of the background."""
         self._lines = {
-            (axes, branch.key): LineCollection(
+            (axes, look): LineCollection(
                 [],
-                colors=branch.look.color,
-                linestyles=[branch.look.dashes],
+                colors=look.color,
+                linestyles=[look.dashes],
                 linewidths=width,
                 animated=True,
                 zorder=4,
             )
             for axes, width in ((self._over_time, 1.3), (self._plane, 1.8))
-            for branch in (RISING, FALLING)
+            for look in (RISING, FALLING)
         }
         grey: dict[str, Any] = {"color": style.GREY, "linewidth": THIN, "animated": True, "zorder": 3}
         self._preparing = [axes.plot([], [], **grey)[0] for axes in (self._over_time, self._plane)]
@@ -175,16 +188,17 @@ class LivePicture:
 
     def _set(self, points: Sequence[Point], lam: float) -> None:
         prepared = [point for point in points if point.prepared]
-        by_hand = [*prepared[-1:], *(point for point in points if not point.prepared)]
-        ways = dict(zip((RISING.key, FALLING.key), stretches(by_hand), strict=True))
-        for (axes, key), lines in self._lines.items():
+        moved = [*prepared[-1:], *(point for point in points if not point.prepared)]
+        rising, falling = stretches(moved)
+        for (axes, look), lines in self._lines.items():
             place = _in_plane if axes is self._plane else _in_time
-            lines.set_segments([place(stretch) for stretch in ways[key] if len(stretch) > 1])
+            parts = rising if look is RISING else falling
+            lines.set_segments([place(stretch) for stretch in parts if len(stretch) > 1])
         for line, place in zip(self._preparing, (_in_time, _in_plane), strict=True):
             line.set_data(*_columns(place(prepared)))
         self._lam.set_data(*_columns([(p.epoch, p.lam) for p in points]))
-        falls = any(stretch[-1] is by_hand[-1] for stretch in ways[FALLING.key]) if by_hand else False
-        color = (FALLING if falls else RISING).look.color
+        falls = any(stretch[-1] is moved[-1] for stretch in falling) if moved else False
+        color = (FALLING if falls else RISING).color
         if not any(not p.prepared for p in points):
             color = style.GREY
         for mark, place in zip(self._newest, (_in_time, _in_plane), strict=True):
@@ -205,3 +219,33 @@ def _in_plane(points: Sequence[Point]) -> Points:
 
 def _columns(points: Points) -> tuple[list[float], list[float]]:
     return [x for x, _ in points], [y for _, y in points]
+
+
+def readout_html(status: Status, message: str = "") -> str:
+    """Two lines of HTML: the run's numbers, and a message; values carry `data-value`."""
+    preparing = status.state == "preparing"
+    here = status.settings if preparing else status.wanted  # what the next step is taken with
+    error = "–" if status.error is None else f"{status.error:.3f}"
+    if status.state == "diverged":
+        message = message or "the network has diverged: its logits are not finite; start anew, or reset"
+    parts = [
+        f"<b>{_value('state', status.state)}</b>",
+        f"begun {_value('start', status.start.name)}",
+        f"step {_value('step', str(status.steps))}",
+        f"epoch {_value('epoch', str(status.epochs))}",
+        f"λ {_value('lambda', f'{here.lam:.3f}')}",
+        f"error {_value('error', error)}",
+        f"LR {_value('lr', f'{here.lr:g}')}",
+        f"K {_value('k', str(here.refresh_period))}",
+        f"η {_value('eta', f'{here.noise_rate:.2f}')}",
+    ]
+    if not message and preparing:
+        message = f"preparing at λ {status.start.lam:.2f} for {status.start.epochs} epochs"
+        if status.wanted != status.settings:
+            message += f"; what you have set (λ {status.wanted.lam:.2f}) acts then"
+    told = _value("message", message)
+    return f'<div style="{_CSS}">{" · ".join(parts)}<br>{told}&nbsp;</div>'
+
+
+def _value(name: str, text: str) -> str:
+    return f'<span data-value="{name}">{escape(text)}</span>'

@@ -1,87 +1,88 @@
-"""A network that trains while a hand moves λ: the protocol is the person, everything else as in any run.
+"""A network that trains while λ is changed.
 
     run = LiveRun(data, Numerics.resolve("cpu", 1))
     run.begin("ordered")
     run.advance(seconds=5)
     run.change(lam=0.6)
+    save_path(run.status(), png, Path("runs"))
 
-No widgets here, and no thread: whoever holds the session calls `advance`, from one thread. `change` and the
-`control` may be used from any other.
+Without widgets or threads: call `advance` from one thread. `change`, `status` and the `control` may be used
+from any other.
 """
 
 from __future__ import annotations
 
 import copy
-import hashlib
+import csv
+import io
+import math
 import threading
 import time
-from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from datetime import datetime, timedelta
+from pathlib import Path
 from typing import Any
 
-from dglib import protocol
 from dglib.control import Control
 from dglib.data import Dataset
 from dglib.epoch_stats import epoch_stats
-from dglib.errors import UserError
+from dglib.errors import StorageError, UserError
 from dglib.evaluate import evaluate
-from dglib.events import Event
-from dglib.explorer.live_settings import STARTS, Settings, Start
-from dglib.explorer.live_spec import BATCH_SIZE, NETWORK, live_spec
-from dglib.explorer.live_status import Point, State, Status
+from dglib.explorer.live_settings import STARTS, Point, Settings, Start, State, Status
+from dglib.files import write_atomically
 from dglib.numerics import Numerics
-from dglib.protocol import Cursor
-from dglib.spec import DataSpec, ExperimentSpec, StepSpec
+from dglib.protocol import SKIPPED_AT_MOST
+from dglib.spec import Arm, DataSpec, ExperimentSpec, LearningRate, NetworkSpec, Phase, StepSpec
 from dglib.state import TrainState
 from dglib.streams import Streams
 from dglib.trainer import DeviceData, Trainer
 
-FOREVER = 10**9  # epochs: the level that a hand holds ends when the hand moves
+NETWORK = NetworkSpec("small_cnn", 0.5)
+BATCH_SIZE = 64
+PATHS = "live_paths"  # below the base directory
+COLUMNS = (
+    "step", "epoch", "phase", "lambda", "lr", "refresh_period", "noise_rate", "error", "test_loss", "loss_s",
+    "loss_v",
+)  # fmt: skip
 
 
 @dataclass(frozen=True)
-class _Place:
-    """Everything of a session that training changes; with the state it can be gone back to."""
+class _Progress:
+    """What training changes besides the state."""
 
-    cursor: Cursor
-    events: tuple[Event, ...]
-    points: tuple[Point, ...]
-    script: tuple[dict[str, Any], ...]
-    seconds: float
+    epochs: int = 0
+    points: tuple[Point, ...] = ()
+    seconds: float = 0.0
+    diverged: bool = False
 
 
 class LiveRun:
-    """One network under somebody's hand.
+    """One network whose settings may change at every step.
 
     Args:
         data: the whole data set.
-        numerics: settled; the bits depend on it.
+        numerics: resolved; the bits depend on it.
         seed: of weights, noise and order.
 
     Attributes:
-        control: pauses the training, from any thread; its λ and learning rate are what the hand has set.
+        control: pauses the training, from any thread.
         seed, data, numerics: as given.
     """
 
     def __init__(self, data: Dataset, numerics: Numerics, *, seed: int = 0) -> None:
         self.data, self.numerics, self.seed = data, numerics, seed
         self.control = Control()
-        self._unpaused = Control()  # for a step that is taken also while paused
         self._lock = threading.Lock()  # over what `status` and `change` see
-        self._prepared: dict[tuple[Start, Settings], tuple[_Place, dict[str, Any]]] = {}
+        self._prepared: dict[tuple[Start, Settings], tuple[_Progress, dict[str, Any]]] = {}
         self._wanted = Settings()
-        self._cursor: Cursor
-        self._events: tuple[Event, ...]
-        self._points: tuple[Point, ...]
+        self._progress: _Progress
         self._now: Point | None
-        self._script: tuple[dict[str, Any], ...]
-        self._seconds: float
         self.begin("ordered")
 
     def begin(self, start: str) -> None:
         """Go to the beginning of "ordered" or "collapsed", under the settings wanted but for its own λ.
 
-        What was prepared under the same settings before is there at once. For the thread that trains.
+        A preparation under the same settings is done once. For the thread that trains.
 
         Raises:
             UserError: no such start.
@@ -89,9 +90,8 @@ class LiveRun:
         if start not in STARTS:
             raise UserError(f"start = {start!r}: must be one of {', '.join(STARTS)}")
         with self._lock:
-            chosen = STARTS[start]
-            self._start = chosen
-            self._settings = self._wanted = replace(self._wanted, lam=chosen.lam)
+            self._start = STARTS[start]
+            self._settings = self._wanted = replace(self._wanted, lam=self._start.lam)
             self._state = TrainState.create(
                 NETWORK,
                 self._step_spec(),
@@ -102,13 +102,12 @@ class LiveRun:
                 run=(0, 0),
                 memory_format=self.numerics.memory_format,
             )
-            script = (self._settings.as_row(0),)
-            place = _Place(Cursor(), (), (), script, 0.0)
-            known = self._prepared.get((chosen, self._settings))
+            self._progress = _Progress()
+            known = self._prepared.get((self._start, self._settings))
             if known is not None:
-                place = known[0]
+                self._progress = known[0]
                 self._state.load_state_dict(copy.deepcopy(known[1]))
-            self._go_to(place)
+            self._now = self._progress.points[-1] if self._progress.points else None
             self._place_data()
             self._new_trainer()
 
@@ -120,7 +119,7 @@ class LiveRun:
     def change(self, **values: object) -> None:
         """Set `lam`, `lr`, `refresh_period` or `noise_rate` from the next step on. From any thread.
 
-        A preparation is the same for everyone: what is set meanwhile acts at its end.
+        A preparation ignores changes; they act at its end.
 
         Raises:
             UserError: as `Settings.changed`; nothing is changed then.
@@ -129,88 +128,55 @@ class LiveRun:
             self._wanted = self._wanted.changed(**values)
 
     def advance(self, seconds: float) -> int:
-        """Train for about so long, evaluating at each epoch's end. Returns the number of steps taken.
+        """Train for about so long, and return the number of steps taken.
 
-        Ends early at a pause, a stop, or where the network has diverged; and with an evaluation for the eye,
-        which leaves no trace in the run.
+        Evaluates at the end of each epoch and before it returns. Ends early at a pause, a stop, or where the
+        network has diverged.
         """
         until, taken = time.monotonic() + seconds, 0
         with self.numerics.applied("the live run"):
             while time.monotonic() < until and self._step(self.control):
                 taken += 1
             if taken:
-                self._look()
+                self._evaluate_between()
         return taken
 
     def step(self) -> None:
-        """Take one step, also while paused, and evaluate for the eye."""
+        """Take one step, also while paused, and evaluate."""
         with self.numerics.applied("the live run"):
-            if self._step(self._unpaused):
-                self._look()
+            if self._step(None):
+                self._evaluate_between()
 
     def status(self) -> Status:
-        """Where it stands now. From any thread."""
+        """A snapshot. From any thread."""
         with self._lock:
             return Status(
                 self._start,
                 self._state_now(),
                 self._state.t,
-                self._cursor.arm_epochs,
+                self._progress.epochs,
                 self._settings,
                 self._wanted,
-                self._points,
+                self._progress.points,
                 self._now,
-                self._seconds,
+                self._progress.seconds,
             )
 
     @property
-    def script(self) -> tuple[dict[str, Any], ...]:
-        """The settings in the order in which they came into force, each with its first step."""
-        return self._script
+    def _preparing(self) -> bool:
+        return self._progress.epochs < self._start.epochs
 
-    @property
-    def events(self) -> tuple[Event, ...]:
-        """What happened so far, as of any run."""
-        return self._events
-
-    @property
-    def cursor(self) -> Cursor:
-        return self._cursor
-
-    def spec(self, levels: Sequence[float] = (), dwell: int = 1, lr: float | None = None) -> ExperimentSpec:
-        """The run as an experiment, see `live_spec`; K, η and without `lr` the LR are those it began with."""
-        first = Settings.of_row(self._script[0])
-        first = first if lr is None else first.changed(lr=lr)
-        return live_spec(self.data.name, self._start, first, levels, dwell)
-
-    def digest(self) -> str:
-        """SHA-256 of weights, buffers, momentum and held value gradient: equal for the same bits alone."""
-        found = hashlib.sha256()
-        held = self._state.g_v or []
-        for tensor in [*self._state.model.state_dict().values(), *self._state.momentum(), *held]:
-            found.update(tensor.detach().cpu().contiguous().numpy().tobytes())
-        return found.hexdigest()
-
-    def follow(self, row: dict[str, Any], until: int) -> None:
-        """Train with what a script's row says, from its step on, to the step `until`. For `replay`."""
-        with self.numerics.applied("the live run"):
-            self._wanted = Settings.of_row(row)
-            self._bring_into_force()
-            while self._state.t < until:
-                if not self._step(self._unpaused):
-                    raise UserError(f"step {self._state.t}: the network has diverged, the record has not")
-
-    def _step(self, control: Control) -> bool:
-        """Take a step; False where none is to be taken. The hand stands over what the run began with."""
-        if self._cursor.done:
+    def _step(self, control: Control | None) -> bool:
+        """Take a step; False where none is to be taken."""
+        if self._progress.diverged:
             return False
-        if self._cursor.phase > 0:
-            self._bring_into_force()
-        first, began = Settings.of_row(self._script[0]), time.monotonic()
-        control.lam, control.lr = self._settings.lam, self._settings.lr
-        if not self._trainer.advance(self._state, first.lam, first.lr, 1, control):
+        if not self._preparing:
+            self._take_settings()
+        began = time.monotonic()
+        if not self._trainer.advance(self._state, self._settings.lam, self._settings.lr, 1, control):
             return False
-        self._seconds += time.monotonic() - began
+        seconds = self._progress.seconds + time.monotonic() - began
+        self._progress = replace(self._progress, seconds=seconds)
         if self._at_epochs_end():
             self._close_epoch()
         return True
@@ -218,61 +184,56 @@ class LiveRun:
     def _at_epochs_end(self) -> bool:
         return self._state.t % self._trainer.steps_per_epoch == 0
 
-    def _look(self) -> None:
-        """Evaluate for the eye; at an epoch's end that is done already."""
-        if self._at_epochs_end():
-            return
-        evaluation = evaluate(self._state, self._data, self.numerics)
-        epoch = self._state.t / self._trainer.steps_per_epoch
-        error = evaluation.error if evaluation.finite else None
-        with self._lock:
-            self._now = Point(epoch, self._settings.lam, error, self._cursor.phase == 0)
+    def _evaluate_between(self) -> None:
+        """Evaluate for display; changes nothing that training uses."""
+        if not self._at_epochs_end():
+            point, _ = self._measured()
+            with self._lock:
+                self._now = point
 
     def _close_epoch(self) -> None:
-        """Evaluate, and tell the protocol, whose sweep has one level: the λ in force."""
-        settings, preparing = self._settings, self._cursor.phase == 0
-        spec = self.spec((settings.lam,), FOREVER, settings.lr)
-        evaluation = evaluate(self._state, self._data, self.numerics)
-        stats = epoch_stats(self._state, settings.lr)
-        cursor, events = protocol.advance(spec, self._cursor, stats, evaluation)
-        error = evaluation.error if evaluation.finite else None
-        point = Point(cursor.arm_epochs, settings.lam, error, preparing)
+        stats = epoch_stats(self._state, self._settings.lr)
+        point, finite = self._measured(stats.loss_s, stats.loss_v)
+        before, started = self._progress, self._preparing
+        diverged = not finite or stats.skipped > SKIPPED_AT_MOST * stats.taken
         with self._lock:
-            self._cursor, self._now = cursor, point
-            self._events += events
-            self._points += (point,)
-        if preparing and cursor.phase > 0:
-            place = _Place(cursor, self._events, self._points, self._script, self._seconds)
-            self._prepared[self._start, settings] = (place, copy.deepcopy(self._state.state_dict()))
+            self._now = point
+            self._progress = replace(
+                before, epochs=before.epochs + 1, points=(*before.points, point), diverged=diverged
+            )
+        if started and not self._preparing and not diverged:
+            state = copy.deepcopy(self._state.state_dict())
+            self._prepared[self._start, self._settings] = (self._progress, state)
 
-    def _bring_into_force(self) -> None:
-        """Let what is wanted act from the next step on, and note it in the script."""
+    def _measured(self, *losses: float) -> tuple[Point, bool]:
+        found = evaluate(self._state, self._data, self.numerics)
+        return Point(
+            self._state.t / self._trainer.steps_per_epoch,
+            self._settings.lam,
+            found.error if found.finite else None,
+            self._preparing,
+            self._state.t,
+            self._settings,
+            _number(found.loss),
+            *map(_number, losses),
+        ), found.finite
+
+    def _take_settings(self) -> None:
+        """Use the wanted settings from the next step on."""
         with self._lock:
             before, self._settings = self._settings, self._wanted
-        if before == self._settings:
-            return
-        row = self._settings.as_row(self._state.t)
-        earlier = tuple(each for each in self._script if each["step"] < self._state.t)
-        self._script = (*earlier, row)
-        if before.noise_rate != self._settings.noise_rate:
+        now = self._settings
+        if before.noise_rate != now.noise_rate:
             self._place_data()
-        if (before.noise_rate, before.refresh_period) != (
-            self._settings.noise_rate,
-            self._settings.refresh_period,
-        ):
+        if (before.noise_rate, before.refresh_period) != (now.noise_rate, now.refresh_period):
             self._new_trainer()  # on the same state, with the value gradient that it holds
 
     def _state_now(self) -> State:
-        if self._cursor.done:
+        if self._progress.diverged:
             return "diverged"
         if self.control.paused:
             return "paused"
-        return "preparing" if self._cursor.phase == 0 else "running"
-
-    def _go_to(self, place: _Place) -> None:
-        self._cursor, self._events, self._points = place.cursor, place.events, place.points
-        self._script, self._seconds = place.script, place.seconds
-        self._now = place.points[-1] if place.points else None
+        return "preparing" if self._preparing else "running"
 
     def _step_spec(self) -> StepSpec:
         return StepSpec(BATCH_SIZE, self._settings.refresh_period)
@@ -282,5 +243,56 @@ class LiveRun:
         self._data = DeviceData.place(self.data, spec, self.seed, self.numerics.torch_device)
 
     def _new_trainer(self) -> None:
-        spec = replace(self.spec(), step=self._step_spec())
+        rate, data = LearningRate(self._settings.lr), DataSpec(self.data.name, self._settings.noise_rate)
+        init = Phase("init", (self._start.lam,), self._start.epochs, rate, 1, final="")
+        spec = ExperimentSpec(
+            name="Live",
+            prefix="Live",
+            directory_prefix="Live",
+            experiment_id="Live-{seed:03d}",
+            arms=(Arm("main", (init,)),),
+            network=NETWORK,
+            data=data,
+            step=self._step_spec(),
+        )
         self._trainer = Trainer(spec, self._data, Streams(self.seed, "main/init"), self.numerics)
+
+
+def save_path(status: Status, png: bytes, base: Path) -> Path:
+    """Write the path so far as CSV (a row per epoch) and PNG into the directory `PATHS` below `base`.
+
+    Returns:
+        The CSV; the picture has the same name.
+
+    Raises:
+        UserError: no epoch is complete.
+        StorageError: the files cannot be written.
+    """
+    if not status.points:
+        raise UserError("nothing to save yet: no epoch is complete")
+    directory, now = base / PATHS, datetime.now()
+    try:
+        directory.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise StorageError.of(directory, error) from error
+    while (path := directory / f"{status.start.name}_{now:%Y%m%d_%H%M%S}.csv").exists():
+        now += timedelta(seconds=1)
+    write_atomically(path.with_suffix(".png"), png)
+    write_atomically(path, _table(status.points).encode())
+    return path
+
+
+def _table(points: tuple[Point, ...]) -> str:
+    text = io.StringIO()
+    rows = csv.writer(text, lineterminator="\n")
+    rows.writerow(COLUMNS)
+    for p in points:
+        used = p.settings or Settings(p.lam)
+        phase = "init" if p.prepared else "sweep"
+        row = [p.step, f"{p.epoch:g}", phase, p.lam, used.lr, used.refresh_period, used.noise_rate]
+        rows.writerow([*row, p.error, p.test_loss, p.loss_s, p.loss_v])
+    return text.getvalue()
+
+
+def _number(value: float) -> float | None:
+    return value if math.isfinite(value) else None

@@ -1,18 +1,17 @@
-"""What a hand may set in a live run, and the two states that it may begin from."""
+"""Plain data of a live run: its settings, the two states that it may begin from, its path and its status."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
-from dataclasses import asdict, dataclass, fields, replace
-from typing import Any
+from dataclasses import dataclass, replace
+from typing import Any, Literal
 
 from dglib.errors import UserError
 
 
 @dataclass(frozen=True)
 class Settings:
-    """What is in force at a step.
+    """Settings of a step.
 
     Attributes:
         lam: λ, 0 to 1.
@@ -45,15 +44,6 @@ class Settings:
         given: dict[str, Any] = dict(values)
         return replace(self, **given)
 
-    def as_row(self, step: int) -> dict[str, Any]:
-        """As a record's script has it: in force from this step on."""
-        return {"step": step, **{_SCRIPT[name]: value for name, value in asdict(self).items()}}
-
-    @classmethod
-    def of_row(cls, row: Mapping[str, Any]) -> Settings:
-        """What `as_row` gave."""
-        return cls().changed(**{field.name: row[_SCRIPT[field.name]] for field in fields(cls)})
-
 
 _LIMITS = {
     "lam": (0.0, 1.0, "from 0 to 1"),
@@ -61,7 +51,6 @@ _LIMITS = {
     "refresh_period": (1, 10_000, "from 1 to 10000"),
     "noise_rate": (0.0, 0.9, "from 0 to 0.9"),
 }
-_SCRIPT = {"lam": "lambda", "lr": "lr", "refresh_period": "refresh_period", "noise_rate": "noise_rate"}
 
 
 @dataclass(frozen=True)
@@ -76,3 +65,59 @@ class Start:
 # As the quick profiles of T1 and T2 prepare theirs. From higher λ a new network ends up trapped, one class
 # predicted for everything, and comes back from there at no λ.
 STARTS = {start.name: start for start in (Start("ordered", 0.35, 20), Start("collapsed", 0.55, 15))}
+
+
+State = Literal["preparing", "running", "paused", "diverged"]
+
+
+@dataclass(frozen=True)
+class Point:
+    """An evaluation on the path.
+
+    Attributes:
+        epoch: trained so far, with a fraction between two ends of epochs.
+        lam: λ of the step before.
+        error: 0 to 1; None where the logits were not finite.
+        prepared: whether it belongs to the preparation.
+        step, settings: at that point; None where they are not known.
+        test_loss, loss_s, loss_v: in nats, the latter two means over the epoch; None where not measured.
+    """
+
+    epoch: float
+    lam: float
+    error: float | None
+    prepared: bool
+    step: int | None = None
+    settings: Settings | None = None
+    test_loss: float | None = None
+    loss_s: float | None = None
+    loss_v: float | None = None
+
+
+@dataclass(frozen=True)
+class Status:
+    """Snapshot of a live run.
+
+    Attributes:
+        steps, epochs: trained since the network was new, its preparation included.
+        settings: of the latest step.
+        wanted: settings of the next step or, while preparing, of the first one after that.
+        points: the evaluations at the ends of epochs.
+        now: the latest evaluation, which may lie between two ends of epochs; None before any.
+        seconds: spent in training.
+    """
+
+    start: Start
+    state: State
+    steps: int
+    epochs: int
+    settings: Settings
+    wanted: Settings
+    points: tuple[Point, ...]
+    now: Point | None
+    seconds: float
+
+    @property
+    def error(self) -> float | None:
+        """Of the latest evaluation, 0 to 1."""
+        return None if self.now is None else self.now.error

@@ -12,7 +12,7 @@ from dglib.analysis.loops import return_bounds, return_event
 from dglib.analysis.reading import Record, entries, is_finite, parameter
 from dglib.analysis.states import state_of
 from dglib.analysis.thresholds import DIRECTIONS, DOWN, UP, rule_of, threshold
-from dglib.explorer.ways import Seed, Way, value_at
+from dglib.explorer.traces import Seed, Trace, value_at
 
 # Branch above, branch below; whether the same seed is on both, so that gaps are taken seed by seed.
 _PAIRS = (
@@ -21,7 +21,6 @@ _PAIRS = (
     ("T2-trapped", "T1-up", False),
     ("V3-collapse", "V3-ordered", True),
     ("V3-trapped", "V3-ordered", True),
-    ("Live-down", "Live-up", True),
 )
 _OUTCOMES = {"init_failed": "init failed", "diverged": "diverged", "unfinished": "not finished"}
 
@@ -75,7 +74,7 @@ class Reading:
         held: whether λ was held there; else the error is read off the line between two levels.
     """
 
-    way: Way
+    trace: Trace
     error: float | None
     state: str | None
     held: bool
@@ -142,7 +141,7 @@ def readout(seeds: Sequence[Seed], selection: Selection, found: Thresholds | Non
     rows = tuple(
         SeedReadout(
             seed,
-            tuple(_reading(way, selection) for way in seed.ways),
+            tuple(_reading(trace, selection) for trace in seed.traces),
             found[seed.experiment, seed.seed],
         )
         for seed in chosen
@@ -152,7 +151,7 @@ def readout(seeds: Sequence[Seed], selection: Selection, found: Thresholds | Non
 
 
 def _thresholds(seed: Seed, limits: Limits) -> dict[str, Found]:
-    """λ↑ of T1's way up and λ↓ of its way back, or λ↓ of T2; of other experiments none."""
+    """λ↑ of T1's sweep and λ↓ of its return, or λ↓ of T2; of other experiments none."""
     if seed.experiment not in DIRECTIONS:
         return {}
     direction, record = DIRECTIONS[seed.experiment], limits.under(seed.record)
@@ -179,28 +178,27 @@ def _told(bounds: Bounds | None, otherwise: str) -> str:
     return f"{wording.level(bounds.lower)} to {wording.level(bounds.upper)}"
 
 
-def _reading(way: Way, selection: Selection) -> Reading:
-    error, limits = value_at(way, selection.lam), selection.limits
+def _reading(trace: Trace, selection: Selection) -> Reading:
+    error, limits = value_at(trace, selection.lam), selection.limits
     if error is None:
-        return Reading(way, None, None, False)
-    held = any(abs(level - selection.lam) < 1e-9 for stretch in way.stretches for level, _ in stretch)
-    if _is_trapped(way, selection.lam):
-        return Reading(way, error, "trapped", held)
-    return Reading(way, error, state_of(error, limits.recovery_error, limits.collapse_error), held)
+        return Reading(trace, None, None, False)
+    held = any(abs(level - selection.lam) < 1e-9 for level in trace.curve.errors)
+    if _is_trapped(trace, selection.lam):
+        return Reading(trace, error, "trapped", held)
+    return Reading(trace, error, state_of(error, limits.recovery_error, limits.collapse_error), held)
 
 
-def _is_trapped(way: Way, lam: float) -> bool:
+def _is_trapped(trace: Trace, lam: float) -> bool:
     """Whether the network was trapped at the level nearest to the cursor."""
-    held = way.stretches[0] if way.constant else ()
-    nearest = min((level for level, _ in held), key=lambda level: abs(level - lam), default=None)
-    return nearest in way.constant
+    nearest = min(trace.curve.errors, key=lambda level: abs(level - lam), default=None)
+    return nearest in trace.constant
 
 
 def _gaps(readings: Sequence[Reading]) -> tuple[Gap, ...]:
     by_key: dict[str, dict[int, float]] = {}
     for each in readings:
         if each.error is not None:
-            by_key.setdefault(each.way.branch.key, {})[each.way.seed] = each.error
+            by_key.setdefault(each.trace.branch.key, {})[each.trace.seed] = each.error
     found = []
     for above, below, paired in _PAIRS:
         high, low = by_key.get(above, {}), by_key.get(below, {})

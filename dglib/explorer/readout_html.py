@@ -1,14 +1,16 @@
-"""The readout in words and tables, for the page; every number also stands in a data attribute's element."""
+"""The readout as HTML: sentences, then a table per experiment; each number has a `data-value` attribute."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from html import escape
 
 from dglib.analysis import wording
-from dglib.explorer.readout import Reading, Readout, SeedReadout
-from dglib.explorer.readout_words import sentences
-from dglib.explorer.ways import EXPERIMENTS
+from dglib.analysis.bounds import Bounds, median_bounds
+from dglib.analysis.dwell import dwell
+from dglib.analysis.intervals import as_json, median_interval
+from dglib.explorer.readout import Gap, Reading, Readout, SeedReadout
+from dglib.explorer.traces import BRANCHES, EXPERIMENTS
 
 _STYLE = """<style>
 .dglib-numbers table{border-collapse:collapse;margin:0 0 10px 0;font-size:13px}
@@ -25,7 +27,6 @@ _COLUMNS = {
     "T1": (("T1-up",), ("T1-back",)),
     "T2": (("T2-down", "T2-trapped"),),
     "V3": (("V3-ordered",), ("V3-collapse", "V3-trapped")),
-    "Live": (("Live-up",), ("Live-down",)),
 }
 _HEADS = {
     "T1-up": "error, λ raised",
@@ -33,16 +34,22 @@ _HEADS = {
     "T2-down": "error, λ lowered",
     "V3-ordered": "error, ordered branch",
     "V3-collapse": "error, collapse branch",
-    "Live-up": "error, λ rising",
-    "Live-down": "error, λ falling",
 }
 _COLORS = {"ordered": "#0072B2", "between": "#8A8A8A", "collapsed": "#D55E00", "trapped": "#000000"}
 _AFTER = {"T1-up": "lambda-up", "T1-back": "lambda-down", "T2-down": "lambda-down"}  # columns to their right
+# Experiment, threshold, branches, its symbol, where, and what seeds have done beyond it.
+_SWEEPS = (
+    ("T1", "lambda-up", ("T1-up",), "λ↑", "T1, λ raised to", "have collapsed"),
+    ("T1", "lambda-down", ("T1-up",), "λ↓", "T1, swept back to", "have recovered"),
+    ("T2", "lambda-down", ("T2-down",), "λ↓", "T2, λ lowered to", "have recovered"),
+    ("T2", "lambda-down", ("T2-trapped",), "λ↓", "T2, began trapped, λ lowered to", "have recovered"),
+)
+Known = list[tuple[int, Bounds, float | None]]  # seed, bounds, level of the event
 
 
 def readout_html(found: Readout, note: str = "") -> str:
     """The readout as HTML: first in sentences, then a table per experiment."""
-    lines = [*sentences(found), *([escape(note)] if note else [])]
+    lines = [*_sentences(found), *([escape(note)] if note else [])]
     names = dict.fromkeys(row.seed.experiment for row in found.seeds)
     tables = "".join(_table(name, [r for r in found.seeds if r.seed.experiment == name]) for name in names)
     text = "".join(f"<p>{line}</p>" for line in lines)
@@ -78,7 +85,7 @@ def _head(name: str, key: str) -> list[str]:
 def _cells(row: SeedReadout, columns: Sequence[tuple[str, ...]]) -> str:
     cells = []
     for keys in columns:
-        reading = next((r for r in row.readings if r.way.branch.key in keys), None)
+        reading = next((r for r in row.readings if r.trace.branch.key in keys), None)
         cells.append(_error(row, keys[0], reading))
         if keys[0] in _AFTER:
             kind = _AFTER[keys[0]]
@@ -92,7 +99,7 @@ def _cells(row: SeedReadout, columns: Sequence[tuple[str, ...]]) -> str:
 def _error(row: SeedReadout, key: str, reading: Reading | None) -> str:
     if reading is None:
         return "<td>–</td>"
-    key = reading.way.branch.key
+    key = reading.trace.branch.key
     if reading.error is None:
         return f"<td>{_absent(row, key)}</td>"
     state = reading.state or ""
@@ -122,3 +129,117 @@ def _held(row: SeedReadout) -> str:
         f'<td><span data-value="final-error" data-seed="{row.seed.seed}">{error}</span></td>'
         f"<td>{escape(row.seed.label)}</td>"
     )
+
+
+def _sentences(found: Readout) -> Iterator[str]:
+    """Lines of HTML, the gap first."""
+    lam = found.selection.lam
+    yield f'<b>At λ = <span data-value="lambda">{lam:.2f}</span></b>: {_gap_line(found)}{_between(found)}'
+    if events := " ".join(escape(line) for line in _events(found.seeds, lam)):
+        yield events
+    if limits := "; ".join(_medians(found.seeds)):
+        yield f"<b>Under these limits</b>: {limits}."
+    if times := " ".join(escape(line) for line in _dwell(found.seeds)):
+        yield f'<span class="aside">{times}</span>'
+
+
+def _gap_line(found: Readout) -> str:
+    if not found.seeds:
+        return "no seed is chosen."
+    if not found.gaps:
+        if all(row.seed.experiment == "Td1" for row in found.seeds):
+            return "the cursor moves nothing here: λ was held, and the seeds differ by their start alone."
+        errors = [reading.error for row in found.seeds for reading in row.readings]
+        if all(error is None for error in errors):
+            return "no chosen seed got here."
+        return "only one branch got here, so there is no gap."
+    return "; ".join(_gap(gap, index == 0) for index, gap in enumerate(found.gaps)) + "."
+
+
+def _between(found: Readout) -> str:
+    """Of which branches the errors are no measurements at this λ."""
+    readings = [r for row in found.seeds for r in row.readings if r.error is not None]
+    held = {reading.trace.branch.title for reading in readings if reading.held}
+    titles = dict.fromkeys(r.trace.branch.title for r in readings if r.trace.branch.title not in held)
+    if not titles:
+        return ""
+    names = wording.listing([f"“{escape(title)}”" for title in titles])
+    return f' <span class="aside">λ was not held here on {names}: errors are read off the lines.</span>'
+
+
+def _gap(gap: Gap, is_first: bool) -> str:
+    low, high = (wording.decimal(end, 2) for end in gap.ends)
+    above, below = (escape(BRANCHES[key].title) for key in (gap.above, gap.below))
+    value = (
+        f'<span data-value="gap{"" if is_first else "-" + gap.above}">{wording.decimal(gap.value, 3)}</span>'
+    )
+    over = (
+        ("one seed, on both" if gap.n[0] == 1 else f"mean of {gap.n[0]} seeds, each on both")
+        if gap.paired
+        else f"difference of the means of {gap.n[0]} and {wording.seeds(gap.n[1])}"
+    )
+    first = f"error {low} ({below}) and" if is_first else ""
+    return f"{first} {high} ({above}), <b>gap {value}</b> ({over})".strip()
+
+
+def _events(rows: Sequence[SeedReadout], lam: float) -> Iterator[str]:
+    for sweep in _SWEEPS:
+        _, kind, _, _, where, verb = sweep
+        known = _known(rows, *sweep[:3])
+        if known:
+            sign = 1 if kind == "lambda-up" else -1
+            met = [seed for seed, _, level in known if level is not None and sign * (lam - level) > -1e-9]
+            listed = f" ({_listed(met)})" if met and len(met) < len(known) else ""
+            yield f"{where} {lam:.2f}: {len(met)} of {wording.seeds(len(known))} {verb}{listed}."
+
+
+def _medians(rows: Sequence[SeedReadout]) -> Iterator[str]:
+    """Medians of λ↑, λ↓ and the width, as bounds, with the interval where there are six seeds or more."""
+    sides: dict[str, Known] = {}
+    for sweep in _SWEEPS:
+        experiment, kind, branches, symbol, _, _ = sweep
+        known = sides[f"{experiment} {kind} {branches[0]}"] = _known(rows, experiment, kind, branches)
+        if known:
+            way_back = (experiment, kind) == ("T1", "lambda-down")
+            title = "T1, swept back" if way_back else BRANCHES[branches[0]].title
+            yield _median(f"median {symbol}", f"{kind}-{branches[0]}", title, [b for _, b, _ in known])
+    up, back, *others = sides.values()
+    pairs = (
+        ("T1-back", "T1’s own way back", back),
+        ("T2-down", "T1 and T2, by seed", others[0]),
+        ("T2-trapped", "T1 and T2 where it began trapped, by seed", others[1]),
+    )
+    for key, where, down in pairs:
+        of = {seed: bounds for seed, bounds, _ in down}
+        widths = [bounds - of[seed] for seed, bounds, _ in up if seed in of]
+        if widths:
+            yield _median("median width λ↑ − λ↓", f"width-{key}", where, widths)
+
+
+def _median(name: str, key: str, where: str, bounds: Sequence[Bounds]) -> str:
+    interval = as_json(median_interval([b.lower for b in bounds], [b.upper for b in bounds]))
+    middle = median_bounds(bounds).as_dict()
+    sure = f", {wording.confidence_interval(interval)}" if interval else ""
+    told = wording.interval(middle["lower"], middle["upper"])
+    of = f"{escape(where)}, {wording.seeds(len(bounds))}{sure}"
+    return f'{name} <span data-value="median-{key}">{told}</span> ({of})'
+
+
+def _known(rows: Sequence[SeedReadout], experiment: str, kind: str, branches: tuple[str, ...]) -> Known:
+    """Of the seeds on one of these branches whose threshold is known, be it from one side."""
+    return [
+        (row.seed.seed, found.bounds, found.level)
+        for row in rows
+        if row.seed.experiment == experiment and any(w.branch.key in branches for w in row.seed.traces)
+        if (found := row.thresholds.get(kind)) is not None and found.bounds is not None
+    ]
+
+
+def _listed(seeds: Sequence[int]) -> str:
+    return ("seed " if len(seeds) == 1 else "seeds ") + wording.listing([str(seed) for seed in seeds])
+
+
+def _dwell(rows: Sequence[SeedReadout]) -> Iterable[str]:
+    for name in dict.fromkeys(row.seed.experiment for row in rows):
+        records = [row.seed.record for row in rows if row.seed.experiment == name]
+        yield f"{'Tδ1' if name == 'Td1' else name}: {wording.dwell(dwell(records))}"

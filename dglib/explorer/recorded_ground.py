@@ -5,7 +5,6 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from itertools import pairwise
 from typing import Any
 
 from matplotlib.figure import Figure
@@ -16,7 +15,7 @@ from dglib.analysis.curves import median_curve
 from dglib.analysis.style import THICK, THIN, Look
 from dglib.experiments.branches.gaps import gaps
 from dglib.explorer.readout import Selection
-from dglib.explorer.ways import BRANCHES, Branch, Evaluation, Seed, levels, value_at
+from dglib.explorer.traces import BRANCHES, Branch, Evaluation, Seed, levels
 
 _PALE = 0.13  # of seeds not chosen
 _FINE = 120  # steps over the span of λ
@@ -46,7 +45,7 @@ class Ground:
     """Four panels of a figure, drawn for one choice of experiments and seeds.
 
     Attributes:
-        chosen, ways: the seeds chosen, and their ways over λ.
+        chosen, traces: the seeds chosen, and their traces over λ.
         rows: of the lower left panel, from the top; none where no threshold was to be found.
         ends: the span of λ shown.
     """
@@ -55,7 +54,7 @@ class Ground:
         self.figure = figure
         self.shown = [seed for seed in seeds if seed.experiment in selection.experiments]
         self.chosen = selection.of(seeds)
-        self.ways = [way for seed in self.chosen for way in seed.ways]
+        self.traces = [trace for seed in self.chosen for trace in seed.traces]
         self.rows: list[Row] = []
         visited = levels(self.shown) or [0.3, 0.7]
         air = max(0.03, 0.1 - (visited[-1] - visited[0]) / 2)
@@ -98,47 +97,37 @@ class Ground:
         picked = {id(seed) for seed in self.chosen}
         for seed in self.shown:
             alpha = 0.5 if id(seed) in picked else _PALE
-            for way in seed.ways:
-                for stretch in way.stretches:
-                    look = self.look(way.branch)
-                    xs, ys = [x for x, _ in stretch], [y for _, y in stretch]
-                    if way.curve:
-                        self.plane.plot(xs, ys, **look.line(THIN, alpha))
-                    else:  # moved by hand: a path, with no median over it
-                        self.plane.plot(xs, ys, **look.line(1.8, min(1, 1.8 * alpha)))
-                        steps = [abs(after - before) for before, after in pairwise(xs)]
-                        longest = steps.index(max(steps)) if steps else 0  # elsewhere λ may have been held
-                        ends = slice(longest, longest + 2)
-                        color = look.color if alpha > _PALE else style.LIGHT_GREY
-                        style.arrow(self.plane, xs[ends], ys[ends], color)
+            for trace in seed.traces:
+                errors, look = trace.curve.errors, self.look(trace.branch)
+                self.plane.plot(list(errors), list(errors.values()), **look.line(THIN, alpha))
             if seed.look:
                 last = _columns([arm[-1] for arm in seed.trajectories], "level", "error")
                 marker = seed.look.marker
                 self.plane.plot(*last, marker, color=seed.look.color, alpha=2 * alpha if alpha < 0.5 else 1)
         for branch in BRANCHES.values():
-            curves = [way.curve for way in self.ways if way.branch is branch and way.curve]
+            curves = [trace.curve for trace in self.traces if trace.branch is branch]
             xs, ys = median_curve(curves, branch.rising) if curves else ([], [])
             look = self.look(branch)
             self.plane.plot(xs, ys, **look.line(THICK), marker=look.marker, markersize=4, zorder=4)
             style.arrow(self.plane, xs, ys, look.color)
         if not self.chosen:
             style.note(self.plane, "no seed is chosen")
-        elif not self.ways and not any(seed.look for seed in self.chosen):
+        elif not self.traces and not any(seed.look for seed in self.chosen):
             style.note(self.plane, "no sweep on record for these seeds")
 
     def _lower(self) -> None:
         """A row for each threshold; where there is none, the gaps."""
         for key, branch in BRANCHES.items():
             kind = {"T1-up": "lambda-up"}.get(key, "lambda-down" if key in _NAMES else "")
-            for way in self.ways:
-                if kind and way.branch is branch:
-                    self.rows.append(Row(branch.experiment, kind, way.seed, self.look(branch)))
+            for trace in self.traces:
+                if kind and trace.branch is branch:
+                    self.rows.append(Row(branch.experiment, kind, trace.seed, self.look(branch)))
         if self.rows:
             style.panel(self.lower, "b  Where each seed's threshold lies", "λ", "")
             self._name_rows()
             return
         for seed in self.chosen:
-            if len(seed.ways) == 2:
+            if len(seed.traces) == 2:
                 self._gap(seed)
         if self.lower.lines:
             style.panel(self.lower, "b  Gap of each seed between its branches", "λ", "Gap")
@@ -151,17 +140,10 @@ class Ground:
         self.lower.text(0.5, 0.5, text, transform=self.lower.transAxes, ha="center", color=style.DARK_GREY)
 
     def _gap(self, seed: Seed) -> None:
-        """Error above less error below, of V3 at the levels of both, of a path moved by hand all along it."""
-        below, above = seed.ways
-        found = gaps(seed.record)
-        if not found:
-            low, high = self.ends
-            steps = [low + (high - low) * i / _FINE for i in range(_FINE + 1)]
-            both = [(x, value_at(above, x), value_at(below, x)) for x in steps]
-            found = {x: up - down for x, up, down in both if up is not None and down is not None}
-        look = self.look(above.branch)
-        marks: dict[str, Any] = {"marker": look.marker, "markersize": 3} if above.curve else {}
-        self.lower.plot(list(found), list(found.values()), **look.line(THIN, 0.8), **marks)
+        """Error above less error below, at the levels of both branches."""
+        found, look = gaps(seed.record), self.look(seed.traces[1].branch)
+        line: dict[str, Any] = look.line(THIN, 0.8) | {"marker": look.marker, "markersize": 3}
+        self.lower.plot(list(found), list(found.values()), **line)
 
     def _name_rows(self) -> None:
         looks = [row.look.color for row in self.rows]
@@ -184,9 +166,9 @@ class Ground:
                 line = seed.look.line(THIN, 0.9) if seed.look else _UNDER
                 self.over_time.plot(*_columns(timed, "epoch", "error"), **line)
                 self.lam_over_time.plot(*_columns(timed, "epoch", "level"), **_STAIRS)
-            for way in seed.ways:
-                look = self.look(way.branch)
-                self.over_time.plot(*_columns(way.evaluations, "epoch", "error"), **look.line(THIN, 0.85))
+            for trace in seed.traces:
+                look = self.look(trace.branch)
+                self.over_time.plot(*_columns(trace.evaluations, "epoch", "error"), **look.line(THIN, 0.85))
         self.lam_over_time.xaxis.set_major_locator(MaxNLocator(integer=True))
         if not known:
             for axes in (self.over_time, self.lam_over_time):
@@ -195,7 +177,7 @@ class Ground:
     def _legend_keys(self) -> list[tuple[str, dict[str, Any]]]:
         keys: list[tuple[str, dict[str, Any]]] = []
         for branch in BRANCHES.values():
-            n = sum(way.branch is branch for way in self.ways)
+            n = sum(trace.branch is branch for trace in self.traces)
             if n:
                 look = self.look(branch)
                 keys.append(
@@ -205,7 +187,7 @@ class Ground:
         for label, look in classes.items():
             n = sum(seed.label == label for seed in self.chosen)
             keys.append((f"Tδ1, {label} ({n})", look.line(1.2) | {"marker": look.marker, "markersize": 4}))
-        if any(way.curve for way in self.ways):
+        if self.traces:
             keys.append(
                 ("thin: each seed; thick: their median", {"color": style.DARK_GREY, "linewidth": THIN})
             )

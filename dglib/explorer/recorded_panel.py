@@ -9,12 +9,12 @@ from typing import Any
 import ipywidgets as widgets
 
 from dglib.errors import UserError
+from dglib.explorer.canvas import hiding, lay_out, static_html
 from dglib.explorer.readout import Limits, Readout, Selection, Thresholds, limits_of, readout, thresholds
 from dglib.explorer.readout_html import readout_html
 from dglib.explorer.recorded_picture import DPI, WIDTH, RecordedPicture
 from dglib.explorer.runs import Choice, Places, Run, choices, first, load, notebook_settings
-from dglib.explorer.static import hiding, lay_out, static_html
-from dglib.explorer.ways import EXPERIMENTS, Seed, levels, seeds_of
+from dglib.explorer.traces import EXPERIMENTS, Seed, levels, seeds_of
 
 _PIXELS = round(WIDTH * DPI)
 _STATIC_NOTE = (

@@ -14,7 +14,7 @@ from dglib.analysis import style
 from dglib.explorer.canvas import Canvas
 from dglib.explorer.readout import Readout, Selection
 from dglib.explorer.recorded_ground import Ground
-from dglib.explorer.ways import Seed, passages
+from dglib.explorer.traces import Seed, passages
 
 WIDTH, HEIGHT, DPI = 8.6, 4.9, 125  # inches, and pixels to one of them
 _BOX = {"facecolor": "white", "edgecolor": "none", "alpha": 0.85, "pad": 1}
@@ -69,7 +69,7 @@ class RecordedPicture:
             sign: _marks(self._ground.lower, marker, 12) for sign, marker in ((-1, "<"), (1, ">"), (0, "x"))
         }
         self._dots = _marks(self._ground.plane, "o", 26)
-        self._passed = _marks(self._ground.over_time, "o", 16 if len(self._ground.ways) <= 12 else 7)
+        self._passed = _marks(self._ground.over_time, "o", 16 if len(self._ground.traces) <= 12 else 7)
         (self._gap,) = self._ground.plane.plot(
             [], [], "_-", color=style.BLACK, linewidth=3, markersize=9, animated=True, zorder=6
         )
@@ -149,10 +149,12 @@ class RecordedPicture:
     def _place_marks(self, readout: Readout) -> None:
         lam = readout.selection.lam
         here = [r for row in readout.seeds for r in row.readings if r.error is not None]
-        colors = [self._ground.look(reading.way.branch).color for reading in here]
+        colors = [self._ground.look(reading.trace.branch).color for reading in here]
         _set(self._dots, [(lam, reading.error or 0.0) for reading in here], colors)
         passed = [
-            (e, self._ground.look(way.branch).color) for way in self._ground.ways for e in passages(way, lam)
+            (e, self._ground.look(trace.branch).color)
+            for trace in self._ground.traces
+            for e in passages(trace, lam)
         ]
         known = [(e, color) for e, color in passed if e.epoch is not None and e.error is not None]
         _set(

@@ -49,15 +49,11 @@ class Found:
 
 @dataclass
 class Collection:
-    """All of a directory: `found` by experiment, the oldest run first; `damaged`: a line per file.
-
-    `by_hand`: run directory and record of each run kept from the explorer, which are of no experiment.
-    """
+    """All of a directory: `found` by experiment, the oldest run first; `damaged`: a line per file."""
 
     base: Path
     found: list[Found] = field(default_factory=list)
     damaged: list[str] = field(default_factory=list)
-    by_hand: list[tuple[Path, Record]] = field(default_factory=list)
 
     def of(self, experiment: str) -> list[Found]:
         """The runs of one experiment."""
@@ -71,7 +67,7 @@ def collect(base: Path) -> Collection:
         UserError: there is no such directory, or no run in it of which anything could be read.
     """
     collection = collect_whatever(base)
-    if not (collection.found or collection.by_hand):
+    if not collection.found:
         told, more = collection.damaged[:1], len(collection.damaged) - 1
         why = f"; {told[0]}" + (f" (and {more} more like it)" if more > 0 else "") if told else ""
         raise UserError(f"{base}: no records there{why}")
@@ -100,7 +96,6 @@ def _collect_run(collection: Collection, directory: Path) -> None:
     records: dict[str, list[Record]] = {}
     for source in sorted(run.sources, key=lambda source: source.seed):
         records.setdefault(source.experiment, []).append(dict(source.record))
-    collection.by_hand += [(directory, record) for record in records.get("Live", [])]
     for name in EXPERIMENTS:
         mine, manifest = records.get(name, []), known.get(name)
         beats = _heartbeats(directory, name, {record.get("seed") for record in mine})

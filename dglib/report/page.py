@@ -19,7 +19,7 @@ from dglib.campaign.jobs import NAMES
 from dglib.experiments.findings import answer, lag, lag_answer, summarise, width_answer
 from dglib.experiments.trapping.signs_wording import paragraphs, sentence
 from dglib.identity import differences
-from dglib.report import by_hand, texts
+from dglib.report import texts
 from dglib.report.collect import ORDER, Collection, Found
 from dglib.report.ends import READING, Ends, ends_of
 from dglib.report.limits import limits
@@ -109,8 +109,6 @@ def _content(collection: Collection, target: Path) -> dict[str, Any]:
         "lag_reading": texts.LAG_READING,
         "columns": texts.COLUMNS,
         "ends_reading": READING if any(run.ends for each in sections for run in each.runs) else "",
-        "by_hand": by_hand.by_hand(collection),
-        "by_hand_reading": by_hand.READING,
         "limits": limits(collection, read) if read else [],
         "damaged": collection.damaged,
     }
@@ -136,8 +134,6 @@ def _kept_together(value: object) -> object:
 
 def _title(collection: Collection) -> str:
     names = [texts.SYMBOLS[name] for name in ORDER if collection.of(name)]
-    if not names and collection.by_hand:
-        return "Hysteresis in learning with noisy labels, by hand"
     return f"Hysteresis in learning with noisy labels: {wording.listing(names)}" if names else "No records"
 
 

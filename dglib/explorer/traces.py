@@ -1,4 +1,4 @@
-"""Every seed's ways over λ, as lines that a cursor can be put on."""
+"""Every seed's traces over λ, as lines that a cursor can be put on."""
 
 from __future__ import annotations
 
@@ -22,7 +22,6 @@ EXPERIMENTS = {
     "T2": "collapsed networks, λ lowered",
     "V3": "two branches, λ raised and lowered",
     "Td1": "λ held, from scratch",
-    "Live": "λ moved by hand",
 }
 
 
@@ -53,8 +52,6 @@ BRANCHES = {
         Branch("V3-ordered", "V3", "V3, ordered branch", LOOKS["ordered"], True),
         Branch("V3-collapse", "V3", "V3, collapse branch", LOOKS["collapsed"], False),
         Branch("V3-trapped", "V3", "V3, began trapped", LOOKS["trapped"], False),
-        Branch("Live-up", "Live", "Live, λ rising", LOOKS["ordered"], True),
-        Branch("Live-down", "Live", "Live, λ falling", LOOKS["collapsed"], False),
     )
 }
 _KEYS = {branch.title: key for key, branch in BRANCHES.items()}
@@ -70,28 +67,25 @@ class Evaluation:
 
 
 @dataclass(frozen=True)
-class Way:
+class Trace:
     """One seed on one branch.
 
     Attributes:
-        stretches: (λ, error) in the order run; the mean at each level of a sweep, single evaluations where λ
-            was moved by hand, and there one stretch for each time that λ rose (or fell).
-        curve: of a sweep, for medians over seeds; None where λ was moved by hand.
+        curve: mean error by level, in the order run.
         evaluations: those behind it, in order.
         constant: levels at most of whose evaluations one class was predicted for everything.
     """
 
     branch: Branch
     seed: int
-    stretches: tuple[tuple[tuple[float, float], ...], ...]
-    curve: Curve | None
+    curve: Curve
     evaluations: tuple[Evaluation, ...]
     constant: frozenset[float] = frozenset()
 
 
 @dataclass(frozen=True)
 class Seed:
-    """One record: its ways over λ (none after a failed init) and its trajectories over epochs.
+    """One record: its traces over λ (none after a failed init) and its trajectories over epochs.
 
     Attributes:
         trajectories: evaluations by arm: one of them, two for V3.
@@ -102,7 +96,7 @@ class Seed:
     experiment: str
     seed: int
     record: Record
-    ways: tuple[Way, ...]
+    traces: tuple[Trace, ...]
     trajectories: tuple[tuple[Evaluation, ...], ...]
     label: str = ""
     look: Look | None = None
@@ -113,33 +107,28 @@ def seeds_of(run: Run) -> list[Seed]:
     return [_seed(name, record) for name in EXPERIMENTS for record in run.records.get(name, ())]
 
 
-def value_at(way: Way, lam: float) -> float | None:
-    """The error of a way at λ, on the straight line between levels; the last time it passed there.
-
-    None where it did not get there.
-    """
+def value_at(trace: Trace, lam: float) -> float | None:
+    """The error at λ, on the straight line between levels; None where λ did not get there."""
+    points = list(trace.curve.errors.items())
+    if len(points) == 1 and abs(points[0][0] - lam) < 1e-9:
+        return points[0][1]
     found = None
-    for stretch in way.stretches:
-        if len(stretch) == 1 and abs(stretch[0][0] - lam) < 1e-9:
-            found = stretch[0][1]
-        for (x0, y0), (x1, y1) in pairwise(stretch):
-            if min(x0, x1) - 1e-9 <= lam <= max(x0, x1) + 1e-9:
-                found = y1 if x0 == x1 else y0 + (y1 - y0) * (lam - x0) / (x1 - x0)
+    for (x0, y0), (x1, y1) in pairwise(points):
+        if min(x0, x1) - 1e-9 <= lam <= max(x0, x1) + 1e-9:
+            found = y1 if x0 == x1 else y0 + (y1 - y0) * (lam - x0) / (x1 - x0)
     return found
 
 
-def passages(way: Way, lam: float) -> list[Evaluation]:
-    """The evaluations at the level nearest to λ; where λ was moved by hand, those within 0.01 of it."""
-    visited = sorted({e.level for e in way.evaluations if e.level is not None})
+def passages(trace: Trace, lam: float) -> list[Evaluation]:
+    """The evaluations at the level nearest to λ."""
+    visited = sorted({e.level for e in trace.evaluations if e.level is not None})
     nearest = min(visited, key=lambda level: abs(level - lam), default=None)
     if nearest is None:
         return []
-    if way.curve is None:
-        return [e for e in way.evaluations if e.level is not None and abs(e.level - lam) <= 0.01 + 1e-9]
     steps = [after - before for before, after in pairwise(visited)]
     if abs(nearest - lam) > (min(steps) / 2 if steps else 0) + 1e-9:
         return []
-    return [e for e in way.evaluations if e.level == nearest]
+    return [e for e in trace.evaluations if e.level == nearest]
 
 
 def levels(seeds: Iterable[Seed]) -> list[float]:
@@ -154,13 +143,10 @@ def _seed(experiment: str, record: Record) -> Seed:
         name = category(record)
         label = CLASS_NAMES.get(name, name)
         return Seed(experiment, number_, record, (), arms, label, CLASS_LOOKS[name])
-    return Seed(experiment, number_, record, tuple(_ways(experiment, record, number_)), arms)
+    return Seed(experiment, number_, record, tuple(_traces(experiment, record, number_)), arms)
 
 
-def _ways(experiment: str, record: Record, seed: int) -> list[Way]:
-    if experiment == "Live":
-        init, moved = (entries(record, "trajectory", phase) for phase in ("init", "sweep"))
-        return _live(seed, _evaluations([*init[-1:], *moved] if moved else init))
+def _traces(experiment: str, record: Record, seed: int) -> list[Trace]:
     if experiment == "V3":
         return _two_branches(record, seed)
     sweeps = {
@@ -175,7 +161,7 @@ def _ways(experiment: str, record: Record, seed: int) -> list[Way]:
     return found
 
 
-def _two_branches(record: Record, seed: int) -> list[Way]:
+def _two_branches(record: Record, seed: int) -> list[Trace]:
     state = branches.start_state(record)
     found = []
     for name in branches.BRANCHES if state in ("collapsed", "trapped") else ():
@@ -185,36 +171,9 @@ def _two_branches(record: Record, seed: int) -> list[Way]:
     return found
 
 
-def _sweep(key: str, seed: int, curve: Curve, sweep: Sequence[Entry]) -> Way:
+def _sweep(key: str, seed: int, curve: Curve, sweep: Sequence[Entry]) -> Trace:
     constant = frozenset(level for level in levels_of(sweep) if mostly_constant(sweep, level))
-    return Way(BRANCHES[key], seed, (tuple(curve.errors.items()),), curve, _evaluations(sweep), constant)
-
-
-def _live(seed: int, evaluations: Sequence[Evaluation]) -> list[Way]:
-    """Where λ rose and where it fell; while it is held, a way goes on as it last went."""
-    points = [e for e in evaluations if e.level is not None and e.error is not None]
-    if not points:
-        return []
-    moves = [(after.level or 0) - (before.level or 0) for before, after in pairwise(points)]
-    rising = next((move > 0 for move in moves if move), True)
-    stretches: dict[bool, list[list[Evaluation]]] = {True: [], False: []}
-    stretches[rising].append(points[:1])
-    for move, (before, after) in zip(moves, pairwise(points), strict=True):
-        if move and (move > 0) != rising:
-            rising = not rising
-            stretches[rising].append([before])
-        stretches[rising][-1].append(after)
-    return [
-        Way(
-            BRANCHES[key],
-            seed,
-            tuple(tuple((e.level or 0.0, e.error or 0.0) for e in stretch) for stretch in stretches[up]),
-            None,
-            tuple(e for stretch in stretches[up] for e in stretch),
-        )
-        for key, up in (("Live-up", True), ("Live-down", False))
-        if stretches[up]
-    ]
+    return Trace(BRANCHES[key], seed, curve, _evaluations(sweep), constant)
 
 
 def _arms(experiment: str, record: Record) -> list[tuple[Evaluation, ...]]:
