@@ -65,7 +65,7 @@ def test_a_damaged_reading_is_reported_and_the_defaults_are_taken(tmp_path, caps
     assert analyse(tmp_path)["V3"]["gap_lambda"] == 0.5
     assert "V3_reading.json: not read: no JSON" in " ".join(analyse(tmp_path)["problems"])
     assert main(["verify", str(tmp_path)]) == 1
-    assert "V3_reading.json: not read: no JSON" in capsys.readouterr().out
+    assert f"wrong: {directory / 'V3_reading.json'}: " in capsys.readouterr().out
 
 
 def test_the_way_back_of_t1_is_told_by_the_first_evaluation_of_its_run_as_in_the_answer(tmp_path):
