@@ -154,7 +154,7 @@ class Mirror:
             return
         found.folder.mkdir(parents=True, exist_ok=True)
         host = "".join(c for c in socket.gethostname() if c.isalnum() or c in ".-")
-        name = f"claim-{token}-{os.getpid()}-{time.time():.0f}-{host}"
+        name = f"claim-{token}-{os.getpid()}-{int(time.time())}-{host}"
         if name not in found.sizes:
             write(found.folder / name, f"{self.local}\n".encode())
         self._claim = name

@@ -21,7 +21,7 @@ from dglib.errors import StorageError, UserError
 from dglib.files import make_directory, write_atomically
 from dglib.identity import agree, current, shared_of
 from dglib.mirror import Mirror
-from dglib.mirror_store import Entry, Remote, kind, steps_in, token_of
+from dglib.mirror_store import Entry, Remote, kind, steps_in, token_of, write
 from dglib.store import run_directories
 
 if TYPE_CHECKING:
@@ -130,14 +130,15 @@ class RunLocation:
             yield
 
     def lay(self, *paths: Path) -> None:
-        """Copy files of `work` to the same places below `base`; one that cannot be copied is left."""
+        """Copy files of `work` to the same places below `base`, with a line for one that cannot be copied."""
         for path in paths if self.mirrored else ():
             target = self.base / path.absolute().relative_to(self.work.absolute())
             try:
+                next(self.base.iterdir(), None)  # a Drive that vanished is not made anew on the disk below it
                 target.parent.mkdir(parents=True, exist_ok=True)
-                write_atomically(target, path.read_bytes())
-            except (OSError, StorageError):
-                continue
+                write(target, path.read_bytes(), anew=False)
+            except OSError as error:
+                _to_stderr(f"mirror: not copied to {target}: {error}")
 
 
 def restore(found: Remote, local: Path) -> list[str]:

@@ -24,6 +24,7 @@ def _here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 def mirrored(*words: str) -> Campaign:
     """A campaign of these words that works in `work` and ends in `drive`."""
+    Path("drive").mkdir()
     command = [*words, "--base-dir", "drive", "--mirror", "--set", "work_dir=work"]
     return planning.campaign(campaign._parser().parse_args(command))
 

@@ -517,7 +517,7 @@ def test_a_machine_that_died_is_replaced_and_gives_up_if_it_comes_back(
     first = Mirror(local, remote, said.append)
     first.sync()
     real = time.time
-    monkeypatch.setattr(time, "time", lambda: real() + mirror_store.STALE_S)
+    monkeypatch.setattr(time, "time", lambda: real() + mirror_store.STALE_S + 2)
     put(other, seeds__T1_002_json=b"record 2")
     assert sync(other, remote)
     put(local, seeds__T1_001_json=b"record 1")

@@ -141,6 +141,20 @@ def test_a_base_directory_that_cannot_be_read_is_an_error_and_not_an_empty_one(
     assert not (tmp_path / "work").exists()
 
 
+def test_a_file_laid_after_the_drive_vanished_makes_no_directory_below_its_mount_point(tmp_path, capsys):
+    place = RunLocation(tmp_path / "drive" / "base", tmp_path / "work")
+    (tmp_path / "work").mkdir()
+    (tmp_path / "work" / "summary.md").write_text("found\n")
+    (tmp_path / "drive").mkdir()
+    place.lay(tmp_path / "work" / "summary.md")
+    assert list((tmp_path / "drive").iterdir()) == []
+    target = tmp_path / "drive" / "base" / "summary.md"
+    assert capsys.readouterr().err.startswith(f"mirror: not copied to {target}: ")
+    place.base.mkdir()
+    place.lay(tmp_path / "work" / "summary.md")
+    assert target.read_text() == "found\n"
+
+
 # ── and back ──
 
 
