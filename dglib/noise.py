@@ -60,6 +60,9 @@ class Noises(Registry[NoiseFunction]):
             return LabelFile.read(name)
         return super().get(name)
 
+    def source(self, name: str) -> str | None:
+        return None if split_name(name) is not None else super().source(name)
+
     def is_own(self, name: str) -> bool:
         return split_name(name) is not None or super().is_own(name)
 

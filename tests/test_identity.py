@@ -314,6 +314,20 @@ def test_a_field_that_a_specification_gains_moves_no_fingerprint_at_its_default(
     assert identity.job(spec, "data", 0) == identity.job(same, "data", 0) != identity.job(other, "data", 0)
 
 
+def test_a_parameter_that_a_later_release_has_makes_no_two_runs_of_one(run):
+    run()
+    (directory,) = directories()
+    (manifest,) = directory.glob("*_manifest.json")
+    content = json.loads(manifest.read_bytes())
+    del content["parameters"]["crop_padding"]
+    manifest.write_bytes(to_json(content, indent=1))
+    (path,) = directory.glob("seeds/*.json")
+    reseal(path, lambda r: r | {"parameters": content["parameters"]})
+    assert "resuming" in run(seeds="0-1")
+    assert main(["verify", "runs"]) == 0
+    assert main(["analyse", "runs"]) == 0
+
+
 RELEASED = next((Path(__file__).parent / "results" / "release_0.1.0").glob("*/*_manifest.json"))
 
 

@@ -83,7 +83,11 @@ def _differing(
             elif name in read:
                 found.setdefault(read[name], []).append(source)
             elif any(name in each for each in stated):  # what a record only shows may be missing by chance
-                found.setdefault(_UNSTATED, []).append(source)
+                kin = said and (source.run, source.experiment) in made_on
+                twins = (each for other, each in zip(sources, stated, strict=True) if other.run == source.run)
+                # Of one run, a record of an earlier release may lack a parameter: it has the others' value.
+                same = next((each[name] for each in twins if kin and name in each), _UNSTATED)
+                found.setdefault(same, []).append(source)
         if len(found) > 1:
             yield name, found
 
