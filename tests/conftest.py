@@ -2,8 +2,10 @@
 
 import os
 import signal
+from pathlib import Path
 
 import hypothesis
+import pytest
 import torch
 
 hypothesis.settings.register_profile("steady", deadline=None, derandomize=True, print_blob=False)
@@ -15,3 +17,22 @@ if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
     signal.signal(signal.SIGINT, signal.default_int_handler)
 if signal.getsignal(signal.SIGHUP) is signal.SIG_IGN:
     signal.signal(signal.SIGHUP, signal.SIG_DFL)
+
+HERE = [path.stem for path in Path(__file__).parent.glob("*.py")]
+
+
+def pytest_configure(config):
+    # Warnings of ours are errors, as are those of dglib (pyproject.toml); another package's are shown.
+    config.addinivalue_line("filterwarnings", f"error:::({'|'.join(HERE)})$")
+
+
+def pytest_terminal_summary(terminalreporter, config):
+    seed = getattr(config.option, "randomly_seed", None)  # printed at the start, too, but not under -q
+    if seed is not None:
+        terminalreporter.write_line(f"in this random order again: -p randomly --randomly-seed={seed}")
+
+
+@pytest.fixture(autouse=True)
+def _the_same_start_in_any_order():
+    """torch's global generator, which pytest-randomly leaves as the test before left it."""
+    torch.manual_seed(0)

@@ -28,9 +28,9 @@ IMAGES, BATCH, LR, STEPS = 200, 128, 0.01, 6
 # BatchNorm's mean and variance, and the same backward. Twice, for two machines.
 UNIT = 2.0**-24
 ROUNDING = (2 * BATCH * 8 * 8 * 6 * 10) ** 0.5 * UNIT
-# GROWTH, per step: both parts of a mix have norm 1, so a direction that is off by e moves weights of norm W by
-# LR·e/W of themselves, and the next gradient by CONDITION times that. Ten layers, each normalised and with
-# ReLUs that may switch, contribute some ten each, and a momentum of 0.9 up to its ten steps less their decay.
+# GROWTH, per step: both parts of a mix have norm 1, so a direction that is off by e moves weights of norm W
+# by LR·e/W of themselves, and the next gradient by CONDITION times that: ten layers, to each of which its own
+# weights, BatchNorm's division and switching ReLUs give a condition of some ten, three times for momentum.
 WEIGHT_NORM, CONDITION = 6.0, 300
 GROWTH = 1 + LR / WEIGHT_NORM * CONDITION
 # An epoch's update is a difference of weights, each rounded at every step; it is a quarter of LR at least.
@@ -60,9 +60,7 @@ def made(name, seed=0, **changes):
     data = digits()
     few = {part: getattr(data, part)[:IMAGES] for part in ("x_train", "y_train", "x_test", "y_test")}
     experiment, own = RUNS[name]
-    record = run_seed(
-        small_spec(experiment, **{**COMMON, **own, **changes}), seed, replace(data, **few), CPU
-    )
+    record = run_seed(small_spec(experiment, **{**COMMON, **own, **changes}), seed, replace(data, **few), CPU)
     rows = {
         "epochs": (EPOCH, record["epoch_log"]),
         "steps": (STEP, record.get("step_logs", [])),
@@ -115,9 +113,9 @@ def complaint(lines, tolerance, there):
     """Both causes, the differences, and what to do about each."""
     shown = "\n".join(lines[:8])
     return (
-        f"{len(lines)} numbers differ from the golden record by more than {tolerance:.2g} of themselves:\n{shown}\n"
-        f"Either the code computes something else now (then raise RESULTS_VERSION and run `python {__file__}`),\n"
-        f"or this machine computes otherwise: {machine()}, the record is from {there}."
+        f"{len(lines)} numbers differ from the golden record, by more than {tolerance:.2g} of it:\n{shown}\n"
+        "Either the code computes something else now: then raise RESULTS_VERSION and run\n"
+        f"`python {__file__}`. Or this machine rounds otherwise:\n{machine()}\n{there} made the record."
     )
 
 

@@ -5,12 +5,14 @@ from dataclasses import replace
 
 import pytest
 import torch
+from reference import PlainRun
 from replaying import Replaying
 from small import CPU, digits, random_data, small_spec
 
 from dglib import kernel, numerics, pieces
 from dglib.control import Control
 from dglib.kernel import DualGradientKernel
+from dglib.networks import key_dropout
 from dglib.numerics import Numerics
 from dglib.pieces import Captured, Direct
 from dglib.runner import _Seed, run_seed
@@ -150,17 +152,32 @@ def distance(one, other):
 
 
 @pytest.mark.parametrize("technique", ["fused", "channels_last"])
-def test_one_step_with_a_technique_is_within_a_millionth_of_the_plain_one(technique):
-    settled = replace(CPU, **{technique: True})
-    for spec in CASES.values():
-        plain, other = (after(spec, settled=given, steps=1)[0] for given in (CPU, settled))
-        begun_at = begun(spec).state.params
-        moved, expected = (
-            [p.detach() - b.detach() for p, b in zip(s.params, begun_at, strict=True)] for s in (other, plain)
-        )
-        # Seen: fused 0; channels_last 2e-6, and 1e-5 for the VGG on a batch of four random images.
-        assert distance(moved, expected) < 3e-5
-        assert distance([p.detach() for p in other.params], [p.detach() for p in plain.params]) < 1e-6
+@pytest.mark.parametrize("name", CASES)
+def test_one_step_with_a_technique_is_as_near_to_double_as_the_plain_one(technique, name):
+    spec = CASES[name]
+    before = [p.detach().clone() for p in begun(spec).state.params]
+    exact = one_step_in_double(spec)
+
+    def error(settled):
+        params = after(spec, settled=settled, steps=1)[0].params
+        moved = [p.detach().double() - b.double() for p, b in zip(params, before, strict=True)]
+        return distance(moved, exact)
+
+    # The errors of sums over a batch's 4·8·8 pixels, one after another or in pairs: at most sqrt(n) apart.
+    assert error(replace(CPU, **{technique: True})) < (4 * 8 * 8) ** 0.5 * error(CPU)
+
+
+def one_step_in_double(spec):
+    """How the weights move in the first of the steps that `trained` takes, in double throughout."""
+    seed = begun(spec)
+    batch, step = seed.trainer.batch(0, 0), spec.step
+    key_dropout(seed.state.model, None)
+    model = copy.deepcopy(seed.state.model).double()
+    key_dropout(model, torch.Generator().manual_seed(seed.trainer.streams.key("dropout", 0)))
+    run = PlainRun(model, step.refresh_period, step.momentum, step.weight_decay)
+    before = [p.detach().clone() for p in model.parameters()]
+    run.step(batch.x.double(), batch.noisy, batch.clean, 0.3, 0.05)
+    return [p.detach() - b for p, b in zip(model.parameters(), before, strict=True)]
 
 
 def test_channels_last_reaches_the_images_and_the_convolutions():
@@ -198,7 +215,7 @@ def test_half_precision_keeps_weights_momentum_and_value_gradient_in_fp32(precis
 def test_logged_norms_and_losses_are_unscaled_in_fp16():
     spec = small_spec("Td1", log_every=1)
     rows = {precision: begun_log(spec, replace(CPU, precision=precision)) for precision in ("fp32", "fp16")}
-    assert rows["fp16"] == pytest.approx(rows["fp32"], rel=0.02)
+    assert rows["fp16"] == pytest.approx(rows["fp32"], rel=0.5)  # left scaled they would be 2^10 times these
 
 
 def begun_log(spec, settled):
@@ -215,7 +232,7 @@ def test_the_loss_scale_changes_no_mix_in_fp32(monkeypatch):
         monkeypatch.setitem(numerics.LOSS_SCALE, "fp32", scale)
         g_s, _ = gradient(copy.deepcopy(seed.state), batch.x, batch.noisy, CPU)
         found.append(mix(g_s, g_s, 0.4))
-    assert distance(*found) < 1e-6
+    assert all(torch.equal(a, b) for a, b in zip(*found, strict=True))  # a power of two rounds nothing
 
 
 # ── steps that are not finite ──

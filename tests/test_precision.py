@@ -146,10 +146,10 @@ def bound(name, precision):
     """How far a precision's mix may lie from that in double, derived from its unit roundoff u.
 
     A layer rounds its input, weights, output and normalised output, so before the l-th ReLU sqrt(4l) u of a
-    value is rounding. The values are about normal with variance 1 (BatchNorm), so 0.4 * 0.8 of that is the share
-    of ReLUs that decide otherwise, and as many choices of the max-pool do. Half of the units are active, so these
-    two shares, each doubled, are the squared error of the gradient; in an independent layer they add up. The
-    backward pass rounds four values a layer more, each once for the input and once for the weights.
+    value is rounding. The values are about normal with variance 1 (BatchNorm), so 0.4 * 0.8 of that is the
+    share of ReLUs that decide otherwise, and of max-pools as many. Half of the units are active, so these two
+    shares, each doubled, are the squared error of the gradient, and the layers' add up. The backward pass
+    rounds four values a layer more, each once for the input and once for the weights.
     """
     u, layers = ROUNDOFF[precision], CONVOLUTIONS[RECIPES[name].network]
     decided_otherwise = sum(2 * 2 * 0.4 * 0.8 * (4 * layer) ** 0.5 * u for layer in range(1, layers + 1))
@@ -180,6 +180,7 @@ def loss_scale(power):
 
 
 def mixed_at(name, power):
+    trained(name)  # before anything is changed
     with loss_scale(power):
         return mixed(name, 0, FP16)
 

@@ -80,13 +80,8 @@ def assert_same(ours, expected):
 
 @pytest.fixture(scope="module")
 def undisturbed():
-    """Each experiment's record and final tensors, run without a stop, when they are first asked for."""
-
-    class Undisturbed(dict):
-        def __missing__(self, name):
-            return self.setdefault(name, run(SPECS[name]))
-
-    return Undisturbed()
+    """Each experiment's record and final tensors, run without a stop, before any test changes a thing."""
+    return {name: run(spec) for name, spec in SPECS.items()}
 
 
 @pytest.mark.parametrize("name", SPECS)

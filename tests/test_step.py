@@ -1,6 +1,7 @@
 """Properties of the mixed gradient and of the step around it."""
 
 import copy
+import math
 
 import pytest
 import torch
@@ -18,6 +19,9 @@ from dglib.trainer import Trainer
 
 NO_STATS = EpochStats(*[float("nan")] * 4)
 SHAPES = [(8, 3, 3, 3), (8,), (10, 8), (10,)]
+UNIT = 2.0**-24  # float32's unit roundoff
+# A sum of n squares is within (n - 1) roundings in any order, its root within half of that; and a few beside.
+NORM_ROUNDING = (sum(math.prod(shape) for shape in SHAPES) + 8) * UNIT
 lambdas = st.floats(0, 1)
 seeds = st.integers(0, 2**31)
 
@@ -35,8 +39,8 @@ def begun(experiment="T1", data=None, **changes):
 @given(seeds, st.floats(-4, 4))
 def test_each_normalised_part_has_norm_one(seed, exponent):
     g_s, g_v = gradients(seed, 10**exponent), gradients(seed + 1)
-    assert float(total_norm(mix(g_s, g_v, 0.0))) == pytest.approx(1, abs=1e-5)
-    assert float(total_norm(mix(g_s, g_v, 1.0))) == pytest.approx(1, abs=1e-5)
+    assert float(total_norm(mix(g_s, g_v, 0.0))) == pytest.approx(1, abs=NORM_ROUNDING)
+    assert float(total_norm(mix(g_s, g_v, 1.0))) == pytest.approx(1, abs=NORM_ROUNDING)
 
 
 @given(seeds, lambdas)
@@ -45,7 +49,7 @@ def test_the_squared_norm_of_the_mix_follows_from_lambda_and_the_cosine(seed, la
     g_v = [s + r for s, r in zip(g_s, gradients(seed + 1), strict=True)]
     cos = float(cosine(g_s, g_v, total_norm(g_s), total_norm(g_v)))
     expected = (1 - lam) ** 2 + lam**2 + 2 * lam * (1 - lam) * cos
-    assert float(total_norm(mix(g_s, g_v, lam))) ** 2 == pytest.approx(expected, abs=1e-5)
+    assert float(total_norm(mix(g_s, g_v, lam))) ** 2 == pytest.approx(expected, abs=4 * NORM_ROUNDING)
 
 
 @given(seeds)
@@ -53,16 +57,15 @@ def test_lambda_zero_is_the_structure_direction_and_one_the_value_direction(seed
     g_s, g_v = gradients(seed), gradients(seed + 1)
     for lam, part in ((0.0, g_s), (1.0, g_v)):
         for ours, theirs in zip(mix(g_s, g_v, lam), part, strict=True):
-            torch.testing.assert_close(ours, theirs / total_norm(part), rtol=1e-6, atol=1e-8)
+            torch.testing.assert_close(ours, theirs / total_norm(part), rtol=4 * UNIT, atol=0)
 
 
 @given(seeds, lambdas, st.sampled_from([2.0**-12, 2.0**-3, 2.0**10]), st.booleans())
-def test_multiplying_a_loss_by_a_constant_changes_nothing(seed, lam, scale, structure):
+def test_multiplying_a_loss_by_a_power_of_two_changes_no_bit(seed, lam, scale, structure):
     g_s, g_v = gradients(seed), gradients(seed + 1)
     scaled = [scale * g for g in (g_s if structure else g_v)]
     other = mix(scaled, g_v, lam) if structure else mix(g_s, scaled, lam)
-    for a, b in zip(mix(g_s, g_v, lam), other, strict=True):
-        torch.testing.assert_close(a, b, rtol=1e-5, atol=1e-8)
+    assert all(torch.equal(a, b) for a, b in zip(mix(g_s, g_v, lam), other, strict=True))
 
 
 @given(seeds, lambdas)
@@ -71,7 +74,7 @@ def test_the_mix_agrees_with_the_flat_vector_form(seed, lam):
     flat_s, flat_v = (torch.cat([g.flatten() for g in part]) for part in (g_s, g_v))
     flat = (1 - lam) * flat_s / (flat_s.norm() + 1e-12) + lam * flat_v / (flat_v.norm() + 1e-12)
     ours = torch.cat([g.flatten() for g in mix(g_s, g_v, lam)])
-    torch.testing.assert_close(ours, flat, rtol=1e-5, atol=1e-5)
+    assert float((ours - flat).norm()) < NORM_ROUNDING  # of two parts with norms 1 - lam and lam
 
 
 def test_zero_gradients_mix_to_zero_and_not_to_nan():
@@ -110,7 +113,8 @@ def test_lambda_and_lr_change_from_one_step_to_the_next_without_rebuilding():
         moved = [(b - p.detach()) for b, p in zip(before, seed.state.params, strict=True)]
         g_s, _ = gradient(copy.deepcopy(unmoved), batch.x, batch.noisy, CPU)
         direction = mix(g_s, seed.state.g_v, lam)
-        assert float(total_norm(moved)) == pytest.approx(lr * float(total_norm(direction)), rel=1e-3)
+        rounding = UNIT * float(total_norm(before))  # each weight's own, at most
+        assert float(total_norm(moved)) == pytest.approx(lr * float(total_norm(direction)), abs=2 * rounding)
 
 
 def run_bits(experiment, log, monkeypatch, **changes):
@@ -166,7 +170,11 @@ def test_logged_cosines_and_norms_are_those_of_the_gradients_on_that_batch():
     number, row = seed.state.step_log[-1]
     assert number == 2
     expected = [cos(g_s, fresh), cos(g, fresh), *(float(total_norm(x)) for x in (g_s, fresh, g))]
-    assert row.tolist() == pytest.approx([*expected, float(loss_s), float(loss_v)], rel=1e-5, abs=1e-6)
+    # Float32 sums of n products against double: about sqrt(n) roundings each, and a few such sums in a row.
+    rounding = 8 * sum(g.numel() for g in g_s) ** 0.5 * UNIT
+    assert row.tolist() == pytest.approx(
+        [*expected, float(loss_s), float(loss_v)], rel=rounding, abs=rounding
+    )
 
 
 def test_two_pass_statistics_equal_two_real_passes():
@@ -182,7 +190,8 @@ def test_two_pass_statistics_equal_two_real_passes():
     names = [name for name in ours if "running" in name]
     assert len(names) == 6
     for name in names:
-        torch.testing.assert_close(ours[name], real[name], rtol=1e-6, atol=1e-6)
+        # Four roundings a step, of which the next keeps 0.9^2: at most 4 / (1 - 0.81) of them.
+        torch.testing.assert_close(ours[name], real[name], rtol=22 * UNIT, atol=22 * UNIT)
 
 
 def test_two_pass_statistics_move_no_weight_and_restore_the_momentum():
