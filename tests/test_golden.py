@@ -5,16 +5,13 @@ same processor and torch every number must be the same; elsewhere sums run in an
 of these runs agree to `TOLERANCE`.
 """
 
-import hashlib
 import json
-import os
-import platform
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
-import torch
 from small import CPU, digits, small_spec
+from test_freeze import machine
 
 from dglib.identity import RESULTS_VERSION
 from dglib.runner import run_seed
@@ -94,28 +91,13 @@ def differences(expected, found, tolerance):
     return lines
 
 
-def machine():
-    """What the order of sums depends on: torch, the processor as its libraries see it, and their limits."""
-    cpuinfo = Path("/proc/cpuinfo")
-    first = cpuinfo.read_text(encoding="utf-8").partition("\n\n")[0] if cpuinfo.exists() else ""
-    facts = {name.strip(): value.strip() for name, _, value in (x.partition(":") for x in first.splitlines())}
-    names = ("model name", "cpu family", "model", "cache size")
-    limits = ("ONEDNN_MAX_CPU_ISA", "ATEN_CPU_CAPABILITY", "MKL_ENABLE_INSTRUCTIONS", "MKL_CBWR")
-    return {
-        "torch": torch.__version__,
-        "processor": ", ".join(facts[name] for name in names if name in facts) or platform.processor(),
-        "instructions": hashlib.sha256(facts.get("flags", "").encode()).hexdigest()[:16],
-        "limits": {name: os.environ[name] for name in limits if name in os.environ},
-    }
-
-
 def complaint(lines, tolerance, there):
     """Both causes, the differences, and what to do about each."""
     shown = "\n".join(lines[:8])
     return (
         f"{len(lines)} numbers differ from the golden record, by more than {tolerance:.2g} of it:\n{shown}\n"
         "Either the code computes something else now: then raise RESULTS_VERSION and run\n"
-        f"`python {__file__}`. Or this machine rounds otherwise:\n{machine()}\n{there} made the record."
+        f"`python {__file__}`. Or this machine rounds otherwise:\n{machine()}; the record is of\n{there}."
     )
 
 

