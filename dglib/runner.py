@@ -261,6 +261,8 @@ class _Seed:
         self.stretches = [dict(stretch) for stretch in saved.stretches]
         last = self.stretches[-1]
         changed = [f"{key} {last.get(key)} → {here[key]}" for key in here if last.get(key) != here[key]]
+        if not changed and not self.state.takes_dropout_of(saved.state):
+            changed = ["a dropout generator of another kind"]
         if changed and self.numerics.exact:
             raise UserError(
                 f"seed {self.seed} began with other numerics ({'; '.join(changed)}): exact = true refuses to"

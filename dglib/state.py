@@ -9,6 +9,7 @@ from torch import Tensor, nn
 
 from dglib.networks import build_network, key_dropout
 from dglib.spec import NetworkSpec, StepSpec
+from dglib.streams import derived_key
 
 LOST_AT_MOST = 3  # refreshes in a row: a value gradient from before more of them is too old to go on with
 
@@ -138,8 +139,20 @@ class TrainState:
             "step_log": [[step, row] for step, row in self.step_log],
         }
 
+    def takes_dropout_of(self, saved: dict[str, Any]) -> bool:
+        """Whether the saved state of the dropout generator can be restored on this kind of device."""
+        try:
+            torch.Generator(self.device).set_state(saved["dropout"].cpu())
+        except RuntimeError:  # 5,056 bytes of a CPU's generator, 16 of a CUDA device's
+            return False
+        return True
+
     def load_state_dict(self, saved: dict[str, Any]) -> None:
-        """Take over what `state_dict` gave, from any device."""
+        """Take over what `state_dict` gave, from any device.
+
+        The state of a dropout generator of another kind of device cannot be restored. It is keyed anew then,
+        by that generator's key and t, so that no mask repeats.
+        """
 
         def here(tensors: list[Tensor]) -> list[Tensor]:
             """On this device, and in memory as the parameters: those of another memory format may come."""
@@ -153,6 +166,14 @@ class TrainState:
             self.lost.copy_(saved.get("lost", self.lost))  # earlier versions held on to what was not finite
         self.t = saved["t"]
         self.run = (saved["run"][0], saved["run"][1])
-        self.dropout.set_state(saved["dropout"].cpu())
+        if self.takes_dropout_of(saved):
+            self.dropout.set_state(saved["dropout"].cpu())
+        else:
+            self.dropout.manual_seed(derived_key(_key_of(saved["dropout"]), f"step {self.t}"))
         self.sums.copy_(saved["sums"])
         self.step_log = [(step, row.to(self.device)) for step, row in saved["step_log"]]
+
+
+def _key_of(generator_state: Tensor) -> int:
+    """The seed that a generator was keyed with: the first eight bytes of its state, on a CPU and on CUDA."""
+    return int.from_bytes(bytes(generator_state[:8].tolist()), "little")

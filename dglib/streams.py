@@ -25,8 +25,7 @@ class Streams:
 
     def key(self, purpose: Purpose, epoch: int) -> int:
         """A 63-bit generator seed for `purpose` in `epoch` (0-based, since the run began)."""
-        text = f"{self.seed}|{self.run}|{purpose}|{epoch}"
-        return int.from_bytes(hashlib.blake2b(text.encode(), digest_size=8).digest()) >> 1
+        return derived_key(self.seed, self.run, purpose, epoch)
 
     def generator(self, purpose: Purpose, epoch: int) -> torch.Generator:
         """A generator on the CPU, so that every device trains on the same batches."""
@@ -43,3 +42,9 @@ class Streams:
     def flips(self, n: int, epoch: int) -> Tensor:
         """Whether each sample is flipped, with equal chance: bool (n,)."""
         return torch.rand(n, generator=self.generator("flip", epoch)) < 0.5
+
+
+def derived_key(*parts: object) -> int:
+    """A 63-bit generator seed, a function of these parts."""
+    text = "|".join(map(str, parts))
+    return int.from_bytes(hashlib.blake2b(text.encode(), digest_size=8).digest()) >> 1
