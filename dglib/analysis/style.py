@@ -1,6 +1,8 @@
 """How every figure looks: one palette, one set of sizes, and the small marks that the figures share."""
 
-from collections.abc import Sequence
+import threading
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
@@ -62,11 +64,27 @@ def new_figure(height: float, width: float = FULL_WIDTH) -> Figure:
     return Figure(figsize=(width, height), layout="constrained", facecolor="white")
 
 
-def styled() -> Any:
-    """The context in which figures are drawn and saved; global settings stay as they were."""
+# matplotlib's settings and caches are one for all threads, and a notebook calls back from several.
+_DRAWING = threading.RLock()
+
+
+@contextmanager
+def drawing() -> Iterator[None]:
+    """Draw while no other thread of ours does."""
+    with _DRAWING:
+        yield
+
+
+@contextmanager
+def styled() -> Iterator[None]:
+    """The context in which figures are drawn and saved; global settings stay as they were.
+
+    One thread is in it at a time.
+    """
     defaults = {k: v for k, v in matplotlib.rcParamsDefault.items() if not k.startswith("backend")}
     settings: Any = defaults | RC  # from the defaults, not from the reader's own: the same bytes everywhere
-    return matplotlib.rc_context(settings)
+    with _DRAWING, matplotlib.rc_context(settings):
+        yield
 
 
 def panel(axes: Axes, title: str, xlabel: str, ylabel: str) -> None:

@@ -61,7 +61,7 @@ def recorded_loop(places: Places) -> list[Seed]:
 
 
 class LivePicture:
-    """Made once; `draw` puts a live run's status on it. For one thread at a time.
+    """Made once; `draw` puts a live run's status on it.
 
     Args:
         recorded: the seeds whose loop stands behind the path; may be empty.
@@ -76,18 +76,20 @@ class LivePicture:
             self._moving()
             self._span(_FIRST_EPOCHS)
             self._canvas.settle()
-        self._prime()
+            self._prime()
 
     def draw(self, status: Status) -> bytes:
-        """The picture as PNG."""
+        """The picture as PNG. From any thread."""
         epochs = _FIRST_EPOCHS
         while epochs <= status.epochs:
             epochs *= 2
-        if epochs != self._epochs:
-            self._span(epochs)
-            self._canvas.settle()
-        self._place(status)
-        return self._canvas.png(epochs, [], self._artists)
+        with style.drawing():
+            if epochs != self._epochs:
+                with style.styled():
+                    self._span(epochs)
+                    self._canvas.settle()
+            self._place(status)
+            return self._canvas.png(epochs, [], self._artists)
 
     def _span(self, epochs: int) -> None:
         self._epochs = epochs

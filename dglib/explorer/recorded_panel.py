@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -56,6 +57,7 @@ class RecordedPanel:
         self._picture: tuple[Any, RecordedPicture | None] = (None, None)
         self._thresholds: tuple[Limits | None, Thresholds] = (None, {})
         self._is_filling = True
+        self._changing = threading.RLock()  # JupyterLab calls back in several threads
         self.readout: Readout
         self._make(available)
         self._take(run)
@@ -77,6 +79,10 @@ class RecordedPanel:
 
     def refresh(self, show: str | Path | None = None) -> None:
         """Look again which runs there are; show the one at a path, else that which was shown, read anew."""
+        with self._changing:
+            self._refresh(show)
+
+    def _refresh(self, show: str | Path | None) -> None:
         available = choices(self._places)
         wanted = self._run.choice.path if show is None else Path(show)
         choice = next((c for c in available if c.path.resolve() == wanted.resolve()), None)
@@ -152,17 +158,23 @@ class RecordedPanel:
             control.observe(self._changed, "value")
         self.consecutive.observe(self._changed, "value")
         self.again.on_click(lambda _: self.refresh())
-        self.as_run.on_click(lambda _: self._set_limits())
+        self.as_run.on_click(lambda _: self._limits_as_run())
         self.all_seeds.on_click(lambda _: setattr(self.seeds, "value", self.seeds.options))
 
     def _changed_run(self, change: Any) -> None:
-        if not self._is_filling and change["new"] is not None:
-            self._is_filling = True
-            self._take(load(change["new"]))
+        with self._changing:
+            if not self._is_filling and change["new"] is not None:
+                self._is_filling = True
+                self._take(load(change["new"]))
 
     def _changed(self, _: Any) -> None:
-        if not self._is_filling:
-            self._draw()
+        with self._changing:
+            if not self._is_filling:
+                self._draw()
+
+    def _limits_as_run(self) -> None:
+        with self._changing:
+            self._set_limits()
 
     def _take(self, run: Run) -> None:
         """Show another run: its experiments and seeds, the limits it was run under, λ where it tells most."""

@@ -35,9 +35,10 @@ class RecordedPicture:
             self._canvas.settle()
 
     def draw(self, readout: Readout) -> bytes:
-        """The picture as PNG, with the cursor and limits of the readout's selection."""
-        self._place(readout)
-        return self._canvas.png(readout.selection.limits, self._below, self._above)
+        """The picture as PNG, with the cursor and limits of the readout's selection. From any thread."""
+        with style.drawing():
+            self._place(readout)
+            return self._canvas.png(readout.selection.limits, self._below, self._above)
 
     def _moving(self) -> None:
         """Make what moves; it is left out of the background."""
