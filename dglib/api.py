@@ -10,10 +10,10 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
-from dglib import identity, provenance
+from dglib import identity, output, posix, provenance
 from dglib.batch import SinkFactory, run_experiment
 from dglib.beside import siblings
-from dglib.control import Control
+from dglib.control import Control, unwinding
 from dglib.data import Dataset, DatasetInfo, describe_dataset, load_dataset
 from dglib.errors import UserError
 from dglib.experiments import build_spec, read_under, reading_of, requested_numerics
@@ -90,9 +90,10 @@ def run(parameters: Parameters, *, control: Control | None = None) -> Run:
         UserError: what was given cannot be used.
         Interrupted: a stop was asked for; the same call goes on from there.
     """
-    spec, numerics = check(parameters)
-    RunLocation.of(parameters)  # told before a data set is downloaded
-    return run_checked(parameters, spec, numerics, load(parameters), control=control)
+    with unwinding():
+        spec, numerics = check(parameters)
+        RunLocation.of(parameters)  # told before a data set is downloaded
+        return run_checked(parameters, spec, numerics, load(parameters), control=control)
 
 
 def load(parameters: Parameters) -> Dataset:
@@ -121,6 +122,7 @@ def run_checked(
         begin: called with the run directory before its seeds are run.
         sinks_for: more sinks, as for `run_experiment`.
     """
+    output.never_fail()  # a script's too, not our commands' alone
     place = RunLocation.of(parameters)
     store, why, made, notes = _open(place, parameters, spec, numerics, data)
     print(
@@ -257,6 +259,8 @@ def check(parameters: Parameters) -> tuple[ExperimentSpec, Numerics]:
     Raises:
         UserError: what was given cannot be used here.
     """
+    if parameters.seeds_at_once > 1:
+        posix.require(f"seeds_at_once = {parameters.seeds_at_once}", "use 1")
     spec = build_spec(parameters.experiment, parameters)
     asked = requested_numerics(parameters)
     Numerics.resolve(**asked)  # a wrong device is told before a network is built

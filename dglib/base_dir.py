@@ -12,6 +12,7 @@ import sys
 from pathlib import Path
 
 from dglib.errors import UserError
+from dglib.files import user_path
 
 CONTENT = Path(os.environ.get("DGLIB_CONTENT", "/content"))  # Colab's own directory; tests have another
 MOUNT = CONTENT / "drive"  # where the notebooks' first cell mounts a user's Drive
@@ -29,17 +30,14 @@ def base_directory(given: str | None, where: str = "", field: str = "base_dir") 
             begins with `where`, the place of the value.
     """
     place = f"{where}: " if where else ""
-    try:
-        base = _default() if given is None else Path(given).expanduser()
-    except RuntimeError as error:  # no such user, or no home directory
-        raise UserError(f"{place}{field} = {given!r}: must be a directory to write in, but {error}") from None
+    base = _default() if given is None else user_path(given, f"{place}{field}")
     if on_drive(base) and not drive_is_mounted():
         raise UserError(
             f"{place}base_dir = {given!r}: is on Google Drive, which is not mounted at {MOUNT}; run the first"
             f" cell again, or set base_dir = '{CONTENT}/runs', which is lost when this runtime ends"
         )
     nearest = base.absolute()
-    while not os.path.lexists(nearest):
+    while not os.path.lexists(nearest) and nearest != nearest.parent:  # a drive may be missing
         nearest = nearest.parent
     if nearest.is_dir() and os.access(nearest, os.W_OK | os.X_OK):
         return base
@@ -52,7 +50,7 @@ def base_directory(given: str | None, where: str = "", field: str = "base_dir") 
 def data_directory(given: str | Path | None) -> Path:
     """The directory that `data_dir` names; None: `data` in the project, or beside it if that is on Drive."""
     if given is not None:
-        return Path(given).expanduser()
+        return user_path(given, "data_dir")
     home = _home()
     return (CONTENT if on_drive(home) else home) / "data"
 
@@ -79,5 +77,5 @@ def _in_colab() -> bool:
 
 def _home() -> Path:
     if home := os.environ.get("DGLIB_HOME"):
-        return Path(home).expanduser()
+        return user_path(home, "DGLIB_HOME")
     return CHECKOUT if (CHECKOUT / "run_all.py").is_file() else Path()

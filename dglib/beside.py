@@ -18,6 +18,7 @@ from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import IO, TYPE_CHECKING
 
+from dglib import output
 from dglib.control import Control, Interrupted
 from dglib.errors import UserError
 from dglib.files import to_json
@@ -90,6 +91,7 @@ def main(job_file: str) -> int:
     """Train the seeds that are free. 0: none is left; 2: the parameters cannot be used; 130: stopped."""
     from dglib.experiments.validation import Layer, validate_layers
 
+    output.never_fail("utf-8")  # which its log is read as
     job = json.loads(Path(job_file).read_bytes())
     control = Control()
     _stop_with_parent(control)

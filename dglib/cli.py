@@ -16,7 +16,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, NoReturn
 
 from dglib.base_dir import base_directory
-from dglib.control import unwinding
 from dglib.errors import UserError
 from dglib.experiments.parameters import MODELS, Parameters
 from dglib.experiments.profiles import file_layer, override_layer, profile_layer
@@ -31,7 +30,6 @@ WRONG, BAD_INPUT, INTERRUPTED = 1, 2, 130
 
 
 @ends_with_its_reader
-@unwinding()
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command in `argv` (default: the process's own) and return its exit status.
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 import signal
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from types import FrameType
 
@@ -59,38 +59,50 @@ class Control:
 
     @contextmanager
     def listening(self) -> Iterator[None]:
-        """SIGINT and SIGTERM ask for a stop; a second one interrupts at once.
+        """Ctrl-C, SIGTERM and a closed terminal ask for a stop; a second signal interrupts at once.
 
         Outside the main thread, where Python hands out no signals, this does nothing.
         """
-        if threading.current_thread() is not threading.main_thread():
-            yield
-            return
 
         def handle(number: int, frame: FrameType | None) -> None:
             if self.stopping():
                 raise KeyboardInterrupt
             self.stop()
 
-        before = {number: signal.signal(number, handle) for number in (signal.SIGINT, signal.SIGTERM)}
-        try:
+        with _handled(handle, ("SIGINT", "SIGTERM", "SIGHUP", "SIGBREAK")):
             yield
-        finally:
-            for number, handler in before.items():
-                signal.signal(number, handler)
 
 
 @contextmanager
 def unwinding() -> Iterator[None]:
-    """SIGTERM raises KeyboardInterrupt meanwhile, as SIGINT does, so that what has to be done last is done.
+    """SIGTERM and a closed terminal raise `Interrupted` meanwhile, as Ctrl-C raises KeyboardInterrupt.
+
+    So what is open is closed, files half-written are removed and a last copy is made, whatever is under way.
+    Training asks more gently, see `Control.listening`.
+    """
+
+    def interrupt(number: int, frame: FrameType | None) -> None:
+        raise Interrupted(f"stopped by {signal.Signals(number).name}")
+
+    with _handled(interrupt, ("SIGTERM", "SIGHUP", "SIGBREAK")):
+        yield
+
+
+@contextmanager
+def _handled(handler: Callable[[int, FrameType | None], None], names: Sequence[str]) -> Iterator[None]:
+    """Handle those of the named signals that this system has; one that is ignored stays so, as under nohup.
 
     Outside the main thread, where Python hands out no signals, this does nothing.
     """
-    if threading.current_thread() is not threading.main_thread():
-        yield
-        return
-    before = signal.signal(signal.SIGTERM, signal.default_int_handler)
+    before = {}
     try:
+        if threading.current_thread() is threading.main_thread():
+            for name in names:
+                number = getattr(signal, name, None)
+                ignored = name != "SIGINT" and number and signal.getsignal(number) is signal.SIG_IGN
+                if number is not None and not ignored:
+                    before[number] = signal.signal(number, handler)
         yield
     finally:
-        signal.signal(signal.SIGTERM, before)
+        for number, earlier in before.items():
+            signal.signal(number, signal.SIG_DFL if earlier is None else earlier)

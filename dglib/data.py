@@ -26,6 +26,7 @@ from numpy.typing import NDArray
 from dglib.base_dir import data_directory
 from dglib.dataset import Dataset, InputShape, make_dataset
 from dglib.errors import UserError
+from dglib.files import user_path
 from dglib.npz import read_headers, read_labels, read_npz
 from dglib.registry import Registry, call
 
@@ -73,7 +74,7 @@ def load_dataset(
     mean = None if pixel_mean is None else tuple(map(float, pixel_mean))
     std = None if pixel_std is None else tuple(map(float, pixel_std))
     if name.endswith(".npz"):
-        return make_dataset(name, *read_npz(Path(name).expanduser()), mean=mean, std=std)
+        return make_dataset(name, *read_npz(user_path(name, "dataset")), mean=mean, std=std)
     loader = datasets.get(name)
     with nullcontext() if progress else redirect_stderr(io.StringIO()):
         where = data_directory(data_dir)
@@ -95,7 +96,7 @@ def describe_dataset(name: str, *, data_dir: str | Path | None = None) -> Datase
     if name in BUILT_IN:
         return BUILT_IN[name]
     if name.endswith(".npz"):
-        path = Path(name).expanduser()
+        path = user_path(name, "dataset")
         shapes, labels = read_headers(path), read_labels(path)
         n_train, *input_shape = shapes["x_train"]
         classes = int(labels.max(initial=1)) + 1 if labels.dtype.kind in "iu" else 2

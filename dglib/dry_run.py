@@ -49,7 +49,7 @@ def print_plan(
             for seed in p.seeds:
                 given = p.model_dump() | {"seeds": [seed]}
                 line = {"experiment": p.experiment, "seed": seed, **cell, "parameters": given}
-                print(json.dumps(line | told, ensure_ascii=False))
+                print(json.dumps(line | told))
             continue
         name = plan.cell if plan.cell else plan.notebook.name
         print(f"{p.experiment}: {name}, {len(p.seeds)} seeds, {plan.planned * len(p.seeds)} epochs", end="")

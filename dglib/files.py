@@ -13,6 +13,7 @@ import json
 import os
 import re
 import secrets
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -22,6 +23,7 @@ from filelock import FileLock, Timeout
 
 from dglib.errors import StorageError, UserError
 
+_BINARY = getattr(os, "O_BINARY", 0)  # on Windows files are text, with other line ends, by default
 LOCK_SECONDS = 60.0  # for what takes moments: choosing a directory, rebuilding views
 
 
@@ -97,7 +99,7 @@ def _link(draft: Path, path: Path) -> None:
     try:
         os.link(draft, path)
     except OSError as error:
-        if error.errno not in (errno.EPERM, errno.ENOTSUP, errno.ENOSYS):
+        if error.errno not in (errno.EPERM, errno.ENOTSUP, errno.ENOSYS, errno.EINVAL):  # the last: Windows
             raise
         # A file system without hard links (exFAT, some network shares): the seed's lock has to do.
         if path.exists():
@@ -108,16 +110,40 @@ def _link(draft: Path, path: Path) -> None:
 def append_line(path: Path, line: bytes) -> None:
     """Add a line to a log. A torn line before it is ended first, and is the reader's to ignore."""
     try:
-        handle = os.open(path, os.O_RDWR | os.O_APPEND | os.O_CREAT, 0o644)
+        handle = os.open(path, os.O_RDWR | os.O_APPEND | os.O_CREAT | _BINARY, 0o644)
         try:
-            size = os.lseek(handle, 0, os.SEEK_END)
-            torn = size > 0 and os.pread(handle, 1, size - 1) != b"\n"
+            torn = os.lseek(handle, 0, os.SEEK_END) > 0
+            if torn:
+                os.lseek(handle, -1, os.SEEK_END)
+                torn = os.read(handle, 1) != b"\n"
             _write_all(handle, b"\n" * torn + line.rstrip(b"\n") + b"\n")
             os.fsync(handle)
         finally:
             os.close(handle)
     except OSError as error:
         raise StorageError.of(path, error) from error
+
+
+def user_path(given: str | Path, name: str = "") -> Path:
+    """A path as a user gives it, with `~` for a home directory.
+
+    Raises:
+        UserError: there is no such home directory, or no file can have this name; the message begins with
+            `name`, the parameter that it is the value of.
+    """
+    stated = f"{name} = {str(given)!r}" if name else repr(str(given))
+    try:
+        path = Path(given).expanduser()
+    except RuntimeError:
+        home = Path(given).parts[0]
+        raise UserError(f"{stated}: no home directory is known for {home}; give the path") from None
+    try:
+        valid = b"\0" not in os.fsencode(path)
+    except UnicodeEncodeError:
+        valid = False
+    if not valid:
+        raise UserError(f"{stated}: no file can have this name here ({sys.getfilesystemencoding()})")
+    return path
 
 
 @contextmanager
@@ -163,7 +189,8 @@ def write_through(path: Path, content: bytes, *, anew: bool = True) -> None:
     Args:
         anew: the file must not exist; otherwise it is overwritten.
     """
-    handle = os.open(path, os.O_WRONLY | os.O_CREAT | (os.O_EXCL if anew else os.O_TRUNC), 0o644)
+    flags = os.O_WRONLY | os.O_CREAT | (os.O_EXCL if anew else os.O_TRUNC) | _BINARY
+    handle = os.open(path, flags, 0o644)
     try:
         _write_all(handle, content)
         os.fsync(handle)
@@ -178,7 +205,7 @@ def _write_all(handle: int, content: bytes) -> None:
 
 
 def _sync_directory(directory: Path) -> None:
-    """Make a rename last through a power cut; some file systems (Drive's) cannot, and need not stop us."""
+    """Make a rename last through a power cut; some file systems (Drive's, Windows') cannot."""
     try:
         handle = os.open(directory, os.O_RDONLY)
     except OSError:
@@ -193,14 +220,19 @@ def _sync_directory(directory: Path) -> None:
 
 def to_json(value: Any, *, indent: int | None = None) -> bytes:
     """UTF-8 JSON without NaN or infinity, ending in a newline."""
-    return (json.dumps(value, ensure_ascii=False, allow_nan=False, indent=indent) + "\n").encode()
+    return _encoded(json.dumps(value, ensure_ascii=False, allow_nan=False, indent=indent) + "\n")
+
+
+def _encoded(text: str) -> bytes:
+    """JSON as UTF-8; a byte of a file's name that is no text is escaped, and JSON reads it as it was."""
+    return text.encode("utf-8", "backslashreplace")
 
 
 def sealed(kind: str, content: Any) -> bytes:
     """`content` as JSON in an envelope with its kind and the SHA-256 of its text."""
     text = json.dumps(content, ensure_ascii=False, allow_nan=False)
-    digest = hashlib.sha256(text.encode()).hexdigest()
-    return f'{{"format": "dglib {kind} 1", "sha256": "{digest}", "content":\n{text}}}\n'.encode()
+    digest = hashlib.sha256(_encoded(text)).hexdigest()
+    return _encoded(f'{{"format": "dglib {kind} 1", "sha256": "{digest}", "content":\n{text}}}\n')
 
 
 def unsealed(kind: str, path: Path) -> Any:
@@ -215,7 +247,7 @@ def unsealed(kind: str, path: Path) -> Any:
         if envelope["format"] != expected:
             raise UserError(f"{path}: is a {envelope['format']!r}, not a {expected!r}")
         text = json.dumps(envelope["content"], ensure_ascii=False, allow_nan=False)
-        if hashlib.sha256(text.encode()).hexdigest() != envelope["sha256"]:
+        if hashlib.sha256(_encoded(text)).hexdigest() != envelope["sha256"]:
             raise UserError(f"{path}: its checksum does not match: the file was edited or damaged")
     except OSError as error:
         raise StorageError.of(path, error, "read") from error

@@ -21,6 +21,7 @@ from numpy.typing import NDArray
 
 from dglib.dataset import Labels
 from dglib.errors import UserError
+from dglib.files import user_path
 
 _NAME = re.compile(r"(?P<path>.+\.(?:npy|npz|pt))(?::(?P<entry>[^/\\]+))?")
 _CONVERT = (
@@ -32,7 +33,7 @@ _CONVERT = (
 def split_name(name: str) -> tuple[Path, str | None] | None:
     """The path and the entry that ``path`` or ``path:entry`` names; None where it is no labels' file."""
     match = _NAME.fullmatch(name)
-    return None if match is None else (Path(match["path"]).expanduser(), match["entry"])
+    return None if match is None else (user_path(match["path"], "noise"), match["entry"])
 
 
 @dataclass(frozen=True, eq=False)

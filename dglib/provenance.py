@@ -28,7 +28,7 @@ def code(directory: Path = HERE) -> dict[str, Any]:
     def git(*words: str) -> str | None:
         try:
             command = ["git", "--no-optional-locks", "-C", str(directory), *words]
-            done = subprocess.run(command, capture_output=True, text=True, check=True)
+            done = subprocess.run(command, capture_output=True, text=True, errors="replace", check=True)
         except (OSError, subprocess.CalledProcessError):
             return None
         return done.stdout.strip()

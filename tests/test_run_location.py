@@ -122,7 +122,7 @@ def test_another_users_home_that_does_not_exist_is_one_line_that_names_the_param
     words = [f"{field}={value}" for field, value in places.items()]
     assert main(["run", "T2", "--mirror", "--set", *words]) == 2
     [line] = capsys.readouterr().err.splitlines()
-    assert f"{name} = '~nosuchuser/x': must be a directory to write in" in line
+    assert f"{name} = '~nosuchuser/x': no home directory is known for ~nosuchuser" in line
 
 
 def test_a_base_directory_that_cannot_be_read_is_an_error_and_not_an_empty_one(

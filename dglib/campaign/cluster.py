@@ -19,8 +19,8 @@ from tqdm import tqdm
 
 from dglib.campaign.cluster_kinds import Place
 from dglib.campaign.jobs import Job
-from dglib.campaign.local import told_to_stop
 from dglib.campaign.scheduler import Schedule, Watch
+from dglib.control import unwinding
 from dglib.errors import UserError
 
 if TYPE_CHECKING:
@@ -50,7 +50,7 @@ def run(jobs: Sequence[Job], there: Place, watch: Watch, begin: Callable[[], Non
     """
     from dglib.campaign.cluster_members import Roll
 
-    with told_to_stop(), there.connected() as client:
+    with unwinding(), there.connected() as client:
         roll = Roll(client, sorted({job.plan.home for job in jobs}))
         _wait_for_one(roll, there)
         begin()

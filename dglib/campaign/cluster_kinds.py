@@ -15,12 +15,12 @@ from collections.abc import Iterator
 from contextlib import AbstractContextManager, ExitStack, contextmanager
 from dataclasses import dataclass
 from importlib.util import find_spec
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
 from dglib.campaign import gpus
 from dglib.campaign.slurm import SlurmFile, read_slurm_file
 from dglib.errors import UserError
+from dglib.files import user_path
 from dglib.registry import module_path
 
 if TYPE_CHECKING:
@@ -79,7 +79,7 @@ def place(text: str, *, on_gpus: bool = True) -> Place:
             raise UserError(f"--cluster {text}: a scheduler's address is {kind}://HOST:PORT")
         made = Address(text, f"{kind}://{address[1]}:{address[2]}")
     elif kind == "slurm" and colon:
-        made = Slurm(text, read_slurm_file(Path(rest).expanduser(), where=f"--cluster {text}"))
+        made = Slurm(text, read_slurm_file(user_path(rest, "--cluster"), where=f"--cluster {text}"))
     else:
         raise UserError(f"--cluster {text}: must be local:N, tcp://HOST:PORT or slurm:FILE.yaml")
     for module in ("distributed", "dask_jobqueue") if kind == "slurm" else ("distributed",):

@@ -15,6 +15,7 @@ import time
 from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
+from dglib import posix
 from dglib.base_dir import base_directory
 from dglib.campaign import planning
 from dglib.campaign import results as campaign_results
@@ -25,7 +26,6 @@ from dglib.campaign.planning import Campaign
 from dglib.campaign.scheduler import Watch
 from dglib.campaign.slots import slots
 from dglib.cli import BAD_INPUT, INTERRUPTED, Parser
-from dglib.control import unwinding
 from dglib.errors import UserError
 from dglib.experiments import EXPERIMENTS
 from dglib.experiments.validation import one_of
@@ -49,7 +49,6 @@ class Means(NamedTuple):
 
 
 @ends_with_its_reader
-@unwinding()
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the jobs that `argv` asks for. Returns the exit status.
 
@@ -65,6 +64,8 @@ def main(argv: Sequence[str] | None = None) -> int:
             return _status(words[1:])
         arguments = _parser().parse_args(words)
         campaign = planning.campaign(arguments, typed)
+        if not arguments.dry_run:
+            posix.require("run_all.py", "use `python -m dglib run` for each experiment")
         means = _means(arguments, campaign)
         if arguments.dry_run:
             from dglib.dry_run import print_plan
@@ -138,7 +139,7 @@ def _status(words: Sequence[str]) -> int:
     from dglib.campaign.status import read_status, text
 
     jobs = read_status(base_directory(arguments.base_dir, where="--base-dir"))
-    print("\n".join(json.dumps(job, ensure_ascii=False) for job in jobs) if arguments.json else text(jobs))
+    print("\n".join(json.dumps(job) for job in jobs) if arguments.json else text(jobs))
     return 0
 
 

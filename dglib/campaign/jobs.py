@@ -13,6 +13,7 @@ from dglib import identity, protocol
 from dglib.base_dir import data_directory
 from dglib.experiments import READING, build_spec, requested_numerics
 from dglib.experiments.parameters import Parameters
+from dglib.files import user_path
 from dglib.label_files import split_name
 from dglib.spec import ExperimentSpec
 from dglib.store import run_directories
@@ -26,9 +27,9 @@ def anchored(parameters: Parameters, base: Path) -> Parameters:
     """The parameters with every path absolute, since a job is done in another directory."""
     paths = {"base_dir": base, "data_dir": data_directory(parameters.data_dir)}
     if parameters.work_dir is not None:
-        paths["work_dir"] = Path(parameters.work_dir).expanduser()
+        paths["work_dir"] = user_path(parameters.work_dir, "work_dir")
     if parameters.dataset.endswith(".npz"):
-        paths["dataset"] = Path(parameters.dataset).expanduser()
+        paths["dataset"] = user_path(parameters.dataset, "dataset")
     update = {name: str(path.absolute()) for name, path in paths.items()}
     if found := split_name(parameters.noise):
         path, entry = found

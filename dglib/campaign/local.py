@@ -12,13 +12,13 @@ import sys
 import tempfile
 import threading
 import time
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager, suppress
-from types import FrameType
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from typing import Any
 
 from dglib.campaign.jobs import Job
 from dglib.campaign.scheduler import Schedule, Watch
+from dglib.control import unwinding
 from dglib.registry import module_path
 
 STOP_SECONDS = 130.0  # a worker gives up by itself somewhat before
@@ -41,7 +41,7 @@ def run(jobs: Sequence[Job], slots: Sequence[Mapping[str, str]], watch: Watch) -
     """
     schedule = Schedule(jobs, watch)
     try:
-        with told_to_stop(), _Pool(schedule, slots) as pool:
+        with unwinding(), _Pool(schedule, slots) as pool:
             while not schedule.over():
                 pool.turn()
     finally:
@@ -168,22 +168,3 @@ class _Worker:
                 with suppress(ValueError):  # a line torn by a kill
                     answers.put((self, json.loads(line)))
         answers.put((self, None))
-
-
-@contextmanager
-def told_to_stop() -> Iterator[None]:
-    """SIGTERM and a closed terminal count as Ctrl-C: the workers, out of their reach, would run on."""
-
-    def interrupt(number: int, frame: FrameType | None) -> None:
-        raise KeyboardInterrupt
-
-    before = {}
-    if threading.current_thread() is threading.main_thread():
-        for number in {signal.SIGTERM, getattr(signal, "SIGHUP", signal.SIGTERM)}:
-            if signal.getsignal(number) is not signal.SIG_IGN:  # as nohup leaves it
-                before[number] = signal.signal(number, interrupt)
-    try:
-        yield
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)

@@ -87,7 +87,7 @@ class Watching:
         """Write an event of no job, as "all_done"."""
         if self._events is not None:
             line = {"event": name, "time": datetime.now(UTC).isoformat(timespec="milliseconds"), **facts}
-            print(json.dumps(line, ensure_ascii=False), file=self._events, flush=True)
+            print(json.dumps(line), file=self._events, flush=True)
 
     def __enter__(self) -> Watching:
         return self

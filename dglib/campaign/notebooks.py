@@ -16,6 +16,9 @@ from typing import Any
 
 import papermill
 import psutil
+from ipykernel.kernelspec import RESOURCES, get_kernel_dict
+from jupyter_client.kernelspec import KernelSpec
+from jupyter_client.manager import AsyncKernelManager
 from papermill.exceptions import PapermillExecutionError
 
 from dglib.control import LOOK_SECONDS, Control, Interrupted
@@ -75,6 +78,14 @@ def execute(
             draft.replace(output)
 
 
+class _OwnKernel(AsyncKernelManager):
+    """A kernel of this process's Python, which has dglib: a user's own `python3` may be of another one."""
+
+    @property
+    def kernel_spec(self) -> KernelSpec:
+        return KernelSpec(resource_dir=RESOURCES, **get_kernel_dict())
+
+
 def _run(notebook: Path, output: Path, parameters: Mapping[str, Any], stop: _Stop) -> None:
     with _headless():
         papermill.execute_notebook(
@@ -82,6 +93,7 @@ def _run(notebook: Path, output: Path, parameters: Mapping[str, Any], stop: _Sto
             str(output),
             dict(parameters),
             kernel_name="python3",
+        kernel_manager_class=_OwnKernel,
             progress_bar=False,
             cwd=str(output.parent),
             on_cell_execute=stop.before_cell,

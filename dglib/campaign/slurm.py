@@ -150,7 +150,8 @@ def _try_out(script: str, where: str) -> None:
     with tempfile.NamedTemporaryFile("w", suffix=".sh", encoding="utf-8") as file:
         file.write(script)
         file.flush()
-        done = subprocess.run(["sbatch", "--test-only", file.name], capture_output=True, text=True)
+        command = ["sbatch", "--test-only", file.name]
+        done = subprocess.run(command, capture_output=True, text=True, errors="replace")
     if done.returncode:
         said = " ".join((done.stderr or done.stdout).split()) or f"status {done.returncode}"
         raise UserError(f"{where}: sbatch --test-only refuses: {said}")

@@ -22,6 +22,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from dglib import output
 from dglib.campaign import work
 from dglib.control import Control
 from dglib.errors import UserError
@@ -37,6 +38,7 @@ def main() -> int:
     """Do jobs until stdin ends. 130: stopped; 1: after a failure that may have left the process unusable."""
     answers = os.dup(1)
     os.dup2(2, 1)  # what a job prints must not be taken for an answer
+    output.never_fail("utf-8")  # as the logs
     faulthandler.enable()
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     load = Remembered()

@@ -13,6 +13,7 @@ from dglib.analysis.sources import find_records
 from dglib.base_dir import base_directory
 from dglib.campaign.jobs import NOTEBOOKS
 from dglib.errors import UserError
+from dglib.files import user_path
 from dglib.manifest import experiments_in, is_run, runs_in
 from dglib.notebook import is_data, refuse_replaced
 
@@ -67,9 +68,9 @@ def notebook_settings(globals_: Mapping[str, object]) -> Places:
             )
     base = base_directory(_path(globals_, "base_dir", "of a directory"), where="notebook")
     given = _path(globals_, "runs", "of a run directory, a results file or a folder of runs")
-    if given is not None and not Path(given).expanduser().exists():
+    if given is not None and not user_path(given, "runs").exists():
         raise UserError(f"notebook: runs = {given!r}: no such file or directory")
-    return Places(base, None if given is None else Path(given).expanduser())
+    return Places(base, None if given is None else user_path(given, "runs"))
 
 
 def choices(places: Places) -> list[Choice]:
