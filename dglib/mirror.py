@@ -84,8 +84,8 @@ class Mirror:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         """Wait for the last pass, at most `STOP_S`. A second interrupt ends the wait at once."""
-        self._stopping.set()
         try:
+            self._stopping.set()
             self._thread.join(STOP_S)
         except KeyboardInterrupt:
             if not isinstance(error, KeyboardInterrupt):  # the first

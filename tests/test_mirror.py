@@ -4,6 +4,7 @@ import errno
 import io
 import os
 import shutil
+import signal
 import socket
 import subprocess
 import sys
@@ -581,6 +582,27 @@ def test_a_record_is_copied_when_it_appears_and_the_last_state_at_the_end(local,
     assert contents(remote)["checkpoints/T1_002.ckpt"] == checkpoint(77)
     assert contents(remote)["attempts/T1_001.jsonl"] == b"began\n"
     assert set(files(remote)) >= VIEWS
+    assert said == [f"mirror: complete in {remote}"]
+
+
+def test_a_first_interrupt_during_the_last_pass_does_not_cut_it_off(local, remote, said, hasty, monkeypatch):
+    real = os.fsync
+
+    def interrupted(handle):
+        monkeypatch.setattr(os, "fsync", real)
+        signal.raise_signal(signal.SIGINT)
+        time.sleep(0.2)
+        real(handle)
+
+    def run():
+        with Mirror(local, remote, said.append):
+            until(lambda: contents(remote) == to_mirror(local))
+            put(local, attempts__T1_001_jsonl=b"began\n")
+            monkeypatch.setattr(os, "fsync", interrupted)
+
+    with pytest.raises(KeyboardInterrupt):
+        run()
+    assert contents(remote)["attempts/T1_001.jsonl"] == b"began\n"
     assert said == [f"mirror: complete in {remote}"]
 
 

@@ -14,7 +14,8 @@ from dglib.manifest import PREFIXES, experiment_of_list, is_retired, read_readin
 
 # What lies beside records and holds none of its own.
 _FOLDERS = {
-    "attempts", "checkpoints", "executed", "figures", "heartbeats", "jobs", "live_paths", "locks", "seeds",
+    "attempts", "checkpoints", "executed", "figures", "heartbeats", "jobs", "live_paths", "locks", "mirror",
+    "seeds",
 }  # fmt: skip
 _KNOWN = (
     "*_manifest.json",
