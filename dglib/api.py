@@ -12,7 +12,6 @@ import torch
 
 from dglib import identity, output, posix, provenance
 from dglib.batch import SinkFactory, run_experiment
-from dglib.beside import siblings
 from dglib.control import Control, unwinding
 from dglib.data import Dataset, DatasetInfo, describe_dataset, load_dataset
 from dglib.errors import UserError
@@ -131,11 +130,13 @@ def run_checked(
     begin(store)
 
     bar = Bar(spec, len(parameters.seeds))
-    with (
-        place.mirroring(store.directory, bar.tell),
-        siblings(parameters, place.work, len(unfinished(store, parameters.seeds)), bar.tell) as helped,
-    ):
+    with place.mirroring(store.directory, bar.tell):
         try:
+            left = unfinished(store, parameters.seeds)
+            if min(parameters.seeds_at_once, len(left)) > 1:
+                from dglib.campaign.local import train_in_parallel
+
+                train_in_parallel(parameters, left, place.work, bar.tell)
             records = _train(
                 store,
                 parameters,
@@ -144,7 +145,6 @@ def run_checked(
                 control=control,
                 sinks_for=[*sinks_for, bar.sink, heartbeat],
                 finished=lambda seed: bar.skip_seed(),
-                helped=helped,
                 made=made,
                 tell=bar.tell,
             )
@@ -190,24 +190,11 @@ def train_seed(
             numerics,
             control=control,
             sinks_for=[heartbeat],
-            helped=lambda: wait,
+            wait=wait,
             made=made,
             tell=tell,
         )
     return store.directory, record
-
-
-def train_free_seeds(parameters: Parameters, control: Control) -> None:
-    """Train the seeds of a run that no other process trains, with neither figure nor answer.
-
-    Raises: as `run`.
-    """
-    spec, numerics = check(parameters)
-    data = load(parameters)
-    store, _, made, _ = _open(RunLocation.of(parameters), parameters, spec, numerics, data)
-    _train(
-        store, parameters, data, numerics, control=control, sinks_for=[heartbeat], leave_held=True, made=made
-    )
 
 
 def _train(

@@ -33,8 +33,7 @@ def run_experiment(
     control: Control | None = None,
     sinks_for: Sequence[SinkFactory] = (),
     finished: Callable[[int], None] = lambda seed: None,
-    helped: Callable[[], bool] = lambda: False,
-    leave_held: bool = False,
+    wait: bool = False,
     made: Mapping[str, Any] | None = None,
     tell: Callable[[str], None] = lambda line: print(line, file=sys.stderr, flush=True),
 ) -> list[Record]:
@@ -45,8 +44,7 @@ def run_experiment(
     Args:
         sinks_for: each called with (store, seed) when a seed begins, to give the sink for its events.
         finished: called with each seed that has its record without being trained here.
-        helped: whether processes of this run still train seeds; so long held ones are waited for.
-        leave_held: return without the seeds that other processes train, instead of waiting.
+        wait: for as long as other processes train seeds, instead of a few seconds.
         made: of `dglib.provenance.made_by`, for the records.
         tell: given a line when a seed goes on from a checkpoint.
 
@@ -83,13 +81,9 @@ def run_experiment(
                             made=made,
                         )
                         patience = math.inf
-            if leave_held:
-                break
             if held and control.stopping():
                 raise Interrupted
-            if helped():
-                patience = math.inf
-            patience = min(patience, time.monotonic() + HELD_SECONDS)
+            patience = math.inf if wait else min(patience, time.monotonic() + HELD_SECONDS)
             if held and time.monotonic() > patience:
                 raise UserError(
                     f"{store.spec.name} seed {held[0]} is being trained by {store.holder(held[0])} in"

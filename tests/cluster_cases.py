@@ -21,9 +21,11 @@ import psutil
 from held import held_up
 
 from dglib.attempts import read_attempts
-from dglib.campaign import cluster, work
-from dglib.campaign.cluster_kinds import place
+from dglib.campaign import scheduler
+from dglib.campaign.cluster import ClusterBackend
+from dglib.campaign.cluster_kinds import cluster_of
 from dglib.campaign.jobs import Job, Plan, anchored, jobs_of
+from dglib.campaign.worker import train
 from dglib.errors import UserError
 from dglib.experiments.profiles import PARAMS, load_profile
 from dglib.files import unsealed
@@ -62,7 +64,7 @@ def in_series(given: Plan) -> dict[str, dict[str, Any]]:
     """The records of a plan's seeds, trained one after the other in this process."""
     for job in given.jobs:
         if job.seed is not None:
-            work.train(job.message(), tell=lambda line: None)
+            train(job.message(), tell=lambda line: None)
     return records(given.base)
 
 
@@ -215,14 +217,15 @@ class _Told:
     def event(self, name: str, job: Job, **facts: Any) -> None:
         print(json.dumps({"event": name, "job": job.name, **facts}), flush=True)
 
-    def look(self) -> None:
+    def refresh(self) -> None:
         pass
 
 
 def main(where: str, base: str, seeds: str = "0-3", init_epochs: str = "8") -> int:
     jobs = jobs_of([plan(Path(base).absolute(), seeds, int(init_epochs))])
     try:
-        cluster.run(jobs, place(where), _Told())
+        backend = ClusterBackend(cluster_of(where), sorted({job.plan.home for job in jobs}))
+        scheduler.run(jobs, backend, _Told())
     except UserError as error:
         print(error, file=sys.stderr)
         return 2

@@ -16,11 +16,10 @@ import psutil
 import pytest
 from cluster_cases import RUN_ALL, TINY
 
-from dglib.campaign import cluster_kinds as cluster_places
+from dglib.campaign import cluster_kinds, planning
 from dglib.campaign import command as campaign
-from dglib.campaign import planning
-from dglib.campaign.cluster_kinds import place
-from dglib.campaign.cluster_members import Roll
+from dglib.campaign.cluster_kinds import cluster_of
+from dglib.campaign.cluster_members import Members
 from dglib.campaign.cluster_worker import sees
 from dglib.campaign.jobs import Plan
 from dglib.errors import UserError
@@ -298,26 +297,26 @@ def test_without_dask_one_line_names_the_command_that_installs_it(
     where: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     Path("slurm.yaml").write_text("jobs: 1\nwalltime: '01:00:00'\nmemory: 1GB\n")
-    monkeypatch.setattr(cluster_places, "find_spec", lambda name: None)
+    monkeypatch.setattr(cluster_kinds, "find_spec", lambda name: None)
     with pytest.raises(UserError, match=r"needs distributed, .*: pip install -e \.\[cluster\]"):
-        place(where)
+        cluster_of(where)
 
 
 def test_more_workers_than_gpus_are_refused_and_each_sees_one(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(cluster_places.gpus, "visible", lambda: ["0"])
+    monkeypatch.setattr(cluster_kinds.gpus, "visible", lambda: ["0"])
     with pytest.raises(
         UserError, match="--cluster local:2: each worker has a GPU of its own, and torch sees 1"
     ):
-        place("local:2")
+        cluster_of("local:2")
 
 
 TWO_GPUS = """
 import json, os
 from dglib.campaign import gpus
-from dglib.campaign.cluster_kinds import place
+from dglib.campaign.cluster_kinds import cluster_of
 
 gpus.visible = lambda: ["3", "5", "7"]
-with place("local:2").connected() as client:
+with cluster_of("local:2").connected() as client:
     client.wait_for_workers(2, timeout=300)
     workers = client.sync(client.scheduler.identity, n_workers=-1)["workers"]
     seen = client.run(os.getenv, "CUDA_VISIBLE_DEVICES")
@@ -412,33 +411,33 @@ def ours(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_a_worker_that_would_make_other_results_is_told_by_what_differs(
     theirs: dict[str, Any], says: str, tmp_path: Path, ours: None
 ) -> None:
-    roll = Roll(StandIn(FIT | theirs), [tmp_path])
-    roll.look()
-    assert roll.members == {}
-    (problem,) = roll.news()
+    members = Members(StandIn(FIT | theirs), [tmp_path])
+    members.refresh()
+    assert members.current == {}
+    (problem,) = members.new_problems()
     assert problem.startswith(f"worker tcp://w:1 {says}")
-    assert roll.news() == []
+    assert members.new_problems() == []
     assert list(tmp_path.rglob("*")) == [Path.cwd()]
 
-    roll = Roll(StandIn(FIT), [tmp_path / "not" / "there" / "yet"])
-    roll.look()
-    assert [str(each) for each in roll.members.values()] == ["process 7 on w"]
+    members = Members(StandIn(FIT), [tmp_path / "not" / "there" / "yet"])
+    members.refresh()
+    assert [str(each) for each in members.current.values()] == ["process 7 on w"]
 
 
 def test_a_worker_that_came_back_under_its_address_counts_as_gone_and_as_new(
     tmp_path: Path, ours: None
 ) -> None:
     client = StandIn(FIT)
-    roll = Roll(client, [tmp_path])
-    assert roll.look() == []
-    (first,) = roll.members.values()
-    assert roll.look() == []
+    members = Members(client, [tmp_path])
+    assert members.refresh() == []
+    (first,) = members.current.values()
+    assert members.refresh() == []
     client.workers = {"tcp://w:1": client.worker("y")}
-    assert roll.look() == [first]
-    assert roll.members["tcp://w:1"] is not first
+    assert members.refresh() == [first]
+    assert members.current["tcp://w:1"] is not first
     client.workers = {}
-    roll.look()
-    assert roll.members == {}
+    members.refresh()
+    assert members.current == {}
 
 
 @pytest.mark.parametrize(
@@ -453,19 +452,19 @@ def test_a_worker_that_came_back_under_its_address_counts_as_gone_and_as_new(
 def test_only_a_worker_that_does_one_job_at_a_time_is_taken(
     info: dict[str, Any], fits: bool, tmp_path: Path, ours: None
 ) -> None:
-    roll = Roll(StandIn(FIT, **info), [tmp_path])
-    roll.look()
-    assert (len(roll.members), len(roll.unfit)) == ((1, 0) if fits else (0, 1))
+    members = Members(StandIn(FIT, **info), [tmp_path])
+    members.refresh()
+    assert (len(members.current), len(members.unsuitable)) == ((1, 0) if fits else (0, 1))
 
 
 def test_a_scheduler_that_does_not_answer_is_no_cluster_without_workers(tmp_path: Path, ours: None) -> None:
     client = StandIn(FIT)
-    roll = Roll(client, [tmp_path])
-    roll.look()
+    members = Members(client, [tmp_path])
+    members.refresh()
     client.status = "connecting"
     with pytest.raises(ConnectionError):
-        roll.look()
-    assert len(roll.members) == 1
+        members.refresh()
+    assert len(members.current) == 1
 
 
 def test_a_directory_is_known_by_a_file_that_was_just_written_to_it(tmp_path: Path) -> None:

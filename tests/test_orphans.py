@@ -96,10 +96,9 @@ def test_a_killed_run_all_leaves_no_process_and_the_same_command_goes_on_inside_
 
 WORKER_OF_ENDLESS = """
 from pathlib import Path
-from dglib.campaign import work
 from dglib.campaign import worker
-work.NOTEBOOKS, work.NAMES = Path.cwd(), {"T2": "endless"}
-work._parameters = lambda job: type("None", (), {"model_dump": dict})
+worker.NOTEBOOKS, worker.NAMES = Path.cwd(), {"T2": "endless"}
+worker._parameters = lambda job: type("None", (), {"model_dump": dict})
 raise SystemExit(worker.main())
 """
 

@@ -25,7 +25,6 @@ from dglib.campaign import cluster_kinds as cluster_places
 from dglib.campaign import command as campaign
 from dglib.campaign import gpus, planning
 from dglib.campaign import notebooks as execute
-from dglib.campaign import slots as places
 from dglib.campaign.jobs import Plan, anchored
 from dglib.control import Interrupted
 from dglib.data import load_dataset
@@ -161,7 +160,7 @@ def test_bad_input_gets_one_line_and_leaves_nothing(
     Path("file").touch()
     np.savez("part.npz", x_train=np.zeros((2, 8, 8), np.uint8))
     before = here()
-    monkeypatch.setattr(campaign, "run_here", lambda *_: pytest.fail("something was started"))
+    monkeypatch.setattr(campaign.scheduler, "run", lambda *_: pytest.fail("something was started"))
     assert campaign.main(command.split()) == 2
     out, err = capsys.readouterr()
     assert out == ""
@@ -356,7 +355,7 @@ def test_a_setting_reaches_those_that_have_it_or_the_one_it_names_the_last_one_w
 def slots(*words: str) -> list[dict[str, str]]:
     """The environment of each worker of a command."""
     arguments = campaign._parser().parse_args(words)
-    return places.slots(arguments, planning.campaign(arguments).plans)
+    return gpus.worker_environments(arguments, planning.campaign(arguments).plans)
 
 
 def test_each_gpu_that_is_named_gets_a_worker_that_sees_it_alone(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -384,7 +383,7 @@ def test_gpus_count_within_those_that_the_environment_leaves(monkeypatch: pytest
 
 def test_a_run_of_several_threads_leaves_fewer_cores_to_others(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(gpus, "visible", list)
-    monkeypatch.setattr(places, "_cores", lambda: 8)
+    monkeypatch.setattr(gpus, "_cores", lambda: 8)
     assert slots() == [{}] * 8
     assert slots("--set", "T2.threads=3") == [{}] * 2
     assert slots("--set", "threads=99") == [{}]
@@ -395,7 +394,7 @@ def test_seeds_at_once_are_so_many_on_each_gpu_and_so_many_on_a_cpu(monkeypatch:
     monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
     monkeypatch.setattr(gpus, "visible", lambda: ["0", "1"])
     monkeypatch.setattr(planning, "_check_machine", lambda _: None)
-    monkeypatch.setattr(places, "_cores", lambda: 8)
+    monkeypatch.setattr(gpus, "_cores", lambda: 8)
     two = ["--set", "seeds_at_once=2"]
     assert [slot["CUDA_VISIBLE_DEVICES"] for slot in slots(*two)] == ["0", "1", "0", "1"]
     assert [slot["CUDA_VISIBLE_DEVICES"] for slot in slots("--gpus", "1", *two)] == ["1", "1"]

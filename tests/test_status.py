@@ -25,7 +25,7 @@ HERE = {"pid": os.getpid(), "host": socket.gethostname()}
 
 class Unwatched:
     def event(self, name: str, job: Job, **_: Any) -> None: ...
-    def look(self) -> None: ...
+    def refresh(self) -> None: ...
 
 
 @pytest.fixture
@@ -54,8 +54,8 @@ def begin(plan: Plan, count: int = 1, **process: Any) -> Schedule:
     for _ in range(count):
         job = schedule.next()
         assert job is not None
-        schedule.begun(job, **(HERE | process))
-    schedule.look()
+        schedule.started(job, HERE | process)
+    schedule.refresh()
     return schedule
 
 
@@ -110,9 +110,11 @@ def test_jobs_that_ended_are_counted_and_a_failed_one_gives_its_reason_and_log(
 ) -> None:
     schedule = begin(plan, 3)
     store.files(0).record.write_text("{}")
-    schedule.done(plan.jobs[0], {"directory": str(store.directory), "outcome": "recovered", "seconds": 1.0})
-    schedule.failed(plan.jobs[1], "no space")
-    schedule.stopped(plan.jobs[2])
+    result = {"directory": str(store.directory), "outcome": "recovered", "seconds": 1.0}
+    schedule.ended(plan.jobs[0], {"done": result})
+    schedule.ended(plan.jobs[1], {"failed": "no space"})
+    schedule.stopping = True
+    schedule.ended(plan.jobs[2], {"stopped": True})
     assert status.text(status.read_status(plan.base)).splitlines() == [
         f"T2 seed 1: failed: no space (log: jobs/{plan.jobs[1].key}.log)",
         "T2 seed 2: stopped: the same command goes on",
@@ -149,7 +151,8 @@ def test_a_worker_that_is_gone_is_told_before_its_owner_notices(plan: Plan, stor
 
 def test_a_record_makes_a_seed_done_whatever_its_job_says(plan: Plan, store: Store) -> None:
     schedule = begin(plan, 2)
-    schedule.stopped(plan.jobs[1])
+    schedule.stopping = True
+    schedule.ended(plan.jobs[1], {"stopped": True})
     for seed in (0, 1):
         store.files(seed).record.write_text("{}")
         assert of(plan.base, f"T2 seed {seed}")["status"] == "done"
@@ -174,7 +177,8 @@ def test_of_another_machine_heartbeat_and_pulse_tell(
 def test_a_heartbeat_from_before_a_stop_is_none(plan: Plan, store: Store) -> None:
     schedule = begin(plan)
     beat(store, age=3)
-    schedule.stopped(plan.jobs[0])
+    schedule.stopping = True
+    schedule.ended(plan.jobs[0], {"stopped": True})
     assert of(plan.base, "T2 seed 0")["status"] == "stopped"
     edit(plan.base, plan.jobs[0], ended=time.time() - 60)
     beat(store)  # a notebook trains it meanwhile

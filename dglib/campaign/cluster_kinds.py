@@ -32,7 +32,7 @@ RENEW_SECONDS = 30.0
 QUIET = {"TQDM_DISABLE": "1", "PYDEVD_DISABLE_FILE_VALIDATION": "1"}
 
 
-class Place(Protocol):
+class Cluster(Protocol):
     """A cluster. `text` is what the user gave; `patience` how many seconds its first worker may take."""
 
     text: str
@@ -53,7 +53,7 @@ class Place(Protocol):
         """Called a few times a second, to replace workers whose time was up."""
 
 
-def place(text: str, *, on_gpus: bool = True) -> Place:
+def cluster_of(text: str, *, on_gpus: bool = True) -> Cluster:
     """The cluster that `text` names. Nothing is started or asked.
 
     Args:
@@ -72,7 +72,7 @@ def place(text: str, *, on_gpus: bool = True) -> Place:
             raise UserError(
                 f"--cluster {text}: each worker has a GPU of its own, and torch sees {len(found)} here"
             )
-        made: Place = Local(text, int(rest), found)
+        made: Cluster = Local(text, int(rest), found)
     elif kind in ("tcp", "tls") and colon:
         address = re.fullmatch(r"//(\[[0-9A-Fa-f:.]+\]|[^/:\s]+):(\d{1,5})/?", rest, re.ASCII)
         if address is None or not 0 < int(address[2]) < 2**16:

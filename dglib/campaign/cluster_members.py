@@ -38,8 +38,8 @@ class Member:
         return f"process {self.pid} on {self.host}"
 
 
-class Roll:
-    """The workers of a cluster as they come and go.
+class Members:
+    """The suitable workers of a cluster, as they come and go.
 
     Args:
         homes: directories that they must share with this machine; those that do not exist yet will be made.
@@ -48,32 +48,33 @@ class Roll:
     def __init__(self, client: Client, homes: Sequence[Path]) -> None:
         self._client, self._homes = client, homes
         self._known: set[tuple[str, str]] = set()  # by address and birth
-        self._told: set[str] = set()
+        self._reported: set[str] = set()
         self._ours = cluster_worker.describe()
-        self.members: dict[str, Member] = {}
-        self.unfit: dict[str, str] = {}  # workers that are there and are no members, with the reason
+        self.current: dict[str, Member] = {}
+        self.unsuitable: dict[str, str] = {}  # the other workers, with the reason
 
-    def look(self) -> list[Member]:
-        """Bring the members up to date. Returns those that have gone.
+    def refresh(self) -> list[Member]:
+        """Bring `current` and `unsuitable` up to date. Returns the members that have gone.
 
         Raises:
             OSError: the scheduler does not answer.
         """
         found = self._workers()
         births = {address: str(info["local_directory"]) for address, info in found.items()}
-        gone = [each for each in self.members.values() if births.get(each.address) != each.birth]
+        gone = [each for each in self.current.values() if births.get(each.address) != each.birth]
         for each in gone:
-            del self.members[each.address]
+            del self.current[each.address]
         new = {a: info for a, info in found.items() if (a, births[a]) not in self._known}
         self._known = set(births.items())
-        self.unfit = {address: why for address, why in self.unfit.items() if address in found.keys() - new}
+        still = found.keys() - new
+        self.unsuitable = {address: why for address, why in self.unsuitable.items() if address in still}
         if new:
             problems, described = self._check(new)
-            self.unfit |= problems
+            self.unsuitable |= problems
             for address, info in new.items():
                 if address in problems:
                     continue
-                self.members[address] = Member(
+                self.current[address] = Member(
                     address,
                     births[address],
                     described[address]["pid"],
@@ -91,11 +92,11 @@ class Roll:
         workers: dict[str, dict[str, Any]] = found["workers"]
         return workers
 
-    def news(self) -> list[str]:
-        """What is wrong with workers that are not members, in words; each is told once."""
-        new = [f"worker {address} {why}" for address, why in self.unfit.items() if address not in self._told]
-        self._told = set(self.unfit)
-        return new
+    def new_problems(self) -> list[str]:
+        """What is wrong with unsuitable workers, in words; each is reported once."""
+        new = self.unsuitable.keys() - self._reported
+        self._reported = set(self.unsuitable)
+        return [f"worker {address} {why}" for address, why in self.unsuitable.items() if address in new]
 
     def _check(self, new: dict[str, dict[str, Any]]) -> tuple[dict[str, str], dict[str, Any]]:
         """What is wrong with each, and what each said of itself."""

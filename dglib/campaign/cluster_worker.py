@@ -61,11 +61,11 @@ def sees(probe: str, content: str) -> str:
     return ""
 
 
-def do(job: Mapping[str, Any]) -> dict[str, Any]:
-    """As `dglib.campaign.worker.do`, as a task; a seed that another process trains is waited for."""
+def run_job(job: Mapping[str, Any]) -> dict[str, Any]:
+    """As `dglib.campaign.worker.run_job`, as a task; a seed that another process trains is waited for."""
     me, control = get_worker(), Control()
     with _stopped_when_unwanted(control, me, me.get_current_task()):
-        return worker.do(job, _kept(me).load, control=control, wait=True)
+        return worker.run_job(job, _kept(me).load, control=control, wait=True)
 
 
 def stop(keys: Collection[str], dask_worker: Worker) -> None:
@@ -89,7 +89,7 @@ class _Kept:
 
     def __init__(self) -> None:
         self.stops: set[str] = set()
-        self.load = worker.Remembered()
+        self.load = worker.LastDataset()
 
 
 def _kept(of: Worker) -> _Kept:

@@ -12,19 +12,19 @@ import argparse
 import json
 import sys
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import NamedTuple
 
 from dglib import posix
 from dglib.base_dir import base_directory
-from dglib.campaign import planning
+from dglib.campaign import planning, scheduler
 from dglib.campaign import results as campaign_results
-from dglib.campaign.jobs import Job, jobs_of
-from dglib.campaign.local import run as run_here
-from dglib.campaign.monitor import Watching
+from dglib.campaign.gpus import worker_environments
+from dglib.campaign.jobs import jobs_of
+from dglib.campaign.local import LocalBackend
+from dglib.campaign.monitor import CampaignMonitor
 from dglib.campaign.planning import Campaign
-from dglib.campaign.scheduler import Watch
-from dglib.campaign.slots import slots
+from dglib.campaign.scheduler import Backend
 from dglib.cli import BAD_INPUT, INTERRUPTED, Parser
 from dglib.errors import UserError
 from dglib.experiments import EXPERIMENTS
@@ -33,16 +33,17 @@ from dglib.heartbeats import duration
 from dglib.reader import ends_with_its_reader
 
 
-class Means(NamedTuple):
-    """What does jobs, once it has called its last argument.
+class Workers(NamedTuple):
+    """What runs a campaign's jobs.
 
     Attributes:
-        at_once: how many at a time, from 1; None where only a cluster's scheduler knows.
+        backend: the workers, started when it is entered.
+        at_once: how many jobs at a time, from 1; None where only a cluster's scheduler knows.
         sharing: whether several at a time share a GPU, if they use one.
         elsewhere: whether on other machines.
     """
 
-    do: Callable[[Sequence[Job], Watch, Callable[[], None]], None]
+    backend: Backend
     at_once: int | None
     sharing: bool = False
     elsewhere: bool = False
@@ -66,19 +67,19 @@ def main(argv: Sequence[str] | None = None) -> int:
         campaign = planning.campaign(arguments, typed)
         if not arguments.dry_run:
             posix.require("run_all.py", "use `python -m dglib run` for each experiment")
-        means = _means(arguments, campaign)
+        workers = _workers(arguments, campaign)
         if arguments.dry_run:
             from dglib.dry_run import print_plan
 
             print_plan(
                 campaign.plans,
-                means.at_once,
+                workers.at_once,
                 as_json=arguments.json,
-                sharing=means.sharing,
-                elsewhere=means.elsewhere,
+                sharing=workers.sharing,
+                elsewhere=workers.elsewhere,
             )
             return 0
-        return _run(campaign, means, arguments.json)
+        return _run(campaign, workers, arguments.json)
     except UserError as error:
         print("run_all: error:", " ".join(str(error).split()), file=sys.stderr)
         return BAD_INPUT
@@ -105,7 +106,7 @@ def _parser() -> argparse.ArgumentParser:
     add("--device", help="auto, cpu, cuda or cuda:N")
     add("--mirror", action="store_const", const=True, help="work locally and copy to the base directory")
     about = "jobs at a time; default: seeds_at_once (1) on each GPU, or one for each CPU core"
-    add("--workers", type=_workers, metavar="N", help=about)
+    add("--workers", type=_count, metavar="N", help=about)
     about = "seeds_at_once (1) jobs at a time on each of these; twice the same for twice as many there"
     add("--gpus", metavar="0,1", help=about)
     about = "jobs on a cluster through Dask: local:2, tcp://host:8786 or slurm:FILE.yaml"
@@ -148,22 +149,18 @@ def _add_base(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--base-dir", metavar="DIR", help=about)
 
 
-def _workers(text: str) -> int:
+def _count(text: str) -> int:
     if not text.isdigit() or int(text) < 1:
         raise argparse.ArgumentTypeError(f"{text!r} must be a whole number from 1")
     return int(text)
 
 
-def _means(arguments: argparse.Namespace, campaign: Campaign) -> Means:
+def _workers(arguments: argparse.Namespace, campaign: Campaign) -> Workers:
     """This machine's workers, or a cluster's."""
     if arguments.cluster is None:
-        places = slots(arguments, campaign.plans)
-
-        def do(jobs: Sequence[Job], watch: Watch, begin: Callable[[], None]) -> None:
-            begin()
-            run_here(jobs, places, watch)
-
-        return Means(do, len(places), sharing=any(places.count(place) > 1 for place in places))
+        environments = worker_environments(arguments, campaign.plans)
+        sharing = any(environments.count(each) > 1 for each in environments)
+        return Workers(LocalBackend(environments), len(environments), sharing)
     for name, given in (("--gpus", arguments.gpus), ("--workers", arguments.workers)):
         if given is not None:
             raise UserError(f"{name} {given}: the cluster says what there is; leave it out beside --cluster")
@@ -171,23 +168,21 @@ def _means(arguments: argparse.Namespace, campaign: Campaign) -> Means:
         raise UserError(
             f"--cluster {arguments.cluster}: needs a base directory that all machines see, no mirror"
         )
-    from dglib.campaign import cluster
-    from dglib.campaign.cluster_kinds import place
+    from dglib.campaign.cluster import ClusterBackend
+    from dglib.campaign.cluster_kinds import cluster_of
 
-    there = place(arguments.cluster, on_gpus=any(p.parameters.device != "cpu" for p in campaign.plans))
-    return Means(
-        lambda jobs, watch, begin: cluster.run(jobs, there, watch, begin),
-        there.workers,
-        elsewhere=not arguments.cluster.startswith("local:"),
-    )
+    on_gpus = any(plan.parameters.device != "cpu" for plan in campaign.plans)
+    cluster = cluster_of(arguments.cluster, on_gpus=on_gpus)
+    backend = ClusterBackend(cluster, sorted({plan.home for plan in campaign.plans}))
+    return Workers(backend, cluster.workers, elsewhere=not arguments.cluster.startswith("local:"))
 
 
-def _run(campaign: Campaign, means: Means, as_json: bool) -> int:
+def _run(campaign: Campaign, workers: Workers, as_json: bool) -> int:
     began = time.monotonic()
     jobs, plans = jobs_of(campaign.plans), campaign.plans
     out = sys.stderr if as_json else sys.stdout  # for people
     names = ", ".join(dict.fromkeys(plan.experiment for plan in plans))
-    at_once = min(means.at_once or 1, len(jobs))
+    at_once = min(workers.at_once or 1, len(jobs))
     at_a_time = f", {at_once} at a time" if at_once > 1 else ""
 
     def begin() -> None:
@@ -196,10 +191,10 @@ def _run(campaign: Campaign, means: Means, as_json: bool) -> int:
         if campaign.grid is not None:
             campaign_results.write_index(campaign)
 
-    with Watching(jobs, sys.stdout if as_json else None) as watch:
+    with CampaignMonitor(jobs, sys.stdout if as_json else None) as monitor:
         try:
             with campaign_results.readied(jobs):
-                means.do(jobs, watch, begin)
+                scheduler.run(jobs, workers.backend, monitor, begin)
         except BrokenPipeError:
             words = "nobody reads its output any more; the same command goes on from here"
             print(f"run_all: stopped: {words}", file=sys.stderr)
@@ -211,5 +206,6 @@ def _run(campaign: Campaign, means: Means, as_json: bool) -> int:
         print(f"\n{plan.name} failed: {told}\n  log: {those[0].log}", file=sys.stderr)
     count = sum(len(those) for _, _, those in failed)
     seconds = round(time.monotonic() - began, 1)
-    watch.emit("all_done", jobs=len(jobs), failed=count, seconds=seconds, files=[str(path) for path in files])
+    written = [str(path) for path in files]
+    monitor.emit("all_done", jobs=len(jobs), failed=count, seconds=seconds, files=written)
     return 1 if failed else 0

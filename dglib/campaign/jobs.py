@@ -150,7 +150,7 @@ class Job:
         status: "waiting", "running", "done", "failed", "stopped", or "skipped" for a summary of no seed;
             `reason` says why it failed.
         attempts: how often it was begun. began, ended: Unix time of the last one.
-        result: what `dglib.campaign.work` returned.
+        result: what the worker returned.
         process: who does it, once that is known: "pid" and "host".
     """
 
@@ -201,7 +201,7 @@ class Job:
         return self.plan.directory() if given is None else Path(given)
 
     def message(self) -> dict[str, Any]:
-        """What `dglib.campaign.work` is given. A summary is of the seeds that have a record."""
+        """What a worker is given. A summary is of the seeds that have a record."""
         given = [self] if self.seed is not None else [job for job in self.plan.jobs if job.status == "done"]
         seeds = [job.seed for job in given]
         return {

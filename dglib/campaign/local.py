@@ -1,4 +1,4 @@
-"""Jobs done side by side on this machine, each in a process of its own that does one after the other."""
+"""Worker processes of this machine: each runs one job at a time and imports torch once."""
 
 from __future__ import annotations
 
@@ -12,112 +12,117 @@ import sys
 import tempfile
 import threading
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
-from typing import Any
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
-from dglib.campaign.jobs import Job
-from dglib.campaign.scheduler import Schedule, Watch
-from dglib.control import unwinding
+from dglib.campaign import scheduler
+from dglib.campaign.jobs import Job, Plan, anchored
+from dglib.campaign.monitor import CampaignMonitor
+from dglib.campaign.scheduler import STOP_SECONDS, Answer
+from dglib.control import Interrupted
 from dglib.registry import module_path
 
-STOP_SECONDS = 130.0  # a worker gives up by itself somewhat before
-TURN_SECONDS = 0.2
+if TYPE_CHECKING:
+    from dglib.experiments.parameters import Parameters
+
 WORKER = (sys.executable, "-m", "dglib.campaign.worker")
 
-Answers = queue.Queue[tuple["_Worker", dict[str, Any] | None]]
+_Message = tuple["_Worker", dict[str, Any] | None]  # an answer, or None where the process has ended
 
 
-def run(jobs: Sequence[Job], slots: Sequence[Mapping[str, str]], watch: Watch) -> None:
-    """Do all jobs in their order, one at a time in each slot; one that fails does not stop the others.
+def train_in_parallel(
+    parameters: Parameters, seeds: Sequence[int], base: Path, report: Callable[[str], None]
+) -> None:
+    """Train seeds of one run in worker processes, `parameters.seeds_at_once` at a time.
 
-    A worker that dies is replaced, and its job begun again.
+    Seeds that fail are reported and left without a record, for instance where a network is defined in a
+    notebook's cell that no other process can import.
 
     Args:
-        slots: environment variables of each worker, as the GPU that it sees.
+        base: where the run directory lies; it must exist already.
 
     Raises:
-        KeyboardInterrupt: after all running jobs have saved their state and ended.
+        Interrupted: a stop was asked for; the seeds have saved their states.
     """
-    schedule = Schedule(jobs, watch)
+    own = {"base_dir": str(base), "mirror": False, "seeds_at_once": 1, "seeds": list(seeds)}
+    plan = Plan(anchored(parameters.model_copy(update=own), base), base)
+    jobs = [job for job in plan.jobs if job.kind == "seed"]
+    backend = LocalBackend([{}] * min(parameters.seeds_at_once, len(jobs)))
     try:
-        with unwinding(), _Pool(schedule, slots) as pool:
-            while not schedule.over():
-                pool.turn()
-    finally:
-        schedule.close()
+        with CampaignMonitor(jobs) as monitor:
+            scheduler.run(jobs, backend, monitor)
+    except KeyboardInterrupt:
+        raise Interrupted from None
+    if plan.error:
+        report(f"in worker processes: {plan.error}; training these seeds here, one at a time")
 
 
-class _Pool:
-    """The workers, at most one in each slot."""
+class LocalBackend:
+    """At most one worker process per entry of `environments`, started when there is a job for it.
 
-    def __init__(self, schedule: Schedule, slots: Sequence[Mapping[str, str]]) -> None:
-        self._schedule, self._slots = schedule, slots
-        self._workers: list[_Worker | None] = [None] * len(slots)
-        self._alive: set[_Worker] = set()  # those that are leaving, too
-        self._answers: Answers = queue.Queue()
+    Args:
+        environments: environment variables of each worker, such as the GPU that it sees.
+    """
 
-    def turn(self) -> None:
-        """Give jobs to who is free, and wait a moment for an answer."""
-        for number, worker in enumerate(self._workers):
-            if worker is not None and worker.job is not None:
-                continue
-            job = self._schedule.next()
-            if job is None:
-                break
-            if worker is None or not worker.give(job):
-                worker = self._workers[number] = _Worker(self._slots[number], self._answers)
-                self._alive.add(worker)
-                worker.give(job)  # one that ended at once is found out by its silence
-            self._schedule.begun(job, pid=worker.process.pid, host=socket.gethostname())
-        with suppress(queue.Empty):
-            self._take(*self._answers.get(timeout=TURN_SECONDS))
-        self._schedule.look()
+    def __init__(self, environments: Sequence[Mapping[str, str]]) -> None:
+        self._environments = environments
+        self._workers: list[_Worker | None] = [None] * len(environments)
+        self._alive: set[_Worker] = set()  # also those that take no more jobs
+        self._messages: queue.Queue[_Message] = queue.Queue()
 
-    def _take(self, worker: _Worker, answer: dict[str, Any] | None) -> None:
-        job, worker.job = worker.job, None
-        if answer is None or answer.get("last"):
-            self._workers = [None if each is worker else each for each in self._workers]
-        if answer is None:  # the worker has ended
-            self._alive.discard(worker)
-            reason = worker.end(job)
-            if job is not None:
-                self._schedule.lost(job, reason)
-        elif job is None:
-            return
-        elif "done" in answer:
-            self._schedule.done(job, answer["done"])
-        elif "failed" in answer:
-            self._schedule.failed(job, answer["failed"])
-        else:
-            self._schedule.stopped(job)
-
-    def __enter__(self) -> _Pool:
+    def __enter__(self) -> LocalBackend:
         return self
 
     def __exit__(self, *_: object) -> None:
-        """Have everything stopped after a checkpoint, and take the last answers."""
-        for worker in self._alive:
-            worker.dismiss()
+        """End all processes, by force those that take longer than they may."""
+        self.stop()
         deadline = time.monotonic() + STOP_SECONDS
         while self._alive:
             if time.monotonic() > deadline:
                 for worker in self._alive:
                     worker.process.kill()
-            with suppress(queue.Empty):
-                worker, answer = self._answers.get(timeout=TURN_SECONDS)
-                if answer is None and worker.job is not None:
-                    self._schedule.stopped(worker.job)  # before it had anything to save
-                    worker.job = None
-                self._take(worker, answer)
+            self.poll(0.2)
+
+    def start(self, job: Job) -> dict[str, Any] | None:
+        for number, worker in enumerate(self._workers):
+            if worker is not None and worker.job is not None:
+                continue
+            if worker is not None and not worker.give(job):
+                worker.job = None
+                worker = None
+            if worker is None:
+                worker = self._workers[number] = _Worker(self._environments[number], self._messages)
+                self._alive.add(worker)
+                worker.give(job)  # should it have ended already, its output ends, too
+            return {"pid": worker.process.pid, "host": socket.gethostname()}
+        return None
+
+    def poll(self, timeout: float) -> list[tuple[Job, Answer]]:
+        try:
+            worker, answer = self._messages.get(timeout=timeout)
+        except queue.Empty:
+            return []
+        job, worker.job = worker.job, None
+        if answer is None or answer.get("last"):
+            self._workers = [None if each is worker else each for each in self._workers]
+        if answer is None:
+            self._alive.discard(worker)
+            answer = {"lost": worker.reap(job)}
+        return [] if job is None else [(job, answer)]
+
+    def stop(self) -> None:
+        for worker in self._alive:
+            worker.dismiss()
 
 
 class _Worker:
-    """A process of `dglib.campaign.worker`, out of reach of the terminal's Ctrl-C."""
+    """A process of `dglib.campaign.worker`, in a session of its own: the terminal's Ctrl-C is not for it."""
 
-    def __init__(self, environment: Mapping[str, str], answers: Answers) -> None:
+    def __init__(self, environment: Mapping[str, str], messages: queue.Queue[_Message]) -> None:
         self.job: Job | None = None
-        self._log = tempfile.TemporaryFile()  # noqa: SIM115  # what it says while it does no job
+        self._log = tempfile.TemporaryFile()  # noqa: SIM115  # what it prints while it runs no job
         quiet = {"TQDM_DISABLE": "1", "PYDEVD_DISABLE_FILE_VALIDATION": "1"}
         self.process = subprocess.Popen(
             WORKER,
@@ -127,10 +132,10 @@ class _Worker:
             env={**os.environ, **quiet, "PYTHONPATH": module_path(), **environment},
             start_new_session=True,
         )
-        threading.Thread(target=self._listen, args=(answers,), daemon=True).start()
+        threading.Thread(target=self._read, args=(messages,), daemon=True).start()
 
     def give(self, job: Job) -> bool:
-        """Hand a job over; False where the process has ended meanwhile."""
+        """Send a job; False where the process has ended meanwhile."""
         assert self.process.stdin is not None
         try:
             self.process.stdin.write(json.dumps(job.message()).encode() + b"\n")
@@ -142,13 +147,13 @@ class _Worker:
         return True
 
     def dismiss(self) -> None:
-        """Ask the process to end, after a checkpoint where it has a job."""
+        """Ask the process to end, after a checkpoint where it runs a job."""
         assert self.process.stdin is not None
         with suppress(OSError):
             self.process.stdin.close()
 
-    def end(self, job: Job | None) -> str:
-        """Collect the process; how it ended, in words."""
+    def reap(self, job: Job | None) -> str:
+        """Wait for the process, and return why it ended."""
         code = self.process.wait()
         self.dismiss()
         with self._log:
@@ -161,10 +166,10 @@ class _Worker:
         last = next((line for line in reversed(lines) if not line.startswith("-- ")), "")
         return f"its process ended with status {code}" + (f" ({last})" if last else "")
 
-    def _listen(self, answers: Answers) -> None:
+    def _read(self, messages: queue.Queue[_Message]) -> None:
         assert self.process.stdout is not None
         with self.process.stdout as lines:
             for line in lines:
                 with suppress(ValueError):  # a line torn by a kill
-                    answers.put((self, json.loads(line)))
-        answers.put((self, None))
+                    messages.put((self, json.loads(line)))
+        messages.put((self, None))

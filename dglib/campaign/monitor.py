@@ -15,7 +15,7 @@ from tqdm import tqdm
 from dglib.campaign.jobs import Job
 from dglib.heartbeats import duration, in_words, last_line, standing
 
-LOOK_SECONDS = 1.0  # heartbeats come no faster
+REFRESH_SECONDS = 1.0  # heartbeats come no faster
 LINE_SECONDS = 30.0  # between two lines on where all stands, where there is no terminal
 
 
@@ -27,8 +27,8 @@ class Show(Protocol):
     def close(self) -> None: ...
 
 
-class Watching:
-    """The watch of a campaign: reads the heartbeats of what runs, and has it shown.
+class CampaignMonitor:
+    """The monitor of a campaign: reads the heartbeats of running seeds and shows them.
 
     Args:
         jobs: all of the campaign.
@@ -42,7 +42,7 @@ class Watching:
         out = sys.stderr if out is None else out
         self._jobs, self._events = jobs, events
         self._show: Show = Bars(jobs, out) if out.isatty() else Lines(jobs, out)
-        self._looked = 0.0
+        self._refreshed = 0.0
         self._epochs: dict[Job, int] = {}
         self._unread: BrokenPipeError | None = None
 
@@ -50,20 +50,20 @@ class Watching:
         try:
             self._emit(name, job, facts)
             self._show.event(name, job, facts)
-        except BrokenPipeError as error:  # no time to stop: the schedule is in the middle of something
+        except BrokenPipeError as error:  # raised by the next refresh, between two changes of a job
             self._events, self._show, self._unread = None, Silence(), error
 
-    def look(self) -> None:
-        """Look at what runs.
+    def refresh(self) -> None:
+        """Read the heartbeats of running seeds, at most once a second, and show them.
 
         Raises:
-            BrokenPipeError: nobody reads any more what is told; it is not told from then on.
+            BrokenPipeError: nobody reads the output any more; nothing is shown from then on.
         """
         if self._unread is not None:
             raise self._unread
-        if time.monotonic() - self._looked < LOOK_SECONDS:
+        if time.monotonic() - self._refreshed < REFRESH_SECONDS:
             return
-        self._looked = time.monotonic()
+        self._refreshed = time.monotonic()
         beats = {}
         for job in self._jobs:
             if job.status != "running" or job.seed_id is None or (directory := job.directory()) is None:
@@ -89,7 +89,7 @@ class Watching:
             line = {"event": name, "time": datetime.now(UTC).isoformat(timespec="milliseconds"), **facts}
             print(json.dumps(line), file=self._events, flush=True)
 
-    def __enter__(self) -> Watching:
+    def __enter__(self) -> CampaignMonitor:
         return self
 
     def __exit__(

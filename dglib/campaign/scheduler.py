@@ -1,15 +1,9 @@
-"""Which job is next, and what becomes of one that ended: the same for this machine's workers and a cluster's.
+"""The scheduler: one loop that hands jobs to a backend's workers and decides what becomes of each.
 
-    schedule = Schedule(jobs, watch)
-    while not schedule.over():
-        while (place is free) and (job := schedule.next()):
-            ...  # have job.message() done by dglib.campaign.work
-            schedule.begun(job)
-        ...  # schedule.done(job, result), .failed(job, reason), .lost(job, reason) as answers come
-        schedule.look()
-
-Each job's record, `jobs/<key>.json` below its plan's home, is written at every change: `run_all.py status`
-reads it.
+A backend runs jobs in worker processes: of this machine (`local.LocalBackend`) or of a Dask cluster
+(`cluster.ClusterBackend`). Which job is next, how often a lost one is repeated and what is recorded is the
+same for both. Each job's record, `jobs/<key>.json` below its plan's home, is written at every change;
+`run_all.py status` reads it.
 """
 
 from __future__ import annotations
@@ -18,45 +12,107 @@ import os
 import socket
 import time
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
+from types import TracebackType
 from typing import Any, Protocol
 
 from dglib.campaign.jobs import Job
+from dglib.control import unwinding
 from dglib.errors import StorageError, UserError
 from dglib.files import to_json, write_atomically
 from dglib.heartbeats import standing
 
-RETRIES = 3  # of a job whose process died, until it gets on
-PULSE_SECONDS = 10.0
+RETRIES = 3  # of a job whose process died, without an epoch completed in between
+OWNER_SECONDS = 10.0  # between two updates of the file that says which process schedules
+POLL_SECONDS = 0.2
+STOP_SECONDS = 130.0  # for running jobs to save their state; a worker gives up somewhat earlier
+
+Answer = Mapping[str, Any]
+"""How a job ended: {"done": result}, {"failed": reason}, {"stopped": True} or {"lost": reason}."""
 
 
-class Watch(Protocol):
-    """Is told what happens."""
+class Monitor(Protocol):
+    """Receives what happens."""
 
     def event(self, name: str, job: Job, **facts: Any) -> None:
-        """Something happened to a job: "job_started", "seed_done" and the like."""
+        """A job changed: "job_started", "seed_done", "summary_done", "job_retried", "job_failed" …"""
 
-    def look(self) -> None:
+    def refresh(self) -> None:
         """Called a few times a second."""
 
 
-class Schedule:
-    """The jobs of a campaign from the first to the last. Makes the directory for their records.
+class Backend(Protocol):
+    """Worker processes, each of which runs one job at a time. A context: workers end with it."""
+
+    def __enter__(self) -> Backend: ...
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None: ...
+
+    def start(self, job: Job) -> dict[str, Any] | None:
+        """Give a job to a free worker. Returns its `pid` and `host`, or None where no worker is free."""
+
+    def poll(self, timeout: float) -> list[tuple[Job, Answer]]:
+        """The jobs that have ended, waiting up to `timeout` seconds for the first."""
+
+    def stop(self) -> None:
+        """Ask all running jobs to save their state and end; `poll` returns how they did."""
+
+
+def run(
+    jobs: Sequence[Job], backend: Backend, monitor: Monitor, begin: Callable[[], None] = lambda: None
+) -> None:
+    """Run all jobs; one that fails does not stop the others.
+
+    Args:
+        jobs: in the order in which they may start.
+        begin: called when the backend is there and nothing has been written.
 
     Raises:
-        UserError: that directory cannot be made or written to.
+        UserError: the backend cannot be used, or the directory of the jobs' records cannot be written to.
+        KeyboardInterrupt: after all running jobs have saved their state and ended.
     """
+    with unwinding(), backend:  # workers do not get this process's signals
+        begin()
+        schedule = Schedule(jobs, monitor)
+        try:
+            while not schedule.is_over():
+                while (job := schedule.next()) is not None:
+                    process = backend.start(job)
+                    if process is None:
+                        break
+                    schedule.started(job, process)
+                for job, answer in backend.poll(POLL_SECONDS):
+                    schedule.ended(job, answer)
+                schedule.refresh()
+        except BaseException:
+            schedule.stopping = True
+            backend.stop()
+            deadline = time.monotonic() + STOP_SECONDS
+            with suppress(UserError):  # the backend is gone; its workers end by themselves
+                while schedule.running() and time.monotonic() < deadline:
+                    for job, answer in backend.poll(POLL_SECONDS):
+                        schedule.ended(job, answer)
+            raise
+        finally:
+            schedule.close()
 
-    def __init__(self, jobs: Sequence[Job], watch: Watch) -> None:
-        self._jobs, self._watch = jobs, watch
-        self._me = {"pid": os.getpid(), "host": socket.gethostname()}
+
+class Schedule:
+    """The jobs' states and records. Makes the directory for the records."""
+
+    def __init__(self, jobs: Sequence[Job], monitor: Monitor) -> None:
+        self._jobs, self._monitor = jobs, monitor
+        self.stopping = False
+        self._owner = {"pid": os.getpid(), "host": socket.gethostname()}
         self._homes = sorted({job.plan.home / "jobs" for job in jobs})
-        self._beaten = 0.0
-        self._found: dict[Job, int] = {}  # the epochs at which each was begun last
-        self._deaths: Counter[Job] = Counter()  # in a row, without an epoch between them
-        self._placed: set[Job] = set()  # whose records name their directory
+        self._owner_written = float("-inf")
+        self._epochs_at_start: dict[Job, int] = {}
+        self._deaths: Counter[Job] = Counter()  # in a row, without an epoch completed between them
+        self._located: set[Job] = set()  # whose records name their run directory
         for home in self._homes:
             try:
                 home.mkdir(parents=True, exist_ok=True)
@@ -66,102 +122,108 @@ class Schedule:
             job.log.parent.mkdir(parents=True, exist_ok=True)
             self._write(job)
 
-    def over(self) -> bool:
+    def is_over(self) -> bool:
         return all(job.is_over for job in self._jobs)
 
     def running(self) -> list[Job]:
         return [job for job in self._jobs if job.status == "running"]
 
     def next(self) -> Job | None:
-        """The first job that can begin now, None where there is none."""
+        """The first job that can start now, or None."""
         for job in self._jobs:
             if job.status == "waiting" and all(other.is_over for other in job.after):
                 if job.seed is not None or job.message()["parameters"]["seeds"]:
                     return job
-                job.status = "skipped"
+                job.status = "skipped"  # a notebook without a seed to show
                 self._write(job)
         return None
 
-    def begun(self, job: Job, **process: Any) -> None:
-        """A job was given to a process, of which `pid` and `host` may be known."""
-        job.status, job.began, job.process = "running", time.time(), process
+    def started(self, job: Job, process: Mapping[str, Any]) -> None:
+        job.status, job.began, job.process = "running", time.time(), dict(process)
         job.ended, job.reason = None, ""
         job.attempts += 1
-        self._found[job] = self._epochs(job)
-        self._change(job, "job_started", attempt=job.attempts)
+        self._epochs_at_start[job] = self._epochs(job)
+        self._changed(job, "job_started", attempt=job.attempts)
 
-    def done(self, job: Job, result: Mapping[str, Any]) -> None:
-        """A job returned. A seed's record must be there: an answer alone is no proof."""
-        job.result = dict(result)
-        if job.seed is not None and not self._has_record(job):
-            self.failed(job, f"no record of {job.seed_id} in {result.get('directory')}")
-            return
-        self._end(job, "done", "summary_done" if job.seed is None else "seed_done", **job.result)
+    def ended(self, job: Job, answer: Answer) -> None:
+        """Settle a job by its worker's answer."""
+        match answer:
+            case {"done": result}:
+                job.result = dict(result)
+                if job.seed is not None and not self._has_record(job):  # an answer alone is no proof
+                    self._fail(job, f"no record of {job.seed_id} in {result.get('directory')}")
+                else:
+                    event = "summary_done" if job.seed is None else "seed_done"
+                    self._end(job, "done", event, **job.result)
+            case {"failed": reason}:
+                self._fail(job, reason)
+            case _ if self.stopping:
+                self._end(job, "stopped", "job_stopped")
+            case {"lost": reason}:
+                self._retry(job, reason)
+            case _:
+                self._retry(job, "its worker was asked to end")
 
-    def failed(self, job: Job, reason: str) -> None:
-        """A job failed for a reason that would be the same the next time."""
-        job.reason = reason
-        self._end(job, "failed", "job_failed", reason=reason, log=str(job.log))
+    def refresh(self) -> None:
+        """Keep records and the owner's file up to date."""
+        for job in self.running():
+            if job not in self._located and job.seed is not None and job.directory() is not None:
+                self._located.add(job)
+                self._write(job)
+        if time.monotonic() - self._owner_written >= OWNER_SECONDS:
+            self._owner_written = time.monotonic()
+            for home in self._homes:
+                with suppress(StorageError):  # only a hint for `status`
+                    content = to_json({**self._owner, "updated": time.time()})
+                    write_atomically(self._owner_file(home), content)
+        self._monitor.refresh()
 
-    def lost(self, job: Job, reason: str) -> None:
-        """The process that did a job has died: the job is begun again, unless that happens over and over.
+    def close(self) -> None:
+        """What still runs was stopped; what waits keeps that status."""
+        for job in self.running():
+            self._end(job, "stopped", "job_stopped")
+        for home in self._homes:
+            with suppress(OSError):
+                self._owner_file(home).unlink(missing_ok=True)
 
-        A seed that has got on in between may go on: its workers may be of those that have an hour each.
+    def _retry(self, job: Job, reason: str) -> None:
+        """Repeat a job whose process died, unless it dies at the same epoch over and over.
+
+        A seed that completes epochs in between may continue: its workers may have an hour each.
         """
-        if self._epochs(job) > self._found[job]:
+        if self._epochs(job) > self._epochs_at_start[job]:
             del self._deaths[job]
         self._deaths[job] += 1
         if self._deaths[job] > RETRIES:
-            self.failed(job, f"{reason}, {self._deaths[job]} times")
+            self._fail(job, f"{reason}, {self._deaths[job]} times")
             return
         job.status = "waiting"
-        self._change(job, "job_retried", reason=reason, attempt=job.attempts + 1)
+        self._changed(job, "job_retried", reason=reason, attempt=job.attempts + 1)
 
-    def stopped(self, job: Job) -> None:
-        """A job was stopped on request; the same command goes on from there."""
-        self._end(job, "stopped", "job_stopped")
-
-    def look(self) -> None:
-        """To be called a few times a second: keeps records and pulse up to date and lets the watcher look."""
-        for job in self.running():
-            if job not in self._placed and job.seed is not None and job.directory() is not None:
-                self._placed.add(job)
-                self._write(job)
-        if time.monotonic() - self._beaten >= PULSE_SECONDS:
-            self._beaten = time.monotonic()
-            for home in self._homes:
-                with suppress(StorageError):  # only a hint for watchers
-                    write_atomically(self._pulse(home), to_json({**self._me, "updated": time.time()}))
-        self._watch.look()
-
-    def close(self) -> None:
-        """Nothing more will be done: what still runs was stopped, what waits goes on waiting."""
-        for job in self.running():
-            self.stopped(job)
-        for home in self._homes:
-            with suppress(OSError):
-                self._pulse(home).unlink(missing_ok=True)
+    def _fail(self, job: Job, reason: str) -> None:
+        job.reason = reason
+        self._end(job, "failed", "job_failed", reason=reason, log=str(job.log))
 
     def _end(self, job: Job, status: str, event: str, **facts: Any) -> None:
         job.status, job.ended = status, time.time()
-        self._change(job, event, **facts)
+        self._changed(job, event, **facts)
 
-    def _change(self, job: Job, event: str, **facts: Any) -> None:
+    def _changed(self, job: Job, event: str, **facts: Any) -> None:
         self._write(job)
-        self._watch.event(event, job, **facts)
+        self._monitor.event(event, job, **facts)
 
     def _has_record(self, job: Job) -> bool:
         directory = job.directory()
         return directory is not None and (directory / "seeds" / f"{job.seed_id}.json").exists()
 
     def _epochs(self, job: Job) -> int:
-        """The epochs that a seed is known to have been trained."""
+        """The epochs that a seed is known to have completed."""
         directory = job.directory() if job.seed_id is not None else None
         beat = None if directory is None else standing(directory, job.seed_id or "")
         return 0 if beat is None else int(beat["epochs_done"])
 
-    def _pulse(self, home: Path) -> Path:
-        return home / f"owner-{self._me['host']}-{self._me['pid']}.json"
+    def _owner_file(self, home: Path) -> Path:
+        return home / f"owner-{self._owner['host']}-{self._owner['pid']}.json"
 
     def _write(self, job: Job) -> None:
         home = job.plan.home.absolute()
@@ -177,22 +239,20 @@ class Schedule:
             "attempts": job.attempts,
             "began": job.began,
             "ended": job.ended,
-            "directory": None if directory is None else _from(home, directory.absolute()),
-            "base": _from(home, job.plan.base.absolute()),
+            "directory": None if directory is None else _below(home, directory.absolute()),
+            "base": _below(home, job.plan.base.absolute()),
             "seed_id": job.seed_id,
-            "log": _from(home, job.log.absolute()),
-            "owner": self._me,
+            "log": _below(home, job.log.absolute()),
+            "owner": self._owner,
             "process": job.process,
         }
         try:
             write_atomically(home / "jobs" / f"{job.key}.json", to_json(record, indent=1))
         except UserError:
-            if (
-                job.status == "waiting" and not job.attempts
-            ):  # nothing has been done yet: a disk to be told of
+            if job.status == "waiting" and not job.attempts:  # before any work is done
                 raise
 
 
-def _from(home: Path, path: Path) -> str:
-    """A path below `home` from there on, since other machines may see it elsewhere."""
+def _below(home: Path, path: Path) -> str:
+    """A path relative to `home` where it lies below, since other machines may mount it elsewhere."""
     return str(path.relative_to(home)) if path.is_relative_to(home) else str(path)

@@ -1,8 +1,15 @@
-"""`python -m dglib.campaign.worker`: a process that does jobs one after the other and imports torch once.
+"""Runs jobs: trains a seed, or executes an experiment's notebook, in the process that calls it.
 
-Jobs come as JSON lines on stdin, answers go as JSON lines to stdout: {"done": result}, {"failed": reason} or
-{"stopped": true}, with "last" where the process ends after it. What a job prints goes to its log. The end of
-stdin asks for a stop after a checkpoint: it comes, too, when the process at the other end was killed.
+`python -m dglib.campaign.worker` is a process that runs jobs one after the other, so that torch is imported
+once. Jobs come as JSON lines on stdin and answers go as JSON lines to stdout:
+
+    {"kind": "seed", "experiment": "T1", "seed": 3, "parameters": {…}, "base": "/…/runs", "key": "5d0c…", …}
+    {"done": {…}} or {"failed": reason} or {"stopped": true}, with "last" where the process ends after it
+
+A job is plain data (`jobs.Job.message`) that any machine can run that sees its directories; its parameters
+hold one seed, complete and with absolute paths. Running it again is safe: a finished seed is found finished,
+an interrupted one resumes. What a job prints goes to its log. The end of stdin asks for a stop after a
+checkpoint: it also comes when the process at the other end was killed.
 """
 
 from __future__ import annotations
@@ -16,85 +23,48 @@ import sys
 import threading
 import time
 import traceback
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from dglib import output
-from dglib.campaign import work
+from dglib.campaign.jobs import NAMES, NOTEBOOKS
 from dglib.control import Control
 from dglib.errors import UserError
+from dglib.experiments.validation import Layer, validate_layers
 
 if TYPE_CHECKING:
     from dglib.dataset import Dataset
     from dglib.experiments.parameters import Parameters
 
-STOP_SECONDS = 120.0  # for a job to save its state where nobody is left to wait for it
+STOP_SECONDS = 120.0  # for a job to save its state after the end of stdin
 
 
-def main() -> int:
-    """Do jobs until stdin ends. 130: stopped; 1: after a failure that may have left the process unusable."""
-    answers = os.dup(1)
-    os.dup2(2, 1)  # what a job prints must not be taken for an answer
-    output.never_fail("utf-8")  # as the logs
-    faulthandler.enable()
-    signal.signal(signal.SIGTERM, signal.default_int_handler)
-    load = Remembered()
-    try:
-        inbox = _Inbox()
-        while True:
-            answer = do(inbox.next(), load)
-            os.write(answers, json.dumps(answer).encode() + b"\n")
-            if answer.get("last"):
-                return 1 if "failed" in answer else 130
-    except KeyboardInterrupt:
-        return 130
-
-
-class _Inbox:
-    """The jobs of stdin; its end stops what is being done."""
-
-    def __init__(self) -> None:
-        self._jobs: queue.Queue[dict[str, Any]] = queue.Queue()
-        threading.Thread(target=self._read, daemon=True).start()
-
-    def next(self) -> dict[str, Any]:
-        """The next job, waited for."""
-        return self._jobs.get()
-
-    def _read(self) -> None:
-        for line in sys.stdin:
-            self._jobs.put(json.loads(line))
-        signal.pthread_kill(threading.main_thread().ident or 0, signal.SIGTERM)
-        time.sleep(STOP_SECONDS)
-        os.kill(os.getpid(), signal.SIGKILL)  # a kernel notices by itself
-
-
-def do(
-    job: Mapping[str, Any], load: Remembered, *, control: Control | None = None, wait: bool = False
+def run_job(
+    job: Mapping[str, Any], load: LastDataset, *, control: Control | None = None, wait: bool = False
 ) -> dict[str, Any]:
-    """Do a job as `dglib.campaign.work` says, its output going to its log; the answer, as plain data.
+    """Run a job with its output going to its log. Returns the answer, plain data.
 
     Args:
-        control, wait: as for `dglib.campaign.work.train` and `dglib.campaign.work.summarise`.
+        control, wait: as for `train` and `execute_notebook`.
 
     Returns:
         {"done": result}, {"failed": reason} or {"stopped": true}; with "last": true where the process should
-        do no other job: it was told to stop, or the unforeseen happened, after which a GPU may be unusable.
+        run no other job: it was asked to stop, or an unforeseen error may have left a GPU unusable.
     """
-    with _printing_to(Path(job["log"])):
+    with _output_to(Path(job["log"])):
         try:
             if job["kind"] == "summary":
-                return {"done": work.summarise(job, control=control)}
-            return {"done": work.train(job, control=control, load=load, wait=wait)}
+                return {"done": execute_notebook(job, control=control)}
+            return {"done": train(job, control=control, load=load, wait=wait)}
         except KeyboardInterrupt:
             return {"stopped": True, "last": True}
         except UserError as error:
             reason, last = str(error), False
         except Exception as error:
-            if type(error).__name__ == "ExecutionError":  # of another process, and told in full by its cell
+            if type(error).__name__ == "ExecutionError":  # of another process, whose cell shows it in full
                 reason, last = str(error), False
             else:
                 traceback.print_exc()
@@ -104,9 +74,91 @@ def do(
         return {"failed": reason, "last": last}
 
 
+def train(
+    job: Mapping[str, Any],
+    *,
+    control: Control | None = None,
+    load: Callable[[Parameters], Dataset] | None = None,
+    wait: bool = False,
+    tell: Callable[[str], None] = lambda line: print(line, file=sys.stderr, flush=True),
+) -> dict[str, Any]:
+    """Train the seed of a job of kind "seed" until it has its record, from its checkpoint if there is one.
+
+    Args:
+        control: asked between steps whether to stop; None: signals ask, in the main thread.
+        load: gives the data set; None: `dglib.api.load`.
+        wait: for as long as another process trains the seed, instead of a few seconds.
+        tell: receives lines for people.
+
+    Returns:
+        `directory`: the run directory; `outcome`: of the seed; `seconds`: of training, in all.
+
+    Raises:
+        UserError: what was given cannot be used, or another process trains the seed.
+        Interrupted: a stop was asked for; the same job resumes.
+    """
+    from dglib import api  # imports torch
+
+    directory, record = api.train_seed(
+        _parameters(job),
+        control=control,
+        load=load or api.load,
+        wait=wait,
+        tell=tell,
+        command=job.get("command") or (),
+    )
+    return {"directory": str(directory), "outcome": record["outcome"], "seconds": record["time"]}
+
+
+def execute_notebook(job: Mapping[str, Any], *, control: Control | None = None) -> dict[str, Any]:
+    """Execute the notebook of a job of kind "summary": it reads its seeds' records, draws and answers.
+
+    A seed without a record is trained by the notebook. The executed notebook replaces an older one when the
+    execution has ended, well or not.
+
+    Args:
+        control: asks for a stop where this is called outside the main thread; there signals do.
+
+    Returns:
+        `notebook`: the executed notebook, `<base>/executed/<name>.ipynb`.
+
+    Raises:
+        UserError: what was given cannot be used.
+        ExecutionError: the notebook or its kernel failed.
+        Interrupted: a stop was asked for.
+    """
+    from dglib.campaign.notebooks import execute  # imports papermill
+
+    name = f"{NAMES[job['experiment']]}.ipynb"
+    output = Path(job["base"]) / "executed" / name
+    output.parent.mkdir(parents=True, exist_ok=True)
+    execute(NOTEBOOKS / name, output, _parameters(job).model_dump(), control)
+    return {"notebook": str(output)}
+
+
+def _parameters(job: Mapping[str, Any]) -> Parameters:
+    return validate_layers(job["experiment"], [Layer(f"job {job['key'][:12]}", job["parameters"])])
+
+
+class LastDataset:
+    """Loads data sets and keeps the last one: jobs that follow each other often share it."""
+
+    def __init__(self) -> None:
+        self._last: tuple[object, Dataset] | None = None
+
+    def __call__(self, parameters: Parameters) -> Dataset:
+        from dglib.api import load
+
+        p = parameters
+        key = (p.dataset, p.data_dir, p.pixel_mean, p.pixel_std)
+        if self._last is None or self._last[0] != key:
+            self._last = key, load(parameters)
+        return self._last[1]
+
+
 @contextmanager
-def _printing_to(log: Path) -> Iterator[None]:
-    """Have all that this process and its children print meanwhile at the end of a file."""
+def _output_to(log: Path) -> Iterator[None]:
+    """Append what this process and its children print meanwhile to a file."""
     before = os.dup(1), os.dup(2)
     log.parent.mkdir(parents=True, exist_ok=True)
     with log.open("a", encoding="utf-8") as file:
@@ -124,24 +176,37 @@ def _printing_to(log: Path) -> Iterator[None]:
             os.close(original)
 
 
-class Remembered:
-    """Loads data sets; the last one is kept, since jobs beside each other in the order often share it."""
+def main() -> int:
+    """Run jobs until stdin ends. 130: stopped; 1: after a failure that may have left the process unusable."""
+    answers = os.dup(1)
+    os.dup2(2, 1)  # what a job prints must not be taken for an answer
+    output.never_fail("utf-8")  # as the logs
+    faulthandler.enable()
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    load = LastDataset()
+    try:
+        jobs: queue.Queue[dict[str, Any]] = queue.Queue()
+        threading.Thread(target=_read_jobs, args=(jobs,), daemon=True).start()
+        while True:
+            answer = run_job(jobs.get(), load)
+            os.write(answers, json.dumps(answer).encode() + b"\n")
+            if answer.get("last"):
+                return 1 if "failed" in answer else 130
+    except KeyboardInterrupt:
+        return 130
 
-    def __init__(self) -> None:
-        self._last: tuple[object, Dataset] | None = None
 
-    def __call__(self, parameters: Parameters) -> Dataset:
-        from dglib.api import load
-
-        p = parameters
-        asked = (p.dataset, p.data_dir, p.pixel_mean, p.pixel_std)
-        if self._last is None or self._last[0] != asked:
-            self._last = asked, load(parameters)
-        return self._last[1]
+def _read_jobs(jobs: queue.Queue[dict[str, Any]]) -> None:
+    """Pass the jobs of stdin on; its end stops the one that runs."""
+    for line in sys.stdin:
+        jobs.put(json.loads(line))
+    signal.pthread_kill(threading.main_thread().ident or 0, signal.SIGTERM)
+    time.sleep(STOP_SECONDS)
+    os.kill(os.getpid(), signal.SIGKILL)  # a notebook's kernel notices by itself
 
 
 if __name__ == "__main__":
     status = main()
     sys.stdout.flush()
     sys.stderr.flush()
-    os._exit(status)  # all that lasts is on the disk, and an interpreter with torch takes a second to end
+    os._exit(status)  # all results are on the disk, and an interpreter with torch takes a second to end

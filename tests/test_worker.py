@@ -10,7 +10,7 @@ import pytest
 
 from dglib import api
 from dglib.campaign import notebooks as execute
-from dglib.campaign import work
+from dglib.campaign import worker
 from dglib.campaign.jobs import Plan, anchored
 from dglib.control import Control, Interrupted
 from dglib.errors import UserError
@@ -41,12 +41,12 @@ def test_a_seed_is_trained_once_however_often_it_is_asked_for(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     asked = job(tmp_path)
-    first = work.train(asked, tell=untold)
+    first = worker.train(asked, tell=untold)
     assert Path(first["directory"]).parent == tmp_path
     (record,) = read_records(Path(first["directory"]), "T2")
     assert (record["seed"], record["outcome"], record["time"]) == (0, first["outcome"], first["seconds"])
     monkeypatch.setattr("dglib.batch.run_seed", lambda *_, **__: pytest.fail("trained again"))
-    assert work.train(asked, tell=untold) == first
+    assert worker.train(asked, tell=untold) == first
 
 
 def test_seeds_of_one_run_share_its_directory_and_data_that_are_remembered(tmp_path: Path) -> None:
@@ -56,7 +56,7 @@ def test_seeds_of_one_run_share_its_directory_and_data_that_are_remembered(tmp_p
         loaded.append(api.load(parameters))
         return loaded[-1]
 
-    directories = {work.train(job(tmp_path, seed), load=load, tell=untold)["directory"] for seed in (0, 3)}
+    directories = {worker.train(job(tmp_path, seed), load=load, tell=untold)["directory"] for seed in (0, 3)}
     assert len(directories) == 1
     assert [record["seed"] for record in read_records(Path(directories.pop()), "T2")] == [0, 3]
     assert len(loaded) == 2
@@ -69,7 +69,7 @@ def test_the_manifest_tells_what_was_typed_and_not_how_a_worker_was_started(
     typed: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(sys, "argv", ["/somewhere/dglib/worker.py"])
-    directory = Path(work.train(job(tmp_path) | {"command": typed}, tell=untold)["directory"])
+    directory = Path(worker.train(job(tmp_path) | {"command": typed}, tell=untold)["directory"])
     manifest = json.loads((directory / "T2-spinodal_manifest.json").read_bytes())
     assert manifest["command"] == (typed or sys.orig_argv)
 
@@ -78,41 +78,41 @@ def test_a_stopped_job_saves_its_state_and_goes_on_from_there(tmp_path: Path) ->
     control = Control()
     control.stop()
     with pytest.raises(Interrupted):
-        work.train(job(tmp_path), control=control, tell=untold)
+        worker.train(job(tmp_path), control=control, tell=untold)
     assert list(tmp_path.glob("*/checkpoints/T2-spinodal-000.ckpt"))
-    assert work.train(job(tmp_path), tell=untold)["outcome"] == "no_event"
+    assert worker.train(job(tmp_path), tell=untold)["outcome"] == "no_event"
 
 
 def test_a_seed_that_another_process_trains_is_told_of(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    directory = Path(work.train(job(tmp_path), tell=untold)["directory"])
+    directory = Path(worker.train(job(tmp_path), tell=untold)["directory"])
     (directory / "seeds" / "T2-spinodal-000.json").unlink()
     monkeypatch.setattr("dglib.batch.HELD_SECONDS", 0.0)
     spec = api.build_spec("T2", load_profile("T2", "quick", TINY))
     with Store(directory, spec).exclusive(0) as mine:
         assert mine
         with pytest.raises(UserError, match="T2 seed 0 is being trained by process"):
-            work.train(job(tmp_path), tell=untold)
+            worker.train(job(tmp_path), tell=untold)
 
 
 def test_a_mirrored_seed_is_where_results_end_up_when_its_job_returns(tmp_path: Path) -> None:
     places = ["mirror=true", f"work_dir={tmp_path / 'work'}"]
-    result = work.train(job(tmp_path / "drive", 0, *places), tell=untold)
+    result = worker.train(job(tmp_path / "drive", 0, *places), tell=untold)
     directory = Path(result["directory"])
     assert directory.parent == tmp_path / "work"
     remote = tmp_path / "drive" / directory.name
     here = (directory / "T2-spinodal_results.json").read_bytes()
     assert (remote / "T2-spinodal_results.json").read_bytes() == here
     shutil.rmtree(tmp_path / "work")
-    assert work.train(job(tmp_path / "drive", 0, *places), tell=untold) == result, "trained again"
+    assert worker.train(job(tmp_path / "drive", 0, *places), tell=untold) == result, "trained again"
 
 
 def test_parameters_that_do_not_fit_the_experiment_are_told_in_one_line(tmp_path: Path) -> None:
     asked = job(tmp_path)
     asked["parameters"]["noise_rate"] = 2
     with pytest.raises(UserError, match=rf"job {asked['key'][:12]}: noise_rate = 2: must be at most 0.9"):
-        work.train(asked, tell=untold)
+        worker.train(asked, tell=untold)
     assert list(tmp_path.iterdir()) == []
 
 
@@ -135,9 +135,9 @@ def test_an_executed_notebook_appears_whole_and_drafts_that_a_kill_left_go(
 
     monkeypatch.setattr(execute.papermill, "execute_notebook", papermill)
     if ends == "well":
-        assert work.summarise(job(tmp_path)) == {"notebook": str(output)}
+        assert worker.execute_notebook(job(tmp_path)) == {"notebook": str(output)}
     else:
         with pytest.raises(execute.ExecutionError, match="ValueError: no"):
-            work.summarise(job(tmp_path))
+            worker.execute_notebook(job(tmp_path))
     assert [path.name for path in output.parent.iterdir()] == [output.name]
     assert output.read_text() == "the new one"

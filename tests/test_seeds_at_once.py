@@ -1,4 +1,4 @@
-"""Several seeds of a run at once, in processes beside each other."""
+"""Several seeds of one run at once, in worker processes."""
 
 import json
 import os
@@ -35,8 +35,8 @@ def environment(base):
     return os.environ | {"TQDM_DISABLE": "1", "OMP_NUM_THREADS": "1"} | held_up(base / "hold")
 
 
-def run(base, *settings):
-    given = command(base, *settings)
+def run(base, *settings, seeds="0-2"):
+    given = command(base, *settings, seeds=seeds)
     return subprocess.run(given, capture_output=True, text=True, env=environment(base))
 
 
@@ -60,46 +60,66 @@ def serial(tmp_path_factory):
 
 @pytest.mark.slow
 def test_three_at_once_give_the_records_of_one_after_the_other(serial, tmp_path):
-    with started(tmp_path, "seeds_at_once=3") as (main, go_on):
-        beside = one_that_trains_beside(main, tmp_path)
-        go_on()
+    with started(tmp_path, "seeds_at_once=3") as (main, release):
+        workers = pids_of(3, tmp_path)
+        release()
+        assert main.wait(timeout=300) == 0
+    assert main.pid not in workers
+    assert records(tmp_path) == serial
+
+
+@pytest.mark.slow
+def test_a_killed_worker_is_replaced_and_its_seed_resumed(serial, tmp_path):
+    with started(tmp_path, "seeds_at_once=2") as (main, release):
+        os.kill(min(pids_of(2, tmp_path)), signal.SIGKILL)
+        release()
         assert main.wait(timeout=300) == 0
     assert records(tmp_path) == serial
-    assert {main.pid, beside} <= {attempt["pid"] for attempt in attempts(tmp_path)}
+    assert len({attempt["pid"] for attempt in attempts(tmp_path)}) == 3
 
 
 @pytest.mark.slow
-def test_a_process_beside_that_is_killed_leaves_its_seeds_to_the_others(serial, tmp_path):
-    with started(tmp_path, "seeds_at_once=2") as (main, go_on):
-        os.kill(one_that_trains_beside(main, tmp_path), signal.SIGKILL)
-        go_on()
-        told, _ = main.communicate(timeout=300)
-    assert main.returncode == 0, told
-    assert "a process beside this one ended early" in told
-    assert records(tmp_path) == serial
-
-
-@pytest.mark.slow
-def test_killing_the_run_stops_the_processes_beside_it_and_the_same_command_goes_on(serial, tmp_path):
-    with started(tmp_path, "seeds_at_once=2") as (main, go_on):
-        beside = one_that_trains_beside(main, tmp_path)
+def test_workers_end_with_a_killed_run_and_the_same_command_resumes(serial, tmp_path):
+    with started(tmp_path, "seeds_at_once=2") as (main, release):
+        workers = pids_of(2, tmp_path)
         main.kill()
-        go_on()
-    wait_for(lambda: not running(beside))
+        release()
+    wait_for(lambda: not any(map(running, workers)))
     assert run(tmp_path).returncode == 0
     assert records(tmp_path) == serial
 
 
-def test_with_one_seed_left_nobody_is_called(tmp_path):
-    done = run(tmp_path, "seeds_at_once=8", "seeds=0", "init_epochs=1")
+def test_one_seed_needs_no_worker(tmp_path):
+    done = run(tmp_path, "seeds_at_once=8", "init_epochs=1", seeds="0")
     assert done.returncode == 0, done.stderr
+    assert len({attempt["pid"] for attempt in attempts(tmp_path)}) == 1
+    assert not (tmp_path / "jobs").exists()
+
+
+def test_seeds_that_no_worker_can_train_are_trained_by_the_run_itself(tmp_path):
+    code = f"""
+import math, dglib
+from torch import nn
+
+@dglib.networks.register("of this cell")
+def network(input_shape, classes, width):
+    return nn.Sequential(nn.Flatten(), nn.Linear(math.prod(input_shape), classes))
+
+settings = {[*SMALL, "init_epochs=1", "network=of this cell", "seeds_at_once=2", "seeds=0-1"]!r}
+parameters = dglib.load_profile("T1", "quick", [*settings, "base_dir={tmp_path}"])
+print(len(dglib.run(parameters).records))
+"""
+    call, env = [sys.executable, "-c", code], environment(tmp_path)
+    done = subprocess.run(call, capture_output=True, text=True, env=env)
+    assert done.stdout.splitlines()[-1] == "2", done.stderr
+    assert "training these seeds here, one at a time" in done.stderr + done.stdout
 
 
 @contextmanager
 def started(base, *settings):
-    """The run, its lines of stdout to be read, and what lets its processes go on after an epoch each.
+    """The run, and what releases its processes, which wait after an epoch each.
 
-    Killed on the way out if it still goes on.
+    Killed on leaving if it still runs.
     """
     hold = base / "hold"
     hold.touch()
@@ -112,14 +132,14 @@ def started(base, *settings):
             hold.unlink(missing_ok=True)
 
 
-def one_that_trains_beside(main, base):
-    """The pid of a process beside `main` that has begun a seed as `main` has."""
+def pids_of(count, base):
+    """The processes that have begun a seed, once there are so many."""
 
     def found():
         begun = {beat["pid"] for path in base.glob("exp_T_spinodal_*") for beat in _heartbeats(path)}
-        return begun - {main.pid} if main.pid in begun else None
+        return begun if len(begun) >= count else None
 
-    return min(wait_for(found))
+    return wait_for(found)
 
 
 def _heartbeats(directory):

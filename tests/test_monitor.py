@@ -10,9 +10,9 @@ from typing import Any
 import pytest
 
 from dglib import identity
-from dglib.campaign import monitor as watching
+from dglib.campaign import monitor as monitors
 from dglib.campaign.jobs import Job, Plan, anchored, jobs_of
-from dglib.campaign.monitor import Watching
+from dglib.campaign.monitor import CampaignMonitor
 from dglib.campaign.scheduler import Schedule
 from dglib.experiments import requested_numerics
 from dglib.experiments.profiles import load_profile
@@ -26,7 +26,7 @@ class Terminal(io.StringIO):
 
 @pytest.fixture
 def plan(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Plan:
-    monkeypatch.setattr(watching, "LOOK_SECONDS", 0.0)
+    monkeypatch.setattr(monitors, "REFRESH_SECONDS", 0.0)
     return Plan(anchored(load_profile("T2", "quick", ["seeds=0-2"]), tmp_path), tmp_path)
 
 
@@ -46,7 +46,7 @@ def beat(store: Store, seed: int, epochs: int, *, age: float = 0.0) -> None:
 def end(store: Store, schedule: Schedule, job: Job) -> None:
     assert job.seed is not None
     store.files(job.seed).record.write_text("{}")
-    schedule.done(job, {"directory": str(store.directory), "outcome": "no_event", "seconds": 61.0})
+    schedule.ended(job, {"done": {"directory": str(store.directory), "outcome": "no_event", "seconds": 61.0}})
 
 
 def begin(schedule: Schedule, count: int) -> list[Job]:
@@ -54,7 +54,7 @@ def begin(schedule: Schedule, count: int) -> list[Job]:
     for _ in range(count):
         job = schedule.next()
         assert job is not None
-        schedule.begun(job)
+        schedule.started(job, {})
         begun.append(job)
     return begun
 
@@ -67,19 +67,19 @@ def test_a_log_gets_a_line_for_each_end_and_now_and_then_one_on_where_all_stands
     plan: Plan, store: Store, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     out = io.StringIO()
-    with Watching(jobs_of([plan]), out=out) as watch:
-        schedule = Schedule(jobs_of([plan]), watch)
+    with CampaignMonitor(jobs_of([plan]), out=out) as monitor:
+        schedule = Schedule(jobs_of([plan]), monitor)
         first, second = begin(schedule, 2)
         beat(store, 0, 5)
-        schedule.look()
+        schedule.refresh()
         end(store, schedule, first)
-        schedule.lost(second, "its process was ended by SIGKILL")
+        schedule.ended(second, {"lost": "its process was ended by SIGKILL"})
         (second,) = begin(schedule, 1)
-        schedule.failed(second, "no space")
+        schedule.ended(second, {"failed": "no space"})
         (third,) = begin(schedule, 1)
         beat(store, 2, 7)
-        monkeypatch.setattr(watching, "LINE_SECONDS", 0.0)
-        schedule.look()
+        monkeypatch.setattr(monitors, "LINE_SECONDS", 0.0)
+        schedule.refresh()
     assert third.seed == 2
     assert out.getvalue().splitlines() == [
         "T2 seed 0: no event, 1 min 1 s",
@@ -91,22 +91,22 @@ def test_a_log_gets_a_line_for_each_end_and_now_and_then_one_on_where_all_stands
 
 def test_a_terminal_gets_a_bar_for_all_and_one_for_each_job_that_runs(plan: Plan, store: Store) -> None:
     out = Terminal()
-    with Watching(jobs_of([plan]), out=out) as watch:
-        schedule = Schedule(jobs_of([plan]), watch)
+    with CampaignMonitor(jobs_of([plan]), out=out) as monitor:
+        schedule = Schedule(jobs_of([plan]), monitor)
         assert out.getvalue() == ""  # what is said at the beginning is not written into a bar
         first, second = begin(schedule, 2)
-        bars = watch._show
-        assert isinstance(bars, watching.Bars)
+        bars = monitor._show
+        assert isinstance(bars, monitors.Bars)
         assert sorted(abs(bar.pos) for bar in bars._bars.values()) == [1, 2]
         beat(store, 0, 5)
         beat(store, 1, 9)
-        schedule.look()
+        schedule.refresh()
         assert [bars._bars[job].n for job in (first, second)] == [5, 9]
         assert bars._all is not None
         assert (bars._all.n, bars._all.total) == (14, 3 * plan.planned)
         end(store, schedule, first)
         (third,) = begin(schedule, 1)
-        schedule.look()
+        schedule.refresh()
         assert {job.name: abs(bar.pos) for job, bar in bars._bars.items()} == {
             "T2 seed 1": 2,
             "T2 seed 2": 1,
@@ -122,14 +122,14 @@ def test_a_terminal_gets_a_bar_for_all_and_one_for_each_job_that_runs(plan: Plan
 def test_programs_get_a_json_line_per_event_and_an_epoch_once(plan: Plan, store: Store) -> None:
     lines = io.StringIO()
     beat(store, 1, 20, age=60)  # left by an attempt before
-    with Watching(jobs_of([plan]), lines, io.StringIO()) as watch:
-        schedule = Schedule(jobs_of([plan]), watch)
+    with CampaignMonitor(jobs_of([plan]), lines, io.StringIO()) as monitor:
+        schedule = Schedule(jobs_of([plan]), monitor)
         first, _ = begin(schedule, 2)
         for epochs in (5, 5, 6):
             beat(store, 0, epochs)
-            schedule.look()
+            schedule.refresh()
         end(store, schedule, first)
-        watch.emit("all_done", failed=0)
+        monitor.emit("all_done", failed=0)
     told = events(lines)
     assert [(event["event"], event.get("seed"), event.get("epochs_done")) for event in told] == [
         ("job_started", 0, None),
@@ -146,11 +146,12 @@ def test_programs_get_a_json_line_per_event_and_an_epoch_once(plan: Plan, store:
 
 def test_a_trapped_seed_is_told_as_trapped(plan: Plan, store: Store) -> None:
     out = io.StringIO()
-    with Watching(jobs_of([plan]), out=out) as watch:
-        schedule = Schedule(jobs_of([plan]), watch)
+    with CampaignMonitor(jobs_of([plan]), out=out) as monitor:
+        schedule = Schedule(jobs_of([plan]), monitor)
         (job,) = begin(schedule, 1)
         store.files(0).record.write_text("{}")
-        schedule.done(job, {"directory": str(store.directory), "outcome": "trapped_90", "seconds": 61.0})
+        result = {"directory": str(store.directory), "outcome": "trapped_90", "seconds": 61.0}
+        schedule.ended(job, {"done": result})
     assert out.getvalue() == "T2 seed 0: trapped, 1 min 1 s\n"
 
 
@@ -163,12 +164,12 @@ class Gone(io.StringIO):
 
 def test_a_reader_that_has_gone_is_noticed_between_events_and_told_nothing_more(plan: Plan) -> None:
     for lines, out in ((Gone(), io.StringIO()), (None, Gone())):
-        with Watching(jobs_of([plan]), lines, out) as watch:
-            schedule = Schedule(jobs_of([plan]), watch)
+        with CampaignMonitor(jobs_of([plan]), lines, out) as monitor:
+            schedule = Schedule(jobs_of([plan]), monitor)
             (job,) = begin(schedule, 1)
-            schedule.failed(job, "no space")  # in the middle of which nothing may stop it
+            schedule.ended(job, {"failed": "no space"})  # in the middle of which nothing may stop it
             with pytest.raises(BrokenPipeError):
-                schedule.look()
+                schedule.refresh()
             begin(schedule, 1)
             schedule.close()
         assert [job.status for job in schedule._jobs] == ["failed", "stopped", "waiting", "waiting"]
@@ -179,7 +180,7 @@ def test_a_reader_that_has_gone_is_noticed_between_events_and_told_nothing_more(
 def test_events_of_a_cell_name_it(tmp_path: Path) -> None:
     cell = Plan(anchored(load_profile("T2", "quick", ["seeds=0"]), tmp_path), tmp_path, cell="lr=0.1")
     lines = io.StringIO()
-    with Watching(jobs_of([cell]), lines, io.StringIO()) as watch:
-        begin(Schedule(jobs_of([cell]), watch), 1)
+    with CampaignMonitor(jobs_of([cell]), lines, io.StringIO()) as monitor:
+        begin(Schedule(jobs_of([cell]), monitor), 1)
     (event,) = events(lines)
     assert (event["cell"], event["experiment"], event["seed"]) == ("lr=0.1", "T2", 0)
