@@ -24,6 +24,8 @@ HERE = [path.stem for path in Path(__file__).parent.glob("*.py")]
 def pytest_configure(config):
     # Warnings of ours are errors, as are those of dglib (pyproject.toml); another package's are shown.
     config.addinivalue_line("filterwarnings", f"error:::({'|'.join(HERE)})$")
+    # A file or process left open is found where the collector happens to run, in any later test: shown only.
+    config.addinivalue_line("filterwarnings", "default::ResourceWarning")
 
 
 def pytest_terminal_summary(terminalreporter, config):
