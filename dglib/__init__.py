@@ -24,12 +24,14 @@ _HOMES = {
     "load_profile": "dglib.experiments.profiles",
     "load_records": "dglib.experiments.tables",
     "make_dataset": "dglib.data",
-    "mix": "dglib.step",
+    "mix": "dglib.training.step",
+    "mixes": "dglib.training.step",
     "networks": "dglib.networks",
     "noises": "dglib.noise",
     "notebook_parameters": "dglib.notebook",
     "run": "dglib.api",
     "run_seed": "dglib.runner",
+    "values": "dglib.training.step",
 }
 __all__ = list(_HOMES)
 

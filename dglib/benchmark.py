@@ -37,6 +37,7 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
+from torch.optim.sgd import sgd
 from torch.utils.benchmark import Timer, timer
 from torch.utils.data import DataLoader
 from torch.utils.data import Dataset as TorchDataset
@@ -48,12 +49,13 @@ from dglib.errors import UserError
 from dglib.networks import networks
 from dglib.noise import noises
 from dglib.numerics import HALF, SWITCHES, Numerics, has_bf16_matrix_units
-from dglib.plain import PlainKernel
 from dglib.reader import ends_with_its_reader
 from dglib.spec import Arm, DataSpec, ExperimentSpec, LearningRate, NetworkSpec, Phase, StepSpec
 from dglib.state import TrainState
 from dglib.streams import Streams
 from dglib.trainer import DeviceData, Trainer
+from dglib.training.graphs import StepRunner
+from dglib.training.step import Batch, Kind, Method, Number
 
 EPOCH, CLASSES = 50_000, 10
 K, LOG_EVERY, LAMBDA = 16, 20, 0.35  # as published
@@ -146,7 +148,7 @@ class Ours:
         )
         self.trainer = Trainer(spec, placed, Streams(0, "benchmark"), numerics)
         if plain:
-            self.trainer.kernel = PlainKernel(step, numerics)
+            self.trainer.take_step = StepRunner(step, numerics, log=False, function=plain_step)
         self.images, self.fallback = len(data.x_train), ""
         if numerics.device != "cpu":  # until every kind of step has been compiled and captured
             self.advance(4 * math.lcm(K, step.log_every or 1))
@@ -157,7 +159,31 @@ class Ours:
 
     def block(self) -> None:
         self.advance(self.trainer.steps_per_epoch)
-        self.fallback = self.trainer.kernel.fallback
+        self.fallback = self.trainer.take_step.fallback
+
+
+@torch.no_grad()
+def plain_step(
+    state: TrainState, batch: Batch, lam: Number, lr: Number, kind: Kind, method: Method
+) -> Tensor | None:
+    """SGD along the gradient under the noisy labels, in the place of the dual-gradient step."""
+    numerics = method.numerics
+    with torch.enable_grad():
+        g, _ = method.gradient(state, batch.x, batch.noisy, numerics)
+    sgd(
+        list(state.params),
+        list(g if numerics.loss_scale == 1 else torch._foreach_mul(tuple(g), 1 / numerics.loss_scale)),
+        list(state.momentum_buffers),
+        fused=numerics.fused,
+        foreach=not numerics.fused and state.device.type == "cuda",  # torch.optim.SGD's own choice
+        weight_decay=method.spec.weight_decay,
+        momentum=method.spec.momentum,
+        lr=lr,
+        dampening=0.0,
+        nesterov=False,
+        maximize=False,
+    )
+    return None
 
 
 class Pictures(TorchDataset[tuple[Tensor, int, int]]):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dglib.protocol import EpochStats
 from dglib.state import TrainState
-from dglib.step import total_norm
+from dglib.training.step import total_norm
 
 
 def epoch_stats(state: TrainState, lr: float) -> EpochStats:

@@ -172,8 +172,8 @@ class _Seed:
 
     def _note_fallback(self) -> None:
         """Say in the stretch under way why it was slower than asked for: that may move the last bits."""
-        if self.trainer.kernel.fallback:
-            self.stretches[-1]["fallback"] = self.trainer.kernel.fallback
+        if self.trainer.take_step.fallback:
+            self.stretches[-1]["fallback"] = self.trainer.take_step.fallback
 
     def _enter_run(self) -> None:
         """Bring the state into the run that the cursor stands in: a new network, a restart, or as it is."""

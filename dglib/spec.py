@@ -146,7 +146,8 @@ class StepSpec:
 
     `refresh_period` is K: the value gradient is computed anew every K steps and held in between.
     `two_pass_statistics` moves BatchNorm's running statistics as by two passes on every step.
-    `log_every` logs every so many steps (0: never).
+    `log_every` logs every so many steps (0: never). `mix` names the mixing rule, `value` the source of the
+    value gradient, see `dglib.training.step`.
     """
 
     batch_size: int
@@ -155,6 +156,8 @@ class StepSpec:
     weight_decay: float = 5e-4
     two_pass_statistics: bool = False
     log_every: int = 0
+    mix: str = "normalised"
+    value: str = "clean"
 
 
 @dataclass(frozen=True)

@@ -11,13 +11,13 @@ from torch import Tensor
 from dglib.augment import crop_flip, normalise
 from dglib.control import Control
 from dglib.data import Dataset
-from dglib.kernel import DualGradientKernel
 from dglib.noise import NoisyLabels, make_noise
 from dglib.numerics import Numerics
 from dglib.spec import DataSpec, ExperimentSpec
 from dglib.state import TrainState
-from dglib.step import Batch, StepKernel
 from dglib.streams import Streams
+from dglib.training.graphs import StepRunner
+from dglib.training.step import Batch
 
 CROPPED_AT_ONCE = 5000  # images: bounds the memory of padded copies
 
@@ -99,7 +99,7 @@ class Trainer:
         self.batch_size = spec.step.batch_size
         self.augmentation = spec.data.augmentation
         self.padding = spec.data.crop_padding
-        self.kernel: StepKernel = DualGradientKernel(spec.step, numerics, log=log)
+        self.take_step = StepRunner(spec.step, numerics, log=log)
         self.steps_per_epoch = -(-len(data.clean) // self.batch_size)  # the last, smaller batch counts
         self._epoch: Epoch | None = None
 
@@ -122,7 +122,7 @@ class Trainer:
             if step == 0:
                 state.dropout.manual_seed(self.streams.key("dropout", epoch))
                 state.begin_epoch()
-            self.kernel(state, self.batch(epoch, step), lam, lr)
+            self.take_step(state, self.batch(epoch, step), lam, lr)
         return n_steps
 
     def steps_left(self, state: TrainState) -> int:

@@ -41,8 +41,8 @@ from small import CPU, digits, small_spec
 from dglib import attempts, batch, checkpoint, identity, progress, protocol, runner, store
 from dglib.attempts import read_attempts
 from dglib.batch import run_experiment
-from dglib.kernel import DualGradientKernel
 from dglib.store import Store
+from dglib.training.graphs import StepRunner
 
 EXPERIMENTS = ("T1", "T2", "V3", "Td1")
 # λ that make the small networks collapse and recover within a few epochs, so that every phase is visited.
@@ -109,7 +109,7 @@ class Shared:
 def watch(shared: Shared, spec) -> None:
     """Make this process's runs write down where they are. Counts steps by the calls of the step kernel."""
     places = [(arm.name, phase.name) for arm in spec.arms for phase in arm.phases]
-    step, resume = DualGradientKernel.__call__, runner._Seed._resume
+    step, resume = StepRunner.__call__, runner._Seed._resume
     place, run_seed = protocol.place, batch.run_seed
 
     def counted(self, *arguments):
@@ -137,7 +137,7 @@ def watch(shared: Shared, spec) -> None:
 
         return wrapped
 
-    DualGradientKernel.__call__ = counted
+    StepRunner.__call__ = counted
     runner._Seed._resume = resumed
     protocol.place = placed
     runner._Seed.run = doing("training", runner._Seed.run)

@@ -27,7 +27,7 @@ def test_the_published_loop_takes_the_experiments_steps():
     mine, theirs = ours(), Published(SMALL, random_images(SMALL, 8), 8, torch.device("cpu"))
     for t in range(20):  # refreshes at 0 and 16
         batch = mine.trainer.batch(*divmod(t, 16))
-        mine.trainer.kernel(mine.state, batch, benchmark.LAMBDA, benchmark.RATE)
+        mine.trainer.take_step(mine.state, batch, benchmark.LAMBDA, benchmark.RATE)
         theirs.step(batch.x, batch.noisy, batch.clean)
         for a, b in zip(mine.state.params, theirs.parameters, strict=True):
             assert (a - b).norm() <= 1e-5 * b.norm(), f"after step {t}"
@@ -62,7 +62,7 @@ def test_a_plain_step_is_torchs_sgd_on_the_noisy_labels():
     sgd = torch.optim.SGD(twin.params, lr=0.05, momentum=STEP.momentum, weight_decay=STEP.weight_decay)
     for step in range(3):
         batch = mine.trainer.batch(0, step)
-        mine.trainer.kernel(mine.state, batch, 0.35, 0.05)
+        mine.trainer.take_step(mine.state, batch, 0.35, 0.05)
         sgd.zero_grad()
         torch.nn.functional.cross_entropy(twin.model(batch.x), batch.noisy).backward()
         sgd.step()
@@ -75,7 +75,7 @@ def test_a_plain_step_in_fp16_takes_the_loss_scale_back(fused):
     for settled in (CPU, Numerics("cpu", 1, "fp16", fused=fused)):
         side = ours(settled=settled, plain=True)
         before = torch.cat([p.detach().flatten().clone() for p in side.state.params])
-        side.trainer.kernel(side.state, side.trainer.batch(0, 0), 0.35, 0.05)
+        side.trainer.take_step(side.state, side.trainer.batch(0, 0), 0.35, 0.05)
         moved.append(torch.cat([p.detach().flatten() for p in side.state.params]) - before)
     assert (moved[0] - moved[1]).norm() < 0.05 * moved[0].norm()
 

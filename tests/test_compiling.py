@@ -1,4 +1,4 @@
-"""torch.compile behind the kernel: what it changes, and the way back where it fails."""
+"""torch.compile behind the step: what it changes, and the fallback where it fails."""
 
 import copy
 from dataclasses import replace
@@ -10,13 +10,13 @@ from small import CPU, random_data, small_spec
 from torch import nn
 
 from dglib import numerics
-from dglib.compiling import Compiled, CompiledGradient
 from dglib.control import Control
-from dglib.kernel import DualGradientKernel
 from dglib.runner import _Seed
 from dglib.state import TrainState
-from dglib.step import gradient, total_norm, two_pass_statistics, weighted
+from dglib.training.compiled import Compiled, CompiledGradient
+from dglib.training.step import gradient, mix, total_norm, two_pass_statistics
 
+COMPILED = replace(CPU, compiled=True)
 SPEC = small_spec("T1", batch_size=4, refresh_period=5)
 DROPOUT = small_spec("V3", batch_size=4, network="vgg11_bn", network_width=0.0625)
 
@@ -49,9 +49,9 @@ def failing_backward(function, **_):
 
 @pytest.mark.parametrize("compiler", [failing_forward, failing_backward])
 @pytest.mark.parametrize("spec", [SPEC, DROPOUT], ids=["T1", "dropout"])
-def test_where_compiling_fails_the_step_is_the_plain_one_and_the_reason_is_kept(compiler, spec):
-    plain, ours = begun(spec), begun(spec)
-    ours.trainer.kernel.gradient_of = CompiledGradient(compiler)
+def test_where_compiling_fails_the_step_is_the_plain_one_and_the_reason_is_kept(compiler, spec, monkeypatch):
+    monkeypatch.setattr(torch, "compile", compiler)
+    plain, ours = begun(spec), begun(spec, COMPILED)
     for seed in (plain, ours):
         seed.trainer.advance(seed.state, 0.4, 0.05, 8)
     one, other = (
@@ -59,12 +59,12 @@ def test_where_compiling_fails_the_step_is_the_plain_one_and_the_reason_is_kept(
         for s in (plain, ours)
     )
     assert all(torch.equal(a, b) for a, b in zip(one, other, strict=True))
-    assert ours.trainer.kernel.fallback.startswith("torch.compile: RuntimeError: ")
-    assert "install" not in ours.trainer.kernel.fallback
+    assert ours.trainer.take_step.fallback.startswith("torch.compile: RuntimeError: ")
+    assert "install" not in ours.trainer.take_step.fallback
 
 
 @pytest.mark.parametrize("compiler", [failing_forward, failing_backward])
-def test_where_a_later_version_fails_to_compile_the_step_is_the_plain_one_too(compiler):
+def test_where_a_later_version_fails_to_compile_the_step_is_the_plain_one_too(compiler, monkeypatch):
     """Tδ1's second step has another momentum of BatchNorm, and so new code for a size that had compiled."""
     spec = small_spec("Td1", batch_size=4, log_every=3)
 
@@ -72,16 +72,18 @@ def test_where_a_later_version_fails_to_compile_the_step_is_the_plain_one_too(co
         failing = compiler(function)
         return lambda model, *given: (function if momentum(model) == 0.1 else failing)(model, *given)
 
-    plain, ours = begun(spec), begun(spec)
-    ours.trainer.kernel.gradient_of = CompiledGradient(failing_later)
+    monkeypatch.setattr(torch, "compile", failing_later)
+    plain, ours = begun(spec), begun(spec, COMPILED)
     for seed in (plain, ours):
         seed.trainer.advance(seed.state, 0.4, 0.05, 8)
     one, other = ([*s.state.model.state_dict().values(), *s.state.momentum()] for s in (plain, ours))
     assert all(torch.equal(a, b) for a, b in zip(one, other, strict=True))
-    assert ours.trainer.kernel.fallback.startswith("torch.compile: RuntimeError: ")
+    assert ours.trainer.take_step.fallback.startswith("torch.compile: RuntimeError: ")
 
 
 def momentum(model):
+    if not isinstance(model, nn.Module):  # a gradient, for the mixing rule
+        return 0.1
     return next(m.momentum for m in model.modules() if isinstance(m, nn.BatchNorm2d))
 
 
@@ -106,20 +108,16 @@ def counting(compiled):
     return partial(torch.compile, backend=backend)
 
 
-def test_a_change_of_lambda_compiles_nothing_anew_without_captured_pieces_either():
-    settled, compiled = replace(CPU, compiled=True), []
-    plain, ours = begun(SPEC), begun(SPEC)
-    ours.trainer.kernel = DualGradientKernel(SPEC.step, settled)
-    ours.trainer.kernel.gradient_of = gradient
-    ours.trainer.kernel.weighted = Compiled(weighted, counting(compiled))
-    with settled.applied():
-        for level in range(12):
-            for seed in (plain, ours):
-                seed.trainer.advance(seed.state, 0.3 + 0.04 * level, 0.05, 2)
+def test_a_change_of_lambda_compiles_nothing_anew():
+    compiled, generator = [], torch.Generator().manual_seed(0)
+    g_s, g_v = ([torch.randn(3, 2, generator=generator), torch.randn(4, generator=generator)] for _ in "sv")
+    ours = Compiled(mix, counting(compiled))
+    for level in range(12):
+        lam = 0.3 + 0.04 * level
+        found = ours(g_s, g_v, torch.tensor(lam, dtype=torch.float64))
+        assert all(torch.equal(a, b) for a, b in zip(found, mix(g_s, g_v, lam), strict=True))
     assert len(compiled) == 1
-    assert not ours.trainer.kernel.fallback
-    pairs = zip(plain.state.params, ours.state.params, strict=True)
-    assert all(torch.equal(a, b) for a, b in pairs)
+    assert not ours.fallback
 
 
 def test_the_limit_of_versions_is_raised_in_a_run_and_reaching_it_is_told(monkeypatch):
@@ -152,16 +150,14 @@ def test_a_mistake_of_the_caller_is_still_told():
         Compiled(lambda a: 1 / a, lambda function, **_: function)(0)
 
 
-def test_a_traced_run_takes_every_kind_of_step_as_the_plain_one_does():
+def test_a_traced_run_takes_every_kind_of_step_as_the_plain_one_does(monkeypatch):
     """Traced and differentiated as for compiling, without the minutes of code generation."""
     spec = small_spec("Td1", batch_size=8, log_every=2, network="vgg11_bn", network_width=0.0625)
-    traced = partial(torch.compile, backend="aot_eager")
-    plain, ours = begun(spec), begun(spec)
-    kernel = ours.trainer.kernel
-    kernel.gradient_of, kernel.weighted = CompiledGradient(traced), Compiled(weighted, traced)
+    monkeypatch.setattr(torch, "compile", partial(torch.compile, backend="aot_eager"))
+    plain, ours = begun(spec), begun(spec, COMPILED)
     for seed in (plain, ours):
         seed.trainer.advance(seed.state, 0.4, 0.05, 9)  # refreshes, logs, the smaller last batch
-    assert kernel.fallback == ""
+    assert ours.trainer.take_step.fallback == ""
     difference = [a.detach() - b.detach() for a, b in zip(ours.state.params, plain.state.params, strict=True)]
     assert float(total_norm(difference) / total_norm([p.detach() for p in plain.state.params])) < 1e-5
     # A draw or a step of the statistics more or less would be a difference of kind, not of rounding.
@@ -178,12 +174,11 @@ def test_generated_code_is_within_a_hundred_thousandth_of_the_plain_step():
     model = nn.Sequential(nn.Flatten(), nn.Linear(64, 10), nn.BatchNorm1d(10))
     state = TrainState(model, SPEC.step, torch.device("cpu"), (0, 0))
     x, labels = torch.randn(8, 1, 8, 8, generator=torch.Generator().manual_seed(0)), torch.arange(8)
-    compiled, mixing = CompiledGradient(), Compiled(weighted)
+    compiled, mixing = CompiledGradient(), Compiled(mix)
     with CPU.applied():
         plain, _ = gradient(copy.deepcopy(state), x, labels, CPU)
         ours, _ = compiled(copy.deepcopy(state), x, labels, CPU)
-        norms = total_norm(plain), total_norm(ours)
-        one, other = (mixer(plain, ours, 0.3, 0.7, *norms) for mixer in (mixing, weighted))
+        one, other = (mixer(plain, ours, 0.7) for mixer in (mixing, mix))
     assert not compiled.fallback
     assert not mixing.fallback
     for found, expected, bound in ((ours, plain, 1e-5), (one, other, 1e-6)):

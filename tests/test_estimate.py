@@ -6,10 +6,11 @@ from dataclasses import replace
 import pytest
 from small import CPU, small_spec
 
-from dglib import estimate, kernel
+from dglib import estimate
 from dglib.data import describe_dataset
 from dglib.numerics import Numerics
 from dglib.trainer import Trainer
+from dglib.training import graphs
 
 SPEC = small_spec("T1", batch_size=2)
 
@@ -17,13 +18,13 @@ SPEC = small_spec("T1", batch_size=2)
 @pytest.fixture
 def clock(monkeypatch):
     """One second a forward and backward pass."""
-    seconds, original = [0.0], kernel.gradient
+    seconds, original = [0.0], graphs.gradient
 
     def gradient(*given):
         seconds[0] += 1
         return original(*given)
 
-    monkeypatch.setattr(kernel, "gradient", gradient)
+    monkeypatch.setattr(graphs, "gradient", gradient)
     monkeypatch.setattr(estimate, "_now", lambda device: seconds[0])
     monkeypatch.setattr(estimate.time, "monotonic", lambda: seconds[0])
     return seconds
@@ -59,8 +60,8 @@ def test_there_is_no_estimate_where_the_time_is_used_up_before_the_second_step(l
 
 
 def test_neither_compilation_nor_capture_falls_into_the_time(monkeypatch):
-    monkeypatch.setattr(kernel, "CudaRecorder", lambda device: pytest.fail("captured"))
-    monkeypatch.setattr(kernel, "CompiledGradient", lambda: pytest.fail("compiled"))
+    monkeypatch.setattr(graphs, "CudaRecorder", lambda device: pytest.fail("captured"))
+    monkeypatch.setattr(graphs, "CompiledGradient", lambda: pytest.fail("compiled"))
     fast = Numerics("cpu", 1, fused=True, cuda_graphs=True, compiled=True)
     assert estimate.estimate_seconds(SPEC, fast, {}, math.inf) > 0
 

@@ -1,4 +1,4 @@
-"""The step's pieces captured, compiled, fused and in half precision, each against the plain step."""
+"""The step captured, compiled, fused and in half precision, each against the plain step."""
 
 import copy
 from dataclasses import replace
@@ -9,14 +9,14 @@ from reference import PlainRun
 from replaying import Replaying
 from small import CPU, digits, random_data, small_spec
 
-from dglib import kernel, numerics, pieces
+from dglib import numerics
 from dglib.control import Control
-from dglib.kernel import DualGradientKernel
 from dglib.networks import key_dropout
 from dglib.numerics import Numerics
-from dglib.pieces import Captured, Direct
 from dglib.runner import _Seed, run_seed
-from dglib.step import gradient, mix, total_norm
+from dglib.training import graphs
+from dglib.training.graphs import StepRunner
+from dglib.training.step import Gradient, gradient, mix, total_norm
 
 FUSED = replace(CPU, fused=True)
 CASES = {
@@ -36,7 +36,7 @@ def trained(spec, recorder=None, settled=FUSED, steps=40):
     """A state after steps at changing λ and LR, with six steps an epoch, the last of two images."""
     seed = begun(spec, settled)
     if recorder is not None:
-        seed.trainer.kernel = DualGradientKernel(spec.step, settled, pieces=Captured(recorder))
+        seed.trainer.take_step = StepRunner(spec.step, settled, recorder=recorder)
     with settled.applied():
         for t in range(steps):
             lam, lr = (0.3, 0.05) if t < 17 else (0.7, 0.02)
@@ -58,24 +58,27 @@ def same(one, other):
     return all(torch.equal(a, b) for a, b in zip(everything(one), everything(other), strict=True))
 
 
-# ── captured pieces ──
+# ── captured steps ──
 
 
 @pytest.mark.parametrize("name", CASES)
-def test_captured_pieces_give_the_bits_of_direct_ones_at_every_step(name):
+def test_captured_steps_give_the_bits_of_direct_ones_at_every_step(name):
     recorder = Replaying()
     pairs = zip(trained(CASES[name]), trained(CASES[name], recorder), strict=True)
     assert all(same(direct, captured) for (direct, _), (captured, _) in pairs)
-    assert recorder.captures > 5  # gradients, mix and descent, of whole and of partial batches
+    assert recorder.captures > 2  # a refresh and others, of whole and of partial batches
 
 
 def test_a_lambda_baked_into_a_capture_would_be_noticed(monkeypatch):
-    monkeypatch.setattr(kernel._FixedPlaces, "numbers", lambda self, *values: values)
+    def numbers(self, lam, lr):
+        self._lam, self._lr = lam, lr
+
+    monkeypatch.setattr(graphs.CapturedSteps, "_hold_numbers", numbers)
     assert not same(after(CASES["T1"])[0], after(CASES["T1"], Replaying())[0])
 
 
 def test_a_batch_that_moves_in_memory_would_be_noticed(monkeypatch):
-    monkeypatch.setattr(kernel._FixedPlaces, "batch", lambda self, batch: batch)
+    monkeypatch.setattr(graphs.CapturedSteps, "_held_batch", lambda self, batch: batch)
     assert not same(after(CASES["T1"])[0], after(CASES["T1"], Replaying())[0])
 
 
@@ -86,10 +89,10 @@ def test_a_value_gradient_that_moves_in_memory_is_refused(monkeypatch):
         trainer.advance(state, 0.3, 0.05, 1)
 
 
-def test_captured_pieces_refuse_another_state():
+def test_captured_steps_refuse_another_state():
     state, trainer = after(CASES["T1"], Replaying(), steps=2)
     with pytest.raises(ValueError, match="belong to one state"):
-        trainer.kernel(copy.deepcopy(state), trainer.batch(0, 2), 0.3, 0.05)
+        trainer.take_step(copy.deepcopy(state), trainer.batch(0, 2), 0.3, 0.05)
 
 
 def test_neither_lambda_nor_lr_makes_a_new_capture():
@@ -100,44 +103,44 @@ def test_neither_lambda_nor_lr_makes_a_new_capture():
 
 
 class Refusing(Replaying):
-    """Captures a few pieces, then no more."""
+    """Captures a few times, then no more."""
 
     def __init__(self, after):
         super().__init__()
         self.left = after
 
-    def capture(self, function, state):
+    def capture(self, *given):
         if self.left == 0:
             raise RuntimeError("operation not permitted when stream is capturing\nand more")
         self.left -= 1
-        return super().capture(function, state)
+        return super().capture(*given)
 
 
-@pytest.mark.parametrize("captured", [0, 1, 3])
+@pytest.mark.parametrize("captured", [0, 1, 2])
 def test_a_capture_that_fails_leaves_the_bits_alone_and_says_why(captured):
     state, trainer = after(CASES["T1"], Refusing(captured))
-    assert trainer.kernel.fallback == "CUDA graphs: operation not permitted when stream is capturing"
+    assert trainer.take_step.fallback == "CUDA graphs: operation not permitted when stream is capturing"
     assert same(state, after(CASES["T1"])[0])
 
 
 def test_the_reason_of_a_fallback_stands_in_the_record(monkeypatch, tmp_path):
     def refusing(spec, settled, *, log):
-        return DualGradientKernel(spec, settled, log=log, pieces=Captured(Refusing(2)))
+        return StepRunner(spec, settled, log=log, recorder=Refusing(2))
 
-    monkeypatch.setattr("dglib.trainer.DualGradientKernel", refusing)
+    monkeypatch.setattr("dglib.trainer.StepRunner", refusing)
     record = run_seed(CASES["T1"], 0, random_data(), FUSED)
     assert record["numerics"][0]["fallback"].startswith("CUDA graphs: operation not permitted")
 
 
-def test_a_whole_run_through_captured_pieces_is_the_direct_run(monkeypatch):
+def test_a_whole_run_through_captured_steps_is_the_direct_run(monkeypatch):
     """With restarts, new networks and events in between: each run of the protocol has a kernel of its own."""
     spec = small_spec("V3", batch_size=4, network="vgg11_bn", network_width=0.0625, ordered_epochs=3)
     direct = run_seed(spec, 0, random_data(), FUSED)
 
     def captured(step, settled, *, log):
-        return DualGradientKernel(step, settled, log=log, pieces=Captured(Replaying()))
+        return StepRunner(step, settled, log=log, recorder=Replaying())
 
-    monkeypatch.setattr("dglib.trainer.DualGradientKernel", captured)
+    monkeypatch.setattr("dglib.trainer.StepRunner", captured)
     record = run_seed(spec, 0, random_data(), FUSED)
     del record["time"], direct["time"]
     assert record == direct
@@ -244,7 +247,7 @@ def test_a_step_that_overflows_moves_no_weight_and_is_counted(fused, recorder, m
     settled = replace(CPU, precision="fp16", fused=fused or recorder is not None)
     seed = begun(CASES["T1"], settled)
     if recorder is not None:
-        seed.trainer.kernel = DualGradientKernel(CASES["T1"].step, settled, pieces=Captured(recorder()))
+        seed.trainer.take_step = StepRunner(CASES["T1"].step, settled, recorder=recorder())
     seed.trainer.advance(seed.state, 0.3, 0.05, 5)
     before = [t.detach().clone() for t in (*seed.state.params, *seed.state.momentum())]
     with monkeypatch.context() as patch:
@@ -268,15 +271,15 @@ def test_a_seed_whose_steps_overflow_ends_as_diverged_with_the_way_out(monkeypat
 
 
 def test_steps_skipped_now_and_then_are_counted_and_end_nothing(monkeypatch):
-    calls, original = iter(range(10**6)), kernel.gradient
+    calls, original = iter(range(10**6)), graphs.gradient
 
     def now_and_then(*given):
         grads, loss = original(*given)
         if next(calls) % 5 == 3:  # never the value gradient, which is held
             grads[0][0] = float("nan")
-        return grads, loss
+        return Gradient(grads), loss
 
-    monkeypatch.setattr(kernel, "gradient", now_and_then)
+    monkeypatch.setattr(graphs, "gradient", now_and_then)
     spec = small_spec("T1", batch_size=4, refresh_period=10**6)
     record = run_seed(spec, 0, random_data(), CPU)
     assert record["outcome"] != "diverged"
@@ -292,8 +295,9 @@ def test_a_finite_run_skips_nothing():
 # ── what is chosen ──
 
 
-def test_a_kernel_captures_where_it_should(monkeypatch):
-    assert isinstance(DualGradientKernel(CASES["T1"].step, CPU).pieces, Direct)
-    monkeypatch.setattr(kernel, "CudaRecorder", lambda device: Replaying())
-    graphs = Numerics("cpu", 1, fused=True, cuda_graphs=True)
-    assert isinstance(DualGradientKernel(CASES["T1"].step, graphs).pieces, pieces.Captured)
+@pytest.mark.parametrize("cuda_graphs", [False, True])
+def test_steps_are_captured_where_the_numerics_have_cuda_graphs(cuda_graphs, monkeypatch):
+    recorder = Replaying()
+    monkeypatch.setattr(graphs, "CudaRecorder", lambda device: recorder)
+    after(CASES["T1"], settled=replace(FUSED, cuda_graphs=cuda_graphs))
+    assert (recorder.captures > 0) == cuda_graphs

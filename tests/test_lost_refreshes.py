@@ -10,14 +10,14 @@ from replaying import Replaying
 from small import CPU, StopAfter, random_data, small_spec
 from torch.utils._python_dispatch import TorchDispatchMode
 
-from dglib import kernel
 from dglib.control import Control, Interrupted
 from dglib.epoch_stats import epoch_stats
-from dglib.kernel import DualGradientKernel
 from dglib.numerics import Numerics
-from dglib.pieces import Captured
 from dglib.runner import _Seed, run_seed
 from dglib.state import LOST_AT_MOST, TrainState
+from dglib.training import graphs
+from dglib.training.graphs import StepRunner
+from dglib.training.step import Gradient
 
 K = 5
 SPEC = small_spec("T1", batch_size=4, refresh_period=K)  # six steps an epoch
@@ -27,23 +27,23 @@ WAYS = {"as it is": None, "captured": Replaying}
 
 def losing(monkeypatch, steps):
     """Have the value gradients of these steps, told as `t in steps`, come out with an infinity in them."""
-    original, calls = kernel.gradient, Counter()
+    original, calls = graphs.gradient, Counter()
 
     def found(state, *given):
         grads, loss = original(state, *given)
         calls[state, state.t] += 1
         if state.t in steps and calls[state, state.t] == 2:  # the first is the structure gradient's
             grads[-1][0] = float("inf")
-        return grads, loss
+        return Gradient(grads), loss
 
-    monkeypatch.setattr(kernel, "gradient", found)
+    monkeypatch.setattr(graphs, "gradient", found)
 
 
 def begun(way="as it is", spec=SPEC):
     settled = CPU if WAYS[way] is None else FUSED
     seed = _Seed(spec, 0, random_data(), settled, None, 1e9, Control(), [])
     if WAYS[way] is not None:
-        seed.trainer.kernel = DualGradientKernel(spec.step, settled, pieces=Captured(WAYS[way]()))
+        seed.trainer.take_step = StepRunner(spec.step, settled, recorder=WAYS[way]())
     return seed
 
 
@@ -133,17 +133,17 @@ def test_a_value_gradient_too_many_periods_old_moves_nothing_until_one_is_finite
 
 
 def test_a_lost_structure_gradient_loses_no_value_gradient(monkeypatch):
-    original = kernel.gradient
+    original = graphs.gradient
 
     def found(state, x, labels, numerics):
         grads, loss = original(state, x, labels, numerics)
         calls.append(state.t)
         if state.t == 10 and calls.count(10) == 1:
             grads[0].fill_(float("nan"))
-        return grads, loss
+        return Gradient(grads), loss
 
     calls = []
-    monkeypatch.setattr(kernel, "gradient", found)
+    monkeypatch.setattr(graphs, "gradient", found)
     taken = list(steps_of(begun(), 12))
     assert [t for t, moved, *_ in taken if not moved] == [10]
     assert not equal(taken[9][2], taken[10][2])
@@ -224,10 +224,10 @@ def test_a_state_saved_before_lost_refreshes_were_counted_can_be_loaded():
     assert equal(seed.state.g_v, other.state.g_v)
 
 
-# ── what captured pieces rely on ──
+# ── what captured steps rely on ──
 
 
-def test_what_captured_pieces_work_on_stays_in_its_memory_over_epochs_and_lost_refreshes(monkeypatch):
+def test_what_captured_steps_work_on_stays_in_its_memory_over_epochs_and_lost_refreshes(monkeypatch):
     losing(monkeypatch, {30})
     seed = begun("captured")
 
@@ -240,7 +240,7 @@ def test_what_captured_pieces_work_on_stays_in_its_memory_over_epochs_and_lost_r
     assert len(found) == 1
 
 
-def test_captured_pieces_refuse_a_state_that_was_loaded_anew():
+def test_captured_steps_refuse_a_state_that_was_loaded_anew():
     seed = begun("captured")
     list(steps_of(seed, 30))
     seed.state.load_state_dict(seed.state.state_dict())
@@ -249,12 +249,12 @@ def test_captured_pieces_refuse_a_state_that_was_loaded_anew():
 
 
 class Idle(Replaying):
-    """Its replays do nothing once `idle`, so that what is dispatched then lies between the pieces."""
+    """Its replays do nothing once `idle`, so that what is dispatched then lies between the graphs."""
 
     idle = False
 
-    def capture(self, function, state):
-        replay, places = super().capture(function, state)
+    def capture(self, *given):
+        replay, places = super().capture(*given)
         return lambda: None if self.idle else replay(), places
 
 
@@ -268,14 +268,14 @@ class Dispatched(TorchDispatchMode):
         return function(*args, **(kwargs or {}))
 
 
-def test_between_captured_pieces_a_step_only_copies_its_batch_and_a_refresh_nothing_more():
+def test_between_captured_steps_a_step_only_copies_its_batch_and_a_refresh_nothing_more():
     """What is left to the host there costs it microseconds an operation, and a small GPU step has few."""
     seed, recorder = begun("captured"), Idle()
-    seed.trainer.kernel = DualGradientKernel(SPEC.step, FUSED, pieces=Captured(recorder))
+    seed.trainer.take_step = StepRunner(SPEC.step, FUSED, recorder=recorder)
     list(steps_of(seed, 120))  # of both sizes of batch
     recorder.idle = True
     batches = [seed.trainer.batch(20, step) for step in range(6)]
     for batch in batches:  # steps 120 to 125, the first a refresh
         with Dispatched() as dispatched:
-            seed.trainer.kernel(seed.state, batch, 0.3, 0.05)
+            seed.trainer.take_step(seed.state, batch, 0.3, 0.05)
         assert dispatched.names == ["copy_"] * 3

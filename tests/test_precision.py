@@ -38,9 +38,9 @@ from dglib.evaluate import evaluate
 from dglib.networks import key_dropout
 from dglib.numerics import Numerics
 from dglib.state import TrainState
-from dglib.step import gradient, mix, way_back
 from dglib.streams import Streams
 from dglib.trainer import DeviceData, Trainer
+from dglib.training.step import gradient, mix, undo_of_forward
 
 FP32, BF16, FP16 = (Numerics.resolve("cpu", 1, precision=name) for name in ("fp32", "bf16", "fp16"))
 
@@ -95,12 +95,12 @@ def mixed(name, batch, numerics):
     """One mixed gradient, flat, in double, and the norms of its two; the state stays as it was."""
     state, trainer, _ = trained(name)
     b = trainer.batch(100, batch)
-    put_back = way_back(state)
+    undo = undo_of_forward(state)
     with numerics.applied():
         state.dropout.manual_seed(batch)
         g_s, _ = gradient(state, b.x, b.noisy, numerics)
         g_v, _ = gradient(state, b.x, b.clean, numerics)
-    put_back()
+    undo()
     return flat(mix(g_s, g_v, RECIPES[name].lam))
 
 
@@ -206,9 +206,9 @@ def test_a_far_smaller_loss_scale_loses_the_small_gradients_and_a_far_larger_one
 def test_weights_gradients_and_loss_stay_in_float32(precision):
     state, trainer, _ = trained("small_cnn ordered")
     b = trainer.batch(100, 0)
-    put_back = way_back(state)
+    undo = undo_of_forward(state)
     found, loss = gradient(state, b.x, b.noisy, {"bf16": BF16, "fp16": FP16}[precision])
-    put_back()
+    undo()
     assert {t.dtype for t in (*found, loss, *state.params)} == {torch.float32}
 
 

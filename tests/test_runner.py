@@ -13,7 +13,7 @@ import pytest
 import torch
 from small import CPU, StopAfter, random_data, small_spec
 
-from dglib import checkpoint, identity, kernel, runner
+from dglib import checkpoint, identity, runner
 from dglib.batch import run_experiment
 from dglib.control import Control, Interrupted
 from dglib.epoch_stats import epoch_stats
@@ -21,8 +21,9 @@ from dglib.errors import UserError
 from dglib.events import EpochDone, SeedDone
 from dglib.protocol import Cursor
 from dglib.runner import _Seed, run_seed
-from dglib.step import total_norm
 from dglib.store import Store
+from dglib.training import graphs
+from dglib.training.step import total_norm
 
 # 22 random images in batches of 4 or 8: six or three steps an epoch, the last one smaller.
 SPECS = {
@@ -387,14 +388,14 @@ def test_the_epoch_log_holds_the_norm_of_the_weights_and_of_the_last_steps_chang
 
 
 def test_the_epoch_log_holds_mean_losses_of_all_steps_and_of_the_refreshes(monkeypatch):
-    losses, original = [], kernel.gradient
+    losses, original = [], graphs.gradient
 
     def spy(*given):
         grads, loss = original(*given)
         losses.append(float(loss))
         return grads, loss
 
-    monkeypatch.setattr(kernel, "gradient", spy)
+    monkeypatch.setattr(graphs, "gradient", spy)
     one = _Seed(SPECS["T1"], 0, random_data(), CPU, None, 1e9, Control(), [])
     one.trainer.advance(one.state, 0.35, 0.01, 6)  # refreshes at steps 0 and 4: a second loss after the first
     stats = epoch_stats(one.state, 0.01)

@@ -9,13 +9,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from small import CPU, digits, random_data, small_spec
 
-from dglib import kernel
 from dglib.control import Control
-from dglib.kernel import DualGradientKernel
 from dglib.protocol import EpochStats
 from dglib.runner import _Seed
-from dglib.step import Batch, cosine, gradient, mix, total_norm
 from dglib.trainer import Trainer
+from dglib.training import step
+from dglib.training.graphs import StepRunner
+from dglib.training.step import Batch, cosine, gradient, mix, total_norm
 
 NO_STATS = EpochStats(*[float("nan")] * 4)
 SHAPES = [(8, 3, 3, 3), (8,), (10, 8), (10,)]
@@ -47,7 +47,7 @@ def test_each_normalised_part_has_norm_one(seed, exponent):
 def test_the_squared_norm_of_the_mix_follows_from_lambda_and_the_cosine(seed, lam):
     g_s = gradients(seed)
     g_v = [s + r for s, r in zip(g_s, gradients(seed + 1), strict=True)]
-    cos = float(cosine(g_s, g_v, total_norm(g_s), total_norm(g_v)))
+    cos = float(cosine(g_s, g_v))
     expected = (1 - lam) ** 2 + lam**2 + 2 * lam * (1 - lam) * cos
     assert float(total_norm(mix(g_s, g_v, lam))) ** 2 == pytest.approx(expected, abs=4 * NORM_ROUNDING)
 
@@ -106,8 +106,8 @@ def test_the_value_gradient_is_refreshed_exactly_every_k_steps_across_epochs_and
 
 def test_lambda_and_lr_change_from_one_step_to_the_next_without_rebuilding():
     seed = begun(batch_size=4, momentum=0.0, weight_decay=0.0)
-    for step, (lam, lr) in enumerate([(0.2, 0.1), (0.9, 0.003)]):
-        batch, unmoved = seed.trainer.batch(0, step), copy.deepcopy(seed.state)
+    for k, (lam, lr) in enumerate([(0.2, 0.1), (0.9, 0.003)]):
+        batch, unmoved = seed.trainer.batch(0, k), copy.deepcopy(seed.state)
         before = [p.detach().clone() for p in seed.state.params]
         seed.trainer.advance(seed.state, lam, lr, 1)
         moved = [(b - p.detach()) for b, p in zip(before, seed.state.params, strict=True)]
@@ -148,7 +148,7 @@ def test_with_every_log_off_the_bits_are_the_same(monkeypatch):
 def test_a_logging_pass_that_left_a_trace_would_be_noticed(monkeypatch):
     from contextlib import nullcontext
 
-    monkeypatch.setattr(kernel, "no_trace", lambda state: nullcontext())
+    monkeypatch.setattr(step, "no_trace", lambda *given: nullcontext())
     loud, _, _ = run_bits("Td1", True, pytest.MonkeyPatch())
     quiet, _, _ = run_bits("Td1", False, pytest.MonkeyPatch())
     assert not all(torch.equal(a, b) for a, b in zip(loud, quiet, strict=True))
@@ -182,8 +182,8 @@ def test_two_pass_statistics_equal_two_real_passes():
     batches = [once.trainer.batch(0, k) for k in range(5)]
     # Fixed weights: only the statistics move.
     for k, batch in enumerate(batches):
-        once.trainer.kernel(once.state, batch, 0.6, 0.0)
-        twice.trainer.kernel(twice.state, batch, 0.6, 0.0)
+        once.trainer.take_step(once.state, batch, 0.6, 0.0)
+        twice.trainer.take_step(twice.state, batch, 0.6, 0.0)
         if k % 4:  # no refresh, so no second forward of its own
             twice.state.model(batch.x)
     ours, real = once.state.model.state_dict(), twice.state.model.state_dict()
@@ -228,10 +228,10 @@ def test_a_batch_is_the_chosen_images_with_their_own_labels():
     assert sizes == [4, 4, 4, 4, 4, 2]
 
 
-def test_a_kernel_that_runs_directly_keeps_no_state_of_its_own():
+def test_a_runner_of_direct_steps_keeps_no_state_of_its_own():
     seed = begun()
     seed.trainer.advance(seed.state, 0.4, 0.05, 5)
     twin = copy.deepcopy(seed.state)
-    DualGradientKernel(small_spec("T1").step, CPU)(seed.state, seed.trainer.batch(0, 0), 0.4, 0.05)
-    DualGradientKernel(small_spec("T1").step, CPU)(twin, seed.trainer.batch(0, 0), 0.4, 0.05)
+    StepRunner(small_spec("T1").step, CPU)(seed.state, seed.trainer.batch(0, 0), 0.4, 0.05)
+    StepRunner(small_spec("T1").step, CPU)(twin, seed.trainer.batch(0, 0), 0.4, 0.05)
     assert all(torch.equal(a, b) for a, b in zip(seed.state.params, twin.params, strict=True))

@@ -8,10 +8,11 @@ from mutation import mutate
 from reference import PlainRun, epoch_batches
 from small import CPU, random_data, small_spec
 
-from dglib import kernel, runner, trainer
+from dglib import runner, trainer
 from dglib.control import Control
 from dglib.networks import networks
 from dglib.streams import Streams
+from dglib.training import graphs
 
 # 22 images in batches of 4: six steps an epoch, the last of two images. Init, then two levels: 42 steps.
 PARAMETERS = {
@@ -73,30 +74,31 @@ def test_forty_two_steps_equal_the_plain_rendition_bit_for_bit(network):
 
 MUTATIONS = {
     "no refresh at t = 0": (
-        kernel.DualGradientKernel,
+        graphs.StepRunner,
         "__call__",
         "refresh = state.t % self.spec.refresh_period == 0 or state.holds_none()",
         "state.hold(state.g_v or [torch.zeros_like(p) for p in state.params])\n"
         "    refresh = state.t > 0 and state.t % self.spec.refresh_period == 0",
     ),
     "lambda swapped": (
-        kernel.DualGradientKernel,
+        graphs.StepRunner,
         "__call__",
-        "w_v: Weight = lam",
-        "lam, w_s = 1 - lam, lam\n    w_v: Weight = lam",
+        "weight = lam if",
+        "weight = 1 - lam if",
     ),
     # One forward for both gradients, as long as its graph is at hand.
     "second forward left out": (
-        kernel.DualGradientKernel,
-        "__call__",
-        'structure = self._gradient("structure", state, batch.x, batch.noisy, once_for_two)',
-        "entropy = torch.nn.functional.cross_entropy\n"
+        graphs,
+        "step",
+        "    g_s, loss_s = method.gradient(state, batch.x, batch.noisy, numerics)\n",
         "    logits = state.model(batch.x)\n"
-        "    loss_s = entropy(logits, batch.noisy)\n"
-        "    g_s = list(torch.autograd.grad(loss_s, state.params, retain_graph=True))\n"
-        "    if refresh:\n"
-        "        state.hold(list(torch.autograd.grad(entropy(logits, batch.clean), state.params)))\n"
-        "    structure, refresh = (g_s, total_norm(g_s), loss_s.detach()), False",
+        "        loss_s = F.cross_entropy(logits, batch.noisy)\n"
+        "        g_s = Gradient(torch.autograd.grad(loss_s, state.params, retain_graph=True))\n"
+        "        loss_s = loss_s.detach()\n"
+        "    if kind.refresh:\n"
+        "        loss_v = F.cross_entropy(logits, batch.clean)\n"
+        "        state.hold(list(torch.autograd.grad(loss_v, state.params)))\n"
+        "    kind = Kind(False, kind.logged)\n",
     ),
     "last batch dropped": (
         trainer.Trainer,

@@ -1,4 +1,4 @@
-"""Functions compiled by torch.compile, with a way back where compiling fails."""
+"""Parts of the step compiled by torch.compile, which run as they are where compiling fails."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from torch import Tensor
 
 from dglib.numerics import Numerics
 from dglib.state import TrainState
-from dglib.step import BATCH_NORMS, batch_loss, gradient, way_back
+from dglib.training.step import BATCH_NORMS, Gradient, batch_loss, gradient, undo_of_forward
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -26,16 +26,16 @@ class Compiled(Generic[P, R]):
         fallback: why it runs as it is, or "".
     """
 
-    def __init__(self, function: Callable[P, R], compiler: Callable[..., Any] = torch.compile) -> None:
+    def __init__(self, function: Callable[P, R], compiler: Callable[..., Any] | None = None) -> None:
         self.fallback = ""
         self._plain = function
-        self._fast: Callable[P, R] = compiler(function, dynamic=False)
+        self._fast: Callable[P, R] = (compiler or torch.compile)(function, dynamic=False)
 
     def __call__(self, *args: P.args, **kwargs: P.kwargs) -> R:
         if not self.fallback:
             try:
                 return self._fast(*args, **kwargs)
-            except Exception as error:  # whatever a compiler may raise; the plain way shows true mistakes
+            except Exception as error:  # whatever a compiler may raise; a true mistake is raised again below
                 self.fallback = _reason(error)
         return self._plain(*args, **kwargs)
 
@@ -44,29 +44,29 @@ class CompiledGradient:
     """`gradient` with its loss compiled, for each batch size and momentum of BatchNorm.
 
     A failure may come after the forward (the backward is compiled too), which has then moved BatchNorm's
-    statistics and drawn dropout: the first call of a kind is taken back whole before it is run as it is.
+    statistics and drawn dropout: the first call of a kind is undone before it is run as it is.
     """
 
-    def __init__(self, compiler: Callable[..., Any] = torch.compile) -> None:
+    def __init__(self, compiler: Callable[..., Any] | None = None) -> None:
         self.fallback = ""
-        self._loss = compiler(batch_loss, dynamic=False)
+        self._loss = (compiler or torch.compile)(batch_loss, dynamic=False)
         self._kinds: set[tuple[int, frozenset[float | None]]] = set()
 
     def __call__(
         self, state: TrainState, x: Tensor, labels: Tensor, numerics: Numerics
-    ) -> tuple[list[Tensor], Tensor]:
+    ) -> tuple[Gradient, Tensor]:
         if self.fallback:
             return gradient(state, x, labels, numerics)
         kind = len(x), frozenset(m.momentum for m in state.model.modules() if isinstance(m, BATCH_NORMS))
         if kind in self._kinds:
             return gradient(state, x, labels, numerics, self._loss)
-        put_back = way_back(state)
+        undo = undo_of_forward(state)
         try:
             with warnings.catch_warnings():  # the tracer looks at what comes before keyed dropout
                 warnings.filterwarnings("ignore", message=r"The \.grad attribute of a Tensor")
                 found = gradient(state, x, labels, numerics, self._loss)
         except Exception as error:
-            put_back()
+            undo()
             self.fallback = _reason(error)
             return gradient(state, x, labels, numerics)
         self._kinds.add(kind)

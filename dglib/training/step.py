@@ -1,0 +1,275 @@
+"""One training step: two gradients on one batch, normalised, mixed, and applied by SGD.
+
+`step` is the whole of it; `dglib.training.graphs` compiles and captures this same function. The rule that
+mixes the gradients and the labels behind the value gradient are registered by name. One's own:
+
+    @dglib.mixes.register("average")
+    def average(g_s, g_v, lam):
+        return [(1 - lam) * s + lam * v for s, v in zip(g_s, g_v)]
+
+Source: HIDEKI, Dual-Gradient Learning, Paper A (doi 10.5281/zenodo.18215925), the dual-gradient step.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, nullcontext
+from dataclasses import dataclass
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+from torch.optim.sgd import sgd  # not torch.optim.SGD, whose first use imports torch._dynamo for seconds
+
+from dglib.dropout import key_dropout
+from dglib.numerics import Numerics
+from dglib.registry import Registry
+from dglib.spec import StepSpec
+from dglib.state import LOST_AT_MOST, TrainState
+
+EPS = 1e-12  # in the norms' denominators, as published
+
+BATCH_NORMS = (nn.BatchNorm1d, nn.BatchNorm2d, nn.BatchNorm3d)
+
+
+@dataclass(frozen=True)
+class Batch:
+    """Network inputs (B, C, H, W) with noisy and clean labels, int64 (B,)."""
+
+    x: Tensor
+    noisy: Tensor
+    clean: Tensor
+
+
+Number = float | Tensor  # a tensor is 0-dim: float64 for λ, float32 for the learning rate
+MixingRule = Callable[[Sequence[Tensor], Sequence[Tensor], Number], list[Tensor]]
+"""(g_s, g_v, lam) -> the direction, one float32 tensor per parameter. Leaves g_s and g_v as they are."""
+ValueSource = Callable[[Batch], tuple[Tensor, Tensor]]
+"""batch -> (images, labels) whose mean cross-entropy has the value gradient; labels as F.cross_entropy's."""
+LossFunction = Callable[[nn.Module, Tensor, Tensor], Tensor]
+
+mixes: Registry[MixingRule] = Registry("mixing rule")
+values: Registry[ValueSource] = Registry("value source")
+
+
+class Gradient(list[Tensor]):
+    """A gradient, one tensor per parameter, with its norm over all of them, 0-dim."""
+
+    def __init__(self, tensors: Sequence[Tensor], norm: Tensor | None = None) -> None:
+        super().__init__(tensors)
+        self.norm = torch.nn.utils.get_total_norm(tensors) if norm is None else norm
+
+
+def total_norm(tensors: Sequence[Tensor]) -> Tensor:
+    """The Euclidean norm over all tensors together, 0-dim."""
+    return tensors.norm if isinstance(tensors, Gradient) else torch.nn.utils.get_total_norm(tensors)
+
+
+@mixes.register("normalised")
+def mix(g_s: Sequence[Tensor], g_v: Sequence[Tensor], lam: Number) -> list[Tensor]:
+    """(1 − λ)·g_s/(‖g_s‖ + 1e-12) + λ·g_v/(‖g_v‖ + 1e-12), norms over all parameters together.
+
+    Scale-free in each gradient. This order of arithmetic is the reference: two 0-dim coefficients, then
+    tensor by tensor. It agrees with the same formula on flat vectors to about 1e-5.
+
+    Args:
+        g_s, g_v: structure and value gradient, one tensor per parameter.
+        lam: the mixing coefficient λ, 0 to 1.
+    """
+    w_s, w_v = 1 - lam, lam
+    if isinstance(w_s, Tensor) and isinstance(w_v, Tensor):
+        w_s, w_v = w_s.float(), w_v.float()  # as torch rounds a number
+    a = (total_norm(g_s) + EPS).reciprocal() * w_s  # as torch divides a number by a tensor
+    b = (total_norm(g_v) + EPS).reciprocal() * w_v
+    return [(s * a).add_(v * b) for s, v in zip(g_s, g_v, strict=True)]
+
+
+@values.register("clean")
+def clean(batch: Batch) -> tuple[Tensor, Tensor]:
+    """The same images under their clean labels."""
+    return batch.x, batch.clean
+
+
+@dataclass(frozen=True)
+class Kind:
+    """Which of the step's branches are taken: all else about steps on batches of one size is the same."""
+
+    refresh: bool
+    logged: bool
+
+
+@dataclass(frozen=True, eq=False)
+class Method:
+    """What stays the same from step to step.
+
+    Attributes:
+        spec: how BatchNorm's statistics move, momentum and weight decay.
+        numerics: precision and techniques.
+        loss: of a batch's images and labels, 0-dim float32.
+        log: sum up the epoch's losses in the state. Changes no weight, buffer or draw.
+        log_dropout: draws the masks of a log's own pass where the state's generator cannot be set back.
+    """
+
+    spec: StepSpec
+    numerics: Numerics
+    mix: MixingRule
+    value: ValueSource
+    gradient: Callable[[TrainState, Tensor, Tensor, Numerics], tuple[Gradient, Tensor]]
+    log: bool = True
+    log_dropout: torch.Generator | None = None
+
+
+def step(
+    state: TrainState, batch: Batch, lam: Number, lr: Number, kind: Kind, method: Method
+) -> Tensor | None:
+    """Take one step. Returns a logged step's row: c_sv, c_mc, ‖g_s‖, ‖g_v‖, ‖g‖, loss_s, loss_v.
+
+    A step whose structure gradient, or at a refresh value gradient, is not finite is skipped: it moves no
+    weight and no momentum, and is counted in the state. What its forwards did to BatchNorm's statistics
+    stays: a network that overflows shows at its evaluation. A lost value gradient costs that step alone: the
+    last finite one stays held until the next refresh. After more than `LOST_AT_MOST` in a row every step is
+    skipped until one is finite. Nothing leaves the device, unless SGD is not fused.
+
+    Args:
+        lam: the mixing coefficient λ, 0 to 1.
+        kind: a step with no value gradient held must be a refresh.
+    """
+    spec, numerics = method.spec, method.numerics
+
+    # The gradients. The second forward of a refresh moves BatchNorm's statistics a second time by itself.
+    once_for_two = spec.two_pass_statistics and not kind.refresh
+    with two_pass_statistics(state.model) if once_for_two else nullcontext():
+        g_s, loss_s = method.gradient(state, batch.x, batch.noisy, numerics)
+    fresh, loss_v = None, None
+    if kind.refresh:
+        fresh, loss_v = method.gradient(state, *method.value(batch), numerics)
+        if state.g_v is None:
+            state.hold(fresh)
+        state.renew(fresh, fresh.norm)
+    assert state.g_v is not None
+    assert state.norm_v is not None
+    g_v = Gradient(state.g_v, state.norm_v)
+
+    # The mix.
+    g = in_layout_of(state.params, method.mix(g_s, g_v, lam))
+
+    # The tally. Of a refresh the new norm counts, which may be lost, and not the one held.
+    norm_v = state.norm_v if fresh is None else fresh.norm
+    finite = torch.isfinite(g_s.norm + norm_v) & (state.lost <= LOST_AT_MOST)
+    sums = state.sums.unbind()
+    sums[4].add_(~finite)
+    if method.log:
+        sums[0].add_(loss_s.masked_fill(~finite, 0.0))
+        sums[1].add_(1)
+        if fresh is not None and loss_v is not None:
+            sums[2].add_(loss_v.masked_fill(~finite, 0.0))
+            sums[3].add_(finite)
+            sums[5].add_(cosine(g_s, fresh).masked_fill(~finite, 0.0))
+
+    # The log, whose value gradient is one of this batch.
+    row = None
+    if kind.logged:
+        if fresh is None or loss_v is None:
+            with no_trace(state, method.log_dropout):
+                fresh, loss_v = method.gradient(state, *method.value(batch), numerics)
+        direction, scale = Gradient(g), numerics.loss_scale
+        norms = g_s.norm / scale, fresh.norm / scale, direction.norm
+        row = torch.stack([cosine(g_s, fresh), cosine(direction, fresh), *norms, loss_s, loss_v])
+
+    # The descent. A fused kernel sees by itself whether the step is finite; on a CPU asking costs nothing.
+    if numerics.fused or finite:
+        with torch.no_grad():
+            sgd(
+                list(state.params),
+                g,
+                list(state.momentum_buffers),
+                foreach=False,
+                fused=numerics.fused,
+                found_inf=(~finite).float() if numerics.fused else None,
+                weight_decay=spec.weight_decay,
+                momentum=spec.momentum,
+                lr=lr,
+                dampening=0.0,
+                nesterov=False,
+                maximize=False,
+            )
+    return row
+
+
+def batch_loss(model: nn.Module, x: Tensor, labels: Tensor) -> Tensor:
+    """The mean cross-entropy of a batch, 0-dim float32, from float32 logits in every precision."""
+    return F.cross_entropy(model(x).float(), labels)
+
+
+def gradient(
+    state: TrainState, x: Tensor, labels: Tensor, numerics: Numerics, loss_of: LossFunction = batch_loss
+) -> tuple[Gradient, Tensor]:
+    """A forward in train mode and the gradient of the mean cross-entropy, with the loss (0-dim).
+
+    The gradient is `numerics.loss_scale` times too large; the mix does not feel it.
+    """
+    with numerics.autocast():
+        loss = loss_of(state.model, x, labels)
+    scaled = loss if numerics.loss_scale == 1 else loss * numerics.loss_scale
+    found = torch.autograd.grad(scaled, state.params)
+    return Gradient(in_layout_of(state.params, found)), loss.detach()
+
+
+def in_layout_of(params: Sequence[Tensor], tensors: Sequence[Tensor]) -> list[Tensor]:
+    """Each tensor with the strides of its parameter, which fused kernels require."""
+    pairs = zip(tensors, params, strict=True)
+    return [t if t.stride() == p.stride() else torch.empty_like(p).copy_(t) for t, p in pairs]
+
+
+def cosine(a: Sequence[Tensor], b: Sequence[Tensor]) -> Tensor:
+    """cos(a, b) over all parameters together, 0-dim."""
+    dot = torch.stack([product.sum() for product in torch._foreach_mul(tuple(a), tuple(b))]).sum()
+    return dot / ((total_norm(a) + EPS) * (total_norm(b) + EPS))
+
+
+@contextmanager
+def two_pass_statistics(model: nn.Module) -> Iterator[None]:
+    """BatchNorm's momentum m becomes 1 − (1 − m)²: one pass then moves the statistics as two would."""
+    layers = [layer for layer in model.modules() if isinstance(layer, BATCH_NORMS)]
+    before = [layer.momentum for layer in layers]
+    for layer, momentum in zip(layers, before, strict=True):
+        assert momentum is not None, "a cumulative average (momentum None) has no two-pass form"
+        layer.momentum = 1 - (1 - momentum) ** 2
+    try:
+        yield
+    finally:
+        for layer, momentum in zip(layers, before, strict=True):
+            layer.momentum = momentum
+
+
+def undo_of_forward(state: TrainState, *, dropout: bool = True) -> Callable[[], None]:
+    """A function that sets buffers, and the dropout generator, back to where they are now."""
+    buffers = list(state.model.buffers())
+    before = [buffer.clone() for buffer in buffers]
+    draws = state.dropout.get_state() if dropout else None
+
+    def undo() -> None:
+        for buffer, value in zip(buffers, before, strict=True):
+            buffer.copy_(value)
+        if draws is not None:
+            state.dropout.set_state(draws)
+
+    return undo
+
+
+@contextmanager
+def no_trace(state: TrainState, generator: torch.Generator | None = None) -> Iterator[None]:
+    """A pass that leaves buffers and the dropout generator as they are.
+
+    Args:
+        generator: draws the masks meanwhile; by default the state's own, set back afterwards.
+    """
+    undo = undo_of_forward(state, dropout=generator is None)
+    if generator is not None:
+        key_dropout(state.model, generator)
+    try:
+        yield
+    finally:
+        undo()
+        if generator is not None:
+            key_dropout(state.model, state.dropout)
