@@ -37,9 +37,9 @@ class EpochDone(Event):
     """An epoch's mean losses (None where none was computed), and norms after its last step.
 
     `update_norm` is the norm of that step's change of the weights, `lr` the epoch's learning rate, `skipped`
-    how many of its `steps` moved no weight, see `dglib.kernel`: a gradient was not finite, or too many value
-    gradients in a row had not been. `c_sv` is the mean of cos(g_s, g_v) over the epoch's refreshes, where
-    both belong to one batch. Skipped steps are in no mean.
+    how many of its `steps` moved no weight (`dglib.training.step`): a gradient was not finite, or too many
+    value gradients in a row had not been. `c_sv` is the mean of cos(g_s, g_v) over the epoch's refreshes,
+    where both belong to one batch. Skipped steps are in no mean.
     """
 
     lr: float

@@ -166,7 +166,7 @@ class Numerics:
         else:  # torch.set_float32_matmul_precision("medium") would make oneDNN's products bf16
             wanted |= {"mkldnn.conv.fp32_precision": "ieee", "mkldnn.matmul.fp32_precision": "ieee"}
         if self.compiled:
-            # An error past the limit, where torch would go on uncompiled: `dglib.compiling` says so then.
+            # Past the limit torch goes on uncompiled by default; `dglib.training.compiled` reports the error.
             wanted |= {
                 "dynamo.recompile_limit": RECOMPILE_LIMIT,
                 "dynamo.fail_on_recompile_limit_hit": True,
