@@ -27,6 +27,7 @@ from dglib.run_location import RunLocation
 from dglib.seeds import beyond_asked
 from dglib.spec import ExperimentSpec
 from dglib.store import Store, read_records, unfinished
+from dglib.training.rules import check_rules
 
 if TYPE_CHECKING:
     from dglib.experiments.parameters import Parameters
@@ -273,6 +274,7 @@ def _check_network(spec: ExperimentSpec, info: DatasetInfo) -> int:
     with torch.random.fork_rng(devices=[]):
         model = build_network(name, input_shape=info.input_shape, classes=info.classes, width=width)
         check_own(name, model, input_shape=info.input_shape, classes=info.classes, width=width)
+    check_rules(spec.step, list(model.parameters()), info.input_shape, info.classes)
     if info.n_train % spec.step.batch_size == 1:
         key_dropout(model, torch.Generator())
         try:

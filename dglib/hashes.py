@@ -6,14 +6,20 @@ from dglib.dataset import Dataset
 from dglib.networks import networks
 from dglib.noise import make_noise, noises
 from dglib.spec import ExperimentSpec
+from dglib.training.step import mixes, values
 
 PROBE_SEED = 0
 """The seed whose labels stand for a noise in a run's identity, whichever seeds are run."""
 
 
 def source_hashes(spec: ExperimentSpec) -> dict[str, str]:
-    """Of the sources that define a user's "network" and "noise"; dglib's own have none."""
-    found = {"network": networks.source(spec.network.name), "noise": noises.source(spec.data.noise)}
+    """Of the sources that define a user's "network", "noise", "mix" and "value"; dglib's own have none."""
+    found = {
+        "network": networks.source(spec.network.name),
+        "noise": noises.source(spec.data.noise),
+        "mix": mixes.source(spec.step.mix),
+        "value": values.source(spec.step.value),
+    }
     return {name: value for name, value in found.items() if value is not None}
 
 

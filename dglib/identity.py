@@ -210,7 +210,8 @@ def _hash_lines(
 ) -> list[str]:
     """What became of the things that still have their names."""
     changed = set(changed)
-    words = {"network": "has changed", "noise": "has changed", "labels": "gives other labels"}
+    words = dict.fromkeys(("network", "noise", "mix", "value"), "has changed")
+    words["labels"] = "gives other labels"
     lines = []
     for name, verb in words.items():
         kind = "noise" if name == "labels" else name

@@ -130,6 +130,10 @@ class Parameters(BaseModel):
     """Of SGD, from 0."""
     refresh_period: Count
     """K: steps from one value gradient to the next, from 1."""
+    mix: Text = "normalised"
+    """How the two gradients are mixed: a registered name or module:attribute."""
+    value: Text = "clean"
+    """Images and labels behind the value gradient: a registered name or module:attribute."""
 
     base_dir: Text | None = None
     """Where the run directories lie; null: the Drive folder on Colab, elsewhere runs in the project."""

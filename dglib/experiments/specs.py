@@ -64,6 +64,7 @@ def _shared(p: Any, **step: Any) -> dict[str, Any]:
     """What all experiments have: network, data, step constants and the parameters for the record."""
     given = p if isinstance(p, dict) else dict(p) if hasattr(p, "__iter__") else dict(vars(p))
     mean, std = p.pixel_mean, p.pixel_std
+    rules = {name: getattr(p, name) for name in ("mix", "value") if hasattr(p, name)}
     return {
         "network": NetworkSpec(p.network, p.network_width),
         "data": DataSpec(
@@ -75,7 +76,7 @@ def _shared(p: Any, **step: Any) -> dict[str, Any]:
             pixel_mean=None if mean is None else tuple(mean),
             pixel_std=None if std is None else tuple(std),
         ),
-        "step": StepSpec(p.batch_size, p.refresh_period, p.momentum, p.weight_decay, **step),
+        "step": StepSpec(p.batch_size, p.refresh_period, p.momentum, p.weight_decay, **rules, **step),
         "parameters": {name: value for name, value in given.items() if name not in NOT_IDENTITY},
     }
 

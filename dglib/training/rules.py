@@ -1,0 +1,68 @@
+"""Checks of a user's mixing rule and value source on random tensors, before anything is written."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor
+
+from dglib.dataset import InputShape
+from dglib.errors import UserError
+from dglib.registry import call
+from dglib.spec import StepSpec
+from dglib.training.step import Batch, Gradient, mixes, values
+
+LAMBDA, IMAGES = 0.3, 4
+
+
+def check_rules(step: StepSpec, params: Sequence[Tensor], input_shape: InputShape, classes: int) -> None:
+    """Try what is not dglib's own.
+
+    Raises:
+        UserError: it fails, or gives something that a step cannot use.
+    """
+    generator = torch.Generator().manual_seed(0)
+    if mixes.is_own(step.mix):
+        given = [[torch.randn(p.shape, generator=generator) for p in params] for _ in "sv"]
+        _check_mix(step.mix, params, *map(Gradient, given))
+    if values.is_own(step.value):
+        x = torch.rand(IMAGES, *input_shape, generator=generator)
+        noisy, clean = (torch.randint(classes, (IMAGES,), generator=generator) for _ in "nc")
+        _check_value(step.value, Batch(x, noisy, clean), classes)
+
+
+def _check_mix(name: str, params: Sequence[Tensor], g_s: Gradient, g_v: Gradient) -> None:
+    what = f"mix {name!r}"
+    before = [tensor.clone() for tensor in (*g_s, *g_v)]
+    found = call(what, mixes.get(name), g_s, g_v, LAMBDA)
+    if not isinstance(found, list | tuple):
+        raise UserError(f"{what} gives {type(found).__name__}: must be a list of tensors, one per parameter")
+    if len(found) != len(params):
+        raise UserError(f"{what} gives {len(found)} tensors: must be {len(params)}, one per parameter")
+    for number, (tensor, parameter) in enumerate(zip(found, params, strict=True)):
+        if not isinstance(tensor, Tensor) or tensor.shape != parameter.shape or tensor.dtype != torch.float32:
+            got = f"{tensor.dtype} {tuple(tensor.shape)}" if isinstance(tensor, Tensor) else repr(tensor)
+            want = f"torch.float32 {tuple(parameter.shape)}"
+            raise UserError(f"{what} gives {got} for parameter {number}: must be {want}")
+        if not tensor.isfinite().all():
+            raise UserError(f"{what} gives values that are not finite for parameter {number}, of finite ones")
+    if not all(torch.equal(a, b) for a, b in zip((*g_s, *g_v), before, strict=True)):
+        raise UserError(f"{what} changes the gradients that it is given: must give new tensors")
+
+
+def _check_value(name: str, batch: Batch, classes: int) -> None:
+    what = f"value {name!r}"
+    found = call(what, values.get(name), batch)
+    if not (isinstance(found, tuple) and len(found) == 2 and all(isinstance(t, Tensor) for t in found)):
+        raise UserError(f"{what} gives {type(found).__name__}: must be a pair of tensors, images and labels")
+    x, labels = found
+    if x.dtype != torch.float32 or x.shape[1:] != batch.x.shape[1:] or len(x) == 0:
+        want = f"torch.float32 (n, {', '.join(map(str, batch.x.shape[1:]))}), n at least 1"
+        raise UserError(f"{what} gives images {x.dtype} {tuple(x.shape)}: must be {want}")
+    indices = labels.dtype == torch.int64 and labels.shape == (len(x),)
+    if not indices and not (labels.is_floating_point() and labels.shape == (len(x), classes)):
+        want = f"torch.int64 ({len(x)},), or probabilities ({len(x)}, {classes})"
+        raise UserError(f"{what} gives labels {labels.dtype} {tuple(labels.shape)}: must be {want}")
+    if indices and not 0 <= int(labels.min()) <= int(labels.max()) < classes:
+        raise UserError(f"{what} gives labels outside 0 to {classes - 1}")

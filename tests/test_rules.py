@@ -1,0 +1,122 @@
+"""Mixing rules and value sources of a user's own: a file of a few lines, a notebook's cell, papermill."""
+
+import copy
+import inspect
+import json
+import subprocess
+import sys
+from dataclasses import replace
+
+import my_rules
+import pytest
+import torch
+from small import CPU, random_data, small_spec
+
+import dglib
+from dglib import identity
+from dglib.campaign.jobs import NOTEBOOKS
+from dglib.cli import main
+from dglib.control import Control
+from dglib.experiments.profiles import load_profile
+from dglib.runner import _Seed
+from dglib.training.step import gradient, mixes, values
+
+SPEC = small_spec("T1", batch_size=4, momentum=0.0, weight_decay=0.0)
+TINY = ["init_epochs=1", "milestones=[]", "evaluate_every=1", "network_width=0.25", "seeds=0"]
+OWN = ["mix=my_rules:average", "value=my_rules:shifted"]
+
+
+def test_a_users_file_is_twenty_lines_at_most():
+    assert len(inspect.getsource(my_rules).splitlines()) <= 20
+
+
+def test_a_step_moves_the_weights_along_the_users_mix_of_the_users_gradients():
+    spec = replace(SPEC, step=replace(SPEC.step, mix="my_rules:average", value="my_rules:shifted"))
+    seed = _Seed(spec, 0, random_data(), CPU, None, 1e9, Control(), [])
+    before, batch = copy.deepcopy(seed.state), seed.trainer.batch(0, 0)
+    seed.trainer.advance(seed.state, 0.3, 0.1, 1)
+    g_s, _ = gradient(before, batch.x, batch.noisy, CPU)
+    g_v, _ = gradient(before, batch.x, (batch.clean + 1) % 10, CPU)
+    for p, q, s, v in zip(before.params, seed.state.params, g_s, g_v, strict=True):
+        torch.testing.assert_close(p - q, 0.1 * (0.7 * s + 0.3 * v), rtol=1e-4, atol=1e-7)
+
+
+def test_the_default_rules_stand_in_no_identity_and_others_do():
+    step = identity.describe(SPEC, "")["spec"]["step"]
+    assert not {"mix", "value"} & set(step)
+    other = replace(SPEC, step=replace(SPEC.step, value="my_rules:shifted"))
+    assert identity.describe(other, "")["spec"]["step"] == step | {"value": "my_rules:shifted"}
+
+
+def manifest(path):
+    (found,) = path.glob("**/*_manifest.json")
+    return json.loads(found.read_text())["identity"]
+
+
+def test_a_users_file_runs_through_the_command_line_and_its_source_is_part_of_the_identity(
+    tmp_path, capsys
+):
+    assert main(["run", "Td1", "--base-dir", str(tmp_path), "--set", *TINY, *OWN]) == 0
+    found = manifest(tmp_path)
+    assert (found["spec"]["step"]["mix"], found["spec"]["step"]["value"]) == tuple(
+        word.partition("=")[2] for word in OWN
+    )
+    assert set(found["hashes"]) == {"mix", "value"}
+
+
+def test_rules_registered_in_a_cell_run_by_name(tmp_path, monkeypatch):
+    monkeypatch.setattr(mixes, "_entries", dict(mixes._entries))
+    monkeypatch.setattr(values, "_entries", dict(values._entries))
+
+    @dglib.mixes.register("signs")
+    def signs(g_s, g_v, lam):
+        return [(1 - lam) * s.sign() + lam * v.sign() for s, v in zip(g_s, g_v, strict=True)]
+
+    @dglib.values.register("half")
+    def half(batch):
+        return batch.x[::2], batch.clean[::2]
+
+    parameters = load_profile("Td1", "quick", [*TINY, "mix=signs", "value=half", f"base_dir={tmp_path}"])
+    dglib.run(parameters)
+    assert manifest(tmp_path)["spec"]["step"]["mix"] == "signs"
+
+
+@pytest.mark.slow
+def test_a_users_file_runs_through_papermill(tmp_path):
+    set_ = {word.partition("=")[0]: word.partition("=")[2] for word in [*TINY, *OWN, f"base_dir={tmp_path}"]}
+    words = [word for name, value in set_.items() for word in ("-p", name, value)]
+    notebook = str(NOTEBOOKS / "Td1_trapping.ipynb")
+    command = [sys.executable, "-m", "papermill", notebook, "out.ipynb", *words, "--start-timeout", "300"]
+    (tmp_path / "my_rules.py").write_text(inspect.getsource(my_rules))
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    assert manifest(tmp_path)["spec"]["step"]["mix"] == "my_rules:average"
+
+
+@pytest.mark.parametrize(
+    ("parameter", "why"),
+    [
+        ("mix=wrong_rules:too_few", "gives 13 tensors: must be 14, one per parameter"),
+        ("mix=wrong_rules:flat", "for parameter 0: must be torch.float32 (4, 1, 3, 3)"),
+        ("mix=wrong_rules:double", "gives torch.float64 (4, 1, 3, 3) for parameter 0"),
+        ("mix=wrong_rules:infinite", "gives values that are not finite for parameter 0"),
+        ("mix=wrong_rules:in_place", "changes the gradients that it is given"),
+        ("mix=wrong_rules:nothing", "gives NoneType: must be a list of tensors"),
+        ("mix=wrong_rules:two_arguments", "TypeError"),
+        ("mix=normalized", "did you mean 'normalised'?"),
+        ("value=wrong_rules:nothing", "gives NoneType: must be a pair of tensors"),
+        ("value=wrong_rules:images_alone", "gives Tensor: must be a pair of tensors"),
+        ("value=wrong_rules:other_images", "gives images torch.float32 (4, 1, 7, 8)"),
+        ("value=wrong_rules:other_number", "gives labels torch.int64 (3,): must be torch.int64 (4,)"),
+        ("value=wrong_rules:no_class", "gives labels outside 0 to 9"),
+        ("value=clear", "did you mean 'clean'?"),
+    ],
+)
+def test_a_rule_that_no_step_can_use_is_refused_in_one_line_before_anything_is_written(
+    parameter, why, tmp_path, capsys
+):
+    assert main(["run", "Td1", "--base-dir", str(tmp_path / "runs"), "--set", *TINY, parameter]) == 2
+    out, err = capsys.readouterr()
+    (line,) = err.splitlines()
+    assert (out, why in line) == ("", True), line
+    assert list(tmp_path.iterdir()) == []

@@ -1,0 +1,45 @@
+"""Mixing rules and value sources that a step cannot use."""
+
+
+def too_few(g_s, g_v, lam):
+    return list(g_s)[:-1]
+
+
+def flat(g_s, g_v, lam):
+    return [s.flatten() for s in g_s]
+
+
+def double(g_s, g_v, lam):
+    return [s.double() for s in g_s]
+
+
+def infinite(g_s, g_v, lam):
+    return [s / 0 for s in g_s]
+
+
+def in_place(g_s, g_v, lam):
+    return [s.mul_(1 - lam).add_(v, alpha=lam) for s, v in zip(g_s, g_v, strict=True)]
+
+
+def nothing(*given):
+    return None
+
+
+def two_arguments(g_s, g_v):
+    return g_s
+
+
+def images_alone(batch):
+    return batch.x
+
+
+def other_images(batch):
+    return batch.x[:, :, 1:], batch.clean
+
+
+def other_number(batch):
+    return batch.x, batch.clean[1:]
+
+
+def no_class(batch):
+    return batch.x, batch.clean + 10
