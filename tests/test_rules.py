@@ -53,9 +53,7 @@ def manifest(path):
     return json.loads(found.read_text())["identity"]
 
 
-def test_a_users_file_runs_through_the_command_line_and_its_source_is_part_of_the_identity(
-    tmp_path, capsys
-):
+def test_a_users_file_runs_through_the_command_line_and_its_source_is_part_of_the_identity(tmp_path, capsys):
     assert main(["run", "Td1", "--base-dir", str(tmp_path), "--set", *TINY, *OWN]) == 0
     found = manifest(tmp_path)
     assert (found["spec"]["step"]["mix"], found["spec"]["step"]["value"]) == tuple(

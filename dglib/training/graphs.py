@@ -67,8 +67,8 @@ class StepRunner:
         if recorder is None and numerics.cuda_graphs:
             recorder = CudaRecorder(device)
         self._captured = None if recorder is None else CapturedSteps(recorder, device, self._step)
-        # A CUDA generator cannot be set back while a graph is captured.
-        self._log_dropout = torch.Generator(device) if device.type == "cuda" and self.logs else None
+        # A GPU's generator cannot be set back while a graph is captured.
+        self._log_dropout = torch.Generator(device) if device.type != "cpu" and self.logs else None
         self.method = Method(
             spec,
             numerics,

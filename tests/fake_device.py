@@ -1,0 +1,260 @@
+"""Run the real trainer, captured step, evaluation and state on a fake GPU: `python tests/fake_device.py`.
+
+A renamed PrivateUse1 device under FakeTensorMode; "cuda" itself needs a GPU even there. Replaced: fused SGD
+by a checker of what its CUDA kernel requires, `Module.to` (which swaps tensors), generators, and host reads,
+which are answered outside of a captured step and refused inside. Prints a line for each network and for each
+planted mistake.
+"""
+
+import sys
+import warnings
+
+import numpy as np
+import torch
+from torch._subclasses.fake_tensor import FakeTensor, FakeTensorMode
+from torch.utils.backend_registration import _DummyBackendModule, _setup_privateuseone_for_python_backend
+
+from dglib import networks
+from dglib.dataset import Dataset
+from dglib.epoch_stats import epoch_stats
+from dglib.evaluate import evaluate
+from dglib.numerics import Numerics
+from dglib.spec import Arm, DataSpec, ExperimentSpec, LearningRate, NetworkSpec, Phase, StepSpec
+from dglib.state import TrainState
+from dglib.streams import Streams
+from dglib.trainer import DeviceData, Trainer
+from dglib.training.graphs import StepRunner
+from dglib.training.step import mix, mixes
+
+NAME, CLASSES = "fakegpu", 10
+BATCH, IMAGES = 8, 8 * 2 + 3  # three steps an epoch, the last one smaller
+K, LOG_EVERY = 2, 5  # each kind of step comes once in 30 steps, and is captured at its fourth
+capturing = [False]
+
+
+class Module(_DummyBackendModule):
+    """What torch asks of a backend."""
+
+    def get_amp_supported_dtype(self):
+        return [torch.float16, torch.bfloat16, torch.float32]
+
+    def is_autocast_enabled(self):
+        return False
+
+    def set_device(self, device):
+        pass
+
+    def get_rng_state(self, device=None):
+        return torch.zeros(16, dtype=torch.uint8)
+
+    def set_rng_state(self, state, device=None):
+        pass
+
+
+class Generator(torch.Generator):
+    """On the host, whatever the device; not to be read or set while a graph is captured."""
+
+    def __new__(cls, device="cpu"):
+        return super().__new__(cls)
+
+    def get_state(self):
+        refuse("a generator's state")
+        return super().get_state()
+
+    def set_state(self, state):
+        refuse("a generator's state")
+        return super().set_state(state)
+
+
+class Recorder:
+    """Captures by running once with host reads refused. A replay does nothing: shapes stay the same."""
+
+    def __init__(self):
+        self.kinds = 0
+
+    def warm_up(self, function, *, last):
+        return function()
+
+    def capture(self, function, state, generators):
+        assert state.dropout in generators
+        self.kinds += 1
+        capturing[0] = True
+        try:
+            found = function()
+        finally:
+            capturing[0] = False
+        return (lambda: None), found
+
+
+def refuse(what):
+    if capturing[0]:
+        raise AssertionError(f"{what} inside a captured step")
+
+
+def register():
+    """The device, with autocast for the two operations of CUDA's list that dglib's networks have."""
+    _setup_privateuseone_for_python_backend(NAME, Module())
+    key = torch._C.DispatchKey.AutocastPrivateUse1
+    rest = torch.library.Library("_", "IMPL", "AutocastPrivateUse1")
+    rest.fallback(torch.library.fallthrough_kernel)
+    casts = torch.library.Library("aten", "IMPL", "AutocastPrivateUse1")
+
+    def half(operation):
+        def call(*given):
+            cast = [t.half() if isinstance(t, torch.Tensor) and t.is_floating_point() else t for t in given]
+            with torch._C._ExcludeDispatchKeyGuard(torch._C.DispatchKeySet(key)):
+                return operation(*cast)
+
+        return call
+
+    for name in ("conv2d", "linear"):
+        casts.impl(name, half(getattr(torch.ops.aten, name).default))
+    return rest, casts
+
+
+def replace_what_fake_tensors_lack():
+    tensor = torch.Tensor
+    answers = {"__bool__": True, "__float__": 1.0, "__int__": 1, "item": 1.0}
+    real_reads = {name: getattr(tensor, name) for name in (*answers, "tolist")}
+    for name, real in real_reads.items():
+
+        def read(self, *, real=real, name=name):
+            if not isinstance(self, FakeTensor):
+                return real(self)
+            refuse(name)
+            return np.ones(tuple(self.shape)).tolist() if name == "tolist" else answers[name]
+
+        setattr(tensor, name, read)
+    real_to = tensor.to
+
+    def to(self, *given, **options):
+        moved = real_to(self, *given, **options)
+        if moved.device != self.device:
+            refuse("a copy between devices")
+        return moved
+
+    tensor.to = to
+
+    def module_to(self, device=None, memory_format=None):
+        for module in self.modules():
+            for name, p in module._parameters.items():
+                if p is not None:
+                    moved = p.detach().to(device or p.device)
+                    form = memory_format if memory_format and p.dim() == 4 else torch.preserve_format
+                    moved = moved if form is torch.preserve_format else moved.contiguous(memory_format=form)
+                    module._parameters[name] = torch.nn.Parameter(moved)
+            for name, b in module._buffers.items():
+                if b is not None:
+                    module._buffers[name] = b.to(device or b.device)
+        return self
+
+    torch.nn.Module.to = module_to
+    torch.Generator = Generator
+
+    def fused_sgd(params, grads, buffers, *, lr, grad_scale, found_inf, momentum, **_):
+        """What _fused_sgd_kernel_cuda_ and ForeachUtils.h check, and what the kernel reads as float*."""
+        for group in zip(params, grads, buffers, strict=True):
+            if len({(t.dtype, t.device, t.shape, t.stride()) for t in group}) > 1:
+                raise AssertionError(f"fused SGD: strides {[t.stride() for t in group]}")
+        for one in (lr, grad_scale, found_inf):
+            if isinstance(one, torch.Tensor) and (one.dtype, one.device, one.numel()) != (
+                torch.float32,
+                params[0].device,
+                1,
+            ):
+                raise AssertionError(f"fused SGD: a scalar is {one.dtype} on {one.device}")
+
+    torch._fused_sgd_ = fused_sgd
+
+
+def run(network, width, rule="normalised", prepare=lambda runner, state: None):
+    """120 steps, every kind captured; an evaluation; the state saved and loaded."""
+    settled = Numerics(NAME, 1, "fp16", channels_last=True, fused=True)
+    step = StepSpec(BATCH, K, two_pass_statistics=True, log_every=LOG_EVERY, mix=rule)
+    phase = Phase("p", (0.3,), 1, LearningRate(0.1), evaluate_every=1)
+    data = DataSpec("random", noise_rate=0.4, augmentation="crop_flip")
+    spec = ExperimentSpec(
+        "f", "f", "f", "f-{seed}", (Arm("a", (phase,)),), NetworkSpec(network, width), data, step
+    )
+    rng, shape, device = np.random.default_rng(0), (3, 32, 32), torch.device(NAME)
+    images = [rng.integers(0, 256, (n, *shape), dtype=np.uint8) for n in (IMAGES, 50)]
+    labels = [np.arange(n) % CLASSES for n in (IMAGES, 50)]
+    arrays = (images[0], labels[0], images[1], labels[1])
+    pixels = {"scale": 255.0, "mean": (0.5,) * 3, "std": (0.2,) * 3}
+    with FakeTensorMode(), settled.applied():
+        placed = DeviceData.place(Dataset("r", *arrays, classes=CLASSES, **pixels), data, 0, device)
+        state = TrainState.create(
+            spec.network,
+            step,
+            input_shape=shape,
+            classes=CLASSES,
+            seed=0,
+            device=device,
+            run=(0, 0),
+            memory_format=settled.memory_format,
+        )
+        trainer, recorder = Trainer(spec, placed, Streams(0, "x"), settled), Recorder()
+        trainer.take_step = StepRunner(step, settled, recorder=recorder)
+        prepare(trainer.take_step, state)
+        for epoch in range(40):
+            trainer.advance(state, 0.3 if epoch % 2 else 0.5, 0.1, trainer.steps_per_epoch)
+        assert not trainer.take_step.fallback, trainer.take_step.fallback
+        evaluate(state, placed, settled)
+        epoch_stats(state, 0.1)
+        state.load_state_dict(state.state_dict())
+        buffers = dict(state.model.named_buffers())
+        for tensor in (*state.params, *buffers.values(), *state.momentum(), *state.g_v, state.norm_v):
+            assert tensor.device.type == NAME, tensor
+        for tensors in zip(state.params, state.momentum(), state.g_v, strict=True):
+            assert len({t.stride() for t in tensors}) == 1
+    return f"{recorder.kinds} kinds captured"
+
+
+@mixes.register("host read")
+def host_read(g_s, g_v, lam):
+    return mix(g_s, g_v, lam.item())
+
+
+@mixes.register("on the host")
+def on_the_host(g_s, g_v, lam):
+    return mix(g_s, [torch.zeros(v.shape) for v in g_v], lam)
+
+
+def contiguous_momentum(runner, state):
+    state.momentum_buffers = [torch.zeros(p.shape, device=p.device) for p in state.params]
+
+
+def double_rate(runner, state):
+    runner._captured._lr = torch.zeros((), dtype=torch.float64, device=NAME)
+
+
+MISTAKES = {
+    "a host read in the mix": {"rule": "host read"},
+    "a mix on the host": {"rule": "on the host"},
+    "momentum in another layout": {"prepare": contiguous_momentum},
+    "the learning rate as float64": {"prepare": double_rate},
+}
+
+
+def main():
+    libraries = register()
+    replace_what_fake_tensors_lack()
+    import torch._dynamo  # noqa: F401  before a mode is on
+
+    FakeTensorMode.avoid_device_init = True
+    networks._try_out = lambda *given: None
+    for network, width in (("small_cnn", 1.0), ("vgg11_bn", 0.125), ("resnet18", 1.0)):
+        print(f"{network}: {run(network, width)}", flush=True)
+    for name, given in MISTAKES.items():
+        try:
+            outcome = "not seen: " + run("small_cnn", 1.0, **given)
+        except Exception as error:
+            outcome = " ".join(str(error).split())
+        capturing[0] = False
+        print(f"{name}: {outcome}", flush=True)
+    del libraries
+
+
+if __name__ == "__main__":
+    warnings.simplefilter("ignore")
+    sys.exit(main())

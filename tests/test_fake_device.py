@@ -1,0 +1,44 @@
+"""The trainer, the captured step, evaluation and state on a device without memory, in a process of its own.
+
+torch's fake tensors compute shapes, dtypes, strides and devices, no values. Seen so: a host read inside a
+captured step, tensors of two devices in one operation, strides and dtypes that fused SGD refuses. Not seen:
+numbers, graph memory, streams, compilation.
+"""
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+PROGRAM = Path(__file__).with_name("fake_device.py")
+NETWORKS = ("small_cnn", "vgg11_bn", "resnet18")
+
+
+@pytest.fixture(scope="module")
+def found():
+    """The lines of the program: its runs, and what became of each planted mistake."""
+    done = subprocess.run([sys.executable, str(PROGRAM)], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    return dict(line.split(": ", 1) for line in done.stdout.splitlines())
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("network", NETWORKS)
+def test_every_kind_of_step_is_captured_without_a_host_read_on_one_device(found, network):
+    assert found[network] == "8 kinds captured"
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("mistake", "message"),
+    [
+        ("a host read in the mix", "item inside a captured step"),
+        ("a mix on the host", "two different devices"),
+        ("a mix in another layout", "strides"),
+        ("momentum in another layout", "strides"),
+        ("the learning rate as float64", "float64"),
+    ],
+)
+def test_a_planted_mistake_fails_it(found, mistake, message):
+    assert message in found[mistake]
