@@ -35,7 +35,6 @@ def test_every_kind_of_step_is_captured_without_a_host_read_on_one_device(found,
     [
         ("a host read in the mix", "item inside a captured step"),
         ("a mix on the host", "two different devices"),
-        ("a mix in another layout", "strides"),
         ("momentum in another layout", "strides"),
         ("the learning rate as float64", "float64"),
     ],

@@ -1,7 +1,10 @@
 """The step captured, compiled, fused and in half precision, each against the plain step."""
 
 import copy
+import warnings
+from contextlib import nullcontext
 from dataclasses import replace
+from types import SimpleNamespace
 
 import pytest
 import torch
@@ -11,6 +14,7 @@ from small import CPU, digits, random_data, small_spec
 
 from dglib import numerics
 from dglib.control import Control
+from dglib.errors import UserError
 from dglib.networks import key_dropout
 from dglib.numerics import Numerics
 from dglib.runner import _Seed, run_seed
@@ -121,6 +125,79 @@ def test_a_capture_that_fails_leaves_the_bits_alone_and_says_why(captured):
     state, trainer = after(CASES["T1"], Refusing(captured))
     assert trainer.take_step.fallback == "CUDA graphs: operation not permitted when stream is capturing"
     assert same(state, after(CASES["T1"])[0])
+
+
+class Syncing(Replaying):
+    """Finds in the last warm-up that the step waits for the device."""
+
+    def warm_up(self, function, *, last):
+        found = function()
+        if last:
+            raise graphs.HostSync("the step waits", found)
+        return found
+
+
+def test_a_step_that_waits_for_the_device_is_not_captured_and_not_taken_twice():
+    recorder = Syncing()
+    state, trainer = after(CASES["Td1 with logs and two-pass statistics"], recorder)
+    assert (recorder.captures, trainer.take_step.fallback) == (0, "CUDA graphs: the step waits")
+    assert same(state, after(CASES["Td1 with logs and two-pass statistics"])[0])
+
+
+@pytest.fixture
+def cuda(monkeypatch):
+    """Stands for torch.cuda as far as a recorder's warm-up and recovery need it."""
+    stream = SimpleNamespace(wait_stream=lambda other: None)
+    calls = []
+    for name, value in {
+        "device": lambda device: nullcontext(),
+        "Stream": lambda device: stream,
+        "stream": lambda stream: nullcontext(),
+        "current_stream": lambda device: stream,
+        "get_sync_debug_mode": lambda: 0,
+        "set_sync_debug_mode": calls.append,
+        "set_stream": calls.append,
+    }.items():
+        monkeypatch.setattr(torch.cuda, name, value)
+    monkeypatch.setattr(graphs, "_streams", {})
+    return calls
+
+
+def test_the_last_warm_up_runs_to_its_end_and_reports_a_wait_for_the_device(cuda):
+    def step():
+        warnings.warn("called a synchronizing CUDA operation", UserWarning, stacklevel=1)
+        return 5
+
+    recorder = graphs.CudaRecorder(torch.device("cuda", 1))
+    assert recorder.warm_up(lambda: 4, last=True) == 4
+    with pytest.raises(graphs.HostSync, match=r"the step waits for the device, at .*test_kernel") as raised:
+        recorder.warm_up(step, last=True)
+    assert raised.value.result == 5
+    assert cuda == ["warn", 0, "warn", 0]
+
+
+def test_recorders_of_one_device_share_a_stream(cuda, monkeypatch):
+    monkeypatch.setattr(torch.cuda, "Stream", lambda device: object())
+    one, two, other = (graphs.CudaRecorder(torch.device("cuda", index)) for index in (0, 0, 1))
+    assert one._stream is two._stream is not other._stream
+
+
+def test_after_a_failed_capture_the_stream_is_the_one_before_and_the_generator_a_new_one(cuda, monkeypatch):
+    monkeypatch.setattr(graphs, "SAFE_FROM", (0, 0))
+    state, trainer = after(CASES["Td1 with dropout"], steps=3)
+    before, draws = state.dropout, state.dropout.get_state()
+    state.dropout.manual_seed(5)  # a capture leaves it anywhere
+    graphs._recover(RuntimeError("no"), "the stream before", state, draws)
+    assert cuda == ["the stream before"]
+    assert state.dropout is not before
+    trainer.advance(state, 0.3, 0.05, 1)
+    assert same(state, after(CASES["Td1 with dropout"], settled=CPU, steps=4)[0])
+
+
+def test_a_torch_that_stays_in_capture_is_told_in_one_line(cuda, monkeypatch):
+    monkeypatch.setattr(graphs, "SAFE_FROM", (99, 0))
+    with pytest.raises(UserError, match=r"CUDA graphs: no; torch .* set cuda_graphs=off, or use torch 99\.0"):
+        graphs._recover(RuntimeError("no\nand more"), None, None, None)
 
 
 def test_the_reason_of_a_fallback_stands_in_the_record(monkeypatch, tmp_path):
