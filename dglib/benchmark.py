@@ -202,7 +202,7 @@ class Pictures(TorchDataset[tuple[Tensor, int, int]]):
             self.transform = t.Compose([t.ToPILImage(), crop, t.RandomHorizontalFlip(), *last])
 
     def _on_tensors(self, image: Any) -> Tensor:
-        pixels, side = torch.from_numpy(image).permute(2, 0, 1).float().div(255.0), image.shape[0]
+        pixels, side = torch.tensor(image).permute(2, 0, 1).float().div(255.0), image.shape[0]
         (dy, dx), flip = torch.randint(0, 9, (2,)).tolist(), float(torch.rand(())) < 0.5
         pixels = F.pad(pixels, (4, 4, 4, 4))[:, dy : dy + side, dx : dx + side]
         return ((pixels.flip(-1) if flip else pixels) - self.mean) / self.std
