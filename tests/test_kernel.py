@@ -16,7 +16,6 @@ from dglib import numerics
 from dglib.control import Control
 from dglib.errors import UserError
 from dglib.networks import key_dropout
-from dglib.numerics import Numerics
 from dglib.runner import _Seed, run_seed
 from dglib.training import graphs
 from dglib.training.graphs import StepRunner
