@@ -14,7 +14,7 @@ six seeds; an open end is null). `censored`: "right" (only `lower` is known), "l
 "interval" (both), or null: known exactly.
 `width`, λ↑ of T1 less λ↓ of T2 paired by seed, is the same in T1 and T2, with its seeds under `hysteresis`.
 `problems` has a line for each file or record that was not read. The other fields: see
-`dglib.analysis.machine_readable`. Nowhere NaN or infinity.
+`dglib.experiments.values`. Nowhere NaN or infinity.
 """
 
 from __future__ import annotations
@@ -24,15 +24,14 @@ from pathlib import Path
 from typing import Any
 
 from dglib.analysis import wording
-from dglib.analysis.machine_readable import QUANTITIES, experiment_values, hysteresis_values
 from dglib.analysis.mixing import check_unmixed, why_apart
 from dglib.analysis.sources import Source, find_records
 from dglib.errors import StorageError, UserError
+from dglib.experiments import Joint, get, joints, names
+from dglib.experiments.values import experiment_values, quantities
 from dglib.files import to_json, write_atomically
-from dglib.manifest import PREFIXES, read_manifest
+from dglib.manifest import read_manifest
 
-ORDER = ("T1", "T2", "V3", "Td1")
-SYMBOLS = {"lambda_up": "λ↑", "lambda_down": "λ↓", "width": "width λ↑ − λ↓", "gap": "gap"}
 _RECORDS = ("_results.json", "_checkpoint.json", "_manifest.json")
 _HEAD = ("", "estimate", "lower", "upper", "95 % interval", "censored")
 
@@ -61,14 +60,15 @@ def analyse(path: Path, target: Path | None = None) -> dict[str, Any]:
     check_unmixed(path, sources, _made_on(sources, problems))
     records = {
         name: [source.record for source in sorted(mine, key=lambda source: source.seed)]
-        for name in ORDER
+        for name in names()
         if (mine := [source for source in sources if source.experiment == name])
     }
     result: dict[str, Any] = {name: experiment_values(name, mine) for name, mine in records.items()}
-    if "T1" in records and "T2" in records:
-        result["hysteresis"] = hysteresis = _hysteresis(records["T1"], records["T2"])
-        for name in ("T1", "T2"):
-            result[name]["width"] = hysteresis["width"]
+    for joint in joints():
+        if records.keys() >= set(joint.experiments):
+            result[joint.key] = found_jointly = _jointly(joint, *(records[n] for n in joint.experiments))
+            for name in joint.experiments:
+                result[name][joint.quantity] = found_jointly[joint.quantity]
     return {**result, "problems": problems}
 
 
@@ -89,59 +89,58 @@ def run(path: Path, target: Path | None = None) -> str:
 def text(path: Path, result: Mapping[str, Any]) -> str:
     """The analysis as a page of plain text."""
     lines = [str(path)]
-    for name in ORDER:
+    for name in names():
         if name in result:
             lines += ["", *_experiment_lines(name, result[name])]
-    if "hysteresis" in result:
-        lines += ["", *_hysteresis_lines(result["hysteresis"])]
+    for joint in joints():
+        if joint.key in result:
+            lines += ["", *_joint_lines(joint, result[joint.key])]
     if result["problems"]:
         lines += ["", "Problems", *(f"  {line}" for line in result["problems"])]
     return "\n".join(lines)
 
 
-def _hysteresis(t1: Sequence[Mapping[str, Any]], t2: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
-    apart = why_apart(t1, t2)
+def _jointly(joint: Joint, *records: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+    apart = why_apart(joint.experiments, *records)
     if apart is None:
-        return hysteresis_values(t1, t2)
-    nothing = dict.fromkeys(("width", "in_every_seed", "above_zero", "by_start"))
-    left_out = sorted({record["seed"] for record in (*t1, *t2)})
-    return {"measured": 0, **nothing, "notes": [apart], "left_out": left_out, "seeds": []}
+        return joint.values(*records)
+    left_out = sorted({record["seed"] for mine in records for record in mine})
+    return {"measured": 0, **joint.nothing(), "notes": [apart], "left_out": left_out, "seeds": []}
 
 
 def _experiment_lines(name: str, found: Mapping[str, Any]) -> list[str]:
     events = "" if found["events"] is None else f"events {found['events']}, "
-    head = f"{'Tδ1' if name == 'Td1' else name}: {wording.seeds(found['n'])}; {events}"
+    experiment, symbols = get(name), quantities()
+    head = f"{experiment.symbol}: {wording.seeds(found['n'])}; {events}"
     lines = [f"{head}failed inits {found['failed_inits']}, diverged {found['diverged']}"]
     lines.append(f"  outcomes: {', '.join(f'{kind} {count}' for kind, count in found['outcomes'].items())}")
-    lines += _table(
-        {_symbol(key, found): found[key] for key in QUANTITIES if key != "width"}, found["measured"]
-    )
+    apart = {joint.quantity for joint in joints()}
+    told = {_symbol(key, found): found[key] for key in symbols if key not in apart}
+    lines += _table(told, found["measured"])
     if found.get("event_share"):
         lines.append(f"  share of the seeds swept that had the event: {_share(found['event_share'])}")
     for kind, share in (found.get("shares") or {}).items():
         lines += [f"  share {kind}: {_share(share)}"] if share else []
-    lines += _every(found, SYMBOLS["lambda_up" if name == "T1" else "lambda_down"])
+    lines += _every(found, next(iter(experiment.quantities.values()), ""))
     lines += _by_start(found)
-    if found.get("gap_mean"):
-        mean, ci95 = found["gap_mean"]["estimate"], found["gap_mean"]["ci95"]
-        within = f"t interval {_pair(ci95)}" if ci95 else "no interval (n = 1)"
-        lines.append(f"  mean gap {mean:.3f} ({within}): two branches: {found['two_branches']}")
-    return lines + [f"  {note}" for note in found["notes"]]
+    return lines + [f"  {line}" for line in (*experiment.lines(found), *found["notes"])]
 
 
-def _hysteresis_lines(found: Mapping[str, Any]) -> list[str]:
-    lines = [f"Hysteresis between T1 and T2: {wording.seeds(found['measured'])} with both thresholds"]
-    lines += _table({SYMBOLS["width"]: found["width"]}, found["measured"])
-    lines += _every(found, "width") + _by_start(found)
+def _joint_lines(joint: Joint, found: Mapping[str, Any]) -> list[str]:
+    between = wording.listing(list(joint.experiments))
+    measured = wording.seeds(found["measured"])
+    lines = [f"{joint.key.capitalize()} between {between}: {measured} with both thresholds"]
+    lines += _table({joint.symbol: found[joint.quantity]}, found["measured"])
+    lines += _every(found, joint.quantity) + _by_start(found)
     return lines + [f"  {note}" for note in found["notes"]]
 
 
 def _by_start(found: Mapping[str, Any]) -> list[str]:
     """The median in each of the two states from which a way down begins."""
-    lines = []
+    lines, symbols = [], quantities()
     for state, group in (found.get("by_start") or {}).items():
         for name, known in group.items():
-            if name in QUANTITIES and known:
+            if name in symbols and known:
                 bounds = wording.interval(known["lower"], known["upper"])
                 way = "the collapse branch" if name == "gap" else "the way down"
                 what = f"median {_symbol(name, found)} where {way} began {state}"
@@ -150,10 +149,9 @@ def _by_start(found: Mapping[str, Any]) -> list[str]:
 
 
 def _symbol(quantity: str, found: Mapping[str, Any]) -> str:
-    at = (
-        f" at λ = {wording.level(found['gap_lambda'])}" if quantity == "gap" and "gap_lambda" in found else ""
-    )
-    return SYMBOLS[quantity] + at
+    """With the λ at which it was taken, where `<quantity>_lambda` gives one."""
+    at = found.get(f"{quantity}_lambda")
+    return quantities()[quantity] + ("" if at is None else f" at λ = {wording.level(at)}")
 
 
 def _table(quantities: Mapping[str, Mapping[str, Any] | None], measured: int) -> list[str]:
@@ -169,7 +167,7 @@ def _table(quantities: Mapping[str, Mapping[str, Any] | None], measured: int) ->
 
 def _row(name: str, found: Mapping[str, Any], measured: int) -> tuple[str, ...]:
     ends = (_level(found[key]) for key in ("estimate", "lower", "upper"))
-    interval = _pair(found["ci95"]) if found["ci95"] else f"none (n = {measured})"
+    interval = wording.pair(found["ci95"]) if found["ci95"] else f"none (n = {measured})"
     return (name, *ends, interval, found["censored"] or "no")
 
 
@@ -190,13 +188,6 @@ def _share(share: Mapping[str, Any]) -> str:
     return f"{share['count']} of {n} (95 % interval {low:.3f} to {high:.3f}, Clopper–Pearson, n = {n})"
 
 
-def _pair(ends: Sequence[float | None]) -> str:
-    low, high = ends
-    if low is None or high is None:
-        return wording.interval(low, high)
-    return f"{_level(low)} to {_level(high)}"
-
-
 def _level(value: float | None) -> str:
     return "–" if value is None else wording.level(value)
 
@@ -206,8 +197,9 @@ def _is_whole(source: Source, problems: list[str]) -> bool:
     try:
         to_json(experiment_values(source.experiment, [source.record]))
         check_unmixed(source.file, [source], {})
-        if source.experiment in ("T1", "T2"):
-            hysteresis_values([source.record], [source.record])
+        for joint in joints():
+            if source.experiment in joint.experiments:
+                joint.values(*([source.record] for _ in joint.experiments))
     except (TypeError, ValueError, KeyError, AttributeError, IndexError, OverflowError) as error:
         why = f"its fields are not those of a record ({type(error).__name__}: {error})"
         problems.append(f"{source.file}: seed {source.seed} not read: {why}")
@@ -219,7 +211,7 @@ def _made_on(sources: Sequence[Source], problems: list[str]) -> dict[tuple[Path,
     """The hashes and the version of results that manifests state, by run directory and experiment."""
     found = {}
     for run_of, experiment in dict.fromkeys((source.run, source.experiment) for source in sources):
-        path = run_of / f"{PREFIXES[experiment]}_manifest.json"
+        path = run_of / f"{get(experiment).prefix}_manifest.json"
         try:
             if path.is_file():
                 identity = read_manifest(path)["identity"]

@@ -15,7 +15,7 @@ from dglib.batch import SinkFactory, run_experiment
 from dglib.control import Control, unwinding
 from dglib.data import Dataset, DatasetInfo, describe_dataset, load_dataset
 from dglib.errors import UserError
-from dglib.experiments import build_spec, read_under, reading_of, requested_numerics
+from dglib.experiments import build_spec, get, joints, read_under, reading_of, requested_numerics
 from dglib.hashes import run_hashes
 from dglib.manifest import save_reading
 from dglib.networks import build_network, check_own, key_dropout
@@ -38,7 +38,7 @@ class Run:
     """A finished experiment: where it lies and what came out.
 
     Attributes:
-        experiment: "V3", "T1", "T2" or "Td1".
+        experiment: its name.
         directory: the run directory.
         records: of all finished seeds in the run directory, also of earlier commands.
         figures: the files written.
@@ -53,21 +53,18 @@ class Run:
 
     def answer(self) -> str:
         """What was found in all seeds of the run directory, in sentences."""
-        from dglib.experiments.findings import answer
-
-        return answer(self.experiment, self.records) + self._beyond_asked(self.records)
+        return get(self.experiment).answer(self.records) + self._beyond_asked(self.records)
 
     def width(self) -> str:
-        """The hysteresis width of T1's and T2's records in this directory, in sentences."""
-        from dglib.experiments.findings import width_answer
-
-        found = {name: read_records(self.directory, name) for name in ("T1", "T2")}
+        """The finding on this experiment's records and its partners' in this directory, in sentences."""
+        (joint,) = (each for each in joints() if self.experiment in each.experiments)
+        found = {name: read_records(self.directory, name) for name in joint.experiments}
         missing = [name for name, records in found.items() if not records]
         if missing:
             return f"No width yet: {' and '.join(missing)} has no finished seed in {self.directory}."
-        seeds = {record["seed"] for record in found["T1"]}
-        paired = [record for record in found["T2"] if record["seed"] in seeds]
-        return width_answer(found["T1"], found["T2"]) + self._beyond_asked(paired)
+        seeds = set.intersection(*({record["seed"] for record in mine} for mine in found.values()))
+        shared = [record for record in self.records if record["seed"] in seeds]
+        return joint.answer(*found.values()) + self._beyond_asked(shared)
 
     def _beyond_asked(self, records: Sequence[Record]) -> str:
         return beyond_asked([record["seed"] for record in records], self.asked)
@@ -259,7 +256,7 @@ def check(parameters: Parameters) -> tuple[ExperimentSpec, Numerics]:
 
 def draw_figure(store: Store, records: list[Record]) -> list[Path]:
     """Draw an experiment's figures into its run directory, as PNG and PDF, the published one first."""
-    from dglib.analysis.figures import draw_all, save_figure
+    from dglib.experiments.figures import draw_all, save_figure
 
     drawn = draw_all(store.spec.name, records).items()
     return [path for name, each in drawn for path in save_figure(each, store.directory / "figures", name)]

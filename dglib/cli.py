@@ -12,12 +12,14 @@ Example:
 import argparse
 import sys
 from collections.abc import Sequence
+from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, NoReturn
 
 from dglib.base_dir import base_directory
 from dglib.errors import UserError
-from dglib.experiments.parameters import MODELS, Parameters
+from dglib.experiments import load, names
+from dglib.experiments.parameters import Parameters
 from dglib.experiments.profiles import file_layer, override_layer, profile_layer
 from dglib.experiments.validation import Layer, one_of, source, validate_layers
 from dglib.manifest import runs_in
@@ -71,7 +73,8 @@ def _parser() -> argparse.ArgumentParser:
     about = "run an experiment, or go on with it, and say what came out"
     run = commands.add_parser("run", help=about, description=about, allow_abbrev=False)
     add = run.add_argument
-    add("experiment", metavar="EXPERIMENT", help=one_of(MODELS))
+    about = f"{one_of(names())}; a file (my_loop.py) or a module that registers one of your own"
+    add("experiment", metavar="EXPERIMENT", help=about)
     add("--profile", default="quick", help="quick (default) or paper: params/PROFILE/EXPERIMENT.yaml")
     add("-f", "--file", type=Path, metavar="FILE.yaml", help="parameters that replace the profile's")
     add("--set", nargs="+", action="extend", default=[], metavar="NAME=VALUE", help="single parameters")
@@ -113,6 +116,7 @@ def _parser() -> argparse.ArgumentParser:
 
 def _parameters(arguments: argparse.Namespace) -> Parameters:
     """Profile, file, --set and the named options, each over the ones before."""
+    arguments.experiment = _named(arguments.experiment)
     layers = [profile_layer(arguments.experiment, arguments.profile)]
     if arguments.file is not None:
         layers.append(file_layer(arguments.file))
@@ -124,6 +128,23 @@ def _parameters(arguments: argparse.Namespace) -> Parameters:
     parameters = validate_layers(arguments.experiment, layers)
     base_directory(parameters.base_dir, where=source("base_dir", layers).where)
     return parameters
+
+
+def _named(given: str) -> str:
+    """The name of an experiment that was given by name, or by the file or module that registers it."""
+    if given in names() or not (given.endswith(".py") or _is_module(given)):
+        return given
+    found = load(given)
+    if len(found) > 1:
+        raise UserError(f"{given}: registers {' and '.join(found)}, and one is run: split the file")
+    return found[0]
+
+
+def _is_module(name: str) -> bool:
+    try:
+        return find_spec(name) is not None
+    except (ImportError, ValueError):
+        return False
 
 
 def _run(parameters: Parameters) -> None:

@@ -12,19 +12,15 @@ from pathlib import Path
 from typing import Any
 
 from dglib.analysis import wording
-from dglib.analysis.differences import Row, rows, width_rows
+from dglib.analysis.differences import Row
 from dglib.errors import UserError
+from dglib.experiments import get, joints, names
 from dglib.experiments.profiles import profile_layer
-from dglib.manifest import PREFIXES
+from dglib.identity import READING
 from dglib.records import Record
-from dglib.report.collect import ORDER, Found, collect_whatever
+from dglib.report.collect import Found, collect_whatever
 from dglib.report.provenance import computed_on, data
-from dglib.report.texts import SYMBOLS
 
-_TRAJECTORIES = (
-    "trajectory", "return_trajectory", "error_trajectory", "ordered_init_trajectory", "ordered_trajectory",
-    "collapse_init_trajectory", "collapse_trajectory",
-)  # fmt: skip
 _UNRECORDED = "not on record"
 
 
@@ -54,20 +50,28 @@ def compare(a: Path, b: Path) -> list[Comparison]:
             none in common.
     """
     first, second = _side(a), _side(b)
-    shared = [name for name in ORDER if name in first and name in second]
+    shared = [name for name in names() if name in first and name in second]
     if not shared:
         held = (f"{path} holds {wording.listing(list(side))}" for path, side in ((a, first), (b, second)))
         raise UserError(f"nothing to compare: {' and '.join(held)}")
     found = []
     for name in shared:
         one, other = first[name], second[name]
-        found.append(
-            Comparison(SYMBOLS[name], rows(name, one.records, other.records), differences(one, other))
-        )
-    if "T1" in shared and "T2" in shared:
-        sides = [(side["T1"].records, side["T2"].records) for side in (first, second)]
-        found.append(Comparison("Hysteresis width", width_rows(*sides), []))
+        rows = get(name).compare(one.records, read_as(one.records, other.records))
+        found.append(Comparison(get(name).symbol, rows, differences(one, other)))
+    for joint in joints():
+        if set(joint.experiments) <= set(shared):
+            a_side, b_side = ([side[name].records for name in joint.experiments] for side in (first, second))
+            found.append(Comparison(joint.title, joint.compare(a_side, b_side), []))
     return found
+
+
+def read_as(a: Sequence[Record], b: Sequence[Record]) -> list[Record]:
+    """The records `b` under the reading parameters of `a`."""
+    one = (a[0].get("parameters") if a else None) or {}
+    reading = {name: value for name, value in one.items() if name in READING}
+    others = [{k: v for k, v in (record.get("parameters") or {}).items() if k not in READING} for record in b]
+    return [{**record, "parameters": own | reading} for record, own in zip(b, others, strict=True)]
 
 
 def text(a: Path, b: Path, found: Iterable[Comparison]) -> str:
@@ -98,11 +102,11 @@ def differences(a: Found, b: Found) -> list[str]:
 def _side(path: Path) -> dict[str, Found]:
     """Experiment -> its one run there."""
     if path.is_file():
-        names = {f"{PREFIXES[name]}_results.json": name for name in ORDER}
-        if path.name not in names:
-            raise UserError(f"{path}: must be a directory, or a file called {', '.join(names)}")
+        files = {f"{get(name).prefix}_results.json": name for name in names()}
+        if path.name not in files:
+            raise UserError(f"{path}: must be a directory, or a file called {', '.join(files)}")
         collection = collect_whatever(path.parent)
-        held = collection.of(names[path.name])
+        held = collection.of(files[path.name])
     else:
         collection = collect_whatever(path)
         held = collection.found
@@ -181,7 +185,8 @@ def _bits(a: Sequence[Record], b: Sequence[Record]) -> str:
 
 
 def _errors(record: Mapping[str, Any]) -> list[Any]:
-    return [entry.get("error") for field in _TRAJECTORIES for entry in record.get(field) or ()]
+    fields = sorted(name for name in record if name.endswith("trajectory"))
+    return [entry.get("error") for field in fields for entry in record[field] or ()]
 
 
 def _same(one: object, other: object) -> bool:

@@ -20,12 +20,13 @@ from dglib.control import Control
 from dglib.data import Dataset
 from dglib.errors import UserError
 from dglib.events import Event
-from dglib.experiments import NUMERICS, build_spec
+from dglib.experiments import build_spec
 from dglib.experiments.parameters import Parameters
 from dglib.experiments.profiles import override_layer
 from dglib.experiments.validation import Layer, one_of, validate_layers
 from dglib.files import older, unsealed
 from dglib.hashes import run_hashes
+from dglib.identity import NUMERICS
 from dglib.manifest import manifests, read_manifest
 from dglib.spec import ExperimentSpec
 from dglib.store import SeedFiles, Store

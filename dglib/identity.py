@@ -19,6 +19,18 @@ from typing import Any
 
 from dglib.spec import ExperimentSpec
 
+# Parameters that say how records are read; `dglib.experiments.register` adds those of each experiment.
+READING: set[str] = set()
+TECHNIQUES = ("precision", "channels_last", "fused", "compiled", "cuda_graphs", "autotune")
+# The numerics stand in the fingerprint beside the specification.
+NUMERICS = ("device", "threads", "exact", *TECHNIQUES)
+# Where and for which seeds a run is made; no run differs from another by these.
+MACHINE = frozenset(
+    {*NUMERICS, "seeds_at_once", "checkpoint_epochs", "checkpoint_minutes"} | {"mirror", "work_dir"}
+)
+PLACE = frozenset({"seeds", "base_dir", "data_dir"})
+
+
 # Raised by every change of code that moves a result; golden records in the tests tell when that is.
 RESULTS_VERSION = 2
 
@@ -39,6 +51,11 @@ _ALWAYS = {
 _NEVER = ("parameters", "constants")  # they follow from the rest
 _FILE = re.compile(r".+\.(npy|npz|pt)(:[^/\\]+)?")
 FILES = ("dataset", "noise")  # fields whose value may be a file
+
+
+def is_identity(name: str) -> bool:
+    """Whether a parameter is part of what a run is; the numerics count apart."""
+    return name not in READING and name not in MACHINE and name not in PLACE
 
 
 def describe(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
@@ -11,9 +12,15 @@ from dglib.errors import StorageError, UserError
 from dglib.files import to_json, write_atomically
 from dglib.identity import fingerprint, shared_of
 
-# Of the files of each experiment: all readers go by these names.
-PREFIXES = {"T1": "T1-spinodal", "T2": "T2-spinodal", "V3": "V3", "Td1": "Td1"}
+# Of the files of each experiment; `dglib.experiments.register` adds them.
+PREFIXES: dict[str, str] = {}
 LISTS = ("results", "checkpoint")  # of records; published folders hold these alone
+
+
+def prefixes() -> dict[str, str]:
+    """The names of all experiments with the prefixes of their files."""
+    import_module("dglib.experiments")  # which fills them; it imports this module
+    return PREFIXES
 
 
 def manifests(directory: Path) -> list[Path]:
@@ -56,7 +63,7 @@ def experiments_in(directory: Path) -> list[str]:
     """The experiments of which a run directory seems to hold records, by the names of its files."""
     return [
         name
-        for name, prefix in PREFIXES.items()
+        for name, prefix in prefixes().items()
         if any((directory / f"{prefix}_{kind}.json").is_file() for kind in LISTS)
         or any(directory.glob(f"seeds/{prefix}-*.json"))
     ]
@@ -64,7 +71,7 @@ def experiments_in(directory: Path) -> list[str]:
 
 def experiment_of_list(path: Path) -> str | None:
     """The experiment whose results' file, or checkpoint's, is called so; None: another file."""
-    names = {f"{prefix}_{kind}.json": name for name, prefix in PREFIXES.items() for kind in LISTS}
+    names = {f"{prefix}_{kind}.json": name for name, prefix in prefixes().items() for kind in LISTS}
     return names.get(path.name)
 
 
@@ -106,7 +113,7 @@ def save_reading(directory: Path, experiment: str, reading: Mapping[str, Any]) -
 
     They are no part of a run's identity, so neither the manifest nor the records contain them.
     """
-    path, content = directory / f"{PREFIXES[experiment]}_reading.json", to_json(reading, indent=1)
+    path, content = directory / f"{prefixes()[experiment]}_reading.json", to_json(reading, indent=1)
     if reading and not (path.is_file() and path.read_bytes() == content):
         write_atomically(path, content)
 
@@ -117,7 +124,7 @@ def read_reading(directory: Path, experiment: str) -> dict[str, Any]:
     Raises:
         UserError: the file cannot be read; the message begins with the path.
     """
-    path = directory / f"{PREFIXES[experiment]}_reading.json"
+    path = directory / f"{prefixes()[experiment]}_reading.json"
     if not path.is_file():
         return {}
     try:

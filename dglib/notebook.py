@@ -1,10 +1,12 @@
 """What a notebook needs besides the experiment: its parameters, checked."""
 
 import ast
+import json
 from collections.abc import Collection, Mapping
 
 from dglib.base_dir import base_directory
 from dglib.errors import UserError
+from dglib.experiments import get
 from dglib.experiments.parameters import Parameters
 from dglib.experiments.profiles import profile_layer
 from dglib.experiments.validation import Layer, model_of, source, validate_layers
@@ -93,7 +95,7 @@ def parameters_cell(experiment: str) -> str:
     quick = profile_layer(experiment, "quick").values
     lines = []
     for name, field in model_of(experiment).model_fields.items():
-        value = quick[name]
+        value = quick[name] if name in quick else field.get_default(call_default_factory=True)
         kind = _ANNOTATIONS.get(name) or type(value).__name__
         if name == "seeds":
             value, kind = parse_seeds(value), "list"
@@ -110,3 +112,39 @@ _ANNOTATIONS = {
     "data_dir": "str",
     "work_dir": "str",
 }
+
+
+def notebook_source(experiment: str) -> str:
+    """A notebook for an experiment that has none, as the text of an .ipynb file."""
+    about = get(experiment)
+    run = f'import dglib\n\nparameters = dglib.notebook_parameters("{experiment}", globals())'
+    cells = [
+        ("markdown", f"# {about.symbol}: {about.title}\n\n{about.question}\n\n{about.counts}".rstrip(), []),
+        ("code", parameters_cell(experiment), ["parameters"]),
+        ("code", run, []),
+        ("code", "run = dglib.run(parameters)", []),
+        ("code", "run.show()", []),
+        ("code", "print(run.answer())", []),
+    ]
+    code: dict[str, object] = {"execution_count": None, "outputs": []}
+    return json.dumps(
+        {
+            "cells": [
+                {
+                    "cell_type": kind,
+                    "id": str(index),
+                    "metadata": {"tags": tags} if tags else {},
+                    "source": text,
+                }
+                | (code if kind == "code" else {})
+                for index, (kind, text, tags) in enumerate(cells)
+            ],
+            "metadata": {
+                "kernelspec": {"display_name": "Python 3", "language": "python", "name": "python3"},
+                "language_info": {"name": "python"},
+            },
+            "nbformat": 4,
+            "nbformat_minor": 5,
+        },
+        ensure_ascii=False,
+    )

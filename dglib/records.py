@@ -128,13 +128,13 @@ def views(spec: ExperimentSpec, records: Sequence[Record]) -> dict[str, bytes]:
 
 
 def csv_views(spec: ExperimentSpec, records: Sequence[Record]) -> dict[str, str]:
-    """The flat files of an experiment, by name. V3 has a row per λ and branch, the others one per seed."""
-    if spec.name == "V3":
+    """The flat files of an experiment, by name: a row per seed, or of several arms one per λ and arm."""
+    if len(spec.arms) > 1:
         rows = [
-            {"seed": r["seed"], "branch": branch, "lambda": point["lambda"], "error": point["error"]}
+            {"seed": r["seed"], "branch": arm.name, "lambda": point["lambda"], "error": point["error"]}
             for r in records
-            for branch in ("ordered", "collapse")
-            for point in r[f"{branch}_trajectory"]
+            for arm in spec.arms
+            for point in r[arm.phases[-1].trajectory]
         ]
         return {f"{spec.prefix}_results.csv": _csv(rows, ["seed", "branch", "lambda", "error"])}
     flat = [{k: v for k, v in r.items() if not isinstance(v, list | dict)} for r in records]

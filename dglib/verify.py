@@ -23,7 +23,7 @@ from dglib.identity import FILES, agree, changed_hashes, current, differences, i
 from dglib.manifest import experiment_of_list, read_manifest, runs_in
 from dglib.mirror_store import CLAIM, Remote
 from dglib.records import Record, views
-from dglib.spec import DataSpec, ExperimentSpec, NetworkSpec, StepSpec
+from dglib.spec import Arm, DataSpec, ExperimentSpec, LearningRate, NetworkSpec, Phase, StepSpec
 
 _OF_THE_ATTEMPT = ("time", "numerics", "bitwise", "provenance")  # what two records of a seed may differ in
 
@@ -139,15 +139,26 @@ def _findings(run: Path) -> Iterator[Finding]:
 def _experiment(name: str, path: Path) -> _Experiment:
     manifest = read_manifest(path, name)
     plain = manifest["identity"]["spec"]
-    try:  # as much of it as names and views need
-        parts: dict[str, Any] = {
-            "network": NetworkSpec(**plain["network"]),
-            "data": DataSpec(**plain["data"]),
-            "step": StepSpec(**plain["step"]),
-        }
-        return _Experiment(manifest, ExperimentSpec(**{**plain, "arms": (), **parts}))
-    except (TypeError, ValueError) as error:
+    try:
+        return _Experiment(manifest, _outlined(plain))
+    except (KeyError, TypeError, ValueError) as error:
         raise UserError(f"of another version of dglib: {error}") from None
+
+
+def _outlined(plain: dict[str, Any]) -> ExperimentSpec:
+    """As much of a specification as names and views need: of a phase, where its evaluations go."""
+
+    def outlined(phase: dict[str, Any]) -> Phase:
+        rate = LearningRate(phase["learning_rate"]["base"])
+        return Phase(phase["name"], tuple(phase["levels"]), 1, rate, 1, phase["trajectory"])
+
+    parts = {
+        "arms": tuple(Arm(arm["name"], tuple(map(outlined, arm["phases"]))) for arm in plain["arms"]),
+        "network": NetworkSpec(**plain["network"]),
+        "data": DataSpec(**plain["data"]),
+        "step": StepSpec(**plain["step"]),
+    }
+    return ExperimentSpec(**{**plain, **parts})
 
 
 def _record(record: Any, stem: str, owner: _Experiment) -> Iterator[str]:

@@ -23,13 +23,14 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+from by_name import NAMES
+
 sys.path.insert(0, str(Path(__file__).parent.parent))
 
 from stand_in_colab import ROOT, Runtime, copy_project
 from update_notebooks import project
 
 from dglib.attempts import read_attempts
-from dglib.campaign.jobs import NAMES
 
 PYTHON = "3.13"
 # Of the image of August 2026, in the order in which they are installed; papermill is not among them.

@@ -17,9 +17,10 @@ import sys
 import time
 from pathlib import Path
 
+from by_name import draw_dwell, lag, lag_answer
+
 import dglib
-from dglib.analysis.figures import draw_dwell, save_figure
-from dglib.experiments.findings import lag, lag_answer
+from dglib.experiments.figures import save_figure
 
 DWELLS = (2, 4, 8)
 SCRATCH_LEVELS = (0.20, 0.30, 0.40, 0.50, 0.60, 0.70)

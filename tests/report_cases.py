@@ -7,9 +7,8 @@ from pathlib import Path
 from typing import Any
 
 from dglib import identity
-from dglib.experiments import build_spec
+from dglib.experiments import build_spec, get
 from dglib.experiments.profiles import load_profile
-from dglib.manifest import PREFIXES
 from dglib.store import Store
 
 NUMERICS = {"device": "cpu", "device_name": "Test CPU", "threads": 1, "precision": "fp32", "torch": "2.99"}
@@ -50,5 +49,5 @@ def _strict(value: Any) -> Any:
 def published_in(directory: Path, experiment: str, records: Sequence[Record]) -> Path:
     """A folder with a results' file alone, as the published ones are."""
     directory.mkdir(parents=True, exist_ok=True)
-    (directory / f"{PREFIXES[experiment]}_results.json").write_text(json.dumps(records))
+    (directory / f"{get(experiment).prefix}_results.json").write_text(json.dumps(records))
     return directory

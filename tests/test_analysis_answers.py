@@ -16,9 +16,9 @@ from analysis_cases import (
     v3_diverged,
     v3_failed,
 )
+from by_name import EXPERIMENTS, answer, summarise, width_answer
 
 from dglib.analysis import wording
-from dglib.experiments.findings import EXPERIMENTS, answer, summarise, width_answer
 
 CASES = {
     "T1": {

@@ -2,11 +2,11 @@
 
 import pytest
 from analysis_cases import ALL_LEVELS, evaluation, failed_init, t1, v3, v3_diverged, v3_failed
+from by_name import summarise
 from scipy import stats
 
 from dglib.analysis.curves import Curve, mean_curve, median_curve
 from dglib.experiments.branches.gaps import gaps
-from dglib.experiments.findings import summarise
 
 
 def bare(record: dict) -> dict:

@@ -4,13 +4,13 @@ import math
 
 import pytest
 from analysis_cases import DWELL, diverged, failed_init, published, t1, t2
+from by_name import answer, summarise
 
 from dglib.analysis.bounds import Bounds
 from dglib.analysis.detection import Rule
 from dglib.analysis.intervals import clopper_pearson
 from dglib.analysis.survival import remaining
 from dglib.analysis.thresholds import UP, threshold
-from dglib.experiments.findings import answer, summarise
 
 
 def only_seed(experiment: str, record: dict) -> dict:

@@ -5,15 +5,14 @@ from itertools import pairwise
 
 import pytest
 from analysis_cases import CONSTANT, SPREAD, diverged, failed_init, published, t1, t2, td1, td1_diverged, v3
+from by_name import ends, summarise_diagnostics
 
 from dglib.analysis.diagnostics import (
-    ends,
     entropy,
     epochs,
     evaluations,
     sentence,
     skipped_steps,
-    summarise_diagnostics,
 )
 from dglib.analysis.style import styled
 from dglib.experiments.trapping.plot_ends import draw_diagnostics

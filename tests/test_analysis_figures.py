@@ -20,10 +20,10 @@ from analysis_cases import (
     v3_diverged,
     v3_failed,
 )
+from by_name import draw_hysteresis, summarise
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.text import Text
 
-from dglib.analysis.figures import draw, draw_hysteresis, figure_name, save_figure
 from dglib.analysis.histogram import columns
 from dglib.analysis.reading import mean_by_level
 from dglib.analysis.style import MEDIAN, THICK
@@ -31,7 +31,7 @@ from dglib.analysis.threshold_summary import planned_levels
 from dglib.analysis.thresholds import DOWN, UP, threshold
 from dglib.errors import UserError
 from dglib.experiments.branches.gaps import gaps
-from dglib.experiments.findings import summarise
+from dglib.experiments.figures import draw, figure_name, save_figure
 
 MIXED = {
     "T1": [t1(0, 0.6), t1(1, 0.65), t1(2, None), failed_init(t1(3)), diverged(t1(4)), {"seed": 5}],
@@ -240,6 +240,6 @@ def test_figures_have_their_published_names():
 
 
 def test_analysis_needs_neither_torch_nor_a_window_system():
-    code = "import sys, dglib.analysis.figures; print({'torch', 'matplotlib.pyplot'} & set(sys.modules))"
+    code = "import sys, dglib.experiments.figures; print({'torch', 'matplotlib.pyplot'} & set(sys.modules))"
     run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert run.stdout.strip() == "set()"

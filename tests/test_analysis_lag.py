@@ -7,11 +7,11 @@ import dwell_campaign
 import numpy as np
 import pytest
 from analysis_cases import diverged, failed_init, published, t1, t2, td1
+from by_name import draw_dwell, lag_answer, summarise
 from test_analysis_figures import assert_nothing_cut_off, visible_texts
 
 from dglib.analysis.bounds import Bounds
-from dglib.analysis.figures import draw, draw_dwell, save_figure
-from dglib.experiments.findings import lag_answer, summarise
+from dglib.experiments.figures import draw, save_figure
 from dglib.experiments.spinodal.lag import (
     DROPPING,
     UNKNOWN_RATE,

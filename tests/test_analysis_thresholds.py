@@ -5,12 +5,12 @@ import math
 
 import pytest
 from analysis_cases import DWELL, diverged, evaluation, failed_init, published, t1, t2, td1, v3_failed
+from by_name import summarise
 
 from dglib.analysis.bounds import UNKNOWN, Bounds, censored_cell, event_cell, median_bounds, spread
 from dglib.analysis.reading import is_constant, levels_of, number, parameter
 from dglib.analysis.states import starts_trapped
 from dglib.errors import UserError
-from dglib.experiments.findings import summarise
 
 
 def only_seed(experiment: str, record: dict) -> dict:

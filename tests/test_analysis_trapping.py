@@ -4,8 +4,8 @@ import math
 
 import pytest
 from analysis_cases import td1, td1_diverged
+from by_name import summarise
 
-from dglib.experiments.findings import summarise
 from dglib.experiments.trapping.classes import by_epoch, category
 
 

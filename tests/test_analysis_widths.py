@@ -2,8 +2,7 @@
 
 import pytest
 from analysis_cases import diverged, evaluation, failed_init, published, t1, t2
-
-from dglib.experiments.findings import summarise, width
+from by_name import summarise, width
 
 
 def test_without_any_event_the_width_exceeds_the_distance_of_the_last_levels():

@@ -2,11 +2,11 @@
 
 from pathlib import Path
 
+from by_name import MODELS, summarise
+
 from dglib import api
-from dglib.experiments import READING
-from dglib.experiments.findings import summarise
-from dglib.experiments.parameters import MODELS
 from dglib.experiments.profiles import load_profile
+from dglib.identity import READING
 
 V3 = [
     "network=small_cnn",

@@ -45,7 +45,7 @@ BAD_INPUT = [
     ("seed one", "run T1 --seeds one", "--seeds … seeds … one … whole numbers"),
     ("seed true", "run T1 --set seeds=true", "--set … seeds … True … whole numbers"),
     ("seed -1", "run T1 --seeds -1", "--seeds … seeds … -1 … whole numbers"),
-    ("unknown experiment", "run T9", "experiment … T9 … V3, T1, T2 or Td1"),
+    ("unknown experiment", "run T9", "experiment … T9 … T1, T2, V3, Td1 or loop"),
     ("no experiment", "run", "required … EXPERIMENT"),
     ("no command", "", "required … COMMAND"),
     ("unknown command", "walk T1", "COMMAND … walk … run"),

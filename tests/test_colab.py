@@ -194,9 +194,7 @@ def test_only_what_is_missing_is_installed_and_what_a_kernel_holds_keeps_its_ver
     assert words[:4] == [sys.executable, "-m", "pip", "install"]
     assert words[words.index("--constraint") + 2 :] == ["Jinja2>=3.1", "nbstripout[x]>=0.8"]
     assert constraints == "numpy==2.1.3\n"
-    assert line == (
-        "dglib 0.1.0, no commit on record, from HERE; installed Jinja2>=3.1, nbstripout[x]>=0.8"
-    )
+    assert line == ("dglib 0.1.0, no commit on record, from HERE; installed Jinja2>=3.1, nbstripout[x]>=0.8")
 
 
 def test_what_would_break_a_running_kernel_is_never_installed_even_where_it_is_missing(prepared, here, pip):

@@ -6,11 +6,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 from analysis_cases import failed_init, published, t1, t2, td1, v3
+from by_name import compared
 from report_cases import NUMERICS, published_in, run_of
 from scipy import stats
 
 from dglib.analysis.bounds import Bounds
-from dglib.analysis.differences import mean_row, median_row, rows, share_row, welch
+from dglib.analysis.differences import mean_row, median_row, share_row, welch
 from dglib.cli import main
 from dglib.compare import compare
 from dglib.errors import UserError
@@ -91,12 +92,12 @@ def test_events_are_counted_by_the_last_level_that_both_sweeps_have():
         record["trajectory"] = [e for e in record["trajectory"] if e["lambda"] <= 0.60]
         record["parameters"]["sweep_lambdas"] = [0.40, 0.45, 0.50, 0.55, 0.60]
         short.append(record | {"final_lambda": 0.60})
-    row = rows("T1", [t1(seed, 0.65) for seed in range(3)], short)[0]
+    row = compared("T1", [t1(seed, 0.65) for seed in range(3)], short)[0]
     assert (row.name, row.a, row.b) == ("collapsed by λ = 0.60", "0 of 3", "0 of 3")
 
 
 def test_seeds_that_tell_nothing_of_the_event_are_not_counted_as_without():
-    row = rows("T2", [t2(0), t2(1), failed_init(t2(2))], [t2(0, None), t2(1)])[0]
+    row = compared("T2", [t2(0), t2(1), failed_init(t2(2))], [t2(0, None), t2(1)])[0]
     assert (row.name, row.a, row.b) == ("recovered by λ = 0.25", "2 of 2", "1 of 2")
 
 
@@ -104,7 +105,7 @@ def test_sweeps_without_a_common_level_are_not_compared_by_it():
     other = t1(0, None)
     other["trajectory"] = [e | {"lambda": e["lambda"] + 0.01} for e in other["trajectory"]]
     other["parameters"]["sweep_lambdas"] = []
-    row = rows("T1", [t1(0)], [other | {"final_lambda": 0.71}])[0]
+    row = compared("T1", [t1(0)], [other | {"final_lambda": 0.71}])[0]
     assert row.difference == "no difference: no λ in both sweeps"
 
 
@@ -118,7 +119,7 @@ def test_sweeps_without_a_common_level_are_not_compared_by_it():
     ],
 )
 def test_each_experiment_has_its_quantities_and_none_differs_from_itself(experiment, records, names):
-    found = rows(experiment, records, records)
+    found = compared(experiment, records, records)
     assert not set(names) - {row.name for row in found}
     for row in found:
         assert row.a == row.b

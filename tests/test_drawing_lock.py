@@ -5,10 +5,11 @@ from concurrent.futures import ThreadPoolExecutor
 
 import matplotlib as mpl
 import pytest
+from by_name import draw_hysteresis
 from small import CPU, random_data
 
-from dglib.analysis.figures import draw, draw_hysteresis, save_figure
 from dglib.analysis.style import RC, styled
+from dglib.experiments.figures import draw, save_figure
 from dglib.explorer.live_picture import LivePicture
 from dglib.explorer.live_run import LiveRun
 from dglib.report.pictures import picture

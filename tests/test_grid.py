@@ -138,7 +138,7 @@ MISTAKES = {
     "experiment: Td1\ngrid: {base_dir: [a, b]}": "grid.base_dir = .*: changes no run",
     "experiment: V3\ngrid: {gap_lambda: [0.4, 0.5]}": "grid.gap_lambda = .*: changes no run",
     f"experiment: Td1\ngrid: {{batch_size: {MANY}}}": f"= {MAX_CELLS + 1} cells: must be at most {MAX_CELLS}",
-    "experiment: X\ngrid: {lr: [1]}": "experiment = 'X': must be V3, T1, T2 or Td1",
+    "experiment: X\ngrid: {lr: [1]}": "experiment = 'X': must be T1, T2, V3, Td1 or loop",
     "experiment: [T1]\ngrid: {lr: [1]}": r"experiment = \['T1'\]: must be",
     "experiments: [T1, T1]\ngrid: {lr: [1]}": "each must be there once",
     "experiments: T1\ngrid: {lr: [1]}": "experiments = 'T1': must be a list",

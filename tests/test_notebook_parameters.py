@@ -5,9 +5,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from by_name import MODELS
 
 from dglib.errors import UserError
-from dglib.experiments.parameters import MODELS
 from dglib.experiments.profiles import load_profile
 from dglib.notebook import notebook_parameters
 
@@ -68,7 +68,7 @@ def test_the_same_line_is_told_as_on_the_command_line() -> None:
         notebook_parameters("T1", {"profile": "quick", "noise_rate": 1.2})
     with pytest.raises(UserError, match=r"^profile = 'fast': must be paper or quick$"):
         notebook_parameters("T1", {"profile": "fast"})
-    with pytest.raises(UserError, match=r"^experiment = 'T9': must be V3, T1, T2 or Td1$"):
+    with pytest.raises(UserError, match=r"^experiment = 'T9': must be T1, T2, V3, Td1 or loop$"):
         notebook_parameters("T9", {"profile": "quick"})
 
 

@@ -9,11 +9,11 @@ import jupytext
 import nbformat
 import papermill
 import pytest
+from by_name import MODELS, NAMES
 from papermill.exceptions import PapermillExecutionError
 from update_notebooks import write_paired
 
-from dglib.campaign.jobs import NAMES, NOTEBOOKS
-from dglib.experiments.parameters import MODELS
+from dglib.campaign.jobs import NOTEBOOKS
 from dglib.notebook import parameters_cell
 
 TINY: dict[str, Any] = {

@@ -97,7 +97,8 @@ def test_a_killed_run_all_leaves_no_process_and_the_same_command_goes_on_inside_
 WORKER_OF_ENDLESS = """
 from pathlib import Path
 from dglib.campaign import worker
-worker.NOTEBOOKS, worker.NAMES = Path.cwd(), {"T2": "endless"}
+from dglib.experiments import get
+worker.NOTEBOOKS, get("T2").notebook = Path.cwd(), "endless"
 worker._parameters = lambda job: type("None", (), {"model_dump": dict})
 raise SystemExit(worker.main())
 """

@@ -5,11 +5,12 @@ from typing import Any
 
 import numpy as np
 import pytest
+from by_name import MODELS
 from papermill.translators import PythonTranslator
 from pydantic import ValidationError
 
 from dglib.errors import UserError
-from dglib.experiments.parameters import MODELS, Parameters
+from dglib.experiments.parameters import Parameters
 from dglib.experiments.profiles import file_layer, load_profile, override_layer, profile_layer
 from dglib.experiments.validation import Layer, validate, validate_layers
 
@@ -194,12 +195,12 @@ def test_a_later_layer_replaces_an_earlier_one_and_takes_the_blame() -> None:
 
 @pytest.mark.parametrize("experiment", ["T9", "t1", "", "T1 "])
 def test_an_unknown_experiment_is_refused_with_the_known_ones(experiment: str) -> None:
-    with pytest.raises(UserError, match=r"^experiment = '.*': must be V3, T1, T2 or Td1$"):
+    with pytest.raises(UserError, match=r"^experiment = '.*': must be T1, T2, V3, Td1 or loop$"):
         validate(experiment, {}, where="my.yaml")
 
 
 def test_each_experiment_has_its_model() -> None:
-    assert list(MODELS) == ["V3", "T1", "T2", "Td1"]
+    assert list(MODELS) == ["T1", "T2", "V3", "Td1"]
     for name, model in MODELS.items():
         assert issubclass(model, Parameters)
         assert model.experiment == name

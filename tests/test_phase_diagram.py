@@ -2,6 +2,7 @@
 
 import itertools
 
+import by_name
 import matplotlib
 import numpy as np
 import pytest
@@ -11,16 +12,17 @@ from matplotlib.colors import to_rgb
 from matplotlib.patches import Rectangle
 from matplotlib.text import Annotation, Text
 
-from dglib.analysis.figures import draw_grid, save_figure
 from dglib.analysis.grid_wording import glyph, median_text, phases_sentence, value_text
-from dglib.analysis.phase_diagram import MEASURES, CellRecords, ends, kinds, summarise_cell
+from dglib.analysis.phase_diagram import ends, summarise_cell
 from dglib.analysis.style import MEDIAN
+from dglib.experiments import get
+from dglib.experiments.figures import draw_grid, save_figure
 
 RATES, LEVELS = (0.2, 0.4), (0.4, 0.6, 0.8)
 
 
 def cell(experiment, records, planned=0, running=0, **values):
-    return CellRecords(experiment, values or {"init_lambda": 0.6}, records, planned, running)
+    return by_name.cell(experiment, values or {"init_lambda": 0.6}, records, planned, running)
 
 
 def td1_grid(*errors_by_cell, **changes):
@@ -119,9 +121,10 @@ def test_v3_cells_tell_one_branch_from_two_and_from_a_trapped_start():
     assert {kind: count for kind, count in told["counts"].items() if count} == expected
 
 
-@pytest.mark.parametrize("experiment", MEASURES)
+@pytest.mark.parametrize("experiment", by_name.EXPERIMENTS)
 def test_every_end_of_an_experiment_has_a_mark_of_its_own(experiment):
-    marks = [glyph(experiment, kind) for kind in kinds(experiment)]
+    measure = get(experiment).measure
+    marks = [glyph(measure, kind) for kind in measure.all_kinds]
     assert len(set(marks)) == len(marks)
 
 
@@ -146,7 +149,7 @@ def test_rows_rise_upwards_and_columns_to_the_right():
 
 def test_cells_without_data_are_hatched_and_running_ones_named():
     cells = td1_grid([0.1], [0.1], None, [0.1], [0.1], None)
-    waiting = CellRecords("Td1", cells[2].values, [], planned=4, running=3)
+    waiting = by_name.cell("Td1", cells[2].values, [], planned=4, running=3)
     figure = draw_grid([*cells[:2], waiting, *cells[3:]])
     assert sorted(patch.get_xy() for patch in hatched(figure)) == [(1.5, -0.5), (1.5, 0.5)]
     assert "3 under way" in texts(figure)
@@ -179,7 +182,7 @@ def _luminance(color):
 
 def test_a_third_parameter_gives_a_map_for_each_of_its_values():
     cells = [
-        CellRecords("Td1", {"lr": lr, **each.values}, each.records)
+        by_name.cell("Td1", {"lr": lr, **each.values}, each.records)
         for lr in (0.05, 0.1)
         for each in td1_grid([0.1], [0.5], [0.9], [0.1], [0.6], [0.9])
     ]
@@ -189,7 +192,7 @@ def test_a_third_parameter_gives_a_map_for_each_of_its_values():
 
 def test_more_maps_than_a_page_holds_are_not_drawn():
     cells = [
-        CellRecords("Td1", {"lr": 0.01 * n, **each.values}, each.records)
+        by_name.cell("Td1", {"lr": 0.01 * n, **each.values}, each.records)
         for n in range(1, 8)
         for each in td1_grid(*[[0.1]] * 6)
     ]
@@ -241,14 +244,14 @@ def test_a_map_of_thresholds_says_that_its_medians_are_bounds():
     assert labels("V3", v3) == ["Median gap"]
 
 
-@pytest.mark.parametrize("experiment", MEASURES)
+@pytest.mark.parametrize("experiment", by_name.EXPERIMENTS)
 def test_grids_of_every_experiment_are_drawn_whole_whatever_became_of_their_seeds(experiment):
     made = {"T1": t1, "T2": t2, "V3": v3, "Td1": td1}[experiment]
     bad = {"T1": failed_init(t1(1)), "T2": diverged(t2(1)), "V3": v3_failed(1), "Td1": td1_diverged(1)}
     for values in ({"lr": (0.1, 0.2)}, {"noise_rate": (0.2, 0.4), "network": ("a", "b")}):
         contents = itertools.cycle([[made(0), bad[experiment]], [bad[experiment]], []])
         cells = [
-            CellRecords(experiment, dict(zip(values, place, strict=True)), next(contents))
+            by_name.cell(experiment, dict(zip(values, place, strict=True)), next(contents))
             for place in itertools.product(*values.values())
         ]
         figure = draw_grid(cells)
@@ -271,11 +274,14 @@ def test_the_same_cells_give_the_same_bytes_and_leave_settings_alone(tmp_path):
 
 def test_the_sentence_counts_cells_by_end_and_says_which_have_no_seeds():
     told = [summarise_cell(each) for each in td1_grid([0.1], [0.5], None, [0.1], [0.1], [0.9])]
-    assert phases_sentence(told) == (
+    about = get("Td1")
+    assert phases_sentence(about.symbol, about.measure, told) == (
         "Tδ1: of 6 cells 5 have finished seeds. The end that at least half of a cell's seeds came to, or"
         " passed, is ordered in 3, partial collapse in 1 and trapped in 1."
     )
-    assert "no seed of 2 cells" in phases_sentence([summarise_cell(cell("Td1", []))] * 2)
+    assert "no seed of 2 cells" in phases_sentence(
+        about.symbol, about.measure, [summarise_cell(cell("Td1", []))] * 2
+    )
 
 
 def test_values_are_worded_as_they_were_given():

@@ -5,11 +5,12 @@ from typing import Any
 
 import pytest
 import yaml
+from by_name import MODELS
 
 from dglib.errors import UserError
-from dglib.experiments import MACHINE, profiles
-from dglib.experiments.parameters import MODELS
+from dglib.experiments import profiles
 from dglib.experiments.profiles import PARAMS, file_layer, load_profile, override_layer
+from dglib.identity import MACHINE
 
 FILES = sorted(path for path in PARAMS.glob("*/*.yaml") if path.stem in MODELS)
 

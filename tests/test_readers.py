@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 from analysis_cases import published, t1, t2, v3
+from by_name import EXPERIMENTS
 from report_cases import published_in, run_of
 
 from dglib.analyse import analyse
@@ -12,11 +13,11 @@ from dglib.analysis.sources import find_records
 from dglib.cli import main
 from dglib.compare import compare
 from dglib.errors import UserError
-from dglib.experiments import EXPERIMENTS, build_spec
+from dglib.experiments import build_spec, get
 from dglib.experiments.profiles import load_profile
 from dglib.experiments.tables import load_records
 from dglib.explorer.runs import choices, first, notebook_settings
-from dglib.manifest import PREFIXES, is_run, runs_in
+from dglib.manifest import is_run, runs_in
 from dglib.report.collect import collect
 from dglib.verify import verify
 
@@ -116,7 +117,7 @@ def test_a_second_record_of_a_seed_is_no_damage(tmp_path):
 
 def test_the_names_that_readers_go_by_are_those_under_which_runs_are_written():
     for experiment in EXPERIMENTS:
-        assert build_spec(experiment, load_profile(experiment, "quick")).prefix == PREFIXES[experiment]
+        assert build_spec(experiment, load_profile(experiment, "quick")).prefix == get(experiment).prefix
 
 
 def test_records_in_another_files_form_are_still_read_by_what_they_say_of_themselves(tmp_path):

@@ -20,11 +20,12 @@ from report_page import Page
 from update_notebooks import write_paired
 
 import dglib
-from dglib.analysis.figures import draw_all
 from dglib.analysis.style import styled
 from dglib.campaign import command as campaign
 from dglib.campaign.jobs import NOTEBOOKS
 from dglib.errors import UserError
+from dglib.experiments import get
+from dglib.experiments.figures import draw_all
 from dglib.report import page, write_report
 from dglib.report.collect import collect
 from dglib.report.notebook import notebook_report
@@ -56,8 +57,8 @@ def whole(tmp_path_factory):
 def plain(monkeypatch):
     """Small empty figures, where a test is not about them."""
     figure = Figure((1, 1))
-    monkeypatch.setattr(page, "draw_all", lambda experiment, records: {"V3_hysteresis": figure})
-    monkeypatch.setattr(page, "draw_hysteresis", lambda t1_records, t2_records: figure)
+    monkeypatch.setattr(page, "draw_all", lambda name, records: dict.fromkeys(get(name).figures(), figure))
+    monkeypatch.setattr(page, "draw_jointly", lambda key, *records: figure)
 
 
 def written(base: Path) -> Page:
@@ -222,7 +223,7 @@ def test_sweeps_of_different_directories_are_not_subtracted(tmp_path, plain):
 
 
 def test_widths_at_several_dwell_times_are_held_against_each_other(tmp_path, plain, monkeypatch):
-    monkeypatch.setattr(page, "draw_dwell", lambda t1_records, t2_records, others: Figure((1, 1)))
+    monkeypatch.setattr(page, "draw_lag", lambda key, *records, others: Figure((1, 1)))
     for dwell in (4, 8):
         record = t1(0, 0.6, 0.35, True) | {"epochs_per_level": dwell}
         run_of(tmp_path, "T1", [record], f"epochs_per_level={dwell}")

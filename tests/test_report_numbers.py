@@ -15,11 +15,12 @@ from statistics import fmean, median, pstdev
 
 import pytest
 from analysis_cases import diverged, failed_init, t1, t2, td1, td1_diverged, v3, v3_failed
+from by_name import lag, summarise, width
 from matplotlib.figure import Figure
 from report_cases import run_of
 from report_page import Page
 
-from dglib.experiments.findings import lag, summarise, width
+from dglib.experiments import get
 from dglib.report import page, write_report
 from dglib.report.collect import collect
 
@@ -61,8 +62,8 @@ def records():
 def show(tmp_path, monkeypatch):
     """From experiment -> records to the page, and to what was collected for it; without figures."""
     figure = Figure((1, 1))
-    monkeypatch.setattr(page, "draw_all", lambda experiment, records: {"V3_hysteresis": figure})
-    monkeypatch.setattr(page, "draw_hysteresis", lambda t1_records, t2_records: figure)
+    monkeypatch.setattr(page, "draw_all", lambda name, records: dict.fromkeys(get(name).figures(), figure))
+    monkeypatch.setattr(page, "draw_jointly", lambda key, *records: figure)
 
     def made(groups, name="runs"):
         base = tmp_path / name

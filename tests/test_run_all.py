@@ -16,6 +16,7 @@ from typing import Any
 import numpy as np
 import psutil
 import pytest
+from by_name import EXPERIMENTS, MODELS
 from held import held_up
 from papermill.exceptions import PapermillExecutionError
 
@@ -29,8 +30,7 @@ from dglib.campaign.jobs import Plan, anchored
 from dglib.control import Interrupted
 from dglib.data import load_dataset
 from dglib.errors import UserError
-from dglib.experiments import EXPERIMENTS, build_spec
-from dglib.experiments.parameters import MODELS
+from dglib.experiments import build_spec
 from dglib.experiments.profiles import PARAMS, load_profile
 from dglib.numerics import Numerics
 from dglib.runner import run_seed
@@ -64,7 +64,7 @@ BAD_INPUT = [
     ("--set without =", "--set lr", "--set … lr … name=value"),
     ("value that does not parse", "--set lr=[1", "--set … lr=[1 … YAML"),
     ("seed one", "--seeds one", "--seeds … seeds … one … whole numbers"),
-    ("unknown experiment", "--only T1 T9", "experiment … T9 … V3, T1, T2 or Td1"),
+    ("unknown experiment", "--only T1 T9", "experiment … T9 … T1, T2, V3, Td1 or loop"),
     ("twice the same", "--only T1 T1", "--only T1 T1 … once"),
     ("no experiment", "--only", "--only … at least one"),
     ("unknown profile", "--profile fast", "profile … fast … paper or quick"),

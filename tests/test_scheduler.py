@@ -107,9 +107,7 @@ def most_at_once(entries: list[dict[str, Any]]) -> int:
     return max(sum(a["began"] <= b["began"] < a["ended"] for a in entries) for b in entries)
 
 
-def test_each_worker_runs_one_job_at_a_time(
-    tmp_path: Path, deeds: dict[str, list[str]]
-) -> None:
+def test_each_worker_runs_one_job_at_a_time(tmp_path: Path, deeds: dict[str, list[str]]) -> None:
     deeds["T2 0"] = deeds["T2 1"] = ["meet 2"]
     asked = plan(tmp_path, seeds="0-7")
     run(deeds, asked, slots=2)
@@ -214,9 +212,7 @@ def test_where_no_seed_has_a_record_no_notebook_is_executed(
     assert asked.status == "failed"
 
 
-def test_an_answer_without_a_record_is_a_failure(
-    tmp_path: Path, deeds: dict[str, list[str]]
-) -> None:
+def test_an_answer_without_a_record_is_a_failure(tmp_path: Path, deeds: dict[str, list[str]]) -> None:
     deeds["T2 0"] = ["lie"]
     asked = plan(tmp_path, seeds="0")
     run(deeds, asked)

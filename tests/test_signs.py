@@ -7,14 +7,14 @@ from statistics import NormalDist, fmean
 import numpy as np
 import pytest
 from analysis_cases import CONSTANT, evaluation, td1, td1_diverged
+from by_name import answer, summarise
 from hypothesis import given
 from hypothesis import strategies as st
 
 from dglib.analysis import signs_permutation
-from dglib.analysis.figures import draw_all
 from dglib.analysis.signs_auc import auc, auc_interval
 from dglib.analysis.signs_permutation import permutation_test, seeds_needed, smallest_p
-from dglib.experiments.findings import answer, summarise
+from dglib.experiments.figures import draw_all
 from dglib.experiments.trapping import signs_wording
 from dglib.experiments.trapping.plot_signs import COLUMN_WIDTH
 from dglib.experiments.trapping.signs import primary_family, summarise_signs

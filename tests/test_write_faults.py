@@ -12,12 +12,12 @@ from faults import FAILURES, KILLED, KILLS, Faults
 from small import CPU, random_data, small_spec
 
 from dglib import checkpoint, identity, progress
-from dglib.analysis.figures import save_figure
 from dglib.attempts import Attempt, read_attempts
 from dglib.batch import run_experiment
 from dglib.checkpoint import Checkpoint, older
 from dglib.errors import StorageError
 from dglib.events import EpochDone
+from dglib.experiments.figures import save_figure
 from dglib.files import write_once
 from dglib.progress import heartbeat
 from dglib.protocol import Cursor

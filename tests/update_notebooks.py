@@ -10,8 +10,9 @@ from pathlib import Path
 
 import jupytext
 import nbformat
+from by_name import NAMES
 
-from dglib.campaign.jobs import NAMES, NOTEBOOKS
+from dglib.campaign.jobs import NOTEBOOKS
 from dglib.colab import badge, first_cell
 from dglib.notebook import parameters_cell
 

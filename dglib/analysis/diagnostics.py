@@ -6,22 +6,17 @@ a field, as the published ones do, give None for it. All of it describes; none o
 
 import math
 from collections import defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from statistics import fmean
 from typing import Any
 
 from dglib.analysis import wording
 from dglib.analysis.bounds import spread
-from dglib.analysis.reading import Entry, Record, Records, entries, is_finite, level_of, number, parameter
-from dglib.analysis.states import final_state
-from dglib.analysis.thresholds import DOWN, UP
-from dglib.experiments.branches.gaps import BRANCHES, start_state
-from dglib.experiments.trapping.classes import category
+from dglib.analysis.reading import Entry, Record, Records, entries, is_finite, level_of, number
 
 QUANTITIES = ("dead", "entropy", "weight_norm", "update_norm", "c_sv")
 LATE = 10  # epochs with a refresh
-NAMES = {"trapped_90": "trapped", "partial_collapse": "partial collapse"}
 _ORDER = ("trapped", "collapsed", "partial collapse", "between", "ordered", "init failed", "diverged")
 
 
@@ -53,7 +48,7 @@ class Epoch:
 
 @dataclass(frozen=True)
 class End:
-    """A network at the end of its way: T1's way up, T2's way down, a branch of V3, Tδ1's training.
+    """A network at the end of a sweep, of a branch, or of its training.
 
     `values`: `QUANTITIES` -> value at the last evaluation; norms of the last epoch by then that has them, and
     the cosine's mean over the `LATE` last such epochs, as single refreshes scatter.
@@ -83,7 +78,7 @@ def evaluations(record: Record, field: str) -> list[Evaluation]:
 
 
 def epochs(record: Record, arm: str = "main") -> list[Epoch]:
-    """The epochs of an arm ("main", or V3's "ordered" and "collapse"), in order; of its way back too."""
+    """The epochs of an arm ("main" where there is one), in order; of its way back too."""
     return [
         Epoch(
             epoch=int(row["epoch"]),
@@ -103,34 +98,10 @@ def skipped_steps(record: Record) -> int | None:
     return None if skipped is None else int(skipped)
 
 
-def ends(experiment: str, record: Record) -> list[End]:
-    """How the networks of a seed ended, by class; V3 has one per branch that was swept.
-
-    Classes: Tδ1's `trapping.category` and T1's and T2's `states.final_state` in words, or "init failed"; V3's
-    branch, and for the collapse branch the state in which it began.
-    """
-    if experiment == "V3":
-        found = []
-        for arm in BRANCHES:
-            start = start_state(record) if arm == "collapse" else None
-            name = f"{arm} branch" + (f", began {start}" if start in ("collapsed", "trapped") else "")
-            found += _end(record, f"{arm}_trajectory", arm, name, start == "trapped")
-        return found
-    if experiment == "Td1":
-        name = category(record)
-        return _end(record, "error_trajectory", "main", NAMES.get(name, name))
-    limits = [parameter([record], each.limit, each.default_limit) for each in (DOWN, UP)]
-    failed = record.get("init_success") is False
-    return _end(
-        record,
-        "trajectory",
-        "main",
-        "init failed" if failed else final_state(record, *limits) or "unfinished",
-    )
-
-
-def summarise_diagnostics(experiment: str, records: Records) -> dict[str, Any]:
-    """Last values by class, as plain JSON-able values.
+def summarise_diagnostics(
+    records: Records, ends: Callable[[Record], Sequence[End]], unit: str = "seed"
+) -> dict[str, Any]:
+    """Last values by class, as plain JSON-able values. `unit`: what one of the `ends` of a record is.
 
     `recorded`: whether any record has dead channels or predicted classes; without, `classes` is empty.
     `classes`: for each, `name`, whether it is `trapped`, `n` networks, for each of `QUANTITIES` its spread
@@ -140,7 +111,7 @@ def summarise_diagnostics(experiment: str, records: Records) -> dict[str, Any]:
     """
     grouped: defaultdict[str, list[End]] = defaultdict(list)
     for record in records:
-        for end in ends(experiment, record):
+        for end in ends(record):
             grouped[end.name].append(end)
     skipped = [count for record in records if (count := skipped_steps(record)) is not None]
     recorded = any(
@@ -150,7 +121,7 @@ def summarise_diagnostics(experiment: str, records: Records) -> dict[str, Any]:
         for name in ("dead", "entropy")
     )
     return {
-        "experiment": experiment,
+        "unit": unit,
         "n": len(records),
         "recorded": recorded,
         "classes": [_class(name, grouped[name]) for name in sorted(grouped, key=_rank)] if recorded else [],
@@ -164,13 +135,13 @@ def sentence(summary: Mapping[str, Any]) -> str:
     if not summary["recorded"]:
         return "Dead channels and predicted classes are not on record, as in published files."
     kinds = [each for each in summary["classes"] if each["name"] not in ("diverged", "init failed")]
-    kind = "branch" if summary["experiment"] == "V3" else "seed"
+    kind = summary["unit"]
     sides = [_side([each for each in kinds if each["trapped"] is trapped]) for trapped in (True, False)]
     told = []
     for side, name in zip(sides, ("trapped ", "other " if sides[0]["n"] else ""), strict=True):
         if side["n"]:
             one = side["n"] == 1
-            noun = kind if one else {"branch": "branches", "seed": "seeds"}[kind]
+            noun = kind if one else {"branch": "branches"}.get(kind, f"{kind}s")
             told.append(f"{side['n']} {name}{noun} {'ends' if one else 'end'} with {_state(side)}")
     if not told:
         return "No network that was measured at its end was finite and past its init."
@@ -191,7 +162,7 @@ def _evaluation(entry: Entry) -> Evaluation:
     )
 
 
-def _end(record: Record, field: str, arm: str, name: str, trapped: bool | None = None) -> list[End]:
+def end_of(record: Record, field: str, arm: str, name: str, trapped: bool | None = None) -> list[End]:
     """The last evaluation under `field`, and the last norms and cosine that are not later than it."""
     found = evaluations(record, field)
     if not found:

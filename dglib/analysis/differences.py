@@ -1,4 +1,4 @@
-"""The quantities of an experiment on two sides, and their differences with intervals.
+"""Quantities on two sides, and their differences with intervals.
 
 The sides count as independent, also where they share seeds: then the intervals are, if anything, too wide.
 """
@@ -17,11 +17,6 @@ from dglib.analysis import wording
 from dglib.analysis.bounds import Bounds, median_bounds
 from dglib.analysis.intervals import CONFIDENCE, Interval, median_interval, newcombe_difference
 from dglib.analysis.reading import Records, number
-from dglib.analysis.threshold_summary import STARTS, planned_levels
-from dglib.analysis.thresholds import DIRECTIONS, Direction
-from dglib.experiments import READING
-from dglib.experiments.findings import summarise, width
-from dglib.experiments.trapping.classes import by_epoch, last_early_epoch
 
 Summary = Mapping[str, Any]
 # A median's interval on either side at this level: their difference then has 95 % by Bonferroni's inequality.
@@ -91,116 +86,30 @@ def welch(a: Sequence[float], b: Sequence[float], confidence: float = CONFIDENCE
     return Interval(difference - half, difference + half, confidence)
 
 
-def rows(experiment: str, a: Records, b: Records) -> list[Row]:
-    """Every quantity of an experiment ("T1", "T2", "V3" or "Td1") on two sides, both read as A is."""
-    make = {"T1": _spinodal, "T2": _spinodal, "V3": _branches, "Td1": _trapping}[experiment]
-    b = _read_as(a, b)
-    one, other = summarise(experiment, a), summarise(experiment, b)
-    found = make(one, other)
-    if experiment in DIRECTIONS:
-        found.insert(0, _fired_row(DIRECTIONS[experiment], (a, one), (b, other)))
-    if experiment == "Td1":
-        last = last_early_epoch(a)
-        found.append(mean_row(f"mean c_sv, epochs 0 to {last}", _early(a, last), _early(b, last)))
-    return [*found, mean_row("training time a seed (s)", _values(a, "time"), _values(b, "time"), 1)]
-
-
-def _read_as(a: Records, b: Records) -> Records:
-    one = (a[0].get("parameters") if a else None) or {}
-    reading = {name: value for name, value in one.items() if name in READING}
-    others = [{k: v for k, v in (record.get("parameters") or {}).items() if k not in READING} for record in b]
-    return [{**record, "parameters": own | reading} for record, own in zip(b, others, strict=True)]
-
-
-def width_rows(a: tuple[Records, Records], b: tuple[Records, Records]) -> list[Row]:
-    """The hysteresis width of two sides, each given as T1's and T2's records."""
-    sides = [width(*side) for side in (a, b)]
-    cells = [[Bounds.of(seed) for seed in side["seeds"]] for side in sides]
-    above = [(side["above_zero"], side["n"]) for side in sides]
-    return [median_row("median width λ↑ − λ↓", *cells), share_row("width above 0 for certain", *above)]
-
-
-def _spinodal(a: Summary, b: Summary) -> list[Row]:
-    symbol = DIRECTIONS[a["experiment"]].symbol
-    found = [median_row(f"median {symbol}", _cells(a), _cells(b))]
-    if a["experiment"] == "T2":
-        one, other = ((s["start"]["trapped"], sum(s["start"][state] for state in STARTS)) for s in (a, b))
-        found.append(share_row("trapped at the start", one, other))
-    for kind, name in (("init_failed", "init failed"), ("diverged", "diverged")):
-        one, other = ((s["outcomes"][kind], _ended(s)) for s in (a, b))
-        found.append(share_row(name, one, other))
-    for field, name in (("init_error", "init error"), ("final_error", "final error")):
-        found.append(mean_row(name, _of_seeds(a, field), _of_seeds(b, field)))
-    if a.get("loop") and b.get("loop"):
-        name = "error on the way back less that on the way up"
-        found.append(mean_row(name, _of_seeds(a["loop"], "memory"), _of_seeds(b["loop"], "memory")))
-    return found
-
-
-def _fired_row(direction: Direction, a: tuple[Records, Summary], b: tuple[Records, Summary]) -> Row:
-    """The share that had its event by the last λ that both sweeps have: shares by different λ do not compare.
-
-    Seeds of which it is not known are left out: failed inits, diverged ones, and those cut short before.
-    """
-    shared = set(planned_levels(a[0])) & set(planned_levels(b[0]))
-    if not shared:
-        return Row(f"{direction.event} by the same λ", "–", "–", "no difference: no λ in both sweeps")
-    limit = max(shared) if direction.rising else min(shared)
-    counts = []
-    for _, summary in (a, b):
-        fired, not_fired = 0, 0
-        for cell in _cells(summary):
-            low, high = (cell.lower, cell.upper) if direction.rising else (-cell.upper, -cell.lower)
-            reached = limit if direction.rising else -limit
-            fired += high <= reached
-            not_fired += low >= reached
-        counts.append((fired, fired + not_fired))
-    return share_row(f"{direction.event} by λ = {wording.level(limit)}", *counts)
-
-
-def _branches(a: Summary, b: Summary) -> list[Row]:
-    at = wording.level(a["gap_lambda"])
-    names = {
-        "gap": f"gap at λ = {at}",
-        "ordered_init": "ordered init error",
-        "collapse_init": "collapse init error",
-    }
-    found = [mean_row(name, _of_seeds(a, field), _of_seeds(b, field)) for field, name in names.items()]
-    one, other = ((s["outcomes"]["init_failed"], _ended(s)) for s in (a, b))
-    return [*found, share_row("init failed", one, other)]
-
-
-def _trapping(a: Summary, b: Summary) -> list[Row]:
-    names = {"trapped_90": "trapped", "partial_collapse": "partial collapse"}
-    found = []
-    for kind, name in (*names.items(), ("ordered", "ordered"), ("diverged", "diverged")):
-        one, other = ((s["outcomes"][kind], _ended(s)) for s in (a, b))
-        found.append(share_row(name, one, other))
-    return [*found, mean_row("final error", _of_seeds(a, "final_error"), _of_seeds(b, "final_error"))]
-
-
-def _ended(summary: Summary) -> int:
+def ended(summary: Summary) -> int:
+    """How many seeds came to an end."""
     return int(summary["n"] - summary["outcomes"]["unfinished"])
 
 
-def _cells(summary: Summary) -> list[Bounds]:
+def cells(summary: Summary) -> list[Bounds]:
     """Of the seeds of whose threshold something is known."""
     known = [s for s in summary["seeds"] if s["lower"] is not None or s["upper"] is not None]
     return [Bounds.of(seed) for seed in known]
 
 
-def _of_seeds(summary: Summary, field: str) -> list[float]:
+def of_seeds(summary: Summary, field: str) -> list[float]:
+    """A field of the seeds that have it."""
     return [seed[field] for seed in summary["seeds"] if seed[field] is not None]
 
 
-def _values(records: Records, field: str) -> list[float]:
+def values(records: Records, field: str) -> list[float]:
+    """A field of the records that have it."""
     return [value for record in records if (value := number(record, field)) is not None]
 
 
-def _early(records: Records, last: int) -> list[float]:
-    """The mean c_sv up to an epoch of each seed that was logged."""
-    early = [[v for epoch, v in by_epoch(record, "c_sv").items() if epoch <= last] for record in records]
-    return [fmean(values) for values in early if values]
+def time_row(a: Records, b: Records) -> Row:
+    """The time that a seed took."""
+    return mean_row("training time a seed (s)", values(a, "time"), values(b, "time"), 1)
 
 
 def _mean(values: Sequence[float], places: int) -> str:

@@ -7,7 +7,7 @@ from typing import Any
 
 from dglib.analysis.reading import Entry, Record, Records, entries, level_of, number
 
-_SWEEPS = ("trajectory", "ordered_trajectory", "collapse_trajectory")
+_NO_SWEEP = ("return_", "error_")  # the way back, and a training at one λ
 
 
 def dwell(records: Records) -> dict[str, Any]:
@@ -29,7 +29,10 @@ def dwell(records: Records) -> dict[str, Any]:
 
 
 def _sweep(record: Record) -> list[Entry]:
-    found = [e for field in _SWEEPS for e in entries(record, field) if e.get("phase") != "init"]
+    fields = [
+        f for f in record if f.endswith("trajectory") and "init" not in f and not f.startswith(_NO_SWEEP)
+    ]
+    found = [e for field in fields for e in entries(record, field) if e.get("phase") != "init"]
     return found or entries(record, "error_trajectory")
 
 

@@ -4,8 +4,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from dglib.analysis import wording
-from dglib.analysis.phase_diagram import INIT_FAILED, MEASURES
-from dglib.experiments.trapping.classes import DIVERGED, TRAPPED
+from dglib.analysis.phase_diagram import DIVERGED_WORD, INIT_FAILED, TRAPPED_WORD, Measure
 
 NAMES = {
     "init_lambda": "λ",
@@ -21,7 +20,7 @@ _SHORT = {
     "refresh_period": "K",
     "epochs_per_level": "dwell time",
 }
-_GLYPHS = {TRAPPED: "◆", DIVERGED: "✕", INIT_FAILED: "▽", "no_gap": "–"}
+_GLYPHS = {**dict.fromkeys(TRAPPED_WORD, "◆"), **dict.fromkeys(DIVERGED_WORD, "✕"), INIT_FAILED: "▽"}
 _MILD, _SEVERE = "●", "■"
 
 Summary = Mapping[str, Any]
@@ -50,10 +49,10 @@ def value_text(value: object) -> str:
     return str(value)
 
 
-def glyph(experiment: str, kind: str) -> str:
+def glyph(measure: Measure, kind: str) -> str:
     """The mark that stands for what became of a seed."""
-    mildest = next(iter(MEASURES[experiment].kinds))
-    return _GLYPHS.get(kind, _MILD if kind == mildest else _SEVERE)
+    mildest = next(iter(measure.kinds))
+    return (_GLYPHS | dict(measure.glyphs)).get(kind, _MILD if kind == mildest else _SEVERE)
 
 
 def median_text(told: Summary) -> str:
@@ -68,16 +67,14 @@ def median_text(told: Summary) -> str:
     return f"{wording.level(lower)}–{wording.level(upper)}"
 
 
-def phases_sentence(told: Sequence[Summary]) -> str:
+def phases_sentence(symbol: str, measure: Measure, told: Sequence[Summary]) -> str:
     """In how many cells half of the seeds came to which end, or passed it; cells without seeds are named.
 
-    All cells are of one experiment.
+    All cells are of one experiment; `symbol` is its name in texts.
     """
-    experiment, done = told[0]["experiment"], [each for each in told if each["n"]]
-    named = MEASURES[experiment].kinds
+    done, named = [each for each in told if each["n"]], measure.kinds
     counts = {kind: sum(each["phase"] == kind for each in done) for kind in named}
     parts = [f"{named[kind]} in {count}" for kind, count in counts.items() if count]
-    symbol = {"Td1": "Tδ1"}.get(experiment, experiment)
     if not parts:
         return f"{symbol}: no seed of {len(told)} cells has come to an end."
     whole = (

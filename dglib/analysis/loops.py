@@ -1,6 +1,7 @@
-"""Hysteresis within one seed: T1's way back down from its collapse, where it was made."""
+"""Hysteresis within one seed: the way back down from its collapse, where it was made."""
 
 from collections import Counter
+from collections.abc import Iterable, Mapping
 from statistics import fmean
 from typing import Any
 
@@ -10,6 +11,7 @@ from dglib.analysis.bounds import UNKNOWN, Bounds, median_bounds, spread
 from dglib.analysis.detection import Detection, Rule, cell, detect
 from dglib.analysis.intervals import as_json, median_interval
 from dglib.analysis.reading import (
+    Entry,
     Record,
     Records,
     entries,
@@ -67,24 +69,35 @@ def loop(record: Record) -> dict[str, Any] | None:
 
 
 def memory(record: Record) -> float | None:
-    """How much higher the error was on the way back than on the way up, at the same λ; None without both.
+    """How much higher the error was on the way back than on the way up, at the same λ; see `mean_difference`.
 
-    The mean over the levels held on both ways of the difference of their mean errors. λ↑ and λ↓ are crossings
-    of two different thresholds, so a path retraced exactly would have a width all the same; this would be 0.
+    λ↑ and λ↓ are crossings of two different thresholds, so a path retraced exactly would have a width all the
+    same; this would be 0.
     """
-    differences = _differences(record)
-    return rounded(fmean(differences.values())) if differences else None
+    return mean_difference(_differences(record))
 
 
 def area(record: Record) -> float | None:
-    """The loop's area, error times λ; None where fewer than two levels were held on both ways.
+    """The loop's area, error times λ; see `area_of`."""
+    return area_of(_differences(record))
 
-    The difference of `memory`, integrated over those levels by trapezoids.
-    """
-    differences = _differences(record)
+
+def mean_difference(differences: Mapping[float, float]) -> float | None:
+    """The mean over the levels of `differences_at`; None without any."""
+    return rounded(fmean(differences.values())) if differences else None
+
+
+def area_of(differences: Mapping[float, float]) -> float | None:
+    """The integral of `differences_at` over λ by trapezoids; None of fewer than two levels."""
     if len(differences) < 2:
         return None
     return rounded(float(np.trapezoid(list(differences.values()), list(differences))))
+
+
+def differences_at(up: Iterable[Entry], back: Iterable[Entry]) -> dict[float, float]:
+    """λ -> mean error on the way back less that on the way up, ascending, where both were held."""
+    rising, falling = mean_by_level(up), mean_by_level(back)
+    return {lam: falling[lam] - rising[lam] for lam in sorted(rising.keys() & falling.keys())}
 
 
 def summarise_loops(records: Records) -> dict[str, Any] | None:
@@ -119,7 +132,4 @@ def _median(loops: list[dict[str, Any]]) -> dict[str, Any]:
 
 
 def _differences(record: Record) -> dict[float, float]:
-    """λ -> mean error on the way back less that on the way up, ascending, where both were held."""
-    up = mean_by_level(entries(record, "trajectory", "sweep"))
-    back = mean_by_level(entries(record, "return_trajectory"))
-    return {lam: back[lam] - up[lam] for lam in sorted(up.keys() & back.keys())}
+    return differences_at(entries(record, "trajectory", "sweep"), entries(record, "return_trajectory"))

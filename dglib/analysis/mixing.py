@@ -10,10 +10,9 @@ from dglib.analysis.reading import Record, entries, level_of, levels_of, number
 from dglib.analysis.sources import Source
 from dglib.analysis.thresholds import init_level
 from dglib.errors import UserError
-from dglib.experiments import NOT_IDENTITY, READING
-from dglib.identity import is_file
+from dglib.identity import READING, is_file, is_identity
 
-# What λ↑ and λ↓ must have in common for their difference to mean something.
+# What two experiments must have in common for a difference between them to mean something.
 SHARED = (
     "dataset", "noise", "noise_rate", "pixel_mean", "pixel_std", "augmentation", "crop_padding", "network",
     "network_width", "batch_size", "lr", "lr_decay", "momentum", "weight_decay", "refresh_period",
@@ -24,7 +23,11 @@ _UNSTATED = "not stated"
 Texts = dict[str, str]
 
 
-def check_unmixed(root: Path, sources: Sequence[Source], made_on: Mapping[tuple[Path, str], Texts]) -> None:
+def check_unmixed(
+    root: Path,
+    sources: Sequence[Source],
+    made_on: Mapping[tuple[Path, str], Texts],
+) -> None:
     """Refuse records of one experiment that do not belong together.
 
     Args:
@@ -51,22 +54,33 @@ def check_unmixed(root: Path, sources: Sequence[Source], made_on: Mapping[tuple[
         _check_once(root, experiment, mine)
 
 
-def why_apart(t1: Sequence[Record], t2: Sequence[Record]) -> str | None:
-    """Why λ↑ of the one and λ↓ of the other make no width; None if they do.
+def why_apart(names: Sequence[str], *records: Sequence[Record]) -> str | None:
+    """Why experiments' records make no finding together; None if they do.
 
     Args:
-        t1, t2: records, each list made under one set of parameters.
+        records: of each of `names`, each list made under one set of parameters.
     """
-    one, other = (_parameters(records[0]) for records in (t1, t2))
-    if bool(one) != bool(other):
-        stating, silent = ("T1", "T2") if one else ("T2", "T1")
-        return f"{stating} states its parameters and {silent} none, so they are not taken together"
-    etas = [{**_texts({"eta": r.get("eta")}), **_texts(p)} for r, p in ((t1[0], one), (t2[0], other))]
-    names = [n for n in ("eta", *SHARED) if n in etas[0] and n in etas[1] and etas[0][n] != etas[1][n]]
-    if not names:
+    stated = [_parameters(mine[0]) for mine in records]
+    silent = [name for name, each in zip(names, stated, strict=True) if not each]
+    if silent and len(silent) < len(names):
+        stating = [name for name in names if name not in silent]
+        return (
+            f"{wording.listing(stating)} states its parameters and {wording.listing(silent)} none, so they"
+            " are not taken together"
+        )
+    texts = [
+        {**_texts({"eta": mine[0].get("eta")}), **_texts(each)}
+        for mine, each in zip(records, stated, strict=True)
+    ]
+    differing = [
+        name
+        for name in ("eta", *SHARED)
+        if all(name in each for each in texts) and len({each[name] for each in texts}) > 1
+    ]
+    if not differing:
         return None
-    found = [f"{name} = {etas[0][name]} | {etas[1][name]}" for name in names]
-    return f"T1 and T2 were run under different parameters: {'; '.join(found)}"
+    found = [f"{name} = {' | '.join(each[name] for each in texts)}" for name in differing]
+    return f"{wording.listing(list(names))} were run under different parameters: {'; '.join(found)}"
 
 
 def _differing(
@@ -96,7 +110,7 @@ def _stated(record: Record) -> Texts:
     """The parameters on record that decide what a seed does; where it was forked from counts among them."""
     parameters = _parameters(record)
     lineage = {"lineage": record["lineage"]} if record.get("lineage") else {}
-    return _texts({k: v for k, v in parameters.items() if k not in NOT_IDENTITY} | lineage)
+    return _texts({k: v for k, v in parameters.items() if is_identity(k)} | lineage)
 
 
 def _parameters(record: Record) -> Mapping[str, Any]:

@@ -1,24 +1,51 @@
 """Where seeds end in each cell of a grid: what became of each, shares with intervals, medians.
 
-cells = [CellRecords("Td1", {"noise_rate": 0.2, "init_lambda": 0.5}, records, planned=4), ...]
+cells = [CellRecords("X", measure, {"noise_rate": 0.2, "init_lambda": 0.5}, records, planned=4), ...]
 table = [summarise_cell(cell) for cell in cells]
 """
 
 import math
 from collections import Counter
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from dglib.analysis.bounds import Bounds, median_bounds
 from dglib.analysis.intervals import clopper_pearson
-from dglib.analysis.reading import Record, Records, number, parameter, seed_of
+from dglib.analysis.reading import Record, Records, seed_of
 from dglib.analysis.states import is_running
-from dglib.analysis.thresholds import DIRECTIONS, DOWN, end_state, threshold
-from dglib.experiments.branches import gaps as branches
-from dglib.experiments.trapping.classes import DIVERGED, ORDERED, PARTIAL, TRAPPED, category
 
 INIT_FAILED = "init_failed"  # a seed that never came to the question
+
+
+@dataclass(frozen=True)
+class Measure:
+    """What an experiment's cells are told by.
+
+    Attributes:
+        symbol: of the quantity that each seed has.
+        kinds: what may become of a seed, in words, the mildest first; `INIT_FAILED` beside them.
+        end: a finished seed's kind, and its quantity if that was measured.
+        bounded: whether a seed's quantity is known by bounds alone.
+        in_unit_interval: whether the quantity is drawn on a scale from 0 to 1.
+        has_init: whether a seed may fail before it comes to the question.
+        unusual: kinds that are shown only where some seed came to them.
+        glyphs: marks of kinds that have one of their own.
+    """
+
+    symbol: str
+    kinds: Mapping[str, str]
+    end: Callable[[Record], tuple[str, Bounds | None]]
+    bounded: bool = False
+    in_unit_interval: bool = False
+    has_init: bool = True
+    unusual: tuple[str, ...] = ()
+    glyphs: Mapping[str, str] = field(default_factory=dict)
+
+    @property
+    def all_kinds(self) -> dict[str, str]:
+        """What may become of a finished seed, kind -> words, the mildest first."""
+        return dict(self.kinds) | ({INIT_FAILED: "init failed"} if self.has_init else {})
 
 
 @dataclass(frozen=True)
@@ -32,6 +59,7 @@ class CellRecords:
     """
 
     experiment: str
+    measure: Measure
     values: Mapping[str, Any]
     records: Records
     planned: int = 0
@@ -47,81 +75,16 @@ class End:
     bounds: Bounds | None
 
 
-@dataclass(frozen=True)
-class Measure:
-    """What an experiment's cells are told by.
-
-    Attributes:
-        symbol: of the quantity that each seed has.
-        kinds: what may become of a seed, in words, the mildest first; `INIT_FAILED` beside them.
-    """
-
-    symbol: str
-    kinds: Mapping[str, str]
-    end: Callable[[Record], tuple[str, Bounds | None]]
-
-
-def _td1(record: Record) -> tuple[str, Bounds | None]:
-    error, kind = number(record, "final_error"), category(record)
-    return kind, None if error is None or kind == DIVERGED else Bounds(error, error)
-
-
-def _sweep(record: Record) -> tuple[str, Bounds | None]:
-    direction = DIRECTIONS[record["experiment"]]
-    seed = threshold(direction, record)
-    kind = seed.outcome
-    if kind == "no_event" and direction is DOWN and end_state(direction, seed) == "trapped":
-        kind = TRAPPED
-    return kind, seed.bounds
-
-
-def _v3(record: Record) -> tuple[str, Bounds | None]:
-    (seed,) = branches.summarise_branches([record])["seeds"]
-    kind, gap = seed["outcome"], seed["gap"]
-    if gap is None:
-        return "no_gap" if kind == "complete" else kind, None
-    apart = gap > parameter([record], "gap_error", branches.GAP_ERROR)
-    kind = TRAPPED if seed["start"] == "trapped" else "two_branches" if apart else "one_branch"
-    return kind, Bounds(gap, gap)
-
-
-_TRAPPED = {TRAPPED: "trapped"}
-_DIVERGED = {DIVERGED: "diverged"}
-MEASURES = {
-    "Td1": Measure(
-        "final error",
-        {ORDERED: "ordered", PARTIAL: "partial collapse", **_TRAPPED, **_DIVERGED},
-        _td1,
-    ),
-    "T1": Measure("λ↑", {"no_event": "no collapse", "collapsed": "collapsed", **_DIVERGED}, _sweep),
-    "T2": Measure(
-        "λ↓", {"recovered": "recovered", "no_event": "not recovered", **_TRAPPED, **_DIVERGED}, _sweep
-    ),
-    "V3": Measure(
-        "gap",
-        {
-            "one_branch": "one branch",
-            "two_branches": "two branches",
-            **_TRAPPED,
-            "no_gap": "gap not measured",
-            **_DIVERGED,
-        },
-        _v3,
-    ),
-}
-
-
-def kinds(experiment: str) -> dict[str, str]:
-    """What may become of a finished seed, kind -> words, the mildest first."""
-    named = dict(MEASURES[experiment].kinds)
-    return named if experiment == "Td1" else named | {INIT_FAILED: "init failed"}
+_TRAPPED, _DIVERGED = "trapped_90", "diverged"
+TRAPPED_WORD, DIVERGED_WORD = {_TRAPPED: "trapped"}, {_DIVERGED: "diverged"}
+UNUSUAL = (_DIVERGED, INIT_FAILED)  # kinds that most grids do not need
 
 
 def ends(cell: CellRecords) -> list[End]:
     """The finished seeds of a cell; one that is not done, or tells too little, is left out."""
     found = []
     for record in cell.records:
-        kind, bounds = MEASURES[cell.experiment].end({**record, "experiment": cell.experiment})
+        kind, bounds = cell.measure.end(record)
         if kind != "unfinished" and not is_running(record):
             found.append(End(seed_of(record), kind, bounds))
     return found
@@ -137,7 +100,7 @@ def summarise_cell(cell: CellRecords) -> dict[str, Any]:
     """
     seeds = ends(cell)
     counts = Counter(seed.kind for seed in seeds)
-    named, n = kinds(cell.experiment), len(seeds)
+    named, n = cell.measure.all_kinds, len(seeds)
     measured = [seed.bounds for seed in seeds if seed.bounds is not None]
     return {
         "experiment": cell.experiment,
@@ -149,7 +112,7 @@ def summarise_cell(cell: CellRecords) -> dict[str, Any]:
         "shares": {kind: _share(counts[kind], n) for kind in named} if n else {},
         "measured": len(measured),
         "median": (median_bounds(measured) if measured else Bounds(-math.inf, math.inf)).as_dict(),
-        "phase": _phase(counts, cell.experiment),
+        "phase": _phase(counts, cell.measure),
     }
 
 
@@ -158,9 +121,9 @@ def _share(count: int, n: int) -> dict[str, Any]:
     return {"share": count / n, "lower": interval["lower"], "upper": interval["upper"]}
 
 
-def _phase(counts: Mapping[str, int], experiment: str) -> str | None:
+def _phase(counts: Mapping[str, int], measure: Measure) -> str | None:
     """The kind of the upper median seed, in the order of kinds."""
-    ranked = [kind for kind in MEASURES[experiment].kinds for _ in range(counts[kind])]
+    ranked = [kind for kind in measure.kinds for _ in range(counts[kind])]
     return ranked[len(ranked) // 2] if ranked else None
 
 

@@ -11,20 +11,20 @@ from dglib.analysis import style
 from dglib.analysis.bounds import Bounds
 from dglib.analysis.grid_wording import Summary, glyph, parameter_name, value_text
 from dglib.analysis.phase_diagram import (
+    DIVERGED_WORD,
     INIT_FAILED,
-    MEASURES,
+    TRAPPED_WORD,
     CellRecords,
+    Measure,
     ends,
-    kinds,
     middle,
     summarise_cell,
 )
 from dglib.analysis.style import COLUMN_WIDTH, LOOKS, Look
-from dglib.experiments.trapping.classes import DIVERGED, TRAPPED
 
 _LOOKS = {
-    TRAPPED: LOOKS["trapped"],
-    DIVERGED: LOOKS["diverged"],
+    **dict.fromkeys(TRAPPED_WORD, LOOKS["trapped"]),
+    **dict.fromkeys(DIVERGED_WORD, LOOKS["diverged"]),
     INIT_FAILED: Look(style.GREY, "-", "v"),
 }
 _FLAT = 0.3  # of the way to the next place, on both sides
@@ -45,14 +45,14 @@ def draw_curve(cells: Cells) -> Figure:
     (name,) = cells[0].values
     figure = style.new_figure(height=4.6, width=COLUMN_WIDTH)
     top, below = figure.subplots(2, 1, sharex=True)
-    measure, told = MEASURES[cells[0].experiment], [summarise_cell(cell) for cell in cells]
+    measure, told = cells[0].measure, [summarise_cell(cell) for cell in cells]
     title = measure.symbol.capitalize() if measure.symbol.isascii() else measure.symbol
     style.panel(top, f"a  {title}, by seed", "", title)
     style.panel(below, "b  Share of the seeds", parameter_name(name), "Share, 95 % interval")
     keys = _quantities(top, cells, told)
-    if cells[0].experiment in ("Td1", "V3"):
+    if measure.in_unit_interval:
         style.error_axis(top)
-    style.legend_below(figure, _shares(below, told) + keys, columns=2)
+    style.legend_below(figure, _shares(below, measure, told) + keys, columns=2)
     below.set_xticks(range(len(cells)), [value_text(cell.values[name]) for cell in cells])
     top.tick_params(labelbottom=False)
     below.set_xlim(-0.6, len(cells) - 0.4)
@@ -78,7 +78,7 @@ def _quantities(axes: Axes, cells: Cells, told: Sequence[Summary]) -> list[tuple
             axes.plot([x, x], [finite[0], finite[-1]], color=style.GREY, linewidth=1.4, zorder=2)
             marker = _arrowhead(bounds)
             arrowheads += marker
-            mark = marker or f"${glyph(cell.experiment, seed.kind)}$"
+            mark = marker or f"${glyph(cell.measure, seed.kind)}$"
             axes.plot(
                 [x], [sum(finite) / len(finite)], linestyle="", marker=mark, color=style.BLACK, markersize=3.4
             )
@@ -106,13 +106,13 @@ def _arrowhead(bounds: Bounds) -> str:
     return "" if above == below else "^" if above else "v"
 
 
-def _shares(axes: Axes, told: Sequence[Summary]) -> list[tuple[str, dict[str, Any]]]:
+def _shares(axes: Axes, measure: Measure, told: Sequence[Summary]) -> list[tuple[str, dict[str, Any]]]:
     """Draws the shares of each end that occurs; the legend's keys to them."""
-    experiment = told[0]["experiment"]
-    present = [kind for kind in kinds(experiment) if any(each["counts"][kind] for each in told)]
+    kinds = measure.all_kinds
+    present = [kind for kind in kinds if any(each["counts"][kind] for each in told)]
     handles = []
     for order, kind in enumerate(present):
-        look = _LOOKS.get(kind, LOOKS["ordered" if kind == next(iter(kinds(experiment))) else "collapsed"])
+        look = _LOOKS.get(kind, LOOKS["ordered" if kind == next(iter(kinds)) else "collapsed"])
         aside = 0.16 * (order - (len(present) - 1) / 2)
         places = [(x, each["shares"][kind]) for x, each in enumerate(told) if each["n"]]
         xs = [x + aside for x, _ in places]
@@ -120,6 +120,6 @@ def _shares(axes: Axes, told: Sequence[Summary]) -> list[tuple[str, dict[str, An
             axes.plot([x, x], [share["lower"], share["upper"]], color=look.color, linewidth=1.0, alpha=0.7)
         line = look.line(1.2) | {"marker": look.marker, "markersize": 4}
         axes.plot(xs, [share["share"] for _, share in places], **line, clip_on=False)
-        handles.append((kinds(experiment)[kind], line))
+        handles.append((kinds[kind], line))
     style.error_axis(axes)
     return handles

@@ -16,7 +16,7 @@ from matplotlib.patches import Patch, Rectangle
 
 from dglib.analysis import style
 from dglib.analysis.grid_wording import glyph, median_text, parameter_name, symbol, value_text
-from dglib.analysis.phase_diagram import MEASURES, CellRecords, distinct, kinds, middle, summarise_cell
+from dglib.analysis.phase_diagram import CellRecords, Measure, distinct, middle, summarise_cell
 from dglib.analysis.style import COLUMN_WIDTH, FULL_WIDTH
 
 MAX_MAPS = 6
@@ -46,34 +46,36 @@ def draw_maps(cells: Cells) -> Figure | None:
     figure = style.new_figure(height=down * (min(0.72, 0.9 * size) * len(ys) + 0.75) + 0.5, width=width)
     panels = figure.subplots(down, across, squeeze=False).flat
     told = [summarise_cell(cell) for cell in cells]
-    shade = _scale(told)
+    measure = cells[0].measure
+    shade = _scale(measure, told)
     for axes, facet in zip(panels, facets, strict=False):
         mine = [each for each in told if [each["values"][name] for name in leading] == list(facet)]
         named = zip(leading, facet, strict=True)
         title = ", ".join(f"{symbol(name)} = {value_text(value)}" for name, value in named)
-        _map(axes, mine, (xs, ys), (columns, rows), shade, min(1.0, size / 0.7))
+        _map(axes, measure, mine, (xs, ys), (columns, rows), shade, min(1.0, size / 0.7))
         axes.set_title(title, loc="left")
     for axes in list(figure.axes)[len(facets) :]:
         axes.set_visible(False)
     bar = figure.colorbar(matplotlib.cm.ScalarMappable(shade, _SHADES), ax=figure.axes, pad=0.02, aspect=28)
     bounded = any(each["median"]["lower"] != each["median"]["upper"] for each in told)
     of_bounds = " (middle of its bounds)" if bounded else ""
-    bar.set_label(f"Median {MEASURES[cells[0].experiment].symbol}{of_bounds}")
+    bar.set_label(f"Median {measure.symbol}{of_bounds}")
     bar.outline.set_visible(False)
-    _key(figure, told)
+    _key(figure, measure, told)
     return figure
 
 
-def _scale(told: Sequence[Summary]) -> Normalize:
+def _scale(measure: Measure, told: Sequence[Summary]) -> Normalize:
     """Errors and gaps from 0 to 1; thresholds over the range that there is."""
     found = [value for each in told if (value := middle(each["median"])) is not None]
-    if told[0]["experiment"] in ("Td1", "V3") or not found:
+    if measure.in_unit_interval or not found:
         return Normalize(0, 1)
     return Normalize(min(found) - 0.05, max(found) + 0.05)
 
 
 def _map(
     axes: Axes,
+    measure: Measure,
     told: Sequence[Summary],
     values: tuple[Sequence[Any], Sequence[Any]],
     names: tuple[str, str],
@@ -85,7 +87,7 @@ def _map(
     for each in told:
         x, y = xs.index(each["values"][columns]), ys.index(each["values"][rows])
         places[x, y] = each
-        _cell(axes, x, y, each, shade, scale)
+        _cell(axes, measure, (x, y), each, shade, scale)
     for (x, y), each in places.items():
         for dx, dy in ((1, 0), (0, 1)):
             other = places.get((x + dx, y + dy))
@@ -104,7 +106,10 @@ def _map(
     axes.spines[:].set_visible(False)
 
 
-def _cell(axes: Axes, x: int, y: int, told: Summary, shade: Normalize, scale: float) -> None:
+def _cell(
+    axes: Axes, measure: Measure, place: tuple[int, int], told: Summary, shade: Normalize, scale: float
+) -> None:
+    x, y = place
     corner, middle_ = (x - 0.5, y - 0.5), middle(told["median"])
     if not told["n"]:
         axes.add_patch(Rectangle(corner, 1, 1, **_HATCHED))
@@ -118,7 +123,7 @@ def _cell(axes: Axes, x: int, y: int, told: Summary, shade: Normalize, scale: fl
     lines = []
     if told["n"]:
         counts = "  ".join(
-            f"{count}{glyph(told['experiment'], kind)}" for kind, count in told["counts"].items() if count
+            f"{count}{glyph(measure, kind)}" for kind, count in told["counts"].items() if count
         )
         lines += [(median_text(told), 8.5), (counts, 6.5)]
     if told["running"]:
@@ -139,13 +144,12 @@ def _ink(shade: float | None) -> str:
     return style.BLACK if 0.2126 * red + 0.7152 * green + 0.0722 * blue > 0.46 else "white"
 
 
-def _key(figure: Figure, told: Sequence[Summary]) -> None:
+def _key(figure: Figure, measure: Measure, told: Sequence[Summary]) -> None:
     """What the marks stand for, of those that occur; the hatching and the line, where there are any."""
-    experiment = told[0]["experiment"]
     handles: list[Any] = []
-    for kind, words in kinds(experiment).items():
+    for kind, words in measure.all_kinds.items():
         if any(each["counts"][kind] for each in told):
-            marker = f"${glyph(experiment, kind)}$"
+            marker = f"${glyph(measure, kind)}$"
             handles.append(
                 Line2D([], [], linestyle="", marker=marker, color=style.BLACK, markersize=5, label=words)
             )

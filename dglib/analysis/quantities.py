@@ -6,9 +6,10 @@ from typing import Any
 
 from dglib.analysis.bounds import Bounds, median_bounds
 from dglib.analysis.intervals import clopper_pearson, clopper_pearson_undecided, median_interval
-from dglib.analysis.reading import rounded
+from dglib.analysis.reading import Record, Records, rounded
 
 Plain = dict[str, Any]
+FEWEST_FOR_MEDIANS = 6  # below, no 95 % interval for a median exists; see `intervals.median_interval`
 
 
 def cell_of(seed: Mapping[str, Any]) -> Bounds | None:
@@ -94,3 +95,37 @@ def _censored(median: Bounds) -> str | None:
 
 def _closed(value: float) -> float | None:
     return rounded(value) if math.isfinite(value) else None
+
+
+def few(n: int) -> list[str]:
+    """Why there is no interval, where there is none."""
+    if n >= FEWEST_FOR_MEDIANS or not n:
+        return []
+    why = "from one seed" if n == 1 else f"below {FEWEST_FOR_MEDIANS} seeds"
+    return [f"n = {n}: no 95 % interval for a median {why}"]
+
+
+def undecided(widths: Sequence[Bounds]) -> int:
+    """How many widths may lie on either side of 0."""
+    return sum(width.lower < 0 < width.upper for width in widths)
+
+
+def by_seed(records: Records, found: Sequence[Plain]) -> list[tuple[Record, Plain]]:
+    """Each record with what was found of its seed."""
+    seeds = {each["seed"]: each for each in found}
+    return [(record, seeds[record["seed"]]) for record in records if record["seed"] in seeds]
+
+
+def exact(value: float) -> tuple[Bounds, Bounds]:
+    """A value that is known: its cell and its point."""
+    return Bounds(value, value), Bounds(value, value)
+
+
+def group(members: Sequence[tuple[Bounds, Bounds]], name: str) -> Plain:
+    """How many there are, and their quantity."""
+    return {"n": len(members), name: quantity(*columns(members))}
+
+
+def columns(pairs: Sequence[tuple[Bounds, Bounds]]) -> tuple[list[Bounds], list[Bounds]]:
+    """Cells and points of pairs of these."""
+    return [cell for cell, _ in pairs], [point for _, point in pairs]

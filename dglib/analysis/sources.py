@@ -10,7 +10,7 @@ from typing import Any
 from dglib.analysis.reading import Record
 from dglib.errors import UserError
 from dglib.files import unsealed
-from dglib.manifest import PREFIXES, experiment_of_list, is_retired, read_reading
+from dglib.manifest import experiment_of_list, is_retired, prefixes, read_reading
 
 # What lies beside records and holds none of its own.
 _FOLDERS = {
@@ -118,7 +118,7 @@ def _read_directory(directory: Path, found: Found) -> None:
             _take(unsealed("seed record", path), "the file", directory, path, found, seen)
         except UserError as error:
             found.damaged.append(str(error))
-    sealed = {name for name in PREFIXES if _has_seeds(directory, name)} | {name for name, _ in seen}
+    sealed = {name for name in prefixes() if _has_seeds(directory, name)} | {name for name, _ in seen}
     files = sorted(path for path in directory.iterdir() if path.is_file())
     # Results first: a checkpoint is the same list from before.
     for path in sorted(files, key=lambda path: path.name.endswith("_checkpoint.json")):
@@ -212,7 +212,7 @@ def _experiment_of(record: Any, path: Path) -> str | None:
     texts = [text for text in said if isinstance(text, str)]
     if not texts:
         return experiment_of_list(path)
-    return next((name for name, prefix in PREFIXES.items() if _says(texts[-1], name, prefix)), None)
+    return next((name for name, prefix in prefixes().items() if _says(texts[-1], name, prefix)), None)
 
 
 def _says(text: str, name: str, prefix: str) -> bool:
@@ -220,4 +220,4 @@ def _says(text: str, name: str, prefix: str) -> bool:
 
 
 def _has_seeds(directory: Path, experiment: str) -> bool:
-    return any(directory.glob(f"seeds/{PREFIXES[experiment]}-*.json"))
+    return any(directory.glob(f"seeds/{prefixes()[experiment]}-*.json"))

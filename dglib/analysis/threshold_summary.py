@@ -1,4 +1,4 @@
-"""T1's and T2's thresholds over seeds: counts, medians with intervals, and the share still in its state."""
+"""Thresholds of sweeps over seeds: counts, medians with intervals, and the share still in its state."""
 
 from collections import Counter
 from collections.abc import Sequence
@@ -9,7 +9,7 @@ from dglib.analysis.intervals import as_json, median_interval
 from dglib.analysis.reading import Records, entries, level_of, levels_of, parameter
 from dglib.analysis.states import FINAL_STATES, final_state
 from dglib.analysis.survival import Remaining, remaining
-from dglib.analysis.thresholds import DOWN, UP, Direction, Threshold, threshold
+from dglib.analysis.thresholds import Direction, Threshold, limits, threshold
 
 STARTS = ("collapsed", "trapped")
 
@@ -19,8 +19,8 @@ def summarise_thresholds(direction: Direction, records: Records) -> dict[str, An
 
     `lambda_up` or `lambda_down`: spread of the levels at which the runs that fired began, the far ends of
     their cells; `..._recorded`: of those at which they ended, as records keep them. `limit`: the event's
-    error. `median` and `remaining`: over all seeds of which anything is known, censored ones too; for T2 also
-    `by_start`, the two states from which seeds recover or do not.
+    error. `median` and `remaining`: over all seeds of which anything is known, censored ones too; of falling
+    sweeps also `by_start`, the two states from which seeds recover or do not.
     """
     found = [threshold(direction, record) for record in records]
     outcomes = Counter(each.outcome for each in found)
@@ -28,7 +28,6 @@ def summarise_thresholds(direction: Direction, records: Records) -> dict[str, An
     fired = [each for each in found if each.outcome == direction.event]
     levels = planned_levels(records)
     summary: dict[str, Any] = {
-        "experiment": direction.experiment,
         "n": len(found),
         "events": outcomes[direction.event],
         "failed_inits": outcomes["init_failed"],
@@ -87,8 +86,8 @@ def planned_levels(records: Records) -> list[float]:
 
 
 def _final_states(records: Records) -> dict[str, int]:
-    limits = [parameter(records, each.limit, each.default_limit) for each in (DOWN, UP)]
-    counts = Counter(final_state(record, *limits) for record in records)
+    ends = limits(records)
+    counts = Counter(final_state(record, *ends) for record in records)
     return {state: counts[state] for state in FINAL_STATES}
 
 

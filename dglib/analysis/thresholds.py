@@ -1,9 +1,10 @@
-"""λ↑ of T1 and λ↓ of T2, seed by seed: one reading of a sweep, with the sign turned.
+"""λ↑ of a rising sweep and λ↓ of a falling one, seed by seed: one reading, with the sign turned.
 
 The threshold of a seed is the first level of the run of evaluations that fires, at this dwell time and LR,
 given a successful init. It is recomputed from the trajectory; what the record says is kept beside it.
 """
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
 
@@ -25,7 +26,6 @@ from dglib.analysis.states import has_diverged, is_running, starts_trapped
 class Direction:
     """What tells the rising sweep from the falling one."""
 
-    experiment: str
     symbol: str
     field: str  # of the record: the level of the event
     event: str  # past tense; also the record's flag
@@ -35,9 +35,14 @@ class Direction:
     default_limit: float
 
 
-UP = Direction("T1", "λ↑", "lambda_up", "collapsed", "collapse", True, "collapse_error", 0.40)
-DOWN = Direction("T2", "λ↓", "lambda_down", "recovered", "recovery", False, "recovery_error", 0.20)
-DIRECTIONS = {direction.experiment: direction for direction in (UP, DOWN)}
+UP = Direction("λ↑", "lambda_up", "collapsed", "collapse", True, "collapse_error", 0.40)
+DOWN = Direction("λ↓", "lambda_down", "recovered", "recovery", False, "recovery_error", 0.20)
+
+
+def limits(records: Iterable[Record]) -> list[float]:
+    """The errors at or below which a network counts as recovered, and at or above which as collapsed."""
+    known = list(records)
+    return [parameter(known, each.limit, each.default_limit) for each in (DOWN, UP)]
 
 
 @dataclass(frozen=True)

@@ -3,6 +3,8 @@
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
+TRAPPED_MEANS = "one class predicted for everything, and for long"
+
 
 def level(value: float) -> str:
     """λ or an error with two decimals, more only if it has them: 0.70, 0.525."""
@@ -75,3 +77,22 @@ def rates(found: Sequence[Sequence[float]], constant: bool | None = None) -> str
     ways = [", then ".join(f"{rate:g}" for rate in way) for way in found]
     single = len(found) == 1 and len(found[0]) == 1
     return " or ".join(ways) + (" (constant)" if constant and single else "")
+
+
+def unmeasured(outcomes: Mapping[str, int]) -> list[str]:
+    """The counts of seeds that say nothing: "1 failed the init", "2 diverged", "1 not finished"."""
+    words = {"init_failed": "failed the init", "diverged": "diverged", "unfinished": "not finished"}
+    return [f"{outcomes[kind]} {word}" for kind, word in words.items() if outcomes[kind]]
+
+
+def is_are(count: int) -> str:
+    """The verb of a count."""
+    return "is" if count == 1 else "are"
+
+
+def pair(ends: Sequence[float | None]) -> str:
+    """ "0.50 to 0.65" of the ends of an interval, one of which may be open."""
+    low, high = ends
+    if low is None or high is None:
+        return interval(low, high)
+    return f"{level(low)} to {level(high)}"

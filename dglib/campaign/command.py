@@ -12,7 +12,7 @@ import argparse
 import json
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
 from dglib import posix
@@ -27,7 +27,7 @@ from dglib.campaign.planning import Campaign
 from dglib.campaign.scheduler import Backend
 from dglib.cli import BAD_INPUT, INTERRUPTED, Parser
 from dglib.errors import UserError
-from dglib.experiments import EXPERIMENTS
+from dglib.experiments import default_names, load, names
 from dglib.experiments.validation import one_of
 from dglib.heartbeats import duration
 from dglib.reader import ends_with_its_reader
@@ -96,9 +96,15 @@ def _parser() -> argparse.ArgumentParser:
         " `run_all.py report` writes the page over what is there. See their --help.",
         allow_abbrev=False,
     )
-    add = parser.add_argument
+    add, usual = parser.add_argument, " ".join(default_names())
     add("--profile", help="quick (default): minutes on a laptop; paper: CIFAR-10 on a GPU")
-    add("--only", nargs="+", metavar="EXPERIMENT", help=f"{one_of(EXPERIMENTS)}; default: all")
+    add(
+        "--only",
+        nargs="+",
+        metavar="EXPERIMENT",
+        help=f"{one_of(names())}; default: {usual}",
+    )
+    _add_file(add)
     about = "a file as in params/grids, or the name of one: its experiment at every combination of values"
     add("--grid", metavar="FILE", help=about)
     add("--seeds", help="3, [0, 3], 0-9 or 0-3,7, for every experiment; default: the profile's")
@@ -123,7 +129,10 @@ def _report(words: Sequence[str]) -> int:
     about = "Write one page over all runs in a base directory, and run nothing."
     parser = Parser(prog="run_all.py report", description=about, allow_abbrev=False)
     _add_base(parser)
-    base = base_directory(parser.parse_args(words).base_dir, where="--base-dir")
+    _add_file(parser.add_argument)
+    arguments = parser.parse_args(words)
+    _load(arguments)
+    base = base_directory(arguments.base_dir, where="--base-dir")
     from dglib.report import write_report  # matplotlib: not needed to answer bad input
 
     print(write_report(base))
@@ -136,12 +145,24 @@ def _status(words: Sequence[str]) -> int:
     parser = Parser(prog="run_all.py status", description=about, allow_abbrev=False)
     _add_base(parser)
     parser.add_argument("--json", action="store_true", help="one JSON line per job, on stdout")
+    _add_file(parser.add_argument)
     arguments = parser.parse_args(words)
+    _load(arguments)
     from dglib.campaign.status import read_status, text
 
     jobs = read_status(base_directory(arguments.base_dir, where="--base-dir"))
     print("\n".join(json.dumps(job) for job in jobs) if arguments.json else text(jobs))
     return 0
+
+
+def _add_file(add: Callable[..., object]) -> None:
+    about = "files or modules that register experiments of your own; without --only those alone are run"
+    add("--experiment-file", nargs="+", action="extend", default=[], metavar="FILE.py", help=about)
+
+
+def _load(arguments: argparse.Namespace) -> None:
+    for source in arguments.experiment_file:
+        load(source)
 
 
 def _add_base(parser: argparse.ArgumentParser) -> None:

@@ -22,11 +22,11 @@ from math import prod
 from pathlib import Path
 
 from dglib.errors import UserError
-from dglib.experiments import NOT_IDENTITY, NUMERICS, build_spec, requested_numerics
-from dglib.experiments.parameters import MODELS, Parameters
+from dglib.experiments import build_spec, names, requested_numerics
+from dglib.experiments.parameters import Parameters
 from dglib.experiments.profiles import PARAMS, file_layer, profile_layer
 from dglib.experiments.validation import Layer, model_of, one_of, validate_layers
-from dglib.identity import describe, fingerprint
+from dglib.identity import NUMERICS, describe, fingerprint, is_identity
 
 MAX_CELLS = 1000
 _KEYS = ("experiment", "experiments", "profile", "seeds", "set", "grid")
@@ -180,19 +180,19 @@ def _found(path: Path) -> Path:
 
 def _experiments(where: str, content: Mapping[str, object]) -> list[str]:
     if ("experiment" in content) == ("experiments" in content):
-        raise UserError(f"{where}: must have either experiment ({one_of(MODELS)}) or a list of experiments")
+        raise UserError(f"{where}: must have either experiment ({one_of(names())}) or a list of experiments")
     if "experiment" in content:
-        names: object = [content["experiment"]]
+        chosen: object = [content["experiment"]]
     else:
-        names = content["experiments"]
-    if not isinstance(names, list) or not names:
-        raise UserError(f"{where}: experiments = {names!r}: must be a list of {one_of(MODELS)}")
-    for name in names:
-        if not isinstance(name, str) or name not in MODELS:
-            raise UserError(f"{where}: experiment = {name!r}: must be {one_of(MODELS)}")
-        if names.count(name) > 1:
-            raise UserError(f"{where}: experiments = {names!r}: each must be there once")
-    return names
+        chosen = content["experiments"]
+    if not isinstance(chosen, list) or not chosen:
+        raise UserError(f"{where}: experiments = {chosen!r}: must be a list of {one_of(names())}")
+    for name in chosen:
+        if not isinstance(name, str) or name not in names():
+            raise UserError(f"{where}: experiment = {name!r}: must be {one_of(names())}")
+        if chosen.count(name) > 1:
+            raise UserError(f"{where}: experiments = {chosen!r}: each must be there once")
+    return chosen
 
 
 def _crossed(where: str, grid: object) -> dict[str, Sequence[object]]:
@@ -208,7 +208,7 @@ def _crossed(where: str, grid: object) -> dict[str, Sequence[object]]:
             raise UserError(f"{where}: grid.{name} = []: must hold at least one value")
         if name == "seeds":
             raise UserError(f"{where}: grid.seeds = {values!r}: must stand beside grid: every cell has all")
-        if name in NOT_IDENTITY - set(NUMERICS):
+        if not is_identity(name) and name not in NUMERICS:
             rule = "changes no run, so that its cells would be the same; must stand under set"
             raise UserError(f"{where}: grid.{name} = {values!r}: {rule}")
     return grid

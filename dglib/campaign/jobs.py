@@ -11,7 +11,7 @@ from typing import Any
 
 from dglib import identity, protocol
 from dglib.base_dir import data_directory
-from dglib.experiments import READING, build_spec, requested_numerics
+from dglib.experiments import build_spec, get, loaded, requested_numerics
 from dglib.experiments.parameters import Parameters
 from dglib.files import user_path
 from dglib.label_files import split_name
@@ -19,7 +19,6 @@ from dglib.spec import ExperimentSpec
 from dglib.store import run_directories
 
 NOTEBOOKS = Path(__file__).resolve().parents[2] / "notebooks"
-NAMES = {"V3": "V3_vgg11", "T1": "T1_spinodal", "T2": "T2_spinodal", "Td1": "Td1_trapping"}
 OVER = ("done", "failed", "stopped", "skipped")
 
 
@@ -83,7 +82,7 @@ class Plan:
 
     @property
     def notebook(self) -> Path:
-        return NOTEBOOKS / f"{NAMES[self.experiment]}.ipynb"
+        return NOTEBOOKS / f"{get(self.experiment).notebook}.ipynb"
 
     @property
     def executed(self) -> Path:
@@ -176,7 +175,7 @@ class Job:
         plan, what = self.plan, self.plan.identity
         if self.seed is not None:
             return identity.fingerprint(what | {"seed": self.seed})
-        reading = plan.parameters.model_dump(include=set(READING))
+        reading = plan.parameters.model_dump(include=set(identity.READING))
         return identity.fingerprint(what | {"seeds": plan.parameters.seeds, "reading": reading})
 
     @property
@@ -213,18 +212,20 @@ class Job:
             "key": self.key,
             "log": str(self.log.absolute()),
             "command": self.plan.command,
+            "experiments": loaded(),
         }
 
 
 def jobs_of(plans: Sequence[Plan]) -> list[Job]:
     """All jobs in the order in which to begin them: the longest seeds first, the summaries at the end.
 
-    So no long job is left running alone. T1's and T2's notebooks tell the width, which takes both's seeds.
+    So no long job is left running alone. A notebook that reads other experiments' seeds as well
+    comes after those.
     """
     seeds = [job for plan in plans for job in plan.jobs if job.kind == "seed"]
     summaries = [job for plan in plans for job in plan.jobs if job.kind == "summary"]
     for summary in summaries:
-        names = ("T1", "T2") if summary.plan.experiment in ("T1", "T2") else (summary.plan.experiment,)
+        names = {summary.plan.experiment, *get(summary.plan.experiment).partners}
         near = [plan for plan in plans if plan.experiment in names and plan.base == summary.plan.base]
         summary.after = tuple(job for plan in near for job in plan.jobs if job.kind == "seed")
     return [*sorted(seeds, key=lambda job: job.plan.planned, reverse=True), *summaries]

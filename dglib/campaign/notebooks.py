@@ -93,7 +93,7 @@ def _run(notebook: Path, output: Path, parameters: Mapping[str, Any], stop: _Sto
             str(output),
             dict(parameters),
             kernel_name="python3",
-        kernel_manager_class=_OwnKernel,
+            kernel_manager_class=_OwnKernel,
             progress_bar=False,
             cwd=str(output.parent),
             on_cell_execute=stop.before_cell,

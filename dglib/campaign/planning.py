@@ -11,10 +11,11 @@ from dglib.base_dir import base_directory
 from dglib.campaign.grid import Grid, load_grid
 from dglib.campaign.jobs import Plan, anchored
 from dglib.errors import UserError
-from dglib.experiments import EXPERIMENTS, TECHNIQUES, requested_numerics
+from dglib.experiments import default_names, load, requested_numerics
 from dglib.experiments.parameters import Parameters
 from dglib.experiments.profiles import override_layer, profile_layer
 from dglib.experiments.validation import Layer, model_of, source, validate_layers
+from dglib.identity import TECHNIQUES
 from dglib.run_location import RunLocation
 
 OPTIONS = ("seeds", "base_dir", "device", "mirror")  # that are parameters of every experiment
@@ -44,7 +45,8 @@ def campaign(arguments: argparse.Namespace, command: Sequence[str] = ()) -> Camp
     Raises:
         UserError: one line on what is wrong.
     """
-    found = _experiments(arguments) if arguments.grid is None else _cells(arguments)
+    own = [name for source in arguments.experiment_file for name in load(source)]
+    found = _experiments(arguments, own) if arguments.grid is None else _cells(arguments)
     for plan in found.plans:
         plan.command = list(command)
         given = plan.parameters
@@ -52,8 +54,8 @@ def campaign(arguments: argparse.Namespace, command: Sequence[str] = ()) -> Camp
     return found
 
 
-def _experiments(arguments: argparse.Namespace) -> Campaign:
-    chosen: Sequence[str] = EXPERIMENTS if arguments.only is None else arguments.only
+def _experiments(arguments: argparse.Namespace, own: Sequence[str]) -> Campaign:
+    chosen: Sequence[str] = arguments.only or own or default_names()
     for name in chosen:
         model_of(name)
     if len(set(chosen)) < len(chosen):

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import IO, TYPE_CHECKING
 
 from dglib.errors import StorageError, UserError
+from dglib.experiments import joints
 
 if TYPE_CHECKING:
     from dglib.campaign.jobs import Job
@@ -90,7 +91,12 @@ def _of_experiments(campaign: Campaign, out: IO[str], err: IO[str]) -> list[Path
     for path in page:
         print(f"  report: {path}", file=out)
     # Drawn with the summary, when the run directories' own mirrors have ended.
-    both = [path for each in dict.fromkeys(directories) for path in sorted(each.glob("figures/hysteresis.*"))]
+    both = [
+        path
+        for each in dict.fromkeys(directories)
+        for joint in joints()
+        for path in sorted(each.glob(f"figures/{joint.key}.*"))
+    ]
     return [*files, *executed, *both, *page]
 
 

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from dglib.errors import UserError
-from dglib.experiments import EXPERIMENTS
+from dglib.experiments import names
 from dglib.heartbeats import in_words, is_gone, last_line, standing
 
 OLD_SECONDS = 60.0  # a sign of life older than this is none
@@ -43,7 +43,8 @@ def read_status(base: Path) -> list[dict[str, Any]]:
 
 def _place(job: dict[str, Any]) -> tuple[Any, ...]:
     summary = job["seed"] is None
-    return job["cell"], EXPERIMENTS.index(job["experiment"]), summary, job["seed"] or 0, job["began"] or 0
+    known = [*names(), job["experiment"]]  # of a user's own experiment the file may be elsewhere
+    return job["cell"], known.index(job["experiment"]), summary, job["seed"] or 0, job["began"] or 0
 
 
 def _now(base: Path, job: dict[str, Any], pulses: dict[tuple[str, int], float]) -> dict[str, Any]:

@@ -20,6 +20,7 @@ import os
 import queue
 import signal
 import sys
+import tempfile
 import threading
 import time
 import traceback
@@ -30,10 +31,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from dglib import output
-from dglib.campaign.jobs import NAMES, NOTEBOOKS
+from dglib.campaign.jobs import NOTEBOOKS
 from dglib.control import Control
 from dglib.errors import UserError
+from dglib.experiments import get
+from dglib.experiments import load as load_experiments
 from dglib.experiments.validation import Layer, validate_layers
+from dglib.notebook import notebook_source
 
 if TYPE_CHECKING:
     from dglib.dataset import Dataset
@@ -129,14 +133,22 @@ def execute_notebook(job: Mapping[str, Any], *, control: Control | None = None) 
     """
     from dglib.campaign.notebooks import execute  # imports papermill
 
-    name = f"{NAMES[job['experiment']]}.ipynb"
+    parameters = _parameters(job)
+    name = f"{get(job['experiment']).notebook}.ipynb"
     output = Path(job["base"]) / "executed" / name
     output.parent.mkdir(parents=True, exist_ok=True)
-    execute(NOTEBOOKS / name, output, _parameters(job).model_dump(), control)
+    with tempfile.TemporaryDirectory(prefix="dglib-") as folder:
+        source = NOTEBOOKS / name
+        if not source.is_file():
+            source = Path(folder, name)
+            source.write_text(notebook_source(job["experiment"]), encoding="utf-8")
+        execute(source, output, parameters.model_dump(), control)
     return {"notebook": str(output)}
 
 
 def _parameters(job: Mapping[str, Any]) -> Parameters:
+    for source in job.get("experiments", ()):
+        load_experiments(source)
     return validate_layers(job["experiment"], [Layer(f"job {job['key'][:12]}", job["parameters"])])
 
 

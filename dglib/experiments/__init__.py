@@ -1,27 +1,50 @@
-"""The experiments: their parameters, protocols and names."""
+"""The experiments: what one is, which there are, and the parameters that they share.
 
-from dglib.experiments.specs import (
-    EXPERIMENTS,
-    MACHINE,
-    NOT_IDENTITY,
-    NUMERICS,
-    READING,
-    TECHNIQUES,
-    build_spec,
-    read_under,
-    reading_of,
-    requested_numerics,
+    from dglib.experiments import Experiment, register
+
+Importing this loads the built-in ones and those that the environment variable DGLIB_EXPERIMENTS names.
+"""
+
+from typing import Any
+
+from dglib.experiments.base import Drawing, Experiment, Joint, Sweep
+from dglib.experiments.registry import (
+    default_names,
+    get,
+    joints,
+    load,
+    load_all,
+    loaded,
+    names,
+    register,
+    register_joint,
 )
+from dglib.experiments.specs import read_under, reading_of, requested_numerics
+from dglib.spec import ExperimentSpec
+
+
+def build_spec(experiment: str, parameters: Any) -> ExperimentSpec:
+    """The specification of an experiment by name under `parameters`: any object with their attributes."""
+    return get(experiment).spec(parameters)
+
+
+load_all()
 
 __all__ = [
-    "EXPERIMENTS",
-    "MACHINE",
-    "NOT_IDENTITY",
-    "NUMERICS",
-    "READING",
-    "TECHNIQUES",
+    "Drawing",
+    "Experiment",
+    "Joint",
+    "Sweep",
     "build_spec",
+    "default_names",
+    "get",
+    "joints",
+    "load",
+    "loaded",
+    "names",
     "read_under",
     "reading_of",
+    "register",
+    "register_joint",
     "requested_numerics",
 ]

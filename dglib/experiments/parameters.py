@@ -1,4 +1,6 @@
-"""What an experiment is told: one model per experiment, each value with its unit and its range.
+"""Parameters that all experiments have, and the kinds of values, each with its unit and its range.
+
+The model of an experiment is a subclass in the experiment's own file.
 
 A field is spelt the same here, in ``params/*/*.yaml``, in the notebooks and on the command line. The models
 hold plain data (numbers, text, lists), so they go through YAML, JSON and papermill unchanged.
@@ -10,10 +12,7 @@ from contextlib import suppress
 from itertools import pairwise
 from typing import Annotated, ClassVar, Literal, TypeVar
 
-import yaml
-from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, ValidationInfo
-from pydantic.functional_validators import field_validator
-
+from dglib.experiments.pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field
 from dglib.seeds import parse_seeds
 
 Ordered = TypeVar("Ordered", bound=float)
@@ -32,6 +31,8 @@ def _plain(kind: type) -> BeforeValidator:
 
     def spelt(value: object) -> object:
         if isinstance(value, str):
+            import yaml
+
             with suppress(yaml.YAMLError, ValueError, RecursionError):
                 found = yaml.safe_load(value)
                 return found if isinstance(found, kind) else value
@@ -92,7 +93,7 @@ class Parameters(BaseModel):
     model_config = ConfigDict(
         extra="forbid", frozen=True, strict=True, allow_inf_nan=False, use_attribute_docstrings=True
     )
-    experiment: ClassVar[str]
+    experiment: ClassVar[str] = ""  # set by `dglib.experiments.register`
 
     seeds: Seeds
     """One run each: 3, [0, 3], 0-9 or 0-3,7; at least one, each once, 0 to 2³² − 1."""
@@ -190,113 +191,6 @@ class Sweep(Parameters):
     sweep_lr: Positive | None = None
     """Constant LR of the sweep, above 0; null: the rule published for the experiment."""
 
-
-class Spinodal(Sweep, OneState):
-    """A sweep that ends once the error has crossed a threshold and stays beyond it."""
-
-    consecutive: Count = 3
-    """Evaluations in a row beyond the threshold that make an event, from 1."""
-    recovery_error: Fraction = 0.20
-    """A network has recovered at this error or below, 0 to 1."""
-
-
-class T1Parameters(Spinodal):
-    """λ↑: an ordered network under rising λ, and with return_sweep back down again."""
-
-    experiment = "T1"
-
-    init_error_max: Fraction
-    """The trained network is ordered at this error or below, 0 to 1."""
-    sweep_lambdas: Upward
-    """Levels of λ, rising, init_lambda to 1, at least one."""
-    collapse_error: Fraction = 0.40
-    """A network has collapsed at this error or above, 0 to 1."""
-    return_sweep: Flag
-    """Whether λ is lowered again after a collapse: true or false."""
-    return_lambdas: Downward
-    """Levels of λ on the way back, falling, 0 to 1, at least one; those below the collapse are used."""
-
-    @field_validator("sweep_lambdas")
-    @classmethod
-    def _from_the_ordered_side(cls, levels: list[float], info: ValidationInfo) -> list[float]:
-        if levels[0] < info.data.get("init_lambda", 0):
-            raise ValueError(f"must start at init_lambda = {info.data['init_lambda']} or above")
-        return levels
-
-
-class T2Parameters(Spinodal):
-    """λ↓: a collapsed network under falling λ."""
-
-    experiment = "T2"
-
-    init_error_min: Fraction
-    """The trained network is collapsed at this error or above, 0 to 1."""
-    sweep_lambdas: Downward
-    """Levels of λ, falling, init_lambda to 0, at least one."""
-
-    @field_validator("sweep_lambdas")
-    @classmethod
-    def _from_the_collapsed_side(cls, levels: list[float], info: ValidationInfo) -> list[float]:
-        if levels[0] > info.data.get("init_lambda", 1):
-            raise ValueError(f"must start at init_lambda = {info.data['init_lambda']} or below")
-        return levels
-
-
-class V3Parameters(Sweep):
-    """Two branches: an ordered network under rising λ, a collapsed one under falling λ."""
-
-    experiment = "V3"
-
-    ordered_lambda: Fraction
-    """λ at which the ordered network is trained, 0 to 1."""
-    ordered_epochs: Count
-    """Epochs at ordered_lambda, from 1."""
-    ordered_milestones: Milestones
-    """Epochs completed when the ordered network's LR drops by lr_decay, rising, from 1; [] for never."""
-    ordered_error_max: Fraction = 0.25
-    """The network is ordered below this error, 0 to 1."""
-    collapse_lambda: Fraction
-    """λ at which the collapsed network is trained, 0 to 1."""
-    collapse_epochs: Count
-    """Epochs at collapse_lambda, from 1."""
-    collapse_milestones: Milestones
-    """Epochs completed when the collapsed network's LR drops by lr_decay, rising, from 1; [] for never."""
-    collapse_error_min: Fraction = 0.45
-    """The network is collapsed at this error or above, 0 to 1."""
-    sweep_lambdas: Upward
-    """Levels of λ, rising, 0 to 1, at least one; the collapse branch takes them backwards."""
-    sweep_lr_factor: Positive = 0.01
-    """LR of the sweep as a multiple of lr where sweep_lr is null, above 0."""
-    gap_lambda: Fraction = 0.50
-    """λ at which the branches are compared, 0 to 1."""
-    gap_error: Fraction = 0.10
-    """The branches are two if their errors differ by more than this, 0 to 1."""
-
-
-class Td1Parameters(OneState):
-    """Tδ1: one λ held, the two gradients logged on the way to each seed's end."""
-
-    experiment = "Td1"
-
-    log_every: Count
-    """Steps from one log of the gradients to the next, from 1."""
-    two_pass_statistics: Flag
-    """Whether BatchNorm's running statistics move as by two passes on every step: true or false."""
-    trapped_error: Fraction = 0.85
-    """A seed is trapped at this final error or above, 0 to 1."""
-    partial_error: Fraction = 0.40
-    """Below that, a seed is a partial collapse at this final error or above, 0 to 1."""
-    compare_epochs: Epochs = Field([5, 10, 20])
-    """Epochs, counted from 0, rising, at which the classes are compared, at least one."""
-    early_epochs: CountOrZero = 10
-    """Last epoch, counted from 0, of the early comparison."""
-    early_difference: Annotated[Number, Field(ge=0)] = 0.05
-    """The classes diverge early if their mean c_sv up to there differs by more than this, from 0."""
-
-
-MODELS: dict[str, type[Parameters]] = {
-    model.experiment: model for model in (V3Parameters, T1Parameters, T2Parameters, Td1Parameters)
-}
 
 # Parameters of the release before, accepted with a warning for one release, and why they are gone.
 RETIRED = {"mirror_gb_per_hour": "checkpoints are mirrored every 15 minutes"}

@@ -11,8 +11,9 @@ from pathlib import Path
 import yaml
 
 from dglib.errors import UserError
-from dglib.experiments.parameters import MODELS, Parameters
-from dglib.experiments.validation import Layer, model_of, one_of, validate_layers
+from dglib.experiments.parameters import Parameters
+from dglib.experiments.registry import names, own_file
+from dglib.experiments.validation import Layer, one_of, validate_layers
 
 PARAMS = Path(__file__).resolve().parents[2] / "params"
 
@@ -28,16 +29,30 @@ def load_profile(experiment: str, profile: str = "quick", overrides: Iterable[st
     return validate_layers(experiment, [profile_layer(experiment, profile), *map(override_layer, overrides)])
 
 
-def profile_layer(experiment: str, profile: str) -> Layer:
-    """What ``params/<profile>/<experiment>.yaml`` says, not yet validated."""
-    model_of(experiment)  # is there such an experiment?
-    known = sorted({path.parent.name for path in PARAMS.glob("*/*.yaml") if path.stem in MODELS})
+def profile_layer(experiment: str, profile: str = "quick") -> Layer:
+    """What an experiment's profile says, not yet validated: ``params/<profile>/<experiment>.yaml``.
+
+    Of an experiment of a user's own, `params` is the directory beside its file.
+    """
+    params = directory(experiment)
+    known = sorted({path.parent.name for path in params.glob("*/*.yaml") if path.stem in names()})
     if not known:
-        raise UserError(f"{PARAMS}: no profiles there; install dglib from its checkout with pip install -e")
+        if params == PARAMS:
+            raise UserError(
+                f"{PARAMS}: no profiles there; install dglib from its checkout with pip install -e"
+            )
+        raise UserError(f"{params}: no profile of {experiment} there: write {params}/quick/{experiment}.yaml")
     if profile not in known:
         raise UserError(f"profile = {profile!r}: must be {one_of(known)}")
-    path = PARAMS / profile / f"{experiment}.yaml"
-    return file_layer(path)._replace(where=f"params/{profile}/{experiment}.yaml")
+    return file_layer(params / profile / f"{experiment}.yaml")._replace(
+        where=f"params/{profile}/{experiment}.yaml"
+    )
+
+
+def directory(experiment: str) -> Path:
+    """Where the profiles of an experiment lie; UserError for an unknown experiment."""
+    own = own_file(experiment)
+    return PARAMS if own is None else own.parent / "params"
 
 
 def file_layer(path: Path) -> Layer:

@@ -15,7 +15,8 @@ from pydantic import ValidationError
 from pydantic_core import ErrorDetails
 
 from dglib.errors import UserError
-from dglib.experiments.parameters import MODELS, RETIRED, Parameters
+from dglib.experiments.parameters import RETIRED, Parameters
+from dglib.experiments.registry import get
 
 # pydantic's kinds of error, in the words of our messages; {…} is filled from the error's context.
 _RULES = {
@@ -45,7 +46,7 @@ class Layer(NamedTuple):
 
 
 def validate(experiment: str, values: Mapping[str, object], where: str) -> Parameters:
-    """The parameters of `experiment` ("V3", "T1", "T2", "Td1") that `values` spells out.
+    """The parameters of an experiment that `values` spells out.
 
     Raises:
         UserError: one line that names `where`, the field, its value and what is allowed.
@@ -86,9 +87,7 @@ def source(field: str, layers: Sequence[Layer]) -> Layer:
 
 def model_of(experiment: str) -> type[Parameters]:
     """The model of an experiment's parameters; UserError for an unknown experiment."""
-    if experiment not in MODELS:
-        raise UserError(f"experiment = {experiment!r}: must be {one_of(MODELS)}")
-    return MODELS[experiment]
+    return get(experiment).parameters
 
 
 def one_of(names: Iterable[str]) -> str:

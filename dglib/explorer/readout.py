@@ -11,7 +11,7 @@ from dglib.analysis.bounds import Bounds
 from dglib.analysis.loops import return_bounds, return_event
 from dglib.analysis.reading import Record, entries, is_finite, parameter
 from dglib.analysis.states import state_of
-from dglib.analysis.thresholds import DIRECTIONS, DOWN, UP, rule_of, threshold
+from dglib.analysis.thresholds import DOWN, UP, rule_of, threshold
 from dglib.explorer.traces import Seed, Trace, value_at
 
 # Branch above, branch below; whether the same seed is on both, so that gaps are taken seed by seed.
@@ -22,6 +22,7 @@ _PAIRS = (
     ("V3-collapse", "V3-ordered", True),
     ("V3-trapped", "V3-ordered", True),
 )
+DIRECTIONS = {"T1": UP, "T2": DOWN}
 _OUTCOMES = {"init_failed": "init failed", "diverged": "diverged", "unfinished": "not finished"}
 
 
@@ -117,8 +118,8 @@ class Readout:
 def limits_of(seeds: Sequence[Seed]) -> Limits:
     """Those under which the first seed of T1 and the first of T2 were run; published records state none."""
     limits = {}
-    for direction in (UP, DOWN):
-        mine = [s.record for s in seeds if s.experiment == direction.experiment]
+    for name, direction in DIRECTIONS.items():
+        mine = [s.record for s in seeds if s.experiment == name]
         limits[direction.limit] = parameter(mine, direction.limit, direction.default_limit)
     swept = [s.record for s in seeds if s.experiment in DIRECTIONS]
     count = rule_of(UP, swept[0]).consecutive if swept else 3

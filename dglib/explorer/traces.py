@@ -13,8 +13,8 @@ from dglib.analysis.style import LOOKS, Look
 from dglib.experiments.branches import gaps as branches
 from dglib.experiments.spinodal.passes import BACK, LOWERED, RAISED, TRAPPED, t1_passes, t2_passes
 from dglib.experiments.spinodal.plot_loop import LOOK_OF
-from dglib.experiments.trapping.classes import category
-from dglib.experiments.trapping.plot import CLASS_LOOKS, CLASS_NAMES
+from dglib.experiments.trapping.classes import CLASS_NAMES, category
+from dglib.experiments.trapping.plot import CLASS_LOOKS
 from dglib.explorer.runs import Run
 
 EXPERIMENTS = {

@@ -10,11 +10,9 @@ from typing import Any
 
 from dglib.analysis.sources import read_run
 from dglib.errors import UserError
-from dglib.experiments.findings import EXPERIMENTS
-from dglib.manifest import PREFIXES, manifests, read_manifest, runs_in
+from dglib.experiments import get, names
+from dglib.manifest import manifests, read_manifest, runs_in
 from dglib.records import Record
-
-ORDER = ("T1", "T2", "V3", "Td1")
 
 
 @dataclass(frozen=True)
@@ -42,7 +40,7 @@ class Found:
     @property
     def results(self) -> list[Path]:
         """The results' files that are there, JSON first."""
-        prefix = PREFIXES[self.experiment]
+        prefix = get(self.experiment).prefix
         paths = (self.directory / f"{prefix}_results.{kind}" for kind in ("json", "csv"))
         return [path for path in paths if path.is_file()]
 
@@ -79,7 +77,7 @@ def collect_whatever(base: Path) -> Collection:
     collection = Collection(base)
     for directory in runs_in(base):
         _collect_run(collection, directory)
-    collection.found.sort(key=lambda each: (ORDER.index(each.experiment), each.directory.name))
+    collection.found.sort(key=lambda each: (names().index(each.experiment), each.directory.name))
     return collection
 
 
@@ -96,7 +94,7 @@ def _collect_run(collection: Collection, directory: Path) -> None:
     records: dict[str, list[Record]] = {}
     for source in sorted(run.sources, key=lambda source: source.seed):
         records.setdefault(source.experiment, []).append(dict(source.record))
-    for name in EXPERIMENTS:
+    for name in names():
         mine, manifest = records.get(name, []), known.get(name)
         beats = _heartbeats(directory, name, {record.get("seed") for record in mine})
         if mine or manifest is not None:

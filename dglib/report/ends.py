@@ -7,12 +7,13 @@ from dataclasses import dataclass
 from typing import Any
 
 from dglib.analysis import wording
+from dglib.analysis.cells import NONE
 from dglib.analysis.diagnostics import LATE, sentence, summarise_diagnostics
 from dglib.analysis.style import styled
-from dglib.experiments.trapping.plot_ends import draw_diagnostics
+from dglib.experiments import get
 from dglib.report.collect import Found
 from dglib.report.pictures import Picture, picture
-from dglib.report.tables import NONE, Table
+from dglib.report.tables import Table
 
 # quantity -> (column head, factor, places, unit)
 _COLUMNS = {
@@ -22,19 +23,17 @@ _COLUMNS = {
     "update_norm": ("‖last update‖", 1.0, 4, ""),
     "c_sv": ("Late c_sv", 1.0, 2, ""),
 }
-_CLASS = {"T1": "State", "T2": "State", "V3": "Branch", "Td1": "Class"}
-CAPTION = "Tδ1: share of dead channels and entropy of predicted classes, seeds thin and class means thick"
 READING = (
-    "What the networks look like at the end, of the way up (T1), of the way down (T2), of each branch (V3) or"
-    " of training (Tδ1): n networks, their mean, in brackets least and greatest. Dead: channels that"
-    " no image of the first test batch activated. Entropy: 0 where one class is predicted for everything,"
-    f" 1 where all equally often. Late c_sv: cos(g_s, g_v) at refreshes, over the last {LATE} such epochs."
+    "What the networks look like at the end of the sweep, of each branch, or of training: n networks, their"
+    " mean, in brackets least and greatest. Dead: channels that no image of the first test batch activated."
+    " Entropy: 0 where one class is predicted for everything, 1 where all equally often. Late c_sv: cos(g_s,"
+    f" g_v) at refreshes, over the last {LATE} such epochs."
 )
 
 
 @dataclass(frozen=True)
 class Ends:
-    """The finding in a sentence, a row per class, and for Tδ1 a figure where dead channels are on record."""
+    """The finding in a sentence, a row per class, and a figure where the experiment has one."""
 
     sentence: str
     table: Table
@@ -43,12 +42,13 @@ class Ends:
 
 def ends_of(found: Found) -> Ends | None:
     """None where no record tells of dead channels or predicted classes, as in published files."""
-    summary = summarise_diagnostics(found.experiment, found.records)
+    experiment = get(found.experiment)
+    summary = summarise_diagnostics(found.records, experiment.ends, experiment.end_unit)
     if not summary["recorded"]:
         return None
     shown = [name for name in _COLUMNS if any(each[name] for each in summary["classes"])]
     head = [
-        _CLASS[found.experiment],
+        experiment.end_head,
         "n",
         "One class predicted",
         *(_COLUMNS[name][0] for name in shown),
@@ -66,10 +66,9 @@ def ends_of(found: Found) -> Ends | None:
 
 
 def _drawn(found: Found) -> Picture | None:
-    if found.experiment != "Td1":
-        return None
     with styled():
-        return picture(draw_diagnostics(found.records), CAPTION)
+        drawn = get(found.experiment).draw_ends(found.records)
+        return drawn and picture(drawn[1], drawn[0])
 
 
 def _spread(quantity: str, values: Mapping[str, Any] | None) -> str:

@@ -7,6 +7,7 @@ from pathlib import Path
 
 from dglib.analysis.phase_diagram import CellRecords
 from dglib.errors import UserError
+from dglib.experiments import get
 from dglib.grid_index import Index, IndexedCell, read_index, run_of
 from dglib.report.collect import Collection, Found, collect_whatever
 
@@ -24,6 +25,7 @@ class GridCell:
         found = self.found
         return CellRecords(
             self.asked.experiment,
+            get(self.asked.experiment).measure,
             self.asked.values,
             found.records if found else (),
             planned=len(self.asked.seeds),

@@ -6,8 +6,8 @@ from statistics import median
 
 from dglib.analysis import wording
 from dglib.analysis.reading import number
+from dglib.experiments import get
 from dglib.heartbeats import duration
-from dglib.report import texts
 from dglib.report.collect import Found
 from dglib.report.grid_collect import GridCollection
 from dglib.report.provenance import computed_on, data, nearest_profile, versions
@@ -34,7 +34,7 @@ def _seeds(collection: GridCollection) -> str:
     asked = dict.fromkeys((cell.asked.experiment, tuple(cell.asked.seeds)) for cell in collection.cells)
     several = len({seeds for _, seeds in asked}) > 1
     return "; ".join(
-        f"{texts.SYMBOLS[name] + ': ' if several else ''}{wording.listing([str(seed) for seed in seeds])}"
+        f"{get(name).symbol + ': ' if several else ''}{wording.listing([str(seed) for seed in seeds])}"
         for name, seeds in (asked if several else list(asked)[:1])
     )
 
@@ -51,5 +51,5 @@ def _parameters(collection: GridCollection, runs: list[Found]) -> list[tuple[str
                 own = [change for change in changes if change.partition(" = ")[0] in kept]
                 told[repr(kept)] = f"{profile} profile" + (f", except {'; '.join(own)}" if own else "")
         if told:
-            rows.append((f"Parameters of {texts.SYMBOLS[experiment]}", " | ".join(told.values())))
+            rows.append((f"Parameters of {get(experiment).symbol}", " | ".join(told.values())))
     return rows

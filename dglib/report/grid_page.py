@@ -4,18 +4,17 @@ from __future__ import annotations
 
 import csv
 import io
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import product
 from pathlib import Path
 from typing import Any
 
 from dglib.analysis import wording
-from dglib.analysis.figures import draw_dwell, draw_grid, save_figure
 from dglib.analysis.grid_wording import NAMES, phases_sentence, symbol, value_text
-from dglib.analysis.phase_diagram import MEASURES, summarise_cell
-from dglib.analysis.thresholds import DIRECTIONS
-from dglib.experiments.findings import answer, lag, lag_answer, summarise, width_answer
+from dglib.analysis.phase_diagram import summarise_cell
+from dglib.experiments import Joint, get, joints
+from dglib.experiments.figures import draw_grid, draw_lag, save_figure
 from dglib.files import write_atomically
 from dglib.report import texts
 from dglib.report.collect import Collection, Found
@@ -76,22 +75,25 @@ def _content(collection: GridCollection, target: Path) -> dict[str, Any]:
     index, told = collection.index, {}
     for experiment in index.experiments:
         told[experiment] = [summarise_cell(cell.records) for cell in collection.of(experiment)]
-    symbols = wording.listing([texts.SYMBOLS[name] for name in index.experiments])
-    read = [(each, summarise(each.experiment, each.records)) for each in collection.found]
+    symbols = wording.listing([get(name).symbol for name in index.experiments])
+    read = [(each, get(each.experiment).summarise(each.records)) for each in collection.found]
     widths, dwells = _dwells(collection)
     under = Collection(collection.base, collection.found, collection.damaged)
     return {
         "title": f"{index.name}: {symbols} over {' × '.join(symbol(name) for name in index.axes)}",
         "overview": _overview(collection),
-        "questions": [(texts.SYMBOLS[name], texts.GRID_QUESTIONS[name]) for name in index.experiments],
+        "questions": [(get(name).symbol, get(name).grid_question) for name in index.experiments],
         "varies": [
             (_axis_name(name), ", ".join(map(value_text, values))) for name, values in index.axes.items()
         ],
         "same": same_in_all(collection),
-        "answers": [*widths, *(phases_sentence(each) for each in told.values())],
+        "answers": [
+            *widths,
+            *(phases_sentence(get(n).symbol, get(n).measure, each) for n, each in told.items()),
+        ],
         "waiting": _waiting(collection),
         "figures": [*dwells, *_maps(collection)],
-        "tables": [(texts.SYMBOLS[name], cell_table(each)) for name, each in told.items()],
+        "tables": [(get(name).symbol, cell_table(each)) for name, each in told.items()],
         "sections": _sections(collection, target),
         "left_out": collection.left_out,
         "limits": limits(under, read, unit="cell") if read else [],
@@ -122,10 +124,11 @@ def _maps(collection: GridCollection) -> list[Drawn]:
         figure = draw_grid([cell.records for cell in collection.of(experiment)])
         *leading, last = collection.index.axes
         names = " and ".join(map(symbol, [*leading[-1:], last]))
-        title = f"{texts.SYMBOLS[experiment]} by {names}"
-        median = f"median {MEASURES[experiment].symbol}"
-        told = f"bounds of the {median}" if experiment in DIRECTIONS else median
-        caption = f"{texts.SYMBOLS[experiment]}: {told} and ends of the seeds"
+        title = f"{get(experiment).symbol} by {names}"
+        measure = get(experiment).measure
+        median = f"median {measure.symbol}"
+        told = f"bounds of the {median}" if measure.bounded else median
+        caption = f"{get(experiment).symbol}: {told} and ends of the seeds"
         shown = picture(figure, f"{caption}, by {names}") if figure else None
         words = texts.GRID_MAP_READING if leading else texts.GRID_CURVE_READING
         final = experiment == collection.index.experiments[-1]
@@ -134,26 +137,33 @@ def _maps(collection: GridCollection) -> list[Drawn]:
 
 
 def _dwells(collection: GridCollection) -> tuple[list[str], list[Drawn]]:
-    """Width against dwell time in words and figures, for each combination of the other parameters."""
-    axes = collection.index.axes
-    sweeps = {name: collection.of(name) for name in ("T1", "T2")}
-    others = [name for name in axes if name != DWELL]
-    groups = list(product(*(axes[name] for name in others)))
+    """Findings against dwell time in words and figures, for each combination of the other parameters."""
     answers, drawn = list[str](), list[Drawn]()
-    if DWELL not in axes or len(groups) > MAX_DWELLS:
-        return answers, drawn
-    for group in groups:
-        where = dict(zip(others, group, strict=True))
-        t1, t2 = (_records(sweeps[name], where) for name in ("T1", "T2"))
-        if len(lag(t1, t2)["settings"]) < 2:
-            continue
-        told = ", ".join(f"{symbol(name)} = {value_text(value)}" for name, value in where.items())
-        shown = picture(draw_dwell(t1, t2), texts.CAPTIONS["dwell"], 1.45)
-        answers.append(f"At {told}: {lag_answer(t1, t2)}" if told else lag_answer(t1, t2))
-        drawn.append(Drawn(f"Width against dwell time{f' at {told}' if told else ''}", shown, ""))
+    for joint in joints():
+        for told, records in _dwell_groups(joint, collection):
+            shown = picture(draw_lag(joint.key, *records), texts.DWELL_CAPTION, 1.45)
+            words = joint.lag_answer(*records)
+            answers.append(f"At {told}: {words}" if told else words)
+            drawn.append(Drawn(f"Width against dwell time{f' at {told}' if told else ''}", shown, ""))
     if drawn:
         drawn[-1] = replace(drawn[-1], reading=texts.LAG_READING)
     return answers, drawn
+
+
+def _dwell_groups(
+    joint: Joint, collection: GridCollection
+) -> Iterator[tuple[str, list[list[Mapping[str, Any]]]]]:
+    """The records with several dwell times, by what else the grid crosses, in words."""
+    axes = collection.index.axes
+    others = [name for name in axes if name != DWELL]
+    groups = list(product(*(axes[name] for name in others)))
+    if DWELL not in axes or len(groups) > MAX_DWELLS:
+        return
+    for group in groups:
+        where = dict(zip(others, group, strict=True))
+        records = [_records(collection.of(name), where) for name in joint.experiments]
+        if joint.lag_differs(*records) is not None:
+            yield ", ".join(f"{symbol(name)} = {value_text(value)}" for name, value in where.items()), records
 
 
 def _records(cells: Sequence[GridCell], where: Mapping[str, Any]) -> list[Mapping[str, Any]]:
@@ -172,23 +182,20 @@ def _sections(collection: GridCollection, target: Path) -> list[CellSection]:
         mine = [cell for cell in collection.cells if cell.asked.directory == directory]
         found = [cell.found for cell in mine if cell.found]
         answers = [_answer(each) for each in found if each.records]
-        t1, t2 = (
-            next((each.records for each in found if each.experiment == name), ()) for name in ("T1", "T2")
-        )
-        if t1 and t2:
-            answers.append(width_answer(t1, t2))
+        there = {each.experiment: each.records for each in reversed(found) if each.records}
+        for joint in joints():
+            if there.keys() >= set(joint.experiments):
+                answers.append(joint.answer(*(there[name] for name in joint.experiments)))
         name = ", ".join(f"{symbol(n)} = {value_text(v)}" for n, v in mine[0].asked.values.items())
-        tables = [seed_table(each, summarise(each.experiment, each.records)) for each in found]
+        tables = [seed_table(each, get(each.experiment).summarise(each.records)) for each in found]
         links = [link_to(path, target) for each in found for path in _files(each)]
         sections.append(CellSection(name, answers or [texts.GRID_NOTHING], tables, links))
     return sections
 
 
 def _answer(found: Found) -> str:
-    """The answer; of Tδ1 without the early signs, which a grid does not ask for."""
-    words = answer(found.experiment, found.records)
-    first, *_, last = words.split(". ")
-    return f"{first}. {last}" if found.experiment == "Td1" else words
+    about = get(found.experiment)
+    return about.cell_answer(about.answer(found.records))
 
 
 def _waiting(collection: GridCollection) -> list[str]:

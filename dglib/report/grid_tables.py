@@ -6,29 +6,25 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from dglib.analysis import wording
+from dglib.analysis.cells import NONE
 from dglib.analysis.grid_wording import median_text, symbol, value_text
-from dglib.analysis.phase_diagram import INIT_FAILED, MEASURES, kinds
-from dglib.analysis.thresholds import DIRECTIONS
-from dglib.experiments.trapping.classes import DIVERGED
-from dglib.report.tables import NONE, Table
+from dglib.analysis.phase_diagram import UNUSUAL
+from dglib.experiments import get
+from dglib.report.tables import Table
 
 Summary = Mapping[str, Any]
-_UNUSUAL = (DIVERGED, INIT_FAILED, "no_gap")  # columns that most grids do not need
 
 
 def cell_table(told: Sequence[Summary]) -> Table:
     """A row per cell of one experiment, in the grid's order. Shares: count, and the 95 % interval."""
-    experiment = told[0]["experiment"]
-    shown = [
-        kind
-        for kind in kinds(experiment)
-        if kind not in _UNUSUAL or any(each["counts"][kind] for each in told)
-    ]
+    measure = get(told[0]["experiment"]).measure
+    kinds, unusual = measure.all_kinds, (*UNUSUAL, *measure.unusual)
+    shown = [kind for kind in kinds if kind not in unusual or any(each["counts"][kind] for each in told)]
     head = [
         *(symbol(name) for name in told[0]["values"]),
         "Seeds",
-        *(kinds(experiment)[kind].capitalize() for kind in shown),
-        f"Median {MEASURES[experiment].symbol}" + (" lies" if experiment in DIRECTIONS else ""),
+        *(kinds[kind].capitalize() for kind in shown),
+        f"Median {measure.symbol}" + (" lies" if measure.bounded else ""),
     ]
     rows = [
         [
@@ -46,7 +42,7 @@ def results(told: Sequence[Summary]) -> tuple[list[str], list[list[Any]]]:
     """The same as columns and rows of plain numbers, for a CSV: shares with both ends of their intervals."""
     names = list(told[0]["values"])
     parts = ("count", "share", "lower", "upper")
-    every = list(dict.fromkeys(kind for each in told for kind in kinds(each["experiment"])))
+    every = list(dict.fromkeys(kind for each in told for kind in get(each["experiment"]).measure.all_kinds))
     columns = ["experiment", *names, "planned", "n", "running", "phase", "median_lower", "median_upper"]
     columns += [f"{kind}_{part}" for kind in every for part in parts]
     rows = []

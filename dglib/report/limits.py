@@ -6,11 +6,11 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from dglib.analysis import wording
+from dglib.experiments import get, joints
 from dglib.report.collect import Collection, Found
 from dglib.report.provenance import data
 
 FEW = 10
-_SWEEPS = ("T1", "T2", "V3")
 
 Read = Sequence[tuple[Found, Mapping[str, Any]]]
 
@@ -26,20 +26,13 @@ def limits(collection: Collection, read: Read, unit: str = "experiment") -> list
     found = [each for each, _ in read]
     names = {each.experiment for each in found}
     said = [_few_seeds(found, unit), *_data(found)]
-    if names & set(_SWEEPS):
+    if any(get(name).sweeps for name in names):
         said += [_lag(read), *_frozen(read)]
-    if {"T1", "T2"} <= names:
-        said.append(
-            "λ↑ is read where the error rises past one limit and λ↓ where it falls below a lower one, so even"
-            " a path retraced exactly would have a width. What counts as memory is a different error at the"
-            " same λ."
-        )
+    said += [each.limitation for each in joints() if each.limitation and names >= set(each.experiments)]
     said += _trapped(read)
-    if "Td1" in names and unit == "experiment":  # a grid asks for ends, and not for what marks them early
-        said.append(
-            "An early sign is an association over the seeds of one setting. It says nothing of its cause, and"
-            " only new seeds can confirm what a search over epochs suggests."
-        )
+    if unit == "experiment":  # a grid asks for ends alone
+        own = dict.fromkeys(each.experiment for each in found)
+        said += [text for name in own if (text := get(name).limitation)]
     said += _numerics(found)
     lost = len(collection.damaged)
     if lost:
@@ -84,7 +77,7 @@ def _data(found: Sequence[Found]) -> list[str]:
 
 def _lag(read: Read) -> str:
     times = sorted(
-        {t for found, s in read if found.experiment in _SWEEPS for t in s["dwell"]["epochs_per_level"]}
+        {t for found, s in read if get(found.experiment).sweeps for t in s["dwell"]["epochs_per_level"]}
     )
     named = (
         f" (here {wording.listing([str(time) for time in times], 'or')} epochs per level)" if times else ""
@@ -96,10 +89,9 @@ def _lag(read: Read) -> str:
 
 
 def _frozen(read: Read) -> list[str]:
-    falling = [
-        f.experiment for f, s in read if f.experiment in _SWEEPS and s["dwell"]["constant_lr"] is False
-    ]
-    unknown = [f.experiment for f, s in read if f.experiment in _SWEEPS and s["dwell"]["constant_lr"] is None]
+    swept = [(f.experiment, s["dwell"]["constant_lr"]) for f, s in read if get(f.experiment).sweeps]
+    falling = [name for name, constant in swept if constant is False]
+    unknown = [name for name, constant in swept if constant is None]
     said = []
     if falling:
         said.append(
@@ -116,7 +108,7 @@ def _frozen(read: Read) -> list[str]:
 
 
 def _trapped(read: Read) -> list[str]:
-    count = sum((s.get("start") or {}).get("trapped", 0) for f, s in read if f.experiment in ("T2", "V3"))
+    count = sum((s.get("start") or {}).get("trapped", 0) for _, s in read)
     if not count:
         return []
     return [

@@ -14,13 +14,11 @@ from urllib.parse import quote
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
 from dglib.analysis import wording
-from dglib.analysis.figures import draw_all, draw_dwell, draw_hysteresis
-from dglib.campaign.jobs import NAMES
-from dglib.experiments.findings import answer, lag, lag_answer, summarise, width_answer
-from dglib.experiments.trapping.signs_wording import paragraphs, sentence
+from dglib.experiments import Joint, get, joints, names
+from dglib.experiments.figures import draw_all, draw_jointly, draw_lag
 from dglib.identity import differences
 from dglib.report import texts
-from dglib.report.collect import ORDER, Collection, Found
+from dglib.report.collect import Collection, Found
 from dglib.report.ends import READING, Ends, ends_of
 from dglib.report.limits import limits
 from dglib.report.pictures import Picture, picture
@@ -93,7 +91,7 @@ def render_fragment(collection: Collection, target: Path) -> str:
 
 
 def _content(collection: Collection, target: Path) -> dict[str, Any]:
-    read = [(each, summarise(each.experiment, each.records)) for each in collection.found]
+    read = [(each, get(each.experiment).summarise(each.records)) for each in collection.found]
     sections = [
         _section(collection.base, experiment, list(members), target)
         for experiment, members in groupby(read, key=lambda each: each[0].experiment)
@@ -133,8 +131,10 @@ def _kept_together(value: object) -> object:
 
 
 def _title(collection: Collection) -> str:
-    names = [texts.SYMBOLS[name] for name in ORDER if collection.of(name)]
-    return f"Hysteresis in learning with noisy labels: {wording.listing(names)}" if names else "No records"
+    symbols = [get(name).symbol for name in names() if collection.of(name)]
+    if not symbols:
+        return "No records"
+    return f"Hysteresis in learning with noisy labels: {wording.listing(symbols)}"
 
 
 def overview(found: Sequence[Found]) -> str:
@@ -152,13 +152,14 @@ def overview(found: Sequence[Found]) -> str:
 def _section(
     base: Path, experiment: str, members: Sequence[tuple[Found, Mapping[str, Any]]], target: Path
 ) -> Section:
-    executed = base / "executed" / f"{NAMES[experiment]}.ipynb"
+    about = get(experiment)
+    executed = base / "executed" / f"{about.notebook}.ipynb"
     first = members[0][0]
     return Section(
-        texts.SYMBOLS[experiment],
-        texts.TITLES[experiment],
-        texts.QUESTIONS[experiment],
-        texts.COUNTS[experiment],
+        about.symbol,
+        about.title,
+        about.question,
+        about.counts,
         [_run(found, summary, number, first, target) for number, (found, summary) in enumerate(members, 1)],
         [link_to(executed, target)] if executed.is_file() else [],
     )
@@ -168,16 +169,18 @@ def _run(found: Found, summary: Mapping[str, Any], number: int, first: Found, ta
     changed = differences(first.parameters, found.parameters) if number > 1 else []
     if number > 1 and not changed:
         changed = ["no parameter; see how each was run"]
-    drawn = draw_all(found.experiment, found.records)
-    words, signs = answer(found.experiment, found.records), summary.get("signs") if found.records else None
+    about = get(found.experiment)
+    words = about.answer(found.records)
+    drawn = draw_all(about.name, found.records) if found.records else {}
+    captions = {name: drawing.caption for name, drawing in about.figures().items()}
     return Run(
         _name(found.directory),
         number,
         changed,
-        _headline(found.experiment, words, summary),
+        about.headline(words, summary),
         words,
-        paragraphs(signs) if signs else [],
-        [picture(figure, texts.CAPTIONS[name]) for name, figure in drawn.items()] if found.records else [],
+        about.paragraphs(summary),
+        [picture(figure, captions[name]) for name, figure in drawn.items()],
         seed_table(found, summary),
         ends_of(found),
         facts(found),
@@ -186,50 +189,50 @@ def _run(found: Found, summary: Mapping[str, Any], number: int, first: Found, ta
 
 
 def _loops(collection: Collection) -> list[Loop]:
-    """By directory: T1 and T2 of different runs are never drawn, or subtracted, together."""
-    loops = []
-    sweeps = [*collection.of("T1"), *collection.of("T2")]
-    for directory in sorted({each.directory for each in sweeps if each.records}):
-        t1, t2 = (
-            next((each.records for each in collection.of(name) if each.directory == directory), ())
-            for name in ("T1", "T2")
+    """By directory: experiments of different runs are never drawn, or subtracted, together."""
+    return [
+        _loop(joint, directory, collection)
+        for joint in joints()
+        for directory in sorted(
+            {each.directory for name in joint.experiments for each in collection.of(name) if each.records}
         )
-        width = width_answer(t1, t2) if t1 and t2 else None
-        drawn = picture(draw_hysteresis(t1, t2), texts.CAPTIONS["hysteresis"], enlarged=1.45)
-        loops.append(Loop(_name(directory), drawn, width))
-    return loops
+    ]
+
+
+def _loop(joint: Joint, directory: Path, collection: Collection) -> Loop:
+    records = [
+        next((each.records for each in collection.of(name) if each.directory == directory), ())
+        for name in joint.experiments
+    ]
+    drawn = picture(draw_jointly(joint.key, *records), joint.caption, enlarged=1.45)
+    return Loop(_name(directory), drawn, joint.answer(*records) if all(records) else None)
 
 
 def _lag(collection: Collection) -> Lag | None:
     """None where all sweeps had one dwell time and LR rule: nothing to hold against each other."""
-    t1, t2 = ([r for each in collection.of(name) for r in each.records] for name in ("T1", "T2"))
-    others = [record for each in collection.of("Td1") for record in each.records]
-    found = lag(t1, t2)
-    if len(found["settings"]) < 2:
-        return None
-    sets = {data(each) for name in ("T1", "T2") for each in collection.of(name) if each.records}
-    differing = [*found["differing"], *(["the data"] if len(sets) > 1 else [])]
-    if differing:
-        return Lag(texts.LAG_REFUSED.format(wording.listing(differing)), None)
-    alike = others if _alike([*t1, *t2, *others]) else []
-    drawn = picture(draw_dwell(t1, t2, alike), texts.CAPTIONS["dwell"], enlarged=1.45)
-    return Lag(lag_answer(t1, t2, alike), drawn)
+    for joint in joints():
+        runs = {name: [e for e in collection.of(name) if e.records] for name in names()}
+        records = {name: [r for each in found for r in each.records] for name, found in runs.items()}
+        sweeps = [records[name] for name in joint.experiments]
+        differing = joint.lag_differs(*sweeps)
+        if differing is None:
+            continue
+        if len({data(each) for name in joint.experiments for each in runs[name]}) > 1:
+            differing = [*differing, "the data"]
+        if differing:
+            return Lag(texts.LAG_REFUSED.format(wording.listing(differing)), None)
+        others = [r for name, mine in records.items() if not get(name).sweeps for r in mine]
+        alike = others if _alike([*(r for mine in sweeps for r in mine), *others]) else []
+        drawn = picture(draw_lag(joint.key, *sweeps, others=alike), texts.DWELL_CAPTION, enlarged=1.45)
+        return Lag(joint.lag_answer(*sweeps, others=alike), drawn)
+    return None
 
 
 def _alike(records: Sequence[Mapping[str, Any]]) -> bool:
-    """Whether Tδ1's networks were trained as the sweeps' were, so that their errors stand beside theirs."""
-    names = ("dataset", "noise_rate", "network", "network_width", "batch_size", "lr", "refresh_period")
+    """Whether all networks were trained alike, so that errors from scratch stand beside those of sweeps."""
+    alike = ("dataset", "noise_rate", "network", "network_width", "batch_size", "lr", "refresh_period")
     stated = [record.get("parameters") or {} for record in records]
-    return all(len({repr(each.get(name)) for each in stated}) == 1 for name in names)
-
-
-def _headline(experiment: str, words: str, summary: Mapping[str, Any]) -> str:
-    """The answer without what only its section needs: T1's way back, Tδ1's comparison of means."""
-    first, *others = words.split(". ")
-    if experiment not in ("T1", "Td1") or not others:
-        return words
-    signs = [sentence(summary["signs"])] if experiment == "Td1" else []
-    return " ".join([f"{first}.", *signs, others[-1]])
+    return all(len({repr(each.get(name)) for each in stated}) == 1 for name in alike)
 
 
 def _name(directory: Path) -> str:

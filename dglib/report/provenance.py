@@ -11,9 +11,8 @@ from statistics import median
 from typing import Any
 
 from dglib.analysis import wording
-from dglib.analysis.dwell import dwell
 from dglib.analysis.reading import number
-from dglib.experiments.findings import answer
+from dglib.experiments import get
 from dglib.experiments.profiles import profile_layer
 from dglib.heartbeats import duration
 from dglib.identity import differences
@@ -136,11 +135,7 @@ def describe(stretch: Mapping[str, Any]) -> str:
 
 
 def _dwell(found: Found) -> str:
-    if found.experiment == "Td1":  # its last sentence tells how long its one level was held
-        words = answer("Td1", found.records).rpartition("Dwell time: ")[2] if found.records else ""
-    else:
-        words = wording.dwell(dwell(found.records)).removeprefix("Dwell time: ")
-    return words.rstrip(".") or "not on record"
+    return get(found.experiment).dwell_text(found.records) or "not on record"
 
 
 def _when(manifest: Mapping[str, Any]) -> str:

@@ -1,25 +1,5 @@
 """The page's fixed words."""
 
-SYMBOLS = {"T1": "T1", "T2": "T2", "V3": "V3", "Td1": "Tδ1"}
-TITLES = {
-    "T1": "Where an ordered network collapses",
-    "T2": "Where a collapsed network recovers",
-    "V3": "Whether another architecture has two branches",
-    "Td1": "What marks, early, the seeds that end trapped",
-}
-QUESTIONS = {
-    "T1": "At which λ does an ordered network collapse when λ is raised step by step?",
-    "T2": "At which λ does a collapsed network recover when λ is lowered step by step?",
-    "V3": "Is the error at one λ different for networks that come from order and from collapse?",
-    "Td1": "Do gradients early in training tell the seeds that will end trapped at chance level?",
-}
-COUNTS = {
-    "T1": "λ↑ per seed: the threshold lies between two levels of the sweep, or beyond its last one.",
-    "T2": "λ↓ per seed: the threshold lies between two levels of the sweep, or beyond its last one.",
-    "V3": "The gap between the branches at one λ, with an interval that lies above the limit.",
-    "Td1": "A quantity that separates trapped from partial seeds, after correction for all that were"
-    " tested, and better than the test error does by then.",
-}
 BACKGROUND = [
     "Each training step mixes two normalised gradients of the same batch: one under noisy labels"
     " (structure) and one under clean labels (value), with weight λ on the value gradient. The test error"
@@ -44,16 +24,7 @@ LAG_REFUSED = (
     "There are runs at several dwell times or learning rates, but they also differ in {}, so their widths"
     " are not held against each other."
 )
-CAPTIONS = {
-    "dwell": "Width against dwell time, and the slowest sweep against training from scratch at each λ",
-    "hysteresis": "Error against λ on the way up and down, and where each seed's thresholds lie",
-    "T1-spinodal_analysis": "T1: thresholds, share still ordered, error against λ and against epoch",
-    "T2-spinodal_analysis": "T2: thresholds, share not recovered, error against λ and against epoch",
-    "V3_hysteresis": "V3: error on both branches against λ, and the gap between them",
-    "Td1_analysis": "Tδ1: test error and step logs by the class in which a seed ended",
-    "Td1_early_signs": "Tδ1: (a) early cosine and final error by seed; (b) the planned tests; (c) all epochs,"
-    " exploratory. Areas under the ROC curve: ½ is a coin, 0 and 1 separate fully",
-}
+DWELL_CAPTION = "Width against dwell time, and the slowest sweep against training from scratch at each λ"
 COLUMNS = (
     "“Lies” gives the levels between which a threshold is. “Bit for bit”: whether all of the seed was"
     " computed with the same numerics, so that the same machine gives the same bits again. A dash: not"
@@ -75,7 +46,4 @@ GRID_TABLE_READING = (
     "For each end: how many seeds came to it and, in brackets, the 95 % interval of their share among such"
     " seeds (Clopper and Pearson)."
 )
-GRID_QUESTIONS = QUESTIONS | {
-    "Td1": "Where does training at one λ end: ordered, in partial collapse, or trapped at chance level?"
-}
 GRID_NOTHING = "No seed has finished."

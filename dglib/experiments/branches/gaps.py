@@ -7,6 +7,7 @@ from statistics import fmean
 from typing import Any
 
 from dglib.analysis.bounds import spread
+from dglib.analysis.diagnostics import End, end_of
 from dglib.analysis.intervals import Interval, as_json, t_interval
 from dglib.analysis.reading import (
     Record,
@@ -138,3 +139,13 @@ def _seed(record: Record, level: float) -> dict[str, Any]:
         "gap": gaps(record).get(level) if complete else None,
         "start": start_state(record) if complete else None,
     }
+
+
+def ends(record: Record) -> list[End]:
+    """The end of each branch that was swept; of the collapse branch with the state in which it began."""
+    found = []
+    for arm in BRANCHES:
+        start = start_state(record) if arm == "collapse" else None
+        name = f"{arm} branch" + (f", began {start}" if start in ("collapsed", "trapped") else "")
+        found += end_of(record, f"{arm}_trajectory", arm, name, start == "trapped")
+    return found

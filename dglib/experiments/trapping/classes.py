@@ -10,6 +10,7 @@ from dglib.analysis.states import has_diverged, is_running
 
 TRAPPED, PARTIAL, ORDERED, DIVERGED = "trapped_90", "partial_collapse", "ordered", "diverged"
 CLASSES = (TRAPPED, PARTIAL, ORDERED)
+CLASS_NAMES = {TRAPPED: "trapped", PARTIAL: "partial collapse", ORDERED: "ordered", DIVERGED: "diverged"}
 TRAPPED_ERROR, PARTIAL_ERROR = 0.85, 0.40
 COMPARED = ("c_sv", "c_mc", "norm_s", "loss_v")
 COMPARE_EPOCHS, EARLY_EPOCHS, EARLY_DIFFERENCE = (5, 10, 20), 10, 0.05

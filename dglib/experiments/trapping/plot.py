@@ -12,6 +12,7 @@ from dglib.analysis import style, wording
 from dglib.analysis.reading import Record, Records, entries, is_finite, parameter
 from dglib.analysis.style import LOOKS, THICK, THIN, Look
 from dglib.experiments.trapping.classes import (
+    CLASS_NAMES,
     DIVERGED,
     ORDERED,
     PARTIAL,
@@ -29,7 +30,6 @@ CLASS_LOOKS = {
     DIVERGED: LOOKS["diverged"],
     "unfinished": Look(style.GREY, "-", "."),
 }
-CLASS_NAMES = {TRAPPED: "trapped", PARTIAL: "partial collapse", ORDERED: "ordered", DIVERGED: "diverged"}
 _PUBLISHED_LINES = (0.90, 0.55)
 _BAND = "#EDEDED"
 _LOGS = {

@@ -9,8 +9,8 @@ from dglib.analysis import style
 from dglib.analysis.diagnostics import evaluations
 from dglib.analysis.reading import Records
 from dglib.analysis.style import THICK, THIN
-from dglib.experiments.trapping.classes import CLASSES, category
-from dglib.experiments.trapping.plot import CLASS_LOOKS, CLASS_NAMES
+from dglib.experiments.trapping.classes import CLASS_NAMES, CLASSES, category
+from dglib.experiments.trapping.plot import CLASS_LOOKS
 
 _PANELS = {
     "dead": ("a  Dead channels", "Share of channels"),

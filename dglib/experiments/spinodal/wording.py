@@ -1,4 +1,4 @@
-"""Each experiment's finding in sentences, from its summary; the last names dwell time and LR."""
+"""The findings of T1 and T2 in sentences; the last names dwell time and LR."""
 
 from collections import Counter
 from collections.abc import Mapping
@@ -6,17 +6,13 @@ from typing import Any
 
 from dglib.analysis import wording
 from dglib.analysis.thresholds import DOWN, UP, Direction
-from dglib.experiments.trapping import signs_wording
-from dglib.experiments.trapping.classes import ORDERED, PARTIAL, TRAPPED
 
 Summary = Mapping[str, Any]
 
-TRAPPED_MEANS = "one class predicted for everything, and for long"
 
-
-def threshold_answer(direction: Direction, summary: Summary) -> str:
-    """T1 or T2: events and the threshold, censoring, seeds that tell nothing; then starts or loops."""
-    sentences = [_threshold_sentence(direction, summary)]
+def threshold_answer(name: str, direction: Direction, summary: Summary) -> str:
+    """Events and the threshold, censoring, seeds that tell nothing; then starts or loops."""
+    sentences = [_threshold_sentence(name, direction, summary)]
     if direction is DOWN:
         sentences.append(_start_sentence(summary))
     if direction is UP and summary["loop"]:
@@ -24,7 +20,7 @@ def threshold_answer(direction: Direction, summary: Summary) -> str:
     return " ".join([sentence for sentence in sentences if sentence] + [wording.dwell(summary["dwell"])])
 
 
-def _threshold_sentence(direction: Direction, summary: Summary) -> str:
+def _threshold_sentence(name: str, direction: Direction, summary: Summary) -> str:
     outcomes, symbol = summary["outcomes"], direction.symbol
     way = ("rose", "up to") if direction.rising else ("fell", "down to")
     parts = []
@@ -51,7 +47,7 @@ def _threshold_sentence(direction: Direction, summary: Summary) -> str:
             beyond = f"at or {'above' if direction.rising else 'below'} {wording.level(summary['limit'])}"
             told = f"{far}, {where} a run of evaluations {beyond} had begun that the end cut short, so only"
         parts.append(f"{count} {told} {symbol} {sign} {end}")
-    parts += _unmeasured(outcomes)
+    parts += wording.unmeasured(outcomes)
     parts += _share_left(direction, summary) if ends else []
     if direction.rising and summary["median"]["n"] > 1:
         parts.append(f"median {symbol} {wording.median(summary['median'])}")
@@ -59,7 +55,7 @@ def _threshold_sentence(direction: Direction, summary: Summary) -> str:
         seeds = wording.listing(list(summary["differences"]))
         parts.append(f"record and trajectory differ in seed {seeds}, and the trajectory was taken")
     untold = "" if summary["events"] or ends else f"; {symbol} was not measured"
-    return f"{direction.experiment}: of {wording.seeds(summary['n'])}, {'; '.join(parts)}{untold}."
+    return f"{name}: of {wording.seeds(summary['n'])}, {'; '.join(parts)}{untold}."
 
 
 def _share_left(direction: Direction, summary: Summary) -> list[str]:
@@ -76,7 +72,8 @@ def _share_left(direction: Direction, summary: Summary) -> list[str]:
     share, stayed, open_ = f"{last['share']:.2f}", last["stayed"], last["undecided"]
     if open_ and any(seed["begun"] is not None for seed in summary["seeds"]):
         least, most = (count / summary["remaining"]["n"] for count in (stayed, stayed + open_))
-        share = f"{least:.2f} to {most:.2f}, as {wording.seeds(open_)} {_is(open_)} undecided there"
+        undecided = f"{wording.seeds(open_)} {wording.is_are(open_)} undecided there"
+        share = f"{least:.2f} to {most:.2f}, as {undecided}"
     elif method != "binomial":
         interval = f"{method}; {interval}"
     return [f"share {state} at {wording.level(last['level'])}: {share} ({interval})"]
@@ -86,11 +83,6 @@ def _of(count: int, summary: Summary) -> str:
     return f"all {count}" if 1 < count == summary["n"] else str(count)
 
 
-def _unmeasured(outcomes: Mapping[str, int]) -> list[str]:
-    words = {"init_failed": "failed the init", "diverged": "diverged", "unfinished": "not finished"}
-    return [f"{outcomes[kind]} {word}" for kind, word in words.items() if outcomes[kind]]
-
-
 def _start_sentence(summary: Summary) -> str:
     """The states from which the sweep began, and λ↓ from each: they are not to be mixed."""
     start = summary["start"]
@@ -98,7 +90,7 @@ def _start_sentence(summary: Summary) -> str:
     if not collapsed + trapped:
         return ""
     words = f"State at the start of the sweep: {collapsed} collapsed, {trapped} trapped"
-    words += f" ({TRAPPED_MEANS})" if trapped else ""
+    words += f" ({wording.TRAPPED_MEANS})" if trapped else ""
     if start["left_trap"]:
         words += f", of which {start['left_trap']} had left that state by the end"
     medians = [
@@ -155,7 +147,8 @@ def width_sentences(summary: Summary) -> str:
     share = wording.confidence_interval(summary["share_above_zero"], 2)
     words += f"; above 0 for certain in {summary['above_zero']} of {summary['n']} (share's {share})"
     if summary["trapped"]:
-        words += f". In {summary['trapped']} the way down began trapped ({TRAPPED_MEANS}), not collapsed"
+        words += f". In {summary['trapped']} the way down began trapped"
+        words += f" ({wording.TRAPPED_MEANS}), not collapsed"
         rest = summary["by_start"]["collapsed"]
         if rest["n"]:
             limits = wording.interval(rest["lower"], rest["upper"])
@@ -187,61 +180,3 @@ def lag_sentences(summary: Summary) -> str:
     if summary["differing"]:
         words += f" The runs also differ in {wording.listing(summary['differing'])}."
     return words
-
-
-def branches_answer(summary: Summary) -> str:
-    """V3: the gap between the branches, whether it makes two, and which seeds do not count."""
-    at, limit = wording.level(summary["gap_lambda"]), wording.level(summary["gap_limit"])
-    others = _unmeasured(summary["outcomes"])
-    tail = f"; {'; '.join(others)}" if others else ""
-    if summary["gap"] is None:
-        complete = summary["outcomes"]["complete"]
-        why = f"no level λ = {at} in {wording.seeds(complete)}" if complete else "no seed has both branches"
-        return f"V3: of {wording.seeds(summary['n'])}, {why}, so the gap at λ = {at} was not measured{tail}."
-    gap, trapped = summary["gap_collapsed"], summary["start"]["trapped"]
-    everyone = wording.spread(summary["gap"])
-    verdict = {
-        "yes": "two branches",
-        "no": "not two branches",
-        "undecided": "undecided whether there are two branches",
-    }[summary["two_branches"]]
-    if gap is None:
-        words = f"V3: no seed of {summary['n']} began the collapse branch collapsed: {verdict}{tail}."
-        return f"{words} {trapped} began it trapped ({TRAPPED_MEANS}), with a gap of {everyone}."
-    words = f"V3: the gap at λ = {at} is {wording.spread(gap)} in {gap['n']} of {wording.seeds(summary['n'])}"
-    if summary["gap_interval"]:
-        interval = wording.confidence_interval(summary["gap_interval"], 3)
-        words += f", {interval.replace('interval', 't interval', 1)}"
-    words += f", against a limit of {limit}: {verdict}{tail}."
-    if trapped:
-        words += (
-            f" {trapped} began the collapse branch trapped ({TRAPPED_MEANS}) and {_is(trapped)} left out;"
-        )
-        words += f" with {'it' if trapped == 1 else 'them'} the gap is {everyone}."
-    return words
-
-
-def _is(count: int) -> str:
-    return "is" if count == 1 else "are"
-
-
-def trapping_answer(summary: Summary) -> str:
-    """Tδ1: where the seeds ended, and whether c_sv told trapped from partial early."""
-    names = {TRAPPED: "trapped", PARTIAL: "in partial collapse", ORDERED: "ordered"}
-    outcomes = summary["outcomes"]
-    ended = wording.listing([f"{outcomes[kind]} {name}" for kind, name in names.items()])
-    others = _unmeasured({"init_failed": 0, **outcomes})
-    tail = f"; {'; '.join(others)}" if others else ""
-    words = f"Tδ1: of {wording.seeds(summary['n'])}, {ended} at the end{tail}."
-    early, signs = summary["early"], signs_wording.sentence(summary["signs"])
-    difference = early["difference"].get("c_sv")
-    if difference is None:
-        absent = [names[kind] for kind in (TRAPPED, PARTIAL) if not early[kind]]
-        without = f"no seed with step logs ended {wording.listing(absent, 'or')}"
-        return f"{words} No early comparison: {without}. {signs}"
-    verdict = "an early divergence" if early["early_divergence"] else "no early divergence"
-    return (
-        f"{words} Over epochs 0 to {early['last_epoch']} the mean c_sv of trapped seeds less that of partial "
-        f"ones is {wording.decimal(difference, 3)} (limit {wording.level(early['limit'])}): {verdict}."
-        f" {signs}"
-    )
