@@ -1,0 +1,86 @@
+"""A loop in λ by one network that no event stops: up level by level, and down again the same way."""
+
+from typing import Any
+
+from dglib.analysis import wording
+from dglib.analysis.bounds import spread
+from dglib.analysis.loops import area_of, differences_at, mean_difference
+from dglib.analysis.quantities import columns, exact, quantity
+from dglib.analysis.reading import Records
+from dglib.experiments.base import Experiment, Summary, Sweep
+from dglib.experiments.general import answer, summarise, swept, values
+from dglib.experiments.parameters import Downward, Fraction, OneState, Upward
+from dglib.experiments.parameters import Sweep as Swept
+from dglib.experiments.registry import register
+from dglib.experiments.specs import rate, shared, sweep_rate
+from dglib.spec import Arm, Criterion, ExperimentSpec, Phase, Success
+
+
+class LoopParameters(Swept, OneState):
+    """An ordered network under λ that rises and falls again."""
+
+    init_error_max: Fraction = 0.30
+    """The trained network is ordered at this error or below, 0 to 1."""
+    sweep_lambdas: Upward
+    """Levels of λ, rising, 0 to 1, at least one."""
+    return_lambdas: Downward
+    """Levels of λ on the way back, falling, 0 to 1, at least one."""
+
+
+class Loop(Experiment):
+    name = "loop"
+    title = "Whether a network that is led up and down in λ draws a loop"
+    question = (
+        "Is the error at one λ higher on the way down than on the way up, where nothing stops the sweep?"
+    )
+    counts = "The error on the way down less that on the way up at the same λ, by seed."
+    parameters = LoopParameters
+    quantities = {"memory": "error on the way down − up"}  # noqa: RUF012
+    sweeps = (
+        Sweep("loop-up", "loop, λ raised", "up_trajectory", True, "ordered"),
+        Sweep("loop-down", "loop, λ lowered", "down_trajectory", False, "collapsed"),
+    )
+
+    def spec(self, p: Any) -> ExperimentSpec:
+        success = Success(Criterion("<=", p.init_error_max), "init_error", "init_success")
+        sweep = (p.epochs_per_level, sweep_rate(p), p.evaluate_every)
+        init = rate(p, p.milestones)
+        phases = (
+            Phase("init", (p.init_lambda,), p.init_epochs, init, p.init_evaluate_every, success=success),
+            Phase("up", tuple(p.sweep_lambdas), *sweep, trajectory="up_trajectory", final="up_"),
+            Phase("down", tuple(p.return_lambdas), *sweep, trajectory="down_trajectory", final=""),
+        )
+        return ExperimentSpec(
+            name=self.name,
+            prefix=self.prefix,
+            directory_prefix="exp_loop",
+            experiment_id="loop-{seed:03d}",
+            arms=(Arm("main", phases),),
+            outcome_without_event="complete",
+            constants={"epochs_per_level": p.epochs_per_level, "lr": p.lr, "sweep_lr": p.sweep_lr},
+            **shared(p),
+        )
+
+    def summarise(self, records: Records) -> dict[str, Any]:
+        found = summarise(self, records)
+        for seed, record in zip(found["seeds"], records, strict=True):
+            apart = differences_at(*(swept(sweep, record) for sweep in self.sweeps))
+            seed |= {"memory": mean_difference(apart), "area": area_of(apart)}
+        for name in ("memory", "area"):
+            found[name] = spread([seed[name] for seed in found["seeds"] if seed[name] is not None])
+        return found
+
+    def answer_of(self, records: Records, summary: Summary) -> str:
+        words, _, dwell = answer(self, summary).rpartition(". Dwell time: ")
+        if summary["memory"]:
+            words += "; at the same λ the error on the way down less that on the way up is"
+            words += f" {wording.spread(summary['memory'])}"
+        return f"{words}. Dwell time: {dwell}"
+
+    def values(self, records: Records) -> dict[str, Any]:
+        found = values(self, records)
+        known = [exact(seed["memory"]) for seed in found["seeds"] if seed["memory"] is not None]
+        return {**found, "memory": quantity(*columns(known))}
+
+
+register(Loop())
