@@ -434,7 +434,7 @@ def test_an_original_under_other_data_or_with_an_edited_manifest_is_refused(orig
     manifest.write_text(text)
     arrays = dict(np.load(own))
     np.savez(own, **arrays | {"x_test": arrays["x_test"][::-1]})
-    with pytest.raises(UserError, match="cannot be retraced here: data: "):
+    with pytest.raises(UserError, match=r"cannot be retraced here: dataset .* has changed since"):
         fork(directory, 3, 4)
 
 
