@@ -106,7 +106,7 @@ def _parser() -> argparse.ArgumentParser:
         compare.add_argument(name, type=Path, metavar=name.upper(), help=about)
 
     about = "thresholds, width, gap and classes of the records, with intervals; as JSON for machines"
-    more = "In the JSON, `width` stands in T1 and in T2 where both are there, its seeds under `hysteresis`."
+    more = "In the JSON a finding on two experiments (`width`) is in both, its seeds under `hysteresis`."
     analyse = commands.add_parser("analyse", help=about, description=f"{about}. {more}", allow_abbrev=False)
     about = "a results file, a run directory, or a folder of several"
     analyse.add_argument("path", type=Path, metavar="PATH", help=about)

@@ -49,6 +49,12 @@ def profile_layer(experiment: str, profile: str = "quick") -> Layer:
     )
 
 
+def profiles_of(experiment: str) -> list[str]:
+    """The names of an experiment's profiles, "quick" first."""
+    found = (path.parent.name for path in directory(experiment).glob(f"*/{experiment}.yaml"))
+    return sorted(found, key=lambda name: (name != "quick", name))
+
+
 def directory(experiment: str) -> Path:
     """Where the profiles of an experiment lie; UserError for an unknown experiment."""
     own = own_file(experiment)

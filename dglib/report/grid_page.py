@@ -219,7 +219,7 @@ def _some(names: Sequence[str]) -> str:
 
 def _cell_name(cell: GridCell) -> str:
     values = ", ".join(f"{symbol(name)} = {value_text(value)}" for name, value in cell.asked.values.items())
-    several = cell.asked.experiment in ("T1", "T2", "V3")
+    several = bool(get(cell.asked.experiment).sweeps)
     return f"{cell.asked.experiment} at {values}" if several else values
 
 

@@ -13,7 +13,7 @@ from typing import Any
 from dglib.analysis import wording
 from dglib.analysis.reading import number
 from dglib.experiments import get
-from dglib.experiments.profiles import profile_layer
+from dglib.experiments.profiles import profile_layer, profiles_of
 from dglib.heartbeats import duration
 from dglib.identity import differences
 from dglib.provenance import made_otherwise
@@ -21,7 +21,6 @@ from dglib.records import Record
 from dglib.report.collect import Found
 from dglib.report.data_names import data_name
 
-PROFILES = ("quick", "paper")
 KERNELS = ("ipykernel", "ipykernel_launcher", "colab_kernel_launcher")
 _SHOWN = ("from_step", "device", "device_name", "threads", "precision")
 
@@ -112,7 +111,8 @@ def nearest_profile(found: Found) -> tuple[str, list[str]]:
             if name not in values or differences({name: values[name]}, {name: value})
         ]
 
-    return min(((profile, changed(profile)) for profile in PROFILES), key=lambda found: len(found[1]))
+    compared = ((profile, changed(profile)) for profile in profiles_of(found.experiment))
+    return min(compared, key=lambda each: len(each[1]), default=("no", []))
 
 
 def computed_on(records: Iterable[Record]) -> str:

@@ -1,0 +1,133 @@
+"""An experiment in a user's own file goes from its YAML to the page, through commands alone."""
+
+import ast
+import json
+import os
+import re
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+import dglib
+from dglib.experiments import get, names
+from dglib.experiments.profiles import profile_layer
+
+TESTS = Path(__file__).parent
+PACKAGE = Path(dglib.__file__).parent
+NEEDED = ("dataset", "augmentation", "network", "lr", "refresh_period", "noise_rate")
+QUICK = """
+init_epochs: 1
+init_evaluate_every: 1
+init_lambda: 0.2
+sweep_lambdas: [0.3, 0.6]
+return_lambdas: [0.5, 0.3]
+epochs_per_level: 1
+evaluate_every: 1
+milestones: []
+network_width: 0.25
+batch_size: 256
+seeds: 0-1
+"""
+GRID = "experiment: R1\ngrid: {noise_rate: [0.2, 0.4]}\nseeds: [0]\n"
+OWN = ("--experiment-file", "my_loop.py", "--base-dir", "runs")
+# Modules of the explorer that have still to ask the registry.
+REMAIN = ["live_picture", "readout", "readout_html", "recorded_ground", "recorded_panel", "runs", "traces"]
+
+
+def command(here, *words, status=0, **variables):
+    path = [str(PACKAGE.parent), os.environ.get("PYTHONPATH", "")]
+    environment = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": os.pathsep.join(filter(None, path))}
+    done = subprocess.run(
+        [sys.executable, *words], cwd=here, env=environment | variables, capture_output=True, text=True
+    )
+    assert done.returncode == status, done.stdout + done.stderr
+    return done.stdout + done.stderr
+
+
+def run_all(here, *words, **more):
+    return command(here, str(PACKAGE.parent / "run_all.py"), *words, **more)
+
+
+@pytest.fixture(scope="module")
+def ran(tmp_path_factory):
+    """A directory with the user's file and its profile, in which `run_all.py` has run it."""
+    here = tmp_path_factory.mktemp("own")
+    shutil.copy(TESTS / "users_loop.py", here / "my_loop.py")
+    (here / "params" / "quick").mkdir(parents=True)
+    shared = profile_layer("loop", "quick").values
+    lines = [f"{name}: {json.dumps(shared[name])}" for name in NEEDED]
+    (here / "params" / "quick" / "R1.yaml").write_text("\n".join(lines) + QUICK)
+    (here / "grid.yaml").write_text(GRID)
+    run_all(here, *OWN, "--workers", "1")
+    return here
+
+
+def test_the_users_file_has_at_most_80_lines():
+    assert len((TESTS / "users_loop.py").read_text().splitlines()) <= 80
+
+
+def test_its_records_notebook_summary_and_page_come_from_one_command(ran):
+    (run,) = (ran / "runs").glob("exp_R1_*")
+    assert len(list((run / "seeds").glob("R1-*.json"))) == 2
+    assert (run / "figures" / "R1_sweeps.png").is_file()
+    assert (ran / "runs" / "executed" / "R1.ipynb").is_file()
+    page = (ran / "runs" / "report.html").read_text()
+    for words in (
+        "A loop of my own",
+        "Does the error come back the way it went?",
+        "R1: of 2 seeds, 2 complete",
+    ):
+        assert words in page, words
+    assert json.loads((ran / "runs" / "summary.json").read_text())["R1"]["outcomes"]["complete"] == 2
+
+
+def test_it_is_resumed_and_read_by_name_file_module_and_environment(ran):
+    assert re.fullmatch(r"(\d) jobs: \1 done\n", run_all(ran, "status", *OWN))
+    for given in ("my_loop.py", "my_loop"):
+        assert "resuming exp_R1_" in command(ran, "-m", "dglib", "run", given, "--base-dir", "runs")
+    known = {"DGLIB_EXPERIMENTS": str(ran / "my_loop.py")}
+    (run,) = map(str, (ran / "runs").glob("exp_R1_*"))
+    assert "R1: 2 seeds" in command(ran, "-m", "dglib", "analyse", run, **known)
+    assert "final error" in command(ran, "-m", "dglib", "compare", run, run, **known)
+    script = f"import dglib; print(dglib.load_records({run!r}).seeds.outcome.tolist())"
+    assert "['complete', 'complete']" in command(ran, "-c", script, **known)
+
+
+def test_a_grid_of_it_has_its_page(ran):
+    run_all(ran, *OWN, "--grid", "grid.yaml", "--workers", "1")
+    page = (ran / "runs" / "grid_grid" / "report.html").read_text()
+    assert "R1: all 2 cells have finished seeds" in page
+
+
+def test_a_file_that_registers_nothing_is_refused_in_one_line(tmp_path):
+    (tmp_path / "empty.py").write_text("")
+    told = run_all(tmp_path, "--experiment-file", "empty.py", status=2)
+    assert told.count("\n") == 1
+    assert "registers no experiment" in told
+
+
+def literals(path):
+    """The texts in a module's code; docstrings, which give examples, are left out."""
+    tree = ast.parse(path.read_text(encoding="utf-8"))
+    documented = (ast.Module, ast.ClassDef, ast.FunctionDef)
+    first = [node.body[0] for node in ast.walk(tree) if isinstance(node, documented) and node.body]
+    docs = {id(each.value) for each in first if isinstance(each, ast.Expr)}
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Constant) and isinstance(node.value, str) and id(node) not in docs:
+            yield node.value
+
+
+def test_no_file_outside_the_experiments_names_one():
+    about = [get(name) for name in names()]
+    words = {word for each in about for word in (each.name, each.symbol, each.prefix, each.title)}
+    words -= {"loop"}  # an English word
+    named = re.compile(rf"(?<![\w-])({'|'.join(map(re.escape, words))})(?!\w)")
+    found = {
+        str(path.relative_to(PACKAGE))
+        for path in PACKAGE.rglob("*.py")
+        if PACKAGE / "experiments" not in path.parents and any(map(named.search, literals(path)))
+    }
+    assert found == {f"explorer/{name}.py" for name in REMAIN}

@@ -1,0 +1,44 @@
+"""An experiment of a user's own: `python run_all.py --experiment-file users_loop.py`."""
+
+from dglib.experiments import Experiment, Sweep, register
+from dglib.experiments.parameters import Downward, OneState, Upward
+from dglib.experiments.parameters import Sweep as Swept
+from dglib.experiments.specs import rate, shared, sweep_rate
+from dglib.spec import Arm, ExperimentSpec, Phase
+
+
+class R1Parameters(Swept, OneState):
+    sweep_lambdas: Upward
+    """Levels of λ on the way up."""
+    return_lambdas: Downward
+    """Levels of λ on the way down."""
+
+
+class R1(Experiment):
+    name = "R1"
+    title = "A loop of my own"
+    question = "Does the error come back the way it went?"
+    parameters = R1Parameters
+    sweeps = (
+        Sweep("R1-up", "R1, λ raised", "up_trajectory", True, "ordered"),
+        Sweep("R1-down", "R1, λ lowered", "down_trajectory", False, "collapsed"),
+    )
+
+    def spec(self, p):
+        init = Phase("init", (p.init_lambda,), p.init_epochs, rate(p, p.milestones), p.init_evaluate_every)
+        sweep = (p.epochs_per_level, sweep_rate(p), p.evaluate_every)
+        up = Phase("up", tuple(p.sweep_lambdas), *sweep, trajectory="up_trajectory", final="up_")
+        down = Phase("down", tuple(p.return_lambdas), *sweep, trajectory="down_trajectory", final="")
+        return ExperimentSpec(
+            name=self.name,
+            prefix=self.prefix,
+            directory_prefix="exp_R1",
+            experiment_id="R1-{seed:03d}",
+            arms=(Arm("main", (init, up, down)),),
+            outcome_without_event="complete",
+            constants={"epochs_per_level": p.epochs_per_level, "lr": p.lr},
+            **shared(p),
+        )
+
+
+register(R1())
