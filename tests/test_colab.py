@@ -17,8 +17,8 @@ import dglib
 from dglib import colab
 from dglib.attempts import read_attempts
 from dglib.errors import UserError
+from dglib.experiments import build_spec
 from dglib.experiments.profiles import load_profile
-from dglib.experiments.specs import build_spec
 from dglib.numerics import Numerics
 from dglib.runner import run_seed
 
