@@ -33,8 +33,6 @@ seeds: 0-1
 """
 GRID = "experiment: R1\ngrid: {noise_rate: [0.2, 0.4]}\nseeds: [0]\n"
 OWN = ("--experiment-file", "my_loop.py", "--base-dir", "runs")
-# Modules of the explorer that have still to ask the registry.
-REMAIN = ["live_picture", "readout", "readout_html", "recorded_ground", "recorded_panel", "runs", "traces"]
 
 
 def command(here, *words, status=0, **variables):
@@ -96,6 +94,15 @@ def test_it_is_resumed_and_read_by_name_file_module_and_environment(ran):
     assert "['complete', 'complete']" in command(ran, "-c", script, **known)
 
 
+def test_the_explorer_shows_its_sweeps(ran):
+    (run,) = map(str, (ran / "runs").glob("exp_R1_*"))
+    script = "from dglib.explorer.recorded_panel import recorded_panel as panel\n"
+    script += f"print(panel({{'runs': {run!r}}}).still())"
+    shown = command(ran, "-c", script, DGLIB_EXPERIMENTS=str(ran / "my_loop.py"))
+    assert "R1: A loop of my own" in shown
+    assert shown.count('data-branch="R1-up"') == 2
+
+
 def test_a_grid_of_it_has_its_page(ran):
     run_all(ran, *OWN, "--grid", "grid.yaml", "--workers", "1")
     page = (ran / "runs" / "grid_grid" / "report.html").read_text()
@@ -130,4 +137,4 @@ def test_no_file_outside_the_experiments_names_one():
         for path in PACKAGE.rglob("*.py")
         if PACKAGE / "experiments" not in path.parents and any(map(named.search, literals(path)))
     }
-    assert found == {f"explorer/{name}.py" for name in REMAIN}
+    assert found == set()

@@ -49,6 +49,10 @@ LOOKS = {
     "ordered": Look(BLUE, "-", "o"),
     "collapsed": Look(VERMILION, (0, (5, 1.5)), "s"),
     "trapped": Look(BLACK, (0, (1, 1.2)), "D"),
+    # Where they stand beside the first two: Okabe and Ito's paler pair.
+    "ordered beside": Look("#56B4E9", "-", "^"),
+    "collapsed beside": Look("#E69F00", (0, (5, 1.5)), "v"),
+    "lowered": Look(GREEN, (0, (5, 1.5, 1, 1.5)), "P"),  # no triangle: it would point
     "diverged": Look(PURPLE, (0, (5, 1.5, 1, 1.5)), "X"),
 }
 THIN, THICK = 0.8, 2.2

@@ -15,10 +15,13 @@ from dglib.spec import ExperimentSpec
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
+    from dglib.analysis.curves import Curve
     from dglib.analysis.diagnostics import End
     from dglib.analysis.differences import Row
     from dglib.analysis.phase_diagram import Measure
-    from dglib.analysis.reading import Record, Records
+    from dglib.analysis.reading import Entry, Record, Records
+    from dglib.analysis.style import Look
+    from dglib.analysis.thresholds import Direction
     from dglib.experiments.parameters import Parameters
 
 Summary = Mapping[str, Any]
@@ -35,6 +38,8 @@ class Sweep:
         rising: the direction of λ.
         look: name in `dglib.analysis.style.LOOKS`.
         phase: of the entries that count; None: all of the field.
+        short: of rows in a panel of thresholds; empty where the sweep has none.
+        look_beside: as `look`, where sweeps that an event ends are drawn as well; default: `look`.
     """
 
     key: str
@@ -43,6 +48,8 @@ class Sweep:
     rising: bool
     look: str = "ordered"
     phase: str | None = None
+    short: str = ""
+    look_beside: str = ""
 
 
 @dataclass(frozen=True)
@@ -68,6 +75,8 @@ class Experiment:
         in_default_run: whether `run_all.py` runs it without being asked for it by name.
         partners: experiments whose seeds its notebook reads as well.
         sweeps: the sweeps of λ; empty where λ is held.
+        line: what stands beside the name in a list; default: the title.
+        direction: of a sweep that an event ends; None where none does.
         quantities: the fields of `values` that are quantities, with their symbols.
         limitation: what the experiment cannot show; empty for none.
         end_head, end_unit: what a table of ends is by, and what one of them is.
@@ -86,6 +95,8 @@ class Experiment:
     in_default_run: bool = False
     partners: tuple[str, ...] = ()
     sweeps: tuple[Sweep, ...] = ()
+    line: str = ""
+    direction: Direction | None = None
     quantities: Mapping[str, str] = {}
     limitation: str = ""
     end_head: str = "State"
@@ -96,6 +107,7 @@ class Experiment:
         self.prefix = self.prefix or self.name
         self.notebook = self.notebook or self.name
         self.title = self.title or self.name
+        self.line = self.line or self.title
         self.grid_question = self.grid_question or self.question
 
     def spec(self, p: Any) -> ExperimentSpec:
@@ -204,9 +216,42 @@ class Experiment:
         """Fields of the record that hold evaluations -> branch and phase, for entries that name none."""
         return {"trajectory": ("main", "init"), **{s.trajectory: ("main", s.key) for s in self.sweeps}}
 
+    def traces(self, record: Record) -> list[tuple[str, Curve, Sequence[Entry]]]:
+        """Each sweep that a seed made: its key, the error at each level, and the evaluations."""
+        from dglib.experiments import general
+
+        return general.traces(self, record)
+
+    def held(self, record: Record) -> tuple[str, Look] | None:
+        """What became of a seed whose λ was held, in words, and how it is drawn."""
+        return None
+
     def arms(self, record: Record) -> list[list[Any]]:
         """The evaluations of each network of a seed, in the order run."""
         return [[entry for field in self.trajectories() for entry in record.get(field) or ()]]
+
+
+@dataclass(frozen=True)
+class EventSweep:
+    """A sweep that an event ends, as a cursor on λ is worded.
+
+    Attributes:
+        experiment, kind: whose threshold, "lambda-up" or "lambda-down".
+        sweep: key of the sweep that the seeds in question made.
+        key: of the sweep itself, and `title`, `symbol` of its threshold.
+        where, verb: "T1, λ raised to" … "have collapsed".
+        width: where the difference to the first threshold is taken; empty for the first.
+    """
+
+    experiment: str
+    kind: str
+    sweep: str
+    key: str
+    title: str
+    symbol: str
+    where: str
+    verb: str
+    width: str = ""
 
 
 class Joint:
@@ -218,6 +263,7 @@ class Joint:
         experiments: those whose records it takes, in order.
         quantity, symbol: the name of the value that each of them has from it.
         limitation: what it cannot show; empty for none.
+        event_sweeps: those between whose thresholds it lies, the first one first.
     """
 
     key: str
@@ -227,6 +273,7 @@ class Joint:
     quantity: str
     symbol: str
     limitation: str = ""
+    event_sweeps: tuple[EventSweep, ...] = ()
 
     def answer(self, *records: Records) -> str:
         """The finding in sentences."""

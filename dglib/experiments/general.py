@@ -8,11 +8,12 @@ from typing import TYPE_CHECKING, Any
 
 from dglib.analysis import cells, wording
 from dglib.analysis.bounds import Bounds, spread
+from dglib.analysis.curves import Curve
 from dglib.analysis.diagnostics import End, end_of
 from dglib.analysis.differences import Row, ended, mean_row, share_row, time_row
 from dglib.analysis.dwell import dwell
 from dglib.analysis.phase_diagram import DIVERGED_WORD, Measure
-from dglib.analysis.reading import Record, Records, entries, is_finite, level_of, number, seed_of
+from dglib.analysis.reading import Entry, Record, Records, entries, is_finite, level_of, number, seed_of
 from dglib.analysis.states import has_diverged, is_running, mostly_constant
 
 if TYPE_CHECKING:
@@ -145,6 +146,12 @@ def measure(experiment: Experiment) -> Measure:
         return "complete" if known else kind, Bounds(error, error) if known and error is not None else None
 
     return Measure("final error", {"complete": "complete", **DIVERGED_WORD}, end, in_unit_interval=True)
+
+
+def traces(experiment: Experiment, record: Record) -> list[tuple[str, Curve, Sequence[Entry]]]:
+    """Each sweep with a finite evaluation."""
+    found = [(sweep.key, swept(sweep, record)) for sweep in experiment.sweeps]
+    return [(key, curve, each) for key, each in found if (curve := Curve.of(each)).errors]
 
 
 def ends(experiment: Experiment, record: Record) -> list[End]:

@@ -17,11 +17,10 @@ from dglib.analysis.style import LOOKS, THICK, THIN
 from dglib.explorer.canvas import Canvas
 from dglib.explorer.live_settings import Point, Status
 from dglib.explorer.runs import QUICK, Choice, Places, choices, load
-from dglib.explorer.traces import BRANCHES, Seed, seeds_of
+from dglib.explorer.traces import Seed, branches, seeds_of
 
 WIDTH, HEIGHT, DPI = 8.6, 3.9, 125  # inches, and pixels to one of them
 RISING, FALLING = LOOKS["ordered"], LOOKS["collapsed"]  # of λ
-_BEHIND = ("T1-up", "T1-back", "T2-down")
 _PALE = 0.32
 _FIRST_EPOCHS = 50  # on the axis of time, which then doubles
 _MOST = 1500  # points drawn: a longer past is thinned out
@@ -55,7 +54,7 @@ def recorded_loop(places: Places) -> list[Seed]:
     for choice in [*choices(places)[:_OPENED], Choice(QUICK, "")]:
         if choice.path.exists():
             seeds = seeds_of(load(choice))
-            if any(trace.branch.key == "T1-up" for seed in seeds for trace in seed.traces):
+            if any(trace.branch.rising and trace.branch.short for seed in seeds for trace in seed.traces):
                 return seeds
     return []
 
@@ -120,8 +119,9 @@ class LivePicture:
             ("λ falling", FALLING.line(THICK)),
             ("preparing", {"color": style.GREY, "linewidth": THIN}),
         ]
-        for key in _BEHIND:
-            branch = BRANCHES[key]
+        for branch in branches().values():
+            if not branch.short or branch.look is LOOKS["trapped"]:
+                continue
             curves = [trace.curve for seed in recorded for trace in seed.traces if trace.branch is branch]
             xs, ys = median_curve(curves, branch.rising) if curves else ([], [])
             if not xs:

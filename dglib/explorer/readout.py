@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from statistics import fmean
 
@@ -12,17 +12,9 @@ from dglib.analysis.loops import return_bounds, return_event
 from dglib.analysis.reading import Record, entries, is_finite, parameter
 from dglib.analysis.states import state_of
 from dglib.analysis.thresholds import DOWN, UP, rule_of, threshold
+from dglib.experiments import get, joints, names
 from dglib.explorer.traces import Seed, Trace, value_at
 
-# Branch above, branch below; whether the same seed is on both, so that gaps are taken seed by seed.
-_PAIRS = (
-    ("T1-back", "T1-up", True),
-    ("T2-down", "T1-up", False),
-    ("T2-trapped", "T1-up", False),
-    ("V3-collapse", "V3-ordered", True),
-    ("V3-trapped", "V3-ordered", True),
-)
-DIRECTIONS = {"T1": UP, "T2": DOWN}
 _OUTCOMES = {"init_failed": "init failed", "diverged": "diverged", "unfinished": "not finished"}
 
 
@@ -118,10 +110,10 @@ class Readout:
 def limits_of(seeds: Sequence[Seed]) -> Limits:
     """Those under which the first seed of T1 and the first of T2 were run; published records state none."""
     limits = {}
-    for name, direction in DIRECTIONS.items():
-        mine = [s.record for s in seeds if s.experiment == name]
+    for direction in (UP, DOWN):
+        mine = [s.record for s in seeds if get(s.experiment).direction is direction]
         limits[direction.limit] = parameter(mine, direction.limit, direction.default_limit)
-    swept = [s.record for s in seeds if s.experiment in DIRECTIONS]
+    swept = [s.record for s in seeds if get(s.experiment).direction]
     count = rule_of(UP, swept[0]).consecutive if swept else 3
     return Limits(limits[UP.limit], limits[DOWN.limit], count)
 
@@ -153,9 +145,10 @@ def readout(seeds: Sequence[Seed], selection: Selection, found: Thresholds | Non
 
 def _thresholds(seed: Seed, limits: Limits) -> dict[str, Found]:
     """λ↑ of T1's sweep and λ↓ of its return, or λ↓ of T2; of other experiments none."""
-    if seed.experiment not in DIRECTIONS:
+    direction = get(seed.experiment).direction
+    if direction is None:
         return {}
-    direction, record = DIRECTIONS[seed.experiment], limits.under(seed.record)
+    record = limits.under(seed.record)
     found = threshold(direction, record)
     told = f"no {direction.noun}" if found.outcome == "no_event" else _OUTCOMES.get(found.outcome, "")
     key = "lambda-up" if direction.rising else "lambda-down"
@@ -195,13 +188,25 @@ def _is_trapped(trace: Trace, lam: float) -> bool:
     return nearest in trace.constant
 
 
+def _pairs() -> Iterator[tuple[str, str, bool]]:
+    """Branch above, branch below; whether one seed is on both, so that gaps are taken seed by seed."""
+    for name in names():
+        falling = [sweep.key for sweep in get(name).sweeps if not sweep.rising]
+        rising = [sweep.key for sweep in get(name).sweeps if sweep.rising]
+        yield from ((above, below, True) for above in falling for below in rising)
+        for joint in joints():
+            if joint.experiments[-1] == name:
+                others = [s.key for n in joint.experiments[:-1] for s in get(n).sweeps if s.rising]
+                yield from ((above, below, False) for above in falling for below in others)
+
+
 def _gaps(readings: Sequence[Reading]) -> tuple[Gap, ...]:
     by_key: dict[str, dict[int, float]] = {}
     for each in readings:
         if each.error is not None:
             by_key.setdefault(each.trace.branch.key, {})[each.trace.seed] = each.error
     found = []
-    for above, below, paired in _PAIRS:
+    for above, below, paired in _pairs():
         high, low = by_key.get(above, {}), by_key.get(below, {})
         if paired:
             both = high.keys() & low.keys()

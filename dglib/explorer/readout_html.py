@@ -9,8 +9,10 @@ from dglib.analysis import wording
 from dglib.analysis.bounds import Bounds, median_bounds
 from dglib.analysis.dwell import dwell
 from dglib.analysis.intervals import as_json, median_interval
+from dglib.experiments import get, joints, names
+from dglib.experiments.base import EventSweep
 from dglib.explorer.readout import Gap, Reading, Readout, SeedReadout
-from dglib.explorer.traces import BRANCHES, EXPERIMENTS
+from dglib.explorer.traces import branches
 
 _STYLE = """<style>
 .dglib-numbers table{border-collapse:collapse;margin:0 0 10px 0;font-size:13px}
@@ -23,45 +25,25 @@ _STYLE = """<style>
 .dglib-numbers i{display:inline-block;width:9px;height:9px;border-radius:5px;margin-right:5px}
 .dglib-numbers .aside{color:#555}
 </style>"""
-_COLUMNS = {
-    "T1": (("T1-up",), ("T1-back",)),
-    "T2": (("T2-down", "T2-trapped"),),
-    "V3": (("V3-ordered",), ("V3-collapse", "V3-trapped")),
-}
-_HEADS = {
-    "T1-up": "error, λ raised",
-    "T1-back": "error, swept back",
-    "T2-down": "error, λ lowered",
-    "V3-ordered": "error, ordered branch",
-    "V3-collapse": "error, collapse branch",
-}
 _COLORS = {"ordered": "#0072B2", "between": "#8A8A8A", "collapsed": "#D55E00", "trapped": "#000000"}
-_AFTER = {"T1-up": "lambda-up", "T1-back": "lambda-down", "T2-down": "lambda-down"}  # columns to their right
-# Experiment, threshold, branches, its symbol, where, and what seeds have done beyond it.
-_SWEEPS = (
-    ("T1", "lambda-up", ("T1-up",), "λ↑", "T1, λ raised to", "have collapsed"),
-    ("T1", "lambda-down", ("T1-up",), "λ↓", "T1, swept back to", "have recovered"),
-    ("T2", "lambda-down", ("T2-down",), "λ↓", "T2, λ lowered to", "have recovered"),
-    ("T2", "lambda-down", ("T2-trapped",), "λ↓", "T2, began trapped, λ lowered to", "have recovered"),
-)
 Known = list[tuple[int, Bounds, float | None]]  # seed, bounds, level of the event
 
 
 def readout_html(found: Readout, note: str = "") -> str:
     """The readout as HTML: first in sentences, then a table per experiment."""
     lines = [*_sentences(found), *([escape(note)] if note else [])]
-    names = dict.fromkeys(row.seed.experiment for row in found.seeds)
-    tables = "".join(_table(name, [r for r in found.seeds if r.seed.experiment == name]) for name in names)
+    shown = dict.fromkeys(row.seed.experiment for row in found.seeds)
+    tables = "".join(_table(name, [r for r in found.seeds if r.seed.experiment == name]) for name in shown)
     text = "".join(f"<p>{line}</p>" for line in lines)
     return f'{_STYLE}<div class="dglib-numbers">{text}<div class="tables">{tables}</div></div>'
 
 
 def _table(name: str, rows: Sequence[SeedReadout]) -> str:
-    caption = f"<caption>{_title(name)}: {EXPERIMENTS[name]}</caption>"
-    if name == "Td1":
+    caption = f"<caption>{get(name).symbol}: {get(name).line}</caption>"
+    if not get(name).sweeps:
         head, cells = ["seed", "λ held", "final error", "class"], [_held(row) for row in rows]
     else:
-        columns = [c for c in _COLUMNS[name] if name != "T1" or c != ("T1-back",) or _any_back(rows)]
+        columns = _shown_columns(name, rows)
         head = ["seed", *(text for column in columns for text in _head(name, column[0]))]
         cells = [_cells(row, columns) for row in rows]
     top = "".join(f"<th>{escape(text)}</th>" for text in head)
@@ -69,17 +51,27 @@ def _table(name: str, rows: Sequence[SeedReadout]) -> str:
     return f"<table>{caption}<thead><tr>{top}</tr></thead><tbody>{body}</tbody></table>"
 
 
-def _title(name: str) -> str:
-    return "Tδ1" if name == "Td1" else name
+def _shown_columns(name: str, rows: Sequence[SeedReadout]) -> list[tuple[str, ...]]:
+    """The sweeps of each column; a seed is on one of those with the same trajectory."""
+    columns: dict[str, list[str]] = {}
+    for sweep in get(name).sweeps:
+        columns.setdefault(sweep.trajectory, []).append(sweep.key)
+    made = {kind for row in rows for kind in row.thresholds}
+    found = [tuple(keys) for keys in columns.values()]
+    return [keys for keys in found if keys[0] not in _after() or _after()[keys[0]] in made]
 
 
-def _any_back(rows: Sequence[SeedReadout]) -> bool:
-    return any("lambda-down" in row.thresholds for row in rows)
+def _after() -> dict[str, str]:
+    """The thresholds to the right of the columns of sweeps that an event ends."""
+    swept = [(name, sweep) for name in names() if get(name).direction for sweep in get(name).sweeps]
+    first = {(name, sweep.trajectory): sweep for name, sweep in reversed(swept)}
+    return {s.key: "lambda-up" if s.rising else "lambda-down" for s in first.values()}
 
 
 def _head(name: str, key: str) -> list[str]:
     symbol = {"lambda-up": "λ↑ lies", "lambda-down": "λ↓ lies"}
-    return [_HEADS[key], *([symbol[_AFTER[key]]] if key in _AFTER else [])]
+    title, after = branches()[key].title, _after()
+    return [f"error, {title.partition(', ')[2] or title}", *([symbol[after[key]]] if key in after else [])]
 
 
 def _cells(row: SeedReadout, columns: Sequence[tuple[str, ...]]) -> str:
@@ -87,8 +79,8 @@ def _cells(row: SeedReadout, columns: Sequence[tuple[str, ...]]) -> str:
     for keys in columns:
         reading = next((r for r in row.readings if r.trace.branch.key in keys), None)
         cells.append(_error(row, keys[0], reading))
-        if keys[0] in _AFTER:
-            kind = _AFTER[keys[0]]
+        if keys[0] in _after():
+            kind = _after()[keys[0]]
             found = row.thresholds.get(kind)
             text = found.told if found else "–"
             where = f'data-experiment="{row.seed.experiment}" data-seed="{row.seed.seed}"'
@@ -112,7 +104,7 @@ def _error(row: SeedReadout, key: str, reading: Reading | None) -> str:
 
 def _absent(row: SeedReadout, key: str) -> str:
     """Why there is no error at λ: the sweep had ended, at its event or not, or had not begun."""
-    kind = _AFTER.get(key)
+    kind = _after().get(key)
     found = row.thresholds.get(kind) if kind else None
     if found is None or found.level is None:
         return "not here"
@@ -147,7 +139,7 @@ def _gap_line(found: Readout) -> str:
     if not found.seeds:
         return "no seed is chosen."
     if not found.gaps:
-        if all(row.seed.experiment == "Td1" for row in found.seeds):
+        if all(row.seed.look for row in found.seeds):
             return "the cursor moves nothing here: λ was held, and the seeds differ by their start alone."
         errors = [reading.error for row in found.seeds for reading in row.readings]
         if all(error is None for error in errors):
@@ -169,7 +161,7 @@ def _between(found: Readout) -> str:
 
 def _gap(gap: Gap, is_first: bool) -> str:
     low, high = (wording.decimal(end, 2) for end in gap.ends)
-    above, below = (escape(BRANCHES[key].title) for key in (gap.above, gap.below))
+    above, below = (escape(branches()[key].title) for key in (gap.above, gap.below))
     value = (
         f'<span data-value="gap{"" if is_first else "-" + gap.above}">{wording.decimal(gap.value, 3)}</span>'
     )
@@ -183,37 +175,29 @@ def _gap(gap: Gap, is_first: bool) -> str:
 
 
 def _events(rows: Sequence[SeedReadout], lam: float) -> Iterator[str]:
-    for sweep in _SWEEPS:
-        _, kind, _, _, where, verb = sweep
-        known = _known(rows, *sweep[:3])
+    for sweep in (each for joint in joints() for each in joint.event_sweeps):
+        known = _known(rows, sweep)
         if known:
-            sign = 1 if kind == "lambda-up" else -1
+            sign = 1 if sweep.kind == "lambda-up" else -1
             met = [seed for seed, _, level in known if level is not None and sign * (lam - level) > -1e-9]
             listed = f" ({_listed(met)})" if met and len(met) < len(known) else ""
-            yield f"{where} {lam:.2f}: {len(met)} of {wording.seeds(len(known))} {verb}{listed}."
+            yield f"{sweep.where} {lam:.2f}: {len(met)} of {wording.seeds(len(known))} {sweep.verb}{listed}."
 
 
 def _medians(rows: Sequence[SeedReadout]) -> Iterator[str]:
     """Medians of λ↑, λ↓ and the width, as bounds, with the interval where there are six seeds or more."""
-    sides: dict[str, Known] = {}
-    for sweep in _SWEEPS:
-        experiment, kind, branches, symbol, _, _ = sweep
-        known = sides[f"{experiment} {kind} {branches[0]}"] = _known(rows, experiment, kind, branches)
-        if known:
-            way_back = (experiment, kind) == ("T1", "lambda-down")
-            title = "T1, swept back" if way_back else BRANCHES[branches[0]].title
-            yield _median(f"median {symbol}", f"{kind}-{branches[0]}", title, [b for _, b, _ in known])
-    up, back, *others = sides.values()
-    pairs = (
-        ("T1-back", "T1’s own way back", back),
-        ("T2-down", "T1 and T2, by seed", others[0]),
-        ("T2-trapped", "T1 and T2 where it began trapped, by seed", others[1]),
-    )
-    for key, where, down in pairs:
-        of = {seed: bounds for seed, bounds, _ in down}
-        widths = [bounds - of[seed] for seed, bounds, _ in up if seed in of]
-        if widths:
-            yield _median("median width λ↑ − λ↓", f"width-{key}", where, widths)
+    for joint in joints():
+        sides = {sweep: _known(rows, sweep) for sweep in joint.event_sweeps}
+        for sweep, known in sides.items():
+            if known:
+                key = f"{sweep.kind}-{sweep.sweep}"
+                yield _median(f"median {sweep.symbol}", key, sweep.title, [b for _, b, _ in known])
+        up, *downs = sides.items()
+        for sweep, known in downs:
+            of = {seed: bounds for seed, bounds, _ in known}
+            widths = [bounds - of[seed] for seed, bounds, _ in up[1] if seed in of]
+            if widths:
+                yield _median(f"median {joint.symbol}", f"width-{sweep.key}", sweep.width, widths)
 
 
 def _median(name: str, key: str, where: str, bounds: Sequence[Bounds]) -> str:
@@ -225,13 +209,14 @@ def _median(name: str, key: str, where: str, bounds: Sequence[Bounds]) -> str:
     return f'{name} <span data-value="median-{key}">{told}</span> ({of})'
 
 
-def _known(rows: Sequence[SeedReadout], experiment: str, kind: str, branches: tuple[str, ...]) -> Known:
-    """Of the seeds on one of these branches whose threshold is known, be it from one side."""
+def _known(rows: Sequence[SeedReadout], sweep: EventSweep) -> Known:
+    """Of the seeds in question whose threshold is known, be it from one side."""
     return [
         (row.seed.seed, found.bounds, found.level)
         for row in rows
-        if row.seed.experiment == experiment and any(w.branch.key in branches for w in row.seed.traces)
-        if (found := row.thresholds.get(kind)) is not None and found.bounds is not None
+        if row.seed.experiment == sweep.experiment
+        and any(w.branch.key == sweep.sweep for w in row.seed.traces)
+        if (found := row.thresholds.get(sweep.kind)) is not None and found.bounds is not None
     ]
 
 
@@ -242,4 +227,4 @@ def _listed(seeds: Sequence[int]) -> str:
 def _dwell(rows: Sequence[SeedReadout]) -> Iterable[str]:
     for name in dict.fromkeys(row.seed.experiment for row in rows):
         records = [row.seed.record for row in rows if row.seed.experiment == name]
-        yield f"{'Tδ1' if name == 'Td1' else name}: {wording.dwell(dwell(records))}"
+        yield f"{get(name).symbol}: {wording.dwell(dwell(records))}"

@@ -12,16 +12,14 @@ from matplotlib.ticker import MaxNLocator
 
 from dglib.analysis import style
 from dglib.analysis.curves import median_curve
+from dglib.analysis.reading import rounded
 from dglib.analysis.style import THICK, THIN, Look
-from dglib.experiments.branches.gaps import gaps
+from dglib.experiments import get
 from dglib.explorer.readout import Selection
-from dglib.explorer.traces import BRANCHES, Branch, Evaluation, Seed, levels
+from dglib.explorer.traces import Branch, Evaluation, Seed, branches, levels
 
 _PALE = 0.13  # of seeds not chosen
 _FINE = 120  # steps over the span of λ
-_NAMES = {"T1-up": "λ↑", "T1-back": "λ↓ back", "T2-down": "λ↓ T2", "T2-trapped": "λ↓ trapped"}
-# Where V3 stands beside T1 or T2, whose colours it has when it stands alone: Okabe and Ito's paler pair.
-_BESIDE = {"V3-ordered": Look("#56B4E9", "-", "^"), "V3-collapse": Look("#E69F00", (0, (5, 1.5)), "v")}
 _UNDER: dict[str, Any] = {"color": style.LIGHT_GREY, "linewidth": THIN}  # of what is on no branch: the init
 _STAIRS: dict[str, Any] = {
     "color": style.DARK_GREY,
@@ -69,8 +67,8 @@ class Ground:
 
     def look(self, branch: Branch) -> Look:
         """How a branch is drawn here."""
-        crowded = any(seed.experiment in ("T1", "T2") for seed in self.shown)
-        return _BESIDE.get(branch.key, branch.look) if crowded else branch.look
+        crowded = any(get(seed.experiment).direction for seed in self.shown)
+        return branch.beside if crowded else branch.look
 
     def _panels(self) -> None:
         self.figure.set_layout_engine("none")  # places are known, and finding them takes a third of the time
@@ -104,7 +102,7 @@ class Ground:
                 last = _columns([arm[-1] for arm in seed.trajectories], "level", "error")
                 marker = seed.look.marker
                 self.plane.plot(*last, marker, color=seed.look.color, alpha=2 * alpha if alpha < 0.5 else 1)
-        for branch in BRANCHES.values():
+        for branch in branches().values():
             curves = [trace.curve for trace in self.traces if trace.branch is branch]
             xs, ys = median_curve(curves, branch.rising) if curves else ([], [])
             look = self.look(branch)
@@ -117,10 +115,10 @@ class Ground:
 
     def _lower(self) -> None:
         """A row for each threshold; where there is none, the gaps."""
-        for key, branch in BRANCHES.items():
-            kind = {"T1-up": "lambda-up"}.get(key, "lambda-down" if key in _NAMES else "")
+        for branch in branches().values():
+            kind = "lambda-up" if branch.rising else "lambda-down"
             for trace in self.traces:
-                if kind and trace.branch is branch:
+                if branch.short and trace.branch is branch:
                     self.rows.append(Row(branch.experiment, kind, trace.seed, self.look(branch)))
         if self.rows:
             style.panel(self.lower, "b  Where each seed's threshold lies", "λ", "")
@@ -135,13 +133,15 @@ class Ground:
             return
         style.panel(self.lower, "b  Where each seed's threshold lies", "λ", "")
         self.lower.set_yticks([])
-        held = any(seed.experiment == "Td1" for seed in self.chosen)
+        held = any(seed.look for seed in self.chosen)
         text = "λ was held: no threshold to find" if held else "no threshold on record"
         self.lower.text(0.5, 0.5, text, transform=self.lower.transAxes, ha="center", color=style.DARK_GREY)
 
     def _gap(self, seed: Seed) -> None:
         """Error above less error below, at the levels of both branches."""
-        found, look = gaps(seed.record), self.look(seed.traces[1].branch)
+        below, above = (trace.curve.errors for trace in seed.traces)
+        found = {lam: rounded(above[lam] - below[lam]) for lam in sorted(below.keys() & above.keys())}
+        look = self.look(seed.traces[1].branch)
         line: dict[str, Any] = look.line(THIN, 0.8) | {"marker": look.marker, "markersize": 3}
         self.lower.plot(list(found), list(found.values()), **line)
 
@@ -149,9 +149,10 @@ class Ground:
         looks = [row.look.color for row in self.rows]
         for color in dict.fromkeys(looks):
             mine = [index for index, each in enumerate(looks) if each == color]
-            key = next(key for key, b in BRANCHES.items() if self.look(b).color == color and key in _NAMES)
+            named = (b for b in branches().values() if b.short and self.look(b).color == color)
             self.lower.text(
-                -0.012, (mine[0] + mine[-1]) / 2, _NAMES[key], transform=self.lower.get_yaxis_transform(),
+                -0.012, (mine[0] + mine[-1]) / 2, next(named).short,
+                transform=self.lower.get_yaxis_transform(),
                 ha="right", va="center", fontsize=7.5, color=color,
             )  # fmt: skip
         self.lower.set_yticks([])
@@ -176,7 +177,7 @@ class Ground:
 
     def _legend_keys(self) -> list[tuple[str, dict[str, Any]]]:
         keys: list[tuple[str, dict[str, Any]]] = []
-        for branch in BRANCHES.values():
+        for branch in branches().values():
             n = sum(trace.branch is branch for trace in self.traces)
             if n:
                 look = self.look(branch)
@@ -184,9 +185,12 @@ class Ground:
                     (f"{branch.title} ({n})", look.line(THICK) | {"marker": look.marker, "markersize": 4})
                 )
         classes = {seed.label: seed.look for seed in self.chosen if seed.look}
+        held = {seed.label: get(seed.experiment).symbol for seed in self.chosen if seed.look}
         for label, look in classes.items():
             n = sum(seed.label == label for seed in self.chosen)
-            keys.append((f"Tδ1, {label} ({n})", look.line(1.2) | {"marker": look.marker, "markersize": 4}))
+            keys.append(
+                (f"{held[label]}, {label} ({n})", look.line(1.2) | {"marker": look.marker, "markersize": 4})
+            )
         if self.traces:
             keys.append(
                 ("thin: each seed; thick: their median", {"color": style.DARK_GREY, "linewidth": THIN})

@@ -10,12 +10,13 @@ from typing import Any
 import ipywidgets as widgets
 
 from dglib.errors import UserError
+from dglib.experiments import get, names
 from dglib.explorer.canvas import hiding, lay_out, static_html
 from dglib.explorer.readout import Limits, Readout, Selection, Thresholds, limits_of, readout, thresholds
 from dglib.explorer.readout_html import readout_html
 from dglib.explorer.recorded_picture import DPI, WIDTH, RecordedPicture
 from dglib.explorer.runs import Choice, Places, Run, choices, first, load, notebook_settings
-from dglib.explorer.traces import EXPERIMENTS, Seed, levels, seeds_of
+from dglib.explorer.traces import Seed, levels, seeds_of
 
 _PIXELS = round(WIDTH * DPI)
 _STATIC_NOTE = (
@@ -180,10 +181,10 @@ class RecordedPanel:
         """Show another run: its experiments and seeds, the limits it was run under, λ where it tells most."""
         self._run, self._seeds = run, seeds_of(run)
         self._picture, self._thresholds = (None, None), (None, {})
-        here = [name for name in EXPERIMENTS if any(seed.experiment == name for seed in self._seeds)]
+        here = [name for name in names() if any(seed.experiment == name for seed in self._seeds)]
         self.runs.value = next((c for _, c in self.runs.options if c == run.choice), None)
-        self.experiments.options = [(f"{_title(name)}: {EXPERIMENTS[name]}", name) for name in here]
-        loop = [name for name in here if name in ("T1", "T2")]
+        self.experiments.options = [(f"{get(name).symbol}: {get(name).line}", name) for name in here]
+        loop = [name for name in here if get(name).direction]
         self.experiments.value = loop or here[:1]
         numbers = sorted({seed.seed for seed in self._seeds})
         self.seeds.options = numbers
@@ -233,7 +234,3 @@ class RecordedPanel:
         assert drawn is not None
         self.picture.value = drawn.draw(self.readout)
         self.numbers.value = readout_html(self.readout, "; ".join(self._run.problems))
-
-
-def _title(name: str) -> str:
-    return "Tδ1" if name == "Td1" else name

@@ -13,6 +13,7 @@ from dglib.analysis.sources import find_records
 from dglib.base_dir import base_directory
 from dglib.campaign.jobs import NOTEBOOKS
 from dglib.errors import UserError
+from dglib.experiments import get
 from dglib.files import user_path
 from dglib.manifest import experiments_in, is_run, runs_in
 from dglib.notebook import is_data, refuse_replaced
@@ -109,7 +110,7 @@ def load(choice: Choice) -> Run:
 
 
 def first(available: Sequence[Choice]) -> Run | None:
-    """The run to open on: the newest with T1 or T2, whose sweeps end at an event and so have a λ↑ or a λ↓.
+    """The run to open on: the newest whose sweeps end at an event, and so have a λ↑ or a λ↓.
 
     Else the newest in which λ moved, else the newest with any record; the recorded quick run only if there
     is no other; None where there is none.
@@ -127,7 +128,8 @@ def first(available: Sequence[Choice]) -> Run | None:
 
 def _rank(experiments: Collection[str]) -> int:
     """0 where a sweep runs until an event, 1 where λ moved, 2 for all others."""
-    return 0 if {"T1", "T2"} & set(experiments) else 1 if set(experiments) - {"Td1"} else 2
+    known = [get(name) for name in experiments]
+    return 0 if any(each.direction for each in known) else 1 if any(each.sweeps for each in known) else 2
 
 
 def _path(globals_: Mapping[str, object], name: str, meaning: str) -> str | None:

@@ -3,26 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import cache
 from itertools import pairwise
 
 from dglib.analysis.curves import Curve
-from dglib.analysis.reading import Entry, Record, entries, is_finite, level_of, levels_of, number, seed_of
+from dglib.analysis.reading import Entry, Record, is_finite, level_of, levels_of, number, seed_of
 from dglib.analysis.states import mostly_constant
 from dglib.analysis.style import LOOKS, Look
-from dglib.experiments.branches import gaps as branches
-from dglib.experiments.spinodal.passes import BACK, LOWERED, RAISED, TRAPPED, t1_passes, t2_passes
-from dglib.experiments.spinodal.plot_loop import LOOK_OF
-from dglib.experiments.trapping.classes import CLASS_NAMES, category
-from dglib.experiments.trapping.plot import CLASS_LOOKS
+from dglib.experiments import Sweep, get, names
 from dglib.explorer.runs import Run
-
-EXPERIMENTS = {
-    "T1": "ordered networks, λ raised",
-    "T2": "collapsed networks, λ lowered",
-    "V3": "two branches, λ raised and lowered",
-    "Td1": "λ held, from scratch",
-}
 
 
 @dataclass(frozen=True)
@@ -33,6 +23,8 @@ class Branch:
         key: of elements on the page, in plain letters.
         title: as the report's legend has it.
         rising: the direction in which λ was moved.
+        short: of rows in the panel of thresholds; empty where there is none.
+        beside: the look where sweeps that an event ends are shown as well.
     """
 
     key: str
@@ -40,21 +32,19 @@ class Branch:
     title: str
     look: Look
     rising: bool
+    short: str
+    beside: Look
 
 
-BRANCHES = {
-    branch.key: branch
-    for branch in (
-        Branch("T1-up", "T1", RAISED, LOOK_OF[RAISED], True),
-        Branch("T1-back", "T1", BACK, LOOK_OF[BACK], False),
-        Branch("T2-down", "T2", LOWERED, LOOK_OF[LOWERED], False),
-        Branch("T2-trapped", "T2", TRAPPED, LOOK_OF[TRAPPED], False),
-        Branch("V3-ordered", "V3", "V3, ordered branch", LOOKS["ordered"], True),
-        Branch("V3-collapse", "V3", "V3, collapse branch", LOOKS["collapsed"], False),
-        Branch("V3-trapped", "V3", "V3, began trapped", LOOKS["trapped"], False),
-    )
-}
-_KEYS = {branch.title: key for key, branch in BRANCHES.items()}
+@cache
+def _branch(experiment: str, sweep: Sweep) -> Branch:
+    look, beside = LOOKS[sweep.look], LOOKS[sweep.look_beside or sweep.look]
+    return Branch(sweep.key, experiment, sweep.title, look, sweep.rising, sweep.short, beside)
+
+
+def branches() -> dict[str, Branch]:
+    """Every experiment's sweeps by key."""
+    return {sweep.key: _branch(name, sweep) for name in names() for sweep in get(name).sweeps}
 
 
 @dataclass(frozen=True)
@@ -88,8 +78,8 @@ class Seed:
     """One record: its traces over λ (none after a failed init) and its trajectories over epochs.
 
     Attributes:
-        trajectories: evaluations by arm: one of them, two for V3.
-        label: Tδ1's class in words; empty elsewhere.
+        trajectories: evaluations by arm: one for each network.
+        label: what became of a seed whose λ was held, in words; empty elsewhere.
         look: of a seed whose λ was held; None elsewhere.
     """
 
@@ -103,8 +93,8 @@ class Seed:
 
 
 def seeds_of(run: Run) -> list[Seed]:
-    """A run's seeds, by experiment in the order of `EXPERIMENTS`."""
-    return [_seed(name, record) for name in EXPERIMENTS for record in run.records.get(name, ())]
+    """A run's seeds, by experiment in their order."""
+    return [_seed(name, record) for name in names() for record in run.records.get(name, ())]
 
 
 def value_at(trace: Trace, lam: float) -> float | None:
@@ -137,58 +127,20 @@ def levels(seeds: Iterable[Seed]) -> list[float]:
 
 
 def _seed(experiment: str, record: Record) -> Seed:
-    number_ = seed_of(record)
-    arms = tuple(arm for arm in _arms(experiment, record) if arm)
-    if experiment == "Td1":
-        name = category(record)
-        label = CLASS_NAMES.get(name, name)
-        return Seed(experiment, number_, record, (), arms, label, CLASS_LOOKS[name])
-    return Seed(experiment, number_, record, tuple(_traces(experiment, record, number_)), arms)
+    about, number_ = get(experiment), seed_of(record)
+    arms = tuple(arm for each in about.arms(record) if (arm := _evaluations(each)))
+    found = about.held(record)
+    if found is None:
+        traces = tuple(_trace(key, number_, curve, sweep) for key, curve, sweep in about.traces(record))
+        return Seed(experiment, number_, record, traces, arms)
+    level = level_of(record)
+    levelled = tuple(tuple(replace(e, level=level) if e.level is None else e for e in arm) for arm in arms)
+    return Seed(experiment, number_, record, (), levelled, *found)
 
 
-def _traces(experiment: str, record: Record, seed: int) -> list[Trace]:
-    if experiment == "V3":
-        return _two_branches(record, seed)
-    sweeps = {
-        "T1-up": entries(record, "trajectory", "sweep"),
-        "T1-back": entries(record, "return_trajectory"),
-    }
-    found = []
-    for each in t1_passes(record) if experiment == "T1" else t2_passes(record):
-        key = _KEYS[each.branch]
-        sweep = sweeps.get(key, entries(record, "trajectory", "sweep"))
-        found.append(_sweep(key, seed, each.curve, sweep))
-    return found
-
-
-def _two_branches(record: Record, seed: int) -> list[Trace]:
-    state = branches.start_state(record)
-    found = []
-    for name in branches.BRANCHES if state in ("collapsed", "trapped") else ():
-        key = "V3-trapped" if name == "collapse" and state == "trapped" else f"V3-{name}"
-        sweep = entries(record, f"{name}_trajectory")
-        found.append(_sweep(key, seed, Curve(branches.branch(record, name)), sweep))
-    return found
-
-
-def _sweep(key: str, seed: int, curve: Curve, sweep: Sequence[Entry]) -> Trace:
+def _trace(key: str, seed: int, curve: Curve, sweep: Sequence[Entry]) -> Trace:
     constant = frozenset(level for level in levels_of(sweep) if mostly_constant(sweep, level))
-    return Trace(BRANCHES[key], seed, curve, _evaluations(sweep), constant)
-
-
-def _arms(experiment: str, record: Record) -> list[tuple[Evaluation, ...]]:
-    if experiment == "V3":
-        return [
-            _evaluations(
-                [*entries(record, f"{name}_init_trajectory"), *entries(record, f"{name}_trajectory")]
-            )
-            for name in branches.BRANCHES
-        ]
-    if experiment == "Td1":
-        held = level_of(record)
-        found = _evaluations(entries(record, "error_trajectory"))
-        return [tuple(Evaluation(e.epoch, held if e.level is None else e.level, e.error) for e in found)]
-    return [_evaluations([*entries(record, "trajectory"), *entries(record, "return_trajectory")])]
+    return Trace(branches()[key], seed, curve, _evaluations(sweep), constant)
 
 
 def _evaluations(found: Sequence[Entry]) -> tuple[Evaluation, ...]:

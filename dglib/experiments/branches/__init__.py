@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from dglib.experiments.base import Drawing, Experiment, Summary, Sweep
@@ -13,15 +13,17 @@ from dglib.spec import ExperimentSpec
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
+    from dglib.analysis.curves import Curve
     from dglib.analysis.diagnostics import End
     from dglib.analysis.differences import Row
     from dglib.analysis.phase_diagram import Measure
-    from dglib.analysis.reading import Record, Records
+    from dglib.analysis.reading import Entry, Record, Records
 
 
 class V3(Experiment):
     name = "V3"
     notebook = "V3_vgg11"
+    line = "two branches, λ raised and lowered"
     title = "Whether another architecture has two branches"
     question = "Is the error at one λ different for networks that come from order and from collapse?"
     counts = "The gap between the branches at one λ, with an interval that lies above the limit."
@@ -32,8 +34,22 @@ class V3(Experiment):
     end_head = "Branch"
     end_unit = "branch"
     sweeps = (
-        Sweep("V3-ordered", "V3, ordered branch", "ordered_trajectory", True, "ordered"),
-        Sweep("V3-collapse", "V3, collapse branch", "collapse_trajectory", False, "collapsed"),
+        Sweep(
+            "V3-ordered",
+            "V3, ordered branch",
+            "ordered_trajectory",
+            True,
+            "ordered",
+            look_beside="ordered beside",
+        ),
+        Sweep(
+            "V3-collapse",
+            "V3, collapse branch",
+            "collapse_trajectory",
+            False,
+            "collapsed",
+            look_beside="collapsed beside",
+        ),
         Sweep("V3-trapped", "V3, began trapped", "collapse_trajectory", False, "trapped"),
     )
 
@@ -97,6 +113,17 @@ class V3(Experiment):
         from dglib.experiments.branches.gaps import ends
 
         return ends(record)
+
+    def traces(self, record: Record) -> list[tuple[str, Curve, Sequence[Entry]]]:
+        from dglib.experiments.branches.gaps import traces
+
+        return traces(record)
+
+    def arms(self, record: Record) -> list[list[Any]]:
+        from dglib.experiments.branches.gaps import BRANCHES
+
+        fields = [(f"{name}_init_trajectory", f"{name}_trajectory") for name in BRANCHES]
+        return [[entry for field in pair for entry in record.get(field) or ()] for pair in fields]
 
     def trajectories(self) -> dict[str, tuple[str, str]]:
         from dglib.experiments.branches.gaps import BRANCHES

@@ -7,9 +7,11 @@ from statistics import fmean
 from typing import Any
 
 from dglib.analysis.bounds import spread
+from dglib.analysis.curves import Curve
 from dglib.analysis.diagnostics import End, end_of
 from dglib.analysis.intervals import Interval, as_json, t_interval
 from dglib.analysis.reading import (
+    Entry,
     Record,
     Records,
     entries,
@@ -148,4 +150,14 @@ def ends(record: Record) -> list[End]:
         start = start_state(record) if arm == "collapse" else None
         name = f"{arm} branch" + (f", began {start}" if start in ("collapsed", "trapped") else "")
         found += end_of(record, f"{arm}_trajectory", arm, name, start == "trapped")
+    return found
+
+
+def traces(record: Record) -> list[tuple[str, Curve, Sequence[Entry]]]:
+    """Both branches of a complete seed; a collapse branch that began trapped is apart."""
+    state = start_state(record)
+    found: list[tuple[str, Curve, Sequence[Entry]]] = []
+    for name in BRANCHES if state in ("collapsed", "trapped") else ():
+        key = "V3-trapped" if name == "collapse" and state == "trapped" else f"V3-{name}"
+        found.append((key, Curve(branch(record, name)), entries(record, f"{name}_trajectory")))
     return found

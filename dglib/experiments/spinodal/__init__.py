@@ -8,7 +8,8 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from dglib.experiments.base import Drawing, Experiment, Joint, Summary, Sweep
+from dglib.analysis.thresholds import DOWN, UP, Direction
+from dglib.experiments.base import Drawing, EventSweep, Experiment, Joint, Summary, Sweep
 from dglib.experiments.registry import register, register_joint
 from dglib.experiments.spinodal import parameters, protocol
 from dglib.spec import ExperimentSpec
@@ -16,11 +17,11 @@ from dglib.spec import ExperimentSpec
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
+    from dglib.analysis.curves import Curve
     from dglib.analysis.diagnostics import End
     from dglib.analysis.differences import Row
     from dglib.analysis.phase_diagram import Measure
-    from dglib.analysis.reading import Record, Records
-    from dglib.analysis.thresholds import Direction
+    from dglib.analysis.reading import Entry, Record, Records
 
 
 class Spinodal(Experiment):
@@ -29,10 +30,7 @@ class Spinodal(Experiment):
     in_default_run = True
     partners = ("T1", "T2")
 
-    @property
-    def direction(self) -> Direction:
-        """Rising or falling, with the names that go with it."""
-        raise NotImplementedError
+    direction: Direction
 
     def summarise(self, records: Records) -> dict[str, Any]:
         from dglib.analysis.dwell import dwell
@@ -96,6 +94,14 @@ class Spinodal(Experiment):
             name = final_state(record, *limits([record])) or "unfinished"
         return end_of(record, "trajectory", "main", name)
 
+    def traces(self, record: Record) -> list[tuple[str, Curve, Sequence[Entry]]]:
+        from dglib.experiments.general import swept
+        from dglib.experiments.spinodal.passes import t1_passes, t2_passes
+
+        sweeps = {sweep.title: sweep for sweep in self.sweeps}
+        passes = t1_passes(record) if self.direction.rising else t2_passes(record)
+        return [(sweeps[p.branch].key, p.curve, swept(sweeps[p.branch], record)) for p in passes]
+
     def trajectories(self) -> dict[str, tuple[str, str]]:
         return {"trajectory": ("main", "sweep"), "return_trajectory": ("main", "return")}
 
@@ -104,21 +110,17 @@ class T1(Spinodal):
     name = "T1"
     prefix = "T1-spinodal"
     notebook = "T1_spinodal"
+    line = "ordered networks, λ raised"
+    direction = UP
     title = "Where an ordered network collapses"
     question = "At which λ does an ordered network collapse when λ is raised step by step?"
     counts = "λ↑ per seed: the threshold lies between two levels of the sweep, or beyond its last one."
     parameters = parameters.T1Parameters
     quantities: Mapping[str, str] = {"lambda_up": "λ↑"}
     sweeps = (
-        Sweep("T1-up", "T1, λ raised", "trajectory", True, "ordered", "sweep"),
-        Sweep("T1-back", "T1, swept back", "return_trajectory", False, "collapsed"),
+        Sweep("T1-up", "T1, λ raised", "trajectory", True, "ordered", "sweep", "λ↑"),
+        Sweep("T1-back", "T1, swept back", "return_trajectory", False, "collapsed", None, "λ↓ back"),
     )
-
-    @property
-    def direction(self) -> Direction:
-        from dglib.analysis.thresholds import UP
-
-        return UP
 
     def spec(self, p: Any) -> ExperimentSpec:
         return protocol.t1(p)
@@ -132,21 +134,17 @@ class T2(Spinodal):
     name = "T2"
     prefix = "T2-spinodal"
     notebook = "T2_spinodal"
+    line = "collapsed networks, λ lowered"
+    direction = DOWN
     title = "Where a collapsed network recovers"
     question = "At which λ does a collapsed network recover when λ is lowered step by step?"
     counts = "λ↓ per seed: the threshold lies between two levels of the sweep, or beyond its last one."
     parameters = parameters.T2Parameters
     quantities: Mapping[str, str] = {"lambda_down": "λ↓"}
     sweeps = (
-        Sweep("T2-down", "T2, λ lowered", "trajectory", False, "lowered", "sweep"),
-        Sweep("T2-trapped", "T2, trapped", "trajectory", False, "trapped", "sweep"),
+        Sweep("T2-down", "T2, λ lowered", "trajectory", False, "lowered", "sweep", "λ↓ T2"),
+        Sweep("T2-trapped", "T2, trapped", "trajectory", False, "trapped", "sweep", "λ↓ trapped"),
     )
-
-    @property
-    def direction(self) -> Direction:
-        from dglib.analysis.thresholds import DOWN
-
-        return DOWN
 
     def spec(self, p: Any) -> ExperimentSpec:
         return protocol.t2(p)
@@ -166,6 +164,25 @@ class Width(Joint):
         " a path retraced exactly would have a width. What counts as memory is a different error at the"
         " same λ."
     )
+
+    event_sweeps = (
+        EventSweep(
+            "T1", "lambda-up", "T1-up", "T1-up", "T1, λ raised", "λ↑", "T1, λ raised to", "have collapsed",
+        ),
+        EventSweep(
+            "T1", "lambda-down", "T1-up", "T1-back", "T1, swept back", "λ↓", "T1, swept back to",
+            "have recovered", "T1’s own way back",
+        ),
+        EventSweep(
+            "T2", "lambda-down", "T2-down", "T2-down", "T2, λ lowered", "λ↓", "T2, λ lowered to",
+            "have recovered", "T1 and T2, by seed",
+        ),
+        EventSweep(
+            "T2", "lambda-down", "T2-trapped", "T2-trapped", "T2, trapped", "λ↓",
+            "T2, began trapped, λ lowered to", "have recovered",
+            "T1 and T2 where it began trapped, by seed",
+        ),
+    )  # fmt: skip
 
     def answer(self, *records: Records) -> str:
         from dglib.experiments.spinodal.wording import width_sentences

@@ -17,7 +17,7 @@ from dglib.experiments.spinodal.passes import BACK, LOWERED, RAISED, TRAPPED, Pa
 LOOK_OF = {
     RAISED: LOOKS["ordered"],
     BACK: LOOKS["collapsed"],
-    LOWERED: Look(style.GREEN, (0, (5, 1.5, 1, 1.5)), "P"),  # no triangle: it would point
+    LOWERED: LOOKS["lowered"],
     TRAPPED: LOOKS["trapped"],
 }
 _NAMES = {RAISED: "λ↑", BACK: "λ↓ back", LOWERED: "λ↓ T2", TRAPPED: "λ↓ trapped"}

@@ -17,12 +17,14 @@ if TYPE_CHECKING:
     from dglib.analysis.differences import Row
     from dglib.analysis.phase_diagram import Measure
     from dglib.analysis.reading import Record, Records
+    from dglib.analysis.style import Look
 
 
 class Td1(Experiment):
     name = "Td1"
     symbol = "Tδ1"
     notebook = "Td1_trapping"
+    line = "λ held, from scratch"
     title = "What marks, early, the seeds that end trapped"
     question = "Do gradients early in training tell the seeds that will end trapped at chance level?"
     counts = (
@@ -140,6 +142,13 @@ class Td1(Experiment):
 
         words = dwell_sentence(records, dwell(records)) if records else ""
         return words.removeprefix("Dwell time: ").rstrip(".")
+
+    def held(self, record: Record) -> tuple[str, Look] | None:
+        from dglib.experiments.trapping.classes import CLASS_NAMES, category
+        from dglib.experiments.trapping.plot import CLASS_LOOKS
+
+        name = category(record)
+        return CLASS_NAMES.get(name, name), CLASS_LOOKS[name]
 
     def trajectories(self) -> dict[str, tuple[str, str]]:
         return {"error_trajectory": ("main", "init")}
