@@ -34,7 +34,7 @@ def test_every_kind_of_step_is_captured_without_a_host_read_on_one_device(found,
     ("mistake", "message"),
     [
         ("a host read in the mix", "item inside a captured step"),
-        ("a mix on the host", "two different devices"),
+        ("a mix on the host", "same device"),
         ("momentum in another layout", "strides"),
         ("the learning rate as float64", "float64"),
     ],
