@@ -7,7 +7,8 @@ Importing this loads the built-in ones and those that the environment variable D
 
 from typing import Any
 
-from dglib.experiments.base import Drawing, Experiment, Joint, Sweep
+from dglib.experiments.base import Drawing, Experiment, Sweep
+from dglib.experiments.joint import Joint
 from dglib.experiments.registry import (
     default_names,
     get,

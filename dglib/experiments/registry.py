@@ -9,7 +9,8 @@ from importlib.util import module_from_spec, spec_from_file_location
 from pathlib import Path
 
 from dglib.errors import UserError
-from dglib.experiments.base import Experiment, Joint
+from dglib.experiments.base import Experiment
+from dglib.experiments.joint import Joint
 from dglib.identity import READING
 from dglib.manifest import PREFIXES
 

@@ -10,7 +10,7 @@ from dglib.analysis.bounds import Bounds, median_bounds
 from dglib.analysis.dwell import dwell
 from dglib.analysis.intervals import as_json, median_interval
 from dglib.experiments import get, joints, names
-from dglib.experiments.base import EventSweep
+from dglib.experiments.joint import EventSweep
 from dglib.explorer.readout import Gap, Reading, Readout, SeedReadout
 from dglib.explorer.traces import branches
 

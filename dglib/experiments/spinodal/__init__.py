@@ -9,7 +9,8 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from dglib.analysis.thresholds import DOWN, UP, Direction
-from dglib.experiments.base import Drawing, EventSweep, Experiment, Joint, Summary, Sweep
+from dglib.experiments.base import Drawing, Experiment, Summary, Sweep
+from dglib.experiments.joint import EventSweep, Joint
 from dglib.experiments.registry import register, register_joint
 from dglib.experiments.spinodal import parameters, protocol
 from dglib.spec import ExperimentSpec
