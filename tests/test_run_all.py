@@ -83,7 +83,7 @@ BAD_INPUT = [
     ("a crossed name set", "--grid phase_diagram --set noise_rate=0.1", "--set noise_rate=0.1 … crossed"),
     ("status of nothing", "status --base-dir nowhere", "nowhere … no jobs"),
     ("two numbers of jobs", "--workers 1 --set seeds_at_once=2", "--workers 1 … seeds_at_once = 2 … leave"),
-    ("workers that differ", "--set V3.seeds_at_once=2", "seeds_at_once = 2 for V3, 1 for … must be one"),
+    ("workers that differ", "--set V3.seeds_at_once=2", "seeds_at_once = 1 for Td1, 2 for V3 … must be one"),
     (
         "several on a cluster's",
         "--cluster local:2 --set seeds_at_once=2",
