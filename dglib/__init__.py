@@ -24,6 +24,7 @@ _HOMES = {
     "load_profile": "dglib.experiments.profiles",
     "load_records": "dglib.experiments.tables",
     "make_dataset": "dglib.data",
+    "metrics": "dglib.evaluate",
     "mix": "dglib.training.step",
     "mixes": "dglib.training.step",
     "networks": "dglib.networks",

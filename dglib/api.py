@@ -15,6 +15,7 @@ from dglib.batch import SinkFactory, run_experiment
 from dglib.control import Control, unwinding
 from dglib.data import Dataset, DatasetInfo, describe_dataset, load_dataset
 from dglib.errors import UserError
+from dglib.evaluate import check_metrics
 from dglib.experiments import build_spec, get, joints, read_under, reading_of, requested_numerics
 from dglib.hashes import run_hashes
 from dglib.manifest import save_reading
@@ -251,15 +252,22 @@ def check(parameters: Parameters) -> tuple[ExperimentSpec, Numerics]:
     Numerics.resolve(**asked)  # a wrong device is told before a network is built
     noises.get(spec.data.noise)
     info = describe_dataset(spec.data.dataset, data_dir=parameters.data_dir)
+    check_metrics(spec.metrics, info.classes)
     return spec, Numerics.resolve(**asked, network_parameters=_check_network(spec, info))
 
 
 def draw_figure(store: Store, records: list[Record]) -> list[Path]:
     """Draw an experiment's figures into its run directory, as PNG and PDF, the published one first."""
+    from dglib.analysis.plot_metrics import draw_metrics, metric_names
+    from dglib.analysis.style import styled
     from dglib.experiments.figures import draw_all, save_figure
 
-    drawn = draw_all(store.spec.name, records).items()
-    return [path for name, each in drawn for path in save_figure(each, store.directory / "figures", name)]
+    drawn = draw_all(store.spec.name, records)
+    if metric_names(records):
+        with styled():
+            drawn[f"{store.spec.prefix}_metrics"] = draw_metrics(records)
+    figures = store.directory / "figures"
+    return [path for name, each in drawn.items() for path in save_figure(each, figures, name)]
 
 
 def _check_network(spec: ExperimentSpec, info: DatasetInfo) -> int:

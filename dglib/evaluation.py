@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 
 
 @dataclass(frozen=True)
@@ -11,15 +12,13 @@ class Evaluation:
 
     Attributes:
         error: 1 − correct/total, 0 to 1.
-        loss: mean cross-entropy.
         predicted: how often each class was predicted.
         finite: whether every logit was finite. If not, the argmax is no prediction and the error no error.
-        dead_channels: share of the channels behind ReLUs that none of the first batch's images activated,
-            0 to 1; NaN for a network without ReLU modules.
+        metrics: every other number, by name; NaN where it is not known. A name that is added in
+            `dglib.evaluate`, or registered there by a user, appears in records and tables by itself.
     """
 
     error: float
-    loss: float
     predicted: tuple[int, ...]
     finite: bool
-    dead_channels: float = float("nan")
+    metrics: Mapping[str, float] = field(default_factory=dict)

@@ -7,7 +7,7 @@ and resumed run gives the same events as one that was never interrupted.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from typing import Any
 
 
@@ -54,17 +54,17 @@ class EpochDone(Event):
 
 @dataclass(frozen=True)
 class Evaluated(Event):
-    """A test-set evaluation; error and loss are None where logits were not finite.
+    """A test-set evaluation; the error is None where logits were not finite.
 
-    `dead_channels` is the share of channels that no image activated, None where that is unknown.
+    `metrics` holds every other number by name, None where it is not known: `test_loss`, the mean
+    cross-entropy; `dead_channels`, the share of channels that no image activated; and a user's own.
     """
 
     lr: float
     error: float | None
-    test_loss: float | None
     predicted: tuple[int, ...]
     finite: bool
-    dead_channels: float | None = None
+    metrics: Mapping[str, float | None] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -114,4 +114,6 @@ def from_plain(plain: Mapping[str, Any]) -> Event:
         fields["rows"] = tuple(tuple(row) for row in fields["rows"])
     if kind is Evaluated:
         fields["predicted"] = tuple(fields["predicted"])
+        if "metrics" not in fields:  # as dglib 0.1.0 wrote it
+            fields["metrics"] = {name: fields.pop(name) for name in ("test_loss", "dead_channels")}
     return kind(**fields)

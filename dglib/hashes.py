@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dglib.dataset import Dataset
+from dglib.evaluate import metrics
 from dglib.networks import networks
 from dglib.noise import make_noise, noises
 from dglib.spec import ExperimentSpec
@@ -13,13 +14,14 @@ PROBE_SEED = 0
 
 
 def source_hashes(spec: ExperimentSpec) -> dict[str, str]:
-    """Of the sources that define a user's "network", "noise", "mix" and "value"; dglib's own have none."""
+    """Of the sources that define a user's network, noise, mix, value and metrics; dglib's own have none."""
     found = {
         "network": networks.source(spec.network.name),
         "noise": noises.source(spec.data.noise),
         "mix": mixes.source(spec.step.mix),
         "value": values.source(spec.step.value),
     }
+    found |= {f"metric {name}": metrics.source(name) for name in spec.metrics}
     return {name: value for name, value in found.items() if value is not None}
 
 

@@ -155,10 +155,9 @@ def advance(
             Evaluated,
             lr=here.lr,
             error=error,
-            test_loss=_number(evaluation.loss) if evaluation.finite else None,
             predicted=evaluation.predicted,
             finite=evaluation.finite,
-            dead_channels=_number(evaluation.dead_channels),
+            metrics={name: _number(value) for name, value in evaluation.metrics.items()},
         )
         if error is None:
             return log.end(cursor, "diverged", why)

@@ -51,15 +51,17 @@ def fold(spec: ExperimentSpec, seed: int, events: Iterable[Event], seconds: floa
                 )
                 record["skipped_steps"] += event.skipped
             case Evaluated():
+                metrics = dict(event.metrics)
                 record[phase.trajectory].append(
                     {
                         **_where(event),
                         "error": event.error,
-                        "test_loss": event.test_loss,
+                        "test_loss": metrics.pop("test_loss", None),
                         "predicted": list(event.predicted),
                         "finite": event.finite,
-                        "dead_channels": event.dead_channels,
+                        "dead_channels": metrics.pop("dead_channels", None),
                         "lr": event.lr,
+                        **metrics,
                     }
                 )
                 if phase.final is not None:

@@ -17,6 +17,7 @@ from dglib.data import Dataset
 from dglib.epoch_stats import epoch_stats
 from dglib.errors import UserError
 from dglib.evaluate import evaluate
+from dglib.evaluation import Evaluation
 from dglib.events import Event, Sink
 from dglib.hashes import source_hashes
 from dglib.numerics import Numerics
@@ -131,7 +132,7 @@ class _Seed:
             place = protocol.place(self.spec, self.cursor)
             self._enter_run()
             self._train_epoch(place.lam, place.lr)
-            evaluation = evaluate(self.state, self.data, self.numerics) if place.evaluates else None
+            evaluation = self._evaluate() if place.evaluates else None
             stats = epoch_stats(self.state, place.lr)
             self.cursor, events = protocol.advance(self.spec, self.cursor, stats, evaluation)
             self._emit(events)
@@ -148,6 +149,9 @@ class _Seed:
     def seconds(self) -> float:
         """Time spent on this seed, earlier attempts' saved part included."""
         return self.seconds_before + time.monotonic() - self.began
+
+    def _evaluate(self) -> Evaluation:
+        return evaluate(self.state, self.data, self.numerics, self.spec.metrics)
 
     def _train_epoch(self, lam: float, lr: float) -> None:
         """Train to the end of the epoch, saving from time to time; stop where a stop was asked for."""

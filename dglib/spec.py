@@ -173,6 +173,7 @@ class ExperimentSpec:
         step_log_field: the record's field for the step logs, where `step.log_every` is not 0.
         constants: fields written into every record as they are.
         parameters: the flat parameters that it was built from, as plain data, for the record.
+        metrics: registered metrics computed at each evaluation beside the error, see `dglib.evaluate`.
         lineage: where a fork comes from, see `dglib.fork`; part of its identity and of its records.
     """
 
@@ -190,6 +191,7 @@ class ExperimentSpec:
     constants: Mapping[str, object] = field(default_factory=dict)
     parameters: Mapping[str, object] = field(default_factory=dict)
     lineage: Mapping[str, object] | None = None
+    metrics: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         """Refuse what would mix two things: ValueError."""

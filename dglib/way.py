@@ -13,6 +13,8 @@ from dglib.protocol import EpochStats
 from dglib.records import Record
 from dglib.spec import ExperimentSpec
 
+_NOT_METRICS = {"phase", "lambda", "epoch", "lr", "error", "finite", "predicted"}
+
 
 class Way:
     """A sink for a seed's events that sees to it that two specifications hold the same levels up to an epoch.
@@ -70,9 +72,8 @@ class Way:
                 if not protocol.place(self._new, self.cursor).evaluates:
                     self._advance(None)
             case Evaluated():
-                error, loss = _float(event.error), _float(event.test_loss)
-                dead = _float(event.dead_channels)
-                self._advance(Evaluation(error, loss, event.predicted, event.finite, dead))
+                metrics = {name: _float(value) for name, value in event.metrics.items()}
+                self._advance(Evaluation(_float(event.error), event.predicted, event.finite, metrics))
 
     def _advance(self, evaluation: Evaluation | None) -> None:
         self.run = self.cursor.run
@@ -131,8 +132,8 @@ def events_of(spec: ExperimentSpec, record: Record) -> list[Event]:
         events.append(EpochDone(**where, **values))
         for point in record[phases[row["arm"], row["phase"]].trajectory]:
             if (point["phase"], point["epoch"]) == (row["phase"], row["epoch"]):
-                fields = ("lr", "error", "test_loss", "finite", "dead_channels")
-                values = {name: point[name] for name in fields}
+                values = {name: point[name] for name in ("lr", "error", "finite")}
+                values["metrics"] = {name: point[name] for name in point.keys() - _NOT_METRICS}
                 events.append(Evaluated(**where, **values, predicted=tuple(point["predicted"])))
     return events
 

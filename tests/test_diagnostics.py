@@ -28,11 +28,11 @@ def test_killed_channels_are_counted_as_dead_and_no_others(network):
         for layer in layers:  # every channel alive, whatever comes in
             layer.weight.zero_()
             layer.bias.fill_(1)
-        assert evaluate(seed.state, seed.data, CPU).dead_channels == 0
+        assert evaluate(seed.state, seed.data, CPU).metrics["dead_channels"] == 0
         layers[0].bias[:3] = -1
     with activity(seed.state.model) as alive:
         seed.state.model(seed.data.inputs(seed.data.x_test))
-    share = evaluate(seed.state, seed.data, CPU).dead_channels
+    share = evaluate(seed.state, seed.data, CPU).metrics["dead_channels"]
     assert share == pytest.approx(3 / sum(len(channels) for channels in alive))
 
 

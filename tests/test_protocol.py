@@ -1,6 +1,7 @@
 """The engine against the protocol's words, driven by made-up evaluations: nothing is trained here."""
 
 import json
+import math
 from dataclasses import asdict, replace
 
 import pytest
@@ -36,7 +37,8 @@ def drive(spec, error_at):
         if here.evaluates:
             error = error_at(here, cursor)
             # The argmax of NaN is class 0: a diverged network scores what a trapped one does.
-            evaluation = Evaluation(0.9 if error is None else error, 1.5, (10, 0), error is not None)
+            error, finite = (0.9, False) if error is None else (error, True)
+            evaluation = Evaluation(error, (10, 0), finite, {"test_loss": 1.5 if finite else math.nan})
         cursor, new = protocol.advance(spec, cursor, STATS, evaluation)
         events += new
         assert len(visited) <= protocol.planned_epochs(spec)
@@ -361,7 +363,7 @@ def test_logits_that_are_not_finite_end_a_seed_as_diverged_wherever_they_appear(
     assert outcome(events) == "diverged"
     assert len(visited) == epoch
     last = of(Evaluated, events)[-1]
-    assert (last.error, last.test_loss, last.finite, last.epoch) == (None, None, False, epoch)
+    assert (last.error, last.metrics["test_loss"], last.finite, last.epoch) == (None, None, False, epoch)
     assert of(Fired, events) == []
     assert not any(event.epoch == epoch for event in of(SuccessTested, events))
 
@@ -392,7 +394,7 @@ def test_td1_classes_go_by_the_final_error_alone(error, category):
 
 
 def test_an_evaluation_is_given_if_and_only_if_the_protocol_evaluates():
-    spec, some = small_spec("T1"), Evaluation(0.2, 1.0, (1,), True)
+    spec, some = small_spec("T1"), Evaluation(0.2, (1,), True)
     with pytest.raises(ValueError, match="evaluation belongs"):
         protocol.advance(spec, Cursor(), STATS, some)
     with pytest.raises(ValueError, match="evaluation belongs"):

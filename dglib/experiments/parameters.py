@@ -82,6 +82,7 @@ Channels = Annotated[list[Number], Field(min_length=1, strict=False), Listed]
 PositiveChannels = Annotated[list[Positive], Field(min_length=1, strict=False), Listed]
 Epochs = Annotated[list[CountOrZero], Field(min_length=1, strict=False), AfterValidator(_rising), Listed]
 Milestones = Annotated[list[Count], Field(strict=False), AfterValidator(_rising), Listed]
+Names = Annotated[list[Text], Field(strict=False), Listed]
 Levels = Annotated[list[Fraction], Field(min_length=1, strict=False), Listed]
 Upward = Annotated[Levels, AfterValidator(_rising)]
 Downward = Annotated[Levels, AfterValidator(_falling)]
@@ -135,6 +136,9 @@ class Parameters(BaseModel):
     """How the two gradients are mixed: a registered name or module:attribute."""
     value: Text = "clean"
     """Images and labels behind the value gradient: a registered name or module:attribute."""
+
+    metrics: Names = Field(default_factory=list)
+    """More numbers at each evaluation: registered names or module:attribute, see dglib.metrics."""
 
     base_dir: Text | None = None
     """Where the run directories lie; null: the Drive folder on Colab, elsewhere runs in the project."""

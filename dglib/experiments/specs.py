@@ -47,6 +47,7 @@ def shared(p: Any, **step: Any) -> dict[str, Any]:
             pixel_std=None if std is None else tuple(std),
         ),
         "step": StepSpec(p.batch_size, p.refresh_period, p.momentum, p.weight_decay, **rules, **step),
+        "metrics": tuple(getattr(p, "metrics", ())),
         "parameters": {name: value for name, value in given.items() if is_identity(name)},
     }
 

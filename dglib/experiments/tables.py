@@ -45,6 +45,9 @@ STEPS = {
     **dict.fromkeys(LOGGED, "float64"),
 }
 
+# What an evaluation holds beside its metrics, each of which has a column of its own name.
+_NOT_METRICS = {"phase", "lambda", "epoch", "error", "predicted", "finite", "lr", "test_loss"}
+
 
 @dataclass(frozen=True)
 class Tables:
@@ -54,7 +57,8 @@ class Tables:
         seeds: a row per seed: what became of it, recomputed; its threshold's bounds, `lower` and `upper`
             (±inf where open, NaN where nothing is known); dwell time and LR. Columns: `SEEDS`. `difference`
             says where the record has it otherwise than its own trajectory under the seed's own rule.
-        trajectories: a row per evaluation; λ and error from 0 to 1, losses in nats. Columns: `TRAJECTORIES`.
+        trajectories: a row per evaluation; λ and error from 0 to 1, losses in nats. Columns: `TRAJECTORIES`,
+            and one for each metric on record.
         steps: a row per logged step. Columns: `STEPS`.
         problems: a line for each file or record that was not read, and why.
         sources: the records themselves, with the files that they were read from.
@@ -88,9 +92,11 @@ def load_records(path: str | Path, **limits: float | None) -> Tables:
         if not any(name in get(each).parameters.model_fields for each in names()):
             raise UserError(f"{name} = {value!r}: no experiment has such a parameter")
     found = find_records(path)
+    evaluations = [row for source in found.sources for row in _evaluations(source)]
+    columns = dict.fromkeys(name for row in evaluations for name in row if name not in TRAJECTORIES)
     return Tables(
         seeds=_frame([_seed(source, stated) for source in found.sources], SEEDS),
-        trajectories=_frame([row for source in found.sources for row in _evaluations(source)], TRAJECTORIES),
+        trajectories=_frame(evaluations, TRAJECTORIES | dict.fromkeys(columns, "float64")),
         steps=_frame([row for source in found.sources for row in _steps(source, stated)], STEPS),
         problems=tuple(found.problems),
         sources=tuple(found.sources),
@@ -142,6 +148,7 @@ def _evaluations(source: Source) -> Iterator[dict[str, Any]]:
                 "index": index,
                 "lambda": level_of(entry),
                 **{key: number(entry, key) for key in ("epoch", "error", "test_loss", "lr")},
+                **{key: number(entry, key) for key in sorted(entry.keys() - _NOT_METRICS)},
                 "finite": is_finite(entry),
                 "constant": is_constant(entry),
             }

@@ -214,7 +214,7 @@ class LiveRun:
             self._preparing,
             self._state.t,
             self._settings,
-            _number(found.loss),
+            _number(found.metrics["test_loss"]),
             *map(_number, losses),
         ), found.finite
 
