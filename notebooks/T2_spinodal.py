@@ -66,6 +66,7 @@ weight_decay: float = 0.0005  # Of SGD, from 0.
 refresh_period: int = 32  # K: steps from one value gradient to the next, from 1.
 mix: str = 'normalised'  # How the two gradients are mixed: a registered name or module:attribute.
 value: str = 'clean'  # Images and labels behind the value gradient: a registered name or module:attribute.
+metrics: list = []  # More numbers at each evaluation: registered names or module:attribute, see dglib.metrics.
 base_dir: str = None  # Where the run directories lie; null: the Drive folder on Colab, elsewhere runs in the project.
 device: str = 'auto'  # auto, cpu, cuda or cuda:N.
 threads: int = 1  # CPU threads of a run, from 1; results on a CPU depend on them.

@@ -201,7 +201,8 @@ def test_a_td1_record_logs_from_step_zero_on_with_epochs_counted_from_zero(recor
 
 def evaluated(number, phase, error, *, arm="main", lam=0.35, epoch=3):
     finite = error is not None
-    return Evaluated(number, arm, phase, lam, epoch, 0.1, error, 1.5 if finite else None, (10,), finite)
+    metrics = {"test_loss": 1.5 if finite else None}
+    return Evaluated(number, arm, phase, lam, epoch, 0.1, error, (10,), finite, metrics)
 
 
 def failed_init(experiment, seed=4):
