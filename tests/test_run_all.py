@@ -559,7 +559,7 @@ def test_a_failed_experiment_is_named_at_the_end_and_the_others_give_their_resul
         assert seed in done.stderr
 
     _, found = done.stdout.split("What was found:\n\n")
-    v3, t1, t2, width, *_ = found.splitlines()
+    t1, t2, v3, width, *_ = found.splitlines()
     assert v3 == "V3: no records, so nothing to say. (failed: seed 0: RuntimeError: no more than two images)"
     assert t1.startswith("T1: of 1 seed, ")
     assert t2.startswith("T2: of 1 seed, ")
