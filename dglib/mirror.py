@@ -34,6 +34,7 @@ from filelock import FileLock, Timeout
 
 from dglib.errors import StorageError, UserError
 from dglib.files import make_directory, write_atomically
+from dglib.heartbeats import is_gone
 from dglib.mirror_store import (
     FOLDER,
     Entry,
@@ -159,7 +160,8 @@ class Mirror:
             write(found.folder / name, f"{self.local}\n".encode())
         self._claim = name
         for claim in found.claims():
-            if claim in claims or not claim.is_fresh:
+            here = {"pid": claim.pid, "host": socket.gethostname()}  # where the token is this machine's
+            if claim in claims or not claim.is_fresh or (claim.token == token and is_gone(here)):
                 (found.folder / claim.name).unlink(missing_ok=True)
 
     def _copy(self, found: Remote, files: dict[str, Entry]) -> OSError | None:

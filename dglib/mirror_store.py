@@ -79,6 +79,7 @@ class Claim:
 
     name: str
     token: str
+    pid: int
     renewed: int
     host: str
 
@@ -131,7 +132,7 @@ class Remote:
 
     def claims(self) -> list[Claim]:
         matches = filter(None, map(CLAIM.fullmatch, self.sizes))
-        return [Claim(match[0], match[1], int(match[3]), match[4]) for match in matches]
+        return [Claim(match[0], match[1], int(match[2]), int(match[3]), match[4]) for match in matches]
 
     def refuse_others(self, token: str | None) -> None:
         """Raise UserError where another machine than the one with this token works on the run."""
