@@ -58,7 +58,9 @@ class Run:
 
     def width(self) -> str:
         """The finding on this experiment's records and its partners' in this directory, in sentences."""
-        (joint,) = (each for each in joints() if self.experiment in each.experiments)
+        joint = next((each for each in joints() if self.experiment in each.experiments), None)
+        if joint is None:
+            return f"{self.experiment} has no finding together with another experiment."
         found = {name: read_records(self.directory, name) for name in joint.experiments}
         missing = [name for name, records in found.items() if not records]
         if missing:
