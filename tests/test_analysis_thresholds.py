@@ -183,5 +183,5 @@ def test_records_are_left_as_they_are():
 
 
 def test_an_unknown_experiment_is_refused_by_name():
-    with pytest.raises(UserError, match="'T3': must be one of V3, T1, T2, Td1"):
+    with pytest.raises(UserError, match="'T3': must be T1, T2, V3"):
         summarise("T3", [])

@@ -188,7 +188,8 @@ def test_cublas_is_readied_for_exact_runs_by_the_first_run_of_a_process_whatever
 def test_a_technique_left_to_auto_is_no_part_of_a_runs_identity():
     from types import SimpleNamespace
 
-    from dglib.experiments import NUMERICS, requested_numerics
+    from dglib.experiments import requested_numerics
+    from dglib.identity import NUMERICS
 
     usual = dict.fromkeys(NUMERICS, "auto") | {"threads": 1, "exact": False}
     assert requested_numerics(SimpleNamespace(**usual)) == {"device": "auto", "threads": 1, "exact": False}

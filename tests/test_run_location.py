@@ -271,8 +271,9 @@ def test_a_record_that_is_lost_on_the_mirror_is_named_before_it_is_trained_again
 def test_with_a_torn_newest_manifest_the_older_one_is_used_and_nothing_is_trained(
     mirrored, tmp_path, untrained, capsys
 ):
-    torn = mirrored / "mirror" / Remote(mirrored).generations[0].name
-    torn.write_bytes(torn.read_bytes()[:-5])
+    whole = mirrored / "mirror" / Remote(mirrored).generations[0].name
+    torn = whole.with_name(whole.name.replace("manifest-0", "manifest-9", 1))
+    torn.write_bytes(whole.read_bytes()[:-5])
     api.run(parameters(tmp_path))
     assert f"{mirrored}: damaged: {torn.name} (unreadable)" in capsys.readouterr().err
 
