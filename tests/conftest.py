@@ -36,5 +36,8 @@ def pytest_terminal_summary(terminalreporter, config):
 
 @pytest.fixture(autouse=True)
 def _the_same_start_in_any_order():
-    """torch's global generator, which pytest-randomly leaves as the test before left it."""
+    """torch's global generator and settings, which the test before may have left otherwise."""
     torch.manual_seed(0)
+    torch.set_num_threads(1)
+    torch.use_deterministic_algorithms(False)
+    torch.set_float32_matmul_precision("highest")

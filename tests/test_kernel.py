@@ -189,7 +189,8 @@ def test_after_a_failed_capture_the_stream_is_the_one_before_and_the_generator_a
     graphs._recover(RuntimeError("no"), "the stream before", state, draws)
     assert cuda == ["the stream before"]
     assert state.dropout is not before
-    trainer.advance(state, 0.3, 0.05, 1)
+    with FUSED.applied():
+        trainer.advance(state, 0.3, 0.05, 1)
     assert same(state, after(CASES["Td1 with dropout"], steps=4)[0])
 
 
