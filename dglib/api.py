@@ -10,24 +10,25 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
-from dglib import identity, output, posix, provenance
-from dglib.batch import SinkFactory, run_experiment
-from dglib.control import Control, unwinding
-from dglib.data import Dataset, DatasetInfo, describe_dataset, load_dataset
+from dglib import output
+from dglib.control import Control, require_posix, unwinding
 from dglib.errors import UserError
-from dglib.evaluate import check_metrics
 from dglib.experiments import build_spec, get, joints, read_under, reading_of, requested_numerics
-from dglib.hashes import run_hashes
-from dglib.manifest import save_reading
-from dglib.networks import build_network, check_own, key_dropout
-from dglib.noise import noises, try_noise
-from dglib.numerics import Numerics
-from dglib.progress import Bar, heartbeat
-from dglib.records import Record
-from dglib.run_location import RunLocation
-from dglib.seeds import beyond_asked
-from dglib.spec import ExperimentSpec
-from dglib.store import Store, read_records, unfinished
+from dglib.experiments.seeds import beyond_asked
+from dglib.protocol.records import Record
+from dglib.protocol.spec import ExperimentSpec
+from dglib.runs import identity, provenance
+from dglib.runs.experiment import SinkFactory, run_experiment
+from dglib.runs.hashes import run_hashes
+from dglib.runs.location import RunLocation
+from dglib.runs.manifest import save_reading
+from dglib.runs.progress import Bar, heartbeat
+from dglib.runs.store import Store, read_records, unfinished
+from dglib.training.data import Dataset, DatasetInfo, describe_dataset, load_dataset
+from dglib.training.evaluation import check_metrics
+from dglib.training.networks import build_network, check_own, key_dropout
+from dglib.training.noise import noises, try_noise
+from dglib.training.numerics import Numerics
 from dglib.training.rules import check_rules
 
 if TYPE_CHECKING:
@@ -248,7 +249,7 @@ def check(parameters: Parameters) -> tuple[ExperimentSpec, Numerics]:
         UserError: what was given cannot be used here.
     """
     if parameters.seeds_at_once > 1:
-        posix.require(f"seeds_at_once = {parameters.seeds_at_once}", "use 1")
+        require_posix(f"seeds_at_once = {parameters.seeds_at_once}", "use 1")
     spec = build_spec(parameters.experiment, parameters)
     asked = requested_numerics(parameters)
     Numerics.resolve(**asked)  # a wrong device is told before a network is built

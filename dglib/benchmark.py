@@ -43,19 +43,19 @@ from torch.utils.data import DataLoader
 from torch.utils.data import Dataset as TorchDataset
 from torch.utils.flop_counter import FlopCounterMode
 
-from dglib.data import CIFAR10_MEAN, CIFAR10_STD
-from dglib.dataset import Dataset
 from dglib.errors import UserError
-from dglib.networks import networks
-from dglib.noise import noises
-from dglib.numerics import HALF, SWITCHES, Numerics, has_bf16_matrix_units
-from dglib.reader import ends_with_its_reader
-from dglib.spec import Arm, DataSpec, ExperimentSpec, LearningRate, NetworkSpec, Phase, StepSpec
-from dglib.state import TrainState
-from dglib.streams import Streams
-from dglib.trainer import DeviceData, Trainer
+from dglib.output import ends_with_its_reader
+from dglib.protocol.spec import Arm, DataSpec, ExperimentSpec, LearningRate, NetworkSpec, Phase, StepSpec
+from dglib.training.data import CIFAR10_MEAN, CIFAR10_STD
+from dglib.training.dataset import Dataset
 from dglib.training.graphs import StepRunner
+from dglib.training.networks import networks
+from dglib.training.noise import noises
+from dglib.training.numerics import HALF, SWITCHES, Numerics, has_bf16_matrix_units
+from dglib.training.randomness import Streams
+from dglib.training.state import TrainState
 from dglib.training.step import Batch, Kind, Method, Number
+from dglib.training.trainer import DeviceData, Trainer
 
 EPOCH, CLASSES = 50_000, 10
 K, LOG_EVERY, LAMBDA = 16, 20, 0.35  # as published

@@ -22,8 +22,8 @@ from dglib.experiments import load, names
 from dglib.experiments.parameters import Parameters
 from dglib.experiments.profiles import file_layer, override_layer, profile_layer
 from dglib.experiments.validation import Layer, one_of, source, validate_layers
-from dglib.manifest import runs_in
-from dglib.reader import ends_with_its_reader
+from dglib.output import ends_with_its_reader
+from dglib.runs.manifest import runs_in
 
 if TYPE_CHECKING:
     from dglib.api import Run
@@ -156,7 +156,7 @@ def _run(parameters: Parameters) -> None:
 def _fork(arguments: argparse.Namespace) -> None:
     if arguments.base_dir is not None:
         base_directory(arguments.base_dir, where="--base-dir")
-    from dglib.fork import fork
+    from dglib.campaign.fork import fork
 
     _print(
         fork(
@@ -172,7 +172,7 @@ def _fork(arguments: argparse.Namespace) -> None:
 
 def _verify(directories: Sequence[Path]) -> int:
     runs = list(dict.fromkeys(run for directory in directories for run in runs_in(directory)))
-    from dglib.verify import verify
+    from dglib.runs.verify import verify
 
     findings = [finding for run in runs for finding in verify(run)]
     print(*findings, sep="\n", end="\n" if findings else "")
@@ -185,13 +185,13 @@ def _verify(directories: Sequence[Path]) -> int:
 
 
 def _compare(a: Path, b: Path) -> None:
-    from dglib.compare import compare, text
+    from dglib.report.compare import compare, text
 
     print(text(a, b, compare(a, b)))
 
 
 def _analyse(path: Path, target: Path | None) -> None:
-    from dglib.analyse import run
+    from dglib.report.analyse import run
 
     print(run(path, target))
 

@@ -14,9 +14,9 @@ import tempfile
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
-from dglib import provenance
 from dglib.base_dir import CHECKOUT, drive_is_mounted
 from dglib.errors import UserError
+from dglib.runs import provenance
 
 BRANCH = "main"  # where the badges find the notebooks
 

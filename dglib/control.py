@@ -5,12 +5,15 @@ The asking comes from signals, notebooks' interrupts, or another thread.
 
 from __future__ import annotations
 
+import os
 import signal
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from types import FrameType
+
+from dglib.errors import UserError
 
 LOOK_SECONDS = 0.02  # how often a paused run looks whether to go on
 
@@ -106,3 +109,14 @@ def _handled(handler: Callable[[int, FrameType | None], None], names: Sequence[s
     finally:
         for number, earlier in before.items():
             signal.signal(number, signal.SIG_DFL if earlier is None else earlier)
+
+
+def require_posix(given: str, instead: str) -> None:
+    """Refuse what needs POSIX signals where there are none, as on Windows.
+
+    Args:
+        given: what was asked for.
+        instead: what works there.
+    """
+    if os.name != "posix" or not hasattr(signal, "pthread_kill") or not hasattr(signal, "SIGKILL"):
+        raise UserError(f"{given}: needs a POSIX system (Linux, macOS, WSL); here {instead}")

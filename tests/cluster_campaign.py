@@ -29,7 +29,7 @@ os.environ["OMP_NUM_THREADS"] = "1"
 
 import cluster_cases as cases
 
-from dglib.numerics import Numerics
+from dglib.training.numerics import Numerics
 
 SEEDS, INIT_EPOCHS = "0-7", 40
 LONGEST = 12.0  # seconds between two kills

@@ -20,7 +20,6 @@ from typing import Any
 import psutil
 from held import held_up
 
-from dglib.attempts import read_attempts
 from dglib.campaign import scheduler
 from dglib.campaign.cluster import ClusterBackend
 from dglib.campaign.cluster_kinds import cluster_of
@@ -29,6 +28,7 @@ from dglib.campaign.worker import train
 from dglib.errors import UserError
 from dglib.experiments.profiles import PARAMS, load_profile
 from dglib.files import unsealed
+from dglib.runs.attempts import read_attempts
 
 RUN_ALL = PARAMS.parent / "run_all.py"
 PATIENCE = 600.0  # seconds; a loaded machine takes its time to import torch

@@ -14,17 +14,16 @@ import torch
 from torch._subclasses.fake_tensor import FakeTensor, FakeTensorMode
 from torch.utils.backend_registration import _DummyBackendModule, _setup_privateuseone_for_python_backend
 
-from dglib import networks
-from dglib.dataset import Dataset
-from dglib.epoch_stats import epoch_stats
-from dglib.evaluate import evaluate
-from dglib.numerics import Numerics
-from dglib.spec import Arm, DataSpec, ExperimentSpec, LearningRate, NetworkSpec, Phase, StepSpec
-from dglib.state import TrainState
-from dglib.streams import Streams
-from dglib.trainer import DeviceData, Trainer
+from dglib.protocol.spec import Arm, DataSpec, ExperimentSpec, LearningRate, NetworkSpec, Phase, StepSpec
+from dglib.training import networks
+from dglib.training.dataset import Dataset
+from dglib.training.evaluation import epoch_stats, evaluate
 from dglib.training.graphs import StepRunner
+from dglib.training.numerics import Numerics
+from dglib.training.randomness import Streams
+from dglib.training.state import TrainState
 from dglib.training.step import mix, mixes
+from dglib.training.trainer import DeviceData, Trainer
 
 NAME, CLASSES = "fakegpu", 10
 BATCH, IMAGES = 8, 8 * 2 + 3  # three steps an epoch, the last one smaller

@@ -5,11 +5,11 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
-from dglib import identity
 from dglib.campaign.grid import Cell, Grid, load_grid
+from dglib.campaign.grid_index import write_index
 from dglib.experiments import build_spec, requested_numerics
-from dglib.grid_index import write_index
-from dglib.store import Store
+from dglib.runs import identity
+from dglib.runs.store import Store
 
 NUMERICS = {"device": "cpu", "device_name": "Test CPU", "threads": 1, "precision": "fp32", "torch": "2.99"}
 Record = dict[str, Any]

@@ -13,7 +13,7 @@ from pathlib import Path
 
 from torch import Tensor, nn
 
-from dglib.networks import build_network
+from dglib.training.networks import build_network
 
 HOLD = "DGLIB_HOLD"
 _told = threading.Event()

@@ -38,10 +38,13 @@ os.environ |= {"OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1"}  # a process
 import torch
 from small import CPU, digits, small_spec
 
-from dglib import attempts, batch, checkpoint, identity, progress, protocol, runner, store
-from dglib.attempts import read_attempts
-from dglib.batch import run_experiment
-from dglib.store import Store
+from dglib.protocol import engine
+from dglib.runs import attempts, checkpoint, identity, progress, store
+from dglib.runs import experiment as batch
+from dglib.runs import seed as runner
+from dglib.runs.attempts import read_attempts
+from dglib.runs.experiment import run_experiment
+from dglib.runs.store import Store
 from dglib.training.graphs import StepRunner
 
 EXPERIMENTS = ("T1", "T2", "V3", "Td1")
@@ -110,7 +113,7 @@ def watch(shared: Shared, spec) -> None:
     """Make this process's runs write down where they are. Counts steps by the calls of the step kernel."""
     places = [(arm.name, phase.name) for arm in spec.arms for phase in arm.phases]
     step, resume = StepRunner.__call__, runner._Seed._resume
-    place, run_seed = protocol.place, batch.run_seed
+    place, run_seed = engine.place, batch.run_seed
 
     def counted(self, *arguments):
         step(self, *arguments)
@@ -139,7 +142,7 @@ def watch(shared: Shared, spec) -> None:
 
     StepRunner.__call__ = counted
     runner._Seed._resume = resumed
-    protocol.place = placed
+    engine.place = placed
     runner._Seed.run = doing("training", runner._Seed.run)
     runner.evaluate = doing("evaluating", runner.evaluate)
     checkpoint.save = doing("writing", checkpoint.save)

@@ -5,8 +5,8 @@ import os
 import time
 from itertools import count
 
-from dglib.mirror import Mirror
-from dglib.mirror_store import Remote
+from dglib.runs.mirror import Mirror
+from dglib.runs.mirror_store import Remote
 
 _MOMENTS = count(time.time_ns(), 1_000_000)
 VIEWS = {"T1_results.json", "T1_results.csv", "figures/T1.png"}

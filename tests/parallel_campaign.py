@@ -31,7 +31,7 @@ os.environ["OMP_NUM_THREADS"] = "1"
 
 from cluster_cases import RUN_ALL, records
 
-from dglib.numerics import Numerics
+from dglib.training.numerics import Numerics
 
 SEEDS = "0-3"
 # 39 epochs, above the λ at which seeds recover: so each job has as many.

@@ -54,7 +54,7 @@ def run_side(
 ) -> Path:
     """Run the seeds that are not finished; the run directory."""
     import dglib
-    from dglib.numerics import HALF
+    from dglib.training.numerics import HALF
 
     rounded = rounded and precision in HALF
 
@@ -68,7 +68,7 @@ def run_side(
 
 def read_side(experiment: str, directory: Path, seeds: int) -> tuple[list[dict], dict]:
     """The records of seeds 0 to `seeds` - 1, and what the numbers were computed on."""
-    from dglib.store import read_records
+    from dglib.runs.store import read_records
 
     records = [record for record in read_records(directory, experiment) if record["seed"] < seeds]
     assert [record["seed"] for record in records] == list(range(seeds)), directory

@@ -6,10 +6,10 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from dglib import identity
 from dglib.experiments import build_spec, get
 from dglib.experiments.profiles import load_profile
-from dglib.store import Store
+from dglib.runs import identity
+from dglib.runs.store import Store
 
 NUMERICS = {"device": "cpu", "device_name": "Test CPU", "threads": 1, "precision": "fp32", "torch": "2.99"}
 Record = dict[str, Any]

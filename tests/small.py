@@ -5,9 +5,9 @@ from types import SimpleNamespace
 import numpy as np
 
 from dglib.control import Control
-from dglib.data import Dataset, load_dataset
 from dglib.experiments import build_spec
-from dglib.numerics import Numerics
+from dglib.training.data import Dataset, load_dataset
+from dglib.training.numerics import Numerics
 
 CPU = Numerics.resolve("cpu", 1)
 

@@ -24,12 +24,12 @@ from analysis_cases import (
 from report_cases import published_in, run_of
 from scipy import stats
 
-from dglib.analyse import analyse, text
 from dglib.analysis.bounds import Bounds
 from dglib.analysis.quantities import in_every_seed, quantity
 from dglib.cli import main
 from dglib.errors import UserError
 from dglib.experiments.branches.gaps import gaps as gaps_of
+from dglib.report.analyse import analyse, text
 
 QUICK = Path(__file__).parents[1] / "notebooks" / "assets" / "quick"
 QUANTITIES = ("lambda_up", "lambda_down", "width", "gap")

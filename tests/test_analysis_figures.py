@@ -24,8 +24,8 @@ from by_name import draw_hysteresis, summarise
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.text import Text
 
+from dglib.analysis.fields import mean_by_level
 from dglib.analysis.histogram import columns
-from dglib.analysis.reading import mean_by_level
 from dglib.analysis.style import MEDIAN, THICK
 from dglib.analysis.threshold_summary import planned_levels
 from dglib.analysis.thresholds import DOWN, UP, threshold

@@ -8,7 +8,7 @@ from analysis_cases import DWELL, diverged, evaluation, failed_init, published, 
 from by_name import summarise
 
 from dglib.analysis.bounds import UNKNOWN, Bounds, censored_cell, event_cell, median_bounds, spread
-from dglib.analysis.reading import is_constant, levels_of, number, parameter
+from dglib.analysis.fields import is_constant, levels_of, number, parameter
 from dglib.analysis.states import starts_trapped
 from dglib.errors import UserError
 

@@ -6,7 +6,7 @@ from by_name import MODELS, summarise
 
 from dglib import api
 from dglib.experiments.profiles import load_profile
-from dglib.identity import READING
+from dglib.runs.identity import READING
 
 V3 = [
     "network=small_cnn",

@@ -10,13 +10,13 @@ from contextlib import suppress
 import pytest
 from small import CPU, random_data, small_spec
 
-from dglib import checkpoint, identity
-from dglib.batch import run_experiment
 from dglib.errors import StorageError
-from dglib.events import EpochDone
-from dglib.progress import heartbeat
-from dglib.runner import run_seed
-from dglib.store import Store
+from dglib.protocol.events import EpochDone
+from dglib.runs import checkpoint, identity
+from dglib.runs.experiment import run_experiment
+from dglib.runs.progress import heartbeat
+from dglib.runs.seed import run_seed
+from dglib.runs.store import Store
 
 SPEC = small_spec("T1", batch_size=8, network_width=1.0, return_lambdas=[0.3])
 DATA = random_data()

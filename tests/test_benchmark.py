@@ -13,8 +13,8 @@ import torch
 from dglib import benchmark
 from dglib.benchmark import FULL, QUICK, Case, Ours, Pictures, Published, Session, cases, random_images
 from dglib.errors import UserError
-from dglib.numerics import SWITCHES, Numerics
-from dglib.spec import StepSpec
+from dglib.protocol.spec import StepSpec
+from dglib.training.numerics import SWITCHES, Numerics
 
 CPU = Numerics("cpu", 1)
 (SMALL,) = QUICK

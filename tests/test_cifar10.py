@@ -10,8 +10,8 @@ import numpy as np
 import pytest
 from archive_server import ArchiveServer
 
-from dglib.data import load_dataset
 from dglib.errors import UserError
+from dglib.training.data import load_dataset
 
 IMAGES = 12
 

@@ -15,12 +15,12 @@ from update_notebooks import project
 
 import dglib
 from dglib import colab
-from dglib.attempts import read_attempts
 from dglib.errors import UserError
 from dglib.experiments import build_spec
 from dglib.experiments.profiles import load_profile
-from dglib.numerics import Numerics
-from dglib.runner import run_seed
+from dglib.runs.attempts import read_attempts
+from dglib.runs.seed import run_seed
+from dglib.training.numerics import Numerics
 
 ROOT = Path(__file__).resolve().parent.parent
 NOTEBOOKS = ROOT / "notebooks"

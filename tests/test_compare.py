@@ -13,8 +13,8 @@ from scipy import stats
 from dglib.analysis.bounds import Bounds
 from dglib.analysis.differences import mean_row, median_row, share_row, welch
 from dglib.cli import main
-from dglib.compare import compare
 from dglib.errors import UserError
+from dglib.report.compare import compare
 
 JPEG = "13e678bb620a2e74ca0a31b7f381da2b223fb452a99edef555214867408e9c92"
 

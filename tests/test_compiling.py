@@ -9,11 +9,11 @@ import torch
 from small import CPU, random_data, small_spec
 from torch import nn
 
-from dglib import numerics
 from dglib.control import Control
-from dglib.runner import _Seed
-from dglib.state import TrainState
+from dglib.runs.seed import _Seed
+from dglib.training import numerics
 from dglib.training.compiled import Compiled, CompiledGradient
+from dglib.training.state import TrainState
 from dglib.training.step import gradient, mix, total_norm, two_pass_statistics
 
 COMPILED = replace(CPU, compiled=True)

@@ -7,7 +7,7 @@ import torch
 from small import CPU, random_data, small_spec
 
 from dglib.control import Control, Interrupted
-from dglib.runner import _Seed, run_seed
+from dglib.runs.seed import _Seed, run_seed
 
 SPEC = small_spec("T1", batch_size=8, init_epochs=1, epochs_per_level=1)
 

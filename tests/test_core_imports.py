@@ -15,8 +15,8 @@ import dglib
 assert "torch" not in sys.modules, "import dglib loads torch"
 from types import SimpleNamespace
 import numpy as np
-from dglib.data import Dataset
-from dglib.numerics import Numerics
+from dglib.training.data import Dataset
+from dglib.training.numerics import Numerics
 
 rng = np.random.default_rng(0)
 data = Dataset(
@@ -38,14 +38,14 @@ assert record["outcome"] in ("trapped_90", "partial_collapse", "ordered"), recor
 assert len(record["error_trajectory"]) == 2
 assert len(record["step_logs"]) == 3
 
-import dglib.store, dglib.identity, dglib.checkpoint, dglib.control  # the rest of the core
+import dglib.runs.store, dglib.runs.identity, dglib.runs.checkpoint, dglib.control  # the rest of the core
 from pathlib import Path
 import tempfile
 with tempfile.TemporaryDirectory() as base:
-    described = dglib.identity.describe(spec, data.fingerprint, device="cpu", threads=1)
-    shared = dglib.identity.describe_shared(spec, data.fingerprint)
-    store, _ = dglib.store.Store.open(Path(base), spec, described, shared, {{}})
-    from dglib.batch import run_experiment
+    described = dglib.runs.identity.describe(spec, data.fingerprint, device="cpu", threads=1)
+    shared = dglib.runs.identity.describe_shared(spec, data.fingerprint)
+    store, _ = dglib.runs.store.Store.open(Path(base), spec, described, shared, {{}})
+    from dglib.runs.experiment import run_experiment
     again = run_experiment(store, [0], data, Numerics.resolve("cpu", 1))
     assert [{{**r, "time": 0}} for r in again] == [{{**record, "time": 0}}]
 

@@ -11,13 +11,13 @@ import pytest
 import torch
 from small import CPU, StopAfter, random_data, small_spec
 
-from dglib import checkpoint, identity
-from dglib.batch import run_experiment
 from dglib.control import Interrupted
 from dglib.errors import UserError
 from dglib.files import sealed, unsealed
-from dglib.runner import run_seed
-from dglib.store import Store
+from dglib.runs import checkpoint, identity
+from dglib.runs.experiment import run_experiment
+from dglib.runs.seed import run_seed
+from dglib.runs.store import Store
 
 SPEC = small_spec("T1", batch_size=4, init_epochs=2, return_lambdas=[0.3])
 DATA = random_data()

@@ -9,11 +9,11 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 
-import dglib.data
+import dglib.training.data
 from dglib.api import check
-from dglib.data import Dataset, DatasetInfo, describe_dataset, load_dataset, make_dataset
 from dglib.errors import UserError
 from dglib.experiments.profiles import load_profile
+from dglib.training.data import Dataset, DatasetInfo, describe_dataset, load_dataset, make_dataset
 
 # digits
 
@@ -55,19 +55,19 @@ def test_mean_and_std_of_whole_pixels_are_exact_and_so_the_same_under_any_numpy(
 def test_digits_are_the_same_where_scikit_learns_file_lies_elsewhere(tmp_path, monkeypatch):
     expected = load_dataset("digits", data_dir=tmp_path).fingerprint
     elsewhere = SimpleNamespace(submodule_search_locations=[str(tmp_path)])
-    monkeypatch.setattr(dglib.data.importlib.util, "find_spec", lambda name: elsewhere)
+    monkeypatch.setattr(dglib.training.data.importlib.util, "find_spec", lambda name: elsewhere)
     assert load_dataset("digits", data_dir=tmp_path).fingerprint == expected
 
 
 def test_without_scikit_learn_digits_say_so(tmp_path, monkeypatch):
-    monkeypatch.setattr(dglib.data.importlib.util, "find_spec", lambda name: None)
+    monkeypatch.setattr(dglib.training.data.importlib.util, "find_spec", lambda name: None)
     with pytest.raises(UserError, match="'digits' comes with scikit-learn, which is not installed"):
         load_dataset("digits", data_dir=tmp_path)
 
 
 def test_digits_load_without_the_slow_imports():
     code = (
-        "import sys; from dglib.data import load_dataset; load_dataset('digits', data_dir='.');"
+        "import sys; from dglib.training.data import load_dataset; load_dataset('digits', data_dir='.');"
         "print({'sklearn', 'torch', 'torchvision', 'pandas'} & set(sys.modules))"
     )
     root = Path(__file__).parents[1]

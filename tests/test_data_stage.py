@@ -13,7 +13,7 @@ from archive_server import ArchiveServer
 
 from dglib.campaign.command import main as run_all
 from dglib.campaign.monitor import Lines
-from dglib.download import part_of
+from dglib.training.download import part_of
 
 ROOT = Path(__file__).resolve().parents[1]
 RUN = [sys.executable, "-m", "dglib", "run", "T1"]

@@ -8,10 +8,8 @@ from small import CPU, random_data, small_spec
 from torch import nn
 
 from dglib.control import Control
-from dglib.diagnostics import activity, dead_share
-from dglib.epoch_stats import epoch_stats
-from dglib.evaluate import evaluate
-from dglib.runner import _Seed, run_seed
+from dglib.runs.seed import _Seed, run_seed
+from dglib.training.evaluation import activity, dead_share, epoch_stats, evaluate
 from dglib.training.step import cosine, gradient
 
 
@@ -69,7 +67,7 @@ def test_a_record_holds_them_at_every_evaluation_and_epoch():
 
 @pytest.fixture(autouse=True)
 def _a_linear_network():
-    from dglib.networks import networks
+    from dglib.training.networks import networks
 
     @networks.register("linear")
     def linear(input_shape, classes, width):

@@ -10,8 +10,8 @@ import threading
 import pytest
 from archive_server import ArchiveServer
 
-from dglib.download import DownloadError, alone, fetch, part_of
 from dglib.errors import StorageError
+from dglib.training.download import DownloadError, alone, fetch, part_of
 
 CONTENT = gzip.compress(random.Random(0).randbytes(400_000))
 MD5 = hashlib.md5(CONTENT).hexdigest()
@@ -141,7 +141,7 @@ def test_a_disk_that_fails_is_named_as_such_and_not_as_the_network(get, server, 
 HOLDER = """
 import sys
 from pathlib import Path
-from dglib.download import alone
+from dglib.training.download import alone
 with alone(Path(sys.argv[1]), str, print):
     print("held", flush=True)
     sys.stdin.read()

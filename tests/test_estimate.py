@@ -6,11 +6,10 @@ from dataclasses import replace
 import pytest
 from small import CPU, small_spec
 
-from dglib import estimate
-from dglib.data import describe_dataset
-from dglib.numerics import Numerics
-from dglib.trainer import Trainer
-from dglib.training import graphs
+from dglib.training import estimate, graphs
+from dglib.training.data import describe_dataset
+from dglib.training.numerics import Numerics
+from dglib.training.trainer import Trainer
 
 SPEC = small_spec("T1", batch_size=2)
 

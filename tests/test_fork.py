@@ -8,15 +8,16 @@ import numpy as np
 import pytest
 from small import random_data
 
-from dglib import api, checkpoint
-from dglib.attempts import read_attempts
+from dglib import api
+from dglib.campaign.fork import fork
 from dglib.cli import main
 from dglib.control import Control, Interrupted
 from dglib.errors import UserError
 from dglib.experiments.profiles import load_profile
 from dglib.files import sealed, unsealed
-from dglib.fork import fork
-from dglib.verify import verify
+from dglib.runs import checkpoint
+from dglib.runs.attempts import read_attempts
+from dglib.runs.verify import verify
 
 STEPS = 3  # of an epoch: 22 images in batches of 8
 T1 = [  # an init of 3 epochs, then 3 levels of 2; random labels, an error near 0.9, never 1

@@ -13,8 +13,8 @@ import pytest
 from small import CPU, digits, small_spec
 from test_freeze import machine
 
-from dglib.identity import RESULTS_VERSION
-from dglib.runner import run_seed
+from dglib.runs.identity import RESULTS_VERSION
+from dglib.runs.seed import run_seed
 
 GOLDEN = Path(__file__).parent / "results" / "golden.json"
 IMAGES, BATCH, LR, STEPS = 200, 128, 0.01, 6

@@ -12,12 +12,13 @@ import pytest
 from small import CPU, random_data, small_spec
 
 import dglib
-from dglib import api, checkpoint, identity
+from dglib import api
 from dglib.cli import main
 from dglib.control import Control
 from dglib.errors import UserError
 from dglib.files import sealed, to_json, unsealed
-from dglib.hashes import run_hashes
+from dglib.runs import checkpoint, identity
+from dglib.runs.hashes import run_hashes
 
 N = 60
 TINY = ["dataset=data.npz", "init_epochs=1", "milestones=[]", "evaluate_every=1", "network_width=0.25"]

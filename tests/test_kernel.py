@@ -12,13 +12,12 @@ from reference import PlainRun
 from replaying import Replaying
 from small import CPU, digits, random_data, small_spec
 
-from dglib import numerics
 from dglib.control import Control
 from dglib.errors import UserError
-from dglib.networks import key_dropout
-from dglib.runner import _Seed, run_seed
-from dglib.training import graphs
+from dglib.runs.seed import _Seed, run_seed
+from dglib.training import graphs, numerics
 from dglib.training.graphs import StepRunner
+from dglib.training.networks import key_dropout
 from dglib.training.step import Gradient, gradient, mix, total_norm
 
 FUSED = replace(CPU, fused=True)
@@ -204,7 +203,7 @@ def test_the_reason_of_a_fallback_stands_in_the_record(monkeypatch, tmp_path):
     def refusing(spec, settled, *, log):
         return StepRunner(spec, settled, log=log, recorder=Refusing(2))
 
-    monkeypatch.setattr("dglib.trainer.StepRunner", refusing)
+    monkeypatch.setattr("dglib.training.trainer.StepRunner", refusing)
     record = run_seed(CASES["T1"], 0, random_data(), FUSED)
     assert record["numerics"][0]["fallback"].startswith("CUDA graphs: operation not permitted")
 
@@ -217,7 +216,7 @@ def test_a_whole_run_through_captured_steps_is_the_direct_run(monkeypatch):
     def captured(step, settled, *, log):
         return StepRunner(step, settled, log=log, recorder=Replaying())
 
-    monkeypatch.setattr("dglib.trainer.StepRunner", captured)
+    monkeypatch.setattr("dglib.training.trainer.StepRunner", captured)
     record = run_seed(spec, 0, random_data(), FUSED)
     del record["time"], direct["time"]
     assert record == direct

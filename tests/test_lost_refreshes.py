@@ -11,12 +11,12 @@ from small import CPU, StopAfter, random_data, small_spec
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from dglib.control import Control, Interrupted
-from dglib.epoch_stats import epoch_stats
-from dglib.numerics import Numerics
-from dglib.runner import _Seed, run_seed
-from dglib.state import LOST_AT_MOST, TrainState
+from dglib.runs.seed import _Seed, run_seed
 from dglib.training import graphs
+from dglib.training.evaluation import epoch_stats
 from dglib.training.graphs import StepRunner
+from dglib.training.numerics import Numerics
+from dglib.training.state import LOST_AT_MOST, TrainState
 from dglib.training.step import Gradient
 
 K = 5

@@ -31,13 +31,13 @@ from mirror_cases import (
     to_mirror,
 )
 
-from dglib import mirror, mirror_store
 from dglib.errors import StorageError, UserError
 from dglib.files import sealed
-from dglib.mirror import Mirror
-from dglib.mirror_store import Remote
-from dglib.run_location import restore
-from dglib.verify import verify
+from dglib.runs import mirror, mirror_store
+from dglib.runs.location import restore
+from dglib.runs.mirror import Mirror
+from dglib.runs.mirror_store import Remote
+from dglib.runs.verify import verify
 
 MEMORY = Path("/dev/shm")  # these tests flush often; no disk is needed for what they show
 PATIENCE = 120  # seconds, on a loaded machine
@@ -660,6 +660,6 @@ def test_whatever_goes_wrong_in_a_pass_or_in_reporting_it_never_reaches_the_run(
 
 
 def test_the_mirror_needs_neither_torch_nor_pandas_nor_pydantic():
-    code = "import sys, dglib.mirror; print(sorted({'torch', 'pandas', 'pydantic'} & set(sys.modules)))"
+    code = "import sys, dglib.runs.mirror; print(sorted({'torch', 'pandas', 'pydantic'} & set(sys.modules)))"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout == "[]\n"

@@ -9,14 +9,14 @@ from typing import Any
 
 import pytest
 
-from dglib import identity
 from dglib.campaign import monitor as monitors
 from dglib.campaign.jobs import Job, Plan, anchored, jobs_of
 from dglib.campaign.monitor import CampaignMonitor
 from dglib.campaign.scheduler import Schedule
 from dglib.experiments import requested_numerics
 from dglib.experiments.profiles import load_profile
-from dglib.store import Store
+from dglib.runs import identity
+from dglib.runs.store import Store
 
 
 class Terminal(io.StringIO):

@@ -5,7 +5,7 @@ from torch import Tensor, nn
 from torchvision import models
 
 from dglib.errors import UserError
-from dglib.networks import KeyedDropout, build_network, key_dropout, networks
+from dglib.training.networks import KeyedDropout, build_network, key_dropout, networks
 
 CIFAR = (3, 32, 32)
 DIGITS = (1, 8, 8)

@@ -8,11 +8,12 @@ from dataclasses import replace
 
 from small import CPU, digits
 
-from dglib import identity, protocol
-from dglib.batch import run_experiment
-from dglib.records import csv_views
-from dglib.spec import Arm, DataSpec, ExperimentSpec, LearningRate, NetworkSpec, Phase, StepSpec
-from dglib.store import Store
+from dglib.protocol import engine
+from dglib.protocol.records import csv_views
+from dglib.protocol.spec import Arm, DataSpec, ExperimentSpec, LearningRate, NetworkSpec, Phase, StepSpec
+from dglib.runs import identity
+from dglib.runs.experiment import run_experiment
+from dglib.runs.store import Store
 
 LEVELS = (0.20, 0.35, 0.50, 0.65)
 RATE = LearningRate(0.1)
@@ -57,7 +58,7 @@ def test_a_loop_in_lambda_runs_from_its_description_alone(tmp_path):
     assert [point["epoch"] for point in record["up_trajectory"]] == [4, 5, 6, 7]
     assert [point["epoch"] for point in record["down_trajectory"]] == [8, 9, 10]
     assert (record["up_final_lambda"], record["down_final_lambda"]) == (0.65, 0.20)
-    assert len(record["epoch_log"]) == protocol.planned_epochs(R1) == 10
+    assert len(record["epoch_log"]) == engine.planned_epochs(R1) == 10
     points = (*record["trajectory"], *record["up_trajectory"], *record["down_trajectory"])
     assert min(point["error"] for point in points) < 0.5  # it has learned something: chance is 0.9
     assert json.loads((store.directory / "R1_results.json").read_bytes()) == [record]

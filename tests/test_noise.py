@@ -6,7 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from dglib.errors import UserError
-from dglib.noise import inject_label_noise, noises
+from dglib.training.noise import inject_label_noise, noises
 
 
 def published_loop(labels: np.ndarray, rate: float, seed: int, classes: int) -> np.ndarray:

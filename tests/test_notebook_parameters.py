@@ -8,8 +8,8 @@ import pytest
 from by_name import MODELS
 
 from dglib.errors import UserError
+from dglib.experiments.notebook import notebook_parameters
 from dglib.experiments.profiles import load_profile
-from dglib.notebook import notebook_parameters
 
 # What IPython, Colab and the cells above the parameters leave among the globals.
 AROUND: dict[str, Any] = {

@@ -14,7 +14,7 @@ from papermill.exceptions import PapermillExecutionError
 from update_notebooks import write_paired
 
 from dglib.campaign.jobs import NOTEBOOKS
-from dglib.notebook import parameters_cell
+from dglib.experiments.notebook import parameters_cell
 
 TINY: dict[str, Any] = {
     "seeds": "1",

@@ -6,12 +6,12 @@ from dataclasses import replace
 
 import pytest
 
-from dglib import protocol
-from dglib.data import load_dataset
 from dglib.experiments import build_spec
 from dglib.experiments.profiles import load_profile
-from dglib.numerics import Numerics
-from dglib.runner import run_seed
+from dglib.protocol import engine
+from dglib.runs.seed import run_seed
+from dglib.training.data import load_dataset
+from dglib.training.numerics import Numerics
 
 HELD = 0.35
 SEEDS = range(10)
@@ -48,7 +48,7 @@ def test_lambda_held_at_035_for_as_long_as_the_sweep_makes_no_event_in_ten_seeds
     spec = null_spec()
     collapsed = spec.arms[0].phases[1].event
     for record in records:
-        assert len(record["epoch_log"]) == protocol.planned_epochs(spec)
+        assert len(record["epoch_log"]) == engine.planned_epochs(spec)
         assert {row["lambda"] for row in record["epoch_log"]} == {HELD}
         # The init counts too: no three evaluations in a row, from the first on, look collapsed.
         met = [collapsed.criterion.holds(point["error"]) for point in record["trajectory"]]

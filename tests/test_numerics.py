@@ -9,8 +9,8 @@ from small import CPU, StopAfter, random_data, small_spec
 
 from dglib.control import Interrupted
 from dglib.errors import UserError
-from dglib.numerics import Numerics
-from dglib.runner import run_seed
+from dglib.runs.seed import run_seed
+from dglib.training.numerics import Numerics
 
 SPEC = small_spec("Td1", batch_size=4, init_epochs=3, log_every=0)  # six steps an epoch
 
@@ -91,7 +91,7 @@ def on_cuda(monkeypatch, capability=(9, 0), triton=True):
     monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
     monkeypatch.setattr(torch.cuda, "device_count", lambda: 1)
     monkeypatch.setattr(torch.cuda, "get_device_capability", lambda device: capability)
-    monkeypatch.setattr("dglib.numerics._has_triton", lambda: triton)
+    monkeypatch.setattr("dglib.training.numerics._has_triton", lambda: triton)
 
 
 LARGE = {"network_parameters": 11_000_000}
@@ -130,7 +130,7 @@ def test_exact_mode_leaves_out_what_may_move_a_bit(monkeypatch):
 @pytest.mark.parametrize("network", [None, 1000, 11_000_000])
 @pytest.mark.parametrize("units", [False, True])
 def test_a_cpu_takes_bf16_for_large_networks_where_it_has_matrix_units(network, units, monkeypatch):
-    monkeypatch.setattr("dglib.numerics.has_bf16_matrix_units", lambda: units)
+    monkeypatch.setattr("dglib.training.numerics.has_bf16_matrix_units", lambda: units)
     found = Numerics.resolve("cpu", network_parameters=network)
     half = units and network == 11_000_000
     assert (found.precision, found.channels_last) == (("bf16", True) if half else ("fp32", False))
@@ -189,7 +189,7 @@ def test_a_technique_left_to_auto_is_no_part_of_a_runs_identity():
     from types import SimpleNamespace
 
     from dglib.experiments import requested_numerics
-    from dglib.identity import NUMERICS
+    from dglib.runs.identity import NUMERICS
 
     usual = dict.fromkeys(NUMERICS, "auto") | {"threads": 1, "exact": False}
     assert requested_numerics(SimpleNamespace(**usual)) == {"device": "auto", "threads": 1, "exact": False}

@@ -9,10 +9,10 @@ from report_page import Page
 from test_api import TD1, V3
 
 from dglib import api, load_records
-from dglib.analyse import analyse
 from dglib.cli import main
 from dglib.experiments.profiles import load_profile
 from dglib.report import write_report
+from dglib.report.analyse import analyse
 
 
 def command(base: Path, experiment: str, settings: list[str], seeds: str) -> int:

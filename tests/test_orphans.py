@@ -13,8 +13,8 @@ import psutil
 import pytest
 from held import held_up
 
-from dglib.attempts import read_attempts
 from dglib.experiments.profiles import PARAMS
+from dglib.runs.attempts import read_attempts
 
 RUN_ALL = PARAMS.parent / "run_all.py"
 COMMAND = [sys.executable, RUN_ALL, "--only", "T2", "--seeds", "0", "--base-dir", "runs", "--set"]

@@ -10,13 +10,13 @@ import pytest
 import torch
 from small import CPU, StopAfter, random_data, small_spec
 
-from dglib import checkpoint
 from dglib.control import Interrupted
 from dglib.errors import UserError
-from dglib.numerics import Numerics
-from dglib.runner import run_seed
-from dglib.spec import StepSpec
-from dglib.state import TrainState
+from dglib.protocol.spec import StepSpec
+from dglib.runs import checkpoint
+from dglib.runs.seed import run_seed
+from dglib.training.numerics import Numerics
+from dglib.training.state import TrainState
 
 SPEC = small_spec("V3", batch_size=8, ordered_epochs=1, network="vgg11_bn", network_width=0.0625)
 DATA = random_data()

@@ -33,14 +33,14 @@ import torch
 import torch.nn.functional as F
 from small import digits, small_spec
 
-from dglib import numerics
-from dglib.evaluate import evaluate
-from dglib.networks import key_dropout
-from dglib.numerics import Numerics
-from dglib.state import TrainState
-from dglib.streams import Streams
-from dglib.trainer import DeviceData, Trainer
+from dglib.training import numerics
+from dglib.training.evaluation import evaluate
+from dglib.training.networks import key_dropout
+from dglib.training.numerics import Numerics
+from dglib.training.randomness import Streams
+from dglib.training.state import TrainState
 from dglib.training.step import gradient, mix, undo_of_forward
+from dglib.training.trainer import DeviceData, Trainer
 
 FP32, BF16, FP16 = (Numerics.resolve("cpu", 1, precision=name) for name in ("fp32", "bf16", "fp16"))
 

@@ -10,7 +10,7 @@ from by_name import MODELS
 from dglib.errors import UserError
 from dglib.experiments import profiles
 from dglib.experiments.profiles import PARAMS, file_layer, load_profile, override_layer
-from dglib.identity import MACHINE
+from dglib.runs.identity import MACHINE
 
 FILES = sorted(path for path in PARAMS.glob("*/*.yaml") if path.stem in MODELS)
 

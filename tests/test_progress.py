@@ -8,9 +8,9 @@ import pytest
 from small import CPU, random_data, small_spec
 from tqdm.std import tqdm
 
-from dglib import progress
-from dglib.progress import Bar
-from dglib.runner import run_seed
+from dglib.runs import progress
+from dglib.runs.progress import Bar
+from dglib.runs.seed import run_seed
 
 SPEC = small_spec(
     "T1", batch_size=8, init_epochs=2, epochs_per_level=1, sweep_lambdas=[0.5], collapse_error=0.0

@@ -9,13 +9,22 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from small import small_spec
 
-from dglib import protocol
-from dglib.evaluation import Evaluation
-from dglib.events import EpochDone, Evaluated, Fired, LevelDone, SeedDone, SuccessTested, from_plain, to_plain
 from dglib.experiments import build_spec
 from dglib.experiments.profiles import load_profile
-from dglib.protocol import Cursor, EpochStats
-from dglib.spec import Arm, Criterion, LearningRate, Phase, StopEvent, Success
+from dglib.protocol import engine
+from dglib.protocol.engine import Cursor, EpochStats
+from dglib.protocol.events import (
+    EpochDone,
+    Evaluated,
+    Evaluation,
+    Fired,
+    LevelDone,
+    SeedDone,
+    SuccessTested,
+    from_plain,
+    to_plain,
+)
+from dglib.protocol.spec import Arm, Criterion, LearningRate, Phase, StopEvent, Success
 
 STATS = EpochStats(1.0, 2.0, 3.0, 4.0)
 
@@ -29,9 +38,9 @@ def drive(spec, error_at):
 
     Returns the visited (cursor, place) pairs, one per epoch, and all events.
     """
-    cursor, visited, events = protocol.start(spec), [], []
+    cursor, visited, events = engine.start(spec), [], []
     while not cursor.done:
-        here = protocol.place(spec, cursor)
+        here = engine.place(spec, cursor)
         visited.append((cursor, here))
         evaluation = None
         if here.evaluates:
@@ -39,9 +48,9 @@ def drive(spec, error_at):
             # The argmax of NaN is class 0: a diverged network scores what a trapped one does.
             error, finite = (0.9, False) if error is None else (error, True)
             evaluation = Evaluation(error, (10, 0), finite, {"test_loss": 1.5 if finite else math.nan})
-        cursor, new = protocol.advance(spec, cursor, STATS, evaluation)
+        cursor, new = engine.advance(spec, cursor, STATS, evaluation)
         events += new
-        assert len(visited) <= protocol.planned_epochs(spec)
+        assert len(visited) <= engine.planned_epochs(spec)
     return visited, events
 
 
@@ -181,7 +190,7 @@ def test_published_spinodal_sweeps_run_through_epochs_51_to_140(experiment, init
     assert [e.lam for e in evaluated[5:]] == pytest.approx(held, abs=1e-12)
     assert {e.phase for e in evaluated[:5]} == {"init"}
     assert {e.phase for e in evaluated[5:]} == {"sweep"}
-    assert len(visited) == protocol.planned_epochs(paper(experiment)) == 140
+    assert len(visited) == engine.planned_epochs(paper(experiment)) == 140
     assert [e.epoch for e in of(LevelDone, events)] == [50, *range(60, 141, 10)]
 
 
@@ -396,9 +405,9 @@ def test_td1_classes_go_by_the_final_error_alone(error, category):
 def test_an_evaluation_is_given_if_and_only_if_the_protocol_evaluates():
     spec, some = small_spec("T1"), Evaluation(0.2, (1,), True)
     with pytest.raises(ValueError, match="evaluation belongs"):
-        protocol.advance(spec, Cursor(), STATS, some)
+        engine.advance(spec, Cursor(), STATS, some)
     with pytest.raises(ValueError, match="evaluation belongs"):
-        protocol.advance(spec, Cursor(epoch=1), STATS, None)
+        engine.advance(spec, Cursor(epoch=1), STATS, None)
 
 
 # ── properties ──
@@ -445,7 +454,7 @@ specs = st.sampled_from([small_spec(name) for name in ("T1", "T2", "V3", "Td1")]
 def test_any_errors_end_the_seed_within_the_planned_epochs_with_events_numbered_without_gaps(spec, errors):
     given_errors = iter(errors)
     visited, events = drive(spec, lambda here, cursor: next(given_errors, errors[-1]))
-    assert len(visited) == len(of(EpochDone, events)) <= protocol.planned_epochs(spec)
+    assert len(visited) == len(of(EpochDone, events)) <= engine.planned_epochs(spec)
     assert [event.number for event in events] == list(range(len(events)))
     assert len(of(SeedDone, events)) == 1
     assert events[-1].outcome == "diverged" or None not in [e.error for e in of(Evaluated, events)]

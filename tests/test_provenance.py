@@ -11,12 +11,13 @@ import torch
 from small import CPU, StopAfter, random_data, small_spec
 
 import dglib
-from dglib import api, provenance
+from dglib import api
 from dglib.control import Interrupted
 from dglib.experiments.profiles import load_profile
 from dglib.files import unsealed
 from dglib.report.provenance import command
-from dglib.runner import run_seed
+from dglib.runs import provenance
+from dglib.runs.seed import run_seed
 
 TINY = ["network_width=0.25", "batch_size=128", "init_epochs=3", "init_error_min=0", "sweep_lambdas=[0.5]"]
 SPEC = small_spec("Td1", batch_size=4)

@@ -11,10 +11,11 @@ from pathlib import Path
 import psutil
 import pytest
 
-from dglib import cli, estimate
+from dglib import cli
 from dglib.campaign import command as campaign
 from dglib.experiments.profiles import PARAMS
-from dglib.reader import UNREAD, ends_with_its_reader
+from dglib.output import UNREAD, ends_with_its_reader
+from dglib.training import estimate
 
 RUN_ALL = PARAMS.parent / "run_all.py"
 RECORD = """{"key": "1", "kind": "seed", "experiment": "T2", "seed": 0, "seed_id": null, "cell": "", "status":

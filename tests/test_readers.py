@@ -8,18 +8,18 @@ from analysis_cases import published, t1, t2, v3
 from by_name import EXPERIMENTS
 from report_cases import published_in, run_of
 
-from dglib.analyse import analyse
-from dglib.analysis.sources import find_records
 from dglib.cli import main
-from dglib.compare import compare
 from dglib.errors import UserError
 from dglib.experiments import build_spec, get
 from dglib.experiments.profiles import load_profile
 from dglib.experiments.tables import load_records
 from dglib.explorer.runs import choices, first, notebook_settings
-from dglib.manifest import is_run, runs_in
+from dglib.report.analyse import analyse
 from dglib.report.collect import collect
-from dglib.verify import verify
+from dglib.report.compare import compare
+from dglib.runs.manifest import is_run, runs_in
+from dglib.runs.reading import find_records
+from dglib.runs.verify import verify
 
 
 def checkpoint_alone(place: Path) -> Path:

@@ -7,10 +7,10 @@ import json
 import pytest
 from small import CPU, digits, random_data, small_spec
 
-from dglib.events import EpochDone, Evaluated, Fired, SeedDone, StepsLogged, SuccessTested
 from dglib.files import to_json
-from dglib.records import csv_views, fold
-from dglib.runner import run_seed
+from dglib.protocol.events import EpochDone, Evaluated, Fired, SeedDone, StepsLogged, SuccessTested
+from dglib.protocol.records import csv_views, fold
+from dglib.runs.seed import run_seed
 
 MAYBE = (float, type(None))
 

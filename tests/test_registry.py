@@ -3,7 +3,7 @@ from collections.abc import Callable
 import pytest
 
 from dglib.errors import UserError
-from dglib.registry import Registry
+from dglib.training.registry import Registry
 
 not_callable = 3
 

@@ -501,6 +501,6 @@ def test_papermill_executes_the_reports_notebook_into_the_page(tmp_path):
 
 
 def test_a_report_needs_no_torch():
-    code = "import sys, dglib.report.notebook, dglib.compare; print('torch' in sys.modules)"
+    code = "import sys, dglib.report.notebook, dglib.report.compare; print('torch' in sys.modules)"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "False"

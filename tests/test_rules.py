@@ -13,12 +13,12 @@ import torch
 from small import CPU, random_data, small_spec
 
 import dglib
-from dglib import identity
 from dglib.campaign.jobs import NOTEBOOKS
 from dglib.cli import main
 from dglib.control import Control
 from dglib.experiments.profiles import load_profile
-from dglib.runner import _Seed
+from dglib.runs import identity
+from dglib.runs.seed import _Seed
 from dglib.training.step import gradient, mixes, values
 
 SPEC = small_spec("T1", batch_size=4, momentum=0.0, weight_decay=0.0)

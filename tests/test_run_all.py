@@ -20,22 +20,23 @@ from by_name import EXPERIMENTS, MODELS
 from held import held_up
 from papermill.exceptions import PapermillExecutionError
 
-from dglib import api, dry_run, estimate
-from dglib.attempts import read_attempts
+from dglib import api
 from dglib.campaign import cluster_kinds as cluster_places
 from dglib.campaign import command as campaign
-from dglib.campaign import gpus, planning
+from dglib.campaign import dry_run, gpus, planning
 from dglib.campaign import notebooks as execute
 from dglib.campaign.jobs import Plan, anchored
 from dglib.control import Interrupted
-from dglib.data import load_dataset
 from dglib.errors import UserError
 from dglib.experiments import build_spec
 from dglib.experiments.profiles import PARAMS, load_profile
-from dglib.numerics import Numerics
-from dglib.runner import run_seed
-from dglib.store import read_records
-from dglib.summary_file import write_summary
+from dglib.experiments.summary_file import write_summary
+from dglib.runs.attempts import read_attempts
+from dglib.runs.seed import run_seed
+from dglib.runs.store import read_records
+from dglib.training import estimate
+from dglib.training.data import load_dataset
+from dglib.training.numerics import Numerics
 
 PATIENCE = 120  # seconds, on a loaded machine
 RUN_ALL = PARAMS.parent / "run_all.py"

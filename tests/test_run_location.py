@@ -13,13 +13,14 @@ from pathlib import Path
 import pytest
 from mirror_cases import contents, stored
 
-from dglib import api, base_dir, batch
+from dglib import api, base_dir
 from dglib.cli import main
 from dglib.control import Interrupted
 from dglib.errors import StorageError, UserError
 from dglib.experiments.profiles import load_profile
-from dglib.mirror_store import Remote
-from dglib.run_location import RunLocation
+from dglib.runs import experiment as batch
+from dglib.runs.location import RunLocation
+from dglib.runs.mirror_store import Remote
 
 TINY = ["network_width=0.25", "batch_size=128", "init_epochs=1", "init_error_min=0", "sweep_lambdas=[0.5]"]
 PATIENCE = 120  # seconds, on a loaded machine
@@ -315,7 +316,9 @@ def test_an_experiment_that_would_join_another_machines_directory_gets_its_own(m
 HELD = """
 import sys, time
 from pathlib import Path
-from dglib import api, cli, mirror, mirror_store
+from dglib import api, cli
+from dglib.runs import mirror
+from dglib.runs import mirror_store
 
 mirror.POLL_S = mirror.PERIOD_S = 1000.0
 

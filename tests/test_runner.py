@@ -13,16 +13,17 @@ import pytest
 import torch
 from small import CPU, StopAfter, random_data, small_spec
 
-from dglib import checkpoint, identity, runner
-from dglib.batch import run_experiment
 from dglib.control import Control, Interrupted
-from dglib.epoch_stats import epoch_stats
 from dglib.errors import UserError
-from dglib.events import EpochDone, SeedDone
-from dglib.protocol import Cursor
-from dglib.runner import _Seed, run_seed
-from dglib.store import Store
+from dglib.protocol.engine import Cursor
+from dglib.protocol.events import EpochDone, SeedDone
+from dglib.runs import checkpoint, identity
+from dglib.runs import seed as runner
+from dglib.runs.experiment import run_experiment
+from dglib.runs.seed import _Seed, run_seed
+from dglib.runs.store import Store
 from dglib.training import graphs
+from dglib.training.evaluation import epoch_stats
 from dglib.training.step import total_norm
 
 # 22 random images in batches of 4 or 8: six or three steps an epoch, the last one smaller.

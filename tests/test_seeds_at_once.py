@@ -11,9 +11,9 @@ from contextlib import contextmanager
 import pytest
 from held import held_up
 
-from dglib.attempts import read_attempts
-from dglib.records import Record
-from dglib.store import read_records
+from dglib.protocol.records import Record
+from dglib.runs.attempts import read_attempts
+from dglib.runs.store import read_records
 
 SMALL = [
     "init_epochs=4",

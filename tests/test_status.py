@@ -10,15 +10,15 @@ from typing import Any
 
 import pytest
 
-from dglib import identity
 from dglib.campaign import command as campaign
 from dglib.campaign import status
 from dglib.campaign.jobs import Job, Plan, anchored, jobs_of
 from dglib.campaign.scheduler import Schedule
 from dglib.experiments import requested_numerics
 from dglib.experiments.profiles import load_profile
-from dglib.heartbeats import duration, standing
-from dglib.store import Store
+from dglib.runs import identity
+from dglib.runs.heartbeats import duration, standing
+from dglib.runs.store import Store
 
 HERE = {"pid": os.getpid(), "host": socket.gethostname()}
 

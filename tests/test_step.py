@@ -10,12 +10,12 @@ from hypothesis import strategies as st
 from small import CPU, digits, random_data, small_spec
 
 from dglib.control import Control
-from dglib.protocol import EpochStats
-from dglib.runner import _Seed
-from dglib.trainer import Trainer
+from dglib.protocol.engine import EpochStats
+from dglib.runs.seed import _Seed
 from dglib.training import step
 from dglib.training.graphs import StepRunner
 from dglib.training.step import Batch, cosine, gradient, mix, total_norm
+from dglib.training.trainer import Trainer
 
 NO_STATS = EpochStats(*[float("nan")] * 4)
 SHAPES = [(8, 3, 3, 3), (8,), (10, 8), (10,)]
@@ -121,9 +121,9 @@ def run_bits(experiment, log, monkeypatch, **changes):
     """A whole small run with all logs on or off: final tensors, errors, generator states."""
     if not log:
         off = lambda *given: Trainer(*given, log=False)  # noqa: E731
-        monkeypatch.setattr("dglib.runner.Trainer", off)
+        monkeypatch.setattr("dglib.runs.seed.Trainer", off)
         # Without the epoch's sums there are no means to report.
-        monkeypatch.setattr("dglib.runner.epoch_stats", lambda state, lr: NO_STATS)
+        monkeypatch.setattr("dglib.runs.seed.epoch_stats", lambda state, lr: NO_STATS)
     seed = begun(experiment, digits(), **changes)
     with CPU.applied():
         record = seed.run()

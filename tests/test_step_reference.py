@@ -8,11 +8,11 @@ from mutation import mutate
 from reference import PlainRun, epoch_batches
 from small import CPU, random_data, small_spec
 
-from dglib import runner, trainer
 from dglib.control import Control
-from dglib.networks import networks
-from dglib.streams import Streams
-from dglib.training import graphs
+from dglib.runs import seed as runner
+from dglib.training import graphs, trainer
+from dglib.training.networks import networks
+from dglib.training.randomness import Streams
 
 # 22 images in batches of 4: six steps an epoch, the last of two images. Init, then two levels: 42 steps.
 PARAMETERS = {

@@ -11,11 +11,12 @@ from pathlib import Path
 import pytest
 from small import CPU, random_data, small_spec
 
-from dglib import batch, identity
-from dglib.batch import run_experiment
 from dglib.errors import StorageError, UserError
 from dglib.files import sealed, to_json, unsealed
-from dglib.store import Store, run_directories, unfinished
+from dglib.runs import experiment as batch
+from dglib.runs import identity
+from dglib.runs.experiment import run_experiment
+from dglib.runs.store import Store, run_directories, unfinished
 
 DATA = random_data()
 QUICK = {"batch_size": 22, "init_epochs": 1, "epochs_per_level": 1, "return_sweep": False}
@@ -406,7 +407,7 @@ def test_processes_that_open_the_same_run_at_once_share_one_directory(tmp_path):
     description.write_bytes(to_json([described, identity.describe_shared(spec, DATA.fingerprint)]))
     script = (
         "import json, sys; from pathlib import Path; from types import SimpleNamespace as S\n"
-        "from dglib.store import Store\n"
+        "from dglib.runs.store import Store\n"
         "spec = S(name='T1', prefix='T1-spinodal', directory_prefix='exp_T_spinodal', parameters={})\n"
         "identity, shared = json.loads(Path(sys.argv[2]).read_bytes())\n"
         "print(Store.open(Path(sys.argv[1]), spec, identity, shared, {})[0].directory)\n"

@@ -12,8 +12,8 @@ from small import CPU, random_data, small_spec
 from dglib.control import Control
 from dglib.errors import UserError
 from dglib.explorer.live_run import LiveRun
-from dglib.numerics import Numerics
-from dglib.runner import run_seed
+from dglib.runs.seed import run_seed
+from dglib.training.numerics import Numerics
 
 FP32 = Numerics("cuda", 1)
 

@@ -12,14 +12,16 @@ import pytest
 from alone import alone, ended, forked
 from small import CPU, random_data, small_spec
 
-from dglib import batch, files, identity
-from dglib.attempts import read_attempts
-from dglib.batch import run_experiment
+from dglib import files
 from dglib.errors import UserError
-from dglib.events import EpochDone
-from dglib.progress import heartbeat
-from dglib.runner import run_seed
-from dglib.store import Store
+from dglib.protocol.events import EpochDone
+from dglib.runs import experiment as batch
+from dglib.runs import identity
+from dglib.runs.attempts import read_attempts
+from dglib.runs.experiment import run_experiment
+from dglib.runs.progress import heartbeat
+from dglib.runs.seed import run_seed
+from dglib.runs.store import Store
 
 SPEC = small_spec("Td1", batch_size=4, init_epochs=6)
 DATA = random_data()

@@ -88,9 +88,9 @@ def test_a_closed_terminal_stops_training_after_a_checkpoint_unless_it_is_ignore
 
     from small import CPU, random_data, small_spec
 
-    from dglib.batch import run_experiment
     from dglib.control import Interrupted
-    from dglib.store import Store
+    from dglib.runs.experiment import run_experiment
+    from dglib.runs.store import Store
 
     def train(directory):
         store, _ = Store.open(directory, small_spec("Td1"), {"name": "a"}, {"name": "b"}, {})

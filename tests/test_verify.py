@@ -11,14 +11,14 @@ import pytest
 import torch
 from small import CPU, StopAfter, random_data, small_spec
 
-from dglib import checkpoint, identity
-from dglib.batch import run_experiment
 from dglib.cli import main
 from dglib.control import Interrupted
 from dglib.files import sealed, unsealed
-from dglib.identity import fingerprint
-from dglib.store import Store
-from dglib.verify import verify
+from dglib.runs import checkpoint, identity
+from dglib.runs.experiment import run_experiment
+from dglib.runs.identity import fingerprint
+from dglib.runs.store import Store
+from dglib.runs.verify import verify
 
 DATA = random_data()
 # A finished seed 0 of T1 (and of Td1, with its second CSV), and a seed 1 that has two generations.

@@ -15,8 +15,8 @@ from dglib.campaign.jobs import Plan, anchored
 from dglib.control import Control, Interrupted
 from dglib.errors import UserError
 from dglib.experiments.profiles import load_profile
-from dglib.run_location import RunLocation
-from dglib.store import Store, read_records
+from dglib.runs.location import RunLocation
+from dglib.runs.store import Store, read_records
 
 TINY = [
     "network_width=0.25",
@@ -45,7 +45,7 @@ def test_a_seed_is_trained_once_however_often_it_is_asked_for(
     assert Path(first["directory"]).parent == tmp_path
     (record,) = read_records(Path(first["directory"]), "T2")
     assert (record["seed"], record["outcome"], record["time"]) == (0, first["outcome"], first["seconds"])
-    monkeypatch.setattr("dglib.batch.run_seed", lambda *_, **__: pytest.fail("trained again"))
+    monkeypatch.setattr("dglib.runs.experiment.run_seed", lambda *_, **__: pytest.fail("trained again"))
     assert worker.train(asked, tell=untold) == first
 
 
@@ -88,7 +88,7 @@ def test_a_seed_that_another_process_trains_is_told_of(
 ) -> None:
     directory = Path(worker.train(job(tmp_path), tell=untold)["directory"])
     (directory / "seeds" / "T2-spinodal-000.json").unlink()
-    monkeypatch.setattr("dglib.batch.HELD_SECONDS", 0.0)
+    monkeypatch.setattr("dglib.runs.experiment.HELD_SECONDS", 0.0)
     spec = api.build_spec("T2", load_profile("T2", "quick", TINY))
     with Store(directory, spec).exclusive(0) as mine:
         assert mine

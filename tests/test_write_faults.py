@@ -11,17 +11,17 @@ from alone import alone, ended, forked
 from faults import FAILURES, KILLED, KILLS, Faults
 from small import CPU, random_data, small_spec
 
-from dglib import checkpoint, identity, progress
-from dglib.attempts import Attempt, read_attempts
-from dglib.batch import run_experiment
-from dglib.checkpoint import Checkpoint, older
 from dglib.errors import StorageError
-from dglib.events import EpochDone
 from dglib.experiments.figures import save_figure
 from dglib.files import write_once
-from dglib.progress import heartbeat
-from dglib.protocol import Cursor
-from dglib.store import Store
+from dglib.protocol.engine import Cursor
+from dglib.protocol.events import EpochDone
+from dglib.runs import checkpoint, identity, progress
+from dglib.runs.attempts import Attempt, read_attempts
+from dglib.runs.checkpoint import Checkpoint, older
+from dglib.runs.experiment import run_experiment
+from dglib.runs.progress import heartbeat
+from dglib.runs.store import Store
 
 DATA = random_data()
 SPEC = small_spec("T1", batch_size=22, init_epochs=1, epochs_per_level=1, return_sweep=False)

@@ -14,7 +14,7 @@ from by_name import NAMES
 
 from dglib.campaign.jobs import NOTEBOOKS
 from dglib.colab import badge, first_cell
-from dglib.notebook import parameters_cell
+from dglib.experiments.notebook import parameters_cell
 
 PARAMETERS = re.compile(r'(# %% tags=\["parameters"\]\n).*?(?=\n\n# %%)', re.DOTALL)
 FIRST = re.compile(r"# %%\n# In Colab: .*?\n\n(?=# %%)", re.DOTALL)

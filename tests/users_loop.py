@@ -4,7 +4,7 @@ from dglib.experiments import Experiment, Sweep, register
 from dglib.experiments.parameters import Downward, OneState, Upward
 from dglib.experiments.parameters import Sweep as Swept
 from dglib.experiments.specs import rate, shared, sweep_rate
-from dglib.spec import Arm, ExperimentSpec, Phase
+from dglib.protocol.spec import Arm, ExperimentSpec, Phase
 
 
 class R1Parameters(Swept, OneState):

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from statistics import fmean, median, pstdev
 from typing import Any
 
-from dglib.analysis.reading import rounded
+from dglib.analysis.fields import rounded
 
 
 @dataclass(frozen=True)

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from statistics import fmean, median, pstdev
 
-from dglib.analysis.reading import Entry, mean_by_level
+from dglib.analysis.fields import Entry, mean_by_level
 
 
 @dataclass(frozen=True)

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from dglib.analysis.bounds import Bounds, censored_cell, event_cell
-from dglib.analysis.reading import Entry, is_finite, level_of, levels_of, number
+from dglib.analysis.fields import Entry, is_finite, level_of, levels_of, number
 
 
 @dataclass(frozen=True)

@@ -13,7 +13,7 @@ from typing import Any
 
 from dglib.analysis import wording
 from dglib.analysis.bounds import spread
-from dglib.analysis.reading import Entry, Record, Records, entries, is_finite, level_of, number
+from dglib.analysis.fields import Entry, Record, Records, entries, is_finite, level_of, number
 
 QUANTITIES = ("dead", "entropy", "weight_norm", "update_norm", "c_sv")
 LATE = 10  # epochs with a refresh

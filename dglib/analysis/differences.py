@@ -15,8 +15,8 @@ from scipy import special
 
 from dglib.analysis import wording
 from dglib.analysis.bounds import Bounds, median_bounds
+from dglib.analysis.fields import Records, number
 from dglib.analysis.intervals import CONFIDENCE, Interval, median_interval, newcombe_difference
-from dglib.analysis.reading import Records, number
 
 Summary = Mapping[str, Any]
 # A median's interval on either side at this level: their difference then has 95 % by Bonferroni's inequality.

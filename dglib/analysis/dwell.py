@@ -5,7 +5,7 @@ from itertools import pairwise
 from statistics import median_low
 from typing import Any
 
-from dglib.analysis.reading import Entry, Record, Records, entries, level_of, number
+from dglib.analysis.fields import Entry, Record, Records, entries, level_of, number
 
 _NO_SWEEP = ("return_", "error_")  # the way back, and a training at one λ
 

@@ -9,8 +9,7 @@ import numpy as np
 
 from dglib.analysis.bounds import UNKNOWN, Bounds, median_bounds, spread
 from dglib.analysis.detection import Detection, Rule, cell, detect
-from dglib.analysis.intervals import as_json, median_interval
-from dglib.analysis.reading import (
+from dglib.analysis.fields import (
     Entry,
     Record,
     Records,
@@ -21,6 +20,7 @@ from dglib.analysis.reading import (
     parameter,
     rounded,
 )
+from dglib.analysis.intervals import as_json, median_interval
 from dglib.analysis.states import is_running, starts_trapped
 from dglib.analysis.thresholds import DOWN, UP, rule_of, threshold
 

@@ -6,11 +6,11 @@ from pathlib import Path
 from typing import Any
 
 from dglib.analysis import wording
-from dglib.analysis.reading import Record, entries, level_of, levels_of, number
-from dglib.analysis.sources import Source
+from dglib.analysis.fields import Record, entries, level_of, levels_of, number
 from dglib.analysis.thresholds import init_level
 from dglib.errors import UserError
-from dglib.identity import READING, is_file, is_identity
+from dglib.runs.identity import READING, is_file, is_identity
+from dglib.runs.reading import Source
 
 # What two experiments must have in common for a difference between them to mean something.
 SHARED = (

@@ -11,8 +11,8 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from dglib.analysis.bounds import Bounds, median_bounds
+from dglib.analysis.fields import Record, Records, seed_of
 from dglib.analysis.intervals import clopper_pearson
-from dglib.analysis.reading import Record, Records, seed_of
 from dglib.analysis.states import is_running
 
 INIT_FAILED = "init_failed"  # a seed that never came to the question

@@ -6,7 +6,7 @@ from typing import Any
 from matplotlib.figure import Figure
 
 from dglib.analysis import style
-from dglib.analysis.reading import Records, number
+from dglib.analysis.fields import Records, number
 from dglib.analysis.style import THIN
 
 # What dglib writes into each evaluation of a trajectory; anything else there is a metric of the user's.

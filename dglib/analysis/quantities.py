@@ -5,8 +5,8 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from dglib.analysis.bounds import Bounds, median_bounds
+from dglib.analysis.fields import Record, Records, rounded
 from dglib.analysis.intervals import clopper_pearson, clopper_pearson_undecided, median_interval
-from dglib.analysis.reading import Record, Records, rounded
 
 Plain = dict[str, Any]
 FEWEST_FOR_MEDIANS = 6  # below, no 95 % interval for a median exists; see `intervals.median_interval`

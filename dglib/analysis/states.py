@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 
-from dglib.analysis.reading import (
+from dglib.analysis.fields import (
     Entry,
     Record,
     entries,

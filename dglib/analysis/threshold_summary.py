@@ -5,8 +5,8 @@ from collections.abc import Sequence
 from typing import Any
 
 from dglib.analysis.bounds import median_bounds, spread
+from dglib.analysis.fields import Records, entries, level_of, levels_of, parameter
 from dglib.analysis.intervals import as_json, median_interval
-from dglib.analysis.reading import Records, entries, level_of, levels_of, parameter
 from dglib.analysis.states import FINAL_STATES, final_state
 from dglib.analysis.survival import Remaining, remaining
 from dglib.analysis.thresholds import Direction, Threshold, limits, threshold

@@ -10,7 +10,7 @@ from typing import Any
 
 from dglib.analysis.bounds import Bounds, censored_cell, event_cell
 from dglib.analysis.detection import Detection, Rule, cell, detect
-from dglib.analysis.reading import (
+from dglib.analysis.fields import (
     Record,
     entries,
     is_constant,

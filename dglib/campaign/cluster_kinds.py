@@ -21,7 +21,7 @@ from dglib.campaign import gpus
 from dglib.campaign.slurm import SlurmFile, read_slurm_file
 from dglib.errors import UserError
 from dglib.files import user_path
-from dglib.registry import module_path
+from dglib.training.registry import module_path
 
 if TYPE_CHECKING:
     from distributed import Client

@@ -22,9 +22,9 @@ from typing import Any
 
 from distributed import Status, Worker, get_worker
 
-from dglib import provenance
 from dglib.campaign import worker
 from dglib.control import Control
+from dglib.runs import provenance
 
 LOOK_SECONDS = 0.2
 LEAVING = (Status.closing, Status.closing_gracefully, Status.closed, Status.stopping, Status.failed)

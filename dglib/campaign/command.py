@@ -15,7 +15,6 @@ import time
 from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
-from dglib import posix
 from dglib.base_dir import base_directory
 from dglib.campaign import planning, scheduler
 from dglib.campaign import results as campaign_results
@@ -26,11 +25,12 @@ from dglib.campaign.monitor import CampaignMonitor
 from dglib.campaign.planning import Campaign
 from dglib.campaign.scheduler import Backend
 from dglib.cli import BAD_INPUT, INTERRUPTED, Parser
+from dglib.control import require_posix
 from dglib.errors import UserError
 from dglib.experiments import default_names, load, names
 from dglib.experiments.validation import one_of
-from dglib.heartbeats import duration
-from dglib.reader import ends_with_its_reader
+from dglib.output import ends_with_its_reader
+from dglib.runs.heartbeats import duration
 
 
 class Workers(NamedTuple):
@@ -66,10 +66,10 @@ def main(argv: Sequence[str] | None = None) -> int:
         arguments = _parser().parse_args(words)
         campaign = planning.campaign(arguments, typed)
         if not arguments.dry_run:
-            posix.require("run_all.py", "use `python -m dglib run` for each experiment")
+            require_posix("run_all.py", "use `python -m dglib run` for each experiment")
         workers = _workers(arguments, campaign)
         if arguments.dry_run:
-            from dglib.dry_run import print_plan
+            from dglib.campaign.dry_run import print_plan
 
             print_plan(
                 campaign.plans,

@@ -26,7 +26,7 @@ from dglib.experiments import build_spec, names, requested_numerics
 from dglib.experiments.parameters import Parameters
 from dglib.experiments.profiles import PARAMS, file_layer, profile_layer
 from dglib.experiments.validation import Layer, model_of, one_of, validate_layers
-from dglib.identity import NUMERICS, describe, fingerprint, is_identity
+from dglib.runs.identity import NUMERICS, describe, fingerprint, is_identity
 
 MAX_CELLS = 1000
 _KEYS = ("experiment", "experiments", "profile", "seeds", "set", "grid")

@@ -9,14 +9,15 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from dglib import identity, protocol
 from dglib.base_dir import data_directory
 from dglib.experiments import build_spec, get, loaded, requested_numerics
 from dglib.experiments.parameters import Parameters
 from dglib.files import user_path
-from dglib.label_files import split_name
-from dglib.spec import ExperimentSpec
-from dglib.store import run_directories
+from dglib.protocol import engine
+from dglib.protocol.spec import ExperimentSpec
+from dglib.runs import identity
+from dglib.runs.store import run_directories
+from dglib.training.label_files import split_name
 
 NOTEBOOKS = Path(__file__).resolve().parents[2] / "notebooks"
 OVER = ("done", "failed", "stopped", "skipped")
@@ -92,7 +93,7 @@ class Plan:
     @cached_property
     def planned(self) -> int:
         """Epochs of a seed, if no event ends it early."""
-        return protocol.planned_epochs(self.spec)
+        return engine.planned_epochs(self.spec)
 
     @property
     def status(self) -> str:

@@ -22,7 +22,7 @@ from dglib.campaign.jobs import Job, Plan, anchored
 from dglib.campaign.monitor import CampaignMonitor
 from dglib.campaign.scheduler import STOP_SECONDS, Answer
 from dglib.control import Interrupted
-from dglib.registry import module_path
+from dglib.training.registry import module_path
 
 if TYPE_CHECKING:
     from dglib.experiments.parameters import Parameters

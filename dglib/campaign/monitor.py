@@ -13,7 +13,7 @@ from typing import IO, Any, Protocol
 from tqdm import tqdm
 
 from dglib.campaign.jobs import Job
-from dglib.heartbeats import duration, in_words, last_line, standing
+from dglib.runs.heartbeats import duration, in_words, last_line, standing
 
 REFRESH_SECONDS = 1.0  # heartbeats come no faster
 LINE_SECONDS = 30.0  # between two lines on where all stands, where there is no terminal

@@ -15,8 +15,8 @@ from dglib.experiments import default_names, load, requested_numerics
 from dglib.experiments.parameters import Parameters
 from dglib.experiments.profiles import override_layer, profile_layer
 from dglib.experiments.validation import Layer, model_of, source, validate_layers
-from dglib.identity import TECHNIQUES
-from dglib.run_location import RunLocation
+from dglib.runs.identity import TECHNIQUES
+from dglib.runs.location import RunLocation
 
 OPTIONS = ("seeds", "base_dir", "device", "mirror")  # that are parameters of every experiment
 

@@ -20,7 +20,7 @@ _LOOK_SECONDS = 0.5
 
 
 def _load() -> None:
-    for name in ("dglib.summary_file", "dglib.report"):
+    for name in ("dglib.experiments.summary_file", "dglib.report"):
         import_module(name)
 
 
@@ -58,7 +58,7 @@ def tell(campaign: Campaign, out: IO[str], err: IO[str]) -> list[Path]:
 
 def write_index(campaign: Campaign) -> Path:
     """Write what a grid's directory is made for, so that a page written meanwhile knows of all cells."""
-    from dglib import grid_index
+    from dglib.campaign import grid_index
 
     assert campaign.grid is not None
     try:
@@ -69,7 +69,7 @@ def write_index(campaign: Campaign) -> Path:
 
 
 def _of_experiments(campaign: Campaign, out: IO[str], err: IO[str]) -> list[Path]:
-    from dglib.summary_file import write_summary  # matplotlib: not needed to answer bad input
+    from dglib.experiments.summary_file import write_summary  # matplotlib: not needed to answer bad input
 
     base, plans = campaign.place.work, campaign.plans
     print("What was found:\n", file=out)

@@ -22,7 +22,7 @@ from dglib.campaign.jobs import Job
 from dglib.control import unwinding
 from dglib.errors import StorageError, UserError
 from dglib.files import to_json, write_atomically
-from dglib.heartbeats import standing
+from dglib.runs.heartbeats import standing
 
 RETRIES = 3  # of a job whose process died, without an epoch completed in between
 OWNER_SECONDS = 10.0  # between two updates of the file that says which process schedules

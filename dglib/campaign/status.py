@@ -15,7 +15,7 @@ from typing import Any
 
 from dglib.errors import UserError
 from dglib.experiments import names
-from dglib.heartbeats import in_words, is_gone, last_line, standing
+from dglib.runs.heartbeats import in_words, is_gone, last_line, standing
 
 OLD_SECONDS = 60.0  # a sign of life older than this is none
 JOB = {"key", "experiment", "seed", "seed_id", "cell", "status", "began", "ended", "owner", "process", "log"}

@@ -36,12 +36,12 @@ from dglib.control import Control
 from dglib.errors import UserError
 from dglib.experiments import get
 from dglib.experiments import load as load_experiments
+from dglib.experiments.notebook import notebook_source
 from dglib.experiments.validation import Layer, validate_layers
-from dglib.notebook import notebook_source
 
 if TYPE_CHECKING:
-    from dglib.dataset import Dataset
     from dglib.experiments.parameters import Parameters
+    from dglib.training.dataset import Dataset
 
 STOP_SECONDS = 120.0  # for a job to save its state after the end of stdin
 

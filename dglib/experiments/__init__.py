@@ -21,7 +21,7 @@ from dglib.experiments.registry import (
     register_joint,
 )
 from dglib.experiments.specs import read_under, reading_of, requested_numerics
-from dglib.spec import ExperimentSpec
+from dglib.protocol.spec import ExperimentSpec
 
 
 def build_spec(experiment: str, parameters: Any) -> ExperimentSpec:

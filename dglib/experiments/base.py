@@ -10,7 +10,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from dglib.spec import ExperimentSpec
+from dglib.protocol.spec import ExperimentSpec
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -18,8 +18,8 @@ if TYPE_CHECKING:
     from dglib.analysis.curves import Curve
     from dglib.analysis.diagnostics import End
     from dglib.analysis.differences import Row
+    from dglib.analysis.fields import Entry, Record, Records
     from dglib.analysis.phase_diagram import Measure
-    from dglib.analysis.reading import Entry, Record, Records
     from dglib.analysis.style import Look
     from dglib.analysis.thresholds import Direction
     from dglib.experiments.parameters import Parameters

@@ -7,10 +7,10 @@ from typing import Any
 
 from matplotlib.figure import Figure
 
+from dglib.analysis.fields import Records
 from dglib.analysis.phase_diagram import CellRecords
 from dglib.analysis.plot_grid_curve import draw_curve
 from dglib.analysis.plot_phase_diagram import draw_maps
-from dglib.analysis.reading import Records
 from dglib.analysis.style import styled
 from dglib.experiments.registry import get, joints
 from dglib.files import make_directory, write_atomically

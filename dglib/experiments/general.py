@@ -12,8 +12,8 @@ from dglib.analysis.curves import Curve
 from dglib.analysis.diagnostics import End, end_of
 from dglib.analysis.differences import Row, ended, mean_row, share_row, time_row
 from dglib.analysis.dwell import dwell
+from dglib.analysis.fields import Entry, Record, Records, entries, is_finite, level_of, number, seed_of
 from dglib.analysis.phase_diagram import DIVERGED_WORD, Measure
-from dglib.analysis.reading import Entry, Record, Records, entries, is_finite, level_of, number, seed_of
 from dglib.analysis.states import has_diverged, is_running, mostly_constant
 
 if TYPE_CHECKING:

@@ -8,7 +8,7 @@ from matplotlib.figure import Figure
 
 from dglib.analysis import style
 from dglib.analysis.curves import Curve, median_curve
-from dglib.analysis.reading import Records, entries, is_finite, number
+from dglib.analysis.fields import Records, entries, is_finite, number
 from dglib.analysis.style import LOOKS, THICK, THIN
 from dglib.experiments.general import swept
 

@@ -10,7 +10,7 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
     from dglib.analysis.differences import Row
-    from dglib.analysis.reading import Records
+    from dglib.analysis.fields import Records
 
 
 @dataclass(frozen=True)

@@ -4,16 +4,16 @@ from typing import Any
 
 from dglib.analysis import wording
 from dglib.analysis.bounds import spread
+from dglib.analysis.fields import Records
 from dglib.analysis.loops import area_of, differences_at, mean_difference
 from dglib.analysis.quantities import columns, exact, quantity
-from dglib.analysis.reading import Records
 from dglib.experiments.base import Experiment, Summary, Sweep
 from dglib.experiments.general import answer, summarise, swept, values
 from dglib.experiments.parameters import Downward, Fraction, OneState, Upward
 from dglib.experiments.parameters import Sweep as Swept
 from dglib.experiments.registry import register
 from dglib.experiments.specs import rate, shared, sweep_rate
-from dglib.spec import Arm, Criterion, ExperimentSpec, Phase, Success
+from dglib.protocol.spec import Arm, Criterion, ExperimentSpec, Phase, Success
 
 
 class LoopParameters(Swept, OneState):

@@ -13,7 +13,7 @@ from itertools import pairwise
 from typing import Annotated, ClassVar, Literal, TypeVar
 
 from dglib.experiments.pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field
-from dglib.seeds import parse_seeds
+from dglib.experiments.seeds import parse_seeds
 
 Ordered = TypeVar("Ordered", bound=float)
 

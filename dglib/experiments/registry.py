@@ -11,8 +11,8 @@ from pathlib import Path
 from dglib.errors import UserError
 from dglib.experiments.base import Experiment
 from dglib.experiments.joint import Joint
-from dglib.identity import READING
-from dglib.manifest import PREFIXES
+from dglib.runs.identity import READING
+from dglib.runs.manifest import PREFIXES
 
 BUILT_IN = ("spinodal", "branches", "trapping", "loop")
 VARIABLE = "DGLIB_EXPERIMENTS"  # files and modules of experiments, for this process and those it starts

@@ -9,8 +9,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from dglib.identity import NUMERICS, READING, TECHNIQUES, is_identity
-from dglib.spec import DataSpec, LearningRate, NetworkSpec, StepSpec
+from dglib.protocol.spec import DataSpec, LearningRate, NetworkSpec, StepSpec
+from dglib.runs.identity import NUMERICS, READING, TECHNIQUES, is_identity
 
 
 def requested_numerics(parameters: Any) -> dict[str, Any]:

@@ -9,11 +9,11 @@ from typing import TYPE_CHECKING, Any
 
 from dglib.analysis import wording
 from dglib.analysis.dwell import dwell
-from dglib.analysis.reading import Record, entries, is_constant, is_finite, level_of, number
-from dglib.analysis.sources import Source, find_records
+from dglib.analysis.fields import Record, entries, is_constant, is_finite, level_of, number
 from dglib.analysis.thresholds import init_level
 from dglib.errors import UserError
 from dglib.experiments.registry import get, names
+from dglib.runs.reading import Source, find_records
 
 if TYPE_CHECKING:
     from pandas import DataFrame

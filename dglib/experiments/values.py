@@ -7,8 +7,8 @@ the experiments' own `values`.
 """
 
 from dglib.analysis.dwell import dwell
+from dglib.analysis.fields import Records
 from dglib.analysis.quantities import Plain, few
-from dglib.analysis.reading import Records
 from dglib.experiments.registry import get, joints, names
 
 

@@ -14,7 +14,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
-from dglib import provenance
+from dglib.runs import provenance
 
 if TYPE_CHECKING:
     from dglib.explorer.live_panel import LivePanel

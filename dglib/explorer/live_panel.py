@@ -8,7 +8,6 @@ from typing import Any
 
 import ipywidgets as widgets
 
-from dglib.data import load_dataset
 from dglib.errors import UserError
 from dglib.explorer.canvas import hiding, lay_out, static_html
 from dglib.explorer.drivers import Driver, Page, driver_for
@@ -16,7 +15,8 @@ from dglib.explorer.live_picture import DPI, STILL_NOTE, WIDTH, LivePicture, rea
 from dglib.explorer.live_run import LiveRun, save_path
 from dglib.explorer.live_settings import STARTS, Settings
 from dglib.explorer.runs import Places, notebook_settings
-from dglib.numerics import Numerics
+from dglib.training.data import load_dataset
+from dglib.training.numerics import Numerics
 
 _PIXELS = round(WIDTH * DPI)
 _RATES = (0.001, 0.003, 0.01, 0.03, 0.1, 0.3)

@@ -24,18 +24,17 @@ from pathlib import Path
 from typing import Any
 
 from dglib.control import Control
-from dglib.data import Dataset
-from dglib.epoch_stats import epoch_stats
 from dglib.errors import StorageError, UserError
-from dglib.evaluate import evaluate
 from dglib.explorer.live_settings import STARTS, Point, Settings, Start, State, Status
 from dglib.files import write_atomically
-from dglib.numerics import Numerics
-from dglib.protocol import SKIPPED_AT_MOST
-from dglib.spec import Arm, DataSpec, ExperimentSpec, LearningRate, NetworkSpec, Phase, StepSpec
-from dglib.state import TrainState
-from dglib.streams import Streams
-from dglib.trainer import DeviceData, Trainer
+from dglib.protocol.engine import SKIPPED_AT_MOST
+from dglib.protocol.spec import Arm, DataSpec, ExperimentSpec, LearningRate, NetworkSpec, Phase, StepSpec
+from dglib.training.data import Dataset
+from dglib.training.evaluation import epoch_stats, evaluate
+from dglib.training.numerics import Numerics
+from dglib.training.randomness import Streams
+from dglib.training.state import TrainState
+from dglib.training.trainer import DeviceData, Trainer
 
 NETWORK = NetworkSpec("small_cnn", 0.5)
 BATCH_SIZE = 64

@@ -12,7 +12,7 @@ from matplotlib.ticker import MaxNLocator
 
 from dglib.analysis import style
 from dglib.analysis.curves import median_curve
-from dglib.analysis.reading import rounded
+from dglib.analysis.fields import rounded
 from dglib.analysis.style import THICK, THIN, Look
 from dglib.experiments import get
 from dglib.explorer.readout import Selection

@@ -8,15 +8,15 @@ from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 
-from dglib.analysis.reading import Record
-from dglib.analysis.sources import find_records
+from dglib.analysis.fields import Record
 from dglib.base_dir import base_directory
 from dglib.campaign.jobs import NOTEBOOKS
 from dglib.errors import UserError
 from dglib.experiments import get
+from dglib.experiments.notebook import is_data, refuse_replaced
 from dglib.files import user_path
-from dglib.manifest import experiments_in, is_run, runs_in
-from dglib.notebook import is_data, refuse_replaced
+from dglib.runs.manifest import experiments_in, is_run, runs_in
+from dglib.runs.reading import find_records
 
 QUICK = NOTEBOOKS / "assets" / "quick"  # small recorded runs of all experiments, which come with the project
 PARAMETERS = ("base_dir", "runs")

@@ -8,7 +8,7 @@ from functools import cache
 from itertools import pairwise
 
 from dglib.analysis.curves import Curve
-from dglib.analysis.reading import Entry, Record, is_finite, level_of, levels_of, number, seed_of
+from dglib.analysis.fields import Entry, Record, is_finite, level_of, levels_of, number, seed_of
 from dglib.analysis.states import mostly_constant
 from dglib.analysis.style import LOOKS, Look
 from dglib.experiments import Sweep, get, names

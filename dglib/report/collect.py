@@ -8,11 +8,11 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from dglib.analysis.sources import read_run
 from dglib.errors import UserError
 from dglib.experiments import get, names
-from dglib.manifest import manifests, read_manifest, runs_in
-from dglib.records import Record
+from dglib.protocol.records import Record
+from dglib.runs.manifest import manifests, read_manifest, runs_in
+from dglib.runs.reading import read_run
 
 
 @dataclass(frozen=True)

@@ -6,9 +6,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from dglib.analysis.phase_diagram import CellRecords
+from dglib.campaign.grid_index import Index, IndexedCell, read_index, run_of
 from dglib.errors import UserError
 from dglib.experiments import get
-from dglib.grid_index import Index, IndexedCell, read_index, run_of
 from dglib.report.collect import Collection, Found, collect_whatever
 
 

@@ -5,12 +5,12 @@ from __future__ import annotations
 from statistics import median
 
 from dglib.analysis import wording
-from dglib.analysis.reading import number
+from dglib.analysis.fields import number
 from dglib.experiments import get
-from dglib.heartbeats import duration
 from dglib.report.collect import Found
 from dglib.report.grid_collect import GridCollection
 from dglib.report.provenance import computed_on, data, nearest_profile, versions
+from dglib.runs.heartbeats import duration
 
 
 def same_in_all(collection: GridCollection) -> list[tuple[str, str]]:

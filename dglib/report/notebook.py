@@ -6,13 +6,13 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from dglib import provenance
 from dglib.base_dir import base_directory
 from dglib.errors import UserError
-from dglib.notebook import is_data, refuse_replaced
+from dglib.experiments.notebook import is_data, refuse_replaced
 from dglib.report import write_report
 from dglib.report.collect import Collection, collect
 from dglib.report.page import render_fragment
+from dglib.runs import provenance
 
 
 @dataclass(frozen=True)

@@ -16,7 +16,6 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from dglib.analysis import wording
 from dglib.experiments import Joint, get, joints, names
 from dglib.experiments.figures import draw_all, draw_jointly, draw_lag
-from dglib.identity import differences
 from dglib.report import texts
 from dglib.report.collect import Collection, Found
 from dglib.report.ends import READING, Ends, ends_of
@@ -24,6 +23,7 @@ from dglib.report.limits import limits
 from dglib.report.pictures import Picture, picture
 from dglib.report.provenance import data, facts
 from dglib.report.tables import Table, seed_table
+from dglib.runs.identity import differences
 
 
 @dataclass(frozen=True)

@@ -11,15 +11,15 @@ from statistics import median
 from typing import Any
 
 from dglib.analysis import wording
-from dglib.analysis.reading import number
+from dglib.analysis.fields import number
 from dglib.experiments import get
 from dglib.experiments.profiles import profile_layer, profiles_of
-from dglib.heartbeats import duration
-from dglib.identity import differences
-from dglib.provenance import made_otherwise
-from dglib.records import Record
+from dglib.protocol.records import Record
 from dglib.report.collect import Found
 from dglib.report.data_names import data_name
+from dglib.runs.heartbeats import duration
+from dglib.runs.identity import differences
+from dglib.runs.provenance import made_otherwise
 
 KERNELS = ("ipykernel", "ipykernel_launcher", "colab_kernel_launcher")
 _SHOWN = ("from_step", "device", "device_name", "threads", "precision")

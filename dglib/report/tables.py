@@ -8,11 +8,11 @@ from typing import Any
 
 from dglib.analysis.cells import NONE
 from dglib.analysis.diagnostics import skipped_steps
-from dglib.analysis.reading import number
+from dglib.analysis.fields import number
 from dglib.experiments import get
-from dglib.heartbeats import duration
-from dglib.records import Record
+from dglib.protocol.records import Record
 from dglib.report.collect import Found
+from dglib.runs.heartbeats import duration
 
 
 @dataclass(frozen=True)

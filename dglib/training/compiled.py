@@ -9,8 +9,8 @@ from typing import Any, Generic, ParamSpec, TypeVar
 import torch
 from torch import Tensor
 
-from dglib.numerics import Numerics
-from dglib.state import TrainState
+from dglib.training.numerics import Numerics
+from dglib.training.state import TrainState
 from dglib.training.step import BATCH_NORMS, Gradient, batch_loss, gradient, undo_of_forward
 
 P = ParamSpec("P")

@@ -14,12 +14,12 @@ from typing import Any, Protocol, TypeVar
 import torch
 from torch import Tensor
 
-from dglib.dropout import key_dropout
 from dglib.errors import UserError
-from dglib.numerics import Numerics
-from dglib.spec import StepSpec
-from dglib.state import TrainState
+from dglib.protocol.spec import StepSpec
 from dglib.training.compiled import Compiled, CompiledGradient
+from dglib.training.dropout import key_dropout
+from dglib.training.numerics import Numerics
+from dglib.training.state import TrainState
 from dglib.training.step import (
     Batch,
     Kind,

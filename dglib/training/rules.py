@@ -7,10 +7,10 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from dglib.dataset import InputShape
 from dglib.errors import UserError
-from dglib.registry import call
-from dglib.spec import StepSpec
+from dglib.protocol.spec import StepSpec
+from dglib.training.dataset import InputShape
+from dglib.training.registry import call
 from dglib.training.step import Batch, Gradient, mixes, values
 
 LAMBDA, IMAGES = 0.3, 4

@@ -21,11 +21,11 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.optim.sgd import sgd  # not torch.optim.SGD, whose first use imports torch._dynamo for seconds
 
-from dglib.dropout import key_dropout
-from dglib.numerics import Numerics
-from dglib.registry import Registry
-from dglib.spec import StepSpec
-from dglib.state import LOST_AT_MOST, TrainState
+from dglib.protocol.spec import StepSpec
+from dglib.training.dropout import key_dropout
+from dglib.training.numerics import Numerics
+from dglib.training.registry import Registry
+from dglib.training.state import LOST_AT_MOST, TrainState
 
 EPS = 1e-12  # in the norms' denominators, as published
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from dglib.experiments.base import Drawing, Experiment, Summary, Sweep
 from dglib.experiments.branches import parameters, protocol
 from dglib.experiments.registry import register
-from dglib.spec import ExperimentSpec
+from dglib.protocol.spec import ExperimentSpec
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -16,8 +16,8 @@ if TYPE_CHECKING:
     from dglib.analysis.curves import Curve
     from dglib.analysis.diagnostics import End
     from dglib.analysis.differences import Row
+    from dglib.analysis.fields import Entry, Record, Records
     from dglib.analysis.phase_diagram import Measure
-    from dglib.analysis.reading import Entry, Record, Records
 
 
 class V3(Experiment):

@@ -9,8 +9,7 @@ from typing import Any
 from dglib.analysis.bounds import spread
 from dglib.analysis.curves import Curve
 from dglib.analysis.diagnostics import End, end_of
-from dglib.analysis.intervals import Interval, as_json, t_interval
-from dglib.analysis.reading import (
+from dglib.analysis.fields import (
     Entry,
     Record,
     Records,
@@ -21,6 +20,7 @@ from dglib.analysis.reading import (
     rounded,
     seed_of,
 )
+from dglib.analysis.intervals import Interval, as_json, t_interval
 from dglib.analysis.states import has_diverged, is_running, starts_trapped
 
 GAP_LEVEL, GAP_ERROR = 0.50, 0.10

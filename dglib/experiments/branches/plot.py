@@ -9,7 +9,7 @@ from matplotlib.figure import Figure
 
 from dglib.analysis import style, wording
 from dglib.analysis.curves import Curve, mean_curve
-from dglib.analysis.reading import Records, parameter
+from dglib.analysis.fields import Records, parameter
 from dglib.analysis.style import LOOKS, THICK, THIN, Look
 from dglib.experiments.branches.gaps import (
     BRANCHES,

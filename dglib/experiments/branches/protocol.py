@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from dglib.experiments.specs import rate, shared
-from dglib.spec import Arm, Criterion, ExperimentSpec, LearningRate, Phase, Success
+from dglib.protocol.spec import Arm, Criterion, ExperimentSpec, LearningRate, Phase, Success
 
 
 def v3(p: Any) -> ExperimentSpec:

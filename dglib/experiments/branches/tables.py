@@ -7,7 +7,7 @@ from typing import Any
 
 from dglib.analysis import cells, wording
 from dglib.analysis.differences import Row, ended, mean_row, of_seeds, share_row
-from dglib.analysis.reading import Record
+from dglib.analysis.fields import Record
 from dglib.experiments.branches import gaps
 
 Summary = Mapping[str, Any]

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from dglib.analysis import wording
 from dglib.analysis.bounds import Bounds
+from dglib.analysis.fields import Record, Records, parameter, rounded
 from dglib.analysis.phase_diagram import DIVERGED_WORD, TRAPPED_WORD, Measure
 from dglib.analysis.quantities import Plain, columns, exact, group, quantity
-from dglib.analysis.reading import Record, Records, parameter, rounded
 from dglib.analysis.threshold_summary import STARTS
 from dglib.experiments.branches.gaps import GAP_ERROR, gap_interval, summarise_branches
 

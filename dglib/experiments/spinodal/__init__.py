@@ -13,7 +13,7 @@ from dglib.experiments.base import Drawing, Experiment, Summary, Sweep
 from dglib.experiments.joint import EventSweep, Joint
 from dglib.experiments.registry import register, register_joint
 from dglib.experiments.spinodal import parameters, protocol
-from dglib.spec import ExperimentSpec
+from dglib.protocol.spec import ExperimentSpec
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -21,8 +21,8 @@ if TYPE_CHECKING:
     from dglib.analysis.curves import Curve
     from dglib.analysis.diagnostics import End
     from dglib.analysis.differences import Row
+    from dglib.analysis.fields import Entry, Record, Records
     from dglib.analysis.phase_diagram import Measure
-    from dglib.analysis.reading import Entry, Record, Records
 
 
 class Spinodal(Experiment):

@@ -17,7 +17,7 @@ from dglib.analysis.differences import (
     share_row,
     time_row,
 )
-from dglib.analysis.reading import Records
+from dglib.analysis.fields import Records
 from dglib.analysis.threshold_summary import STARTS, planned_levels
 from dglib.analysis.thresholds import Direction
 

@@ -6,8 +6,8 @@ from statistics import median
 from typing import Any
 
 from dglib.analysis.dwell import dwell
+from dglib.analysis.fields import Record, Records, level_of, number, seed_of
 from dglib.analysis.loops import summarise_loops
-from dglib.analysis.reading import Record, Records, level_of, number, seed_of
 from dglib.analysis.threshold_summary import median_of
 from dglib.analysis.thresholds import DOWN, UP, init_level, threshold
 from dglib.experiments.spinodal.widths import summarise_width

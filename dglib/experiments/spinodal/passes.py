@@ -5,8 +5,8 @@ from dataclasses import dataclass
 
 from dglib.analysis.bounds import Bounds
 from dglib.analysis.curves import Curve
+from dglib.analysis.fields import Entry, Record, entries
 from dglib.analysis.loops import return_bounds, return_event
-from dglib.analysis.reading import Entry, Record, entries
 from dglib.analysis.thresholds import DOWN, UP, threshold
 
 RAISED, BACK, LOWERED, TRAPPED = "T1, λ raised", "T1, swept back", "T2, λ lowered", "T2, trapped"

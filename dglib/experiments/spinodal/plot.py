@@ -11,9 +11,7 @@ from matplotlib.ticker import MaxNLocator
 
 from dglib.analysis import style, wording
 from dglib.analysis.curves import Curve, median_curve
-from dglib.analysis.histogram import columns, draw_columns
-from dglib.analysis.plot_survival import draw_remaining
-from dglib.analysis.reading import (
+from dglib.analysis.fields import (
     Entry,
     Records,
     entries,
@@ -22,6 +20,8 @@ from dglib.analysis.reading import (
     number,
     parameter,
 )
+from dglib.analysis.histogram import columns, draw_columns
+from dglib.analysis.plot_survival import draw_remaining
 from dglib.analysis.style import LOOKS, THIN
 from dglib.analysis.threshold_summary import planned_levels
 from dglib.analysis.thresholds import Direction, Threshold, end_state, threshold

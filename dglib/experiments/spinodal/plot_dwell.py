@@ -13,8 +13,8 @@ from matplotlib.ticker import FixedLocator, NullLocator
 from dglib.analysis import style
 from dglib.analysis.bounds import Bounds, median_bounds
 from dglib.analysis.curves import Curve, median_curve
+from dglib.analysis.fields import Records, entries
 from dglib.analysis.loops import loop
-from dglib.analysis.reading import Records, entries
 from dglib.analysis.style import COLUMN_WIDTH, LOOKS, Look
 from dglib.analysis.thresholds import DOWN, threshold
 from dglib.experiments.spinodal.lag import DROPPING, UNKNOWN_RATE, Scratch, Setting, by_setting, from_scratch

@@ -10,7 +10,7 @@ from matplotlib.figure import Figure
 from dglib.analysis import style
 from dglib.analysis.bounds import Bounds
 from dglib.analysis.curves import median_curve
-from dglib.analysis.reading import Records
+from dglib.analysis.fields import Records
 from dglib.analysis.style import COLUMN_WIDTH, LOOKS, THICK, THIN, Look
 from dglib.experiments.spinodal.passes import BACK, LOWERED, RAISED, TRAPPED, Pass, t1_passes, t2_passes
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from dglib.experiments.specs import rate, shared, sweep_rate
-from dglib.spec import Arm, Criterion, ExperimentSpec, Phase, StopEvent, Success
+from dglib.protocol.spec import Arm, Criterion, ExperimentSpec, Phase, StopEvent, Success
 
 
 def _spinodal(p: Any, name: str, success: Success, event: StopEvent, *more: Phase) -> ExperimentSpec:

@@ -8,8 +8,8 @@ from typing import Any
 
 from dglib.analysis import cells, wording
 from dglib.analysis.bounds import Bounds
+from dglib.analysis.fields import Record, Records
 from dglib.analysis.loops import loop
-from dglib.analysis.reading import Record, Records
 from dglib.analysis.states import final_state
 from dglib.analysis.thresholds import UP, Direction, limits, rule_of, threshold
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dglib.analysis.bounds import Bounds
+from dglib.analysis.fields import Record, Records
 from dglib.analysis.loops import return_bounds, summarise_loops
 from dglib.analysis.phase_diagram import DIVERGED_WORD, TRAPPED_WORD, Measure
 from dglib.analysis.quantities import (
@@ -18,7 +19,6 @@ from dglib.analysis.quantities import (
     share,
     undecided,
 )
-from dglib.analysis.reading import Record, Records
 from dglib.analysis.states import final_state
 from dglib.analysis.threshold_summary import STARTS, summarise_thresholds
 from dglib.analysis.thresholds import DOWN, UP, Direction, end_state, limits, threshold

@@ -7,8 +7,8 @@ from collections.abc import Sequence
 from typing import Any
 
 from dglib.analysis.bounds import Bounds, median_bounds, spread
+from dglib.analysis.fields import Records, rounded
 from dglib.analysis.intervals import as_json, clopper_pearson_undecided, median_interval
-from dglib.analysis.reading import Records, rounded
 from dglib.analysis.threshold_summary import STARTS
 from dglib.analysis.thresholds import DOWN, UP, Threshold, threshold
 

@@ -8,15 +8,15 @@ from typing import TYPE_CHECKING, Any
 from dglib.experiments.base import Drawing, Experiment, Summary
 from dglib.experiments.registry import register
 from dglib.experiments.trapping import parameters, protocol
-from dglib.spec import ExperimentSpec
+from dglib.protocol.spec import ExperimentSpec
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
     from dglib.analysis.diagnostics import End
     from dglib.analysis.differences import Row
+    from dglib.analysis.fields import Record, Records
     from dglib.analysis.phase_diagram import Measure
-    from dglib.analysis.reading import Record, Records
     from dglib.analysis.style import Look
 
 

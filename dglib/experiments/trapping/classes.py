@@ -5,7 +5,7 @@ from collections.abc import Iterable, Sequence
 from statistics import fmean
 from typing import Any
 
-from dglib.analysis.reading import Record, Records, entries, number, parameter, rounded, seed_of
+from dglib.analysis.fields import Record, Records, entries, number, parameter, rounded, seed_of
 from dglib.analysis.states import has_diverged, is_running
 
 TRAPPED, PARTIAL, ORDERED, DIVERGED = "trapped_90", "partial_collapse", "ordered", "diverged"

@@ -9,7 +9,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from dglib.analysis import style, wording
-from dglib.analysis.reading import Record, Records, entries, is_finite, parameter
+from dglib.analysis.fields import Record, Records, entries, is_finite, parameter
 from dglib.analysis.style import LOOKS, THICK, THIN, Look
 from dglib.experiments.trapping.classes import (
     CLASS_NAMES,

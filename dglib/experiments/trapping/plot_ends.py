@@ -7,7 +7,7 @@ from matplotlib.figure import Figure
 
 from dglib.analysis import style
 from dglib.analysis.diagnostics import evaluations
-from dglib.analysis.reading import Records
+from dglib.analysis.fields import Records
 from dglib.analysis.style import THICK, THIN
 from dglib.experiments.trapping.classes import CLASS_NAMES, CLASSES, category
 from dglib.experiments.trapping.plot import CLASS_LOOKS

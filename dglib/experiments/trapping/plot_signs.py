@@ -9,7 +9,7 @@ from matplotlib.lines import Line2D
 from matplotlib.ticker import MaxNLocator
 
 from dglib.analysis import style
-from dglib.analysis.reading import Records, number, parameter
+from dglib.analysis.fields import Records, number, parameter
 from dglib.analysis.signs_permutation import LEVEL, smallest_p
 from dglib.analysis.style import LOOKS, Look
 from dglib.experiments.trapping.classes import (

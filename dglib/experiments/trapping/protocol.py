@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from dglib.experiments.specs import rate, shared
-from dglib.spec import Arm, ExperimentSpec, Phase
+from dglib.protocol.spec import Arm, ExperimentSpec, Phase
 
 
 def td1(p: Any) -> ExperimentSpec:

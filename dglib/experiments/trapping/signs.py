@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from dglib.analysis.reading import Record, Records, rounded, seed_of
+from dglib.analysis.fields import Record, Records, rounded, seed_of
 from dglib.analysis.signs_permutation import LEVEL, Family, permutation_test, seeds_needed, smallest_p
 from dglib.experiments.trapping.classes import COMPARED, category, compare_epochs, last_early_epoch
 from dglib.experiments.trapping.signs_groups import Candidate, Groups, Separation, settled

@@ -8,7 +8,7 @@ from statistics import fmean
 import numpy as np
 from numpy.typing import NDArray
 
-from dglib.analysis.reading import Record, Records, entries, is_finite, number, rounded, seed_of
+from dglib.analysis.fields import Record, Records, entries, is_finite, number, rounded, seed_of
 from dglib.analysis.signs_auc import auc, auc_interval
 from dglib.experiments.trapping.classes import COMPARED, PARTIAL, TRAPPED, by_epoch, category, class_of
 

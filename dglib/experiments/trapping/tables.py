@@ -8,7 +8,7 @@ from typing import Any
 
 from dglib.analysis import cells, wording
 from dglib.analysis.differences import Row, ended, mean_row, of_seeds, share_row, time_row
-from dglib.analysis.reading import Record, Records, entries, number
+from dglib.analysis.fields import Record, Records, entries, number
 from dglib.experiments.trapping.classes import CLASS_NAMES, by_epoch, category, last_early_epoch
 from dglib.experiments.trapping.signs_groups import settled
 

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from dglib.analysis.bounds import Bounds
+from dglib.analysis.fields import Record, Records, entries, number, parameter
 from dglib.analysis.phase_diagram import DIVERGED_WORD, TRAPPED_WORD, Measure
 from dglib.analysis.quantities import Plain, share
-from dglib.analysis.reading import Record, Records, entries, number, parameter
 from dglib.experiments.trapping.classes import (
     CLASSES,
     DIVERGED,

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from dglib.analysis import wording
-from dglib.analysis.reading import Record, Records, entries, number
+from dglib.analysis.fields import Record, Records, entries, number
 from dglib.experiments.trapping import signs_wording
 from dglib.experiments.trapping.classes import ORDERED, PARTIAL, TRAPPED
 

@@ -1,0 +1,205 @@
+"""What an experiment is: plain, frozen data, without paths, devices or files.
+
+An experiment is a list of arms; an arm trains one network through named phases; a phase holds the mixing
+coefficient λ at each of its levels for a fixed number of epochs. Everything that moves a result stands here,
+so the fingerprint of a specification (with its data and the requested numerics) identifies a run.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Literal
+
+Comparison = Literal["<", "<=", ">=", ">"]
+
+
+@dataclass(frozen=True)
+class Criterion:
+    """A test of the error (0 to 1) against a threshold, in floats as they are: 0.30000000000000004 > 0.30."""
+
+    comparison: Comparison
+    threshold: float
+
+    def holds(self, error: float) -> bool:
+        match self.comparison:
+            case "<":
+                return error < self.threshold
+            case "<=":
+                return error <= self.threshold
+            case ">=":
+                return error >= self.threshold
+            case ">":
+                return error > self.threshold
+
+
+@dataclass(frozen=True)
+class LearningRate:
+    """A step schedule: `base`, times `decay` at each milestone.
+
+    Milestones are epochs completed since the optimizer was made: milestone 50 lowers the rate of the 51st.
+    """
+
+    base: float
+    milestones: tuple[int, ...] = ()
+    decay: float = 0.1
+
+    def after(self, epochs: int) -> float:
+        """The rate once `epochs` epochs are complete."""
+        rate = self.base
+        for milestone in self.milestones:
+            if milestone <= epochs:
+                rate *= self.decay
+        return rate
+
+
+@dataclass(frozen=True)
+class Success:
+    """A phase has succeeded if its last evaluation meets the criterion; else the seed ends there.
+
+    `field` and `flag` name where a record keeps the error and the verdict.
+    """
+
+    criterion: Criterion
+    field: str
+    flag: str
+
+
+@dataclass(frozen=True)
+class StopEvent:
+    """Ends a phase when `consecutive` evaluations in a row meet the criterion.
+
+    The count runs on across λ levels and one miss sets it to 0. The event's λ is that of the last of them.
+    `field` and `flag` name where a record keeps this λ and whether the event fired.
+    """
+
+    criterion: Criterion
+    consecutive: int
+    field: str
+    flag: str
+
+
+@dataclass(frozen=True)
+class Phase:
+    """A stretch of training at a sequence of λ levels.
+
+    Attributes:
+        name: "init", "sweep", "return" …
+        levels: λ of each level, 0 to 1, in the order in which they are held.
+        epochs_per_level: the dwell time.
+        learning_rate: applied to the epochs completed since the last new optimizer.
+        evaluate_every: evaluate after every so many epochs of a level, and at its end.
+        trajectory: the record's field that its evaluations go to.
+        final: prefix of the record's fields for the last λ and error ("" for `final_lambda`, `final_error`),
+            or None where the record has none.
+        restart: begin with a new optimizer, step counter 0, no held value gradient and new random streams;
+            the weights and BatchNorm's statistics stay.
+        seed_offset: added to the seed for the weights of a network that this phase creates.
+        only_after_event: skipped unless the phase before fired; then only the levels "below" (or "above")
+            that λ are held. None: held always.
+    """
+
+    name: str
+    levels: tuple[float, ...]
+    epochs_per_level: int
+    learning_rate: LearningRate
+    evaluate_every: int
+    trajectory: str = "trajectory"
+    final: str | None = None
+    restart: bool = False
+    seed_offset: int = 0
+    success: Success | None = None
+    event: StopEvent | None = None
+    only_after_event: Literal["below", "above"] | None = None
+
+
+@dataclass(frozen=True)
+class Arm:
+    """One network's life: built anew at the first phase, then trained through all of them."""
+
+    name: str
+    phases: tuple[Phase, ...]
+
+
+@dataclass(frozen=True)
+class NetworkSpec:
+    name: str
+    width: float = 1.0
+
+
+@dataclass(frozen=True)
+class DataSpec:
+    """Data set, label noise and augmentation. `noise_rate` is η, the share of training labels made wrong."""
+
+    dataset: str
+    noise_rate: float
+    noise: str = "symmetric"
+    augmentation: Literal["none", "crop_flip"] = "none"
+    crop_padding: int = 4
+    pixel_mean: tuple[float, ...] | None = None
+    pixel_std: tuple[float, ...] | None = None
+
+
+@dataclass(frozen=True)
+class StepSpec:
+    """The training step's constants.
+
+    `refresh_period` is K: the value gradient is computed anew every K steps and held in between.
+    `two_pass_statistics` moves BatchNorm's running statistics as by two passes on every step.
+    `log_every` logs every so many steps (0: never). `mix` names the mixing rule, `value` the source of the
+    value gradient, see `dglib.training.step`.
+    """
+
+    batch_size: int
+    refresh_period: int
+    momentum: float = 0.9
+    weight_decay: float = 5e-4
+    two_pass_statistics: bool = False
+    log_every: int = 0
+    mix: str = "normalised"
+    value: str = "clean"
+
+
+@dataclass(frozen=True)
+class ExperimentSpec:
+    """An experiment, whole.
+
+    Attributes:
+        name: short name, such as "T1".
+        prefix: of its records' files, such as "T1-spinodal".
+        directory_prefix: of its run directories.
+        experiment_id: format of a seed's identity, such as "T1-spinodal-{seed:03d}"; begins with the name.
+        final_classes: (name, least final error), the highest first; the outcome where there are any.
+        step_log_field: the record's field for the step logs, where `step.log_every` is not 0.
+        constants: fields written into every record as they are.
+        parameters: the flat parameters that it was built from, as plain data, for the record.
+        metrics: registered metrics computed at each evaluation, see `dglib.training.evaluation`.
+        lineage: where a fork comes from, see `dglib.campaign.fork`; part of its identity and of its records.
+    """
+
+    name: str
+    prefix: str
+    directory_prefix: str
+    experiment_id: str
+    arms: tuple[Arm, ...]
+    network: NetworkSpec
+    data: DataSpec
+    step: StepSpec
+    outcome_without_event: str = "no_event"
+    final_classes: tuple[tuple[str, float], ...] = ()
+    step_log_field: str = "step_logs"
+    constants: Mapping[str, object] = field(default_factory=dict)
+    parameters: Mapping[str, object] = field(default_factory=dict)
+    lineage: Mapping[str, object] | None = None
+    metrics: tuple[str, ...] = ()
+
+    def __post_init__(self) -> None:
+        """Refuse what would mix two things: ValueError."""
+        if not self.experiment_id.startswith(f"{self.name}-"):  # seeds' files are found by it
+            raise ValueError(f"experiment_id = {self.experiment_id!r}: must begin with {self.name}-")
+        names = [(arm.name, phase.name) for arm in self.arms for phase in arm.phases]
+        if len(set(names)) < len(names):  # they would share random streams and record fields
+            raise ValueError(f"arms and phases {names}: no two may have one name")
+        empty = [phase.name for arm in self.arms for phase in arm.phases if not phase.levels]
+        if empty or not all(arm.phases for arm in self.arms):
+            raise ValueError(f"phase {empty}: must hold at least one level")

@@ -1,0 +1,147 @@
+"""The state of an unfinished seed on disk: one checksummed file, and the one before it."""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import json
+import pickle
+import re
+import warnings
+from collections.abc import Container, Mapping, Sequence
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from dglib.errors import StorageError, UserError
+from dglib.files import older, write_atomically
+from dglib.protocol.engine import Cursor
+from dglib.protocol.events import Event, from_plain, to_plain
+
+VERSION = 1
+UNREADABLE = (OSError, ValueError, KeyError, TypeError, RuntimeError)
+_HEAD = re.compile(rb"dglib checkpoint (\d+) ([0-9a-f]{64}) (\d+)")
+
+
+@dataclass(frozen=True)
+class Checkpoint:
+    """Where a seed stood.
+
+    Attributes:
+        job: fingerprint of specification, data and seed: whose state this is.
+        state: of `TrainState.state_dict`.
+        cursor, events: place in the protocol, and what happened so far.
+        steps: trained since the seed began.
+        seconds: that they took.
+        stretches: on what the steps were computed, see `dglib.training.numerics`.
+        made: by what they were made, see `dglib.runs.provenance`; empty where that is not kept.
+        hashes: of the user's network and noise, and of the seed's noisy "labels", see `dglib.runs.hashes`.
+    """
+
+    job: str
+    state: dict[str, Any]
+    cursor: Cursor
+    events: Sequence[Event]
+    steps: int
+    seconds: float
+    stretches: Sequence[Mapping[str, Any]] = field(default_factory=list)
+    made: Sequence[Mapping[str, Any]] = field(default_factory=list)
+    hashes: Mapping[str, str] = field(default_factory=dict)
+
+
+def save(path: Path, checkpoint: Checkpoint) -> None:
+    """Write a checkpoint; the one before it stays as the older generation.
+
+    Raises:
+        StorageError: it cannot be written; the generations that were there still are.
+    """
+    progress = {
+        "job": checkpoint.job,
+        "cursor": asdict(checkpoint.cursor),
+        "events": [to_plain(event) for event in checkpoint.events],
+        "steps": checkpoint.steps,
+        "seconds": checkpoint.seconds,
+        "stretches": list(checkpoint.stretches),
+        "made": list(checkpoint.made),
+        "hashes": dict(checkpoint.hashes),
+    }
+    buffer = io.BytesIO()
+    torch.save({"state": checkpoint.state, "progress": json.dumps(progress)}, buffer)
+    content = buffer.getvalue()
+    digest = hashlib.sha256(content).hexdigest()
+    head = f"dglib checkpoint {VERSION} {digest} {checkpoint.steps}\n"
+    write_atomically(path, head.encode() + content, keep=older(path))
+
+
+def load(path: Path, jobs: Container[str] | None = None) -> Checkpoint | None:
+    """The newest readable generation, or None where there is none. Nothing in it is ever executed.
+
+    A torn newest one is passed over with a warning and renamed to `.damaged`.
+
+    Args:
+        jobs: whose state it must be, one of these; None takes any.
+
+    Raises:
+        UserError: a generation is of a newer version or of another job, or none can be read.
+    """
+    problems = []
+    for generation in (path, older(path)):
+        if not generation.exists():
+            continue
+        try:
+            found = read(generation)
+        except UNREADABLE as error:
+            problems.append(f"{generation}: {error}")
+            continue
+        if jobs is not None and found.job not in jobs:
+            raise UserError(f"{generation}: the state of another run; remove it to train from the beginning")
+        if problems:
+            warnings.warn(f"passed over {problems[0]}; going on from {generation.name}", stacklevel=2)
+            # Out of the way, or the next save would turn it into the older generation, over this good one.
+            try:
+                path.replace(path.with_suffix(".damaged"))
+            except OSError as error:
+                raise StorageError.of(path, error, "renamed") from error
+        return found
+    if problems:
+        raise UserError("; ".join(problems) + "; remove what is damaged to train from the beginning")
+    return None
+
+
+def read(path: Path) -> Checkpoint:
+    """One generation. Nothing in it is ever executed, and nothing is renamed.
+
+    Raises:
+        UserError: it is of a newer version.
+        UNREADABLE: it is damaged or foreign.
+    """
+    head, _, content = path.read_bytes().partition(b"\n")
+    match = _HEAD.fullmatch(head)
+    if match is None:
+        raise ValueError("not a checkpoint of dglib")
+    if int(match[1]) > VERSION:
+        raise UserError(f"{path}: written by a newer version of dglib (format {int(match[1])})")
+    if int(match[1]) != VERSION:
+        raise ValueError(f"no format {int(match[1])} of dglib's checkpoints")
+    if hashlib.sha256(content).hexdigest().encode() != match[2]:
+        raise ValueError("checksum does not match: truncated or damaged")
+    try:
+        saved = torch.load(io.BytesIO(content), map_location="cpu", weights_only=True)
+    except pickle.UnpicklingError:
+        raise ValueError("holds more than tensors and plain data") from None
+    progress = json.loads(saved["progress"])
+    if progress["steps"] != int(match[3]):  # the head's are for readers without torch
+        raise ValueError("its head does not belong to its content: damaged")
+    return Checkpoint(
+        progress["job"],
+        saved["state"],
+        Cursor(**progress["cursor"]),
+        [from_plain(event) for event in progress["events"]],
+        int(match[3]),
+        progress["seconds"],
+        progress["stretches"],
+        progress.get("made", []),  # this and the next were added to format 1
+        progress.get("hashes", {}),
+    )

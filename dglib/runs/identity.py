@@ -1,0 +1,242 @@
+"""What makes two runs the same run.
+
+An identity holds the specification, the hash of the data, the requested numerics and, of what a user gave,
+the `hashes` of `dglib.runs.hashes`. It stands in the manifest. Two rules keep it comparable:
+
+- A field that the specification has gained since `_ALWAYS` was written stands in it only where it is not at
+  its default, so that no fingerprint moves when one is added.
+- A hash is compared where both sides have it. Manifests from before there were hashes have none.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import re
+from collections.abc import Iterable, Mapping
+from dataclasses import MISSING, Field, fields, is_dataclass
+from typing import Any
+
+from dglib.protocol.spec import ExperimentSpec
+
+# Parameters that say how records are read; `dglib.experiments.register` adds those of each experiment.
+READING: set[str] = set()
+TECHNIQUES = ("precision", "channels_last", "fused", "compiled", "cuda_graphs", "autotune")
+# The numerics stand in the fingerprint beside the specification.
+NUMERICS = ("device", "threads", "exact", *TECHNIQUES)
+# Where and for which seeds a run is made; no run differs from another by these.
+MACHINE = frozenset(
+    {*NUMERICS, "seeds_at_once", "checkpoint_epochs", "checkpoint_minutes"} | {"mirror", "work_dir"}
+)
+PLACE = frozenset({"seeds", "base_dir", "data_dir"})
+
+
+# Raised by every change of code that moves a result; golden records in the tests tell when that is.
+RESULTS_VERSION = 2
+
+_ALWAYS = {
+    "ExperimentSpec": "name prefix directory_prefix experiment_id arms network data step"
+    " outcome_without_event final_classes step_log_field",
+    "Arm": "name phases",
+    "Phase": "name levels epochs_per_level learning_rate evaluate_every trajectory final restart"
+    " seed_offset success event only_after_event",
+    "LearningRate": "base milestones decay",
+    "Success": "criterion field flag",
+    "StopEvent": "criterion consecutive field flag",
+    "Criterion": "comparison threshold",
+    "NetworkSpec": "name width",
+    "DataSpec": "dataset noise_rate noise augmentation crop_padding pixel_mean pixel_std",
+    "StepSpec": "batch_size refresh_period momentum weight_decay two_pass_statistics log_every",
+}
+_NEVER = ("parameters", "constants")  # they follow from the rest
+_FILE = re.compile(r".+\.(npy|npz|pt)(:[^/\\]+)?")
+FILES = ("dataset", "noise")  # fields whose value may be a file
+
+
+def is_identity(name: str) -> bool:
+    """Whether a parameter is part of what a run is; the numerics count apart."""
+    return name not in READING and name not in MACHINE and name not in PLACE
+
+
+def describe(
+    spec: ExperimentSpec,
+    data_fingerprint: str,
+    hashes: Mapping[str, str] | None = None,
+    /,
+    **numerics: object,
+) -> dict[str, Any]:
+    """Everything that identifies a run but its seed, as plain data.
+
+    `hashes` are those of `dglib.runs.hashes.run_hashes`; `numerics` those asked for
+    (`dglib.experiments.requested_numerics`), not what they were settled to: a resume on another machine finds
+    its run. Where the data's fingerprint is known, a file stands for what it holds, wherever it lies.
+    """
+    return {**_described(spec, data_fingerprint, hashes), "numerics": numerics}
+
+
+def describe_shared(
+    spec: ExperimentSpec, data_fingerprint: str, hashes: Mapping[str, str] | None = None
+) -> dict[str, Any]:
+    """What two experiments must have in common to share a run directory, so that λ↑ − λ↓ means something."""
+    return shared_of(_described(spec, data_fingerprint, hashes))
+
+
+def shared_of(description: Mapping[str, Any]) -> dict[str, Any]:
+    """As `describe_shared`, from what `describe` gave."""
+    spec = description["spec"]
+    shared = {
+        "network": spec["network"],
+        "data": {**spec["data"], "fingerprint": description["data"]},
+        "step": {k: v for k, v in spec["step"].items() if k not in ("log_every", "two_pass_statistics")},
+        "results_version": description["results_version"],
+    }
+    shared |= {"lineage": spec["lineage"]} if "lineage" in spec else {}
+    return shared | ({"hashes": description["hashes"]} if "hashes" in description else {})
+
+
+def job(spec: ExperimentSpec, data_fingerprint: str, seed: int) -> str:
+    """Whose state a checkpoint is: fingerprint of what decides its bits, but for numerics and hashes."""
+    return job_of(_described(spec, data_fingerprint, {"labels": ""}), seed)  # wherever a file of them lies
+
+
+def job_of(description: Mapping[str, Any], seed: int) -> str:
+    """As `job`, from what `describe` gave."""
+    deciding = {key: description[key] for key in ("spec", "data", "results_version")}
+    return fingerprint(deciding | {"seed": seed})
+
+
+def asked(manifest: Mapping[str, Any]) -> dict[str, Any]:
+    """A manifest's identity as `describe` gives it before any data are read: without what they hold."""
+    identity, parameters = manifest["identity"], manifest.get("parameters") or {}
+    names = {name: parameters[name] for name in FILES if name in parameters}
+    spec = {**identity["spec"], "data": identity["spec"]["data"] | names}
+    return {key: each for key, each in identity.items() if key != "hashes"} | {"spec": spec, "data": ""}
+
+
+def current(stored: Mapping[str, Any]) -> dict[str, Any]:
+    """An identity as a manifest of any age has it, in today's form."""
+    data = dict(stored["spec"]["data"])
+    known = {"dataset": stored["data"], "noise": "labels" in stored.get("hashes", {})}
+    for name in FILES:
+        if known[name] and is_file(data[name]):
+            data[name] = "file"
+    return {**stored, "spec": {**stored["spec"], "data": data}}
+
+
+def is_file(name: object) -> bool:
+    """Whether a parameter's value names a file of data or labels."""
+    return isinstance(name, str) and _FILE.fullmatch(name) is not None
+
+
+def agree(one: Mapping[str, Any], other: Mapping[str, Any]) -> bool:
+    """Whether two descriptions are of one thing: equal, and in the hashes that both have."""
+    bare = [{key: value for key, value in each.items() if key != "hashes"} for each in (one, other)]
+    return fingerprint(bare[0]) == fingerprint(bare[1]) and not changed_hashes(one, other)
+
+
+def changed_hashes(one: Mapping[str, Any], other: Mapping[str, Any]) -> list[str]:
+    """The names of the hashes that both have, and that differ."""
+    mine, yours = one.get("hashes", {}), other.get("hashes", {})
+    return [name for name in mine if name in yours and mine[name] != yours[name]]
+
+
+def completed(stored: Mapping[str, Any], identity: Mapping[str, Any]) -> dict[str, Any]:
+    """A run's identity with the hashes of a stored one that agrees with it, where it lacks them itself."""
+    hashes = {**stored.get("hashes", {}), **identity.get("hashes", {})}
+    return {**identity, **({"hashes": hashes} if hashes else {})}
+
+
+def _described(
+    spec: ExperimentSpec, data_fingerprint: str, hashes: Mapping[str, str] | None
+) -> dict[str, Any]:
+    found = {"spec": _plain(spec), "data": data_fingerprint, "results_version": RESULTS_VERSION}
+    return current(found | ({"hashes": dict(hashes)} if hashes else {}))
+
+
+def _plain(value: Any) -> Any:
+    if is_dataclass(value) and not isinstance(value, type):
+        always = _ALWAYS.get(type(value).__name__, "").split()
+        found = {field.name: getattr(value, field.name) for field in fields(value)}
+        kept = [f.name for f in fields(value) if f.name in always or found[f.name] != _default(f)]
+        return {name: _plain(found[name]) for name in kept if name not in _NEVER}
+    if isinstance(value, Mapping):
+        return {key: _plain(each) for key, each in value.items()}
+    return [_plain(each) for each in value] if isinstance(value, list | tuple) else value
+
+
+def _default(field: Field[Any]) -> Any:
+    return field.default if field.default_factory is MISSING else field.default_factory()
+
+
+def fingerprint(description: Mapping[str, Any]) -> str:
+    """SHA-256 of the canonical JSON."""
+    text = json.dumps(description, sort_keys=True, ensure_ascii=False, allow_nan=False)
+    return hashlib.sha256(text.encode()).hexdigest()
+
+
+def differences(old: Any, new: Any, path: str = "") -> list[str]:
+    """The leaves in which two descriptions differ, as "path: old → new"."""
+    old, new = json.loads(json.dumps(old)), json.loads(json.dumps(new))
+    if isinstance(old, dict) and isinstance(new, dict):
+        keys = sorted(old.keys() | new.keys())
+        below = {key: f"{path}.{key}".strip(".") for key in keys}
+        return [d for key in keys for d in differences(old.get(key), new.get(key), below[key])]
+    if isinstance(old, list) and isinstance(new, list) and len(old) == len(new) and path:
+        pairs = zip(old, new, strict=True)
+        return [d for i, (a, b) in enumerate(pairs) for d in differences(a, b, f"{path}[{i}]")]
+    return [] if old == new else [f"{path}: {old} → {new}"]
+
+
+def changes(
+    manifest: Mapping[str, Any], identity: Mapping[str, Any], parameters: Mapping[str, Any]
+) -> list[str]:
+    """In what a run differs from a manifest's, under the names that a user gives.
+
+    Args:
+        identity: of the run, from `describe`.
+        parameters: the flat ones that it was made from.
+    """
+    stored = current(manifest["identity"])
+    since = str(manifest.get("created", ""))[:16].replace("T", " ") + " UTC"
+    changed = changed_hashes(stored, identity)
+    old, new = (json.loads(json.dumps(dict(each))) for each in (manifest.get("parameters") or {}, parameters))
+    same = {"dataset": stored["data"] == identity["data"], "noise": "labels" not in changed}
+    named = [
+        name
+        for name in new
+        if name in old
+        and old[name] != new[name]
+        and not (name in FILES and same[name] and is_file(old[name]) and is_file(new[name]))
+    ]
+    lines = [f"{name} {_shown(old[name])} → {_shown(new[name])}" for name in named]
+    before, after = stored.get("numerics", {}), identity.get("numerics", {})
+    asked_for = [name for name in sorted({*before, *after}) if before.get(name) != after.get(name)]
+    lines += [f"{name} {_shown(before.get(name))} → {_shown(after.get(name))}" for name in asked_for]
+    if not same["dataset"] and not {"dataset", "pixel_mean", "pixel_std"} & set(named):
+        lines.append(f"dataset {new.get('dataset', '')} has changed since {since}")
+    lines += _hash_lines(changed, named, new, since)
+    if stored["results_version"] != identity["results_version"]:
+        lines.append(f"results version {stored['results_version']} → {identity['results_version']}")
+    if not lines:  # a specification of a user's own, or a change of the code that makes it
+        lines = differences({"spec": stored["spec"]}, {"spec": identity["spec"]})
+    return lines or differences(stored, identity)
+
+
+def _hash_lines(
+    changed: Iterable[str], named: Iterable[str], parameters: Mapping[str, Any], since: str
+) -> list[str]:
+    """What became of the things that still have their names."""
+    changed = set(changed)
+    words = dict.fromkeys(("network", "noise", "mix", "value"), "has changed")
+    words["labels"] = "gives other labels"
+    lines = []
+    for name, verb in words.items():
+        kind = "noise" if name == "labels" else name
+        if name not in changed or kind in named or (name == "labels" and "noise" in changed):
+            continue
+        lines.append(f"{kind} {parameters.get(kind, '')} {verb} since {since}")
+    return lines
+
+
+def _shown(value: object) -> str:
+    return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)

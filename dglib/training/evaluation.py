@@ -1,0 +1,157 @@
+"""The error on the whole test set, and every other number of an evaluation.
+
+A metric of one's own is a function of logits (N, C), float32, and labels (N,), int64, of the whole test set:
+
+    @metrics.register("confidence")
+    def confidence(logits, labels):
+        return logits.softmax(dim=1).amax(dim=1).mean()
+
+It gives one number, as a float or a 0-dim tensor. With the parameter `metrics: [confidence]` it is computed
+at each evaluation, and stands in records and tables under its name.
+"""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, nullcontext
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from dglib.errors import UserError
+from dglib.protocol.engine import EpochStats
+from dglib.protocol.events import Evaluation
+from dglib.training.numerics import Numerics
+from dglib.training.registry import Registry
+from dglib.training.state import TrainState
+from dglib.training.step import total_norm
+from dglib.training.trainer import DeviceData
+
+# Fixed: another size may round the logits, and with them the argmax, differently.
+CPU_BATCH, CUDA_BATCH = 1000, 2500
+
+Metric = Callable[[Tensor, Tensor], Tensor | float]
+metrics: Registry[Metric] = Registry("metric")
+
+RESERVED = ("phase", "lambda", "epoch", "error", "predicted", "finite", "lr", "test_loss", "dead_channels")
+
+
+def check_metrics(names: Sequence[str], classes: int) -> None:
+    """Try metrics out on random logits. Raises UserError for one that is unknown or gives no number."""
+    logits = torch.randn(8, classes, generator=torch.Generator().manual_seed(0))
+    labels = torch.arange(8) % classes
+    for name in names:
+        if metric_field(name) in RESERVED:
+            raise UserError(f"metrics = {name!r}: is the name of another field of an evaluation")
+        _number(name, metrics.get(name)(logits, labels))
+
+
+def metric_field(name: str) -> str:
+    """The field of a record that holds a metric: its name, without the module where one was given."""
+    return re.sub(r"^.*:", "", name)
+
+
+def _number(name: str, found: object) -> float:
+    try:
+        return float(found)  # type: ignore[arg-type]
+    except (TypeError, ValueError, RuntimeError):
+        shape = getattr(found, "shape", None)
+        what = type(found).__name__ if shape is None else f"a tensor of shape {tuple(shape)}"
+        raise UserError(f"metric {name!r} gives {what}: must be one number") from None
+
+
+@torch.no_grad()
+def evaluate(
+    state: TrainState, data: DeviceData, numerics: Numerics, extra: Sequence[str] = ()
+) -> Evaluation:
+    """Evaluate the network in the precision that it trains in; one transfer from the device, at the end.
+
+    Leaves no trace in the state.
+
+    Args:
+        extra: names of registered metrics; each takes a transfer of its own.
+    """
+    device, classes = data.y_test.device, data.classes
+    size = CUDA_BATCH if device.type == "cuda" else CPU_BATCH
+    correct = torch.zeros((), dtype=torch.int64, device=device)
+    loss = torch.zeros((), dtype=torch.float64, device=device)
+    predicted = torch.zeros(classes, dtype=torch.int64, device=device)
+    finite = torch.ones((), dtype=torch.bool, device=device)
+    state.model.eval()
+    alive: list[Tensor] | None = None
+    all_logits: list[Tensor] = []
+    for start in range(0, len(data.y_test), size):
+        labels = data.y_test[start : start + size]
+        x = data.inputs(data.x_test[start : start + size])
+        # The first batch is enough to tell the dead channels.
+        with numerics.autocast(), activity(state.model) if alive is None else nullcontext(alive) as alive:
+            logits = state.model(x.contiguous(memory_format=numerics.memory_format)).float()
+        if extra:
+            all_logits.append(logits)
+        guess = logits.argmax(dim=1)
+        correct += (guess == labels).sum()
+        loss += F.cross_entropy(logits, labels, reduction="sum")
+        predicted += (guess.unsqueeze(1) == torch.arange(classes, device=device)).sum(dim=0)
+        finite &= logits.isfinite().all()
+    state.model.train()
+    total = len(data.y_test)
+    flags = torch.stack([correct, finite]).double()
+    dead = dead_share(alive or [], device)
+    numbers = torch.cat([flags, loss.view(1), dead.view(1), predicted.double()]).tolist()
+    found = {"test_loss": numbers[2] / total if numbers[1] else math.nan, "dead_channels": numbers[3]}
+    for name in extra:
+        value = metrics.get(name)(torch.cat(all_logits), data.y_test.clone())
+        found[metric_field(name)] = _number(name, value) if numbers[1] else math.nan
+    return Evaluation(
+        error=1 - int(numbers[0]) / total,
+        predicted=tuple(int(n) for n in numbers[4:]),
+        finite=bool(numbers[1]),
+        metrics=found,
+    )
+
+
+@contextmanager
+def activity(model: nn.Module) -> Iterator[list[Tensor]]:
+    """A list that each ReLU's forward adds to: per channel, bool (C,), whether any image activated it."""
+    alive: list[Tensor] = []
+
+    def look(module: nn.Module, inputs: tuple[Tensor, ...], output: Tensor) -> None:
+        alive.append((output > 0).transpose(0, 1).flatten(1).any(dim=1))  # (B, C, …) to (C,)
+
+    handles = [m.register_forward_hook(look) for m in model.modules() if isinstance(m, nn.ReLU)]
+    try:
+        yield alive
+    finally:
+        for handle in handles:
+            handle.remove()
+
+
+def dead_share(alive: Sequence[Tensor], device: torch.device) -> Tensor:
+    """Dead channels over all, 0-dim float64 on `device`; NaN for a network without ReLU modules."""
+    if not alive:
+        return torch.full((), float("nan"), dtype=torch.float64, device=device)
+    return 1 - torch.cat(list(alive)).double().mean()
+
+
+def epoch_stats(state: TrainState, lr: float) -> EpochStats:
+    """Fetch it once the epoch's last step is taken, in one transfer from the device per kind.
+
+    Args:
+        lr: the learning rate of that step.
+    """
+    loss_s, n_s, loss_v, n_v, skipped, c_sv = state.sums.tolist()
+    taken = n_s - skipped
+    momentum = state.momentum()  # empty without momentum, where the update is held nowhere
+    return EpochStats(
+        loss_s=loss_s / taken if taken else float("nan"),
+        loss_v=loss_v / n_v if n_v else float("nan"),
+        weight_norm=float(total_norm(state.params).detach()),
+        update_norm=float(total_norm(momentum)) * lr if momentum else float("nan"),
+        steps=tuple((float(step), *row.tolist()) for step, row in state.step_log),
+        taken=int(n_s),
+        skipped=int(skipped),
+        c_sv=c_sv / n_v if n_v else float("nan"),
+    )

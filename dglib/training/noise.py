@@ -1,0 +1,204 @@
+"""Label noise: which training labels are wrong, a function of the labels, the rate and the seed alone.
+
+One's own, which may declare what share of wrong labels it means by a rate:
+
+    @noises.register("pairs", expected=lambda rate, labels, classes: rate * np.isin(labels, (3, 5)).mean())
+    def pairs(labels, rate, seed, classes):
+        ...
+
+A function that is named by ``module:attribute`` may have that as its attribute ``expected``.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from dglib.errors import UserError
+from dglib.training.dataset import Labels
+from dglib.training.label_files import LabelFile, split_name
+from dglib.training.registry import Registry, call
+
+NoiseFunction = Callable[[Labels, float, int, int], Labels]
+"""(labels, rate, seed, classes) -> noisy labels, integers of any kind, of the same length.
+
+The labels are a copy of its own. The same arguments must give the same labels.
+"""
+Expectation = Callable[[float, Labels, int], float]
+"""(rate, labels, classes) -> the share of wrong labels that a noise function means, 0 to 1."""
+
+TOLERANCE = 0.01  # of the share of wrong labels
+
+
+class Noises(Registry[NoiseFunction]):
+    """Noise functions by name, or from a file of labels."""
+
+    def __init__(self) -> None:
+        super().__init__("noise", also="module:attribute, or the path of a .npy, .npz or .pt with labels")
+
+    def register(
+        self, name: str, *, expected: Expectation | None = None
+    ) -> Callable[[NoiseFunction], NoiseFunction]:
+        """As `Registry.register`. `expected` is declared where it is not the rate itself."""
+
+        def keep(entry: NoiseFunction) -> NoiseFunction:
+            if expected is not None:
+                entry.expected = expected  # type: ignore[attr-defined]
+            return register(entry)
+
+        register = super().register(name)
+        return keep
+
+    def get(self, name: str) -> NoiseFunction:
+        """As `Registry.get`; of a labels' file, what it holds."""
+        if name not in self._entries and split_name(name) is not None:
+            return LabelFile.read(name)
+        return super().get(name)
+
+    def source(self, name: str) -> str | None:
+        return None if split_name(name) is not None else super().source(name)
+
+    def is_own(self, name: str) -> bool:
+        return split_name(name) is not None or super().is_own(name)
+
+
+noises = Noises()
+
+
+@dataclass(frozen=True, eq=False)
+class NoisyLabels:
+    """Checked labels of one seed.
+
+    labels: (n,) int64 in 0..classes-1. flips: (classes, classes) counts, clean class by noisy class.
+    expected: the share of wrong labels that was meant.
+    """
+
+    labels: Labels
+    flips: NDArray[np.int64]
+    expected: float
+
+    @property
+    def rate(self) -> float:
+        """The share of wrong labels that came out."""
+        return 1 - int(self.flips.trace()) / len(self.labels)
+
+    @property
+    def fingerprint(self) -> str:
+        """SHA-256 in hex of the labels."""
+        return hashlib.sha256(self.labels.astype("<i8").tobytes()).hexdigest()
+
+    @property
+    def is_as_expected(self) -> bool:
+        return abs(self.rate - self.expected) <= TOLERANCE
+
+    @property
+    def looks_shuffled(self) -> bool:
+        """Whether more labels are wrong than expected, and as many as if they belonged to other images."""
+        n = len(self.labels)
+        chance = 1 - float(self.flips.sum(0) @ self.flips.sum(1)) / n**2
+        return self.rate > self.expected + TOLERANCE and abs(self.rate - chance) < 3 * (chance / n) ** 0.5
+
+    def describe(self) -> dict[str, Any]:
+        """As plain data, for the record."""
+        plain = {"rate": self.rate, "expected": self.expected, "flips": self.flips.tolist()}
+        return plain | {"labels": self.fingerprint}
+
+
+def make_noise(name: str, labels: Labels, rate: float, seed: int, classes: int) -> NoisyLabels:
+    """The noisy labels of one seed by the noise `name`, checked; `labels` stay as they are.
+
+    Raises:
+        UserError: it is unknown, fails, or gives other than n integers in 0..classes-1.
+    """
+    return _make(name, noises.get(name), labels, rate, seed, classes)
+
+
+def try_noise(name: str, labels: Labels, rate: float, seeds: Sequence[int], classes: int) -> list[str]:
+    """Try the noise `name` for each of the seeds; a line for whatever is not as expected, or not checked.
+
+    Raises:
+        UserError: as `make_noise`, and for a function that gives other labels when it is called again.
+    """
+    entry = noises.get(name)
+    found = [_make(name, entry, labels, rate, seed, classes) for seed in seeds]
+    again = _make(name, entry, labels, rate, seeds[0], classes)
+    if again.fingerprint != found[0].fingerprint:
+        raise UserError(
+            f"noise {name!r} gives other labels when it is called again: must depend on its arguments alone"
+            " (np.random.RandomState(seed))"
+        )
+    lines = [entry.note] if isinstance(entry, LabelFile) and entry.note else []
+    if not all(each.is_as_expected for each in found):
+        rates = [each.rate for each in found]
+        shares = dict.fromkeys(f"{rate:.4f}" for rate in (min(rates), max(rates)))
+        line = f"noise {name}: {' to '.join(shares)} of the labels are wrong"
+        line += f", where {found[0].expected:.4f} was expected"
+        if any(each.looks_shuffled for each in found):
+            line += "; as many as if the labels belonged to other images: are they in another order?"
+        lines.append(line)
+    return lines
+
+
+def _make(
+    name: str, entry: NoiseFunction, labels: Labels, rate: float, seed: int, classes: int
+) -> NoisyLabels:
+    given = call(f"noise {name!r} fails", entry, np.array(labels), rate, seed, classes)
+    noisy = _checked(name, given, len(labels), classes)
+    expected: object = rate
+    if (declared := getattr(entry, "expected", None)) is not None:
+        expected = call(f"noise {name!r}: expected fails", declared, rate, np.array(labels), classes)
+    if not isinstance(expected, int | float | np.number) or not 0 <= expected <= 1:
+        raise UserError(f"noise {name!r} expects a rate of {expected!r}: must be a number from 0 to 1")
+    flips = np.bincount(labels * classes + noisy, minlength=classes**2).reshape(classes, classes)
+    return NoisyLabels(noisy, flips, float(expected))
+
+
+def _checked(name: str, given: object, n: int, classes: int) -> Labels:
+    must = f"must be {n} integers from 0 to {classes - 1}"
+    if given is None:
+        raise UserError(f"noise {name!r} gives None: {must}")
+    try:
+        array = np.asarray(given)
+    except (TypeError, ValueError) as error:
+        raise UserError(f"noise {name!r} gives no array ({error}): {must}") from error
+    if array.shape != (n,) or array.dtype.kind not in "iu":
+        raise UserError(f"noise {name!r} gives {array.dtype} of shape {array.shape}: {must}")
+    if n and not (array.min() >= 0 and array.max() < classes):
+        raise UserError(f"noise {name!r} gives labels from {array.min()} to {array.max()}: {must}")
+    return array.astype(np.int64)
+
+
+def _symmetric_share(rate: float, labels: Labels, classes: int) -> float:
+    return int(rate * len(labels)) / len(labels)
+
+
+@noises.register("symmetric", expected=_symmetric_share)
+def inject_label_noise(labels: NDArray[np.integer], rate: float, seed: int, classes: int = 10) -> Labels:
+    """Replace ``int(rate·n)`` of the ``n`` labels by one of the other classes, each equally likely.
+
+    labels: (n,) integers in 0..classes-1, left unchanged. rate: 0 to 1. seed: 0 to 2**32 - 1.
+    Returns a new (n,) int64 array. Raises UserError for values outside these ranges.
+
+    Bit for bit the noise of the published runs (HIDEKI, Dual-Gradient Learning, Paper A): NumPy's legacy
+    stream draws the indices without replacement, then for each in turn one of the other classes, ascending.
+    """
+    noisy = np.array(labels, dtype=np.int64)
+    if noisy.ndim != 1:
+        raise UserError(f"labels have shape {noisy.shape}: must be (n,)")
+    if not 0 <= rate <= 1:
+        raise UserError(f"noise rate = {rate}: must be from 0 to 1")
+    if not 0 <= seed < 2**32:
+        raise UserError(f"noise seed = {seed}: must be from 0 to 2**32 - 1")
+    if noisy.size and not 0 <= noisy.min() <= noisy.max() < classes:
+        raise UserError(f"labels run from {noisy.min()} to {noisy.max()}: must be within 0 to {classes - 1}")
+    random = np.random.RandomState(seed)
+    chosen = random.choice(noisy.size, int(rate * noisy.size), replace=False)
+    # One array draw of randint is the same stream as a choice among classes - 1 values per index.
+    drawn = random.randint(0, classes - 1, size=chosen.size)
+    noisy[chosen] = drawn + (drawn >= noisy[chosen])
+    return noisy

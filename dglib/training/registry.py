@@ -1,0 +1,119 @@
+"""Names for the parts that a user may replace by their own: networks, data sets, noises."""
+
+import difflib
+import importlib
+import os
+import sys
+import traceback
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, Generic, TypeVar
+
+from dglib.errors import UserError
+from dglib.training.source import source_hash
+
+T = TypeVar("T", bound=Callable[..., object])
+
+
+class Registry(Generic[T]):
+    """Callables of one kind by name; ``module:attribute`` is imported without being registered.
+
+    ``kind`` is the word for an entry in messages ("network"); ``also`` says what else a user may give there.
+    """
+
+    def __init__(self, kind: str, also: str = "module:attribute for your own") -> None:
+        self.kind = kind
+        self._also = also
+        self._entries: dict[str, T] = {}
+        self._sources: dict[str, tuple[T, str | None]] = {}
+
+    def register(self, name: str) -> Callable[[T], T]:
+        """Decorator that files what it decorates under ``name`` and returns it unchanged.
+
+        Raises UserError where the name is taken. Defining the same function again (a notebook's cell run
+        twice, a reloaded module) replaces it.
+        """
+
+        def keep(entry: T) -> T:
+            held = self._entries.get(name)
+            if held is not None and _definition(held) != _definition(entry):
+                raise UserError(f"{self.kind} {name!r} is registered already")
+            self._entries[name] = entry
+            self._sources[name] = entry, source_hash(entry)
+            return entry
+
+        return keep
+
+    def source(self, name: str) -> str | None:
+        """`source_hash` of a user's entry as it was when it was registered or first imported.
+
+        A file that is edited later is not what this process runs. None: dglib's own, or no source.
+        Raises as `get`.
+        """
+        entry = self.get(name)
+        if name not in self._sources or self._sources[name][0] is not entry:
+            self._sources[name] = entry, source_hash(entry)
+        return self._sources[name][1]
+
+    def get(self, name: str) -> T:
+        """The entry registered as ``name``, or the callable that ``module:attribute`` names.
+
+        Raises UserError that tells the kind, the value and what is allowed. An error inside the imported
+        module that is no ImportError passes through: its traceback is what its author needs.
+        """
+        if name in self._entries:
+            return self._entries[name]
+        if ":" in name:
+            return self._imported(name)
+        near = difflib.get_close_matches(name, self._entries, n=1)
+        hint = f"did you mean {near[0]!r}? " if near else ""
+        raise UserError(
+            f"{self.kind} {name!r} is unknown: {hint}allowed are {', '.join(self.names())}, or {self._also}"
+        )
+
+    def is_own(self, name: str) -> bool:
+        """Whether an entry is the user's, and not one of dglib's. Raises as `get`."""
+        return str(getattr(self.get(name), "__module__", "")).partition(".")[0] != "dglib"
+
+    def names(self) -> list[str]:
+        """The registered names, sorted."""
+        return sorted(self._entries)
+
+    def _imported(self, name: str) -> T:
+        module_name, _, attribute = name.partition(":")
+        try:
+            entry: T = getattr(importlib.import_module(module_name), attribute)
+        except (ImportError, AttributeError, TypeError, ValueError) as error:
+            raise UserError(f"{self.kind} {name!r} cannot be imported: {error}") from error
+        if not callable(entry):
+            raise UserError(f"{self.kind} {name!r} is no function or class, but {entry!r}")
+        return entry
+
+
+def _definition(entry: object) -> object:
+    """Where ``entry`` was defined, the same for two runs of one definition; the object itself if unknown."""
+    name = getattr(entry, "__qualname__", None)
+    return entry if name is None else (getattr(entry, "__module__", None), name)
+
+
+def call(what: str, function: Callable[..., Any], *arguments: object) -> Any:
+    """Call what a user gave. An error in it becomes a UserError in one line: `what`, and where it was raised.
+
+    What is a UserError already passes through.
+    """
+    try:
+        return function(*arguments)
+    except UserError:
+        raise
+    except Exception as error:
+        inside = traceback.extract_tb(error.__traceback__)[1:]
+        own = [frame for frame in inside if "site-packages" not in frame.filename]
+        where = f" ({own[-1].filename}, line {own[-1].lineno})" if own else ""
+        raise UserError(f"{what}: {type(error).__name__}: {error}{where}") from error
+
+
+def module_path() -> str:
+    """Where this process finds a user's modules, as a child's PYTHONPATH: it finds `module:attribute` too."""
+    given = os.environ.get("PYTHONPATH", "").split(os.pathsep)
+    paths = dict.fromkeys([sys.path[0], *filter(None, given)])
+    return os.pathsep.join(str(Path(path).absolute()) for path in paths)
