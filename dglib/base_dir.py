@@ -17,6 +17,7 @@ from dglib.files import user_path
 CONTENT = Path(os.environ.get("DGLIB_CONTENT", "/content"))  # Colab's own directory; tests have another
 MOUNT = CONTENT / "drive"  # where the notebooks' first cell mounts a user's Drive
 CHECKOUT = Path(__file__).absolute().parent.parent
+NOTEBOOKS = CHECKOUT / "notebooks"
 
 
 def base_directory(given: str | None, where: str = "", field: str = "base_dir") -> Path:

@@ -14,7 +14,7 @@ import sys
 from collections.abc import Sequence
 from importlib.util import find_spec
 from pathlib import Path
-from typing import TYPE_CHECKING, NoReturn
+from typing import TYPE_CHECKING
 
 from dglib.base_dir import base_directory
 from dglib.errors import UserError
@@ -22,13 +22,11 @@ from dglib.experiments import load, names
 from dglib.experiments.parameters import Parameters
 from dglib.experiments.profiles import file_layer, override_layer, profile_layer
 from dglib.experiments.validation import Layer, one_of, source, validate_layers
-from dglib.output import ends_with_its_reader
+from dglib.output import BAD_INPUT, INTERRUPTED, WRONG, Parser, ends_with_its_reader
 from dglib.runs.manifest import runs_in
 
 if TYPE_CHECKING:
     from dglib.api import Run
-
-WRONG, BAD_INPUT, INTERRUPTED = 1, 2, 130
 
 
 @ends_with_its_reader
@@ -58,13 +56,6 @@ def main(argv: Sequence[str] | None = None) -> int:
         print("dglib: stopped; the same command goes on from here", file=sys.stderr)
         return INTERRUPTED
     return 0
-
-
-class Parser(argparse.ArgumentParser):
-    """Tells a wrong option as a UserError, in one line."""
-
-    def error(self, message: str) -> NoReturn:
-        raise UserError(message)
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -156,7 +147,7 @@ def _run(parameters: Parameters) -> None:
 def _fork(arguments: argparse.Namespace) -> None:
     if arguments.base_dir is not None:
         base_directory(arguments.base_dir, where="--base-dir")
-    from dglib.campaign.fork import fork
+    from dglib.fork import fork
 
     _print(
         fork(

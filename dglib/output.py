@@ -6,6 +6,7 @@ A stream that cannot encode λ (`PYTHONIOENCODING=ascii`, cp1252, a C locale) ge
 
 from __future__ import annotations
 
+import argparse
 import codecs
 import os
 import select
@@ -13,9 +14,10 @@ import sys
 import unicodedata
 from collections.abc import Callable, Sequence
 from functools import wraps
-from typing import IO
+from typing import IO, NoReturn
 
 from dglib.control import unwinding
+from dglib.errors import UserError
 
 _ERRORS = "dglib.plain"
 _PLAIN = {
@@ -64,6 +66,7 @@ def _replace(error: UnicodeError) -> tuple[str | bytes, int]:
 codecs.register_error(_ERRORS, _replace)
 
 
+WRONG, BAD_INPUT, INTERRUPTED = 1, 2, 130  # exit statuses of the commands
 UNREAD = 141  # what a shell reports of a process that SIGPIPE ended
 
 
@@ -103,3 +106,10 @@ def _unread(stream: IO[str]) -> bool:
         return bool(poll.poll(0))
     except (OSError, ValueError, AttributeError):  # no file, or closed
         return False
+
+
+class Parser(argparse.ArgumentParser):
+    """Tells a wrong option as a UserError, in one line."""
+
+    def error(self, message: str) -> NoReturn:
+        raise UserError(message)

@@ -10,9 +10,9 @@ import numpy as np
 import pytest
 
 import dglib.training.data
-from dglib.api import check
 from dglib.errors import UserError
 from dglib.experiments.profiles import load_profile
+from dglib.experiments.running import check
 from dglib.training.data import Dataset, DatasetInfo, describe_dataset, load_dataset, make_dataset
 
 # digits

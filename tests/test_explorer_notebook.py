@@ -19,7 +19,7 @@ from report_cases import published_in
 from update_notebooks import write_paired
 
 import dglib
-from dglib.campaign.jobs import NOTEBOOKS
+from dglib.base_dir import NOTEBOOKS
 from dglib.explorer.runs import PARAMETERS
 
 SOURCE = NOTEBOOKS / "Lambda_explorer.ipynb"

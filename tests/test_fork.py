@@ -9,12 +9,12 @@ import pytest
 from small import random_data
 
 from dglib import api
-from dglib.campaign.fork import fork
 from dglib.cli import main
 from dglib.control import Control, Interrupted
 from dglib.errors import UserError
 from dglib.experiments.profiles import load_profile
 from dglib.files import sealed, unsealed
+from dglib.fork import fork
 from dglib.runs import checkpoint
 from dglib.runs.attempts import read_attempts
 from dglib.runs.verify import verify

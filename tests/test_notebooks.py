@@ -13,7 +13,7 @@ from by_name import MODELS, NAMES
 from papermill.exceptions import PapermillExecutionError
 from update_notebooks import write_paired
 
-from dglib.campaign.jobs import NOTEBOOKS
+from dglib.base_dir import NOTEBOOKS
 from dglib.experiments.notebook import parameters_cell
 
 TINY: dict[str, Any] = {

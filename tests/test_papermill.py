@@ -14,7 +14,7 @@ from papermill import execute_notebook
 from papermill.cli import papermill as command
 from papermill.exceptions import PapermillExecutionError
 
-from dglib.campaign.jobs import NOTEBOOKS
+from dglib.base_dir import NOTEBOOKS
 from dglib.cli import main
 from dglib.experiments.profiles import PARAMS
 

@@ -21,8 +21,8 @@ from update_notebooks import write_paired
 
 import dglib
 from dglib.analysis.style import styled
+from dglib.base_dir import NOTEBOOKS
 from dglib.campaign import command as campaign
-from dglib.campaign.jobs import NOTEBOOKS
 from dglib.errors import UserError
 from dglib.experiments import get
 from dglib.experiments.figures import draw_all

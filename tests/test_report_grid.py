@@ -11,11 +11,12 @@ from report_page import Page
 
 from dglib.api import run
 from dglib.campaign.command import main
-from dglib.campaign.grid_index import NAME, read_index, run_of, write_index
+from dglib.campaign.grid_index import write_index
 from dglib.errors import UserError
 from dglib.experiments.tables import load_records
 from dglib.report import write_report
 from dglib.report.grid_collect import collect_grid
+from dglib.report.grid_index import NAME, read_index, run_of
 from dglib.report.grid_page import render_grid
 
 MAP = """

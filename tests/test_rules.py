@@ -13,7 +13,7 @@ import torch
 from small import CPU, random_data, small_spec
 
 import dglib
-from dglib.campaign.jobs import NOTEBOOKS
+from dglib.base_dir import NOTEBOOKS
 from dglib.cli import main
 from dglib.control import Control
 from dglib.experiments.profiles import load_profile

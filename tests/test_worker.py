@@ -14,6 +14,7 @@ from dglib.campaign import worker
 from dglib.campaign.jobs import Plan, anchored
 from dglib.control import Control, Interrupted
 from dglib.errors import UserError
+from dglib.experiments import running
 from dglib.experiments.profiles import load_profile
 from dglib.runs.location import RunLocation
 from dglib.runs.store import Store, read_records
@@ -53,7 +54,7 @@ def test_seeds_of_one_run_share_its_directory_and_data_that_are_remembered(tmp_p
     loaded = []
 
     def load(parameters: Any) -> Any:
-        loaded.append(api.load(parameters))
+        loaded.append(running.load(parameters))
         return loaded[-1]
 
     directories = {worker.train(job(tmp_path, seed), load=load, tell=untold)["directory"] for seed in (0, 3)}

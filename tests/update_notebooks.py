@@ -12,7 +12,7 @@ import jupytext
 import nbformat
 from by_name import NAMES
 
-from dglib.campaign.jobs import NOTEBOOKS
+from dglib.base_dir import NOTEBOOKS
 from dglib.colab import badge, first_cell
 from dglib.experiments.notebook import parameters_cell
 

@@ -24,12 +24,11 @@ from dglib.campaign.local import LocalBackend
 from dglib.campaign.monitor import CampaignMonitor
 from dglib.campaign.planning import Campaign
 from dglib.campaign.scheduler import Backend
-from dglib.cli import BAD_INPUT, INTERRUPTED, Parser
 from dglib.control import require_posix
 from dglib.errors import UserError
 from dglib.experiments import default_names, load, names
 from dglib.experiments.validation import one_of
-from dglib.output import ends_with_its_reader
+from dglib.output import BAD_INPUT, INTERRUPTED, Parser, ends_with_its_reader
 from dglib.runs.heartbeats import duration
 
 

@@ -8,9 +8,9 @@ from collections.abc import Sequence
 from statistics import median
 from typing import NamedTuple
 
-from dglib.api import check
 from dglib.campaign.jobs import Plan
 from dglib.errors import UserError
+from dglib.experiments.running import check
 from dglib.runs.heartbeats import duration
 from dglib.runs.store import read_records
 from dglib.training import estimate

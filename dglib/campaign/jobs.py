@@ -9,7 +9,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from dglib.base_dir import data_directory
+from dglib.base_dir import NOTEBOOKS, data_directory
 from dglib.experiments import build_spec, get, loaded, requested_numerics
 from dglib.experiments.parameters import Parameters
 from dglib.files import user_path
@@ -19,7 +19,6 @@ from dglib.runs import identity
 from dglib.runs.store import run_directories
 from dglib.training.label_files import split_name
 
-NOTEBOOKS = Path(__file__).resolve().parents[2] / "notebooks"
 OVER = ("done", "failed", "stopped", "skipped")
 
 

@@ -135,7 +135,7 @@ def _check_machine(parameters: Parameters) -> None:
     known = parameters.network in ("small_cnn", "vgg11_bn") and parameters.noise == "symmetric"
     if here and usual and known:
         return
-    from dglib.api import check
+    from dglib.experiments.running import check
 
     check(parameters)
 

@@ -59,13 +59,14 @@ def tell(campaign: Campaign, out: IO[str], err: IO[str]) -> list[Path]:
 def write_index(campaign: Campaign) -> Path:
     """Write what a grid's directory is made for, so that a page written meanwhile knows of all cells."""
     from dglib.campaign import grid_index
+    from dglib.report.grid_index import NAME
 
     assert campaign.grid is not None
     try:
         campaign.place.work.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise StorageError.of(campaign.place.work, error) from error
-    return grid_index.write_index(campaign.grid, campaign.place.work) / grid_index.NAME
+    return grid_index.write_index(campaign.grid, campaign.place.work) / NAME
 
 
 def _of_experiments(campaign: Campaign, out: IO[str], err: IO[str]) -> list[Path]:

@@ -31,7 +31,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from dglib import output
-from dglib.campaign.jobs import NOTEBOOKS
+from dglib.base_dir import NOTEBOOKS
 from dglib.control import Control
 from dglib.errors import UserError
 from dglib.experiments import get
@@ -90,7 +90,7 @@ def train(
 
     Args:
         control: asked between steps whether to stop; None: signals ask, in the main thread.
-        load: gives the data set; None: `dglib.api.load`.
+        load: gives the data set; None: `dglib.experiments.running.load`.
         wait: for as long as another process trains the seed, instead of a few seconds.
         tell: receives lines for people.
 
@@ -101,12 +101,12 @@ def train(
         UserError: what was given cannot be used, or another process trains the seed.
         Interrupted: a stop was asked for; the same job resumes.
     """
-    from dglib import api  # imports torch
+    from dglib.experiments import running  # imports torch
 
-    directory, record = api.train_seed(
+    directory, record = running.train_seed(
         _parameters(job),
         control=control,
-        load=load or api.load,
+        load=load or running.load,
         wait=wait,
         tell=tell,
         command=job.get("command") or (),
@@ -159,7 +159,7 @@ class LastDataset:
         self._last: tuple[object, Dataset] | None = None
 
     def __call__(self, parameters: Parameters) -> Dataset:
-        from dglib.api import load
+        from dglib.experiments.running import load
 
         p = parameters
         key = (p.dataset, p.data_dir, p.pixel_mean, p.pixel_std)

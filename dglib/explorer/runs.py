@@ -9,8 +9,7 @@ from datetime import datetime
 from pathlib import Path
 
 from dglib.analysis.fields import Record
-from dglib.base_dir import base_directory
-from dglib.campaign.jobs import NOTEBOOKS
+from dglib.base_dir import NOTEBOOKS, base_directory
 from dglib.errors import UserError
 from dglib.experiments import get
 from dglib.experiments.notebook import is_data, refuse_replaced

@@ -174,7 +174,7 @@ class ExperimentSpec:
         constants: fields written into every record as they are.
         parameters: the flat parameters that it was built from, as plain data, for the record.
         metrics: registered metrics computed at each evaluation, see `dglib.training.evaluation`.
-        lineage: where a fork comes from, see `dglib.campaign.fork`; part of its identity and of its records.
+        lineage: where a fork comes from, see `dglib.fork`; part of its identity and of its records.
     """
 
     name: str

@@ -5,11 +5,11 @@ python run_all.py report --base-dir runs
 
 from pathlib import Path
 
-from dglib.campaign.grid_index import NAME as INDEX
 from dglib.errors import UserError
 from dglib.files import write_atomically
 from dglib.report.collect import Collection, collect
 from dglib.report.grid_collect import collect_grid
+from dglib.report.grid_index import NAME as INDEX
 from dglib.report.grid_page import render_grid, write_figures
 from dglib.report.page import render
 

@@ -6,10 +6,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from dglib.analysis.phase_diagram import CellRecords
-from dglib.campaign.grid_index import Index, IndexedCell, read_index, run_of
 from dglib.errors import UserError
 from dglib.experiments import get
 from dglib.report.collect import Collection, Found, collect_whatever
+from dglib.report.grid_index import Index, IndexedCell, read_index, run_of
 
 
 @dataclass(frozen=True)

@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any, Protocol
 
 from dglib.base_dir import base_directory, on_drive
 from dglib.control import unwinding
@@ -24,14 +24,19 @@ from dglib.runs.mirror import Mirror
 from dglib.runs.mirror_store import Entry, Remote, kind, steps_in, token_of, write
 from dglib.runs.store import run_directories
 
-if TYPE_CHECKING:
-    from dglib.experiments.parameters import Parameters
-
 _ORDER = ("record", "checkpoint", "attempt", "manifest")  # of restoring
 
 
 def _to_stderr(line: str) -> None:
     print(line, file=sys.stderr, flush=True)
+
+
+class _Located(Protocol):
+    """Parameters, as far as they say where runs lie."""
+
+    base_dir: str | None
+    mirror: bool
+    work_dir: str | None
 
 
 @dataclass(frozen=True)
@@ -42,7 +47,7 @@ class RunLocation:
     work: Path
 
     @classmethod
-    def of(cls, parameters: Parameters, where: str = "") -> RunLocation:
+    def of(cls, parameters: _Located, where: str = "") -> RunLocation:
         """The location that `base_dir`, `mirror` and `work_dir` ask for. Nothing is created.
 
         Raises:

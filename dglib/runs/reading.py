@@ -7,9 +7,9 @@ from fnmatch import fnmatch
 from pathlib import Path
 from typing import Any
 
-from dglib.analysis.fields import Record
 from dglib.errors import UserError
 from dglib.files import unsealed
+from dglib.protocol.records import Record
 from dglib.runs.manifest import experiment_of_list, is_retired, prefixes, read_reading
 
 # What lies beside records and holds none of its own.

@@ -20,6 +20,7 @@ from dglib.errors import UserError
 from dglib.experiments import build_spec
 from dglib.experiments.parameters import Parameters
 from dglib.experiments.profiles import override_layer
+from dglib.experiments.running import check, load
 from dglib.experiments.validation import Layer, one_of, validate_layers
 from dglib.files import older, unsealed
 from dglib.protocol import engine
@@ -64,7 +65,7 @@ def fork(
     before, after = _parameters(directory, manifest, seed, overrides, base_dir)
     old, new = (build_spec(each.experiment, each) for each in (before, after))
     _check_changes(old, new, at)
-    data = api.load(after)
+    data = load(after)
     hashes = run_hashes(old, data)
     described = identity.describe(old, data.fingerprint, hashes, **manifest["identity"]["numerics"])
     if not identity.agree(identity.current(manifest["identity"]), described):
@@ -98,7 +99,7 @@ def fork(
             steps = 0 if start is None else start.steps
             print(f"{new.name} seed {seed}: forked at epoch {at}, from a state at step {steps}", flush=True)
 
-    _, numerics = api.check(after)
+    _, numerics = check(after)
     return api.run_checked(
         after,
         new,
