@@ -46,8 +46,7 @@ from torch.utils.flop_counter import FlopCounterMode
 from dglib.errors import UserError
 from dglib.output import ends_with_its_reader
 from dglib.protocol.spec import Arm, DataSpec, ExperimentSpec, LearningRate, NetworkSpec, Phase, StepSpec
-from dglib.training.data import CIFAR10_MEAN, CIFAR10_STD
-from dglib.training.dataset import Dataset
+from dglib.training.data import CIFAR10_MEAN, CIFAR10_STD, Dataset
 from dglib.training.graphs import StepRunner
 from dglib.training.networks import networks
 from dglib.training.noise import noises

@@ -16,7 +16,7 @@ from torch.utils.backend_registration import _DummyBackendModule, _setup_private
 
 from dglib.protocol.spec import Arm, DataSpec, ExperimentSpec, LearningRate, NetworkSpec, Phase, StepSpec
 from dglib.training import networks
-from dglib.training.dataset import Dataset
+from dglib.training.data import Dataset
 from dglib.training.evaluation import epoch_stats, evaluate
 from dglib.training.graphs import StepRunner
 from dglib.training.numerics import Numerics

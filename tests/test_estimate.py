@@ -6,7 +6,8 @@ from dataclasses import replace
 import pytest
 from small import CPU, small_spec
 
-from dglib.training import estimate, graphs
+from dglib.campaign import estimate
+from dglib.training import graphs
 from dglib.training.data import describe_dataset
 from dglib.training.numerics import Numerics
 from dglib.training.trainer import Trainer

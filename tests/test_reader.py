@@ -13,9 +13,9 @@ import pytest
 
 from dglib import cli
 from dglib.campaign import command as campaign
+from dglib.campaign import estimate
 from dglib.experiments.profiles import PARAMS
 from dglib.output import UNREAD, ends_with_its_reader
-from dglib.training import estimate
 
 RUN_ALL = PARAMS.parent / "run_all.py"
 RECORD = """{"key": "1", "kind": "seed", "experiment": "T2", "seed": 0, "seed_id": null, "cell": "", "status":

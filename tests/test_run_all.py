@@ -23,7 +23,7 @@ from papermill.exceptions import PapermillExecutionError
 from dglib import api
 from dglib.campaign import cluster_kinds as cluster_places
 from dglib.campaign import command as campaign
-from dglib.campaign import dry_run, gpus, planning
+from dglib.campaign import dry_run, estimate, gpus, planning
 from dglib.campaign import notebooks as execute
 from dglib.campaign.jobs import Plan, anchored
 from dglib.control import Interrupted
@@ -34,7 +34,6 @@ from dglib.experiments.summary_file import write_summary
 from dglib.runs.attempts import read_attempts
 from dglib.runs.seed import run_seed
 from dglib.runs.store import read_records
-from dglib.training import estimate
 from dglib.training.data import load_dataset
 from dglib.training.numerics import Numerics
 

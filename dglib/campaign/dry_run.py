@@ -8,12 +8,12 @@ from collections.abc import Sequence
 from statistics import median
 from typing import NamedTuple
 
+from dglib.campaign import estimate
 from dglib.campaign.jobs import Plan
 from dglib.errors import UserError
 from dglib.experiments.running import check
 from dglib.runs.heartbeats import duration
 from dglib.runs.store import read_records
-from dglib.training import estimate
 
 SHARING = ", if those that share a GPU do not slow each other down"
 ELSEWHERE = "times are this machine's; the cluster's workers may be faster or slower"

@@ -41,7 +41,7 @@ from dglib.experiments.validation import Layer, validate_layers
 
 if TYPE_CHECKING:
     from dglib.experiments.parameters import Parameters
-    from dglib.training.dataset import Dataset
+    from dglib.training.data import Dataset
 
 STOP_SECONDS = 120.0  # for a job to save its state after the end of stdin
 

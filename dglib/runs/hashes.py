@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dglib.protocol.spec import ExperimentSpec
-from dglib.training.dataset import Dataset
+from dglib.training.data import Dataset
 from dglib.training.evaluation import metrics
 from dglib.training.networks import networks
 from dglib.training.noise import make_noise, noises

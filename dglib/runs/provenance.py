@@ -12,7 +12,7 @@ import dglib
 
 if TYPE_CHECKING:
     from dglib.protocol.records import Record
-    from dglib.training.dataset import Dataset
+    from dglib.training.data import Dataset
     from dglib.training.numerics import Numerics
 
 HERE = Path(__file__).parents[1]

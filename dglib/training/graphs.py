@@ -17,7 +17,7 @@ from torch import Tensor
 from dglib.errors import UserError
 from dglib.protocol.spec import StepSpec
 from dglib.training.compiled import Compiled, CompiledGradient
-from dglib.training.dropout import key_dropout
+from dglib.training.networks import key_dropout
 from dglib.training.numerics import Numerics
 from dglib.training.state import TrainState
 from dglib.training.step import (

@@ -9,7 +9,7 @@ from torch import Tensor
 
 from dglib.errors import UserError
 from dglib.protocol.spec import StepSpec
-from dglib.training.dataset import InputShape
+from dglib.training.data import InputShape
 from dglib.training.registry import call
 from dglib.training.step import Batch, Gradient, mixes, values
 

@@ -22,7 +22,7 @@ from torch import Tensor, nn
 from torch.optim.sgd import sgd  # not torch.optim.SGD, whose first use imports torch._dynamo for seconds
 
 from dglib.protocol.spec import StepSpec
-from dglib.training.dropout import key_dropout
+from dglib.training.networks import key_dropout
 from dglib.training.numerics import Numerics
 from dglib.training.registry import Registry
 from dglib.training.state import LOST_AT_MOST, TrainState

@@ -11,8 +11,7 @@ import torch
 
 from dglib.protocol import engine
 from dglib.protocol.spec import ExperimentSpec, StepSpec
-from dglib.training.data import DatasetInfo, describe_dataset
-from dglib.training.dataset import Dataset
+from dglib.training.data import Dataset, DatasetInfo, describe_dataset
 from dglib.training.numerics import Numerics
 from dglib.training.randomness import Streams
 from dglib.training.state import TrainState
