@@ -11,6 +11,7 @@ import re
 import subprocess
 import sys
 import tempfile
+import tomllib
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
@@ -59,15 +60,15 @@ def prepare(project: Path = CHECKOUT) -> None:
     if not (project / "run_all.py").is_file():
         raise UserError(f"{project}: has no run_all.py: complete this copy of the project, or delete it")
     code = provenance.line(provenance.code()).removeprefix("made by ")
-    print(f"{code}, from {project}; {_installed(missing(project / 'requirements.txt'))}")
+    print(f"{code}, from {project}; {_installed(missing(project / 'pyproject.toml'))}")
     if not drive_is_mounted():
         print("Without Drive: run this cell again to mount it, or set base_dir below to train without it")
 
 
-def missing(requirements: Path) -> list[str]:
-    """The lines of a requirements file whose package is not there, in any version."""
-    lines = requirements.read_text(encoding="utf-8").splitlines()
-    wanted = {re.split(r"[^A-Za-z0-9._-]", line)[0].lower(): line for line in lines if line[:1].isalpha()}
+def missing(pyproject: Path) -> list[str]:
+    """The project's dependencies of which no version is installed."""
+    lines = tomllib.loads(pyproject.read_text(encoding="utf-8"))["project"]["dependencies"]
+    wanted = {re.split(r"[^A-Za-z0-9._-]", line)[0].lower(): line for line in lines}
     return [line for name, line in wanted.items() if name not in LEFT_ALONE and _version(name) is None]
 
 

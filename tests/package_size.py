@@ -15,7 +15,7 @@ import sys
 from collections.abc import Iterator
 from pathlib import Path
 
-EXPERIMENT = re.compile(r"\b(T1|T2|V3|Td1|spinodal|trapping|branches)\b", re.IGNORECASE)
+EXPERIMENT = re.compile(r"\b(T1|T2|V3|Td1|spinodal|trapping)\b", re.IGNORECASE)
 
 
 def modules(root: Path) -> dict[str, Path]:

@@ -180,7 +180,7 @@ def prepared(tmp_path, capsys):
     """What `prepare` says first of a project with these requirements."""
 
     def prepare(requirements):
-        (tmp_path / "requirements.txt").write_text(requirements)
+        (tmp_path / "pyproject.toml").write_text(f"[project]\ndependencies = {requirements.splitlines()}")
         (tmp_path / "run_all.py").touch()
         colab.prepare(tmp_path)
         return capsys.readouterr().out.splitlines()[0].replace(str(tmp_path), "HERE")
@@ -189,7 +189,7 @@ def prepared(tmp_path, capsys):
 
 
 def test_only_what_is_missing_is_installed_and_what_a_kernel_holds_keeps_its_version(prepared, here, pip):
-    line = prepared("torch>=2.11\nnumpy>=2.0\nJinja2>=3.1\npapermill>=2.6\nnbstripout[x]>=0.8\n# no\n-e .\n")
+    line = prepared("torch>=2.11\nnumpy>=2.0\nJinja2>=3.1\npapermill>=2.6\nnbstripout[x]>=0.8\n")
     ((words, constraints),) = pip.calls
     assert words[:4] == [sys.executable, "-m", "pip", "install"]
     assert words[words.index("--constraint") + 2 :] == ["Jinja2>=3.1", "nbstripout[x]>=0.8"]
@@ -210,7 +210,7 @@ def test_what_cannot_be_installed_is_reported_in_pips_words(prepared, here, pip)
 
 
 def test_every_package_that_the_suite_needs_is_here():
-    assert colab.missing(ROOT / "requirements.txt") == []
+    assert colab.missing(ROOT / "pyproject.toml") == []
 
 
 def test_a_copy_whose_upload_was_cut_off_is_refused(tmp_path):
