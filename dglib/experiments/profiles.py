@@ -16,7 +16,9 @@ from dglib.experiments.registry import names, own_file
 from dglib.experiments.validation import Layer, one_of, validate_layers
 
 _ROOT = Path(__file__).resolve().parents[2]
-PARAMS = next((path for path in (_ROOT / "dglib/params", _ROOT / "params") if path.is_dir()), _ROOT / "params")
+PARAMS = _ROOT / "dglib" / "params"
+if not PARAMS.is_dir():
+    PARAMS = _ROOT / "params"
 
 
 def load_profile(experiment: str, profile: str = "quick", overrides: Iterable[str] = ()) -> Parameters:

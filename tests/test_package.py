@@ -1,8 +1,9 @@
-"""The rooms import in one direction; CI checks it, and this test checks that the check can fail."""
+"""The package as a whole: what an installation holds, and the direction of its imports."""
 
 import shutil
 import subprocess
 import sys
+import tomllib
 from pathlib import Path
 
 ROOT = Path(__file__).parents[1]
@@ -23,3 +24,9 @@ def test_an_import_against_the_direction_of_the_rooms_is_refused(tmp_path):
     broken = contract(tmp_path)
     assert broken.returncode == 1
     assert "dglib.training.step -> dglib.runs.store" in broken.stdout
+
+
+def test_an_installation_holds_every_package_and_the_profiles():
+    packages = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["setuptools"]["packages"]
+    folders = (path.parent.relative_to(ROOT) for path in (ROOT / "dglib").rglob("__init__.py"))
+    assert sorted(packages) == sorted([*(".".join(folder.parts) for folder in folders), "dglib.params"])
