@@ -23,7 +23,7 @@ from dglib.experiments.parameters import Parameters
 from dglib.experiments.profiles import file_layer, override_layer, profile_layer
 from dglib.experiments.validation import Layer, one_of, source, validate_layers
 from dglib.output import BAD_INPUT, INTERRUPTED, WRONG, Parser, ends_with_its_reader
-from dglib.runs.manifest import runs_in
+from dglib.runs.reading import runs_in
 
 if TYPE_CHECKING:
     from dglib.api import Run

@@ -31,7 +31,7 @@ from dglib.runs.checkpoint import UNREADABLE, Checkpoint
 from dglib.runs.hashes import run_hashes
 from dglib.runs.identity import NUMERICS
 from dglib.runs.lineage import Way, events_of
-from dglib.runs.manifest import manifests, read_manifest
+from dglib.runs.reading import manifests, read_manifest
 from dglib.runs.store import SeedFiles, Store
 from dglib.training.data import Dataset
 

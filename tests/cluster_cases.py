@@ -28,7 +28,7 @@ from dglib.campaign.worker import train
 from dglib.errors import UserError
 from dglib.experiments.profiles import PARAMS, load_profile
 from dglib.files import unsealed
-from dglib.runs.attempts import read_attempts
+from dglib.runs.progress import read_attempts
 
 RUN_ALL = PARAMS.parent / "run_all.py"
 PATIENCE = 600.0  # seconds; a loaded machine takes its time to import torch

@@ -30,7 +30,7 @@ sys.path.insert(0, str(Path(__file__).parent.parent))
 from stand_in_colab import ROOT, Runtime, copy_project
 from update_notebooks import project
 
-from dglib.runs.attempts import read_attempts
+from dglib.runs.progress import read_attempts
 
 PYTHON = "3.13"
 # Of the image of August 2026, in the order in which they are installed; papermill is not among them.

@@ -39,11 +39,11 @@ import torch
 from small import CPU, digits, small_spec
 
 from dglib.protocol import engine
-from dglib.runs import attempts, checkpoint, identity, progress, store
+from dglib.runs import checkpoint, identity, progress, store
 from dglib.runs import experiment as batch
 from dglib.runs import seed as runner
-from dglib.runs.attempts import read_attempts
 from dglib.runs.experiment import run_experiment
+from dglib.runs.progress import read_attempts
 from dglib.runs.store import Store
 from dglib.training.graphs import StepRunner
 
@@ -146,7 +146,7 @@ def watch(shared: Shared, spec) -> None:
     runner._Seed.run = doing("training", runner._Seed.run)
     runner.evaluate = doing("evaluating", runner.evaluate)
     checkpoint.save = doing("writing", checkpoint.save)
-    attempts.append_line = doing("writing", attempts.append_line)
+    progress.append_line = doing("writing", progress.append_line)
     progress.write_atomically = doing("writing", progress.write_atomically)
     store.write_atomically = doing("writing", store.write_atomically)
     store.write_once = doing("writing", store.write_once)

@@ -18,7 +18,7 @@ from dglib import colab
 from dglib.errors import UserError
 from dglib.experiments import build_spec
 from dglib.experiments.profiles import load_profile
-from dglib.runs.attempts import read_attempts
+from dglib.runs.progress import read_attempts
 from dglib.runs.seed import run_seed
 from dglib.training.numerics import Numerics
 

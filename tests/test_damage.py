@@ -237,8 +237,8 @@ def test_a_damaged_hint_stops_no_run_and_changes_no_record(kind, tmp_path, undis
     store, _ = open_store(tmp_path)
     path = getattr(store.files(0), kind)
     attempt = store.begin_attempt(0)
-    attempt.found(5, 6)
-    attempt.ended("stopped")
+    attempt.begin(5, 6)
+    attempt.end("stopped")
     store.files(0).heartbeat.write_text('{"epochs_done": 3, "error": 0.5}\n')
     content = path.read_bytes()
     for damaged in [flipped(content, n) for n in sample(kind, range(8 * len(content)), 200)] + [b"", b"\xff"]:

@@ -14,7 +14,7 @@ import pytest
 from held import held_up
 
 from dglib.experiments.profiles import PARAMS
-from dglib.runs.attempts import read_attempts
+from dglib.runs.progress import read_attempts
 
 RUN_ALL = PARAMS.parent / "run_all.py"
 COMMAND = [sys.executable, RUN_ALL, "--only", "T2", "--seeds", "0", "--base-dir", "runs", "--set"]

@@ -5,10 +5,10 @@ import re
 from functools import partial
 
 import pytest
+import tqdm.auto
 from small import CPU, random_data, small_spec
-from tqdm.std import tqdm
+from tqdm import std
 
-from dglib.runs import progress
 from dglib.runs.progress import Bar
 from dglib.runs.seed import run_seed
 
@@ -24,9 +24,11 @@ def shown(monkeypatch):
     screen = io.StringIO()
 
     def every_step(**options):
-        return tqdm(**{**options, "dynamic_ncols": False}, file=screen, mininterval=0, miniters=1, ncols=200)
+        return std.tqdm(
+            **{**options, "dynamic_ncols": False}, file=screen, mininterval=0, miniters=1, ncols=200
+        )
 
-    monkeypatch.setattr(progress, "tqdm", every_step)
+    monkeypatch.setattr(tqdm.auto, "tqdm", every_step)
     return screen
 
 
@@ -75,7 +77,9 @@ def test_seeds_found_finished_count_for_no_speed(shown, monkeypatch):
 
 def test_a_bar_that_is_switched_off_shows_nothing_and_stops_nothing(monkeypatch):
     screen = io.StringIO()
-    monkeypatch.setattr(progress, "tqdm", partial(tqdm, disable=True, file=screen))  # as by TQDM_DISABLE=1
+    monkeypatch.setattr(
+        tqdm.auto, "tqdm", partial(std.tqdm, disable=True, file=screen)
+    )  # as by TQDM_DISABLE=1
     bar = Bar(SPEC, 2)
     bar.skip_seed()
     run_seed(SPEC, 7, random_data(), CPU, sinks=[bar.sink(None, 7)])

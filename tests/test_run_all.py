@@ -31,7 +31,7 @@ from dglib.errors import UserError
 from dglib.experiments import build_spec
 from dglib.experiments.profiles import PARAMS, load_profile
 from dglib.experiments.summary_file import write_summary
-from dglib.runs.attempts import read_attempts
+from dglib.runs.progress import read_attempts
 from dglib.runs.seed import run_seed
 from dglib.runs.store import read_records
 from dglib.training.data import load_dataset

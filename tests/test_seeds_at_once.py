@@ -12,7 +12,7 @@ import pytest
 from held import held_up
 
 from dglib.protocol.records import Record
-from dglib.runs.attempts import read_attempts
+from dglib.runs.progress import read_attempts
 from dglib.runs.store import read_records
 
 SMALL = [

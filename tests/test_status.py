@@ -17,7 +17,7 @@ from dglib.campaign.scheduler import Schedule
 from dglib.experiments import requested_numerics
 from dglib.experiments.profiles import load_profile
 from dglib.runs import identity
-from dglib.runs.heartbeats import duration, standing
+from dglib.runs.progress import duration, read_heartbeat
 from dglib.runs.store import Store
 
 HERE = {"pid": os.getpid(), "host": socket.gethostname()}
@@ -215,7 +215,7 @@ def test_a_torn_record_is_passed_over(content: str, plan: Plan) -> None:
 @pytest.mark.parametrize("content", ["", "{}", '{"updated": 3, "epochs_done": 1}', "[]"])
 def test_a_torn_heartbeat_is_none(content: str, store: Store) -> None:
     store.files(0).heartbeat.write_text(content)
-    assert standing(store.directory, "T2-spinodal-000") is None
+    assert read_heartbeat(store.directory, "T2-spinodal-000") is None
 
 
 @pytest.mark.parametrize(

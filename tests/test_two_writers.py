@@ -17,9 +17,8 @@ from dglib.errors import UserError
 from dglib.protocol.events import EpochDone
 from dglib.runs import experiment as batch
 from dglib.runs import identity
-from dglib.runs.attempts import read_attempts
 from dglib.runs.experiment import run_experiment
-from dglib.runs.progress import heartbeat
+from dglib.runs.progress import heartbeat, read_attempts
 from dglib.runs.seed import run_seed
 from dglib.runs.store import Store
 

@@ -17,10 +17,9 @@ from dglib.files import write_once
 from dglib.protocol.engine import Cursor
 from dglib.protocol.events import EpochDone
 from dglib.runs import checkpoint, identity, progress
-from dglib.runs.attempts import Attempt, read_attempts
 from dglib.runs.checkpoint import Checkpoint, older
 from dglib.runs.experiment import run_experiment
-from dglib.runs.progress import heartbeat
+from dglib.runs.progress import Attempt, heartbeat, read_attempts
 from dglib.runs.store import Store
 
 DATA = random_data()
@@ -244,9 +243,9 @@ class AttemptsLog:
         self.attempt("stopped", 5)
 
     def attempt(self, how, step):
-        attempt = Attempt(self.log, 0)
-        attempt.found(step, 1)
-        attempt.ended(how)
+        attempt = Attempt(self.log, self.log.with_name("none"))
+        attempt.begin(step, 1)
+        attempt.end(how)
 
     def command(self):
         self.attempt("done", 7)
@@ -451,7 +450,7 @@ def without_time(records):
 def run_with_faults(how, every, base):
     """Disturb a run of two seeds at each operation, or each `every`th; operations and failures."""
     os.fsync = lambda handle: None
-    progress.time = SimpleNamespace(monotonic=lambda: 1e9)  # as many heartbeats however long it takes
+    progress.time = SimpleNamespace(monotonic=lambda: 1e9, time=lambda: 1e9)  # the same heartbeats always
     with Faults(fresh(base, "whole")) as whole:
         expected = without_time(small_run(base / "whole").records())
     failed = 0

@@ -29,7 +29,7 @@ from dglib.errors import UserError
 from dglib.experiments import default_names, load, names
 from dglib.experiments.validation import one_of
 from dglib.output import BAD_INPUT, INTERRUPTED, Parser, ends_with_its_reader
-from dglib.runs.heartbeats import duration
+from dglib.runs.progress import duration
 
 
 class Workers(NamedTuple):

@@ -12,7 +12,7 @@ from dglib.campaign import estimate
 from dglib.campaign.jobs import Plan
 from dglib.errors import UserError
 from dglib.experiments.running import check
-from dglib.runs.heartbeats import duration
+from dglib.runs.progress import duration
 from dglib.runs.store import read_records
 
 SHARING = ", if those that share a GPU do not slow each other down"

@@ -13,7 +13,7 @@ from typing import IO, Any, Protocol
 from tqdm import tqdm
 
 from dglib.campaign.jobs import Job
-from dglib.runs.heartbeats import duration, in_words, last_line, standing
+from dglib.runs.progress import duration, in_words, last_line, read_heartbeat
 
 REFRESH_SECONDS = 1.0  # heartbeats come no faster
 LINE_SECONDS = 30.0  # between two lines on where all stands, where there is no terminal
@@ -68,7 +68,7 @@ class CampaignMonitor:
         for job in self._jobs:
             if job.status != "running" or job.seed_id is None or (directory := job.directory()) is None:
                 continue
-            beat = standing(directory, job.seed_id)
+            beat = read_heartbeat(directory, job.seed_id)
             if beat is None or beat["updated"] < (job.began or 0.0) - 1:  # of an attempt before
                 continue
             beats[job] = beat

@@ -22,7 +22,7 @@ from dglib.campaign.jobs import Job
 from dglib.control import unwinding
 from dglib.errors import StorageError, UserError
 from dglib.files import to_json, write_atomically
-from dglib.runs.heartbeats import standing
+from dglib.runs.progress import read_heartbeat
 
 RETRIES = 3  # of a job whose process died, without an epoch completed in between
 OWNER_SECONDS = 10.0  # between two updates of the file that says which process schedules
@@ -219,7 +219,7 @@ class Schedule:
     def _epochs(self, job: Job) -> int:
         """The epochs that a seed is known to have completed."""
         directory = job.directory() if job.seed_id is not None else None
-        beat = None if directory is None else standing(directory, job.seed_id or "")
+        beat = None if directory is None else read_heartbeat(directory, job.seed_id or "")
         return 0 if beat is None else int(beat["epochs_done"])
 
     def _owner_file(self, home: Path) -> Path:

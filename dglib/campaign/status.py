@@ -15,9 +15,9 @@ from typing import Any
 
 from dglib.errors import UserError
 from dglib.experiments import names
-from dglib.runs.heartbeats import in_words, is_gone, last_line, standing
+from dglib.runs.liveness import has_ended, is_alive
+from dglib.runs.progress import in_words, last_line, read_heartbeat
 
-OLD_SECONDS = 60.0  # a sign of life older than this is none
 JOB = {"key", "experiment", "seed", "seed_id", "cell", "status", "began", "ended", "owner", "process", "log"}
 ORDER = ("running", "lost", "failed", "stopped", "waiting", "skipped", "done")
 
@@ -56,24 +56,24 @@ def _now(base: Path, job: dict[str, Any], pulses: dict[tuple[str, int], float]) 
         directory = base / job["directory"]  # which may be absolute
         if job["status"] != "done" and (directory / "seeds" / f"{job['seed_id']}.json").exists():
             return job | {"status": "done", "reason": ""}  # elsewhere, or after its owner was killed
-        beat = standing(directory, job["seed_id"])
+        beat = read_heartbeat(directory, job["seed_id"])
     owner = job["owner"]
     pulse = pulses.get((owner["host"], owner["pid"]), 0.0)
-    owned = time.time() - pulse <= OLD_SECONDS and not is_gone(owner)
-    if beat is not None and _is_alive(job, beat, owned):
+    owned = is_alive(owner, pulse)
+    if beat is not None and _is_training(job, beat, owned):
         return job | {"status": "running", "heartbeat": beat}
-    if job["status"] == "running" and (not owned or is_gone(job["process"])):
+    if job["status"] == "running" and (not owned or has_ended(job["process"], job["began"])):
         return job | {"status": "lost"}
     said = last_line(base / job["log"], job["began"]) if job["status"] == "running" else ""
     return job | {"owned": owned} | ({"said": said} if said else {})
 
 
-def _is_alive(job: dict[str, Any], beat: dict[str, Any], owned: bool) -> bool:
+def _is_training(job: dict[str, Any], beat: dict[str, Any], owned: bool) -> bool:
     """Whether somebody trains it. An epoch may outlast a heartbeat: then the owner's pulse counts."""
-    if "outcome" in beat or is_gone(beat) or beat["updated"] <= (job["ended"] or 0.0):
+    if "outcome" in beat or beat["updated"] <= (job["ended"] or 0.0):
         return False
     ours = job["status"] == "running" and beat["updated"] >= job["began"] - 1
-    return bool(time.time() - beat["updated"] <= OLD_SECONDS or (ours and owned))
+    return is_alive(beat, time.time() if ours and owned else beat["updated"])
 
 
 def _read(path: Path) -> dict[str, Any] | None:

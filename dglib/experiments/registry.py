@@ -12,7 +12,7 @@ from dglib.errors import UserError
 from dglib.experiments.base import Experiment
 from dglib.experiments.joint import Joint
 from dglib.runs.identity import READING
-from dglib.runs.manifest import PREFIXES
+from dglib.runs.reading import PREFIXES
 
 BUILT_IN = ("spinodal", "branches", "trapping", "loop")
 VARIABLE = "DGLIB_EXPERIMENTS"  # files and modules of experiments, for this process and those it starts

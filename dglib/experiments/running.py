@@ -19,8 +19,8 @@ from dglib.runs import identity, provenance
 from dglib.runs.experiment import run_experiment
 from dglib.runs.hashes import run_hashes
 from dglib.runs.location import RunLocation
-from dglib.runs.manifest import save_reading
 from dglib.runs.progress import heartbeat
+from dglib.runs.reading import save_reading
 from dglib.runs.store import Store
 from dglib.training.data import Dataset, DatasetInfo, describe_dataset, load_dataset
 from dglib.training.evaluation import check_metrics

@@ -14,8 +14,7 @@ from dglib.errors import UserError
 from dglib.experiments import get
 from dglib.experiments.notebook import is_data, refuse_replaced
 from dglib.files import user_path
-from dglib.runs.manifest import experiments_in, is_run, runs_in
-from dglib.runs.reading import find_records
+from dglib.runs.reading import experiments_in, find_records, is_run, runs_in
 
 QUICK = NOTEBOOKS / "assets" / "quick"  # small recorded runs of all experiments, which come with the project
 PARAMETERS = ("base_dir", "runs")

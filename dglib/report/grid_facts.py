@@ -10,7 +10,7 @@ from dglib.experiments import get
 from dglib.report.collect import Found
 from dglib.report.grid_collect import GridCollection
 from dglib.report.provenance import computed_on, data, nearest_profile, versions
-from dglib.runs.heartbeats import duration
+from dglib.runs.progress import duration
 
 
 def same_in_all(collection: GridCollection) -> list[tuple[str, str]]:

@@ -17,8 +17,8 @@ from dglib.experiments.profiles import profile_layer, profiles_of
 from dglib.protocol.records import Record
 from dglib.report.collect import Found
 from dglib.report.data_names import data_name
-from dglib.runs.heartbeats import duration
 from dglib.runs.identity import differences
+from dglib.runs.progress import duration
 from dglib.runs.provenance import made_otherwise
 
 KERNELS = ("ipykernel", "ipykernel_launcher", "colab_kernel_launcher")

@@ -12,7 +12,7 @@ from dglib.analysis.fields import number
 from dglib.experiments import get
 from dglib.protocol.records import Record
 from dglib.report.collect import Found
-from dglib.runs.heartbeats import duration
+from dglib.runs.progress import duration
 
 
 @dataclass(frozen=True)

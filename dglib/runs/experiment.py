@@ -108,7 +108,7 @@ def _run_held_seed(
     attempt = store.begin_attempt(seed)
 
     def resumed(steps: int, steps_per_epoch: int) -> None:
-        lost = attempt.found(steps, steps_per_epoch)
+        lost = attempt.begin(steps, steps_per_epoch)
         if steps:
             tell(f"{store.spec.name} seed {seed}: going on from step {steps}; about {lost} steps are lost")
 
@@ -125,4 +125,4 @@ def _run_held_seed(
         how = "stopped"
         raise
     finally:
-        attempt.ended(how)
+        attempt.end(how)

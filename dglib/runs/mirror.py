@@ -34,7 +34,7 @@ from filelock import FileLock, Timeout
 
 from dglib.errors import StorageError, UserError
 from dglib.files import make_directory, write_atomically
-from dglib.runs.heartbeats import is_gone
+from dglib.runs.liveness import has_ended
 from dglib.runs.mirror_store import (
     FOLDER,
     Entry,
@@ -161,7 +161,11 @@ class Mirror:
         self._claim = name
         for claim in found.claims():
             here = {"pid": claim.pid, "host": socket.gethostname()}  # where the token is this machine's
-            if claim in claims or not claim.is_fresh or (claim.token == token and is_gone(here)):
+            if (
+                claim in claims
+                or not claim.is_fresh
+                or (claim.token == token and has_ended(here, claim.renewed))
+            ):
                 (found.folder / claim.name).unlink(missing_ok=True)
 
     def _copy(self, found: Remote, files: dict[str, Entry]) -> OSError | None:

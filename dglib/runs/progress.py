@@ -1,22 +1,28 @@
-"""Sinks that show where a run stands: a bar for the eyes, heartbeats for other processes."""
+"""Where a seed stands: its bar, its heartbeat, and the log of the attempts at it.
+
+heartbeats/<seed>.json     replaced at most once a second while the seed trains
+attempts/<seed>.jsonl      two lines an attempt; one that was killed has no second line
+"""
 
 from __future__ import annotations
 
+import json
 import os
-import socket
 import time
 from contextlib import suppress
 from datetime import UTC, datetime
-from typing import Any
-
-from tqdm.auto import tqdm
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 from dglib.errors import StorageError
-from dglib.files import to_json, write_atomically
+from dglib.files import append_line, to_json, write_atomically
 from dglib.protocol import engine
 from dglib.protocol.events import EpochDone, Evaluated, Event, SeedDone, Sink
 from dglib.protocol.spec import ExperimentSpec
-from dglib.runs.store import Store
+from dglib.runs.liveness import this_process
+
+if TYPE_CHECKING:
+    from dglib.runs.store import Store
 
 HEARTBEAT_SECONDS = 1.0
 
@@ -24,24 +30,26 @@ HEARTBEAT_SECONDS = 1.0
 class Bar:
     """One bar for all seeds of an experiment, in epochs. A seed that ends early fills its share.
 
-    Beside it stand seed, phase, λ, the seed's epoch and the last error. The time left is by the epochs that
-    were trained here: what was found finished or was left out counts for no speed.
+    It shows seed, phase, λ, the seed's epoch and the last error. The time left is computed from the epochs
+    trained here: seeds that were finished before do not count for the speed.
     """
 
     def __init__(self, spec: ExperimentSpec, n_seeds: int) -> None:
+        from tqdm.auto import tqdm  # here: machines that only train need not have it
+
         self._planned = engine.planned_epochs(spec)
         self._bar = tqdm(total=self._planned * n_seeds, desc=spec.name, unit="epoch", dynamic_ncols=True)
-        self._ended = 0
+        self._finished = 0
 
     def skip_seed(self) -> None:
         """Count a seed that is finished already."""
-        self._ended += 1
+        self._finished += 1
         if self._bar.disable:  # it keeps no numbers then
             return
-        leap = self._planned * self._ended - self._bar.n
-        self._bar.initial += leap
-        self._bar.last_print_n += leap
-        self._bar.n += leap
+        skipped = self._planned * self._finished - self._bar.n
+        self._bar.initial += skipped
+        self._bar.last_print_n += skipped
+        self._bar.n += skipped
         self._bar.refresh()
 
     def sink(self, store: Store, seed: int) -> Sink:
@@ -73,16 +81,14 @@ class Bar:
 
 
 def heartbeat(store: Store, seed: int) -> Sink:
-    """Keeps `heartbeats/<seed>.json`: phase, λ, epoch, error and planned epochs, at most once a second."""
+    """A sink that updates the seed's heartbeat: phase, λ, epoch, error and planned epochs."""
     path = store.files(seed).heartbeat
-    planned = engine.planned_epochs(store.spec)
     now: dict[str, Any] = {
         "experiment": store.spec.name,
         "seed": seed,
-        "pid": os.getpid(),
-        "host": socket.gethostname(),
+        **this_process(),
         "epochs_done": 0,
-        "epochs_planned": planned,
+        "epochs_planned": engine.planned_epochs(store.spec),
     }
     written = 0.0
 
@@ -97,8 +103,112 @@ def heartbeat(store: Store, seed: int) -> Sink:
             now["outcome"] = event.outcome
         if isinstance(event, SeedDone) or time.monotonic() - written >= HEARTBEAT_SECONDS:
             now["updated"] = datetime.now(UTC).isoformat(timespec="milliseconds")
-            with suppress(StorageError):  # only a hint for watchers
+            with suppress(StorageError):  # only information
                 write_atomically(path, to_json(now))
             written = time.monotonic()
 
     return beat
+
+
+def read_heartbeat(directory: Path, seed_id: str) -> dict[str, Any] | None:
+    """A seed's heartbeat in a run directory; None where there is none that can be read.
+
+    `updated` is Unix time. Where an epoch of the current attempt has been completed there are also
+    `epochs_per_second` and `seconds_left`, an upper limit: an event may end the seed early.
+    """
+    try:
+        beat: dict[str, Any] = json.loads((directory / "heartbeats" / f"{seed_id}.json").read_bytes())
+        beat["updated"] = datetime.fromisoformat(beat["updated"]).timestamp()
+        done, planned = int(beat["epochs_done"]), int(beat["epochs_planned"])
+        attempts = read_attempts(directory / "attempts" / f"{seed_id}.jsonl")
+    except (OSError, ValueError, KeyError, TypeError):
+        return None
+    if attempts:
+        began, resumed_at = attempts[-1]["began"], attempts[-1].get("found_epochs", 0.0)
+        if beat["updated"] > began and done > resumed_at:
+            beat["epochs_per_second"] = speed = (done - resumed_at) / (beat["updated"] - began)
+            beat["seconds_left"] = (planned - done) / speed
+    return beat
+
+
+class Attempt:
+    """One process's attempt at a seed, from taking the lock to releasing it."""
+
+    def __init__(self, log: Path, heartbeat: Path) -> None:
+        self._log = log
+        try:
+            self._epochs_before = int(json.loads(heartbeat.read_bytes())["epochs_done"])
+        except (OSError, ValueError, KeyError, TypeError):
+            self._epochs_before = 0
+
+    def begin(self, steps: int, steps_per_epoch: int) -> int:
+        """Log the beginning, after `steps` trained before. Returns about how many trained steps are lost."""
+        lost = max(0, self._epochs_before * steps_per_epoch - steps)
+        line = {
+            **this_process(),
+            "began": time.time(),
+            "found_step": steps,
+            "found_epochs": round(steps / steps_per_epoch, 3),
+            "lost_steps": lost,
+        }
+        append_line(self._log, to_json(line))
+        return lost
+
+    def end(self, how: str) -> None:
+        """Log the end: "done", "stopped" or "failed"."""
+        with suppress(StorageError):  # the error before says more
+            append_line(self._log, to_json({**this_process(), "ended": time.time(), "how": how}))
+
+
+def read_attempts(log: Path) -> list[dict[str, Any]]:
+    """The attempts of a log in order, each with its end where it has one. Torn lines are ignored."""
+    attempts: list[dict[str, Any]] = []
+    for line in log.read_text(encoding="utf-8").splitlines() if log.exists() else []:
+        try:
+            entry = json.loads(line)
+        except ValueError:
+            continue
+        if "began" in entry:
+            attempts.append(entry)
+            continue
+        for attempt in reversed(attempts):  # not always the last one: two machines' attempts may overlap
+            if "ended" not in attempt and all(attempt[key] == entry[key] for key in ("pid", "host")):
+                attempt |= entry
+                break
+    return attempts
+
+
+def last_line(log: Path, since: float) -> str:
+    """The last line that a job has printed to its log since `since`, Unix time; "" where there is none."""
+    try:
+        with log.open("rb") as file:
+            if os.fstat(file.fileno()).st_mtime < since:
+                return ""
+            file.seek(max(0, os.fstat(file.fileno()).st_size - 4096))
+            *_, last = file.read().decode("utf-8", errors="replace").splitlines() or [""]
+    except OSError:
+        return ""
+    return "" if last.startswith("-- ") else last.strip()  # the header of a job's log
+
+
+def in_words(beat: dict[str, Any]) -> str:
+    """Phase, λ, epoch, error, speed and time left of a heartbeat."""
+    words = [
+        f"{beat['phase']} λ {beat['lambda']:g}",
+        f"epoch {beat['epochs_done']} of {beat['epochs_planned']}",
+    ]
+    if beat.get("error") is not None:
+        words.append(f"error {beat['error']:.2f}")
+    if speed := beat.get("epochs_per_second"):
+        words.append(f"{speed:.1f} epochs/s" if speed >= 1 else f"{1 / speed:.1f} s/epoch")
+        words.append(f"{duration(beat['seconds_left'])} left at most")
+    return ", ".join(words)
+
+
+def duration(seconds: float) -> str:
+    """Seconds in words: 45 s, 3 min 20 s, 5 h 10 min."""
+    minutes, rest = divmod(round(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    if hours:
+        return f"{hours} h {minutes} min"
+    return f"{minutes} min {rest} s" if minutes else f"{rest} s"

@@ -1,35 +1,139 @@
-"""The records below a path, ours and the published ones; what cannot be read is named, not guessed at."""
+"""Any run directory, ours or a published one: its manifests and its records. What cannot be read is named."""
+
+from __future__ import annotations
 
 import json
+import re
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field, replace
-from fnmatch import fnmatch
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from dglib.errors import UserError
-from dglib.files import unsealed
+from dglib.errors import StorageError, UserError
+from dglib.files import to_json, unsealed, write_atomically
 from dglib.protocol.records import Record
-from dglib.runs.manifest import experiment_of_list, is_retired, prefixes, read_reading
+from dglib.runs.identity import fingerprint, shared_of
 
+# The prefix of each experiment's files, by its name; filled by `dglib.experiments.register`.
+PREFIXES: dict[str, str] = {}
+LISTS = ("results", "checkpoint")  # files that are lists of records; published directories hold these alone
 # What lies beside records and holds none of its own.
-_FOLDERS = {
-    "attempts", "checkpoints", "executed", "figures", "heartbeats", "jobs", "live_paths", "locks", "mirror",
-    "seeds",
-}  # fmt: skip
-_KNOWN = (
-    "*_manifest.json",
-    "*_reading.json",
-    "*_results.csv",
-    "*_step_logs.csv",
-    "summary.json",
-    "grid.json",
-    "report.html",
-    "*.md",
-    "*.png",
-    "*.pdf",
-    ".*",
+_FOLDERS = re.compile(
+    "attempts|checkpoints|executed|figures|heartbeats|jobs|live_paths|locks|mirror|seeds|[.].*"
 )
+_FILES = re.compile(
+    r".*_(manifest|reading)\.json|.*_(results|step_logs)\.csv|(summary|grid)\.json|report\.html"
+    r"|.*\.(md|png|pdf)|\..*"
+)
+
+
+def prefixes() -> dict[str, str]:
+    """The names of all experiments with the prefixes of their files."""
+    if not PREFIXES:
+        raise RuntimeError("no experiment is registered: import dglib.experiments first")
+    return PREFIXES
+
+
+# ── which directories are runs, and of what ──
+
+
+def runs_in(directory: Path) -> list[Path]:
+    """The directory itself if it is a run's, else the run directories in it that are not hidden, by name.
+
+    Raises:
+        UserError: there is no such directory, or no run there.
+    """
+    if not directory.is_dir():
+        raise UserError(f"{directory}: no such directory")
+    if is_run(directory):
+        return [directory]
+    found = [path for path in sorted(directory.iterdir()) if path.name[0] != "." and is_run(path)]
+    if not found:
+        raise UserError(f"{directory}: no run there: must be a run directory, or one that holds some")
+    return found
+
+
+def is_run(path: Path) -> bool:
+    """Whether a directory holds what a run leaves, one of ours or a published one, damaged or not."""
+    if not path.is_dir() or _is_retired(path):
+        return False
+    folders = any((path / name).is_dir() for name in ("seeds", "mirror"))
+    return folders or bool(manifests(path)) or bool(experiments_in(path))
+
+
+def _is_retired(path: Path) -> bool:
+    """Whether a directory is a saved explorer run of release 0.1, of no experiment: it is not read."""
+    return any((path / f"Live_{kind}.json").is_file() for kind in ("manifest", *LISTS))
+
+
+def experiments_in(directory: Path) -> list[str]:
+    """The experiments of which a run directory seems to hold records, by the names of its files."""
+    return [
+        name
+        for name, prefix in prefixes().items()
+        if any((directory / f"{prefix}_{kind}.json").is_file() for kind in LISTS)
+        or any(directory.glob(f"seeds/{prefix}-*.json"))
+    ]
+
+
+def experiment_of_list(path: Path) -> str | None:
+    """The experiment whose list of records has this file name; None: another file."""
+    names = {f"{prefix}_{kind}.json": name for name, prefix in prefixes().items() for kind in LISTS}
+    return names.get(path.name)
+
+
+# ── manifests, and the parameters under which records are read ──
+
+
+def manifests(directory: Path) -> list[Path]:
+    """The manifests in a run directory, one per experiment, by name."""
+    return sorted(directory.glob("*_manifest.json"))
+
+
+def read_manifest(path: Path, name: str | None = None) -> dict[str, Any]:
+    """A manifest whose fingerprints are those of the identity in it.
+
+    Args:
+        name: of the file in the run directory, where `path` is that of a mirrored copy.
+
+    Raises:
+        UserError: it is torn, edited or something else; the message begins with the path.
+    """
+    try:
+        manifest = json.loads(path.read_bytes())
+        described, spec = manifest["identity"], manifest["identity"]["spec"]
+        expected = {
+            "experiment": spec["name"],
+            "fingerprint": fingerprint(described),
+            "shared_fingerprint": fingerprint(shared_of(described)),
+            "lineage": spec.get("lineage"),
+        }
+        expected_name = f"{spec['prefix']}_manifest.json"
+        if not isinstance(manifest["parameters"], dict):
+            raise TypeError("parameters are no mapping")
+    except OSError as error:
+        raise StorageError.of(path, error, "read") from error
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
+        raise UserError(f"{path}: not a readable manifest ({type(error).__name__}: {error})") from None
+    wrong = [name for name, value in expected.items() if manifest.get(name) != value]
+    if wrong:
+        raise UserError(f"{path}: {' and '.join(wrong)} not that of its identity: the file was edited")
+    if (name or path.name) != expected_name:
+        raise UserError(f"{path}: belongs in a file called {expected_name}")
+    return dict(manifest)
+
+
+def save_reading(directory: Path, experiment: str, reading: Mapping[str, Any]) -> None:
+    """Save the parameters under which an experiment's records are to be read, where they changed.
+
+    They are no part of a run's identity, so neither the manifest nor the records contain them.
+    """
+    path, content = directory / f"{prefixes()[experiment]}_reading.json", to_json(reading, indent=1)
+    if reading and not (path.is_file() and path.read_bytes() == content):
+        write_atomically(path, content)
+
+
+# ── records ──
 
 
 @dataclass(frozen=True)
@@ -62,24 +166,22 @@ class Found:
         return [*self.damaged, *self.strangers]
 
     def of(self, experiment: str) -> list[Record]:
-        """The records of one experiment, in the order found."""
+        """The records of one experiment, in the order of reading."""
         return [source.record for source in self.sources if source.experiment == experiment]
 
 
 def find_records(path: str | Path) -> Found:
-    """Read a results file, a run directory or a folder that holds several, to any depth.
-
-    Each run directory as by `read_run`.
+    """Read a list of records, a run directory as by `read_run`, or a folder of several, to any depth.
 
     Raises:
         UserError: there is nothing at the path.
     """
     root, found = Path(path), Found()
     if root.is_file():
-        _read_list(root, found, set())
+        _Run(root.parent, found).read_list(root)
     elif root.is_dir():
         for directory in _directories(root):
-            _read_directory(directory, found)
+            _Run(directory, found).read()
         if not found.sources and not found.problems:
             found.damaged.append(f"{root}: no records there")
     else:
@@ -90,101 +192,99 @@ def find_records(path: str | Path) -> Found:
 def read_run(directory: Path) -> Found:
     """Read one run directory, and nothing below it.
 
-    The seeds' sealed files are read, and the results file only for experiments that have none there, be they
-    damaged; `<prefix>_checkpoint.json` adds the seeds that it has beside them. Reading parameters of the
-    last command stand among each record's parameters.
+    The seeds' sealed files are read, and the results file only for experiments that have none there, damaged
+    or not; `<prefix>_checkpoint.json` adds seeds that the results file lacks. Reading parameters of the last
+    command replace those among each record's parameters.
     """
     found = Found()
-    _read_directory(directory, found)
+    _Run(directory, found).read()
     return found
 
 
 def _directories(root: Path) -> Iterator[Path]:
-    if is_retired(root):
+    if _is_retired(root):
         return
     yield root
     for child in sorted(root.iterdir()):
-        if child.is_dir() and child.name not in _FOLDERS and not child.name.startswith("."):
+        if child.is_dir() and not _FOLDERS.fullmatch(child.name):
             yield from _directories(child)
 
 
-def _read_directory(directory: Path, found: Found) -> None:
-    seen: set[tuple[str, int]] = set()
-    for path in sorted((directory / "seeds").glob("*")):
-        if path.suffix != ".json" or "." in path.stem:
-            found.strangers.append(f"{path}: not read: no seed's file")
-            continue
-        try:
-            _take(unsealed("seed record", path), "the file", directory, path, found, seen)
-        except UserError as error:
-            found.damaged.append(str(error))
-    sealed = {name for name in prefixes() if _has_seeds(directory, name)} | {name for name, _ in seen}
-    files = sorted(path for path in directory.iterdir() if path.is_file())
-    # Results first: a checkpoint is the same list from before.
-    for path in sorted(files, key=lambda path: path.name.endswith("_checkpoint.json")):
-        experiment = experiment_of_list(path)
-        if experiment is not None:
-            if experiment not in sealed:
-                _read_list(path, found, seen, again=path.name.endswith("_checkpoint.json"))
-        elif not any(fnmatch(path.name, pattern) for pattern in _KNOWN):
-            found.strangers.append(f"{path}: not read: unknown file")
-    _read_under(directory, found)
+class _Run:
+    """Reads one run directory into `found`."""
 
+    def __init__(self, directory: Path, found: Found) -> None:
+        self.directory, self.found = directory, found
+        self.seen: set[tuple[str, int]] = set()
+        self.reading: dict[str, dict[str, Any]] = {}
 
-def _read_under(directory: Path, found: Found) -> None:
-    reading: dict[str, dict[str, Any]] = {}
-    for index, source in enumerate(found.sources):
-        if source.run != directory:
-            continue
-        if source.experiment not in reading:
+    def read(self) -> None:
+        self.reading = {name: self._reading_of(name) for name in experiments_in(self.directory)}
+        for path in sorted((self.directory / "seeds").glob("*")):
+            if path.suffix != ".json" or "." in path.stem:
+                self.found.strangers.append(f"{path}: not read: no seed's file")
+                continue
             try:
-                reading[source.experiment] = read_reading(directory, source.experiment)
+                self._take(unsealed("seed record", path), "the file", path)
             except UserError as error:
-                found.damaged.append(str(error))
-                reading[source.experiment] = {}
-        if mine := reading[source.experiment]:
-            parameters = {**(source.record.get("parameters") or {}), **mine}
-            found.sources[index] = replace(source, record={**source.record, "parameters": parameters})
+                self.found.damaged.append(str(error))
+        sealed = {name for name, _ in self.seen}
+        sealed |= {
+            n for n, prefix in prefixes().items() if any(self.directory.glob(f"seeds/{prefix}-*.json"))
+        }
+        files = sorted(path for path in self.directory.iterdir() if path.is_file())
+        # Results first: a checkpoint is the same list at an earlier time.
+        for path in sorted(files, key=lambda path: path.name.endswith("_checkpoint.json")):
+            experiment = experiment_of_list(path)
+            if experiment is not None:
+                if experiment not in sealed:
+                    self.read_list(path, repeats=path.name.endswith("_checkpoint.json"))
+            elif not _FILES.fullmatch(path.name):
+                self.found.strangers.append(f"{path}: not read: unknown file")
 
+    def _reading_of(self, experiment: str) -> dict[str, Any]:
+        """The parameters that `save_reading` saved; empty where there are none."""
+        path = self.directory / f"{prefixes()[experiment]}_reading.json"
+        try:
+            return dict(json.loads(path.read_bytes())) if path.is_file() else {}
+        except OSError as error:
+            self.found.damaged.append(str(StorageError.of(path, error, "read")))
+        except (ValueError, TypeError) as error:
+            self.found.damaged.append(f"{path}: not read: no JSON mapping ({error})")
+        return {}
 
-def _read_list(path: Path, found: Found, seen: set[tuple[str, int]], again: bool = False) -> None:
-    """Take the records of a JSON list; `again`: those that are known already are expected there."""
-    try:
-        content = json.loads(path.read_bytes())
-    except OSError as error:
-        found.damaged.append(f"{path}: not read: {error.strerror}")
-        return
-    except ValueError as error:
-        found.damaged.append(f"{path}: not read: no JSON ({error})")
-        return
-    if not isinstance(content, list):
-        found.damaged.append(f"{path}: not read: must be a list of records, is a {type(content).__name__}")
-        return
-    for index, record in enumerate(content):
-        _take(record, f"record {index}", path.parent, path, found, seen, again)
-
-
-def _take(
-    record: Any,
-    name: str,
-    run: Path,
-    path: Path,
-    found: Found,
-    seen: set[tuple[str, int]],
-    again: bool = False,
-) -> None:
-    why, experiment = _why_not(record), _experiment_of(record, path)
-    if why is None and experiment is None:
-        why = "of no known experiment"
-    if why is None and (experiment, record["seed"]) in seen:
-        if again:
+    def read_list(self, path: Path, *, repeats: bool = False) -> None:
+        """Take the records of a JSON list; `repeats`: it may repeat seeds that were read before."""
+        try:
+            content = json.loads(path.read_bytes())
+        except OSError as error:
+            problem = error.strerror
+        except ValueError as error:
+            problem = f"no JSON ({error})"
+        else:
+            is_list = isinstance(content, list)
+            problem = None if is_list else f"must be a list of records, is a {type(content).__name__}"
+        if problem is not None:
+            self.found.damaged.append(f"{path}: not read: {problem}")
             return
-        why = f"seed {record['seed']} is there already"
-    if why is not None or experiment is None:
-        found.damaged.append(f"{path}: {name} not read: {why}")
-        return
-    seen.add((experiment, record["seed"]))
-    found.sources.append(Source(run, path, experiment, record["seed"], record))
+        for index, record in enumerate(content):
+            self._take(record, f"record {index}", path, repeats=repeats)
+
+    def _take(self, record: Any, name: str, path: Path, *, repeats: bool = False) -> None:
+        why, experiment = _why_not(record), _experiment_of(record, path)
+        if why is None and experiment is None:
+            why = "of no known experiment"
+        if why is None and (experiment, record["seed"]) in self.seen:
+            if repeats:
+                return
+            why = f"seed {record['seed']} is there already"
+        if why is not None or experiment is None:
+            self.found.damaged.append(f"{path}: {name} not read: {why}")
+            return
+        self.seen.add((experiment, record["seed"]))
+        if reading := self.reading.get(experiment):
+            record = {**record, "parameters": {**(record.get("parameters") or {}), **reading}}
+        self.found.sources.append(Source(self.directory, path, experiment, record["seed"], record))
 
 
 def _why_not(record: Any) -> str | None:
@@ -197,27 +297,21 @@ def _why_not(record: Any) -> str | None:
     if not isinstance(record.get("parameters") or {}, Mapping):
         return "its parameters are no mapping"
     for name, value in record.items():
-        if name.endswith(("trajectory", "step_logs")) and not _is_table(value):
+        if name.endswith(("trajectory", "step_logs")) and value is not None and not _is_table(value):
             return f"its {name} is no list of mappings"
     return None
 
 
 def _is_table(value: Any) -> bool:
-    return value is None or (isinstance(value, list) and all(isinstance(row, dict) for row in value))
+    return isinstance(value, list) and all(isinstance(row, dict) for row in value)
 
 
 def _experiment_of(record: Any, path: Path) -> str | None:
-    """By what the record says of itself; a record that says nothing, by its file's name."""
-    said = [record.get(name) for name in ("experiment", "experiment_id")] if isinstance(record, dict) else []
-    texts = [text for text in said if isinstance(text, str)]
+    """The experiment that a record names, else that of its file's name."""
+    given = [record.get(name) for name in ("experiment", "experiment_id")] if isinstance(record, dict) else []
+    texts = [text for text in given if isinstance(text, str)]
     if not texts:
         return experiment_of_list(path)
-    return next((name for name, prefix in prefixes().items() if _says(texts[-1], name, prefix)), None)
-
-
-def _says(text: str, name: str, prefix: str) -> bool:
-    return text == name or text.startswith(f"{prefix}-")
-
-
-def _has_seeds(directory: Path, experiment: str) -> bool:
-    return any(directory.glob(f"seeds/{prefixes()[experiment]}-*.json"))
+    return next(
+        (name for name, p in prefixes().items() if texts[-1] == name or texts[-1].startswith(f"{p}-")), None
+    )

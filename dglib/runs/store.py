@@ -39,7 +39,6 @@ from dglib.files import (
 )
 from dglib.protocol.records import Record, views
 from dglib.protocol.spec import ExperimentSpec
-from dglib.runs.attempts import Attempt
 from dglib.runs.identity import (
     FILES,
     agree,
@@ -51,6 +50,7 @@ from dglib.runs.identity import (
     job_of,
     shared_of,
 )
+from dglib.runs.progress import Attempt
 
 FOLDERS = ("attempts", "checkpoints", "figures", "heartbeats", "locks", "seeds")
 _STAMP = r"_\d{8}_\d{6}"
@@ -257,13 +257,8 @@ class Store:
                 raise StorageError.of(path, error, "removed") from error
 
     def begin_attempt(self, seed: int) -> Attempt:
-        """A new entry in the seed's log of attempts. The heartbeat tells what the attempt before trained."""
-        files = self.files(seed)
-        try:
-            trained = int(json.loads(files.heartbeat.read_bytes())["epochs_done"])
-        except (OSError, ValueError, KeyError, TypeError):
-            trained = 0
-        return Attempt(files.attempts, trained)
+        """A new entry in the seed's log of attempts."""
+        return Attempt(self.files(seed).attempts, self.files(seed).heartbeat)
 
     def records(self) -> list[Record]:
         """The records of all finished seeds here, by seed."""

@@ -21,9 +21,8 @@ from dglib.runs import checkpoint
 from dglib.runs.checkpoint import UNREADABLE
 from dglib.runs.hashes import PROBE_SEED
 from dglib.runs.identity import FILES, agree, changed_hashes, current, differences, is_file, job_of, shared_of
-from dglib.runs.manifest import experiment_of_list, read_manifest, runs_in
 from dglib.runs.mirror_store import CLAIM, Remote
-from dglib.runs.reading import find_records
+from dglib.runs.reading import experiment_of_list, find_records, read_manifest, runs_in
 
 _OF_THE_ATTEMPT = ("time", "numerics", "bitwise", "provenance")  # what two records of a seed may differ in
 
