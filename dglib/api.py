@@ -15,7 +15,6 @@ from dglib.experiments.seeds import beyond_asked
 from dglib.protocol.records import Record
 from dglib.protocol.spec import ExperimentSpec
 from dglib.runs import provenance
-from dglib.runs.experiment import SinkFactory
 from dglib.runs.location import RunLocation
 from dglib.runs.progress import Bar, heartbeat
 from dglib.runs.store import Store, read_records, unfinished
@@ -96,14 +95,8 @@ def run_checked(
     *,
     control: Control | None = None,
     begin: Callable[[Store], None] = lambda store: None,
-    sinks_for: Sequence[SinkFactory] = (),
 ) -> Run:
-    """As `run`, of what `check` and `load` gave.
-
-    Args:
-        begin: called with the run directory before its seeds are run.
-        sinks_for: more sinks, as for `run_experiment`.
-    """
+    """As `run`, of what `check` and `load` gave; `begin` is called before the seeds are run."""
     output.never_fail()  # a script's too, not our commands' alone
     place = RunLocation.of(parameters)
     store, why, made, notes = open_run(place, parameters, spec, numerics, data)
@@ -126,7 +119,7 @@ def run_checked(
                 data,
                 numerics,
                 control=control,
-                sinks_for=[*sinks_for, bar.sink, heartbeat],
+                sinks_for=[bar.sink, heartbeat],
                 finished=lambda seed: bar.skip_seed(),
                 made=made,
                 tell=bar.tell,

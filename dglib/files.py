@@ -32,6 +32,17 @@ def older(path: Path) -> Path:
     return path.with_suffix(".old")
 
 
+def phase_end_path(checkpoint: Path, end: tuple[str, str]) -> Path:
+    """Where the state at the end of an (arm, phase) lies, given the path of the seed's checkpoint."""
+    return checkpoint.with_name(f"{checkpoint.stem}.{'@'.join(end)}.ckpt")
+
+
+def phase_end_paths(checkpoint: Path) -> list[Path]:
+    """The states at phase ends that lie next to a checkpoint's path, by name."""
+    folder, stem = checkpoint.parent, checkpoint.stem
+    return sorted(path for path in folder.glob("*@*.ckpt") if path.name.partition(".")[0] == stem)
+
+
 def draft_of(path: Path) -> Path:
     """A new name beside `path` for what will be renamed to it."""
     return path.with_name(f".{path.name}.{os.getpid()}.{secrets.token_hex(4)}")

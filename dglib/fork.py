@@ -1,15 +1,16 @@
-"""A new run from a saved state of another: the same up to an epoch, under other parameters from there on.
+"""A new run that starts from a saved state of another, under other parameters from there on.
 
     python -m dglib fork runs/exp_T_spinodal_20261121_120000 --seed 3 --at 24 --set epochs_per_level=8
 
-Up to that epoch both must hold the same levels, and what the original's files tell of it must come out again
-bit for bit; `dglib.runs.lineage` checks that, epoch by epoch. So a fork may begin at any saved state before
-that epoch, or at the seed's beginning, and from then on it is a run like any other.
+It starts from the newest state at or before that epoch: one that `keep_states` left at a phase's end, or a
+checkpoint of the unfinished seed. From then on it is a run like any other, resumed by the same command.
 """
 
 from __future__ import annotations
 
+import json
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
@@ -22,18 +23,14 @@ from dglib.experiments.parameters import Parameters
 from dglib.experiments.profiles import override_layer
 from dglib.experiments.running import check, load
 from dglib.experiments.validation import Layer, one_of, validate_layers
-from dglib.files import older, unsealed
+from dglib.files import older, phase_end_path, phase_end_paths
 from dglib.protocol import engine
-from dglib.protocol.events import Event
 from dglib.protocol.spec import ExperimentSpec
 from dglib.runs import checkpoint, identity
 from dglib.runs.checkpoint import UNREADABLE, Checkpoint
-from dglib.runs.hashes import run_hashes
 from dglib.runs.identity import NUMERICS
-from dglib.runs.lineage import Way, events_of
 from dglib.runs.reading import manifests, read_manifest
 from dglib.runs.store import SeedFiles, Store
-from dglib.training.data import Dataset
 
 FIXED = ("seeds", "base_dir", *NUMERICS)
 
@@ -48,67 +45,73 @@ def fork(
     base_dir: str | None = None,
     control: Control | None = None,
 ) -> api.Run:
-    """Run a seed on from its state at an epoch under changed parameters, or go on with such a fork.
+    """Train a seed from its newest saved state at or before an epoch under other parameters.
 
     Args:
         directory: the run directory of the original; nothing in it changes.
         at: epochs completed, counted through the seed: 1 after the first.
-        overrides: "name=value", of parameters that concern only what comes after.
+        overrides: "name=value", of parameters that concern only what comes after the state.
         experiment: needed where the directory holds several.
-        base_dir: where the fork's run directory is made; None: beside the original's.
+        base_dir: where the fork's run directory is made; None: next to the original's.
 
     Raises:
         UserError: there is no such state, or the changes concern what comes before it.
-        Interrupted: a stop was asked for; the same call goes on from there.
+        Interrupted: a stop was asked for; the same call resumes the fork.
     """
     manifest = _manifest(directory, experiment)
     before, after = _parameters(directory, manifest, seed, overrides, base_dir)
     old, new = (build_spec(each.experiment, each) for each in (before, after))
-    _check_changes(old, new, at)
+    for name in ("network", "data", "step"):
+        was, now = ({name: asdict(getattr(spec, name))} for spec in (old, new))
+        if changed := identity.differences(was, now):
+            raise UserError(f"--set {'; '.join(changed)}: network, data and step cannot change in a fork")
     data = load(after)
-    hashes = run_hashes(old, data)
-    described = identity.describe(old, data.fingerprint, hashes, **manifest["identity"]["numerics"])
-    if not identity.agree(identity.current(manifest["identity"]), described):
-        changed = identity.changes(manifest, described, old.parameters)
-        raise UserError(f"{directory}: cannot be retraced here: {'; '.join(changed[:3])}")
-
-    new = replace(
-        new,
-        lineage={
-            "forked_from": directory.absolute().name,
-            "experiment_id": old.experiment_id.format(seed=seed),
-            "fingerprint": manifest["fingerprint"],
-            "epoch": at,
-            "changed": {
-                name: [value, new.parameters[name]]
-                for name, value in old.parameters.items()
-                if value != new.parameters[name]
-            },
+    if data.fingerprint != manifest["identity"]["data"]:
+        raise UserError(f"{directory}: dataset {after.dataset} has changed since that run")
+    lineage = {
+        "forked_from": directory.absolute().name,
+        "experiment_id": old.experiment_id.format(seed=seed),
+        "fingerprint": manifest["fingerprint"],
+        "changed": {
+            name: [value, new.parameters[name]]
+            for name, value in old.parameters.items()
+            if value != new.parameters[name]
         },
-    )
+    }
+
+    steps_per_epoch = -(-len(data.x_train) // old.step.batch_size)
     files = Store(directory, old).files(seed)
-    states = _states(files, identity.job_of(manifest["identity"], seed))
-    known = _known(files, old, states)
-    way = Way(old, new, at)
-    for event in known:
-        way(event)
-    start = _start(states, old, new, at, data, seed)
+    states = {saved.steps // steps_per_epoch: saved for saved in _states(files, manifest, seed)}
+    begun = _begun(Path(str(after.base_dir)), lineage)
+    epoch = max((epoch for epoch in [*states, *begun] if epoch <= at), default=None)
+    if epoch is None:
+        others = f" ({', '.join(map(str, states))})" if states else ""
+        raise UserError(
+            f"{files.record.stem}: no saved state at or before epoch {at}{others} in {directory}:"
+            " a run with keep_states=true keeps the state at the end of every phase"
+        )
+    new = replace(new, lineage={**lineage, "epoch": epoch})
+    start = None
+    if epoch not in begun:
+        job = identity.job(new, data.fingerprint, seed)
+        start = replace(_under(new, old, states[epoch], epoch, steps_per_epoch), job=job)
 
     def begin(store: Store) -> None:
-        if _begin(store, seed, start):
-            steps = 0 if start is None else start.steps
-            print(f"{new.name} seed {seed}: forked at epoch {at}, from a state at step {steps}", flush=True)
+        with store.exclusive(seed) as mine:
+            if start is None or not mine or store.finished(seed) or store.files(seed).checkpoint.exists():
+                return
+            for end in start.cursor.ended:  # states that later arms start from
+                arm = new.arms[end.arm]
+                name = arm.name, arm.phases[end.phase].name
+                paths = (phase_end_path(path, name) for path in (files.checkpoint, files.state))
+                for path in filter(Path.exists, paths):
+                    saved = replace(checkpoint.read(path), job=start.job)
+                    checkpoint.save(phase_end_path(store.files(seed).checkpoint, name), saved)
+            checkpoint.save(store.files(seed).checkpoint, start)
+        print(f"{new.name} seed {seed}: starts from the state at epoch {epoch}", flush=True)
 
     _, numerics = check(after)
-    return api.run_checked(
-        after,
-        new,
-        numerics,
-        data,
-        control=control,
-        begin=begin,
-        sinks_for=[lambda store, seed: Way(old, new, at, known)],
-    )
+    return api.run_checked(after, new, numerics, data, control=control, begin=begin)
 
 
 def _manifest(directory: Path, experiment: str | None) -> dict[str, Any]:
@@ -119,12 +122,10 @@ def _manifest(directory: Path, experiment: str | None) -> dict[str, Any]:
     if not found:
         raise UserError(f"{directory}: no run there: must be a run directory, with a manifest")
     if experiment is None and len(found) > 1:
-        raise UserError(f"{directory}: holds {' and '.join(found)}: say which with --experiment")
+        raise UserError(f"{directory}: holds {' and '.join(found)}: choose one with --experiment")
     name = next(iter(found)) if experiment is None else experiment
     if name not in found:
         raise UserError(f"--experiment {name}: must be {one_of(found)} in {directory}")
-    if lineage := found[name].get("lineage"):  # what came before its first state lies in other directories
-        raise UserError(f"{directory}: is a fork itself; fork the original, {lineage['forked_from']}")
     return found[name]
 
 
@@ -132,81 +133,58 @@ def _parameters(
     directory: Path, manifest: dict[str, Any], seed: int, overrides: Sequence[str], base_dir: str | None
 ) -> tuple[Parameters, Parameters]:
     """The original's and the changed ones, for this seed."""
-    machine = manifest["identity"]["numerics"]
     layers = [
-        Layer(str(directory), manifest["parameters"] | machine),
+        Layer(str(directory), manifest["parameters"] | manifest["identity"]["numerics"]),
         Layer("--seed", {"seeds": seed}),
         Layer("--base-dir", {"base_dir": base_dir or str(directory.absolute().parent)}),
     ]
     changes = [override_layer(text) for text in overrides]
-    if stays := next((name for layer in changes for name in layer.values if name in FIXED), None):
-        raise UserError(f"--set {stays}: cannot be set for a fork")
+    if fixed := next((name for layer in changes for name in layer.values if name in FIXED), None):
+        raise UserError(f"--set {fixed}: cannot be set for a fork")
     return (
         validate_layers(manifest["experiment"], layers),
         validate_layers(manifest["experiment"], [*layers, *changes]),
     )
 
 
-def _check_changes(old: ExperimentSpec, new: ExperimentSpec, at: int) -> None:
-    """Refuse what can be seen to be wrong without the seed's files."""
-    before, after = (
-        {"network": asdict(spec.network), "data": asdict(spec.data), "step": asdict(spec.step)}
-        for spec in (old, new)
-    )
-    if changed := identity.differences(before, after):
-        raise UserError(f"--set {'; '.join(changed)}: network, data and step cannot change in a fork")
-    most = min(engine.planned_epochs(old), engine.planned_epochs(new) - 1)
-    if not 1 <= at <= most:
-        raise UserError(f"--at {at}: must be from 1 to {most}, so that something comes after it")
-
-
-def _states(files: SeedFiles, job: str) -> list[Checkpoint]:
-    """The original's readable generations, the furthest first. In place of a damaged one, another serves."""
+def _states(files: SeedFiles, manifest: dict[str, Any], seed: int) -> list[Checkpoint]:
+    """The readable states of a seed, by steps."""
+    paths = [files.checkpoint, older(files.checkpoint)]
+    paths += [path for near in (files.checkpoint, files.state) for path in phase_end_paths(near)]
     found = []
-    for path in (files.checkpoint, older(files.checkpoint)):
-        try:
-            saved = checkpoint.read(path)
-        except (UserError, *UNREADABLE):
-            continue
-        if saved.job == job:
-            found.append(saved)
-    return sorted(found, key=lambda saved: saved.steps, reverse=True)
+    for path in paths:
+        with suppress(UserError, *UNREADABLE):
+            found.append(checkpoint.read(path))
+    job = identity.job_of(manifest["identity"], seed)
+    return sorted((saved for saved in found if saved.job == job), key=lambda saved: saved.steps)
 
 
-def _known(files: SeedFiles, old: ExperimentSpec, states: Sequence[Checkpoint]) -> Sequence[Event]:
-    """What the original's files tell of the seed's way."""
-    if files.record.exists():
-        return events_of(old, unsealed("seed record", files.record))
-    if states:
-        return states[0].events
-    if files.attempts.exists():
-        return ()
-    raise UserError(f"{files.record.stem}: was never begun in {files.record.parent.parent}")
+def _begun(base: Path, lineage: dict[str, Any]) -> list[int]:
+    """The epochs from which the same fork was started before."""
+    found = []
+    for path in base.glob("*/*_manifest.json"):
+        with suppress(UserError):
+            theirs = dict(read_manifest(path).get("lineage") or {})
+            epoch = theirs.pop("epoch", 0)
+            found += [epoch] if theirs == json.loads(json.dumps(lineage)) else []
+    return found
 
 
-def _start(
-    states: Sequence[Checkpoint], old: ExperimentSpec, new: ExperimentSpec, at: int, data: Dataset, seed: int
-) -> Checkpoint | None:
-    """The newest state at or before the epoch, as one of the fork; None: the seed's beginning."""
-    steps_per_epoch = -(-len(data.x_train) // old.step.batch_size)
-    for saved in states:
-        if saved.steps > at * steps_per_epoch:
-            continue
-        way = Way(old, new, at)
-        for event in saved.events:
-            way(event)
-        # Saved in between two arms, it may be of a network already that the fork does not come to yet.
-        if tuple(saved.state["run"]) in (way.run, way.cursor.run):
-            job = identity.job(new, data.fingerprint, seed)
-            return replace(saved, job=job, cursor=way.cursor, events=way.events)
-    return None
-
-
-def _begin(store: Store, seed: int, start: Checkpoint | None) -> bool:
-    """Lay down the state that the fork begins with, unless it has begun; whether it had not."""
-    path = store.files(seed).checkpoint
-    with store.exclusive(seed) as mine:
-        begun = store.finished(seed) or path.exists() or older(path).exists()
-        if mine and not begun and start is not None:
-            checkpoint.save(path, start)
-        return mine and not begun
+def _under(
+    new: ExperimentSpec, old: ExperimentSpec, saved: Checkpoint, epoch: int, steps_per_epoch: int
+) -> Checkpoint:
+    """A saved state at the same position of another specification."""
+    try:
+        cursor, events = engine.replay(new, saved.events)
+    except ValueError as error:
+        raise UserError(f"{error}: only what comes after epoch {epoch} can change") from None
+    if cursor.done:
+        raise UserError(f"under the changed parameters the seed ends at epoch {epoch} ({cursor.outcome})")
+    if saved.steps % steps_per_epoch:  # within the next epoch
+        plans = engine.plan(old, saved.cursor), engine.plan(new, cursor)
+        was, now = ((plan.arm.name, plan.phase.name, plan.lam, plan.lr) for plan in plans)
+        if was != now:
+            raise UserError(f"the state is within epoch {epoch + 1}, which would change: {was} → {now}")
+    if tuple(saved.state["run"]) > cursor.run:
+        raise UserError(f"the state at epoch {epoch} is of a phase that the changed parameters reach later")
+    return replace(saved, cursor=cursor, events=events)

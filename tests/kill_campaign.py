@@ -112,8 +112,8 @@ class Shared:
 def watch(shared: Shared, spec) -> None:
     """Make this process's runs write down where they are. Counts steps by the calls of the step kernel."""
     places = [(arm.name, phase.name) for arm in spec.arms for phase in arm.phases]
-    step, resume = StepRunner.__call__, runner._Seed._resume
-    place, run_seed = engine.place, batch.run_seed
+    step, resume = StepRunner.__call__, runner.SeedRun._resume
+    place, run_seed = engine.plan, batch.run_seed
 
     def counted(self, *arguments):
         step(self, *arguments)
@@ -141,9 +141,9 @@ def watch(shared: Shared, spec) -> None:
         return wrapped
 
     StepRunner.__call__ = counted
-    runner._Seed._resume = resumed
-    engine.place = placed
-    runner._Seed.run = doing("training", runner._Seed.run)
+    runner.SeedRun._resume = resumed
+    engine.plan = placed
+    runner.SeedRun.run = doing("training", runner.SeedRun.run)
     runner.evaluate = doing("evaluating", runner.evaluate)
     checkpoint.save = doing("writing", checkpoint.save)
     progress.append_line = doing("writing", progress.append_line)

@@ -9,8 +9,7 @@ import torch
 from small import CPU, random_data, small_spec
 from torch import nn
 
-from dglib.control import Control
-from dglib.runs.seed import _Seed
+from dglib.runs.seed import SeedRun
 from dglib.training import numerics
 from dglib.training.compiled import Compiled, CompiledGradient
 from dglib.training.state import TrainState
@@ -22,7 +21,7 @@ DROPOUT = small_spec("V3", batch_size=4, network="vgg11_bn", network_width=0.062
 
 
 def begun(spec, settled=CPU):
-    return _Seed(spec, 0, random_data(), settled, None, 1e9, Control(), [])
+    return SeedRun(spec, 0, random_data(), settled)
 
 
 def failing_forward(function, **_):

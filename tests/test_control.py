@@ -7,13 +7,13 @@ import torch
 from small import CPU, random_data, small_spec
 
 from dglib.control import Control, Interrupted
-from dglib.runs.seed import _Seed, run_seed
+from dglib.runs.seed import SeedRun, run_seed
 
 SPEC = small_spec("T1", batch_size=8, init_epochs=1, epochs_per_level=1)
 
 
 def begun(control=None):
-    return _Seed(SPEC, 0, random_data(), CPU, None, 1e9, control or Control(), [])
+    return SeedRun(SPEC, 0, random_data(), CPU, control=control)
 
 
 def weights(seed):

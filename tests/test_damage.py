@@ -124,7 +124,7 @@ def test_of_a_damaged_newest_checkpoint_the_older_one_is_used_or_a_clear_refusal
         else:
             used += 1
             assert len(said) == 1
-            assert re.search(r"^passed over .*seed\.ckpt: .*; going on from seed\.old$", said[0])
+            assert re.search(r"^passed over .*seed\.ckpt: .*; resuming from seed\.old$", said[0])
             assert same(found, expected)
             assert path.with_suffix(".damaged").read_bytes() == content
     assert used >= 50

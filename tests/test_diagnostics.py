@@ -7,15 +7,14 @@ import torch
 from small import CPU, random_data, small_spec
 from torch import nn
 
-from dglib.control import Control
-from dglib.runs.seed import _Seed, run_seed
+from dglib.runs.seed import SeedRun, run_seed
 from dglib.training.evaluation import activity, dead_share, epoch_stats, evaluate
 from dglib.training.step import cosine, gradient
 
 
 def begun(**changes):
     spec = small_spec("T1", batch_size=4, **changes)
-    return _Seed(spec, 0, random_data(), CPU, None, 1e9, Control(), [])
+    return SeedRun(spec, 0, random_data(), CPU)
 
 
 @pytest.mark.parametrize("network", ["small_cnn", "vgg11_bn", "resnet18"])

@@ -12,9 +12,8 @@ from reference import PlainRun
 from replaying import Replaying
 from small import CPU, digits, random_data, small_spec
 
-from dglib.control import Control
 from dglib.errors import UserError
-from dglib.runs.seed import _Seed, run_seed
+from dglib.runs.seed import SeedRun, run_seed
 from dglib.training import graphs, numerics
 from dglib.training.graphs import StepRunner
 from dglib.training.networks import key_dropout
@@ -31,7 +30,7 @@ CASES = {
 
 
 def begun(spec, settled=CPU, data=None):
-    return _Seed(spec, 0, data or random_data(), settled, None, 1e9, Control(), [])
+    return SeedRun(spec, 0, data or random_data(), settled)
 
 
 def trained(spec, recorder=None, settled=FUSED, steps=40):

@@ -10,8 +10,8 @@ from replaying import Replaying
 from small import CPU, StopAfter, random_data, small_spec
 from torch.utils._python_dispatch import TorchDispatchMode
 
-from dglib.control import Control, Interrupted
-from dglib.runs.seed import _Seed, run_seed
+from dglib.control import Interrupted
+from dglib.runs.seed import SeedRun, run_seed
 from dglib.training import graphs
 from dglib.training.evaluation import epoch_stats
 from dglib.training.graphs import StepRunner
@@ -41,7 +41,7 @@ def losing(monkeypatch, steps):
 
 def begun(way="as it is", spec=SPEC):
     settled = CPU if WAYS[way] is None else FUSED
-    seed = _Seed(spec, 0, random_data(), settled, None, 1e9, Control(), [])
+    seed = SeedRun(spec, 0, random_data(), settled)
     if WAYS[way] is not None:
         seed.trainer.take_step = StepRunner(spec.step, settled, recorder=WAYS[way]())
     return seed

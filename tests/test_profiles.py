@@ -100,7 +100,7 @@ def test_there_are_two_profiles_of_four_experiments() -> None:
 @pytest.mark.parametrize("path", FILES, ids=lambda path: f"{path.parent.name}-{path.stem}")
 def test_a_profile_spells_out_every_parameter_and_no_other(path: Path) -> None:
     written = [line.split(":")[0] for line in path.read_text().splitlines() if line[:1].isalpha()]
-    assert sorted(written) == sorted(MODELS[path.stem].model_fields)  # as a list: none stands twice
+    assert sorted(written) == sorted(MODELS[path.stem].model_fields.keys() - {"keep_states"})
 
 
 @pytest.mark.parametrize("experiment", MODELS)

@@ -40,7 +40,7 @@ def drive(spec, error_at):
     """
     cursor, visited, events = engine.start(spec), [], []
     while not cursor.done:
-        here = engine.place(spec, cursor)
+        here = engine.plan(spec, cursor)
         visited.append((cursor, here))
         evaluation = None
         if here.evaluates:

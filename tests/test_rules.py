@@ -15,10 +15,9 @@ from small import CPU, random_data, small_spec
 import dglib
 from dglib.base_dir import NOTEBOOKS
 from dglib.cli import main
-from dglib.control import Control
 from dglib.experiments.profiles import load_profile
 from dglib.runs import identity
-from dglib.runs.seed import _Seed
+from dglib.runs.seed import SeedRun
 from dglib.training.step import gradient, mixes, values
 
 SPEC = small_spec("T1", batch_size=4, momentum=0.0, weight_decay=0.0)
@@ -32,7 +31,7 @@ def test_a_users_file_is_twenty_lines_at_most():
 
 def test_a_step_moves_the_weights_along_the_users_mix_of_the_users_gradients():
     spec = replace(SPEC, step=replace(SPEC.step, mix="my_rules:average", value="my_rules:shifted"))
-    seed = _Seed(spec, 0, random_data(), CPU, None, 1e9, Control(), [])
+    seed = SeedRun(spec, 0, random_data(), CPU)
     before, batch = copy.deepcopy(seed.state), seed.trainer.batch(0, 0)
     seed.trainer.advance(seed.state, 0.3, 0.1, 1)
     g_s, _ = gradient(before, batch.x, batch.noisy, CPU)

@@ -20,7 +20,7 @@ from dglib.protocol.events import EpochDone, SeedDone
 from dglib.runs import checkpoint, identity
 from dglib.runs import seed as runner
 from dglib.runs.experiment import run_experiment
-from dglib.runs.seed import _Seed, run_seed
+from dglib.runs.seed import Saving, SeedRun, run_seed
 from dglib.runs.store import Store
 from dglib.training import graphs
 from dglib.training.evaluation import epoch_stats
@@ -53,7 +53,7 @@ def run(spec, path=None, control=None, seconds=1e9, sinks=(), seed=0, data=None)
     """A seed's record, without its time, and the tensors that it ended with."""
     with CPU.applied():
         control, data = control or Control(), data or random_data()
-        one = _Seed(spec, seed, data, CPU, path, seconds, control, sinks)
+        one = SeedRun(spec, seed, data, CPU, Saving(path, seconds), control, sinks)
         record = one.run()
     assert record.pop("time") > 0
     state = one.state
@@ -211,7 +211,7 @@ def test_a_run_neither_moves_nor_hears_the_global_generators(undisturbed):
 def test_v3s_sweeps_start_with_a_new_optimizer_and_the_branchs_own_network(monkeypatch):
     entered = []
 
-    def enter(self, original=_Seed._enter_run):
+    def enter(self, original=SeedRun._enter_run):
         before = [tensor.clone() for tensor in self.state.model.state_dict().values()]
         original(self)
         if self.cursor.run_epochs == 0:
@@ -220,7 +220,7 @@ def test_v3s_sweeps_start_with_a_new_optimizer_and_the_branchs_own_network(monke
             moving = any(buffer.any() for buffer in self.state.momentum())
             entered.append((kept, self.state.t, self.state.g_v, moving))
 
-    monkeypatch.setattr(_Seed, "_enter_run", enter)
+    monkeypatch.setattr(SeedRun, "_enter_run", enter)
     run(SPECS["V3 with dropout"])
     # init (as built), sweep (kept), the other branch's init (a new network), its sweep (kept)
     assert [kept for kept, *_ in entered] == [True, True, False, True]
@@ -229,7 +229,7 @@ def test_v3s_sweeps_start_with_a_new_optimizer_and_the_branchs_own_network(monke
 
 def test_networks_are_drawn_with_the_seed_and_v3s_collapse_branch_with_100_more():
     spec, data = SPECS["V3 with dropout"], random_data()
-    one = _Seed(spec, 3, data, CPU, None, 1e9, Control(), [])
+    one = SeedRun(spec, 3, data, CPU)
     for arm, drawn_with in ((0, 3), (1, 103)):
         state = one._new_network(Cursor(arm=arm))
         with torch.random.fork_rng(devices=[]):
@@ -263,7 +263,7 @@ def test_a_damaged_newest_checkpoint_falls_back_to_the_older_one_with_a_warning(
             "foreign": b"PK" + content,
         }[damage]
     )
-    with pytest.warns(UserWarning, match=r"passed over .*seed\.ckpt: .*going on from seed\.old"):
+    with pytest.warns(UserWarning, match=r"passed over .*seed\.ckpt: .*resuming from seed\.old"):
         resumed = run(SPECS["T1"], newest)
     assert_same(resumed, undisturbed["T1"])
 
@@ -377,7 +377,7 @@ def test_a_diverged_branch_of_v3_ends_the_seed():
 
 
 def test_the_epoch_log_holds_the_norm_of_the_weights_and_of_the_last_steps_change():
-    one = _Seed(SPECS["T1"], 0, random_data(), CPU, None, 1e9, Control(), [])
+    one = SeedRun(SPECS["T1"], 0, random_data(), CPU)
     one.trainer.advance(one.state, 0.35, 0.01, 5)
     before = [p.detach().clone() for p in one.state.params]
     one.trainer.advance(one.state, 0.35, 0.01, 1)
@@ -397,7 +397,7 @@ def test_the_epoch_log_holds_mean_losses_of_all_steps_and_of_the_refreshes(monke
         return grads, loss
 
     monkeypatch.setattr(graphs, "gradient", spy)
-    one = _Seed(SPECS["T1"], 0, random_data(), CPU, None, 1e9, Control(), [])
+    one = SeedRun(SPECS["T1"], 0, random_data(), CPU)
     one.trainer.advance(one.state, 0.35, 0.01, 6)  # refreshes at steps 0 and 4: a second loss after the first
     stats = epoch_stats(one.state, 0.01)
     noisy, clean = [losses[k] for k in (0, 2, 3, 4, 5, 7)], [losses[k] for k in (1, 6)]

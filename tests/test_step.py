@@ -9,9 +9,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from small import CPU, digits, random_data, small_spec
 
-from dglib.control import Control
 from dglib.protocol.engine import EpochStats
-from dglib.runs.seed import _Seed
+from dglib.runs.seed import SeedRun
 from dglib.training import step
 from dglib.training.graphs import StepRunner
 from dglib.training.step import Batch, cosine, gradient, mix, total_norm
@@ -33,7 +32,7 @@ def gradients(seed, scale=1.0):
 
 def begun(experiment="T1", data=None, **changes):
     """A seed that has not trained yet: its state, trainer and data."""
-    return _Seed(small_spec(experiment, **changes), 0, data or random_data(), CPU, None, 1e9, Control(), [])
+    return SeedRun(small_spec(experiment, **changes), 0, data or random_data(), CPU)
 
 
 @given(seeds, st.floats(-4, 4))

@@ -8,7 +8,6 @@ from mutation import mutate
 from reference import PlainRun, epoch_batches
 from small import CPU, random_data, small_spec
 
-from dglib.control import Control
 from dglib.runs import seed as runner
 from dglib.training import graphs, trainer
 from dglib.training.networks import networks
@@ -29,7 +28,7 @@ LEVELS = [(0.35, 3), (0.5, 2), (0.8, 2)]
 
 def ours(network, width):
     spec = small_spec("T1", network=network, network_width=width, **PARAMETERS)
-    seed = runner._Seed(spec, 0, random_data(), CPU, None, 1e9, Control(), [])
+    seed = runner.SeedRun(spec, 0, random_data(), CPU)
     initial = copy.deepcopy(seed.state.model.state_dict())
     with CPU.applied():
         seed.run()
@@ -107,7 +106,7 @@ MUTATIONS = {
         "len(data.clean) // self.batch_size",
     ),
     "held g_v lost between levels": (
-        runner._Seed,
+        runner.SeedRun,
         "_train_epoch",
         "left = self.trainer.steps_left(self.state)",
         "self.state.hold(None if self.cursor.epoch == 0 else self.state.g_v)\n"

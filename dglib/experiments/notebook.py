@@ -95,6 +95,8 @@ def parameters_cell(experiment: str) -> str:
     quick = profile_layer(experiment, "quick").values
     lines = []
     for name, field in model_of(experiment).model_fields.items():
+        if name == "keep_states":
+            continue
         value = quick[name] if name in quick else field.get_default(call_default_factory=True)
         kind = _ANNOTATIONS.get(name) or type(value).__name__
         if name == "seeds":

@@ -166,6 +166,8 @@ class Parameters(BaseModel):
     """A seed under way is saved at least every so many epochs, from 1."""
     checkpoint_minutes: Positive = 1.0
     """And at least every so many minutes, above 0."""
+    keep_states: Flag = False
+    """Whether to keep the state at the end of every phase, which `fork` starts from: true or false."""
     mirror: Flag = False
     """Whether to work in a local directory and copy to base_dir, as a Drive always is: true or false."""
     work_dir: Text | None = None

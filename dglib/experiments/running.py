@@ -1,6 +1,5 @@
 """One experiment under its parameters: checked, its run directory opened, its seeds trained."""
 
-
 from __future__ import annotations
 
 import sys
@@ -111,6 +110,7 @@ def train(
         numerics,
         checkpoint_seconds=60 * parameters.checkpoint_minutes,
         checkpoint_epochs=parameters.checkpoint_epochs,
+        keep_states=parameters.keep_states,
         **options,
     )
 

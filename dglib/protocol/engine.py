@@ -1,13 +1,14 @@
-"""The one protocol engine: where a seed stands, what to train next, and what an evaluation changes.
+"""The protocol engine: what a seed trains next, and what an evaluation changes.
 
-Pure functions of the specification and a cursor; they train nothing and know no tensor, file or clock.
+Pure functions of the specification and a cursor; no tensors, files or clocks.
 """
 
 from __future__ import annotations
 
 import math
+from collections.abc import Iterable
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, NamedTuple
 
 from dglib.protocol.events import (
     EpochDone,
@@ -23,24 +24,39 @@ from dglib.protocol.events import (
 from dglib.protocol.spec import Arm, Criterion, ExperimentSpec, Phase
 
 SKIPPED_AT_MOST = 0.5  # of an epoch's steps; beyond it the seed has diverged
+CONTINUED = -1  # as `run_phase`: the run began in the arm whose state this arm started from
+
+
+class PhaseEnd(NamedTuple):
+    """The end of a phase that other arms start from: indices of arm, phase and run, and completed epochs."""
+
+    arm: int
+    phase: int
+    run_arm: int
+    run_phase: int
+    run_epochs: int
+    arm_epochs: int
 
 
 @dataclass(frozen=True)
 class Cursor:
-    """A place in the protocol, as plain data.
+    """A position in the protocol, as plain data.
 
     Attributes:
         arm, phase, level: indices; `level` counts within the levels that the phase holds for this seed.
         epoch: completed epochs at this level.
-        phase_epochs, arm_epochs: completed epochs of the phase and of the arm.
-        run_epochs: completed epochs since the last new optimizer; the learning rate goes by it.
-        run_phase: index of the phase at which the current run began.
-        consecutive: evaluations in a row that met the phase's stopping criterion.
-        fired_at: λ of the stopping event that ended the phase before; None if none did.
+        phase_epochs: completed epochs of the phase.
+        arm_epochs: completed epochs of the arm's network, those before a saved state included.
+        run_epochs: completed epochs since the last new optimizer; the learning rate follows from it.
+        run_phase: index of the phase at which the current run began, or CONTINUED.
+        consecutive: evaluations in a row that met the criterion of the phase's event.
+        passed: λ at which the phase's event fired; None if it has not.
+        fired_at: λ at which the event of the phase before fired; None if it did not.
         reached: the flag of the first event that fired in this seed.
         last_error: error of the latest evaluation.
         next_event: number of the next event.
         outcome: set when the seed is over.
+        ended: the ends so far of phases that other arms start from.
     """
 
     arm: int = 0
@@ -52,11 +68,17 @@ class Cursor:
     run_epochs: int = 0
     run_phase: int = 0
     consecutive: int = 0
+    passed: float | None = None
     fired_at: float | None = None
     reached: str | None = None
     last_error: float | None = None
     next_event: int = 0
     outcome: str | None = None
+    ended: tuple[PhaseEnd, ...] = ()
+
+    def __post_init__(self) -> None:
+        """JSON has lists for tuples."""
+        object.__setattr__(self, "ended", tuple(PhaseEnd(*end) for end in self.ended))
 
     @property
     def done(self) -> bool:
@@ -64,13 +86,13 @@ class Cursor:
 
     @property
     def run(self) -> tuple[int, int]:
-        """The run that training state belongs to: another one means a restart, another arm a new network."""
+        """The run that training state belongs to: another phase is a restart, another arm another network."""
         return (self.arm, self.run_phase)
 
 
 @dataclass(frozen=True)
-class Place:
-    """What to train at a cursor: the phase, its λ and learning rate, and whether the epoch ends evaluated."""
+class Plan:
+    """What the epoch at a cursor trains: the phase, λ, the learning rate, and whether it is evaluated."""
 
     arm: Arm
     phase: Phase
@@ -81,7 +103,7 @@ class Place:
 
 @dataclass(frozen=True)
 class EpochStats:
-    """What the trainer gathered in an epoch, fetched from the device at its end; NaN where nothing was."""
+    """What the trainer gathered in an epoch, fetched from the device at its end; NaN for what is unknown."""
 
     loss_s: float
     loss_v: float
@@ -108,18 +130,27 @@ def levels(phase: Phase, fired_at: float | None) -> tuple[float, ...]:
     return tuple(lam for lam in phase.levels if (lam < fired_at if below else lam > fired_at))
 
 
-def place(spec: ExperimentSpec, cursor: Cursor) -> Place:
-    """What the epoch that begins (or goes on) at `cursor` trains."""
+def plan(spec: ExperimentSpec, cursor: Cursor) -> Plan:
+    """What the epoch trains that begins, or is under way, at `cursor`."""
     arm = spec.arms[cursor.arm]
     phase = arm.phases[cursor.phase]
     epoch = cursor.epoch + 1
-    return Place(
+    return Plan(
         arm,
         phase,
         lam=levels(phase, cursor.fired_at)[cursor.level],
         lr=phase.learning_rate.after(cursor.run_epochs),
         evaluates=epoch % phase.evaluate_every == 0 or epoch == phase.epochs_per_level,
     )
+
+
+def stream_name(spec: ExperimentSpec, cursor: Cursor) -> str:
+    """The name of the run's random streams: the arm and phase at which it began."""
+    arm, phase = cursor.run
+    if phase == CONTINUED:
+        end = _end(spec, cursor, arm)
+        arm, phase = end.run_arm, end.run_phase
+    return f"{spec.arms[arm].name}/{spec.arms[arm].phases[phase].name}"
 
 
 def advance(
@@ -129,9 +160,9 @@ def advance(
 
     Args:
         stats: of the epoch.
-        evaluation: of the network after it, given if and only if `place(spec, cursor).evaluates`.
+        evaluation: of the network after it, given if and only if `plan(spec, cursor).evaluates`.
     """
-    here = place(spec, cursor)
+    here = plan(spec, cursor)
     if here.evaluates != (evaluation is not None):
         raise ValueError("an evaluation belongs to the epochs that the protocol evaluates, and to no others")
     phase = here.phase
@@ -157,7 +188,7 @@ def advance(
         c_sv=_number(stats.c_sv),
     )
 
-    why, fired = _why_diverged(stats), False
+    why, fires = _why_diverged(stats), False
     if evaluation is not None:
         error = evaluation.error if evaluation.finite else None
         log.add(
@@ -170,38 +201,46 @@ def advance(
         )
         if error is None:
             return log.end(cursor, "diverged", why)
-        consecutive = _in_a_row(phase, cursor, error)
+        met = phase.event is not None and phase.event.criterion.holds(error)
+        consecutive = cursor.consecutive + 1 if met else 0
         cursor = replace(cursor, last_error=error, consecutive=consecutive)
-        fired = phase.event is not None and consecutive >= phase.event.consecutive
-
+        fires = phase.event is not None and cursor.passed is None and consecutive >= phase.event.consecutive
     if why is not None:
         return log.end(cursor, "diverged", why)
 
-    if fired:
+    if fires:
         assert phase.event is not None
         log.add(Fired)
-        cursor = replace(cursor, fired_at=here.lam, reached=cursor.reached or phase.event.flag)
-    elif cursor.epoch < phase.epochs_per_level:
+        cursor = replace(cursor, passed=here.lam, reached=cursor.reached or phase.event.flag)
+        if phase.event.ends_phase:
+            return _leave_phase(spec, here, cursor, log)
+    if cursor.epoch < phase.epochs_per_level:
         return log.close(cursor), log.events
-    else:
-        log.add(LevelDone)
-        if cursor.level + 1 < len(levels(phase, cursor.fired_at)):
-            return log.close(replace(cursor, level=cursor.level + 1, epoch=0)), log.events
-        cursor = replace(cursor, fired_at=None)
-    return _leave_phase(spec, phase, cursor, log)
+    log.add(LevelDone)
+    if cursor.level + 1 < len(levels(phase, cursor.fired_at)):
+        return log.close(replace(cursor, level=cursor.level + 1, epoch=0)), log.events
+    return _leave_phase(spec, here, cursor, log)
 
 
 def _leave_phase(
-    spec: ExperimentSpec, phase: Phase, cursor: Cursor, log: _Log
+    spec: ExperimentSpec, here: Plan, cursor: Cursor, log: _Log
 ) -> tuple[Cursor, tuple[Event, ...]]:
     """Judge the phase that is over and go to the next one that has levels to hold."""
-    if phase.success is not None:
+    if here.phase.success is not None:
         assert cursor.last_error is not None
-        success = phase.success.criterion.holds(cursor.last_error)
+        success = here.phase.success.criterion.holds(cursor.last_error)
         log.add(SuccessTested, success=success, error=cursor.last_error)
         if not success:
             return log.end(cursor, "init_failed")
-    phases = spec.arms[cursor.arm].phases
+    if (here.arm.name, here.phase.name) in spec.starts:
+        run = cursor.run
+        if cursor.run_phase == CONTINUED:
+            before = _end(spec, cursor, cursor.arm)
+            run = before.run_arm, before.run_phase
+        end = PhaseEnd(cursor.arm, cursor.phase, *run, cursor.run_epochs, cursor.arm_epochs)
+        cursor = replace(cursor, ended=(*cursor.ended, end))
+    cursor = replace(cursor, fired_at=cursor.passed, passed=None)
+    phases = here.arm.phases
     for index in range(cursor.phase + 1, len(phases)):
         if levels(phases[index], cursor.fired_at):
             cursor = replace(cursor, phase=index, level=0, epoch=0, phase_epochs=0, consecutive=0)
@@ -209,9 +248,29 @@ def _leave_phase(
                 cursor = replace(cursor, run_phase=index, run_epochs=0)
             return log.close(cursor), log.events
     if cursor.arm + 1 < len(spec.arms):
-        cursor = Cursor(arm=cursor.arm + 1, reached=cursor.reached)
-        return log.close(cursor), log.events
+        return log.close(_enter_arm(spec, cursor)), log.events
     return log.end(cursor, _outcome(spec, cursor))
+
+
+def _enter_arm(spec: ExperimentSpec, cursor: Cursor) -> Cursor:
+    """The beginning of the next arm."""
+    new = Cursor(arm=cursor.arm + 1, reached=cursor.reached, ended=cursor.ended)
+    arm = spec.arms[new.arm]
+    if arm.start is None:
+        return new
+    end = _end(spec, new, new.arm)
+    new = replace(new, arm_epochs=end.arm_epochs)
+    if arm.phases[0].restart:
+        return new
+    return replace(new, run_phase=CONTINUED, run_epochs=end.run_epochs)
+
+
+def _end(spec: ExperimentSpec, cursor: Cursor, arm: int) -> PhaseEnd:
+    """The phase end that an arm starts from."""
+    ends = {(spec.arms[e.arm].name, spec.arms[e.arm].phases[e.phase].name): e for e in cursor.ended}
+    wanted = spec.arms[arm].start
+    assert wanted is not None
+    return ends[wanted]
 
 
 def _why_diverged(stats: EpochStats) -> str | None:
@@ -222,11 +281,6 @@ def _why_diverged(stats: EpochStats) -> str | None:
         f"{stats.skipped} of an epoch's {stats.taken} steps had a gradient that is not finite: try a smaller"
         " lr, or bf16 or fp32 where precision is fp16"
     )
-
-
-def _in_a_row(phase: Phase, cursor: Cursor, error: float) -> int:
-    met = phase.event is not None and phase.event.criterion.holds(error)
-    return cursor.consecutive + 1 if met else 0
 
 
 def _outcome(spec: ExperimentSpec, cursor: Cursor) -> str:
@@ -241,7 +295,7 @@ def _outcome(spec: ExperimentSpec, cursor: Cursor) -> str:
 class _Log:
     """Numbers the events of one transition."""
 
-    def __init__(self, here: Place, cursor: Cursor) -> None:
+    def __init__(self, here: Plan, cursor: Cursor) -> None:
         self._common = (here.arm.name, here.phase.name, here.lam, cursor.arm_epochs)
         self._next = cursor.next_event
         self.events: tuple[Event, ...] = ()
@@ -261,10 +315,66 @@ class _Log:
 
 
 def _number(value: float) -> float | None:
-    """JSON knows no NaN and no infinity."""
+    """JSON has no NaN and no infinity."""
     return value if math.isfinite(value) else None
 
 
 def planned_epochs(spec: ExperimentSpec) -> int:
     """Epochs of a seed that no event ends early: an upper bound."""
     return sum(len(phase.levels) * phase.epochs_per_level for arm in spec.arms for phase in arm.phases)
+
+
+def replay(spec: ExperimentSpec, events: Iterable[Event]) -> tuple[Cursor, list[Event]]:
+    """The cursor and the events that a seed's epochs so far give under another specification.
+
+    Raises:
+        ValueError: the specification trains or evaluates one of these epochs otherwise.
+    """
+    cursor, found = start(spec), list[Event]()
+    rows: tuple[tuple[float, ...], ...] = ()
+    given = [event for event in events if isinstance(event, StepsLogged | EpochDone | Evaluated)]
+    for event, after in zip(given, [*given[1:], None], strict=True):
+        if isinstance(event, StepsLogged):
+            rows = event.rows
+        if not isinstance(event, EpochDone):
+            continue
+        evaluated = after if isinstance(after, Evaluated) else None
+        _compare(spec, cursor, event, evaluated)
+        stats = EpochStats(
+            loss_s=_float(event.loss_s),
+            loss_v=_float(event.loss_v),
+            weight_norm=_float(event.weight_norm),
+            update_norm=_float(event.update_norm),
+            steps=rows,
+            taken=event.steps,
+            skipped=event.skipped,
+            c_sv=_float(event.c_sv),
+        )
+        evaluation = None
+        if evaluated is not None:
+            metrics = {name: _float(value) for name, value in evaluated.metrics.items()}
+            error = _float(evaluated.error)
+            evaluation = Evaluation(error, evaluated.predicted, evaluated.finite, metrics)
+        cursor, new = advance(spec, cursor, stats, evaluation)
+        found, rows = [*found, *new], ()
+    return cursor, found
+
+
+def _compare(spec: ExperimentSpec, cursor: Cursor, event: EpochDone, evaluated: Evaluated | None) -> None:
+    """Refuse an epoch that a specification trains or evaluates otherwise."""
+    where = f"epoch {event.epoch} of {event.arm}/{event.phase}"
+    if cursor.done:
+        raise ValueError(f"{where}: the seed ends before it ({cursor.outcome})")
+    here = plan(spec, cursor)
+    for name, before, now in (
+        ("phase", f"{event.arm}/{event.phase}", f"{here.arm.name}/{here.phase.name}"),
+        ("λ", event.lam, here.lam),
+        ("LR", event.lr, here.lr),
+        ("evaluated", evaluated is not None, here.evaluates),
+    ):
+        if before != now:
+            raise ValueError(f"{where}: {name} {before} → {now}")
+
+
+def _float(value: float | None) -> float:
+    return math.nan if value is None else value

@@ -9,6 +9,7 @@ from __future__ import annotations
 import csv
 import io
 import math
+from collections import Counter
 from collections.abc import Iterable, Sequence
 from typing import Any
 
@@ -32,6 +33,7 @@ def fold(spec: ExperimentSpec, seed: int, events: Iterable[Event], seconds: floa
     """The record of a seed from its events; `seconds` is the time that training took."""
     phases = {(arm.name, phase.name): phase for arm in spec.arms for phase in arm.phases}
     record = _blank(spec, seed, phases.values())
+    epochs = Counter[tuple[str, str]]()  # of a phase
     for event in events:
         phase = phases[event.arm, event.phase]
         match event:
@@ -58,6 +60,7 @@ def fold(spec: ExperimentSpec, seed: int, events: Iterable[Event], seconds: floa
                     }
                 )
                 record["skipped_steps"] += event.skipped
+                epochs[event.arm, event.phase] += 1
             case Evaluated():
                 metrics = dict(event.metrics)
                 record[phase.trajectory].append(
@@ -81,6 +84,8 @@ def fold(spec: ExperimentSpec, seed: int, events: Iterable[Event], seconds: floa
             case Fired() if phase.event is not None:
                 record[phase.event.field] = event.lam
                 record[phase.event.flag] = True
+                if phase.event.epochs_field is not None:
+                    record[phase.event.epochs_field] = epochs[event.arm, event.phase]
             case SeedDone(outcome=outcome, reason=reason):
                 record["outcome"] = outcome
                 if reason is not None:
@@ -114,6 +119,8 @@ def _blank(spec: ExperimentSpec, seed: int, phases: Iterable[Phase]) -> Record:
         if phase.event is not None:
             record[phase.event.field] = None
             record[phase.event.flag] = False
+            if phase.event.epochs_field is not None:
+                record[phase.event.epochs_field] = None
         if phase.only_after_event and phase.final is not None:
             record[f"{phase.final}final_lambda"] = None
             record[f"{phase.final}final_error"] = None

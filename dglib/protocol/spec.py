@@ -1,8 +1,10 @@
 """What an experiment is: plain, frozen data, without paths, devices or files.
 
 An experiment is a list of arms; an arm trains one network through named phases; a phase holds the mixing
-coefficient λ at each of its levels for a fixed number of epochs. Everything that moves a result stands here,
-so the fingerprint of a specification (with its data and the requested numerics) identifies a run.
+coefficient λ at each of its levels for a fixed number of epochs. An arm begins with a new network, or with
+the state that another arm's network had at the end of a phase: a trunk of training with branches. Everything
+that moves a result is part of it, so the fingerprint of a specification (with its data and the requested
+numerics) identifies a run.
 """
 
 from __future__ import annotations
@@ -67,16 +69,23 @@ class Success:
 
 @dataclass(frozen=True)
 class StopEvent:
-    """Ends a phase when `consecutive` evaluations in a row meet the criterion.
+    """Fires when `consecutive` evaluations of a phase in a row meet the criterion, at most once.
 
-    The count runs on across λ levels and one miss sets it to 0. The event's λ is that of the last of them.
-    `field` and `flag` name where a record keeps this λ and whether the event fired.
+    The count continues across λ levels and one miss sets it to 0.
+
+    Attributes:
+        field, flag: the record's fields for the λ of the last of these evaluations, and for whether it fired.
+        epochs_field: the record's field for the epochs of the phase up to that evaluation, the first-passage
+            time; None where the record has none.
+        ends_phase: whether the phase ends there, or is held to its end.
     """
 
     criterion: Criterion
     consecutive: int
     field: str
     flag: str
+    epochs_field: str | None = None
+    ends_phase: bool = True
 
 
 @dataclass(frozen=True)
@@ -95,8 +104,8 @@ class Phase:
         restart: begin with a new optimizer, step counter 0, no held value gradient and new random streams;
             the weights and BatchNorm's statistics stay.
         seed_offset: added to the seed for the weights of a network that this phase creates.
-        only_after_event: skipped unless the phase before fired; then only the levels "below" (or "above")
-            that λ are held. None: held always.
+        only_after_event: skipped unless the event of the phase before fired; then only the levels "below" (or
+            "above") its λ are held. None: held always.
     """
 
     name: str
@@ -115,10 +124,18 @@ class Phase:
 
 @dataclass(frozen=True)
 class Arm:
-    """One network's life: built anew at the first phase, then trained through all of them."""
+    """One network trained through the phases.
+
+    Attributes:
+        start: (arm, phase) of an earlier arm: begin with the whole state at the end of that phase (weights,
+            optimizer, held value gradient, step counter), under the same random streams and LR schedule. So
+            the arm trains as if its phases had followed there, whatever other arms start from that state.
+            A first phase with `restart` keeps the weights alone. None: begin with a new network.
+    """
 
     name: str
     phases: tuple[Phase, ...]
+    start: tuple[str, str] | None = None
 
 
 @dataclass(frozen=True)
@@ -174,7 +191,7 @@ class ExperimentSpec:
         constants: fields written into every record as they are.
         parameters: the flat parameters that it was built from, as plain data, for the record.
         metrics: registered metrics computed at each evaluation, see `dglib.training.evaluation`.
-        lineage: where a fork comes from, see `dglib.fork`; part of its identity and of its records.
+        lineage: what a fork started from, see `dglib.fork`; part of its identity and of its records.
     """
 
     name: str
@@ -200,6 +217,18 @@ class ExperimentSpec:
         names = [(arm.name, phase.name) for arm in self.arms for phase in arm.phases]
         if len(set(names)) < len(names):  # they would share random streams and record fields
             raise ValueError(f"arms and phases {names}: no two may have one name")
+        if bad := [name for pair in names for name in pair if set(name) & set("/@")]:
+            raise ValueError(f"arm or phase {bad[0]!r}: must not contain / or @, which join them")
         empty = [phase.name for arm in self.arms for phase in arm.phases if not phase.levels]
         if empty or not all(arm.phases for arm in self.arms):
             raise ValueError(f"phase {empty}: must hold at least one level")
+        always: list[tuple[str, str]] = []  # phases of earlier arms that are always held
+        for arm in self.arms:
+            if arm.start is not None and arm.start not in always:
+                raise ValueError(f"arm {arm.name}: start = {arm.start}: must be one of {always}")
+            always += [(arm.name, phase.name) for phase in arm.phases if phase.only_after_event is None]
+
+    @property
+    def starts(self) -> set[tuple[str, str]]:
+        """The (arm, phase) at whose end another arm starts."""
+        return {arm.start for arm in self.arms if arm.start is not None}

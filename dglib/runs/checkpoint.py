@@ -1,4 +1,4 @@
-"""The state of an unfinished seed on disk: one checksummed file, and the one before it."""
+"""The state of a seed on disk: one checksummed file, and of the unfinished seed the one before it."""
 
 from __future__ import annotations
 
@@ -27,16 +27,16 @@ _HEAD = re.compile(rb"dglib checkpoint (\d+) ([0-9a-f]{64}) (\d+)")
 
 @dataclass(frozen=True)
 class Checkpoint:
-    """Where a seed stood.
+    """A seed under way.
 
     Attributes:
         job: fingerprint of specification, data and seed: whose state this is.
         state: of `TrainState.state_dict`.
-        cursor, events: place in the protocol, and what happened so far.
+        cursor, events: the position in the protocol, and what happened so far.
         steps: trained since the seed began.
         seconds: that they took.
         stretches: on what the steps were computed, see `dglib.training.numerics`.
-        made: by what they were made, see `dglib.runs.provenance`; empty where that is not kept.
+        made: by what they were made, see `dglib.runs.provenance`; may be empty.
         hashes: of the user's network and noise, and of the seed's noisy "labels", see `dglib.runs.hashes`.
     """
 
@@ -51,8 +51,8 @@ class Checkpoint:
     hashes: Mapping[str, str] = field(default_factory=dict)
 
 
-def save(path: Path, checkpoint: Checkpoint) -> None:
-    """Write a checkpoint; the one before it stays as the older generation.
+def save(path: Path, checkpoint: Checkpoint, *, keep_older: bool = True) -> None:
+    """Write a checkpoint; the one before it stays as the older generation, unless `keep_older` is false.
 
     Raises:
         StorageError: it cannot be written; the generations that were there still are.
@@ -72,7 +72,7 @@ def save(path: Path, checkpoint: Checkpoint) -> None:
     content = buffer.getvalue()
     digest = hashlib.sha256(content).hexdigest()
     head = f"dglib checkpoint {VERSION} {digest} {checkpoint.steps}\n"
-    write_atomically(path, head.encode() + content, keep=older(path))
+    write_atomically(path, head.encode() + content, keep=older(path) if keep_older else None)
 
 
 def load(path: Path, jobs: Container[str] | None = None) -> Checkpoint | None:
@@ -98,8 +98,8 @@ def load(path: Path, jobs: Container[str] | None = None) -> Checkpoint | None:
         if jobs is not None and found.job not in jobs:
             raise UserError(f"{generation}: the state of another run; remove it to train from the beginning")
         if problems:
-            warnings.warn(f"passed over {problems[0]}; going on from {generation.name}", stacklevel=2)
-            # Out of the way, or the next save would turn it into the older generation, over this good one.
+            warnings.warn(f"passed over {problems[0]}; resuming from {generation.name}", stacklevel=2)
+            # Or the next save would turn it into the older generation, over this good one.
             try:
                 path.replace(path.with_suffix(".damaged"))
             except OSError as error:

@@ -26,7 +26,8 @@ TECHNIQUES = ("precision", "channels_last", "fused", "compiled", "cuda_graphs", 
 NUMERICS = ("device", "threads", "exact", *TECHNIQUES)
 # Where and for which seeds a run is made; no run differs from another by these.
 MACHINE = frozenset(
-    {*NUMERICS, "seeds_at_once", "checkpoint_epochs", "checkpoint_minutes"} | {"mirror", "work_dir"}
+    {*NUMERICS, "seeds_at_once", "checkpoint_epochs", "checkpoint_minutes", "keep_states"}
+    | {"mirror", "work_dir"}
 )
 PLACE = frozenset({"seeds", "base_dir", "data_dir"})
 

@@ -24,7 +24,7 @@ from dglib.runs.mirror import Mirror
 from dglib.runs.mirror_store import Entry, Remote, kind, steps_in, token_of, write
 from dglib.runs.store import run_directories
 
-_ORDER = ("record", "checkpoint", "attempt", "manifest")  # of restoring
+_ORDER = ("record", "state", "checkpoint", "attempt", "manifest")  # of restoring
 
 
 def _to_stderr(line: str) -> None:

@@ -6,7 +6,7 @@
     <remote>/mirror/
         manifest-00000042-9f86d081.json               a generation: name, size and checksum of each file
         seeds/T1-spinodal-000.json.60303ae22b998861   a file, the hash of its content in its name
-        checkpoints/, attempts/
+        checkpoints/, states/, attempts/
         claim-5d1c0a9e-4711-1764436304-HOST           a process of HOST works on the run (pid, Unix time in s)
     <remote>/T1-spinodal_results.json, figures/       views under their plain names, written at the end
 
@@ -206,7 +206,7 @@ class Mirror:
         return modified - max(began, entry.modified if entry else 0) >= CHECKPOINT_S * 1e9
 
     def _paths(self, *, views: bool = False) -> list[str]:
-        folders = ("", "seeds/", "attempts/", "checkpoints/", "figures/")
+        folders = ("", "seeds/", "attempts/", "states/", "checkpoints/", "figures/")
         found = [below + name for below in folders for name in _names(self.local / below)]
         return [path for path in found if kind(path) and (kind(path) == "view") == views]
 

@@ -27,7 +27,7 @@ CLAIM = re.compile(r"claim-([0-9a-f]{8})-(\d+)-(\d+)-(.*)")
 STALE_S = 600.0
 GENERATIONS = 2
 
-Kind = Literal["record", "checkpoint", "attempt", "manifest", "view"]
+Kind = Literal["record", "state", "checkpoint", "attempt", "manifest", "view"]
 _CHECKPOINT = re.compile(rb"dglib checkpoint \d+ ([0-9a-f]{64})(?: (\d+))?")
 GONE = (FileNotFoundError, NotADirectoryError, IsADirectoryError)
 
@@ -39,8 +39,8 @@ def kind(path: str) -> Kind | None:
             return None
         case ("seeds", name) if name.endswith(".json"):
             return "record"
-        case ("checkpoints", name) if name.endswith(".ckpt"):
-            return "checkpoint"
+        case ("checkpoints" | "states", name) if name.endswith(".ckpt"):
+            return "state" if "@" in name else "checkpoint"  # of a phase's end, or of an unfinished seed
         case ("attempts", _):
             return "attempt"
         case (name,) if name.endswith("_manifest.json"):
@@ -249,8 +249,8 @@ def _parsed(name: str, content: Any) -> Generation:
 
 def unfinished_only(files: Mapping[str, Entry]) -> dict[str, Entry]:
     """Without the checkpoints of seeds whose records are there."""
-    done = {PurePosixPath(path).stem for path in files if kind(path) == "record"}
-    return {p: e for p, e in files.items() if kind(p) != "checkpoint" or PurePosixPath(p).stem not in done}
+    done = {f"checkpoints/{PurePosixPath(path).stem}" for path in files if kind(path) == "record"}
+    return {path: entry for path, entry in files.items() if path.partition(".")[0] not in done}
 
 
 def steps_in(checkpoint: bytes) -> int:

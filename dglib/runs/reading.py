@@ -19,7 +19,7 @@ PREFIXES: dict[str, str] = {}
 LISTS = ("results", "checkpoint")  # files that are lists of records; published directories hold these alone
 # What lies beside records and holds none of its own.
 _FOLDERS = re.compile(
-    "attempts|checkpoints|executed|figures|heartbeats|jobs|live_paths|locks|mirror|seeds|[.].*"
+    "attempts|checkpoints|executed|figures|heartbeats|jobs|live_paths|locks|mirror|seeds|states|[.].*"
 )
 _FILES = re.compile(
     r".*_(manifest|reading)\.json|.*_(results|step_logs)\.csv|(summary|grid)\.json|report\.html"

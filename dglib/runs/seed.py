@@ -1,20 +1,20 @@
-"""Runs a seed: the protocol's places, the trainer's steps, checkpoints between them.
-
-`run_seed` is the one entry for the command line, notebooks and clusters; an experiment is its seeds.
-"""
+"""Trains one seed through its protocol, with checkpoints."""
 
 from __future__ import annotations
 
+import copy
 import time
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from dglib.control import Control, Interrupted
 from dglib.errors import UserError
+from dglib.files import phase_end_path
 from dglib.protocol import engine
-from dglib.protocol.engine import Cursor
-from dglib.protocol.events import Evaluation, Event, Sink
+from dglib.protocol.engine import Cursor, Plan
+from dglib.protocol.events import Event, Sink
 from dglib.protocol.records import Record, fold
 from dglib.protocol.spec import ExperimentSpec
 from dglib.runs import checkpoint, identity
@@ -27,9 +27,27 @@ from dglib.training.randomness import Streams
 from dglib.training.state import TrainState
 from dglib.training.trainer import DeviceData, Trainer
 
-STEPS_BETWEEN_LOOKS = 50  # how often a long epoch looks at the clock
+STEPS_BETWEEN_LOOKS = 50  # how often a long epoch checks whether a checkpoint is due
 CHECKPOINT_SECONDS = 60.0
 CHECKPOINT_EPOCHS = 10
+
+
+@dataclass(frozen=True)
+class Saving:
+    """Where and how often a seed is saved.
+
+    Attributes:
+        path: the checkpoint of the unfinished seed; None saves nothing.
+        seconds, epochs: it is saved at least this often, and when stopped.
+        states: directory for the state at the end of every phase; None keeps none.
+        former_jobs: jobs that a checkpoint may have as well, of `Store.former_jobs`.
+    """
+
+    path: Path | None = None
+    seconds: float = CHECKPOINT_SECONDS
+    epochs: int = CHECKPOINT_EPOCHS
+    states: Path | None = None
+    former_jobs: Sequence[str] = ()
 
 
 def run_seed(
@@ -41,6 +59,7 @@ def run_seed(
     checkpoint_path: Path | None = None,
     checkpoint_seconds: float = CHECKPOINT_SECONDS,
     checkpoint_epochs: int = CHECKPOINT_EPOCHS,
+    states: Path | None = None,
     control: Control | None = None,
     sinks: Sequence[Sink] = (),
     resumed: Callable[[int, int], None] | None = None,
@@ -54,43 +73,34 @@ def run_seed(
     `bitwise` is false.
 
     Args:
-        checkpoint_path: where the unfinished seed is kept; None keeps nothing.
-        checkpoint_seconds, checkpoint_epochs: it is saved at least so often, and when stopped.
+        checkpoint_path, checkpoint_seconds, checkpoint_epochs, states, former_jobs: see `Saving`.
         control: asked between steps.
         sinks: called with every event, those before the checkpoint included.
         resumed: called with the steps already trained (0 for a seed that begins) and the steps of an epoch.
         made: of `dglib.runs.provenance.made_by`; the record's `provenance` has it, and any
             other from before a resume.
-        former_jobs: jobs that the checkpoint may have as well, of `Store.former_jobs`.
 
     Raises:
         Interrupted: a stop was asked for; the state has been saved.
         StorageError: the state cannot be saved; the last saved one is intact.
-        UserError: the checkpoint cannot be used, `numerics.exact` forbids to go on from it here, or another
+        UserError: the checkpoint cannot be used, `numerics.exact` forbids to resume it here, or another
             run of this process holds torch's switches at other values.
     """
-    control = control or Control()
+    saving = Saving(checkpoint_path, checkpoint_seconds, checkpoint_epochs, states, former_jobs)
     with numerics.applied(f"{spec.name} seed {seed}"):
-        seed_run = _Seed(
-            spec,
-            seed,
-            data,
-            numerics,
-            checkpoint_path,
-            checkpoint_seconds,
-            control,
-            sinks,
-            checkpoint_epochs,
-            made,
-            former_jobs,
-        )
+        run = SeedRun(spec, seed, data, numerics, saving, control, sinks, made)
         if resumed is not None:
-            resumed(seed_run.steps, seed_run.trainer.steps_per_epoch)
-        return seed_run.run()
+            resumed(run.steps, run.trainer.steps_per_epoch)
+        return run.run()
 
 
-class _Seed:
-    """One seed under way."""
+class SeedRun:
+    """One seed under way. For the arguments see `run_seed`.
+
+    Attributes:
+        cursor, state: the position in the protocol, and the network that is trained there.
+        steps: trained since the seed began.
+    """
 
     def __init__(
         self,
@@ -98,66 +108,68 @@ class _Seed:
         seed: int,
         data: Dataset,
         numerics: Numerics,
-        path: Path | None,
-        checkpoint_seconds: float,
-        control: Control,
-        sinks: Sequence[Sink],
-        checkpoint_epochs: int = CHECKPOINT_EPOCHS,
+        saving: Saving | None = None,
+        control: Control | None = None,
+        sinks: Sequence[Sink] = (),
         made: Mapping[str, Any] | None = None,
-        former_jobs: Sequence[str] = (),
     ) -> None:
-        self.spec, self.seed, self.control, self.sinks = spec, seed, control, sinks
-        self.device = numerics.torch_device
+        self.spec, self.seed, self.numerics, self.sinks = spec, seed, numerics, sinks
+        self.saving, self.control = saving or Saving(), control or Control()
         self.input_shape, self.classes = data.input_shape, data.classes
-        self.data = DeviceData.place(data, spec.data, seed, self.device)
-        self.path, self.checkpoint_seconds = path, checkpoint_seconds
-        self.checkpoint_epochs, self.epochs_unsaved = checkpoint_epochs, 0
+        self.data = DeviceData.place(data, spec.data, seed, numerics.torch_device)
         self.job = identity.job(spec, data.fingerprint, seed)
-        self.jobs = (self.job, *former_jobs)
-        self.sources = source_hashes(spec)
-        self.numerics = numerics
+        self.hashes = {**source_hashes(spec), "labels": self.data.noise.fingerprint}
         self.stretches: list[dict[str, Any]] = [{"from_step": 0, **numerics.describe()}]
         self.made: list[dict[str, Any]] = [] if made is None else [{"from_step": 0, **made}]
-        self.steps = 0
+        self.phase_ends: dict[tuple[str, str], dict[str, Any]] = {}  # states, where no file keeps them
         self.events: list[Event] = []
+        self.steps = self.epochs_unsaved = 0
         self.cursor = engine.start(spec)
         self.state = self._new_network(self.cursor)
         self.seconds_before = 0.0
         self.began = self.saved_at = time.monotonic()
         self._resume()
+        self.trainer = self._new_trainer()
 
     def run(self) -> Record:
         while not self.cursor.done:
-            place = engine.place(self.spec, self.cursor)
             self._enter_run()
-            self._train_epoch(place.lam, place.lr)
-            evaluation = self._evaluate() if place.evaluates else None
-            stats = epoch_stats(self.state, place.lr)
-            self.cursor, events = engine.advance(self.spec, self.cursor, stats, evaluation)
+            plan = engine.plan(self.spec, self.cursor)
+            self._train_epoch(plan)
+            evaluation = None
+            if plan.evaluates:
+                evaluation = evaluate(self.state, self.data, self.numerics, self.spec.metrics)
+            stats = epoch_stats(self.state, plan.lr)
+            before = self.cursor
+            self.cursor, events = engine.advance(self.spec, before, stats, evaluation)
             self._emit(events)
             self.epochs_unsaved += 1
+            moved = (before.arm, before.phase) != (self.cursor.arm, self.cursor.phase)
+            if moved or self.cursor.outcome not in (None, "diverged"):
+                self._save_phase_end((plan.arm.name, plan.phase.name))
             self._save_if_due()
+        return self._record()
+
+    def _record(self) -> Record:
         record = fold(self.spec, self.seed, self.events, self.seconds())
         self._note_fallback()
-        bitwise = len(self.stretches) == 1 and not self.stretches[0]["autotune"]
-        made = {"provenance": self.made} if self.made else {}
-        record |= {"noise": self.data.noise.describe()}
-        record |= {"hashes": self.sources} if self.sources else {}
-        return record | {"numerics": self.stretches, "bitwise": bitwise, **made}
+        record["noise"] = self.data.noise.describe()
+        if sources := {name: value for name, value in self.hashes.items() if name != "labels"}:
+            record["hashes"] = sources
+        record["numerics"] = self.stretches
+        record["bitwise"] = len(self.stretches) == 1 and not self.stretches[0]["autotune"]
+        return record | ({"provenance": self.made} if self.made else {})
 
     def seconds(self) -> float:
-        """Time spent on this seed, earlier attempts' saved part included."""
+        """Time spent on this seed, the saved part of earlier attempts included."""
         return self.seconds_before + time.monotonic() - self.began
 
-    def _evaluate(self) -> Evaluation:
-        return evaluate(self.state, self.data, self.numerics, self.spec.metrics)
-
-    def _train_epoch(self, lam: float, lr: float) -> None:
+    def _train_epoch(self, plan: Plan) -> None:
         """Train to the end of the epoch, saving from time to time; stop where a stop was asked for."""
         left = self.trainer.steps_left(self.state)
         while left:
             wanted = min(left, STEPS_BETWEEN_LOOKS)
-            taken = self.trainer.advance(self.state, lam, lr, wanted, self.control)
+            taken = self.trainer.advance(self.state, plan.lam, plan.lr, wanted, self.control)
             left -= taken
             self.steps += taken
             if taken < wanted:
@@ -167,44 +179,66 @@ class _Seed:
                 self._save_if_due()
 
     def _wait(self) -> None:
-        """Sit a pause out, off the clock; leave where a stop was asked for."""
+        """Wait while paused, which is not counted as time of the seed; raise where a stop was asked for."""
         paused_at = time.monotonic()
         if not self.control.wait():
             raise Interrupted
         self.began += time.monotonic() - paused_at
 
     def _note_fallback(self) -> None:
-        """Say in the stretch under way why it was slower than asked for: that may move the last bits."""
+        """Note in the current stretch why it was slower than asked for: that may move the last bits."""
         if self.trainer.take_step.fallback:
             self.stretches[-1]["fallback"] = self.trainer.take_step.fallback
 
     def _enter_run(self) -> None:
-        """Bring the state into the run that the cursor stands in: a new network, a restart, or as it is."""
-        if self.state.run != self.cursor.run:
-            if self.state.run[0] != self.cursor.arm:
-                self.state = self._new_network(self.cursor)
-            else:
-                self.state.restart(self.spec.step, self.cursor.run)
-            self._note_fallback()
-            self.trainer = self._new_trainer()
+        """Bring the state into the cursor's run: a new network, a saved state, a restart, or as it is."""
+        if self.state.run == self.cursor.run:
+            return
+        self._note_fallback()
+        start = self.spec.arms[self.cursor.arm].start
+        if self.state.run[0] == self.cursor.arm:
+            self.state.restart(self.spec.step, self.cursor.run)
+        else:
+            self.state = self._new_network(self.cursor)
+            if start is not None:
+                self._start_from(start)
+        self.trainer = self._new_trainer()
 
     def _new_network(self, cursor: Cursor) -> TrainState:
-        phase = self.spec.arms[cursor.arm].phases[cursor.run_phase]
         return TrainState.create(
             self.spec.network,
             self.spec.step,
             input_shape=self.input_shape,
             classes=self.classes,
-            seed=self.seed + phase.seed_offset,
-            device=self.device,
+            seed=self.seed + self.spec.arms[cursor.arm].phases[0].seed_offset,
+            device=self.numerics.torch_device,
             run=cursor.run,
             memory_format=self.numerics.memory_format,
         )
 
     def _new_trainer(self) -> Trainer:
-        arm = self.spec.arms[self.state.run[0]]
-        streams = Streams(self.seed, f"{arm.name}/{arm.phases[self.state.run[1]].name}")
+        streams = Streams(self.seed, engine.stream_name(self.spec, self.cursor))
         return Trainer(self.spec, self.data, streams, self.numerics)
+
+    def _start_from(self, start: tuple[str, str]) -> None:
+        """Load the state at the end of an (arm, phase), as the state of the cursor's run."""
+        if self.saving.path is None:
+            state = self.phase_ends[start]
+        else:
+            path = phase_end_path(self.saving.path, start)
+            saved = checkpoint.load(path, self._jobs())
+            if saved is None:
+                raise UserError(
+                    f"{path}: is missing, and {self.spec.name} seed {self.seed} starts arm"
+                    f" {self.spec.arms[self.cursor.arm].name} from it; remove {self.saving.path.name} to"
+                    " train the seed from the beginning"
+                )
+            state = saved.state
+        self.state.load_state_dict(state)
+        if self.cursor.run_phase == engine.CONTINUED:
+            self.state.run = self.cursor.run
+        else:
+            self.state.restart(self.spec.step, self.cursor.run)
 
     def _emit(self, events: Sequence[Event]) -> None:
         self.events.extend(events)
@@ -212,53 +246,66 @@ class _Seed:
             for sink in self.sinks:
                 sink(event)
 
+    def _save_phase_end(self, end: tuple[str, str]) -> None:
+        """Save the state at the end of an (arm, phase) if an arm starts from it, or if states are kept."""
+        path, states = self.saving.path, self.saving.states
+        if end in self.spec.starts and not self.cursor.done:
+            if path is None:
+                self.phase_ends[end] = copy.deepcopy(self.state.state_dict())
+            else:
+                checkpoint.save(phase_end_path(path, end), self._checkpoint(), keep_older=False)
+        if path is not None and states is not None:
+            checkpoint.save(phase_end_path(states / path.name, end), self._checkpoint(), keep_older=False)
+
     def _save_if_due(self) -> None:
-        late = time.monotonic() - self.saved_at > self.checkpoint_seconds
-        if (late or self.epochs_unsaved >= self.checkpoint_epochs) and not self.cursor.done:
+        late = time.monotonic() - self.saved_at > self.saving.seconds
+        if (late or self.epochs_unsaved >= self.saving.epochs) and not self.cursor.done:
             self._save()
 
     def _save(self) -> None:
-        self._note_fallback()
-        if self.path is not None:
-            found = Checkpoint(
-                self.job,
-                self.state.state_dict(),
-                self.cursor,
-                self.events,
-                self.steps,
-                self.seconds(),
-                self.stretches,
-                self.made,
-                self._hashes(),
-            )
-            checkpoint.save(self.path, found)
+        if self.saving.path is not None:
+            checkpoint.save(self.saving.path, self._checkpoint())
         self.saved_at, self.epochs_unsaved = time.monotonic(), 0
 
-    def _resume(self) -> None:
-        saved = checkpoint.load(self.path, self.jobs) if self.path is not None else None
-        if saved is not None:
-            self._check_hashes(saved)
-            self._go_on_here(saved)
-            self.state.load_state_dict(saved.state)
-            self.cursor, self.steps = saved.cursor, saved.steps
-            self.seconds_before = saved.seconds
-            self._emit(saved.events)
-        self.trainer = self._new_trainer()
+    def _checkpoint(self) -> Checkpoint:
+        self._note_fallback()
+        return Checkpoint(
+            self.job,
+            self.state.state_dict(),
+            self.cursor,
+            self.events,
+            self.steps,
+            self.seconds(),
+            self.stretches,
+            self.made,
+            self.hashes,
+        )
 
-    def _hashes(self) -> dict[str, str]:
-        return {**self.sources, "labels": self.data.noise.fingerprint}
+    def _jobs(self) -> Sequence[str]:
+        return (self.job, *self.saving.former_jobs)
+
+    def _resume(self) -> None:
+        saved = None if self.saving.path is None else checkpoint.load(self.saving.path, self._jobs())
+        if saved is None:
+            return
+        self._check_hashes(saved)
+        self._continue_stretches(saved)
+        self.state.load_state_dict(saved.state)
+        self.cursor, self.steps = saved.cursor, saved.steps
+        self.seconds_before = saved.seconds
+        self._emit(saved.events)
 
     def _check_hashes(self, saved: Checkpoint) -> None:
-        """Refuse to go on with another network or other labels than the seed began with."""
-        changed = identity.changed_hashes({"hashes": saved.hashes}, {"hashes": self._hashes()})
+        """Refuse to resume with another network or other labels than the seed began with."""
+        changed = identity.changed_hashes({"hashes": saved.hashes}, {"hashes": self.hashes})
         if changed:
-            what = {"network": "code of the network", "noise": "code of the noise", "labels": "noisy labels"}
+            what = "noisy labels" if changed[0] == "labels" else f"code of the {changed[0]}"
             raise UserError(
-                f"{self.path}: seed {self.seed} began with other {what[changed[0]]};"
+                f"{self.saving.path}: seed {self.seed} began with other {what};"
                 " remove the checkpoint to train it from the beginning"
             )
 
-    def _go_on_here(self, saved: Checkpoint) -> None:
+    def _continue_stretches(self, saved: Checkpoint) -> None:
         """Take over the stretches; other numerics than the last one's begin a new one, or are refused."""
         here = self.numerics.describe()
         self.stretches = [dict(stretch) for stretch in saved.stretches]
@@ -269,7 +316,7 @@ class _Seed:
         if changed and self.numerics.exact:
             raise UserError(
                 f"seed {self.seed} began with other numerics ({'; '.join(changed)}): exact = true refuses to"
-                " go on; set exact to false, or go on where it began"
+                " resume it; set exact to false, or resume where it began"
             )
         if changed:
             self.stretches.append({"from_step": saved.steps, **here})

@@ -3,7 +3,8 @@
 <base>/<prefix>_<YYYYmmdd_HHMMSS>/
     T1-spinodal_manifest.json     parameters, fingerprint, versions
     seeds/T1-spinodal-000.json    the record of a finished seed, sealed with its checksum
-    checkpoints/                  unfinished seeds
+    checkpoints/                  unfinished seeds, and states at phase ends that their next arms start from
+    states/                       states at phase ends that were asked for (keep_states)
     heartbeats/                   where each seed stands
     T1-spinodal_results.json, .csv, figures/        views
 """
@@ -30,6 +31,8 @@ from dglib.files import (
     locked,
     make_directory,
     older,
+    phase_end_path,
+    phase_end_paths,
     remove_drafts,
     sealed,
     to_json,
@@ -52,7 +55,7 @@ from dglib.runs.identity import (
 )
 from dglib.runs.progress import Attempt
 
-FOLDERS = ("attempts", "checkpoints", "figures", "heartbeats", "locks", "seeds")
+FOLDERS = ("attempts", "checkpoints", "figures", "heartbeats", "locks", "seeds", "states")
 _STAMP = r"_\d{8}_\d{6}"
 
 
@@ -70,6 +73,7 @@ class SeedFiles:
 
     record: Path
     checkpoint: Path
+    state: Path  # with an (arm, phase) in its name, see `checkpoint.phase_end_path`
     heartbeat: Path
     lock: Path
     attempts: Path
@@ -221,6 +225,7 @@ class Store:
         return SeedFiles(
             record=self.directory / "seeds" / f"{name}.json",
             checkpoint=self.directory / "checkpoints" / f"{name}.ckpt",
+            state=self.directory / "states" / f"{name}.ckpt",
             heartbeat=self.directory / "heartbeats" / f"{name}.json",
             lock=self.directory / "locks" / f"{name}.lock",
             attempts=self.directory / "attempts" / f"{name}.jsonl",
@@ -250,7 +255,7 @@ class Store:
             StorageError: it cannot be removed; the record is safe.
         """
         files = self.files(seed)
-        for path in (files.checkpoint, older(files.checkpoint)):
+        for path in (files.checkpoint, older(files.checkpoint), *phase_end_paths(files.checkpoint)):
             try:
                 path.unlink(missing_ok=True)
             except OSError as error:
@@ -292,7 +297,9 @@ class Store:
             raise StorageError.of(path, error) from error
         files, holder = self.files(seed), path.with_suffix(".holder")
         try:
-            for written in (holder, files.checkpoint, files.heartbeat, files.record):
+            ends = [(arm.name, phase.name) for arm in self.spec.arms for phase in arm.phases]
+            states = [phase_end_path(path, end) for end in ends for path in (files.checkpoint, files.state)]
+            for written in (holder, files.checkpoint, files.heartbeat, files.record, *states):
                 remove_drafts(written)
             write_atomically(holder, to_json({"pid": os.getpid(), "host": socket.gethostname()}))
             yield True

@@ -116,7 +116,7 @@ def _findings(run: Path) -> Iterator[Finding]:
                     yield Finding(
                         path, f"a second record of this seed, {verdict} the one that stands", "note"
                     )
-                case "checkpoints", "ckpt" | "old":
+                case "checkpoints" | "states", _ if suffix.endswith(("ckpt", "old")):
                     saved = checkpoint.read(path)
                     if owner is not None and saved.job not in owner.jobs(stem):
                         yield Finding(path, "the state of another run or seed")
