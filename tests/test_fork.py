@@ -16,7 +16,7 @@ from dglib.errors import UserError
 from dglib.experiments.profiles import load_profile
 from dglib.files import unsealed
 from dglib.fork import fork
-from dglib.runs.attempts import read_attempts
+from dglib.runs.progress import read_attempts
 from dglib.runs.verify import verify
 
 STEPS = 3  # of an epoch: 22 images in batches of 8
