@@ -21,7 +21,7 @@
 #
 # A network that is trained at a small λ makes few errors. Raise λ far enough and it collapses: it makes many. Lower λ again, to where
 # all was well before, and the network does **not** come back at once: at the same λ it may have a low error or a high one,
-# depending on where it came from. That is hysteresis. This notebook puts λ in your hand.
+# depending on where it came from. That is hysteresis. In this notebook you move λ.
 #
 # **What counts as an answer:** two errors at one λ. The gap between them is the memory; the λ at which a network collapses on the
 # way up (λ↑) and the lower one at which it recovers on the way down (λ↓) are the ends of the range in which it has one.

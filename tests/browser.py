@@ -1,4 +1,4 @@
-"""A notebook's page in a real browser: Debian's Chromium, driven through Playwright.
+"""A notebook served by Voilà, and its page in a real browser: Chromium, driven through Playwright.
 
 The browser is the first found of the environment variable DGLIB_BROWSER and of CHROMIUMS. It resolves no name
 of the network, so that a page can only be what the server on this machine gives.
@@ -8,18 +8,27 @@ from __future__ import annotations
 
 import importlib.util
 import os
+import re
 import shutil
+import socket
+import subprocess
+import sys
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import nbformat
+import psutil
 import pytest
-from voila_server import PATIENCE
 
 if TYPE_CHECKING:
     from playwright.sync_api import Browser, Locator, Page
 
+ROOT = Path(__file__).parents[1]
+PATIENCE = 120  # seconds; a loaded machine takes its time to import torch
 CHROMIUMS = ("chromium", "chromium-browser", "google-chrome")
 CELL_FAILED = "There was an error when executing cell"  # says Voilà in the page, and why in its log
 # What ipywidgets 7 says where MathJax, which it loads from the network for formulas in labels, is not there.
@@ -172,17 +181,6 @@ class Tab:
         """Click a button."""
         self.page.locator(f"button{css}").click()
 
-    def wait_for_pictures(self, css: str, count: int) -> None:
-        """Wait until the page has shown so many different pictures, looked at in each of its frames."""
-        self.page.evaluate("window.dglibSeen = new Set()")
-        self.page.wait_for_function(
-            """([css, count]) => {
-                window.dglibSeen.add(document.querySelector(css).src);
-                return window.dglibSeen.size >= count;
-            }""",
-            arg=[f"img{css}", count],
-        )
-
     def cut_off(self, css: str) -> list[str]:
         """What below `css` cannot be seen whole: elements beyond the page, text wider than its box."""
         found: list[str] = self.page.evaluate(
@@ -232,3 +230,56 @@ def tab(browser: Browser, url: str, shows: str) -> Iterator[Tab]:
             page.close(run_before_unload=True)
     finally:
         context.close()
+
+
+def with_parameters(notebook: Path, target: Path, **parameters: Any) -> Path:
+    """Write a copy of `notebook` to `target`, with `parameters` injected as papermill does."""
+    from papermill.iorw import load_notebook_node
+    from papermill.parameterize import parameterize_notebook
+
+    nbformat.write(parameterize_notebook(load_notebook_node(str(notebook)), parameters), target)
+    return target
+
+
+@contextmanager
+def served(notebook: Path, home: Path) -> Iterator[str]:
+    """The address of ``voila NOTEBOOK``, which runs until the block ends, its kernels included.
+
+    Args:
+        home: a new directory for whatever Jupyter and IPython read or write of their own.
+    """
+    names = ("JUPYTER_CONFIG_DIR", "JUPYTER_DATA_DIR", "JUPYTER_RUNTIME_DIR", "IPYTHONDIR", "TMPDIR")
+    variables = {name: str(home / name.lower()) for name in names}
+    for directory in variables.values():
+        Path(directory).mkdir(parents=True)
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+    log = home / "voila.log"
+    with log.open("wb") as stream:
+        process = subprocess.Popen(
+            [sys.executable, "-m", "voila", notebook, "--no-browser", f"--port={port}"],
+            cwd=ROOT,
+            stdout=stream,
+            stderr=subprocess.STDOUT,
+            env={**os.environ, **variables, "OMP_NUM_THREADS": "1"},
+        )
+    try:
+        deadline, started = time.monotonic() + PATIENCE, None
+        while started is None:  # on another port where this one was taken meanwhile
+            text = log.read_text(encoding="utf-8", errors="replace")
+            assert process.poll() is None, f"voila exited with {process.returncode}:\n{text}"
+            assert time.monotonic() < deadline, text
+            started = re.search(r"is running at:\s+(http://[^\s/]+:\d+/)", text)
+            time.sleep(0.05)
+        yield started[1].replace("localhost", "127.0.0.1")
+    finally:
+        family = [] if process.poll() is not None else psutil.Process(process.pid).children(recursive=True)
+        process.terminate()
+        try:
+            process.wait(timeout=15)
+        except subprocess.TimeoutExpired:
+            process.kill()
+            process.wait()
+        for kernel in psutil.wait_procs(family, timeout=5)[1]:
+            kernel.kill()

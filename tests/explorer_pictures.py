@@ -9,9 +9,8 @@ import io
 import tempfile
 from pathlib import Path
 
-from browser import Tab, chromium
+from browser import PATIENCE, ROOT, Tab, chromium, served, with_parameters
 from PIL import Image
-from voila_server import PATIENCE, ROOT, served, with_parameters
 
 ASSETS = ROOT / "notebooks" / "assets" / "explorer"
 NOTEBOOK = ROOT / "notebooks" / "Lambda_explorer.ipynb"
@@ -24,11 +23,11 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as folder:
         home = Path(folder)
         notebook = with_parameters(NOTEBOOK, home / NOTEBOOK.name, base_dir=str(home / "none"))
-        with served(notebook, home / "own") as server, chromium() as browser:
+        with served(notebook, home / "own") as url, chromium() as browser:
             view = {"width": 1200, "height": 1200}
             page = browser.new_page(viewport=view, device_scale_factor=PIXELS)
             page.set_default_timeout(1000 * PATIENCE)
-            page.goto(server.url)
+            page.goto(url)
             tab = Tab(page, [])
             page.wait_for_selector("img.dglib-picture")
             before = tab.picture(".dglib-picture")

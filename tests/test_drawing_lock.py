@@ -5,50 +5,28 @@ from concurrent.futures import ThreadPoolExecutor
 
 import matplotlib as mpl
 import pytest
-from by_name import draw_hysteresis
 from small import CPU, random_data
 
 from dglib.analysis.style import RC, styled
 from dglib.experiments.figures import draw, save_figure
 from dglib.explorer.live_picture import LivePicture
 from dglib.explorer.live_run import LiveRun
-from dglib.report.pictures import picture
 
 
 def figure_file(directory):
     return [path.read_bytes() for path in save_figure(draw("T1", []), directory, "T1")]
 
 
-def live_picture(_):
+def live_frame(_):
     return LivePicture([]).draw(LiveRun(random_data(n_train=130), CPU).status())
 
 
-def frame_of(drawn):
-    status = LiveRun(random_data(n_train=130), CPU).status()
-    return lambda _: drawn.draw(status)
-
-
-def report_picture(_):
-    return picture(draw_hysteresis([], []), "").source
-
-
-@pytest.fixture(scope="module")
-def live():
-    return LivePicture([])
-
-
-@pytest.mark.parametrize("what", ["figure", "live picture", "live frame", "report"])
-def test_a_drawing_waits_for_the_one_in_another_thread(what, tmp_path, live):
-    draws = {
-        "figure": figure_file,
-        "live picture": live_picture,
-        "live frame": frame_of(live),
-        "report": report_picture,
-    }[what]
-    alone = draws(tmp_path)
+@pytest.mark.parametrize("drawing", [figure_file, live_frame])
+def test_a_drawing_waits_for_the_one_in_another_thread(drawing, tmp_path):
+    alone = drawing(tmp_path)
     with ThreadPoolExecutor(1) as thread:
         with styled():
-            other = thread.submit(draws, tmp_path)
+            other = thread.submit(drawing, tmp_path)
             with pytest.raises(TimeoutError):
                 other.result(timeout=0.5)
             assert mpl.rcParams["font.size"] == RC["font.size"]

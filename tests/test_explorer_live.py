@@ -1,38 +1,46 @@
-"""A live run: settings act on the next step, starts are reproducible, and its path can be saved."""
+"""Live training: settings act on the next step, starts are reproducible, paths can be saved, panels close."""
 
 import csv
+import html
+import io
 import itertools
+import re
+import sys
 import threading
+import time
+import types
 from dataclasses import replace
+from types import SimpleNamespace
 
+import ipywidgets as widgets
 import pytest
 import torch
-from analysis_cases import t1
-from report_cases import run_of
+from PIL import Image
 from small import CPU, random_data
 
-import dglib
-from dglib.cli import main
+import dglib.explorer
 from dglib.errors import UserError
-from dglib.explorer.live_run import LiveRun, save_path
-from dglib.explorer.live_settings import STARTS, Settings
-from dglib.explorer.runs import Places, choices
-from dglib.report import write_report
+from dglib.explorer import live_panel, live_run
+from dglib.explorer.drivers import PlayDriver, ThreadDriver, driver_here
+from dglib.explorer.live_panel import LivePanel
+from dglib.explorer.live_picture import LivePicture, recorded_loop, stretches
+from dglib.explorer.live_run import STARTS, LiveRun, Point, Settings, save_path
+from dglib.explorer.runs import Source
 
 DATA = random_data(n_train=130)  # batches of 64: three steps an epoch, the last one of two images
-EPOCH, PREPARED = 3, 4  # steps, epochs
+EPOCH, PREPARED = 3, 2  # steps, epochs
+PATIENCE = 120  # seconds, on a loaded machine
 
 
-@pytest.fixture(scope="module", autouse=True)
-def _short_preparations():
-    with pytest.MonkeyPatch.context() as patched:
-        for name, start in STARTS.items():
-            patched.setitem(STARTS, name, replace(start, epochs=PREPARED))
-        yield
+@pytest.fixture(autouse=True)
+def _small(monkeypatch):
+    monkeypatch.setattr(live_panel, "load_dataset", lambda *_, **__: DATA)
+    for name, start in STARTS.items():
+        monkeypatch.setitem(STARTS, name, replace(start, epochs=PREPARED))
 
 
 @pytest.fixture
-def live():
+def run():
     return LiveRun(DATA, CPU)
 
 
@@ -51,227 +59,411 @@ def weights(run):
     return torch.cat([p.detach().flatten() for p in run._state.model.state_dict().values()])
 
 
-def same(one, other):
-    return torch.equal(weights(one), weights(other))
-
-
-# ── what is set ──
+# ── the run ──
 
 
 @pytest.mark.parametrize(
-    ("name", "value"), [("lam", 0.7), ("lr", 0.01), ("refresh_period", 5), ("noise_rate", 0.1)]
+    "change", [{"lam": 0.9}, {"lr": 0.5}, {"noise_rate": 0.0}, {"refresh_period": 1}], ids=str
 )
-def test_a_change_acts_on_the_next_step(live, name, value):
-    prepared(live)
-    steps(live, 2)
-    live.change(**{name: value})
-    assert getattr(live.status().settings, name) != value
-    live.step()
-    assert getattr(live.status().settings, name) == value
-
-
-@pytest.mark.parametrize("change", [{"lam": 0.9}, {"lr": 0.5}, {"noise_rate": 0.0}, {"refresh_period": 1}])
-def test_every_setting_moves_the_weights(change):
+def test_a_change_acts_on_the_next_step_and_moves_the_weights(change):
     one, other = prepared(LiveRun(DATA, CPU)), prepared(LiveRun(DATA, CPU))
-    assert same(one, other)
+    assert torch.equal(weights(one), weights(other))
     one.change(**change)
+    assert one.status().settings == Settings()
     steps(one, 2)
     steps(other, 2)
-    assert not same(one, other)
+    assert one.status().settings == replace(Settings(), **change)
+    assert not torch.equal(weights(one), weights(other))
 
 
-def test_a_new_k_goes_on_with_the_value_gradient_that_is_held(live):
-    prepared(live)  # 12 steps, the only refresh at the first
-    held = [g.clone() for g in live._state.g_v]
-    live.change(refresh_period=7)
-    steps(live, 2)
-    assert all(torch.equal(a, b) for a, b in zip(live._state.g_v, held, strict=True))  # t = 12, 13
-    steps(live, 1)
-    assert not any(torch.equal(a, b) for a, b in zip(live._state.g_v, held, strict=True))  # t = 14 = 2·7
+def test_a_new_refresh_period_keeps_the_held_value_gradient(run):
+    prepared(run)  # 6 steps, the only refresh at the first
+    held = [g.clone() for g in run._state.g_v]
+    run.change(refresh_period=4)
+    steps(run, 2)
+    assert all(torch.equal(a, b) for a, b in zip(run._state.g_v, held, strict=True))  # t = 6, 7
+    steps(run, 1)
+    assert not any(torch.equal(a, b) for a, b in zip(run._state.g_v, held, strict=True))  # t = 8 = 2·4
 
 
-def test_a_preparation_is_the_same_whatever_is_set_meanwhile(live):
-    steps(live, 5)
-    live.change(lam=0.8, lr=0.01)
-    status = live.status()
+def test_changes_during_the_preparation_act_at_its_end(run):
+    steps(run, 2)
+    run.change(lam=0.8, lr=0.01)
+    status = run.status()
     assert (status.state, status.settings.lam, status.wanted.lam) == ("preparing", 0.35, 0.8)
-    prepared(live)
-    assert same(live, prepared(LiveRun(DATA, CPU)))
-    live.step()
-    assert live.status().settings == Settings(lam=0.8, lr=0.01)
-
-
-def test_settings_changed_together_from_another_thread_are_never_trained_with_apart(live):
-    prepared(live)
-    enough = threading.Event()
-
-    def drag():
-        for position in itertools.count():
-            live.change(lam=(position % 100) / 100, refresh_period=1 + position % 100)
-            if enough.wait(0.001):
-                break
-
-    other = threading.Thread(target=drag)
-    other.start()
-    try:
-        while len({point.lam for point in live.status().points}) < 10:
-            live.advance(0.02)
-    finally:
-        enough.set()
-        other.join()
-    used = [point.settings for point in live.status().points if not point.prepared]
-    assert all(round(100 * each.lam) + 1 == each.refresh_period for each in used[1:])
+    assert torch.equal(weights(prepared(run)), weights(prepared(LiveRun(DATA, CPU))))
+    run.step()
+    assert run.status().settings == Settings(lam=0.8, lr=0.01)
 
 
 @pytest.mark.parametrize(
     "wrong",
     [
-        {"lam": 1.01}, {"lam": float("nan")}, {"lam": "0.5"}, {"lr": 0.0}, {"lr": 2}, {"refresh_period": 0},
-        {"refresh_period": 1.5}, {"refresh_period": True}, {"noise_rate": 0.95}, {"lamda": 0.5},
+        {"lam": 1.01}, {"lam": float("nan")}, {"lam": "0.5"}, {"lr": 0.0}, {"refresh_period": 1.5},
+        {"refresh_period": True}, {"noise_rate": 0.95}, {"lamda": 0.5},
     ],
 )  # fmt: skip
-def test_a_bad_setting_is_told_in_one_line_and_changes_nothing(live, wrong):
-    with pytest.raises(UserError, match=next(iter(wrong))) as told:
-        live.change(lr=0.2, **wrong) if "lr" not in wrong else live.change(**wrong)
-    assert "\n" not in str(told.value)
-    assert live.status().wanted == Settings()
-
-
-# ── starts, pauses ──
+def test_a_bad_setting_is_one_line_and_changes_nothing(run, wrong):
+    with pytest.raises(UserError, match=next(iter(wrong))) as caught:
+        run.change(**wrong)
+    assert "\n" not in str(caught.value)
+    assert run.status().wanted == Settings()
 
 
 @pytest.mark.parametrize("start", STARTS)
-def test_a_start_is_prepared_once_and_the_same_bits_ever_after(live, start):
-    live.begin(start)
-    prepared(live)
-    first, epochs = weights(live), live.status().epochs
-    assert epochs == PREPARED
-    for _ in range(2):  # twice: training on must not have moved what is remembered
-        steps(live, 4)
-        live.begin(start)
-        assert live.status().state == "running"
-        assert torch.equal(weights(live), first)
-        assert live.status().epochs == epochs
-
-
-def test_a_start_under_other_settings_is_prepared_under_them(live):
-    prepared(live)
-    live.change(lr=0.05)
-    live.begin("ordered")
-    assert live.status().state == "preparing"
-    assert live.status().settings == Settings(lr=0.05)
-
-
-def test_an_unknown_start_is_told_in_one_line(live):
+def test_a_start_is_prepared_once_and_restored_bit_for_bit(run, start):
+    run.begin(start)
+    first = weights(prepared(run))
+    for again in (lambda: run.begin(start), run.reset):
+        run.change(lr=0.1, refresh_period=32)
+        steps(run, 4)
+        again()
+        assert run.status().state == "running"
+        assert torch.equal(weights(run), first)
+        assert run.status().epochs == PREPARED
+    run.change(lr=0.05)
+    run.begin(start)
+    assert run.status().state == "preparing"
     with pytest.raises(UserError, match="start = 'chaotic': must be one of ordered, collapsed"):
-        live.begin("chaotic")
+        run.begin("chaotic")
 
 
-def test_reset_returns_to_the_start_and_to_the_defaults(live):
-    live.begin("collapsed")
-    prepared(live)
-    begun, points = weights(live), live.status().points
-    live.change(lam=0.1, lr=0.3, refresh_period=4, noise_rate=0.0)
-    steps(live, 5)
-    live.reset()
-    status = live.status()
-    assert status.settings == status.wanted == Settings(lam=STARTS["collapsed"].lam)
-    assert status.points == points
-    assert torch.equal(weights(live), begun)
+def test_reset_restores_the_defaults(run):
+    run.begin("collapsed")
+    prepared(run)
+    run.change(lam=0.1, lr=0.3, refresh_period=4, noise_rate=0.0)
+    steps(run, 2)
+    run.reset()
+    assert run.status().settings == run.status().wanted == Settings(lam=STARTS["collapsed"].lam)
 
 
-def test_paused_it_takes_no_step_but_those_asked_for_one_by_one(live):
-    prepared(live)
-    live.control.pause()
-    before = live.status().steps
-    assert live.advance(0.05) == 0
-    assert live.status().state == "paused"
-    live.step()
-    assert live.status().steps == before + 1
-    assert live.status().now.epoch == pytest.approx((before + 1) / EPOCH)
+def test_evaluations_inside_an_epoch_leave_no_trace(monkeypatch):
+    one, other = prepared(LiveRun(DATA, CPU)), prepared(LiveRun(DATA, CPU))
+    monkeypatch.setattr(other, "_evaluate_inside_epoch", lambda: None)
+    steps(one, 7)
+    steps(other, 7)
+    assert torch.equal(weights(one), weights(other))
+    assert one.status().points == other.status().points
 
 
-def test_evaluations_between_epochs_leave_no_trace(monkeypatch):
-    looked, unlooked = prepared(LiveRun(DATA, CPU)), prepared(LiveRun(DATA, CPU))
-    monkeypatch.setattr(unlooked, "_evaluate_between", lambda: None)
-    steps(looked, 7)
-    steps(unlooked, 7)
-    assert same(looked, unlooked)
-    assert looked.status().points == unlooked.status().points
-
-
-def test_a_network_that_diverges_stops_and_says_so_and_can_be_reset(live):
-    prepared(live)
+def test_a_network_that_diverges_stops_and_can_be_reset(run):
+    prepared(run)
     with torch.no_grad():
-        live._state.params[0].fill_(float("nan"))
-    assert live.advance(600) <= EPOCH
-    status = live.status()
+        run._state.params[0].fill_(float("nan"))
+    assert run.advance(600) <= EPOCH
+    status = run.status()
     assert (status.state, status.error) == ("diverged", None)
-    live.step()
-    assert live.status().steps == status.steps
-    live.reset()
-    assert live.status().state == "running"
+    run.step()
+    assert run.status().steps == status.steps
+    run.reset()
+    assert run.status().state == "running"
 
 
-# ── the saved path ──
-
-
-def test_a_saved_path_has_a_row_for_each_epoch_with_what_it_was_trained_with(live, tmp_path):
-    prepared(live)
+def test_a_saved_path_has_a_row_for_every_epoch_with_its_settings(run, tmp_path):
+    with pytest.raises(UserError, match="nothing to save yet"):
+        save_path(run.status(), b"", tmp_path)
+    prepared(run)
     for lam, lr in ((0.5, 0.1), (0.7, 0.03)):
-        live.change(lam=lam, lr=lr)
-        steps(live, EPOCH)
-    steps(live, 1)
-    status = live.status()
-    table = save_path(status, b"png", tmp_path)
+        run.change(lam=lam, lr=lr)
+        steps(run, EPOCH)
+    steps(run, 1)
+    table = save_path(run.status(), b"png", tmp_path)
     assert table.with_suffix(".png").read_bytes() == b"png"
     rows = list(csv.DictReader(table.read_text().splitlines()))
     assert [int(row["step"]) for row in rows] == [EPOCH * (i + 1) for i in range(PREPARED + 2)]
     assert [row["phase"] for row in rows] == ["init"] * PREPARED + ["sweep"] * 2
-    moved = [(float(row["lambda"]), float(row["lr"]), float(row["epoch"])) for row in rows[-2:]]
-    assert moved == [(0.5, 0.1, PREPARED + 1), (0.7, 0.03, PREPARED + 2)]
-    assert [float(row["error"]) for row in rows] == [point.error for point in status.points]
+    moved = [(float(row["lambda"]), float(row["lr"]), int(row["refresh_period"])) for row in rows[-2:]]
+    assert moved == [(0.5, 0.1, 32), (0.7, 0.03, 32)]
+    assert [float(row["error"]) for row in rows] == [point.error for point in run.status().points]
     assert all(float(row[name]) > 0 for row in rows for name in ("test_loss", "loss_s"))
-    assert float(rows[0]["loss_v"]) > 0
-
-
-def test_two_paths_saved_at_once_are_two_files(live, tmp_path):
-    status = prepared(live).status()
-    assert save_path(status, b"", tmp_path) != save_path(status, b"", tmp_path)
-    assert len(list((tmp_path / "live_paths").glob("*.csv"))) == 2
-
-
-def test_nothing_is_written_before_an_epoch_is_complete(live, tmp_path):
-    steps(live, EPOCH - 1)
-    with pytest.raises(UserError, match="nothing to save yet"):
-        save_path(live.status(), b"", tmp_path)
-    assert list(tmp_path.iterdir()) == []
-
-
-def test_a_disk_that_fails_is_told_in_one_line(live, tmp_path):
+    assert save_path(run.status(), b"", tmp_path) != table
     (tmp_path / "file").write_text("")
-    with pytest.raises(UserError) as told:
-        save_path(prepared(live).status(), b"", tmp_path / "file")
-    assert "\n" not in str(told.value)
+    with pytest.raises(UserError) as caught:
+        save_path(run.status(), b"", tmp_path / "file")
+    assert "\n" not in str(caught.value)
 
 
-def test_saved_paths_and_kept_runs_of_release_0_1_are_passed_over_by_every_reader(live, tmp_path, capsys):
-    run_of(tmp_path, "T1", [t1(0), t1(1)])
-    before = dglib.load_records(tmp_path).seeds
-    page = write_report(tmp_path).read_bytes()
-    save_path(prepared(live).status(), b"png", tmp_path)
-    old = tmp_path / "exp_Live_20261121_120000"
-    (old / "seeds").mkdir(parents=True)
-    (old / "Live_manifest.json").write_text("{}")
-    (old / "seeds" / "Live-000.json").write_text("{}")
-    (old / "Live_results.json").write_text('[{"experiment": "Live", "seed": 0, "trajectory": []}]')
-    tables = dglib.load_records(tmp_path)
-    assert tables.problems == ()
-    assert tables.seeds.equals(before)
-    assert write_report(tmp_path).read_bytes() == page
-    assert main(["analyse", str(tmp_path)]) == 0
-    assert "Problems" not in capsys.readouterr().out
-    assert all("Live" not in choice.label for choice in choices(Places(tmp_path, None)))
-    for command in (["analyse"], ["verify"]):
-        assert main([*command, str(old)]) == 2
-        assert capsys.readouterr().err.count("\n") == 1
+# ── the panel ──
+
+
+class Clock:
+    """Advances a millisecond per call, so that a slice is so many steps on any machine."""
+
+    def __init__(self):
+        self._calls, self.offset = itertools.count(), 1000.0
+
+    def __call__(self):
+        return self.offset + next(self._calls) / 1000
+
+
+class ManualDriver:
+    hint, view = "manual", None
+
+    def __init__(self, turn):
+        self.turn = turn
+
+    def wake(self):
+        pass
+
+    def close(self):
+        pass
+
+
+@pytest.fixture
+def clock(monkeypatch):
+    clock = Clock()
+    for module in (live_run, live_panel):
+        monkeypatch.setattr(module, "time", SimpleNamespace(monotonic=clock))
+    return clock
+
+
+@pytest.fixture
+def make(tmp_path, monkeypatch):
+    """Makes panels without a recorded loop, and closes them."""
+    monkeypatch.setattr(live_panel, "recorded_loop", lambda source: [])
+    made = []
+
+    def make(driver=ManualDriver):
+        made.append(LivePanel(Source(tmp_path, None), driver))
+        return made[-1]
+
+    yield make
+    for panel in made:
+        panel.close()
+    assert live_threads() == []
+
+
+@pytest.fixture
+def panel(make, clock):
+    return make()
+
+
+def turn(panel, seconds=0.0):
+    return panel._driver.turn(seconds)
+
+
+def trained(panel, start="ordered"):
+    """Through the preparation."""
+    panel.begin(start)
+    turn(panel)
+    while panel.run.status().state == "preparing":
+        turn(panel, 0.01)
+    turn(panel)
+    return panel
+
+
+def shown(panel, name):
+    found = re.search(rf'data-value="{name}">([^<]*)<', panel.numbers.value)
+    return html.unescape(found[1])
+
+
+def live_threads():
+    return [thread.name for thread in threading.enumerate() if thread.name == "dglib-live"]
+
+
+def wait(condition):
+    deadline = time.monotonic() + PATIENCE
+    while not condition():
+        assert time.monotonic() < deadline
+        time.sleep(0.01)
+
+
+def test_before_a_start_nothing_trains_and_the_panel_says_what_to_press(make):
+    panel = make(ThreadDriver)
+    assert live_threads() == []
+    assert (shown(panel, "state"), shown(panel, "step"), shown(panel, "error")) == ("paused", "0", "–")
+    assert "Press ‘start ordered’" in shown(panel, "message")
+
+
+def test_sliders_set_what_is_trained_and_shown(panel):
+    panel.begin("ordered")
+    panel.lam.value = 0.62
+    turn(panel)
+    assert "your settings (λ 0.62) apply after that" in shown(panel, "message")
+    trained(panel)
+    panel.lam.value, panel.lr.value, panel.k.value, panel.eta.value = 0.62, 0.03, 8, 0.2
+    before = panel.run.status().steps
+    while panel.run.status().steps == before:
+        turn(panel, 0.001)
+    assert panel.run.status().settings == Settings(0.62, 0.03, 8, 0.2)
+    names = ("state", "step", "lambda", "lr", "k", "eta")
+    step = str(panel.run.status().steps)
+    assert [shown(panel, name) for name in names] == ["running", step, "0.620", "0.03", "8", "0.20"]
+
+
+def test_buttons_start_pause_step_and_reset(panel):
+    panel.collapsed.click()
+    turn(panel)
+    assert (shown(panel, "start"), panel.lam.value) == ("collapsed", STARTS["collapsed"].lam)
+    trained(panel, "collapsed")
+    panel.pause.click()
+    assert turn(panel, 0.05) is False
+    before = panel.run.status().steps
+    frames, picture = panel.frames, panel.picture.value
+    assert (shown(panel, "state"), panel.pause.description) == ("paused", "resume")
+    turn(panel, 0.05)
+    assert (panel.run.status().steps, panel.frames) == (before, frames)  # nothing changed, nothing drawn
+    panel.lam.value = 0.7
+    turn(panel)
+    assert panel.picture.value != picture
+    panel.one.click()
+    turn(panel, 0.05)
+    assert (shown(panel, "step"), shown(panel, "state")) == (str(before + 1), "paused")
+    panel.pause.click()
+    assert turn(panel, 0.05) is True
+    panel.again.click()
+    turn(panel)
+    sliders = (panel.lam.value, panel.lr.value, panel.k.value, panel.eta.value)
+    assert sliders == (STARTS["collapsed"].lam, 0.1, 32, 0.4)
+    assert (shown(panel, "step"), shown(panel, "state")) == (str(EPOCH * PREPARED), "running")
+
+
+def test_save_path_writes_a_table_and_a_picture_or_says_why_not(panel, tmp_path):
+    panel.begin("ordered")
+    panel.save.click()
+    assert turn(panel) is True
+    assert "nothing to save yet" in shown(panel, "message")
+    trained(panel)
+    panel.save.click()
+    turn(panel)
+    table, picture = sorted((tmp_path / "live_paths").iterdir())
+    assert shown(panel, "message") == f"path saved in {table.parent}: {table.name} and {picture.name}"
+    assert Image.open(io.BytesIO(picture.read_bytes())).format == "PNG"
+
+
+def test_an_error_is_shown_and_a_new_start_continues(panel, monkeypatch):
+    def fails(seconds):
+        raise RuntimeError("out of <memory>")
+
+    trained(panel)
+    with monkeypatch.context() as broken:
+        broken.setattr(panel.run, "advance", fails)
+        assert turn(panel, 0.01) is False
+    assert shown(panel, "message") == "stopped by RuntimeError: out of <memory>"
+    assert isinstance(panel.failure, RuntimeError)
+    panel.begin("ordered")
+    assert turn(panel, 0.01) is True
+    assert (shown(panel, "state"), shown(panel, "message")) == ("running", "")
+
+
+def test_after_minutes_without_a_change_it_pauses(panel, clock):
+    trained(panel)
+    clock.offset += live_panel.IDLE_SECONDS / 2
+    panel.lam.value = 0.5
+    clock.offset += live_panel.IDLE_SECONDS * 0.9
+    assert turn(panel, 0.01) is True
+    clock.offset += live_panel.IDLE_SECONDS
+    assert turn(panel, 0.01) is False
+    assert shown(panel, "state") == "paused"
+    assert "nothing was changed for 10 minutes" in shown(panel, "message")
+    panel.pause.click()
+    assert turn(panel, 0.01) is True
+
+
+# ── drivers ──
+
+
+def test_in_a_thread_it_trains_and_draws_while_sliders_move(make):
+    panel = make(ThreadDriver)
+    panel.begin("ordered")
+    wait(lambda: panel.run.status().state == "running")
+    first = panel.frames
+    for position in range(200):
+        panel.lam.value = round(0.2 + position % 60 / 100, 2)
+        panel.k.value = (1, 2, 4)[position % 3]
+    panel.lam.value = 0.95
+    wait(lambda: shown(panel, "lambda") == "0.950" and panel.frames > first)
+    with pytest.MonkeyPatch.context() as broken:
+        broken.setattr(panel.run, "advance", lambda seconds: 1 / 0)
+        wait(lambda: panel.failure is not None)
+    panel.begin("ordered")
+    wait(lambda: shown(panel, "state") == "running")  # an error does not end the thread
+    assert len(live_threads()) == 1
+
+
+@pytest.mark.parametrize("how", ["close", "root widget", "all widgets"])
+def test_closing_ends_the_thread(make, how):
+    panel = make(ThreadDriver)
+    panel.begin("ordered")
+    wait(lambda: panel.frames > 1)
+    {"close": panel.close, "root widget": panel.widget.close, "all widgets": widgets.Widget.close_all}[how]()
+    assert live_threads() == []
+    assert panel.failure is None
+    panel.begin("ordered")  # a closed panel starts no thread again
+    assert live_threads() == []
+
+
+@pytest.mark.parametrize("name", ["live", "_", "_12"])
+def test_running_the_cell_again_closes_the_earlier_panel(make, tmp_path, name):
+    globals_ = {"base_dir": str(tmp_path)}
+    earlier = globals_[name] = make(ThreadDriver)
+    earlier.begin("ordered")
+    wait(lambda: earlier.frames > 1)
+    later = dglib.explorer.live(globals_)
+    assert live_threads() == []
+    later.close()
+
+
+def test_in_colab_the_clock_of_the_page_drives_it_and_no_thread(make, monkeypatch):
+    monkeypatch.setitem(sys.modules, "google.colab", types.ModuleType("google.colab"))
+    panel = make(driver_here)
+    play = panel._driver.play
+    assert isinstance(panel._driver, PlayDriver)
+    assert panel._driver.view in panel.widget.children
+    panel.begin("ordered")
+    assert (shown(panel, "state"), panel.run.status().steps) == ("preparing", 0)  # at once, without training
+    play.value = 1
+    steps = panel.run.status().steps
+    assert steps > 0
+    panel.pause_or_resume()
+    assert shown(panel, "state") == "paused"
+    play.value = 2
+    assert panel.run.status().steps == steps
+    panel.pause_or_resume()
+    panel.close()
+    play.value = 3
+    assert panel.run.status().steps == steps
+    assert live_threads() == []
+
+
+# ── pictures ──
+
+
+def test_a_path_is_cut_where_λ_turns():
+    lams = [0.3, 0.3, 0.5, 0.5, 0.4, 0.4, 0.6]
+    points = [Point(epoch, lam, 0.1, False) for epoch, lam in enumerate(lams)]
+    rising, falling = stretches(points)
+    assert [[p.epoch for p in part] for part in rising] == [[0, 1, 2, 3], [5, 6]]
+    assert [[p.epoch for p in part] for part in falling] == [[3, 4, 5]]
+    assert stretches([]) == ([], [])
+
+
+def test_the_axis_of_time_grows_and_shrinks_and_the_picture_keeps_its_size(run):
+    picture, status = LivePicture([]), run.status()
+    sizes, ends = set(), []
+    for epochs in (0, 49, 50, 5000, 20):
+        points = tuple(Point(e, 0.3 + 0.4 * (e % 100) / 100, e / 5001, e < 20) for e in range(1, epochs + 1))
+        png = picture.draw(replace(status, points=points, now=points[-1] if points else None))
+        sizes.add(Image.open(io.BytesIO(png)).size)
+        ends.append(picture._over_time.get_xlim()[1])
+    assert ends == [50, 50, 100, 6400, 50]
+    assert len(sizes) == 1
+
+
+def test_the_still_picture_shows_the_panels_numbers(panel):
+    trained(panel)
+    still = panel.still()
+    assert '<div class="dglib-static dglib-static-live"><img src="data:image/png;base64,' in still
+    assert f'data-value="step">{panel.run.status().steps}<' in still
+    assert ".dglib-static-live{display:none}" in panel.widget.children[0].value
+
+
+def test_without_another_run_the_loop_behind_the_path_is_the_quick_run(tmp_path):
+    assert {seed.experiment for seed in recorded_loop(Source(tmp_path / "none", None))} >= {"T1", "T2"}
+
+
+@pytest.mark.parametrize("wrong", [{"base_dirr": "x"}, {"base_dir": 3}, {"runs": "nowhere"}])
+def test_a_wrong_parameter_is_one_line(wrong):
+    with pytest.raises(UserError, match=next(iter(wrong))) as caught:
+        dglib.explorer.live(wrong)
+    assert "\n" not in str(caught.value)

@@ -4,7 +4,6 @@ import ast
 import base64
 import io
 import re
-import shutil
 from pathlib import Path
 from typing import Any
 
@@ -13,12 +12,9 @@ import papermill
 import pytest
 from analysis_cases import t1
 from nbconvert import HTMLExporter
-from papermill.exceptions import PapermillExecutionError
 from PIL import Image
 from report_cases import published_in
-from update_notebooks import write_paired
 
-import dglib
 from dglib.base_dir import NOTEBOOKS
 from dglib.explorer.runs import PARAMETERS
 
@@ -49,16 +45,6 @@ def panels(notebook: nbformat.NotebookNode) -> list[nbformat.NotebookNode]:
     return [cell for cell in notebook.cells if cell.cell_type == "code" and ".show()" in cell.source]
 
 
-def test_the_notebook_is_a_pair_without_outputs_that_names_its_kernel(tmp_path):
-    copy = Path(shutil.copy(SOURCE.with_suffix(".py"), tmp_path))
-    write_paired(copy)
-    assert copy.with_suffix(".ipynb").read_bytes() == SOURCE.read_bytes()
-    notebook = nbformat.read(SOURCE, as_version=4)
-    nbformat.validate(notebook)
-    assert [cell.outputs for cell in notebook.cells if cell.cell_type == "code" and cell.outputs] == []
-    assert notebook.metadata.kernelspec.name == "python3"
-
-
 def test_the_parameters_are_those_that_the_explorer_takes_each_with_its_meaning():
     listed = papermill.inspect_notebook(SOURCE)
     assert tuple(listed) == PARAMETERS
@@ -78,15 +64,6 @@ def test_the_notebook_holds_no_logic_of_its_own():
     ]
 
 
-def test_each_panel_is_followed_by_how_to_read_it():
-    cells = nbformat.read(SOURCE, as_version=4).cells
-    shown = [number for number, cell in enumerate(cells) if ".show()" in cell.source]
-    assert len(shown) == 2
-    assert all(cells[number + 1].source.startswith("**How to read it.**") for number in shown)
-    assert cells[0].source.splitlines()[0].endswith("?")
-    assert "**What counts as an answer:**" in cells[0].source
-
-
 @pytest.mark.slow
 def test_each_panel_leaves_a_still_picture_first_and_then_the_widget_without_words_of_its_own(executed):
     for part, cell in zip(("recorded", "live"), panels(executed), strict=True):
@@ -94,21 +71,6 @@ def test_each_panel_leaves_a_still_picture_first_and_then_the_widget_without_wor
         found = STATIC.findall(still["text/html"])
         assert [name for name, _ in found] == [part]
         assert (VIEW in view, view["text/plain"]) == (True, "")
-
-
-@pytest.mark.slow
-def test_the_executed_notebook_says_once_by_which_code_it_was_made(executed):
-    said = [o.text for cell in panels(executed) for o in cell.outputs if o.output_type == "stream"]
-    assert len(said) == 1
-    assert re.fullmatch(rf"made by dglib {re.escape(dglib.__version__)}, .*, Python .*\n", said[0])
-
-
-@pytest.mark.slow
-def test_the_page_hides_each_still_picture_only_where_its_widget_is_shown(executed):
-    states = executed.metadata.widgets["application/vnd.jupyter.widget-state+json"]["state"].values()
-    texts = [state["state"].get("value") for state in states if state["model_name"] == "HTMLModel"]
-    for part in ("recorded", "live"):
-        assert texts.count(f"<style>.dglib-static-{part}{{display:none}}</style>") == 1
 
 
 @pytest.mark.slow
@@ -127,11 +89,3 @@ def test_an_html_export_shows_both_pictures_with_their_numbers_and_no_code_can_r
     )
     assert "0.55 to 0.60" in html
     assert "VBox(" not in html
-
-
-@pytest.mark.slow
-def test_a_misspelt_parameter_stops_the_notebook_in_one_line(tmp_path):
-    with pytest.raises(PapermillExecutionError) as caught:
-        execute(tmp_path, run="x")
-    assert caught.value.ename == "UserError"
-    assert caught.value.evalue.startswith("notebook: run = 'x': the explorer has no such parameter")

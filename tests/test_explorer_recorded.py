@@ -1,7 +1,6 @@
-"""What is claimed of recorded runs under a cursor: what there is to look at, and what stands at λ."""
+"""Recorded runs under a cursor: which runs are shown, and the values at λ."""
 
 import io
-import json
 import os
 from pathlib import Path
 from typing import Any
@@ -21,7 +20,7 @@ from analysis_cases import (
     v3_failed,
 )
 from PIL import Image
-from report_cases import published_in, run_of
+from report_cases import published_in
 
 import dglib.explorer
 from dglib.errors import UserError
@@ -29,19 +28,14 @@ from dglib.experiments.tables import load_records
 from dglib.explorer.readout import Limits, Selection, limits_of, readout, thresholds
 from dglib.explorer.readout_html import readout_html
 from dglib.explorer.recorded_panel import RecordedPanel
-from dglib.explorer.runs import QUICK, Choice, Run, choices, first, load, notebook_settings
-from dglib.explorer.traces import seeds_of, value_at
+from dglib.explorer.runs import choices, first, notebook_source, seeds_of, value_at
 
 Record = dict[str, Any]
 LOOP = {"T1": [t1(0, 0.60, 0.40, True), t1(1, 0.65, 0.45, True)], "T2": [t2(0), t2(1, 0.30)]}
 
 
-def run_with(records: dict[str, list[Record]]) -> Run:
-    return Run(Choice(Path("somewhere"), "somewhere"), {k: tuple(v) for k, v in records.items()}, ())
-
-
 def shown(records: dict[str, list[Record]], lam: float, limits: Limits | None = None):
-    seeds = seeds_of(run_with(records))
+    seeds = seeds_of(records)
     chosen = tuple(sorted({seed.seed for seed in seeds}))
     return seeds, readout(seeds, Selection(tuple(records), chosen, lam, limits or limits_of(seeds)))
 
@@ -63,27 +57,10 @@ def test_the_newest_run_directory_stands_first_and_the_recorded_quick_run_last(t
     published_in(tmp_path / "copied", "T1", [t1(0)])
     os.utime(tmp_path / "copied", (0, 0))
     (tmp_path / "executed").mkdir()
-    found = choices(notebook_settings({"base_dir": str(tmp_path)}))
+    found = choices(notebook_source({"base_dir": str(tmp_path)}))
     names = ["exp_V3_vgg11_20260301_000000", "exp_T_spinodal_20260101_000000", "copied", "quick"]
     assert [choice.path.name for choice in found] == names
     assert found[0].label == "exp_V3_vgg11_20260301_000000 (T1)"
-
-
-def test_without_a_run_below_base_dir_the_recorded_quick_run_is_shown(tmp_path):
-    panel = dglib.explorer.recorded({"base_dir": str(tmp_path / "none"), "runs": None})
-    assert panel.runs.value.path == QUICK
-    assert [row.seed.experiment for row in panel.readout.seeds] == ["T1"] * 4 + ["T2"] * 5
-
-
-def test_a_newer_run_at_one_lambda_alone_does_not_stand_before_one_that_swept_it(tmp_path):
-    published_in(tmp_path / "exp_T_spinodal_20260101_000000", "T1", [t1(0)])
-    newer = published_in(tmp_path / "exp_Td1_90_analysis_20260301_000000", "Td1", [td1(0)])
-    run = first(choices(notebook_settings({"base_dir": str(tmp_path)})))
-    assert run is not None
-    assert list(run.records) == ["T1"]
-    alone = first(choices(notebook_settings({"runs": str(newer)})))
-    assert alone is not None
-    assert list(alone.records) == ["Td1"]
 
 
 @pytest.mark.parametrize("sweep", ["T1", "T2"])
@@ -103,49 +80,12 @@ def test_a_run_whose_records_do_not_hold_what_its_files_are_called_for_gives_way
     torn.mkdir()
     (torn / "T1-spinodal_results.json").write_text("{")
     published_in(tmp_path / "exp_V3_vgg11_20260301_000000", "V3", [v3(0)])
-    run = first(choices(notebook_settings({"base_dir": str(tmp_path)})))
+    run = first(choices(notebook_source({"base_dir": str(tmp_path)})))
     assert run is not None
-    assert list(run.records) == ["V3"]
+    assert run.experiments == ["V3"]
 
 
-def test_a_results_file_a_run_directory_and_a_folder_of_runs_are_all_read(tmp_path):
-    ours = run_of(tmp_path / "base", "T1", [t1(0)])
-    theirs = published_in(tmp_path / "base" / "published", "T2", [published(t2(3))])
-    for given, names in (
-        (ours, [ours.name]),
-        (theirs / "T2-spinodal_results.json", ["T2-spinodal_results.json"]),
-        (tmp_path / "base", sorted([ours.name, "published"])),
-    ):
-        found = choices(notebook_settings({"runs": str(given)}))
-        assert sorted(choice.path.name for choice in found if choice.path != QUICK) == names
-        assert load(found[0]).records
-
-
-@pytest.mark.parametrize(
-    ("globals_", "line"),
-    [
-        (
-            {"base_dr": "x"},
-            "notebook: base_dr = 'x': the explorer has no such parameter, only base_dir and runs",
-        ),
-        ({"runs": 3}, "notebook: runs = 3: must be text"),
-        ({"runs": "nowhere"}, "notebook: runs = 'nowhere': no such file or directory"),
-        ({"base_dir": ""}, "notebook: base_dir = '': must be text"),
-    ],
-)
-def test_bad_parameters_are_refused_in_one_line(globals_, line):
-    with pytest.raises(UserError, match=r"^notebook: ") as caught:
-        dglib.explorer.recorded(globals_)
-    assert str(caught.value).startswith(line)
-    assert "\n" not in str(caught.value)
-
-
-def test_a_folder_without_runs_is_refused_in_one_line(tmp_path):
-    with pytest.raises(UserError, match="no run there"):
-        dglib.explorer.recorded({"runs": str(tmp_path)})
-
-
-# ── what stands at λ ──
+# ── values at λ ──
 
 
 def test_the_error_at_a_level_is_its_mean_and_between_levels_lies_on_the_line():
@@ -153,12 +93,12 @@ def test_the_error_at_a_level_is_its_mean_and_between_levels_lies_on_the_line():
     (trace,) = seeds[0].traces
     held = [e["error"] for e in t1(0)["trajectory"] if e["lambda"] == 0.50]
     assert found.seeds[0].readings[0].error == pytest.approx(np.mean(held))
-    assert found.seeds[0].readings[0].held
+    assert found.seeds[0].readings[0].measured
     middle = value_at(trace, 0.475)
     assert middle == pytest.approx((value_at(trace, 0.45) + value_at(trace, 0.50)) / 2)
     _, between = shown({"T1": [t1(0)]}, 0.475)
-    assert not between.seeds[0].readings[0].held
-    assert "read off the lines" in readout_html(between)
+    assert not between.seeds[0].readings[0].measured
+    assert "errors are interpolated" in readout_html(between)
 
 
 def test_a_sweep_that_ended_has_no_error_beyond_its_end_and_the_table_says_why():
@@ -190,11 +130,6 @@ def test_the_gap_of_one_seed_on_both_branches_is_taken_seed_by_seed():
     assert '<span data-value="gap">0.250</span>' in readout_html(found)
 
 
-def test_a_trapped_seed_is_in_no_gap_with_collapsed_ones():
-    _, found = shown({"V3": [v3(0, 0.3), v3(1, trapped=True)]}, 0.50)
-    assert [(gap.above, gap.n) for gap in found.gaps] == [("V3-collapse", (1, 1)), ("V3-trapped", (1, 1))]
-
-
 def test_gaps_between_t1_and_t2_say_that_they_compare_means():
     _, found = shown({"T1": [t1(0, None), t1(1, None)], "T2": [t2(0, None)]}, 0.50)
     (gap,) = found.gaps
@@ -202,14 +137,43 @@ def test_gaps_between_t1_and_t2_say_that_they_compare_means():
     assert "difference of the means of 1 and 2 seeds" in readout_html(found)
 
 
-def test_only_seeds_and_experiments_chosen_are_read():
-    seeds = seeds_of(run_with(LOOP))
-    found = readout(seeds, Selection(("T2",), (1,), 0.5))
-    assert [(row.seed.experiment, row.seed.seed) for row in found.seeds] == [("T2", 1)]
-    assert "no seed is chosen" in readout_html(readout(seeds, Selection(("T2",), (), 0.5)))
+@pytest.mark.parametrize(
+    ("globals_", "line"),
+    [
+        ({"base_dr": "x"}, "base_dr = 'x': the explorer has no such parameter, only base_dir and runs"),
+        ({"runs": 3}, "runs = 3: must be text"),
+        ({"runs": "nowhere"}, "runs = 'nowhere': no such file or directory"),
+        ({"base_dir": ""}, "base_dir = '': must be text"),
+        ({"runs": "."}, "no run there"),
+    ],
+)
+def test_bad_parameters_are_one_line(globals_, line, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(UserError) as caught:
+        dglib.explorer.recorded(globals_)
+    assert line in str(caught.value)
+    assert "\n" not in str(caught.value)
 
 
 # ── thresholds ──
+
+
+def test_a_limit_slider_moves_both_thresholds_and_the_button_restores_them(tmp_path):
+    panel = panel_on(published_in(tmp_path, "T1", LOOP["T1"]))
+
+    def texts() -> list[str]:
+        return [found.text for found in panel.readout.seeds[0].thresholds.values()]
+
+    before, picture = texts(), panel.picture.value
+    assert before == ["0.55 to 0.60", "0.40 to 0.45"]
+    assert before[0] in panel.still()
+    panel.collapse_error.value = 0.90
+    panel.recovery_error.value = 0.60
+    assert texts() == ["above 0.60", "0.55 to 0.60"]
+    panel.as_run.click()
+    assert (texts(), panel.picture.value) == (before, picture)
+    panel.consecutive.value = 10
+    assert texts()[0].startswith("above")
 
 
 @pytest.mark.parametrize(
@@ -223,7 +187,7 @@ def test_thresholds_are_those_that_the_report_reads_under_the_same_limits(limits
     for name, members in records.items():
         published_in(tmp_path, name, members)
     rows = load_records(tmp_path, **vars(limits)).seeds.set_index(["experiment", "seed"])
-    found = thresholds(seeds_of(run_with(records)), limits)
+    found = thresholds(seeds_of(records), limits)
     for (experiment, seed), row in rows.iterrows():
         key = "lambda-up" if experiment == "T1" else "lambda-down"
         bounds = found[experiment, seed][key].bounds
@@ -231,33 +195,11 @@ def test_thresholds_are_those_that_the_report_reads_under_the_same_limits(limits
         np.testing.assert_array_equal(ends, (row["lower"], row["upper"]))
 
 
-def test_dragging_a_limit_moves_both_thresholds_at_once_and_the_button_brings_them_back(tmp_path):
-    panel = panel_on(published_in(tmp_path, "T1", LOOP["T1"]))
-
-    def told() -> list[str]:
-        return [found.told for found in panel.readout.seeds[0].thresholds.values()]
-
-    before, picture = told(), panel.picture.value
-    assert before == ["0.55 to 0.60", "0.40 to 0.45"]
-    panel.collapse_error.value = 0.90
-    panel.recovery_error.value = 0.60
-    assert told() == ["above 0.60", "0.55 to 0.60"]
-    assert panel.picture.value != picture
-    panel.as_run.click()
-    assert (told(), panel.picture.value) == (before, picture)
-
-
-def test_more_evaluations_in_a_row_than_a_sweep_has_leave_the_threshold_open(tmp_path):
-    panel = panel_on(published_in(tmp_path, "T1", [t1(0)]))
-    panel.consecutive.value = 10
-    assert panel.readout.seeds[0].thresholds["lambda-up"].told.startswith("above")
-
-
 def test_the_limits_begin_as_the_runs_had_them():
     records = {"T1": [t1(0)], "T2": [t2(0)]}
     records["T1"][0]["parameters"] |= {"collapse_error": 0.55, "consecutive": 2}
-    assert limits_of(seeds_of(run_with(records))) == Limits(0.55, 0.20, 2)
-    assert limits_of(seeds_of(run_with({"V3": [v3(0)]}))) == Limits(0.40, 0.20, 3)
+    assert limits_of(seeds_of(records)) == Limits(0.55, 0.20, 2)
+    assert limits_of(seeds_of({"V3": [v3(0)]})) == Limits(0.40, 0.20, 3)
 
 
 # ── the panel, for whatever records there are ──
@@ -268,6 +210,7 @@ KINDS = {
     "V3 alone": {"V3": [v3(0), v3(1, trapped=True), v3_failed(2), v3_diverged(3)]},
     "Td1 alone": {"Td1": [td1(0), td1(1, 0.5), td1_diverged(2)]},
     "published": {"T1": [published(t1(0, None))], "T2": [published(t2(0, None))]},
+    "V3 without epochs": {"V3": [{"seed": 0, "ordered_trajectory": [{"lambda": 0.5, "error": 0.2}]}]},
     "failed inits alone": {"T1": [failed_init(t1(0))], "T2": [failed_init(t2(0))]},
     "diverged alone": {"T1": [diverged(t1(0))]},
     "one seed": {"T1": [t1(7, 0.6, 0.4, True)]},
@@ -289,16 +232,6 @@ def test_a_panel_shows_any_records(kind, tmp_path):
     assert rows == {(name, record["seed"]) for name, records in KINDS[kind].items() for record in records}
     assert "nan" not in panel.numbers.value.lower().replace("nano", "")
     panel.close()
-
-
-def test_v3_as_published_has_no_epochs_and_says_so(tmp_path):
-    record = {k: v for k, v in v3(0).items() if not k.endswith("_init_trajectory")}
-    for name in ("ordered", "collapse"):
-        record[f"{name}_trajectory"] = [
-            {key: e[key] for key in ("lambda", "error")} for e in record[f"{name}_trajectory"]
-        ]
-    panel = panel_on(published_in(tmp_path, "V3", [record]))
-    assert panel.readout.gaps[0].value == pytest.approx(0.3)
 
 
 def test_moving_lambda_moves_cursor_and_numbers_and_moving_it_back_restores_every_pixel(tmp_path):
@@ -355,17 +288,6 @@ def test_files_that_could_not_be_read_are_named_below_the_numbers(tmp_path):
     assert "T2-spinodal_results.json: not read" in panel_on(tmp_path).numbers.value
 
 
-def test_every_control_has_a_class_of_its_own_and_a_label(tmp_path):
-    panel = panel_on(published_in(tmp_path, "T1", [t1(0)]))
-    classes = {
-        name for each in [*panel._controls, panel.picture, panel.numbers] for name in each._dom_classes
-    }
-    expected = "runs experiments seeds lambda collapse-error recovery-error consecutive picture readout"
-    assert {f"dglib-{name}" for name in expected.split()} <= classes
-    assert panel.widget._dom_classes == ("dglib-recorded",)
-    assert all(control.description for control in panel._controls)
-
-
 def test_running_the_cell_again_takes_the_earlier_panel_off_the_page(tmp_path):
     globals_: dict[str, Any] = {"runs": str(published_in(tmp_path, "T1", [t1(0)]))}
     globals_["recorded"] = earlier = dglib.explorer.recorded(globals_)
@@ -373,11 +295,3 @@ def test_running_the_cell_again_takes_the_earlier_panel_off_the_page(tmp_path):
     assert earlier.widget.comm is None
     assert earlier.lam.comm is None
     assert again.widget.comm is not None
-
-
-def test_the_still_picture_is_what_the_panel_shows_with_its_numbers_below(tmp_path):
-    panel = panel_on(published_in(tmp_path, "T1", [t1(0)]))
-    html = panel.still()
-    assert html.count("data:image/png;base64,") == 1
-    assert 'class="dglib-static dglib-static-recorded"' in html
-    assert json.dumps(panel.readout.seeds[0].thresholds["lambda-up"].told)[1:-1] in html

@@ -1,4 +1,4 @@
-"""λ in your hand: recorded runs under a cursor, and a small network that trains while λ is moved.
+"""λ sliders: recorded runs under a cursor, and a small network that trains while λ is moved.
 
     import dglib.explorer
     recorded = dglib.explorer.recorded(globals())
@@ -22,10 +22,10 @@ if TYPE_CHECKING:
 
 
 def recorded(globals_: Mapping[str, object]) -> RecordedPanel:
-    """Recorded runs under a cursor, from a notebook's globals(): `base_dir` and `runs`. Prints by what code.
+    """Recorded runs under a cursor, from a notebook's globals(): `base_dir` and `runs`. Prints the versions.
 
     Raises:
-        UserError: one line on what is wrong with the parameters, or that there is no run to look at.
+        UserError: one line on what is wrong with the parameters, or that there is no run to show.
     """
     from dglib.explorer.recorded_panel import recorded_panel
 
@@ -35,9 +35,9 @@ def recorded(globals_: Mapping[str, object]) -> RecordedPanel:
 
 
 def live(globals_: Mapping[str, object]) -> LivePanel:
-    """A small network that trains under the reader's hand, from a notebook's globals(), as `recorded`.
+    """A small network in training, from a notebook's globals(), as `recorded`.
 
-    A panel that an earlier run of the cell left under the name `live` is closed.
+    A panel that an earlier run of the cell left in the global `live` is closed.
 
     Raises:
         UserError: one line on what is wrong with the parameters.

@@ -1,130 +1,129 @@
-"""The live panel: sliders, buttons and the picture of a network that trains meanwhile."""
+"""The live panel: sliders, buttons and a picture of a network in training."""
 
 from __future__ import annotations
 
 import queue
+import time
 from collections.abc import Callable, Mapping
 from typing import Any
 
 import ipywidgets as widgets
 
 from dglib.errors import UserError
-from dglib.explorer.canvas import hiding, lay_out, static_html
-from dglib.explorer.drivers import Driver, Page, driver_for
-from dglib.explorer.live_picture import DPI, STILL_NOTE, WIDTH, LivePicture, readout_html, recorded_loop
-from dglib.explorer.live_run import LiveRun, save_path
-from dglib.explorer.live_settings import STARTS, Settings
-from dglib.explorer.runs import Places, notebook_settings
+from dglib.explorer.canvas import hiding, show, static_html
+from dglib.explorer.drivers import Turn, driver_here
+from dglib.explorer.live_picture import DPI, WIDTH, LivePicture, readout_html, recorded_loop
+from dglib.explorer.live_run import STARTS, LiveRun, Settings, save_path
+from dglib.explorer.runs import Source, notebook_source
 from dglib.training.data import load_dataset
 from dglib.training.numerics import Numerics
 
+STILL_NOTE = "A still picture: in a running notebook, or under Voilà, a network trains here while λ is moved."
+IDLE_SECONDS = 600.0  # without a change; then it pauses: the page may be closed, and servers end idle kernels
 _PIXELS = round(WIDTH * DPI)
 _RATES = (0.001, 0.003, 0.01, 0.03, 0.1, 0.3)
 _PERIODS = (1, 2, 4, 8, 16, 32, 64, 128)
 
 
 def live_panel(globals_: Mapping[str, object]) -> LivePanel:
-    """A live panel under a notebook's parameters; closes what an earlier run of the same cell left.
+    """A live panel from a notebook's parameters; an earlier panel of the same cell is closed.
 
-    That is found under the name `live`, and under the names that the shell gives to results by itself.
+    The earlier one is in the global `live`, or in one of IPython's output variables.
 
     Raises:
         UserError: one line on what is wrong with the parameters.
     """
-    places = notebook_settings(globals_)
+    source = notebook_source(globals_)
     for name, value in list(globals_.items()):
         if isinstance(value, LivePanel) and (name == "live" or name.startswith("_")):
             value.close()
-    return LivePanel(places)
+    return LivePanel(source)
 
 
 class LivePanel:
     """The live part of the explorer. Controls are attributes: `panel.lam.value = 0.6` moves λ.
 
     Args:
-        places: where paths are saved, and where a recorded loop is searched for.
-        driver_for: what makes it go, given its turn; by default what works here.
+        source: where paths are saved, and where a recorded loop is searched for.
+        driver: calls the turns.
 
     Attributes:
-        widget: the root, to be displayed; `show` does it, with a still picture for where it cannot be.
-        run: the session; trains in the driver's thread.
-        redraws: pictures sent so far.
-        failure: what ended the training unexpectedly, or None.
+        widget: the root widget; `show` displays it, with a still picture where widgets cannot be shown.
+        run: trained in the driver's thread.
+        frames: pictures sent so far.
+        failure: the unexpected error that stopped the training, or None.
     """
 
-    def __init__(self, places: Places, driver_for: Callable[..., Driver] = driver_for) -> None:
-        self._places = places
+    def __init__(self, source: Source, driver: Callable[[Turn], Any] = driver_here) -> None:
+        self._source = source
         self.run = LiveRun(load_dataset("digits"), Numerics.resolve("cpu", 1))
         self.run.control.pause()
-        self._picture = LivePicture(recorded_loop(places))
-        self._asked: queue.SimpleQueue[Callable[[], None]] = queue.SimpleQueue()
+        self._picture = LivePicture(recorded_loop(source))
+        self._requests: queue.SimpleQueue[Callable[[], None]] = queue.SimpleQueue()
         self._shown: object = None
-        self._is_setting = self._closed = False
+        self._setting = self._closed = False
+        self._changed_at = time.monotonic()
         self.failure: Exception | None = None
-        self.redraws = 0
-        self._page = Page(self._wake)
-        self._driver = driver_for(self._turn)
-        self._message = self._driver.hint
-        self._make()
+        self.frames = 0
+        self._driver = driver(self._turn)
+        self._message: str = self._driver.hint
+        self._make_controls()
+        self._lay_out()
         self._draw()
 
     def show(self) -> None:
-        """Display the panel, with a still picture for where widgets cannot be shown."""
-        lay_out(self.still(), self.widget)
+        show(self.still(), self.widget)
 
     def _ipython_display_(self) -> None:
         self.show()
 
     def still(self) -> str:
         """The picture and its numbers as HTML."""
-        reading = readout_html(self.run.status(), STILL_NOTE)
         alternative = "Error over epochs and over λ of a network in training; the numbers are below."
-        return static_html("live", self.picture.value, alternative, reading, _PIXELS)
+        numbers = readout_html(self.run.status(), STILL_NOTE)
+        return static_html("live", self.picture.value, alternative, numbers, _PIXELS)
 
     def close(self) -> None:
-        """End the training and its thread, and take the panel off the page. Again: nothing happens."""
+        """End the training and its thread, and close the widgets; repeated calls do nothing."""
         if self._closed:
             return
         self._closed = True
         self._driver.close()
-        self._page.close()
-        for each in (*self._controls, self.picture, self.numbers, *self._boxes, self.widget):
-            each.unobserve_all()
-            each.close()
+        for widget in (*self._controls, self.picture, self.numbers, *self._boxes, self.widget):
+            widget.unobserve_all()
+            widget.close()
 
-    # ── what the reader does: on the kernel's own thread ──
+    # ── the user's actions, in the kernel's thread ──
 
     def begin(self, start: str) -> None:
-        """Start "ordered" or "collapsed" anew, under the settings that the sliders show."""
-        self._set(lam=STARTS[start].lam)
-        self._ask(lambda: self._begin(lambda: self.run.begin(start)))
+        """Start "ordered" or "collapsed" with the other settings as the sliders show them."""
+        self._set_sliders(lam=STARTS[start].lam)
+        self._request(lambda: self._begin(lambda: self.run.begin(start)))
 
     def reset(self) -> None:
-        """Back to the beginning of this start, every slider at its default; paused if it was."""
+        """Repeat the latest start with every slider at its default; a paused run stays paused."""
         lam = self.run.status().start.lam
-        self._set(**{**vars(Settings()), "lam": lam})
-        self._ask(lambda: self._begin(self.run.reset, self.run.control.paused))
+        self._set_sliders(**{**vars(Settings()), "lam": lam})
+        self._request(lambda: self._begin(self.run.reset, self.run.control.paused))
 
-    def pause_or_go_on(self) -> None:
-        """Take no more steps, or go on taking them."""
-        self._ask(self._pause_or_go_on)
+    def pause_or_resume(self) -> None:
+        self._request(self._pause_or_resume)
 
     def step(self) -> None:
         """Pause, and take a single step."""
-        self._ask(self._step)
+        self._request(self._step)
 
     def save_path(self) -> None:
-        """Save the path so far as a CSV and a picture below the base directory."""
-        self._ask(self._save_path)
+        """Save the path as a CSV and a picture below the base directory."""
+        self._request(self._save_path)
 
     def _moved(self, _: Any) -> None:
-        """A slider was moved."""
-        self._page.sign()
-        if not self._is_setting:
-            self._apply()
+        if not self._setting:
+            self._changed_at = time.monotonic()
+            self._apply_sliders()
             self._wake()
 
-    def _apply(self) -> None:
+    def _apply_sliders(self) -> None:
         try:
             self.run.change(
                 lam=round(self.lam.value, 6),
@@ -135,72 +134,70 @@ class LivePanel:
         except UserError as error:
             self._say(str(error))
 
-    def _set(self, **values: Any) -> None:
+    def _set_sliders(self, **values: Any) -> None:
         """Move sliders without acting on it."""
         controls = {"lam": self.lam, "lr": self.lr, "refresh_period": self.k, "noise_rate": self.eta}
-        self._is_setting = True
+        self._setting = True
         try:
             for name, value in values.items():
                 controls[name].value = value
         finally:
-            self._is_setting = False
+            self._setting = False
 
-    def _ask(self, action: Callable[[], None]) -> None:
-        self._page.sign()
-        self._asked.put(action)
+    def _request(self, action: Callable[[], None]) -> None:
+        self._changed_at = time.monotonic()
+        self._requests.put(action)
         self._wake()
 
     def _wake(self) -> None:
         if not self._closed:
             self._driver.wake()
 
-    # ── what the driver does: one turn at a time, in its thread ──
+    # ── the driver's turns, one at a time ──
 
-    def _turn(self, seconds: float) -> float | None:
+    def _turn(self, seconds: float) -> bool:
+        """Answer requests, train, draw; return whether the run goes on."""
         try:
-            return self._work(seconds)
-        except Exception as error:  # a thread that ends without a word would look like a frozen page
+            return self._advance(seconds)
+        except Exception as error:  # a thread that ends silently would look like a frozen page
             self.failure = error
             self.run.control.pause()
             self._say(f"stopped by {type(error).__name__}: {error}")
             self.numbers.value = readout_html(self.run.status(), self._message)
-            return None
+            return False
 
-    def _work(self, seconds: float) -> float | None:
-        while not self._asked.empty():
+    def _advance(self, seconds: float) -> bool:
+        control = self.run.control
+        while not self._requests.empty():
             self._say("")
             try:
-                self._asked.get()()
+                self._requests.get()()
             except UserError as error:
                 self._say(str(error))
-        away = self._page.gone
-        goes = not away and not self.run.control.paused and self.run.status().state != "diverged"
-        if goes and seconds:
+        if not control.paused and time.monotonic() - self._changed_at > IDLE_SECONDS:
+            control.pause()
+            self._say(f"paused: nothing was changed for {IDLE_SECONDS / 60:g} minutes; press ‘resume’")
+        active = not control.paused and self.run.status().state != "diverged"
+        if active and seconds:
             try:
                 self.run.advance(seconds)
-            except UserError as error:  # as where a cell trains with other switches of torch meanwhile
-                self.run.control.pause()
+            except UserError as error:  # a cell trains with other settings of torch
+                control.pause()
                 self._say(str(error))
-                goes = False
-        if self._page.keeps_up or not goes:
-            self._draw(away)
-        if away:
-            self._page.ask()
-            return self._page.patience
-        return 0 if goes else None
+                active = False
+        self._draw()
+        return active
 
     def _begin(self, begin: Callable[[], None], paused: bool = False) -> None:
         begin()
-        self._apply()  # sliders may have been moved since
+        self._apply_sliders()  # they may have been moved since
         self.failure = None
         if not paused:
             self.run.control.go_on()
 
-    def _pause_or_go_on(self) -> None:
-        if self.run.control.paused:
-            self.run.control.go_on()
-        else:
-            self.run.control.pause()
+    def _pause_or_resume(self) -> None:
+        control = self.run.control
+        control.go_on() if control.paused else control.pause()
 
     def _step(self) -> None:
         self.run.control.pause()
@@ -208,55 +205,49 @@ class LivePanel:
 
     def _save_path(self) -> None:
         status = self.run.status()
-        table = save_path(status, self._picture.draw(status), self._places.base)
+        table = save_path(status, self._picture.draw(status), self._source.base)
         self._say(f"path saved in {table.parent.absolute()}: {table.name} and {table.stem}.png")
 
     def _say(self, message: str) -> None:
         self._message = message
         self._shown = None
 
-    def _draw(self, away: bool = False) -> None:
-        """Show where the run stands, unless that is shown."""
+    def _draw(self) -> None:
         status = self.run.status()
-        seen = (status.steps, status.state, status.settings, status.wanted, status.start, away, self._message)
-        if self._shown == seen or self._closed:
+        state = (status.steps, status.state, status.settings, status.wanted, status.start, self._message)
+        if self._shown == state or self._closed:
             return
         self.picture.value = self._picture.draw(status)
-        message = "the page has gone: waiting for it" if away else self._message
-        self.numbers.value = readout_html(status, message)
-        self.pause.description = "go on" if self.run.control.paused else "pause"
-        self._shown = seen
-        self.redraws += 1
-        self._page.ask()
+        self.numbers.value = readout_html(status, self._message)
+        self.pause.description = "resume" if self.run.control.paused else "pause"
+        self._shown = state
+        self.frames += 1
 
-    # ── how it looks ──
+    # ── widgets ──
 
-    def _make(self) -> None:
-        """The controls, each with a class of its own, and what they do."""
-        default, line = Settings(), widgets.Layout(width=f"{_PIXELS}px", max_width="100%")
+    def _make_controls(self) -> None:
+        """The controls, each with its own CSS class."""
+        default, self._line = Settings(), widgets.Layout(width=f"{_PIXELS}px", max_width="100%")
+        third, decimals = widgets.Layout(width="330px"), {"readout_format": ".2f"}
         self.lam = widgets.FloatSlider(
-            value=default.lam, min=0.0, max=1.0, step=0.01, readout_format=".2f", description="λ", layout=line
+            default.lam, min=0.0, max=1.0, step=0.01, description="λ", layout=self._line, **decimals
         )
-        several = widgets.Layout(width="330px")
-        self.lr = widgets.SelectionSlider(
-            options=[(f"{rate:g}", rate) for rate in _RATES], value=default.lr, description="LR",
-            layout=several,
-        )  # fmt: skip
+        rates = [(f"{rate:g}", rate) for rate in _RATES]
+        self.lr = widgets.SelectionSlider(options=rates, value=default.lr, description="LR", layout=third)
         self.k = widgets.SelectionSlider(
-            options=_PERIODS, value=default.refresh_period, description="K, steps", layout=several
+            options=_PERIODS, value=default.refresh_period, description="K, steps", layout=third
         )
         self.eta = widgets.FloatSlider(
-            value=default.noise_rate, min=0.0, max=0.9, step=0.05, readout_format=".2f",
-            description="η, noise", layout=several,
-        )  # fmt: skip
+            default.noise_rate, min=0.0, max=0.9, step=0.05, description="η, noise", layout=third, **decimals
+        )
         self.ordered = _button("start ordered", lambda: self.begin("ordered"), "primary")
         self.collapsed = _button("start collapsed", lambda: self.begin("collapsed"), "primary")
-        self.pause = _button("pause", self.pause_or_go_on)
+        self.pause = _button("pause", self.pause_or_resume)
         self.one = _button("step", self.step)
         self.again = _button("reset", self.reset)
         self.save = _button("save path", self.save_path)
-        self.picture = widgets.Image(format="png", layout=line)
-        self.numbers = widgets.HTML(layout=line)
+        self.picture = widgets.Image(format="png", layout=self._line)
+        self.numbers = widgets.HTML(layout=self._line)
         classes = {
             "lambda": self.lam, "lr": self.lr, "k": self.k, "eta": self.eta, "ordered": self.ordered,
             "collapsed": self.collapsed, "pause": self.pause, "step": self.one, "reset": self.again,
@@ -267,27 +258,21 @@ class LivePanel:
             control.add_class(f"dglib-live-{name}")
         for slider in (self.lam, self.lr, self.k, self.eta):
             slider.observe(self._moved, "value")
-        self._lay_out()
 
     def _lay_out(self) -> None:
         wrapped = widgets.Layout(flex_flow="row wrap")
-        buttons = widgets.HBox(
-            [self.ordered, self.collapsed, self.pause, self.one, self.again, self.save], layout=wrapped
-        )
-        others = widgets.HBox([self.lr, self.k, self.eta], layout=wrapped)
+        buttons = [self.ordered, self.collapsed, self.pause, self.one, self.again, self.save]
+        rows = [
+            widgets.HBox(buttons, layout=wrapped),
+            widgets.HBox([self.lr, self.k, self.eta], layout=wrapped),
+        ]
         hidden = widgets.HTML(hiding("live"))
         view = [self._driver.view] if self._driver.view is not None else []
-        self._boxes = [buttons, others, hidden, *view]
-        self.widget = widgets.VBox(
-            [hidden, buttons, *view, self.lam, others, self.picture, self.numbers, self._page.view]
-        )
+        self._boxes = [*rows, hidden, *view]
+        self.widget = widgets.VBox([hidden, rows[0], *view, self.lam, rows[1], self.picture, self.numbers])
         self.widget.add_class("dglib-live")
-        # However it is closed (by hand, or with all widgets at once), the thread ends.
-        self.widget.observe(self._taken_away, "comm")
-
-    def _taken_away(self, change: Any) -> None:
-        if change["new"] is None:
-            self.close()
+        # Also closed from outside, by itself or with all widgets: the thread must end.
+        self.widget.observe(lambda change: self.close() if change["new"] is None else None, "comm")
 
 
 def _button(text: str, action: Callable[[], None], style: str = "") -> Any:

@@ -1,9 +1,9 @@
-"""The live picture, error and λ over time and the path in their plane, and the line of numbers below it."""
+"""The live picture, error and λ over time and the path in the plane of both, and the numbers below it."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from html import escape
 from itertools import pairwise
 from typing import Any
@@ -15,56 +15,54 @@ from dglib.analysis import style
 from dglib.analysis.curves import median_curve
 from dglib.analysis.style import LOOKS, THICK, THIN
 from dglib.explorer.canvas import Canvas
-from dglib.explorer.live_settings import Point, Status
-from dglib.explorer.runs import QUICK, Choice, Places, choices, load
-from dglib.explorer.traces import Seed, branches, seeds_of
+from dglib.explorer.live_run import Point, Status
+from dglib.explorer.runs import QUICK, Seed, Source, branches, choices, load
 
-WIDTH, HEIGHT, DPI = 8.6, 3.9, 125  # inches, and pixels to one of them
+WIDTH, HEIGHT, DPI = 8.6, 3.9, 125  # inches, and pixels per inch
 RISING, FALLING = LOOKS["ordered"], LOOKS["collapsed"]  # of λ
 _PALE = 0.32
-_FIRST_EPOCHS = 50  # on the axis of time, which then doubles
-_MOST = 1500  # points drawn: a longer past is thinned out
-_OPENED = 6  # runs that are opened to find a recorded loop
-STILL_NOTE = "A still picture: in a running notebook, or under Voilà, a network trains here while λ is moved."
+_FIRST_EPOCHS = 50  # on the axis of time; doubled as needed
+_MOST = 1500  # points drawn; older ones are thinned out
+_OPENED = 6  # runs searched for a recorded loop
 _CSS = "font-family:'DejaVu Sans',sans-serif;font-size:13px;line-height:1.6"
-Points = list[tuple[float, float]]
+Coordinates = list[tuple[float, float]]
+_X: tuple[Callable[[Point], float], ...] = (lambda p: p.epoch, lambda p: p.lam)  # in time, in the plane
 
 
 def stretches(points: Sequence[Point]) -> tuple[list[list[Point]], list[list[Point]]]:
-    """A path cut up where λ turns: the stretches on which it rose, and those on which it fell.
+    """Cut a path where λ turns: parts on which it rose, and parts on which it fell.
 
-    While λ is held, a stretch goes on as it went; the first goes as λ first does. Each begins with the last
-    point of the one before.
+    A constant λ continues the part before it. Every part begins with the last point of the one before.
     """
     moves = (b.lam > a.lam for a, b in pairwise(points) if a.lam != b.lam)
     rising = next(moves, True)
-    found: dict[bool, list[list[Point]]] = {True: [], False: []}
+    parts: dict[bool, list[list[Point]]] = {True: [], False: []}
     if points:
-        found[rising].append([points[0]])
+        parts[rising].append([points[0]])
     for before, after in pairwise(points):
         if after.lam != before.lam and (after.lam > before.lam) != rising:
             rising = not rising
-            found[rising].append([before])
-        found[rising][-1].append(after)
-    return found[True], found[False]
+            parts[rising].append([before])
+        parts[rising][-1].append(after)
+    return parts[True], parts[False]
 
 
-def recorded_loop(places: Places) -> list[Seed]:
-    """The newest of the recorded runs in which λ was raised, else of the quick run; [] without any."""
-    for choice in [*choices(places)[:_OPENED], Choice(QUICK, "")]:
-        if choice.path.exists():
-            seeds = seeds_of(load(choice))
-            if any(trace.branch.rising and trace.branch.short for seed in seeds for trace in seed.traces):
-                return seeds
+def recorded_loop(source: Source) -> list[Seed]:
+    """The seeds of the newest recorded run in which λ was raised, else of the quick run; [] without any."""
+    available = choices(source)
+    for choice in [*available[:_OPENED], *(c for c in available[_OPENED:] if c.path == QUICK)]:
+        seeds = load(choice).seeds
+        if any(trace.branch.rising and trace.branch.short for seed in seeds for trace in seed.traces):
+            return seeds
     return []
 
 
 class LivePicture:
-    """Made once; `draw` puts a live run's status on it.
+    """Made once; `draw` shows the status of a live run.
 
     Args:
-        recorded: the seeds whose loop stands behind the path; may be empty.
-        dpi: pixels to the inch.
+        recorded: seeds whose loop is shown behind the path; may be empty.
+        dpi: pixels per inch.
     """
 
     def __init__(self, recorded: Sequence[Seed], dpi: float = DPI) -> None:
@@ -73,9 +71,7 @@ class LivePicture:
             self._panels()
             self._loop(recorded)
             self._moving()
-            self._span(_FIRST_EPOCHS)
-            self._canvas.settle()
-            self._prime()
+            self._freeze(_FIRST_EPOCHS)
 
     def draw(self, status: Status) -> bytes:
         """The picture as PNG. From any thread."""
@@ -85,18 +81,18 @@ class LivePicture:
         with style.drawing():
             if epochs != self._epochs:
                 with style.styled():
-                    self._span(epochs)
-                    self._canvas.settle()
+                    self._freeze(epochs)
             self._place(status)
-            return self._canvas.png(epochs, [], self._artists)
+            return self._canvas.png(self._artists)
 
-    def _span(self, epochs: int) -> None:
+    def _freeze(self, epochs: int) -> None:
         self._epochs = epochs
         self._over_time.set_xlim(0, epochs)
+        self._canvas.freeze()
 
     def _panels(self) -> None:
-        grid = self._canvas.figure.add_gridspec(2, 2, width_ratios=[1, 1.12], height_ratios=[2.2, 1])
         figure = self._canvas.figure
+        grid = figure.add_gridspec(2, 2, width_ratios=[1, 1.12], height_ratios=[2.2, 1])
         self._over_time = figure.add_subplot(grid[0, 0])
         self._lam_over_time = figure.add_subplot(grid[1, 0], sharex=self._over_time)
         self._plane = figure.add_subplot(grid[:, 1])
@@ -113,7 +109,7 @@ class LivePicture:
         self._plane.set_xticks([0, 0.2, 0.4, 0.6, 0.8, 1.0])
 
     def _loop(self, recorded: Sequence[Seed]) -> None:
-        """Medians over seeds, pale, and the legend of everything."""
+        """Medians over seeds, pale, and the legend."""
         keys: list[tuple[str, dict[str, Any]]] = [
             ("λ rising", RISING.line(THICK)),
             ("λ falling", FALLING.line(THICK)),
@@ -134,7 +130,7 @@ class LivePicture:
         style.legend_below(self._canvas.figure, keys, columns=3)
 
     def _moving(self) -> None:
-        """Make what moves; it is left out of the background."""
+        """Artists outside the background."""
         self._lines = {
             (axes, look): LineCollection(
                 [],
@@ -172,67 +168,48 @@ class LivePicture:
         for artist in self._artists:
             artist.set_in_layout(False)
 
-    def _prime(self) -> None:
-        """Show every colour once: the first picture decides on the colours of all."""
-        lams = [0.3, 0.3, 0.5, 0.8, 0.6, 0.2]
-        sample = [Point(5 * i, lam, lam, i < 2) for i, lam in enumerate(lams)]
-        self._set(sample, 0.2)
-        self._canvas.png("prime", [], self._artists)
-
     def _place(self, status: Status) -> None:
         points = [point for point in status.points if point.error is not None]
         now = status.now
         if now is not None and now.error is not None and now not in points[-1:]:
             points.append(now)
-        step = max(1, math.ceil(len(points) / _MOST))
-        thinned = points[: -_MOST // 3 : step] + points[-_MOST // 3 :] if step > 1 else points
-        self._set(thinned, status.wanted.lam)
-
-    def _set(self, points: Sequence[Point], lam: float) -> None:
+        every = max(1, math.ceil(len(points) / _MOST))
+        if every > 1:
+            points = points[: -_MOST // 3 : every] + points[-_MOST // 3 :]
         prepared = [point for point in points if point.prepared]
         moved = [*prepared[-1:], *(point for point in points if not point.prepared)]
         rising, falling = stretches(moved)
         for (axes, look), lines in self._lines.items():
-            place = _in_plane if axes is self._plane else _in_time
             parts = rising if look is RISING else falling
-            lines.set_segments([place(stretch) for stretch in parts if len(stretch) > 1])
-        for line, place in zip(self._preparing, (_in_time, _in_plane), strict=True):
-            line.set_data(*_columns(place(prepared)))
-        self._lam.set_data(*_columns([(p.epoch, p.lam) for p in points]))
-        falls = any(stretch[-1] is moved[-1] for stretch in falling) if moved else False
-        color = (FALLING if falls else RISING).color
-        if not any(not p.prepared for p in points):
-            color = style.GREY
-        for mark, place in zip(self._newest, (_in_time, _in_plane), strict=True):
-            mark.set_data(*_columns(place(points[-1:])))
+            x = _X[axes is self._plane]
+            lines.set_segments([[(x(p), p.error or 0.0) for p in part] for part in parts if len(part) > 1])
+        for line, mark, x in zip(self._preparing, self._newest, _X, strict=True):
+            line.set_data([x(p) for p in prepared], [p.error or 0.0 for p in prepared])
+            mark.set_data([x(p) for p in points[-1:]], [p.error or 0.0 for p in points[-1:]])
+            falls = any(part[-1] is moved[-1] for part in falling)
+            color = style.GREY if len(prepared) == len(points) else (FALLING if falls else RISING).color
             mark.set_markerfacecolor(color)
+        self._lam.set_data([p.epoch for p in points], [p.lam for p in points])
+        lam = status.wanted.lam
         self._cursor.set_xdata([lam, lam])
         self._name.set_text(f"λ = {lam:.2f}")
         self._name.set_x(min(max(lam, 0.09), 0.92))
 
 
-def _in_time(points: Sequence[Point]) -> Points:
-    return [(p.epoch, p.error or 0.0) for p in points]
-
-
-def _in_plane(points: Sequence[Point]) -> Points:
-    return [(p.lam, p.error or 0.0) for p in points]
-
-
-def _columns(points: Points) -> tuple[list[float], list[float]]:
-    return [x for x, _ in points], [y for _, y in points]
-
-
 def readout_html(status: Status, message: str = "") -> str:
-    """Two lines of HTML: the run's numbers, and a message; values carry `data-value`."""
+    """Two lines of HTML: the run's numbers, each with its `data-value`, and a message."""
     preparing = status.state == "preparing"
-    here = status.settings if preparing else status.wanted  # what the next step is taken with
+    here = status.settings if preparing else status.wanted  # of the next step
+    if not message and status.state == "diverged":
+        message = "the network has diverged: its logits are not finite; start again, or reset"
+    if not message and preparing:
+        message = f"preparing at λ {status.start.lam:.2f} for {status.start.epochs} epochs"
+        if status.wanted != status.settings:
+            message += f"; your settings (λ {status.wanted.lam:.2f}) apply after that"
     error = "–" if status.error is None else f"{status.error:.3f}"
-    if status.state == "diverged":
-        message = message or "the network has diverged: its logits are not finite; start anew, or reset"
     parts = [
         f"<b>{_value('state', status.state)}</b>",
-        f"begun {_value('start', status.start.name)}",
+        f"started {_value('start', status.start.name)}",
         f"step {_value('step', str(status.steps))}",
         f"epoch {_value('epoch', str(status.epochs))}",
         f"λ {_value('lambda', f'{here.lam:.3f}')}",
@@ -241,12 +218,7 @@ def readout_html(status: Status, message: str = "") -> str:
         f"K {_value('k', str(here.refresh_period))}",
         f"η {_value('eta', f'{here.noise_rate:.2f}')}",
     ]
-    if not message and preparing:
-        message = f"preparing at λ {status.start.lam:.2f} for {status.start.epochs} epochs"
-        if status.wanted != status.settings:
-            message += f"; what you have set (λ {status.wanted.lam:.2f}) acts then"
-    told = _value("message", message)
-    return f'<div style="{_CSS}">{" · ".join(parts)}<br>{told}&nbsp;</div>'
+    return f'<div style="{_CSS}">{" · ".join(parts)}<br>{_value("message", message)}&nbsp;</div>'
 
 
 def _value(name: str, text: str) -> str:

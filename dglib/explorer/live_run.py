@@ -6,8 +6,8 @@
     run.change(lam=0.6)
     save_path(run.status(), png, Path("runs"))
 
-Without widgets or threads: call `advance` from one thread. `change`, `status` and the `control` may be used
-from any other.
+No widgets, no threads: call `begin`, `advance` and `step` from one thread. `change`, `status` and `control`
+are safe in any.
 """
 
 from __future__ import annotations
@@ -18,14 +18,13 @@ import io
 import math
 import threading
 import time
-from dataclasses import dataclass, replace
+from dataclasses import astuple, dataclass, replace
 from datetime import datetime, timedelta
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from dglib.control import Control
 from dglib.errors import StorageError, UserError
-from dglib.explorer.live_settings import STARTS, Point, Settings, Start, State, Status
 from dglib.files import write_atomically
 from dglib.protocol.engine import SKIPPED_AT_MOST
 from dglib.protocol.spec import Arm, DataSpec, ExperimentSpec, LearningRate, NetworkSpec, Phase, StepSpec
@@ -43,48 +42,125 @@ COLUMNS = (
     "step", "epoch", "phase", "lambda", "lr", "refresh_period", "noise_rate", "error", "test_loss", "loss_s",
     "loss_v",
 )  # fmt: skip
+LIMITS = {
+    "lam": (0.0, 1.0, "a number from 0 to 1"),
+    "lr": (1e-9, 1.0, "a number above 0 and at most 1"),
+    "refresh_period": (1, 10_000, "a whole number from 1 to 10000"),
+    "noise_rate": (0.0, 0.9, "a number from 0 to 0.9"),
+}
+
+State = Literal["preparing", "running", "paused", "diverged"]
 
 
 @dataclass(frozen=True)
-class _Progress:
-    """What training changes besides the state."""
+class Settings:
+    """λ, learning rate, K (steps between value gradients) and η (share of wrong labels), see `LIMITS`."""
 
-    epochs: int = 0
-    points: tuple[Point, ...] = ()
-    seconds: float = 0.0
-    diverged: bool = False
+    lam: float = 0.35
+    lr: float = 0.1
+    refresh_period: int = 32
+    noise_rate: float = 0.4
+
+    def changed(self, **values: object) -> Settings:
+        """Raises UserError for an unknown name or a value out of its range."""
+        for name, value in values.items():
+            if name not in LIMITS:
+                raise UserError(f"{name} = {value!r}: a live run has {', '.join(LIMITS)}")
+            low, high, allowed = LIMITS[name]
+            kind = int if name == "refresh_period" else int | float
+            if not isinstance(value, kind) or isinstance(value, bool) or not low <= value <= high:
+                raise UserError(f"{name} = {value!r}: must be {allowed}")
+        given: dict[str, Any] = dict(values)
+        return replace(self, **given)
+
+
+@dataclass(frozen=True)
+class Start:
+    """Initial state: a new network trained at one λ for some epochs."""
+
+    name: str
+    lam: float
+    epochs: int
+
+
+# As in the quick profiles of T1 and T2. At higher λ a new network is trapped: it predicts one class for
+# everything, and recovers at no λ.
+STARTS = {start.name: start for start in (Start("ordered", 0.35, 20), Start("collapsed", 0.55, 15))}
+
+
+@dataclass(frozen=True)
+class Point:
+    """An evaluation.
+
+    Attributes:
+        epoch: trained so far; fractional inside an epoch.
+        lam: λ of the step before.
+        error: 0 to 1; None where the logits were not finite.
+        prepared: evaluated during the preparation.
+        test_loss, loss_s, loss_v: in nats, the latter two means over the epoch; None where not measured.
+    """
+
+    epoch: float
+    lam: float
+    error: float | None
+    prepared: bool
+    step: int = 0
+    settings: Settings = Settings()
+    test_loss: float | None = None
+    loss_s: float | None = None
+    loss_v: float | None = None
+
+
+@dataclass(frozen=True)
+class Status:
+    """Snapshot of a live run.
+
+    Attributes:
+        steps: taken since the network was new, the preparation included.
+        settings: of the latest step.
+        wanted: of the next step or, during the preparation, of the first step after it.
+        points: one per complete epoch.
+        now: the latest evaluation, also inside an epoch; None before any.
+    """
+
+    start: Start
+    state: State
+    steps: int
+    settings: Settings
+    wanted: Settings
+    points: tuple[Point, ...]
+    now: Point | None
+
+    @property
+    def epochs(self) -> int:
+        return len(self.points)
+
+    @property
+    def error(self) -> float | None:
+        return None if self.now is None else self.now.error
 
 
 class LiveRun:
-    """One network whose settings may change at every step.
+    """One network whose settings may change at every step; `control` pauses it.
 
     Args:
         data: the whole data set.
-        numerics: resolved; the bits depend on it.
+        numerics: the results depend on it, bit for bit.
         seed: of weights, noise and order.
-
-    Attributes:
-        control: pauses the training, from any thread.
-        seed, data, numerics: as given.
     """
 
     def __init__(self, data: Dataset, numerics: Numerics, *, seed: int = 0) -> None:
         self.data, self.numerics, self.seed = data, numerics, seed
         self.control = Control()
-        self._lock = threading.Lock()  # over what `status` and `change` see
-        self._prepared: dict[tuple[Start, Settings], tuple[_Progress, dict[str, Any]]] = {}
+        self._lock = threading.Lock()  # of what `status` and `change` read and write
+        self._prepared: dict[tuple[Start, Settings], tuple[tuple[Point, ...], dict[str, Any]]] = {}
         self._wanted = Settings()
-        self._progress: _Progress
-        self._now: Point | None
         self.begin("ordered")
 
     def begin(self, start: str) -> None:
-        """Go to the beginning of "ordered" or "collapsed", under the settings wanted but for its own λ.
+        """Start "ordered" or "collapsed", at that state's λ, the other settings as wanted.
 
-        A preparation under the same settings is done once. For the thread that trains.
-
-        Raises:
-            UserError: no such start.
+        The preparation for one start and one set of settings runs once; later starts restore its result.
         """
         if start not in STARTS:
             raise UserError(f"start = {start!r}: must be one of {', '.join(STARTS)}")
@@ -93,7 +169,7 @@ class LiveRun:
             self._settings = self._wanted = replace(self._wanted, lam=self._start.lam)
             self._state = TrainState.create(
                 NETWORK,
-                self._step_spec(),
+                StepSpec(BATCH_SIZE, self._settings.refresh_period),
                 input_shape=self.data.input_shape,
                 classes=self.data.classes,
                 seed=self.seed,
@@ -101,167 +177,127 @@ class LiveRun:
                 run=(0, 0),
                 memory_format=self.numerics.memory_format,
             )
-            self._progress = _Progress()
-            known = self._prepared.get((self._start, self._settings))
-            if known is not None:
-                self._progress = known[0]
-                self._state.load_state_dict(copy.deepcopy(known[1]))
-            self._now = self._progress.points[-1] if self._progress.points else None
-            self._place_data()
-            self._new_trainer()
+            self._points: tuple[Point, ...] = ()
+            if (self._start, self._settings) in self._prepared:
+                self._points, saved = self._prepared[self._start, self._settings]
+                self._state.load_state_dict(copy.deepcopy(saved))
+            self._now = self._points[-1] if self._points else None
+            self._diverged = False
+            self._make_trainer()
 
     def reset(self) -> None:
-        """Back to the beginning of the start chosen last, with every setting at its default."""
+        """Repeat the latest start with every setting at its default."""
         self._wanted = Settings()
         self.begin(self._start.name)
 
     def change(self, **values: object) -> None:
-        """Set `lam`, `lr`, `refresh_period` or `noise_rate` from the next step on. From any thread.
-
-        A preparation ignores changes; they act at its end.
+        """Set `lam`, `lr`, `refresh_period` or `noise_rate` for the next step, or after the preparation.
 
         Raises:
-            UserError: as `Settings.changed`; nothing is changed then.
+            UserError: as `Settings.changed`; nothing is changed.
         """
         with self._lock:
             self._wanted = self._wanted.changed(**values)
 
     def advance(self, seconds: float) -> int:
-        """Train for about so long, and return the number of steps taken.
+        """Train for about so long; return the number of steps.
 
-        Evaluates at the end of each epoch and before it returns. Ends early at a pause, a stop, or where the
-        network has diverged.
+        Evaluates after every epoch and at the end. A pause, a stop or divergence ends it early.
         """
         until, taken = time.monotonic() + seconds, 0
         with self.numerics.applied("the live run"):
             while time.monotonic() < until and self._step(self.control):
                 taken += 1
             if taken:
-                self._evaluate_between()
+                self._evaluate_inside_epoch()
         return taken
 
     def step(self) -> None:
         """Take one step, also while paused, and evaluate."""
         with self.numerics.applied("the live run"):
             if self._step(None):
-                self._evaluate_between()
+                self._evaluate_inside_epoch()
 
     def status(self) -> Status:
-        """A snapshot. From any thread."""
         with self._lock:
+            state: State = "preparing" if self._preparing else "running"
+            if self._diverged or self.control.paused:
+                state = "diverged" if self._diverged else "paused"
             return Status(
-                self._start,
-                self._state_now(),
-                self._state.t,
-                self._progress.epochs,
-                self._settings,
-                self._wanted,
-                self._progress.points,
-                self._now,
-                self._progress.seconds,
+                self._start, state, self._state.t, self._settings, self._wanted, self._points, self._now
             )
 
     @property
     def _preparing(self) -> bool:
-        return self._progress.epochs < self._start.epochs
+        return len(self._points) < self._start.epochs
 
     def _step(self, control: Control | None) -> bool:
-        """Take a step; False where none is to be taken."""
-        if self._progress.diverged:
+        """Whether a step was taken."""
+        if self._diverged:
             return False
         if not self._preparing:
-            self._take_settings()
-        began = time.monotonic()
+            self._apply_wanted()
         if not self._trainer.advance(self._state, self._settings.lam, self._settings.lr, 1, control):
             return False
-        seconds = self._progress.seconds + time.monotonic() - began
-        self._progress = replace(self._progress, seconds=seconds)
-        if self._at_epochs_end():
-            self._close_epoch()
+        if self._state.t % self._trainer.steps_per_epoch == 0:
+            self._end_epoch()
         return True
 
-    def _at_epochs_end(self) -> bool:
-        return self._state.t % self._trainer.steps_per_epoch == 0
-
-    def _evaluate_between(self) -> None:
-        """Evaluate for display; changes nothing that training uses."""
-        if not self._at_epochs_end():
-            point, _ = self._measured()
+    def _evaluate_inside_epoch(self) -> None:
+        """For display; training does not depend on it."""
+        if self._state.t % self._trainer.steps_per_epoch:
+            point = self._evaluate()
             with self._lock:
                 self._now = point
 
-    def _close_epoch(self) -> None:
+    def _end_epoch(self) -> None:
         stats = epoch_stats(self._state, self._settings.lr)
-        point, finite = self._measured(stats.loss_s, stats.loss_v)
-        before, started = self._progress, self._preparing
-        diverged = not finite or stats.skipped > SKIPPED_AT_MOST * stats.taken
+        point = self._evaluate(stats.loss_s, stats.loss_v)
         with self._lock:
-            self._now = point
-            self._progress = replace(
-                before, epochs=before.epochs + 1, points=(*before.points, point), diverged=diverged
-            )
-        if started and not self._preparing and not diverged:
+            self._now, self._points = point, (*self._points, point)
+            self._diverged = point.error is None or stats.skipped > SKIPPED_AT_MOST * stats.taken
+        if len(self._points) == self._start.epochs and not self._diverged:
             state = copy.deepcopy(self._state.state_dict())
-            self._prepared[self._start, self._settings] = (self._progress, state)
+            self._prepared[self._start, self._settings] = self._points, state
 
-    def _measured(self, *losses: float) -> tuple[Point, bool]:
-        found = evaluate(self._state, self._data, self.numerics)
+    def _evaluate(self, loss_s: float = math.nan, loss_v: float = math.nan) -> Point:
+        result = evaluate(self._state, self._trainer.data, self.numerics)
+        losses = (result.metrics["test_loss"], loss_s, loss_v)
         return Point(
             self._state.t / self._trainer.steps_per_epoch,
             self._settings.lam,
-            found.error if found.finite else None,
+            result.error if result.finite else None,
             self._preparing,
             self._state.t,
             self._settings,
-            _number(found.metrics["test_loss"]),
-            *map(_number, losses),
-        ), found.finite
+            *(loss if math.isfinite(loss) else None for loss in losses),
+        )
 
-    def _take_settings(self) -> None:
-        """Use the wanted settings from the next step on."""
+    def _apply_wanted(self) -> None:
         with self._lock:
             before, self._settings = self._settings, self._wanted
-        now = self._settings
-        if before.noise_rate != now.noise_rate:
-            self._place_data()
-        if (before.noise_rate, before.refresh_period) != (now.noise_rate, now.refresh_period):
-            self._new_trainer()  # on the same state, with the value gradient that it holds
+        if astuple(before)[2:] != astuple(self._settings)[2:]:
+            self._make_trainer()  # with the state, and the value gradient that it holds, as they are
 
-    def _state_now(self) -> State:
-        if self._progress.diverged:
-            return "diverged"
-        if self.control.paused:
-            return "paused"
-        return "preparing" if self._preparing else "running"
-
-    def _step_spec(self) -> StepSpec:
-        return StepSpec(BATCH_SIZE, self._settings.refresh_period)
-
-    def _place_data(self) -> None:
-        spec = DataSpec(self.data.name, self._settings.noise_rate)
-        self._data = DeviceData.place(self.data, spec, self.seed, self.numerics.torch_device)
-
-    def _new_trainer(self) -> None:
-        rate, data = LearningRate(self._settings.lr), DataSpec(self.data.name, self._settings.noise_rate)
-        init = Phase("init", (self._start.lam,), self._start.epochs, rate, 1, final="")
+    def _make_trainer(self) -> None:
+        settings, start = self._settings, self._start
+        phase = Phase("init", (start.lam,), start.epochs, LearningRate(settings.lr), 1, final="")
         spec = ExperimentSpec(
             name="Live",
             prefix="Live",
             directory_prefix="Live",
             experiment_id="Live-{seed:03d}",
-            arms=(Arm("main", (init,)),),
+            arms=(Arm("main", (phase,)),),
             network=NETWORK,
-            data=data,
-            step=self._step_spec(),
+            data=DataSpec(self.data.name, settings.noise_rate),
+            step=StepSpec(BATCH_SIZE, settings.refresh_period),
         )
-        self._trainer = Trainer(spec, self._data, Streams(self.seed, "main/init"), self.numerics)
+        data = DeviceData.place(self.data, spec.data, self.seed, self.numerics.torch_device)
+        self._trainer = Trainer(spec, data, Streams(self.seed, "main/init"), self.numerics)
 
 
 def save_path(status: Status, png: bytes, base: Path) -> Path:
-    """Write the path so far as CSV (a row per epoch) and PNG into the directory `PATHS` below `base`.
-
-    Returns:
-        The CSV; the picture has the same name.
+    """Write a CSV (a row per epoch) and a PNG of the same name below `base`; return the CSV's path.
 
     Raises:
         UserError: no epoch is complete.
@@ -276,22 +312,15 @@ def save_path(status: Status, png: bytes, base: Path) -> Path:
         raise StorageError.of(directory, error) from error
     while (path := directory / f"{status.start.name}_{now:%Y%m%d_%H%M%S}.csv").exists():
         now += timedelta(seconds=1)
-    write_atomically(path.with_suffix(".png"), png)
-    write_atomically(path, _table(status.points).encode())
-    return path
-
-
-def _table(points: tuple[Point, ...]) -> str:
     text = io.StringIO()
     rows = csv.writer(text, lineterminator="\n")
     rows.writerow(COLUMNS)
-    for p in points:
-        used = p.settings or Settings(p.lam)
+    for p in status.points:
+        _, *others = astuple(p.settings)
         phase = "init" if p.prepared else "sweep"
-        row = [p.step, f"{p.epoch:g}", phase, p.lam, used.lr, used.refresh_period, used.noise_rate]
-        rows.writerow([*row, p.error, p.test_loss, p.loss_s, p.loss_v])
-    return text.getvalue()
-
-
-def _number(value: float) -> float | None:
-    return value if math.isfinite(value) else None
+        rows.writerow(
+            [p.step, f"{p.epoch:g}", phase, p.lam, *others, p.error, p.test_loss, p.loss_s, p.loss_v]
+        )
+    write_atomically(path.with_suffix(".png"), png)
+    write_atomically(path, text.getvalue().encode())
+    return path

@@ -1,4 +1,4 @@
-"""The readout as HTML: sentences, then a table per experiment; each number has a `data-value` attribute."""
+"""The readout as HTML: sentences, then a table per experiment; every number has a `data-value` attribute."""
 
 from __future__ import annotations
 
@@ -11,8 +11,8 @@ from dglib.analysis.dwell import dwell
 from dglib.analysis.intervals import as_json, median_interval
 from dglib.experiments import get, joints, names
 from dglib.experiments.joint import EventSweep
-from dglib.explorer.readout import Gap, Reading, Readout, SeedReadout
-from dglib.explorer.traces import branches
+from dglib.explorer.readout import Gap, Reading, Readout, SeedReadout, Threshold
+from dglib.explorer.runs import branches
 
 _STYLE = """<style>
 .dglib-numbers table{border-collapse:collapse;margin:0 0 10px 0;font-size:13px}
@@ -30,7 +30,6 @@ Known = list[tuple[int, Bounds, float | None]]  # seed, bounds, level of the eve
 
 
 def readout_html(found: Readout, note: str = "") -> str:
-    """The readout as HTML: first in sentences, then a table per experiment."""
     lines = [*_sentences(found), *([escape(note)] if note else [])]
     shown = dict.fromkeys(row.seed.experiment for row in found.seeds)
     tables = "".join(_table(name, [r for r in found.seeds if r.seed.experiment == name]) for name in shown)
@@ -39,80 +38,71 @@ def readout_html(found: Readout, note: str = "") -> str:
 
 
 def _table(name: str, rows: Sequence[SeedReadout]) -> str:
-    caption = f"<caption>{get(name).symbol}: {get(name).line}</caption>"
-    if not get(name).sweeps:
-        head, cells = ["seed", "λ held", "final error", "class"], [_held(row) for row in rows]
+    about = get(name)
+    caption = f"<caption>{about.symbol}: {about.line}</caption>"
+    if about.sweeps:
+        columns = _columns(name, rows)
+        head = ["seed", *(text for keys in columns for text in _head(keys[0]))]
+        cells = ["".join(_cells(row, keys) for keys in columns) for row in rows]
     else:
-        columns = _shown_columns(name, rows)
-        head = ["seed", *(text for column in columns for text in _head(name, column[0]))]
-        cells = [_cells(row, columns) for row in rows]
+        head, cells = ["seed", "λ held", "final error", "class"], [_constant(row) for row in rows]
     top = "".join(f"<th>{escape(text)}</th>" for text in head)
     body = "".join(f"<tr><td>{row.seed.seed}</td>{cell}</tr>" for row, cell in zip(rows, cells, strict=True))
     return f"<table>{caption}<thead><tr>{top}</tr></thead><tbody>{body}</tbody></table>"
 
 
-def _shown_columns(name: str, rows: Sequence[SeedReadout]) -> list[tuple[str, ...]]:
-    """The sweeps of each column; a seed is on one of those with the same trajectory."""
+def _columns(name: str, rows: Sequence[SeedReadout]) -> list[list[str]]:
+    """The sweeps of each column: a seed is on one of those with the same trajectory."""
     columns: dict[str, list[str]] = {}
     for sweep in get(name).sweeps:
         columns.setdefault(sweep.trajectory, []).append(sweep.key)
     made = {kind for row in rows for kind in row.thresholds}
-    found = [tuple(keys) for keys in columns.values()]
-    return [keys for keys in found if keys[0] not in _after() or _after()[keys[0]] in made]
+    kinds = _threshold_kinds()
+    return [keys for keys in columns.values() if keys[0] not in kinds or kinds[keys[0]] in made]
 
 
-def _after() -> dict[str, str]:
-    """The thresholds to the right of the columns of sweeps that an event ends."""
+def _threshold_kinds() -> dict[str, str]:
+    """By sweep that ends at an event: its threshold, shown to the right of its column."""
     swept = [(name, sweep) for name in names() if get(name).direction for sweep in get(name).sweeps]
     first = {(name, sweep.trajectory): sweep for name, sweep in reversed(swept)}
     return {s.key: "lambda-up" if s.rising else "lambda-down" for s in first.values()}
 
 
-def _head(name: str, key: str) -> list[str]:
-    symbol = {"lambda-up": "λ↑ lies", "lambda-down": "λ↓ lies"}
-    title, after = branches()[key].title, _after()
-    return [f"error, {title.partition(', ')[2] or title}", *([symbol[after[key]]] if key in after else [])]
+def _head(key: str) -> list[str]:
+    title, kind = branches()[key].title, _threshold_kinds().get(key)
+    symbol = {"lambda-up": ["λ↑ lies"], "lambda-down": ["λ↓ lies"]}
+    return [f"error, {title.partition(', ')[2] or title}", *symbol.get(kind or "", [])]
 
 
-def _cells(row: SeedReadout, columns: Sequence[tuple[str, ...]]) -> str:
-    cells = []
-    for keys in columns:
-        reading = next((r for r in row.readings if r.trace.branch.key in keys), None)
-        cells.append(_error(row, keys[0], reading))
-        if keys[0] in _after():
-            kind = _after()[keys[0]]
-            found = row.thresholds.get(kind)
-            text = found.told if found else "–"
-            where = f'data-experiment="{row.seed.experiment}" data-seed="{row.seed.seed}"'
-            cells.append(f'<td data-value="{kind}" {where}>{text}</td>')
-    return "".join(cells)
+def _cells(row: SeedReadout, keys: Sequence[str]) -> str:
+    reading = next((r for r in row.readings if r.trace.branch.key in keys), None)
+    kind = _threshold_kinds().get(keys[0], "")
+    found = row.thresholds.get(kind)
+    cell = f"<td>{_error(row, reading, found)}</td>"
+    if kind:
+        where = f'data-experiment="{row.seed.experiment}" data-seed="{row.seed.seed}"'
+        cell += f'<td data-value="{kind}" {where}>{found.text if found else "–"}</td>'
+    return cell
 
 
-def _error(row: SeedReadout, key: str, reading: Reading | None) -> str:
+def _error(row: SeedReadout, reading: Reading | None, found: Threshold | None) -> str:
     if reading is None:
-        return "<td>–</td>"
-    key = reading.trace.branch.key
-    if reading.error is None:
-        return f"<td>{_absent(row, key)}</td>"
+        return "–"
+    if reading.error is None:  # the sweep had ended, at its event or not, or had not begun
+        if found is None or found.level is None:
+            return "not here"
+        return (
+            f"{'collapsed' if reading.trace.branch.rising else 'recovered'} at {wording.level(found.level)}"
+        )
     state = reading.state or ""
-    dot = f'<i style="background:{_COLORS.get(state, "none")}"></i>'
     return (
-        f'<td>{dot}<span data-value="error" data-branch="{key}" data-seed="{row.seed.seed}" '
-        f'data-state="{state}">{reading.error:.3f}</span> {state}</td>'
+        f'<i style="background:{_COLORS.get(state, "none")}"></i>'
+        f'<span data-value="error" data-branch="{reading.trace.branch.key}" data-seed="{row.seed.seed}" '
+        f'data-state="{state}">{reading.error:.3f}</span> {state}'
     )
 
 
-def _absent(row: SeedReadout, key: str) -> str:
-    """Why there is no error at λ: the sweep had ended, at its event or not, or had not begun."""
-    kind = _after().get(key)
-    found = row.thresholds.get(kind) if kind else None
-    if found is None or found.level is None:
-        return "not here"
-    verb = "collapsed" if kind == "lambda-up" else "recovered"
-    return f"{verb} at {wording.level(found.level)}"
-
-
-def _held(row: SeedReadout) -> str:
+def _constant(row: SeedReadout) -> str:
     last = next((arm[-1] for arm in row.seed.trajectories), None)
     level = wording.level(last.level) if last and last.level is not None else "–"
     error = f"{last.error:.3f}" if last and last.error is not None else "–"
@@ -126,7 +116,7 @@ def _held(row: SeedReadout) -> str:
 def _sentences(found: Readout) -> Iterator[str]:
     """Lines of HTML, the gap first."""
     lam = found.selection.lam
-    yield f'<b>At λ = <span data-value="lambda">{lam:.2f}</span></b>: {_gap_line(found)}{_between(found)}'
+    yield f'<b>At λ = <span data-value="lambda">{lam:.2f}</span></b>: {_gap_line(found)}{_aside(found)}'
     if events := " ".join(escape(line) for line in _events(found.seeds, lam)):
         yield events
     if limits := "; ".join(_medians(found.seeds)):
@@ -140,23 +130,23 @@ def _gap_line(found: Readout) -> str:
         return "no seed is chosen."
     if not found.gaps:
         if all(row.seed.look for row in found.seeds):
-            return "the cursor moves nothing here: λ was held, and the seeds differ by their start alone."
+            return "λ was held: the cursor moves nothing, and the seeds differ by their start alone."
         errors = [reading.error for row in found.seeds for reading in row.readings]
         if all(error is None for error in errors):
-            return "no chosen seed got here."
-        return "only one branch got here, so there is no gap."
+            return "no chosen seed reached this λ."
+        return "only one branch reached this λ, so there is no gap."
     return "; ".join(_gap(gap, index == 0) for index, gap in enumerate(found.gaps)) + "."
 
 
-def _between(found: Readout) -> str:
-    """Of which branches the errors are no measurements at this λ."""
+def _aside(found: Readout) -> str:
+    """On which branches the errors are no measurements at this λ."""
     readings = [r for row in found.seeds for r in row.readings if r.error is not None]
-    held = {reading.trace.branch.title for reading in readings if reading.held}
-    titles = dict.fromkeys(r.trace.branch.title for r in readings if r.trace.branch.title not in held)
+    measured = {reading.trace.branch.title for reading in readings if reading.measured}
+    titles = dict.fromkeys(r.trace.branch.title for r in readings if r.trace.branch.title not in measured)
     if not titles:
         return ""
     names = wording.listing([f"“{escape(title)}”" for title in titles])
-    return f' <span class="aside">λ was not held here on {names}: errors are read off the lines.</span>'
+    return f' <span class="aside">λ was not held here on {names}: errors are interpolated.</span>'
 
 
 def _gap(gap: Gap, is_first: bool) -> str:
@@ -175,7 +165,7 @@ def _gap(gap: Gap, is_first: bool) -> str:
 
 
 def _events(rows: Sequence[SeedReadout], lam: float) -> Iterator[str]:
-    for sweep in (each for joint in joints() for each in joint.event_sweeps):
+    for sweep in (sweep for joint in joints() for sweep in joint.event_sweeps):
         known = _known(rows, sweep)
         if known:
             sign = 1 if sweep.kind == "lambda-up" else -1
@@ -203,10 +193,10 @@ def _medians(rows: Sequence[SeedReadout]) -> Iterator[str]:
 def _median(name: str, key: str, where: str, bounds: Sequence[Bounds]) -> str:
     interval = as_json(median_interval([b.lower for b in bounds], [b.upper for b in bounds]))
     middle = median_bounds(bounds).as_dict()
+    text = wording.interval(middle["lower"], middle["upper"])
     sure = f", {wording.confidence_interval(interval)}" if interval else ""
-    told = wording.interval(middle["lower"], middle["upper"])
     of = f"{escape(where)}, {wording.seeds(len(bounds))}{sure}"
-    return f'{name} <span data-value="median-{key}">{told}</span> ({of})'
+    return f'{name} <span data-value="median-{key}">{text}</span> ({of})'
 
 
 def _known(rows: Sequence[SeedReadout], sweep: EventSweep) -> Known:

@@ -1,50 +1,198 @@
-"""The recorded runs' picture: what does not move is drawn once, cursor, limits and marks on top of it."""
+"""The recorded runs' picture: branches and trajectories as background; cursor, limits and marks move."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 from matplotlib.artist import Artist
 from matplotlib.axes import Axes
 from matplotlib.collections import LineCollection
+from matplotlib.ticker import MaxNLocator
 
 from dglib.analysis import style
+from dglib.analysis.curves import median_curve
+from dglib.analysis.fields import rounded
+from dglib.analysis.style import THICK, THIN, Look
+from dglib.experiments import get
 from dglib.explorer.canvas import Canvas
 from dglib.explorer.readout import Readout, Selection
-from dglib.explorer.recorded_ground import Ground
-from dglib.explorer.traces import Seed, passages
+from dglib.explorer.runs import Branch, Evaluation, Seed, branches, evaluations_at, levels
 
-WIDTH, HEIGHT, DPI = 8.6, 4.9, 125  # inches, and pixels to one of them
+WIDTH, HEIGHT, DPI = 8.6, 4.9, 125  # inches, and pixels per inch
+_PALE = 0.13  # of seeds not chosen
 _BOX = {"facecolor": "white", "edgecolor": "none", "alpha": 0.85, "pad": 1}
-Points = list[tuple[float, float]]
+_UNDER: dict[str, Any] = {"color": style.LIGHT_GREY, "linewidth": THIN}  # outside the branches: the init
+_STAIRS: dict[str, Any] = {**_UNDER, "color": style.DARK_GREY, "alpha": 0.5, "drawstyle": "steps-pre"}
+Row = tuple[str, str, int, Look]  # of the panel of thresholds: experiment, kind of threshold, seed, look
+Marks = dict[tuple[float, float], str]  # colour by place
 
 
 class RecordedPicture:
-    """The branches over λ with each seed's thresholds, and the chosen seeds' trajectories over epochs.
+    """Branches over λ with every seed's thresholds, and the chosen seeds' trajectories over epochs.
 
-    Made for one choice of experiments and seeds; `draw` puts a cursor and limits on it.
+    Made for one choice of experiments and seeds; `draw` shows a cursor and limits.
     """
 
     def __init__(self, seeds: Sequence[Seed], selection: Selection, dpi: float = DPI) -> None:
+        self._visible = [seed for seed in seeds if seed.experiment in selection.experiments]
+        self._chosen = selection.of(seeds)
+        self._traces = [trace for seed in self._chosen for trace in seed.traces]
+        self._rows: list[Row] = []
+        visited = levels(self._visible) or [0.3, 0.7]
+        margin = max(0.03, 0.1 - (visited[-1] - visited[0]) / 2)
+        self._low, self._high = visited[0] - margin, visited[-1] + margin
         with style.styled():
             self._canvas = Canvas(WIDTH, HEIGHT, dpi)
-            self._ground = Ground(self._canvas.figure, seeds, selection)
+            keys = self._legend_keys()
+            self._panels(second_row=len(keys) > 4)
+            self._branches()
+            self._lower()
+            self._trajectories()
+            style.legend_below(self._canvas.figure, keys, columns=min(4, len(keys)) or None)
             self._moving()
-            self._canvas.settle()
+            self._canvas.freeze()
 
     def draw(self, readout: Readout) -> bytes:
         """The picture as PNG, with the cursor and limits of the readout's selection. From any thread."""
         with style.drawing():
-            self._place(readout)
-            return self._canvas.png(readout.selection.limits, self._below, self._above)
+            self._place_limits(readout)
+            self._place_cells(readout)
+            self._place_cursor(readout)
+            return self._canvas.png(self._artists)
+
+    def _look(self, branch: Branch) -> Look:
+        in_loop = any(get(seed.experiment).direction for seed in self._visible)
+        return branch.look_in_loop if in_loop else branch.look
+
+    def _panels(self, second_row: bool) -> None:
+        figure = self._canvas.figure
+        figure.set_layout_engine("none")  # positions are known; computing them takes a third of the time
+        bottom = 0.18 if second_row else 0.145
+        grid = figure.add_gridspec(
+            2, 2, width_ratios=[1.1, 1], height_ratios=[2.4, 1.3], wspace=0.14, hspace=0.17,
+            left=0.075, right=0.99, top=0.955, bottom=bottom,
+        )  # fmt: skip
+        self.plane = figure.add_subplot(grid[0, 0])
+        self.lower = figure.add_subplot(grid[1, 0], sharex=self.plane)
+        self.over_time = figure.add_subplot(grid[0, 1])
+        self.lam_over_time = figure.add_subplot(grid[1, 1], sharex=self.over_time)
+        style.panel(self.plane, "a  Error on each branch, over λ", "", "Test error")
+        style.panel(self.over_time, "c  Error of the chosen seeds, over epochs", "", "Test error")
+        style.panel(self.lam_over_time, "d  λ over epochs", "Epoch", "λ")
+        for axes in (self.plane, self.over_time):
+            style.error_axis(axes)
+            axes.tick_params(labelbottom=False)
+        self.plane.set_xlim(self._low, self._high)
+        self.lam_over_time.set_ylim(self._low, self._high)
+        self.plane.xaxis.set_major_locator(MaxNLocator(nbins=8, steps=[1, 2, 5, 10]))
+
+    def _branches(self) -> None:
+        for seed in self._visible:
+            alpha = 0.5 if any(seed is other for other in self._chosen) else _PALE
+            for trace in seed.traces:
+                errors, look = trace.curve.errors, self._look(trace.branch)
+                self.plane.plot(list(errors), list(errors.values()), **look.line(THIN, alpha))
+            if seed.look:
+                last = _columns([arm[-1] for arm in seed.trajectories], "level", "error")
+                marker = seed.look.marker
+                self.plane.plot(*last, marker, color=seed.look.color, alpha=2 * alpha if alpha < 0.5 else 1)
+        for branch in branches().values():
+            curves = [trace.curve for trace in self._traces if trace.branch is branch]
+            xs, ys = median_curve(curves, branch.rising) if curves else ([], [])
+            look = self._look(branch)
+            self.plane.plot(xs, ys, **look.line(THICK), marker=look.marker, markersize=4, zorder=4)
+            style.arrow(self.plane, xs, ys, look.color)
+        if not self._chosen:
+            style.note(self.plane, "no seed is chosen")
+        elif not self._traces and not any(seed.look for seed in self._chosen):
+            style.note(self.plane, "no sweep on record for these seeds")
+
+    def _lower(self) -> None:
+        """A row for every threshold; without any, the gaps."""
+        for branch in branches().values():
+            kind = "lambda-up" if branch.rising else "lambda-down"
+            for trace in self._traces:
+                if branch.short and trace.branch is branch:
+                    self._rows.append((branch.experiment, kind, trace.seed, self._look(branch)))
+        if self._rows:
+            style.panel(self.lower, "b  Where each seed's threshold lies", "λ", "")
+            self._name_rows()
+            return
+        for seed in self._chosen:
+            if len(seed.traces) == 2:
+                self._plot_gaps(seed)
+        if self.lower.lines:
+            style.panel(self.lower, "b  Gap of each seed between its branches", "λ", "Gap")
+            self.lower.axhline(0, color=style.GREY, linewidth=0.6, zorder=1)
+            return
+        style.panel(self.lower, "b  Where each seed's threshold lies", "λ", "")
+        self.lower.set_yticks([])
+        held = any(seed.look for seed in self._chosen)
+        text = "λ was held: no threshold to find" if held else "no threshold on record"
+        self.lower.text(0.5, 0.5, text, transform=self.lower.transAxes, ha="center", color=style.DARK_GREY)
+
+    def _plot_gaps(self, seed: Seed) -> None:
+        """Error above less error below, at the levels of both branches."""
+        below, above = (trace.curve.errors for trace in seed.traces)
+        found = {lam: rounded(above[lam] - below[lam]) for lam in sorted(below.keys() & above.keys())}
+        look = self._look(seed.traces[1].branch)
+        line: dict[str, Any] = look.line(THIN, 0.8) | {"marker": look.marker, "markersize": 3}
+        self.lower.plot(list(found), list(found.values()), **line)
+
+    def _name_rows(self) -> None:
+        looks = [look.color for *_, look in self._rows]
+        for color in dict.fromkeys(looks):
+            mine = [index for index, other in enumerate(looks) if other == color]
+            named = (b for b in branches().values() if b.short and self._look(b).color == color)
+            self.lower.text(
+                -0.012, (mine[0] + mine[-1]) / 2, next(named).short,
+                transform=self.lower.get_yaxis_transform(),
+                ha="right", va="center", fontsize=7.5, color=color,
+            )  # fmt: skip
+        self.lower.set_yticks([])
+        self.lower.set_ylim(len(self._rows) - 0.3, -0.7)
+
+    def _trajectories(self) -> None:
+        known = False
+        for seed in self._chosen:
+            for arm in seed.trajectories:
+                timed = [e for e in arm if e.epoch is not None]
+                known = known or bool(timed)
+                line = seed.look.line(THIN, 0.9) if seed.look else _UNDER
+                self.over_time.plot(*_columns(timed, "epoch", "error"), **line)
+                self.lam_over_time.plot(*_columns(timed, "epoch", "level"), **_STAIRS)
+            for trace in seed.traces:
+                look = self._look(trace.branch)
+                self.over_time.plot(*_columns(trace.evaluations, "epoch", "error"), **look.line(THIN, 0.85))
+        self.lam_over_time.xaxis.set_major_locator(MaxNLocator(integer=True))
+        if not known:
+            for axes in (self.over_time, self.lam_over_time):
+                style.note(axes, "no epochs on record")
+
+    def _legend_keys(self) -> list[tuple[str, dict[str, Any]]]:
+        def line(look: Look, width: float) -> dict[str, Any]:
+            return {**look.line(width), "marker": look.marker, "markersize": 4}
+
+        keys = []
+        for branch in branches().values():
+            if n := sum(trace.branch is branch for trace in self._traces):
+                keys.append((f"{branch.title} ({n})", line(self._look(branch), THICK)))
+        held = [(get(seed.experiment).symbol, seed.label, seed.look) for seed in self._chosen if seed.look]
+        for symbol, label, look in dict.fromkeys(held):
+            n = held.count((symbol, label, look))
+            keys.append((f"{symbol}, {label} ({n})", line(look, 1.2)))
+        if self._traces:
+            thin = {"color": style.DARK_GREY, "linewidth": THIN}
+            keys.append(("thin: each seed; thick: their median", thin))
+        return keys
 
     def _moving(self) -> None:
-        """Make what moves; it is left out of the background."""
+        """Artists outside the background."""
         cursor: dict[str, Any] = {"color": style.BLACK, "linewidth": 1.1, "animated": True, "zorder": 5}
-        self._cursors = [axes.axvline(0, **cursor) for axes in (self._ground.plane, self._ground.lower)]
-        self._level = self._ground.lam_over_time.axhline(0, **cursor)
+        self._cursors = [axes.axvline(0, **cursor) for axes in (self.plane, self.lower)]
+        self._level = self.lam_over_time.axhline(0, **cursor)
         dashed: dict[str, Any] = {
             "color": style.DARK_GREY,
             "linewidth": 0.9,
@@ -52,122 +200,104 @@ class RecordedPicture:
             "animated": True,
         }
         self._limits = [
-            [axes.axhline(0, **dashed) for axes in (self._ground.plane, self._ground.over_time)]
-            for _ in range(2)
+            [axes.axhline(0, **dashed) for axes in (self.plane, self.over_time)] for _ in range(2)
         ]
         self._limit_names = [
-            self._ground.over_time.text(
-                0.995, 0, "", transform=self._ground.over_time.get_yaxis_transform(), ha="right", va="bottom",
+            self.over_time.text(
+                0.995, 0, "", transform=self.over_time.get_yaxis_transform(), ha="right", va="bottom",
                 fontsize=7, color=style.DARK_GREY, animated=True, zorder=5,
                 bbox=_BOX | {"pad": 0.5},
             )
             for _ in range(2)
         ]  # fmt: skip
-        rows = len(self._ground.rows)
-        self._cells = LineCollection([], linewidths=min(2.4, 60 / max(rows, 1)), animated=True, zorder=3)
-        self._ground.lower.add_collection(self._cells, autolim=False)
+        width = min(2.4, 60 / max(len(self._rows), 1))
+        self._cells = LineCollection([], linewidths=width, animated=True, zorder=3)
+        self.lower.add_collection(self._cells, autolim=False)
         self._open = {
-            sign: _marks(self._ground.lower, marker, 12) for sign, marker in ((-1, "<"), (1, ">"), (0, "x"))
+            sign: _marks(self.lower, marker, 12) for sign, marker in ((-1, "<"), (1, ">"), (0, "x"))
         }
-        self._dots = _marks(self._ground.plane, "o", 26)
-        self._passed = _marks(self._ground.over_time, "o", 16 if len(self._ground.traces) <= 12 else 7)
-        (self._gap,) = self._ground.plane.plot(
+        self._dots = _marks(self.plane, "o", 26)
+        self._passed = _marks(self.over_time, "o", 16 if len(self._traces) <= 12 else 7)
+        (self._gap,) = self.plane.plot(
             [], [], "_-", color=style.BLACK, linewidth=3, markersize=9, animated=True, zorder=6
         )
-        self._gap_name = self._ground.plane.text(
+        self._gap_name = self.plane.text(
             0, 0, "", fontsize=8, fontweight="bold", va="center", bbox=_BOX, animated=True, zorder=7
         )
-        self._name = self._ground.plane.text(
-            0, 1.0, "", transform=self._ground.plane.get_xaxis_transform(), fontsize=8, fontweight="bold",
+        self._name = self.plane.text(
+            0, 1.0, "", transform=self.plane.get_xaxis_transform(), fontsize=8, fontweight="bold",
             ha="center", va="top", bbox=_BOX, animated=True, zorder=7,
         )  # fmt: skip
+        self._artists: list[Artist] = [
+            *(line for pair in self._limits for line in pair), *self._limit_names, self._cells,
+            *self._open.values(), *self._cursors, self._level, self._dots, self._passed, self._gap,
+            self._gap_name, self._name,
+        ]  # fmt: skip
 
-    @property
-    def _below(self) -> list[Artist]:
-        """What moves with the limits."""
-        lines = [line for pair in self._limits for line in pair]
-        return [*lines, *self._limit_names, self._cells, *self._open.values()]
-
-    @property
-    def _above(self) -> list[Artist]:
-        """What moves with λ."""
-        names = [self._gap_name, self._name]
-        return [*self._cursors, self._level, self._dots, self._passed, self._gap, *names]
-
-    def _place(self, readout: Readout) -> None:
-        lam, limits = readout.selection.lam, readout.selection.limits
-        for line in self._cursors:
-            line.set_xdata([lam, lam])
-        self._level.set_ydata([lam, lam])
-        kinds = (
+    def _place_limits(self, readout: Readout) -> None:
+        limits = readout.selection.limits
+        texts = (
             (limits.collapse_error, "collapsed at or above"),
             (limits.recovery_error, "recovered at or below"),
         )
-        for pair, name, (value, text) in zip(self._limits, self._limit_names, kinds, strict=True):
+        for pair, name, (value, text) in zip(self._limits, self._limit_names, texts, strict=True):
             for line in pair:
                 line.set_ydata([value, value])
             name.set_y(value)
             name.set_text(f"{text} {value:.2f}")
-        self._place_cells(readout)
-        self._place_marks(readout)
-        self._name.set_text(f"λ = {lam:.2f}")
-        self._name.set_x(
-            min(max(lam, self._ground.ends[0] + 0.08 * self._span), self._ground.ends[1] - 0.08 * self._span)
-        )
-
-    @property
-    def _span(self) -> float:
-        return self._ground.ends[1] - self._ground.ends[0]
 
     def _place_cells(self, readout: Readout) -> None:
-        """A bar per seed over the cell of its threshold; one that is open at a side has an arrow."""
+        """A bar per seed over the cell of its threshold, with an arrow where it is open."""
         found = {
-            (r.seed.experiment, kind, r.seed.seed): f
+            (r.seed.experiment, kind, r.seed.seed): threshold
             for r in readout.seeds
-            for kind, f in r.thresholds.items()
+            for kind, threshold in r.thresholds.items()
         }
-        bars: list[Points] = []
-        colors: list[str] = []
-        ends: dict[int, Points] = {-1: [], 1: [], 0: []}
-        end_colors: dict[int, list[str]] = {-1: [], 1: [], 0: []}
-        for y, row in enumerate(self._ground.rows):
-            each = found.get((row.experiment, row.kind, row.seed))
-            bounds = each.bounds if each else None
-            sides = [0] if bounds is None else []
-            if bounds is not None:
-                left, right = max(bounds.lower, self._ground.ends[0]), min(bounds.upper, self._ground.ends[1])
-                bars.append([(left, y), (right, y)])
-                colors.append(row.look.color)
-                sides = [s for s, b in ((-1, bounds.lower), (1, bounds.upper)) if math.isinf(b)]
-            for side in sides:
-                ends[side].append((self._ground.ends[max(side, 0)], y))
-                end_colors[side].append(row.look.color)
+        bars, colors = [], []
+        marks: dict[int, Marks] = {-1: {}, 1: {}, 0: {}}
+        for y, (experiment, kind, seed, look) in enumerate(self._rows):
+            threshold = found.get((experiment, kind, seed))
+            bounds = threshold.bounds if threshold else None
+            if bounds is None:
+                marks[0][self._low, y] = look.color
+                continue
+            bars.append([(max(bounds.lower, self._low), y), (min(bounds.upper, self._high), y)])
+            colors.append(look.color)
+            if math.isinf(bounds.lower):
+                marks[-1][self._low, y] = look.color
+            if math.isinf(bounds.upper):
+                marks[1][self._high, y] = look.color
         self._cells.set_segments(bars)
         self._cells.set_color(colors)
-        for side, marks in self._open.items():
-            _set(marks, ends[side], end_colors[side])
+        for side, scatter in self._open.items():
+            _set(scatter, list(marks[side].items()))
 
-    def _place_marks(self, readout: Readout) -> None:
-        lam = readout.selection.lam
-        here = [r for row in readout.seeds for r in row.readings if r.error is not None]
-        colors = [self._ground.look(reading.trace.branch).color for reading in here]
-        _set(self._dots, [(lam, reading.error or 0.0) for reading in here], colors)
-        passed = [
-            (e, self._ground.look(trace.branch).color)
-            for trace in self._ground.traces
-            for e in passages(trace, lam)
-        ]
-        known = [(e, color) for e, color in passed if e.epoch is not None and e.error is not None]
+    def _place_cursor(self, readout: Readout) -> None:
+        lam, span = readout.selection.lam, self._high - self._low
+        for line in self._cursors:
+            line.set_xdata([lam, lam])
+        self._level.set_ydata([lam, lam])
+        self._name.set_text(f"λ = {lam:.2f}")
+        self._name.set_x(min(max(lam, self._low + 0.08 * span), self._high - 0.08 * span))
+        readings = [r for row in readout.seeds for r in row.readings]
+        dots = [((lam, r.error), self._look(r.trace.branch).color) for r in readings if r.error is not None]
+        _set(self._dots, dots)
+        passed = [(e, trace.branch) for trace in self._traces for e in evaluations_at(trace, lam)]
         _set(
-            self._passed, [(e.epoch or 0.0, e.error or 0.0) for e, _ in known], [color for _, color in known]
+            self._passed,
+            [
+                ((e.epoch, e.error), self._look(branch).color)
+                for e, branch in passed
+                if e.epoch is not None and e.error is not None
+            ],
         )
         gap = readout.gaps[0] if readout.gaps else None
         self._gap.set_data([lam, lam] if gap else [], list(gap.ends) if gap else [])
         self._gap_name.set_visible(gap is not None)
         if gap:
-            right = lam > self._ground.ends[1] - 0.25 * self._span
+            right = lam > self._high - 0.25 * span
             self._gap_name.set_text(f"gap {gap.value:.2f}".replace("-", "−"))
-            self._gap_name.set_position((lam + (-0.02 if right else 0.02) * self._span, sum(gap.ends) / 2))
+            self._gap_name.set_position((lam + (-0.02 if right else 0.02) * span, sum(gap.ends) / 2))
             self._gap_name.set_horizontalalignment("right" if right else "left")
 
 
@@ -177,7 +307,14 @@ def _marks(axes: Axes, marker: str, size: float) -> Any:
     return axes.scatter([], [], **look, animated=True, zorder=6)
 
 
-def _set(marks: Any, points: Points, colors: list[str]) -> None:
-    marks.set_offsets(points or [(math.nan, math.nan)])
-    marks.set_facecolor(colors or "none")
-    marks.set_edgecolor(colors or "none")
+def _set(scatter: Any, marks: Sequence[tuple[tuple[float, float], str]]) -> None:
+    scatter.set_offsets([place for place, _ in marks] or [(math.nan, math.nan)])
+    colors = [color for _, color in marks] or "none"
+    scatter.set_facecolor(colors)
+    scatter.set_edgecolor(colors)
+
+
+def _columns(evaluations: Iterable[Evaluation], *names: str) -> list[list[float]]:
+    """Columns of evaluations; NaN, which breaks a line, where there was no finite error."""
+    rows = [[getattr(e, name) for name in names] for e in evaluations]
+    return [[math.nan if row[i] is None else row[i] for row in rows] for i in range(len(names))]

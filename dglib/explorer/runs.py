@@ -1,33 +1,38 @@
-"""Which recorded runs there are to look at, ours and published ones, and which is shown first."""
+"""Recorded runs, ours and published ones: which there are, which is shown first, their seeds as traces."""
 
 from __future__ import annotations
 
 import re
-from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from datetime import datetime
+from functools import cache
+from itertools import pairwise
 from pathlib import Path
 
-from dglib.analysis.fields import Record
+from dglib.analysis.curves import Curve
+from dglib.analysis.fields import Entry, Record, is_finite, level_of, levels_of, number, seed_of
+from dglib.analysis.states import mostly_constant
+from dglib.analysis.style import LOOKS, Look
 from dglib.base_dir import NOTEBOOKS, base_directory
 from dglib.errors import UserError
-from dglib.experiments import get
+from dglib.experiments import Sweep, get, names
 from dglib.experiments.notebook import is_data, refuse_replaced
 from dglib.files import user_path
 from dglib.runs.reading import experiments_in, find_records, is_run, runs_in
 
-QUICK = NOTEBOOKS / "assets" / "quick"  # small recorded runs of all experiments, which come with the project
+QUICK = NOTEBOOKS / "assets" / "quick"  # small recorded runs of all experiments, part of the project
 PARAMETERS = ("base_dir", "runs")
 _STAMP = re.compile(r"_(\d{8}_\d{6})$")
 
 
 @dataclass(frozen=True)
-class Places:
-    """Where the explorer's parameters say that runs lie.
+class Source:
+    """The explorer's parameters.
 
     Attributes:
         base: the base directory, which need not exist.
-        runs: a results file, a run directory or a folder of some; None: whatever lies in `base`.
+        runs: a results file, a run directory or a folder of runs; None: all in `base`.
     """
 
     base: Path
@@ -36,90 +41,165 @@ class Places:
 
 @dataclass(frozen=True)
 class Choice:
-    """A run that can be looked at: where it lies, and what it is called in a list."""
+    """A run that can be shown, and its name in the list."""
 
     path: Path
     label: str
 
 
 @dataclass(frozen=True)
+class Branch:
+    """A line over λ.
+
+    Attributes:
+        key: of elements on the page, in plain letters.
+        title: as in the report's legend.
+        rising: the direction of λ.
+        short: label in the panel of thresholds; empty where there is no threshold.
+        look_in_loop: the look where sweeps that end at an event are shown as well.
+    """
+
+    key: str
+    experiment: str
+    title: str
+    look: Look
+    rising: bool
+    short: str
+    look_in_loop: Look
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """One evaluation: `epoch` None where published files have none; error None where it was not finite."""
+
+    epoch: float | None
+    level: float | None
+    error: float | None
+
+
+@dataclass(frozen=True)
+class Trace:
+    """One seed on one branch.
+
+    Attributes:
+        curve: mean error by level, in the order run.
+        evaluations: in order.
+        constant: levels at which most evaluations predicted one class for everything.
+    """
+
+    branch: Branch
+    seed: int
+    curve: Curve
+    evaluations: tuple[Evaluation, ...]
+    constant: frozenset[float] = frozenset()
+
+
+@dataclass(frozen=True)
+class Seed:
+    """One record.
+
+    Attributes:
+        traces: over λ; none after a failed init.
+        trajectories: evaluations over epochs, one list per arm.
+        label, look: the outcome of a seed at constant λ; empty and None elsewhere.
+    """
+
+    experiment: str
+    seed: int
+    record: Record
+    traces: tuple[Trace, ...]
+    trajectories: tuple[tuple[Evaluation, ...], ...]
+    label: str = ""
+    look: Look | None = None
+
+
+@dataclass(frozen=True)
 class Run:
-    """The records of a choice by experiment, in order of seeds, and a line for each file not read."""
+    """The seeds of a choice by experiment and number, and a line for each file that could not be read."""
 
     choice: Choice
-    records: Mapping[str, tuple[Record, ...]]
+    seeds: list[Seed]
     problems: tuple[str, ...]
 
+    @property
+    def experiments(self) -> list[str]:
+        return list(dict.fromkeys(seed.experiment for seed in self.seeds))
 
-def notebook_settings(globals_: Mapping[str, object]) -> Places:
-    """The places from a notebook's globals().
+
+# ── which runs ──
+
+
+def notebook_source(globals_: Mapping[str, object]) -> Source:
+    """The source from a notebook's globals().
 
     Raises:
-        UserError: one line on what is wrong; another global of plain data, such as papermill makes of a slip.
+        UserError: a wrong value, or another global of plain data, as papermill makes of a misspelt name.
     """
     refuse_replaced(PARAMETERS, globals_)
     for name, value in globals_.items():
         if name not in PARAMETERS and is_data(name, value):
-            known = " and ".join(PARAMETERS)
             raise UserError(
-                f"notebook: {name} = {value!r}: the explorer has no such parameter, only {known}"
-                "; begin a name of your own with _"
+                f"notebook: {name} = {value!r}: the explorer has no such parameter, only"
+                f" {' and '.join(PARAMETERS)}; begin a name of your own with _"
             )
-    base = base_directory(_path(globals_, "base_dir", "of a directory"), where="notebook")
-    given = _path(globals_, "runs", "of a run directory, a results file or a folder of runs")
-    if given is not None and not user_path(given, "runs").exists():
+    for name in PARAMETERS:
+        value = globals_.get(name)
+        if value is not None and not (isinstance(value, str) and value):
+            raise UserError(f"notebook: {name} = {value!r}: must be text, a path")
+    given = globals_.get("runs")
+    runs = user_path(given, "runs") if isinstance(given, str) else None
+    if runs is not None and not runs.exists():
         raise UserError(f"notebook: runs = {given!r}: no such file or directory")
-    return Places(base, None if given is None else user_path(given, "runs"))
+    base = globals_.get("base_dir")
+    return Source(base_directory(base if isinstance(base, str) else None, where="notebook"), runs)
 
 
-def choices(places: Places) -> list[Choice]:
-    """What there is to look at, the newest first; last the recorded quick runs that come with the project.
+def choices(source: Source) -> list[Choice]:
+    """The runs that can be shown, the newest first, and last the quick run that comes with the project.
 
-    Newest by the time in the name of the run directory, else by that of its last change.
+    Newest by the time in the name of the run directory, else by its last change.
 
     Raises:
-        UserError: `runs` holds no run.
+        UserError: `runs` contains no run.
     """
-    root = places.base if places.runs is None else places.runs
-    found = [root] if root.is_file() else _found(root)
-    if places.runs is not None and not found:
-        raise UserError(f"{root}: no run there: must be a run directory, a results file or hold some run")
-    here = [Choice(path, _label(path)) for path in sorted(found, key=_made, reverse=True)]
-    known = {path.resolve() for path in found}
-    quick = [Choice(QUICK, "the recorded quick run")] if is_run(QUICK) else []
-    return here + [choice for choice in quick if choice.path.resolve() not in known]
+    root = source.base if source.runs is None else source.runs
+    try:
+        paths = [root] if root.is_file() else runs_in(root)
+    except UserError:
+        paths = []
+    if source.runs is not None and not paths:
+        raise UserError(f"{root}: no run there: must be a run directory, a results file or contain a run")
+    found = [Choice(path, _label(path)) for path in sorted(paths, key=_made, reverse=True)]
+    if is_run(QUICK) and QUICK.resolve() not in {path.resolve() for path in paths}:
+        found.append(Choice(QUICK, "the recorded quick run"))
+    return found
 
 
 def load(choice: Choice) -> Run:
-    """Read a choice's records.
+    """Read the records of a choice.
 
     Raises:
-        UserError: it is gone.
+        UserError: it no longer exists.
     """
     found = find_records(choice.path)
-    records: dict[str, list[tuple[int, Record]]] = {}
-    for source in found.sources:
-        records.setdefault(source.experiment, []).append((source.seed, source.record))
-    by_seed = {
-        name: tuple(record for _, record in sorted(members, key=lambda member: member[0]))
-        for name, members in records.items()
-    }
-    return Run(choice, by_seed, tuple(found.problems))
+    records: dict[str, list[Record]] = {}
+    for source in sorted(found.sources, key=lambda source: source.seed):
+        records.setdefault(source.experiment, []).append(source.record)
+    return Run(choice, seeds_of(records), tuple(found.problems))
 
 
 def first(available: Sequence[Choice]) -> Run | None:
-    """The run to open on: the newest whose sweeps end at an event, and so have a λ↑ or a λ↓.
+    """The run to show first: the newest whose sweeps end at an event, and so have a λ↑ or a λ↓.
 
-    Else the newest in which λ moved, else the newest with any record; the recorded quick run only if there
-    is no other; None where there is none.
+    Else the newest in which λ moved, else the newest with any record; the quick run if there is no other.
     """
     best: Run | None = None
-    seeming = [(choice.path == QUICK, _rank(experiments_in(choice.path)), choice) for choice in available]
-    for is_quick, rank, choice in sorted(seeming, key=lambda each: each[:2]):
-        if best and (is_quick or rank >= _rank(best.records)):
+    expected = [(choice.path == QUICK, _rank(experiments_in(choice.path)), choice) for choice in available]
+    for is_quick, rank, choice in sorted(expected, key=lambda item: item[:2]):
+        if best and (is_quick or rank >= _rank(best.experiments)):
             break
         run = load(choice)
-        if run.records and (best is None or _rank(run.records) < _rank(best.records)):
+        if run.seeds and (best is None or _rank(run.experiments) < _rank(best.experiments)):
             best = run
     return best
 
@@ -127,21 +207,7 @@ def first(available: Sequence[Choice]) -> Run | None:
 def _rank(experiments: Collection[str]) -> int:
     """0 where a sweep runs until an event, 1 where λ moved, 2 for all others."""
     known = [get(name) for name in experiments]
-    return 0 if any(each.direction for each in known) else 1 if any(each.sweeps for each in known) else 2
-
-
-def _path(globals_: Mapping[str, object], name: str, meaning: str) -> str | None:
-    given = globals_.get(name)
-    if given is None or (isinstance(given, str) and given):
-        return given
-    raise UserError(f"notebook: {name} = {given!r}: must be text, the path {meaning}")
-
-
-def _found(root: Path) -> list[Path]:
-    try:
-        return runs_in(root)
-    except UserError:
-        return []
+    return 0 if any(about.direction for about in known) else 1 if any(about.sweeps for about in known) else 2
 
 
 def _made(path: Path) -> tuple[str, str]:
@@ -151,8 +217,80 @@ def _made(path: Path) -> tuple[str, str]:
 
 
 def _label(path: Path) -> str:
-    """The name, with the experiments that it seems to hold: ``exp_T_spinodal_20260117_121637 (T1, T2)``."""
-    if path.is_file():
-        return path.name
-    inside = experiments_in(path)
-    return f"{path.name} ({', '.join(sorted(inside))})" if inside else path.name
+    """The name with the experiments inside: ``exp_T_spinodal_20260117_121637 (T1, T2)``."""
+    inside = [] if path.is_file() else sorted(experiments_in(path))
+    return f"{path.name} ({', '.join(inside)})" if inside else path.name
+
+
+# ── their seeds ──
+
+
+@cache
+def _branch(experiment: str, sweep: Sweep) -> Branch:
+    look, in_loop = LOOKS[sweep.look], LOOKS[sweep.look_beside or sweep.look]
+    return Branch(sweep.key, experiment, sweep.title, look, sweep.rising, sweep.short, in_loop)
+
+
+def branches() -> dict[str, Branch]:
+    """Every experiment's sweeps by key."""
+    return {sweep.key: _branch(name, sweep) for name in names() for sweep in get(name).sweeps}
+
+
+def seeds_of(records: Mapping[str, Sequence[Record]]) -> list[Seed]:
+    """The seeds of records by experiment."""
+    return [_seed(name, record) for name in names() for record in records.get(name, ())]
+
+
+def value_at(trace: Trace, lam: float) -> float | None:
+    """The error at λ, linear between levels; None where λ was not reached."""
+    points = list(trace.curve.errors.items())
+    if len(points) == 1 and abs(points[0][0] - lam) < 1e-9:
+        return points[0][1]
+    value = None
+    for (x0, y0), (x1, y1) in pairwise(points):
+        if min(x0, x1) - 1e-9 <= lam <= max(x0, x1) + 1e-9:
+            value = y1 if x0 == x1 else y0 + (y1 - y0) * (lam - x0) / (x1 - x0)
+    return value
+
+
+def evaluations_at(trace: Trace, lam: float) -> list[Evaluation]:
+    """The evaluations at the level nearest to λ, no further than half a step between levels."""
+    visited = sorted({e.level for e in trace.evaluations if e.level is not None})
+    nearest = min(visited, key=lambda level: abs(level - lam), default=None)
+    steps = [after - before for before, after in pairwise(visited)]
+    if nearest is None or abs(nearest - lam) > (min(steps) / 2 if steps else 0) + 1e-9:
+        return []
+    return [e for e in trace.evaluations if e.level == nearest]
+
+
+def levels(seeds: Iterable[Seed]) -> list[float]:
+    """Every λ that was visited, ascending."""
+    return sorted({e.level for s in seeds for arm in s.trajectories for e in arm if e.level is not None})
+
+
+def _seed(experiment: str, record: Record) -> Seed:
+    about, seed = get(experiment), seed_of(record)
+    arms = tuple(_evaluations(arm) for arm in about.arms(record) if arm)
+    held = about.held(record)
+    if held is None:
+        traces = tuple(
+            Trace(
+                branches()[key],
+                seed,
+                curve,
+                _evaluations(sweep),
+                frozenset(level for level in levels_of(sweep) if mostly_constant(sweep, level)),
+            )
+            for key, curve, sweep in about.traces(record)
+        )
+        return Seed(experiment, seed, record, traces, arms)
+    level = level_of(record)
+    arms = tuple(tuple(replace(e, level=level) if e.level is None else e for e in arm) for arm in arms)
+    return Seed(experiment, seed, record, (), arms, *held)
+
+
+def _evaluations(entries: Sequence[Entry]) -> tuple[Evaluation, ...]:
+    return tuple(
+        Evaluation(number(e, "epoch"), level_of(e), number(e, "error") if is_finite(e) else None)
+        for e in entries
+    )

@@ -1,0 +1,96 @@
+"""The explorer in a real browser, on the page that Voilà serves."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from browser import ROOT, Tab, chromium, needs_browser, served, tab, with_parameters
+
+pytestmark = [needs_browser, pytest.mark.slow]
+
+NOTEBOOK = ROOT / "notebooks" / "Lambda_explorer.ipynb"
+QUICK = ROOT / "notebooks" / "assets" / "quick"
+RECORDED, PICTURE, LAMBDA = ".dglib-recorded", ".dglib-picture", ".dglib-lambda"
+LIVE = ".dglib-live"
+PREPARED = 440  # steps: 20 epochs of 22
+
+
+@pytest.fixture(scope="module")
+def home(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("explorer")
+
+
+@pytest.fixture(scope="module")
+def page(home: Path) -> Iterator[Tab]:
+    """One page for all tests; every test sets what it reads."""
+    notebook = with_parameters(NOTEBOOK, home / NOTEBOOK.name, base_dir=str(home / "runs"), runs=str(QUICK))
+    with (
+        served(notebook, home / "own") as url,
+        chromium() as browser,
+        tab(browser, url, f"img{LIVE}-picture") as page,
+    ):
+        yield page
+
+
+def test_browser_keyboard_mouse_and_text_move_the_cursor_picture_and_numbers(page: Tab) -> None:
+    page.type(LAMBDA, "0.4")
+    page.wait_for_text("lambda", r"^0\.40$", RECORDED)
+    up = [page.number("error", RECORDED, f'[data-branch="T1-up"][data-seed="{seed}"]') for seed in range(4)]
+    down = [
+        page.number("error", RECORDED, f'[data-branch="T2-down"][data-seed="{seed}"]') for seed in range(5)
+    ]
+    assert max(up) < min(down)
+    assert page.number("gap-T2-down", RECORDED) == pytest.approx(sum(down) / 5 - sum(up) / 4, abs=0.002)
+    picture = page.picture(PICTURE)
+    page.press(LAMBDA, "ArrowRight", times=10)
+    page.wait_for_text("lambda", r"^0\.50$", RECORDED)
+    assert page.wait_for_other_picture(PICTURE, picture)
+    page.drag(LAMBDA, 0.25)
+    assert page.wait_for_number("lambda", "< 0.35", RECORDED) > 0.2
+
+
+def test_browser_limits_and_seeds_act_on_the_same_table(page: Tab) -> None:
+    threshold = '[data-experiment="T1"][data-seed="0"]'
+    page.type(LAMBDA, "0.4")
+    page.click(".dglib-as-run")
+    page.wait_for_text("lambda-up", r"^0\.50 to 0\.55$", RECORDED, threshold)
+    page.drag(".dglib-collapse-error", 0.97)
+    page.wait_for_text("lambda-up", "^above", RECORDED, threshold)
+    page.click(".dglib-as-run")
+    page.wait_for_text("lambda-up", r"^0\.50 to 0\.55$", RECORDED, threshold)
+    page.page.select_option(".dglib-seeds select", ["1", "3"])
+    page.wait_for_number_of(f'{RECORDED} [data-branch="T1-up"]', 2)
+    page.click(".dglib-all-seeds")
+    page.wait_for_number_of(f'{RECORDED} [data-branch="T2-down"]', 5)
+
+
+def test_browser_a_network_trains_while_its_sliders_move_and_its_path_is_saved(page: Tab, home: Path) -> None:
+    page.click(f"{LIVE}-ordered")
+    page.wait_for("v.start == 'ordered' && v.state == 'running'", LIVE)
+    picture = page.picture(f"{LIVE}-picture")
+    page.type(f"{LIVE}-lambda", "0.8")
+    page.wait_for("v.lambda == 0.8 && v.error > 0.5", LIVE)
+    assert page.wait_for_other_picture(f"{LIVE}-picture", picture)
+    page.click(f"{LIVE}-pause")
+    paused = page.wait_for("v.state == 'paused'", LIVE)
+    page.press(f"{LIVE}-lr", "ArrowLeft")
+    page.press(f"{LIVE}-k", "ArrowRight")
+    page.press(f"{LIVE}-eta", "ArrowRight")
+    page.click(f"{LIVE}-step")
+    stepped = page.wait_for(f"v.step > {paused['step']}", LIVE)
+    assert stepped["step"] == paused["step"] + 1
+    assert (stepped["lr"], stepped["k"], stepped["eta"]) == (0.03, 64, 0.45)
+    page.click(f"{LIVE}-save")
+    page.wait_for("/path saved in/.test(v.message)", LIVE)
+    assert {path.suffix for path in (home / "runs" / "live_paths").iterdir()} == {".csv", ".png"}
+    page.click(f"{LIVE}-reset")
+    reset = page.wait_for(f"v.step == {PREPARED} && v.state == 'paused'", LIVE)
+    assert (reset["lambda"], reset["lr"], reset["k"], reset["eta"]) == (0.35, 0.1, 32, 0.4)
+
+
+def test_browser_at_1280_pixels_nothing_is_cut_off_and_no_still_picture_is_visible(page: Tab) -> None:
+    assert page.cut_off(RECORDED) == page.cut_off(LIVE) == []
+    assert page.page.evaluate("document.documentElement.scrollWidth <= window.innerWidth")
+    assert page.page.locator(".dglib-static:visible").count() == 0
