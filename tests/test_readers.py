@@ -13,7 +13,7 @@ from dglib.errors import UserError
 from dglib.experiments import build_spec, get
 from dglib.experiments.profiles import load_profile
 from dglib.experiments.tables import load_records
-from dglib.explorer.runs import choices, first, notebook_settings
+from dglib.explorer.runs import choices, first, notebook_source
 from dglib.report.analyse import analyse
 from dglib.report.collect import collect
 from dglib.report.compare import compare
@@ -51,7 +51,7 @@ def test_every_reader_finds_the_same_seeds_in_a_run_and_in_a_folder_that_holds_i
     assert load_records(place).seeds["seed"].to_list() == [0, 1]
     assert [record["seed"] for record in collect(place).found[0].records] == [0, 1]
     assert compare(place, place)[0].name == "T1"
-    shown = first(choices(notebook_settings({"runs": str(place)})))
+    shown = first(choices(notebook_source({"runs": str(place)})))
     assert shown is not None
     assert [record["seed"] for record in shown.records["T1"]] == [0, 1]
     assert not [each for each in verify(place) if each.severity == "wrong"]
@@ -64,7 +64,7 @@ def test_every_reader_refuses_what_is_no_run(kind, tmp_path):
         with pytest.raises(UserError, match=r"no run there|no records there"):
             read(tmp_path)
     with pytest.raises(UserError, match="no run there"):
-        choices(notebook_settings({"runs": str(tmp_path)}))
+        choices(notebook_source({"runs": str(tmp_path)}))
 
 
 @pytest.mark.parametrize("content", ["{", "[1, 2]", '{"seed": 0}', '[{"seed": "0"}]'])
