@@ -53,7 +53,7 @@ def test_every_reader_finds_the_same_seeds_in_a_run_and_in_a_folder_that_holds_i
     assert compare(place, place)[0].name == "T1"
     shown = first(choices(notebook_source({"runs": str(place)})))
     assert shown is not None
-    assert [record["seed"] for record in shown.records["T1"]] == [0, 1]
+    assert [seed.seed for seed in shown.seeds] == [0, 1]
     assert not [each for each in verify(place) if each.severity == "wrong"]
 
 
