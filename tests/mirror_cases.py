@@ -1,4 +1,4 @@
-"""A run directory without training, and what lies on its mirror."""
+"""A run directory without training, and what is on its mirror."""
 
 import hashlib
 import os
@@ -6,14 +6,14 @@ import time
 from itertools import count
 
 from dglib.runs.mirror import Mirror
-from dglib.runs.mirror_store import Remote
+from dglib.runs.mirror_folder import MirrorFolder
 
 _MOMENTS = count(time.time_ns(), 1_000_000)
 VIEWS = {"T1_results.json", "T1_results.csv", "figures/T1.png"}
 
 
 def checkpoint(steps, size=300):
-    """A file with a checkpoint's first line; the content goes with the steps."""
+    """A file like a checkpoint; the content goes with the steps."""
     body = (b"%d\n" % steps * size)[:size]
     return b"dglib checkpoint 1 %s %d\n" % (hashlib.sha256(body).hexdigest().encode(), steps) + body
 
@@ -69,15 +69,15 @@ def to_mirror(local):
 
 
 def contents(remote):
-    """The files that another machine would take over, by path, and that their hashes hold."""
-    found = Remote(remote)
-    return {path: found.content(entry) for path, entry in found.files(found.has).items()}
+    """The files that another machine would restore, by path, and that their hashes hold."""
+    found = MirrorFolder(remote)
+    return {path: found.content(entry) for path, entry in found.files().items()}
 
 
 def stored(remote, path):
     """Where the newest generation has a file."""
-    found = Remote(remote)
-    return found.folder / found.generations[0].files[path].stored
+    found = MirrorFolder(remote)
+    return found.path / found.copies(path)[0].stored
 
 
 def silent(line):

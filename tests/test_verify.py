@@ -1,9 +1,8 @@
-"""Files damaged for real: each is named with what is wrong with it, and nothing is touched."""
+"""Damaged files are named with what is wrong with them, and nothing is changed."""
 
 import hashlib
 import io
 import json
-import pickle
 import shutil
 from pathlib import Path
 
@@ -64,7 +63,7 @@ def everything(directory):
     return {p: (p.stat().st_mtime_ns, p.read_bytes() if p.is_file() else None) for p in paths}
 
 
-def test_of_whole_runs_nothing_is_said_and_nothing_is_touched(base, run, capsys):
+def test_whole_runs_are_well_and_nothing_is_changed(base, run, capsys):
     assert len(list(run.glob("checkpoints/*"))) == 2
     before = everything(base)
     assert verify(base) == verify(run) == []
@@ -124,9 +123,9 @@ def resealed(name, **changes):
     return damage
 
 
-def checkpoint_of(content, version=checkpoint.VERSION):
+def checkpoint_of(content):
     digest = hashlib.sha256(content).hexdigest()
-    return f"dglib checkpoint {version} {digest} 7\n".encode() + content
+    return f"dglib checkpoint {checkpoint.VERSION} {digest} 7\n".encode() + content
 
 
 class Evil:
@@ -138,10 +137,6 @@ def evil(run):
     buffer = io.BytesIO()
     torch.save({"state": Evil(), "progress": "{}"}, buffer)
     (run / NEW).write_bytes(checkpoint_of(buffer.getvalue()))
-
-
-def newer(run):
-    (run / NEW).write_bytes(checkpoint_of(pickle.dumps(0), checkpoint.VERSION + 1))
 
 
 def other_parameters(run):
@@ -164,15 +159,8 @@ def later_version(run):
     other_identity(run, lambda described: described["spec"]["step"].update(precision="bf16"))
 
 
-def differing(run):
-    record = unsealed("seed record", run / RECORD)
-    record["epoch_log"][0]["loss_s"] += 1e-9
-    (run / OTHER).write_bytes(sealed("seed record", record))
-
-
-def equal(run):
-    record = unsealed("seed record", run / RECORD)
-    (run / OTHER).write_bytes(sealed("seed record", {**record, "time": 9.0}))
+def second_record(run):
+    shutil.copy(run / RECORD, run / OTHER)
 
 
 MANIFEST = "T1-spinodal_manifest.json"
@@ -181,36 +169,20 @@ OTHER = "seeds/T1-spinodal-000.other-host.example.com-12.json"
 NEW, OLD = "checkpoints/T1-spinodal-001.ckpt", "checkpoints/T1-spinodal-001.old"
 VIEW, CSV = "T1-spinodal_results.json", "T1-spinodal_results.csv"
 
-# What is done, the file that is named, what is said of it, and whether anything else is found.
+# What is done, the file that is named, and the problem.
 WRONG = [
-    (flipped(RECORD, 200), RECORD, "edited or damaged"),
     (edited(RECORD, '"outcome": "', '"outcome": "x'), RECORD, "checksum does not match"),
     (cut(RECORD), RECORD, "not a readable 'dglib seed record 1'"),
-    (edited(RECORD, "seed record 1", "seed record 2"), RECORD, "is a 'dglib seed record 2', not a"),
     (other_parameters, RECORD, "made under other parameters than the manifest's: parameters.lr: 0.1 → 0.2"),
-    (resealed(RECORD, lineage={"epoch": 3}), RECORD, "lineage: None → {'epoch': 3}"),
     (resealed(RECORD, experiment_id="T1-spinodal-005"), RECORD, "is the record of T1-spinodal-005"),
     (lambda run: (run / RECORD).write_bytes(sealed("seed record", [0])), RECORD, "not a seed's record"),
     (cut(NEW), NEW, "checksum does not match: truncated or damaged"),
-    (flipped(NEW), NEW, "checksum does not match"),
     (flipped(OLD), OLD, "checksum does not match"),
     (cut(OLD, 40), OLD, "not a checkpoint of dglib"),
     (evil, NEW, "holds more than tensors and plain data"),
-    (newer, NEW, "written by a newer version of dglib"),
-    (
-        lambda run: (run / NEW).rename(run / NEW.replace("001", "002")),
-        NEW.replace("001", "002"),
-        "another run",
-    ),
     (edited(VIEW, '"seed": 0', '"seed": 1'), VIEW, "not what the seeds' files give"),
-    (cut(CSV), CSV, "not what the seeds' files give"),
-    (removed(VIEW), VIEW, "missing"),
     (removed(CSV), CSV, "missing"),
     (edited(MANIFEST, '"threads": 1', '"threads": 2'), MANIFEST, "fingerprint not that of its identity"),
-    (edited(MANIFEST, '"shared_fingerprint": "', '"shared_fingerprint": "0'), MANIFEST, "shared_fingerprint"),
-    (edited(MANIFEST, '"experiment": "T1"', '"experiment": "T2"'), MANIFEST, "experiment not that"),
-    (cut(MANIFEST, 900), MANIFEST, "not a readable manifest"),
-    (edited(MANIFEST, '"experiment"', '"lineage": {}, "experiment"'), MANIFEST, "lineage not that"),
     (copied(MANIFEST, "T9_manifest.json"), "T9_manifest.json", f"belongs in a file called {MANIFEST}"),
     (later_version, MANIFEST, "of another version of dglib: "),
     (written(MANIFEST, "[]"), MANIFEST, "not a readable manifest"),
@@ -218,20 +190,16 @@ WRONG = [
     (cut(OTHER), OTHER, "not a readable 'dglib seed record 1'"),
     (removed(MANIFEST), RECORD, "no manifest here says how it was made"),
 ]
-NOTES = [
-    (equal, OTHER, "a second record of this seed, equal to the one that stands"),
-    (differing, OTHER, "a second record of this seed, different from the one that stands"),
-]
 
 
 @pytest.mark.parametrize(
-    ("damage", "name", "says"), WRONG, ids=[f"{name}: {says}" for _, name, says in WRONG]
+    ("damage", "name", "problem"), WRONG, ids=[f"{name}: {problem}" for _, name, problem in WRONG]
 )
-def test_what_is_wrong_is_named_in_a_line_with_its_file(
-    damage, name, says, base, run, capsys, monkeypatch, tmp_path
+def test_a_wrong_file_is_named_in_a_line_and_nothing_is_changed(
+    damage, name, problem, base, run, capsys, monkeypatch, tmp_path
 ):
     monkeypatch.chdir(tmp_path)
-    equal(run)  # not wrong itself
+    second_record(run)  # not wrong itself
     damage(run)
     before = everything(tmp_path)
     status = main(["verify", str(base)])
@@ -239,23 +207,19 @@ def test_what_is_wrong_is_named_in_a_line_with_its_file(
     *lines, last = capsys.readouterr().out.splitlines()
     wrong = [line for line in lines if line.startswith("wrong: ")]
     assert (status, last.partition(",")[0]) == (1, f"2 run directories: {len(wrong)} wrong")
-    (line,) = (line for line in wrong if line.startswith(f"wrong: {run / name}: "))
-    assert says in line
+    (line,) = wrong
+    assert line.startswith(f"wrong: {run / name}: ")
+    assert problem in line
     assert line.count(str(run)) == 1
-    assert len(wrong) == 1
 
 
-@pytest.mark.parametrize(
-    ("damage", "name", "says"), NOTES, ids=[f"{name}: {says}" for _, name, says in NOTES]
-)
-def test_what_is_unusual_is_named_without_an_alarm(damage, name, says, base, run, capsys):
-    damage(run)
+def test_a_second_record_of_a_seed_is_a_note(base, run, capsys):
+    second_record(run)
     (finding,) = verify(base)
-    assert (finding.path, finding.severity) == (run / name, "note")
-    assert says in finding.problem
+    assert (finding.path, finding.severity) == (run / OTHER, "note")
     assert main(["verify", str(base)]) == 0
     line, last = capsys.readouterr().out.splitlines()
-    assert line == f"note: {run / name}: {finding.problem}"
+    assert line == f"note: {run / OTHER}: {finding.problem}"
     assert last == "2 run directories: all is well, 1 to note"
 
 
@@ -273,18 +237,10 @@ def test_a_manifest_of_other_data_than_its_neighbours_is_wrong(base, run):
     found = {finding.path: finding.problem for finding in verify(run)}
     neighbour = run / "T2-spinodal_manifest.json"
     assert found[neighbour] == "its network, data or step are not those of T1 in this directory"
-    assert found[run / NEW] == found[run / OLD] == "the state of another run or seed"
-    assert len(found) == 3
+    assert len(found) == 1
 
 
-def test_only_the_experiment_whose_view_is_stale_is_named(base, run):
-    (td1,) = base.glob("exp_Td1_*")
-    path = td1 / "Td1_step_logs.csv"
-    path.write_text(path.read_text().replace(",", ";", 1))
-    assert [(finding.path, finding.severity) for finding in verify(base)] == [(path, "wrong")]
-
-
-def test_a_record_that_gives_no_view_is_told(base):
+def test_a_record_that_gives_no_view_is_reported(base):
     (path,) = base.glob("exp_Td1_*/seeds/*.json")
     record = unsealed("seed record", path)
     del record["step_logs"]
@@ -295,20 +251,17 @@ def test_a_record_that_gives_no_view_is_told(base):
 
 
 @pytest.mark.parametrize(
-    ("arguments", "says"),
+    ("arguments", "problem"),
     [
         (["none"], "none: no such directory"),
         (["empty"], "empty: no run there"),
-        (["file"], "file: no such directory"),
-        (["runs", "none"], "none: no such directory"),
         ([], "the following arguments are required: DIR"),
     ],
 )
-def test_a_bad_argument_gets_one_line_and_status_2(arguments, says, base, tmp_path, monkeypatch, capsys):
+def test_a_bad_argument_gets_one_line_and_status_2(arguments, problem, base, tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
     (tmp_path / "empty").mkdir()
-    (tmp_path / "file").touch()
     assert main(["verify", *arguments]) == 2
     out, err = capsys.readouterr()
     assert (out, len(err.splitlines())) == ("", 1)
-    assert err.startswith(f"dglib: error: {says}")
+    assert err.startswith(f"dglib: error: {problem}")

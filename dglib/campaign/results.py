@@ -52,7 +52,7 @@ def tell(campaign: Campaign, out: IO[str], err: IO[str]) -> list[Path]:
     With a mirror the files are copied to the same places below the base directory.
     """
     files = _of_experiments(campaign, out, err) if campaign.grid is None else _of_grid(campaign, out, err)
-    campaign.place.lay(*files)
+    campaign.place.copy_to_base(*files)
     return files
 
 

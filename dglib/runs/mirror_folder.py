@@ -1,0 +1,291 @@
+"""The folder of a mirror, `<remote>/mirror`: copies under names that carry their hashes, manifests, claims.
+
+`dglib.runs.mirror` describes the layout.
+"""
+
+from __future__ import annotations
+
+import errno
+import hashlib
+import json
+import os
+import re
+import socket
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import suppress
+from dataclasses import asdict, dataclass
+from datetime import UTC, datetime
+from pathlib import Path, PurePosixPath
+from typing import Any
+
+from dglib.errors import StorageError, UserError
+from dglib.files import sealed, unsealed, write_atomically, write_through
+from dglib.runs.liveness import is_alive
+
+SEALED_AS = "mirror manifest"
+STALE_S = 600.0  # a claim that was not renewed for so long is that of a machine that died
+GENERATIONS = 2
+MANIFEST = re.compile(r"manifest-(\d{8,})-[0-9a-f]{8}\.json")
+CLAIM = re.compile(r"claim-([0-9a-f]{8})-(\d+)-(\d+)-(.*)")
+# Paths in a run directory. No name begins with a dot.
+RECORD = re.compile(r"seeds/[^./\\][^/\\]*\.json")
+CHECKPOINT = re.compile(r"checkpoints/[^./\\][^/\\@]*\.ckpt")
+_STATE = re.compile(r"(checkpoints|states)/[^./\\][^/\\]*@[^/\\]*\.ckpt")  # at the end of a phase
+RUN_MANIFEST = re.compile(r"[^./\\][^/\\]*_manifest\.json")
+_ATTEMPTS = re.compile(r"attempts/[^./\\][^/\\]*")
+_MIRRORED = (RECORD, _STATE, CHECKPOINT, _ATTEMPTS, RUN_MANIFEST)  # in the order of restoring
+VIEW = re.compile(r"[^./\\][^/\\]*(_results\.json|_reading\.json|\.csv)|figures/[^./\\][^/\\]*")
+_MISSING = (FileNotFoundError, NotADirectoryError, IsADirectoryError)
+
+
+def is_mirrored(path: str) -> bool:
+    """Whether a file is mirrored, given its path in the run directory. Views are not, they are copied."""
+    return any(pattern.fullmatch(path) for pattern in _MIRRORED)
+
+
+@dataclass(frozen=True)
+class Entry:
+    """A copy: its name in the folder, SHA-256, bytes, and the file's time of change in ns."""
+
+    stored: str
+    sha256: str
+    size: int
+    modified: int
+
+
+@dataclass(frozen=True)
+class Generation:
+    """A manifest: the copies by path in the run directory."""
+
+    name: str
+    number: int
+    files: Mapping[str, Entry]
+
+
+@dataclass(frozen=True)
+class Claim:
+    """A process that trains the run. A run directory has one token per machine."""
+
+    name: str
+    token: str
+    pid: int
+    renewed: int
+    host: str
+
+    def is_alive(self, token: str | None = None) -> bool:
+        """Whether the process lives, as seen from the machine of a token: host names are not unique."""
+        process = {"pid": self.pid, "host": socket.gethostname()} if self.token == token else {}
+        return is_alive(process, self.renewed, STALE_S)
+
+
+class MirrorFolder:
+    """What is in the folder now.
+
+    Attributes:
+        sizes: bytes of every file, by name.
+        generations: the readable ones, the newest first.
+        torn: names of unreadable manifests.
+
+    Raises:
+        OSError, StorageError: it is there and cannot be read.
+    """
+
+    def __init__(self, remote: Path) -> None:
+        self.path = remote / "mirror"
+        self.sizes = dict(self._list())
+        self.generations: list[Generation] = []
+        self.torn: list[str] = []
+        for name in sorted(filter(MANIFEST.fullmatch, self.sizes)):
+            try:
+                self.generations.append(_parsed(name, unsealed(SEALED_AS, self.path / name)))
+            except StorageError:
+                raise
+            except (UserError, ValueError, KeyError, TypeError, AttributeError):
+                self.torn.append(name)
+        self.generations.sort(key=lambda generation: (generation.number, generation.name), reverse=True)
+
+    def _list(self, below: str = "") -> Iterator[tuple[str, int]]:
+        try:
+            entries = list(os.scandir(self.path / below))
+        except FileNotFoundError:
+            return
+        for entry in entries:
+            if entry.is_dir():
+                yield from self._list(f"{entry.name}/") if not below else ()
+                continue
+            with suppress(FileNotFoundError):  # a claim that was just renewed
+                yield below + entry.name, entry.stat().st_size
+
+    def has(self, entry: Entry) -> bool:
+        """Whether a copy is there with its size."""
+        return self.sizes.get(entry.stored) == entry.size
+
+    def content(self, entry: Entry) -> bytes | None:
+        """The content of a copy; None: missing or damaged."""
+        with suppress(*_MISSING):
+            content = (self.path / entry.stored).read_bytes()
+            return content if hashlib.sha256(content).hexdigest() == entry.sha256 else None
+        return None
+
+    def copies(self, path: str) -> list[Entry]:
+        """The copies of a file, the newest first."""
+        return [generation.files[path] for generation in self.generations if path in generation.files]
+
+    def files(self) -> dict[str, Entry]:
+        """The newest copy of each file that has its size: seeds do not depend on each other."""
+        found: dict[str, Entry] = {}
+        for generation in reversed(self.generations):
+            found |= {path: entry for path, entry in generation.files.items() if self.has(entry)}
+        return without_finished(found)
+
+    def run_manifests(self) -> list[dict[str, Any]]:
+        """The run's own manifests, of all generations."""
+        found = []
+        for path in {path for g in self.generations for path in g.files if RUN_MANIFEST.fullmatch(path)}:
+            for entry in self.copies(path):
+                with suppress(ValueError, TypeError):  # missing or damaged
+                    found.append(dict(json.loads(self.content(entry) or b"")))
+        return found
+
+    def store(self, path: str, content: bytes, modified: int) -> Entry:
+        """Write a copy of a file unless it is there."""
+        digest = hashlib.sha256(content).hexdigest()
+        entry = Entry(f"{path}.{digest[:16]}", digest, len(content), modified)
+        if self.content(entry) is None:
+            write(self.path / entry.stored, content)
+            self.sizes[entry.stored] = len(content)
+        return entry
+
+    def write_manifest(self, files: Mapping[str, Entry]) -> None:
+        """Make these copies the newest generation."""
+        numbers = [int(match[1]) for name in self.sizes if (match := MANIFEST.fullmatch(name))]
+        number = max(numbers, default=0) + 1
+        plain = {path: asdict(files[path]) for path in sorted(files)}
+        made = {"made": datetime.now(UTC).isoformat(timespec="seconds"), "host": socket.gethostname()}
+        content = sealed(SEALED_AS, {"number": number, **made, "files": plain})
+        name = f"manifest-{number:08d}-{hashlib.sha256(content).hexdigest()[:8]}.json"
+        write(self.path / name, content)
+        self.generations.insert(0, Generation(name, number, files))
+
+    def clean(self) -> None:
+        """Remove what the newest two generations do not name, manifests first, but no record."""
+        generations = self.generations[:GENERATIONS]
+        kept = {name for g in generations for name in (g.name, *(e.stored for e in g.files.values()))}
+        for name in sorted(self.sizes.keys() - kept, key=lambda name: (not MANIFEST.fullmatch(name), name)):
+            if not name.startswith("seeds/") and not CLAIM.fullmatch(name):
+                (self.path / name).unlink(missing_ok=True)
+
+    def claims(self) -> list[Claim]:
+        matches = filter(None, map(CLAIM.fullmatch, self.sizes))
+        return [Claim(match[0], match[1], int(match[2]), int(match[3]), match[4]) for match in matches]
+
+    def refuse_others(self, token: str | None) -> None:
+        """Raise UserError where another machine than the one with this token trains the run."""
+        mine = any(claim.token == token for claim in self.claims())
+        for claim in self.claims():
+            # Of two that began at once, one gives up.
+            if claim.token != token and claim.is_alive() and not (mine and str(token) < claim.token):
+                until = time.strftime("%H:%M:%S", time.localtime(claim.renewed + STALE_S))
+                raise UserError(
+                    f"{self.path.parent}: {claim.host} trains this run (last sign of life"
+                    f" {abs(time.time() - claim.renewed):.0f} s ago): give another base_dir; if {claim.host}"
+                    f" has died, the same command takes over after {until}, or at once when"
+                    f" {self.path / claim.name} is deleted"
+                )
+
+    def claim(self, token: str, renew_after: float) -> None:
+        """Write or renew this process's claim, and remove those of processes that have ended."""
+        own = [claim for claim in self.claims() if (claim.token, claim.pid) == (token, os.getpid())]
+        if any(abs(time.time() - claim.renewed) < renew_after for claim in own):
+            return
+        host = "".join(c for c in socket.gethostname() if c.isalnum() or c in ".-")
+        name = f"claim-{token}-{os.getpid()}-{time.time():.0f}-{host}"
+        write(self.path / name, b"\n")
+        for old in self.claims():
+            if old.name != name and (old in own or not old.is_alive(token)):
+                (self.path / old.name).unlink(missing_ok=True)
+
+    def release(self, token: str | None) -> None:
+        """Remove this process's claims."""
+        for claim in self.claims():
+            if (claim.token, claim.pid) == (token, os.getpid()):
+                (self.path / claim.name).unlink(missing_ok=True)
+
+
+def restore(folder: MirrorFolder, local: Path) -> list[str]:
+    """Copy what is newer on the mirror into a run directory that is absent, empty or behind.
+
+    Records here stay. The run's manifest is written last, so that a directory restored in part is not taken
+    for a whole one.
+
+    Returns:
+        What is damaged on the mirror; an older intact copy was used where there is one.
+
+    Raises:
+        OSError, StorageError: the mirror cannot be read, or the directory not written to.
+    """
+    damaged = [f"{name} (unreadable)" for name in folder.torn]
+    paths = without_finished({path: folder.copies(path)[0] for g in folder.generations for path in g.files})
+    for path in (path for pattern in _MIRRORED for path in sorted(paths) if pattern.fullmatch(path)):
+        if not _is_newer(path, paths[path], local):
+            continue
+        for entry in folder.copies(path):
+            if (content := folder.content(entry)) is not None:
+                break
+        if content is None or entry != paths[path]:
+            what = "lost" if content is None else "an older copy is used"
+            damaged.append(f"{paths[path].stored} ({what})")
+        if content is not None and _is_newer(path, entry, local):
+            (local / path).parent.mkdir(parents=True, exist_ok=True)
+            write_atomically(local / path, content)
+            os.utime(local / path, ns=(entry.modified, entry.modified))
+    return damaged
+
+
+def _is_newer(path: str, entry: Entry, local: Path) -> bool:
+    here = local / path
+    seed = here.name.partition(".")[0]
+    if path.startswith("checkpoints/") and (local / "seeds" / f"{seed}.json").exists():
+        return False
+    return not here.exists() or (not RECORD.fullmatch(path) and entry.modified > here.stat().st_mtime_ns)
+
+
+def without_finished(files: Mapping[str, Entry]) -> dict[str, Entry]:
+    """Without the checkpoints of seeds whose records are there."""
+    done = {f"checkpoints/{PurePosixPath(path).stem}" for path in files if RECORD.fullmatch(path)}
+    return {path: entry for path, entry in files.items() if path.partition(".")[0] not in done}
+
+
+def write(path: Path, content: bytes) -> None:
+    """Write a file in place; one that could not be written as a whole is removed.
+
+    Raises:
+        OSError: it could not.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    try:
+        write_through(path, content, anew=False)
+        if path.stat().st_size != len(content):
+            raise OSError(errno.EIO, "not written as a whole", str(path))
+    except BaseException:
+        with suppress(OSError):
+            path.unlink()
+        raise
+
+
+def _parsed(name: str, content: Any) -> Generation:
+    files = {}
+    for path, entry in content["files"].items():
+        if VIEW.fullmatch(path):  # in manifests of dglib 0.1
+            continue
+        if not is_mirrored(path) or not re.fullmatch(re.escape(path) + r"\.[0-9a-f-]+", entry["stored"]):
+            raise ValueError(f"{path}: not a file of a run directory")
+        files[path] = Entry(**{key: entry[key] for key in ("stored", "sha256", "size", "modified")})
+    return Generation(name, int(content["number"]), files)
+
+
+def token_of(local: Path) -> str | None:
+    """What identifies a run directory of this machine among those of others; None: not mirrored yet."""
+    path = local / "locks" / "mirror.token"
+    return path.read_text() if path.exists() else None
