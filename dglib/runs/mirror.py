@@ -146,7 +146,7 @@ class Mirror:
         return files != before
 
     def _copy(self, folder: MirrorFolder, files: dict[str, Entry]) -> OSError | None:
-        """Copy what is due into `files`, checkpoints last. Returns the error where there is no space for these."""
+        """Copy what is due into `files`, checkpoints last. Returns the error of those without space."""
         full = None
         paths = self._paths("", "seeds/", "attempts/", "states/", "checkpoints/")
         for path in sorted(filter(is_mirrored, paths), key=lambda path: bool(CHECKPOINT.fullmatch(path))):
