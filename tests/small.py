@@ -1,11 +1,14 @@
 """Small data sets and specifications, so that whole runs take a second."""
 
+from dataclasses import replace
 from types import SimpleNamespace
 
 import numpy as np
 
 from dglib.control import Control
 from dglib.experiments import build_spec
+from dglib.protocol.spec import Arm, Criterion, LearningRate, Phase, StopEvent, Success
+from dglib.runs.seed import SeedRun
 from dglib.training.data import Dataset, load_dataset
 from dglib.training.numerics import Numerics
 
@@ -81,6 +84,40 @@ def small_spec(experiment, **changes):
     return build_spec(experiment, SimpleNamespace(**{**COMMON, **OWN[experiment], **changes}))
 
 
+RATE = LearningRate(0.05, (3,))
+
+
+def trunk(*more):
+    """Two epochs of init; the arm's name and its phase's are "trunk" and "init"."""
+    success = Success(Criterion("<=", 1.0), "trunk_error", "trunk_success")
+    init = Phase("init", (0.35,), 2, RATE, 1, "trunk_trajectory", success=success)
+    return Arm("trunk", (init, *more))
+
+
+def hold(lam, fires=0.0, name=None, **changes):
+    """Three epochs at λ; the event fires, and ends nothing, at the second error of `fires` or more."""
+    name = name or f"hold_{lam:g}"
+    event = StopEvent(Criterion(">=", fires), 2, f"{name}_lambda", f"{name}_left", f"{name}_epochs", False)
+    return replace(Phase(name, (lam,), 3, RATE, 1, f"{name}_trajectory", event=event), **changes)
+
+
+def branching_spec(*arms, lambdas=(0.3, 0.5, 0.7), **changes):
+    """Arms of the small VGG with dropout; by default a trunk and a branch for each λ."""
+    small = small_spec("T1", batch_size=8, refresh_period=2, network="vgg11_bn", network_width=0.0625)
+    branches = (Arm(f"at {lam:g}", (hold(lam, **changes),), ("trunk", "init")) for lam in lambdas)
+    return replace(small, arms=arms or (trunk(), *branches))
+
+
+def run_to_end(spec, saving=None, control=None):
+    """The record of seed 0 without its time, and the tensors that it ended with."""
+    with CPU.applied():
+        one = SeedRun(spec, 0, random_data(), CPU, saving, control)
+        record, state = one.run(), one.state
+    assert record.pop("time") > 0
+    held = [*state.momentum(), *state.g_v, state.dropout.get_state()]
+    return record, [*state.model.state_dict().values(), *held]
+
+
 def random_data(n_train=22, n_test=10, shape=(1, 8, 8), classes=10, seed=0):
     """Random pixels with random labels: nothing to learn, everything to compute."""
     rng = np.random.default_rng(seed)
@@ -119,3 +156,12 @@ class StopAfter(Control):
     def stopping(self):
         self.left -= 1
         return self.left < 0
+
+
+class KillAfter(StopAfter):
+    """Ends the process, as far as the run can notice, once so many steps were taken."""
+
+    def stopping(self):
+        if super().stopping():
+            raise SystemExit
+        return False

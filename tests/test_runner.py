@@ -1,8 +1,7 @@
-"""Small real runs: the same bits stopped, killed or left alone, and divergence told for what it is."""
+"""Small real runs: the same bits stopped, killed or left alone, and divergence reported for what it is."""
 
 import hashlib
 import io
-import json
 import os
 import random
 import signal
@@ -11,7 +10,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
-from small import CPU, StopAfter, random_data, small_spec
+from small import CPU, KillAfter, StopAfter, branching_spec, random_data, run_to_end, small_spec
 
 from dglib.control import Control, Interrupted
 from dglib.errors import UserError
@@ -30,49 +29,18 @@ from dglib.training.step import total_norm
 SPECS = {
     # An event that is counted across a level's end, then the return.
     "T1": small_spec("T1", batch_size=4, init_epochs=2, consecutive=3, return_lambdas=[0.3]),
-    "T1 augmented": small_spec(
-        "T1", batch_size=4, init_epochs=1, augmentation="crop_flip", crop_padding=2, epochs_per_level=1
-    ),
     "V3 with dropout": small_spec(
-        "V3", batch_size=8, ordered_epochs=1, network="vgg11_bn", network_width=0.0625
+        "V3",
+        batch_size=8,
+        ordered_epochs=1,
+        network="vgg11_bn",
+        network_width=0.0625,
+        augmentation="crop_flip",
+        crop_padding=2,
     ),
     "Td1 with logs": small_spec("Td1", batch_size=4),
+    "branches": branching_spec(),
 }
-
-
-class KillAfter(StopAfter):
-    """Ends the process, as far as the run can tell, once so many steps were taken."""
-
-    def stopping(self):
-        if super().stopping():
-            raise SystemExit
-        return False
-
-
-def run(spec, path=None, control=None, seconds=1e9, sinks=(), seed=0, data=None):
-    """A seed's record, without its time, and the tensors that it ended with."""
-    with CPU.applied():
-        control, data = control or Control(), data or random_data()
-        one = SeedRun(spec, seed, data, CPU, Saving(path, seconds), control, sinks)
-        record = one.run()
-    assert record.pop("time") > 0
-    state = one.state
-    return record, [
-        *state.model.state_dict().values(),
-        *state.momentum(),
-        *state.g_v,
-        state.dropout.get_state(),
-    ]
-
-
-def run_in_pieces(spec, path, make_control, stopped_by, **arguments):
-    """Run a seed again and again, each time until it is stopped, to its end; and how often it was stopped."""
-    for pieces in range(1000):
-        try:
-            return *run(spec, path, make_control(), **arguments), pieces
-        except stopped_by:
-            assert path.exists() or stopped_by is SystemExit
-    raise AssertionError("it gets nowhere")
 
 
 def assert_same(ours, expected):
@@ -83,54 +51,57 @@ def assert_same(ours, expected):
 @pytest.fixture(scope="module")
 def undisturbed():
     """Each experiment's record and final tensors, run without a stop, before any test changes a thing."""
-    return {name: run(spec) for name, spec in SPECS.items()}
+    return {name: run_to_end(spec) for name, spec in SPECS.items()}
 
 
-@pytest.mark.parametrize("name", SPECS)
-def test_the_same_spec_and_seed_give_the_same_record_and_the_same_weights(name, undisturbed):
-    assert_same(run(SPECS[name]), undisturbed[name])
-
-
-def test_another_seed_gives_another_record_and_other_weights(undisturbed):
-    record, tensors = run(SPECS["T1"], seed=1)
-    assert record["trajectory"] != undisturbed["T1"][0]["trajectory"]
-    assert not torch.equal(tensors[0], undisturbed["T1"][1][0])
+def run_interrupted(spec, saving, make_control, error):
+    """Run a seed again and again, each time until it is interrupted; its result, and how often it was."""
+    for interruptions in range(200):
+        try:
+            return run_to_end(spec, saving, make_control()), interruptions
+        except error:
+            continue
+    raise AssertionError("it makes no progress")
 
 
 def test_the_small_runs_go_through_what_a_stop_could_disturb(undisturbed):
-    t1 = undisturbed["T1"][0]
+    t1, branches = undisturbed["T1"][0], undisturbed["branches"][0]
     assert (t1["outcome"], t1["lambda_up"], len(t1["return_trajectory"])) == ("collapsed", 0.7, 2)
     assert [point["lambda"] for point in t1["trajectory"]] == [0.35, 0.5, 0.5, 0.7]
     v3 = undisturbed["V3 with dropout"][0]
     assert (v3["outcome"], len(v3["collapse_trajectory"])) == ("complete", 2)
     assert len(undisturbed["Td1 with logs"][0]["step_logs"]) == 8
+    assert [len(branches[f"hold_{lam}_trajectory"]) for lam in (0.3, 0.5, 0.7)] == [3, 3, 3]
 
 
 @pytest.mark.parametrize("name", SPECS)
 def test_a_run_stopped_at_every_step_ends_in_the_same_record_and_the_same_weights(
     name, undisturbed, tmp_path
 ):
-    path = tmp_path / "seed.ckpt"
-    *ours, stops = run_in_pieces(SPECS[name], path, lambda: StopAfter(1), Interrupted)
+    saving = Saving(tmp_path / "seed.ckpt", seconds=1e9)
+    ours, stops = run_interrupted(SPECS[name], saving, lambda: StopAfter(1), Interrupted)
     steps = -(-22 // SPECS[name].step.batch_size) * len(undisturbed[name][0]["epoch_log"])
     assert stops == steps - 1
     assert_same(ours, undisturbed[name])
 
 
-@pytest.mark.parametrize("name", SPECS)
-def test_a_run_killed_again_and_again_goes_on_from_its_last_checkpoint(
-    name, undisturbed, tmp_path, monkeypatch
+@pytest.mark.parametrize(
+    ("name", "saving"),
+    [("T1", {"seconds": -1}), ("branches", {"seconds": -1}), ("branches", {"epochs": 1})],
+    ids=["T1 within epochs", "branches within epochs", "branches at epochs"],
+)
+def test_a_run_killed_again_and_again_resumes_at_its_last_checkpoint(
+    name, saving, undisturbed, tmp_path, monkeypatch
 ):
     monkeypatch.setattr(runner, "STEPS_BETWEEN_LOOKS", 2)
-    *ours, kills = run_in_pieces(
-        SPECS[name], tmp_path / "seed.ckpt", lambda: KillAfter(5), SystemExit, seconds=-1
-    )
+    saving = Saving(tmp_path / "seed.ckpt", **saving)
+    ours, kills = run_interrupted(SPECS[name], saving, lambda: KillAfter(5), SystemExit)
     assert kills > 3
     assert_same(ours, undisturbed[name])
 
 
-def test_a_kill_while_the_network_is_evaluated_trains_no_epoch_twice(undisturbed, tmp_path, monkeypatch):
-    """All its steps are taken, and the cursor still stands in the epoch: no checkpoint may say so."""
+def test_a_kill_during_an_evaluation_trains_no_epoch_twice(undisturbed, tmp_path, monkeypatch):
+    """All its steps are taken, and the cursor still is in the epoch: no checkpoint may have that."""
     monkeypatch.setattr(runner, "STEPS_BETWEEN_LOOKS", 1)
     evaluate, calls = runner.evaluate, iter(range(1000))
 
@@ -140,14 +111,16 @@ def test_a_kill_while_the_network_is_evaluated_trains_no_epoch_twice(undisturbed
         return evaluate(*given)
 
     monkeypatch.setattr(runner, "evaluate", killed_every_other_time)
-    *ours, kills = run_in_pieces(SPECS["T1"], tmp_path / "seed.ckpt", Control, SystemExit, seconds=-1)
+    ours, kills = run_interrupted(
+        SPECS["T1"], Saving(tmp_path / "seed.ckpt", seconds=-1), Control, SystemExit
+    )
     assert kills == 6
     assert_same(ours, undisturbed["T1"])
 
 
 def test_a_stop_that_comes_with_the_last_step_still_finishes_the_seed(undisturbed, tmp_path):
     steps = 6 * len(undisturbed["T1"][0]["epoch_log"])
-    assert_same(run(SPECS["T1"], tmp_path / "seed.ckpt", StopAfter(steps)), undisturbed["T1"])
+    assert_same(run_to_end(SPECS["T1"], Saving(tmp_path / "seed.ckpt"), StopAfter(steps)), undisturbed["T1"])
 
 
 @pytest.mark.parametrize("lost", ["g_v", "dropout", "momentum", "sums", "step_log"])
@@ -157,32 +130,26 @@ def test_the_comparison_notices_each_part_that_a_checkpoint_could_lose(
     """Otherwise the tests above would show nothing about it."""
     name = {"dropout": "V3 with dropout", "step_log": "Td1 with logs"}.get(lost, "T1")
     save, empty = checkpoint.save, torch.Generator().get_state()
-    nothing = {
-        "g_v": None,
-        "dropout": empty,
-        "momentum": [],
-        "sums": torch.ones(6).double(),
-        "step_log": [],
-    }
+    nothing = {"g_v": None, "dropout": empty, "momentum": [], "sums": torch.ones(6).double(), "step_log": []}
 
-    def forgetful(path, found):
-        save(path, replace(found, state={**found.state, lost: nothing[lost]}))
+    def forgetful(path, found, **options):
+        save(path, replace(found, state={**found.state, lost: nothing[lost]}), **options)
 
     monkeypatch.setattr(checkpoint, "save", forgetful)
-    record, tensors, _ = run_in_pieces(SPECS[name], tmp_path / "seed.ckpt", lambda: StopAfter(5), Interrupted)
-    expected = undisturbed[name]
-    same_tensors = all(torch.equal(a, b) for a, b in zip(tensors, expected[1], strict=True))
-    assert not (record == expected[0] and same_tensors)
+    saving = Saving(tmp_path / "seed.ckpt", seconds=1e9)
+    ours, _ = run_interrupted(SPECS[name], saving, lambda: StopAfter(5), Interrupted)
+    with pytest.raises(AssertionError):
+        assert_same(ours, undisturbed[name])
 
 
 def test_sinks_see_every_event_once_and_after_a_resume_all_of_them_again(tmp_path):
     path, whole, again = tmp_path / "seed.ckpt", [], []
-    run(SPECS["T1"], sinks=[whole.append])
+    run_seed(SPECS["T1"], 0, random_data(), CPU, sinks=[whole.append])
     assert [event.number for event in whole] == list(range(len(whole)))
     assert isinstance(whole[-1], SeedDone)
     with pytest.raises(Interrupted):
-        run(SPECS["T1"], path, StopAfter(27))
-    run(SPECS["T1"], path, sinks=[again.append])
+        run_seed(SPECS["T1"], 0, random_data(), CPU, checkpoint_path=path, control=StopAfter(27))
+    run_seed(SPECS["T1"], 0, random_data(), CPU, checkpoint_path=path, sinks=[again.append])
     assert again == whole
 
 
@@ -191,24 +158,23 @@ def test_the_time_of_a_resumed_seed_counts_what_was_spent_before(tmp_path):
     with pytest.raises(Interrupted):
         run_seed(SPECS["T1"], 0, random_data(), CPU, checkpoint_path=path, control=StopAfter(9))
     saved = checkpoint.load(path)
-    assert 0 < saved.seconds < 100
-    checkpoint.save(path, replace(saved, seconds=1000.0))
-    record = run_seed(SPECS["T1"], 0, random_data(), CPU, checkpoint_path=path)
-    assert 1000 < record["time"] < 1100
+    assert saved.seconds > 0
+    checkpoint.save(path, replace(saved, seconds=1e6))
+    assert run_seed(SPECS["T1"], 0, random_data(), CPU, checkpoint_path=path)["time"] > 1e6
 
 
-def test_a_run_neither_moves_nor_hears_the_global_generators(undisturbed):
+def test_a_run_neither_moves_nor_reads_the_global_generators(undisturbed):
     torch.manual_seed(5)
     np.random.seed(5)  # noqa: NPY002
     random.seed(5)
     before = torch.get_rng_state(), np.random.get_state()[1].tolist(), random.getstate()  # noqa: NPY002
-    assert_same(run(SPECS["V3 with dropout"]), undisturbed["V3 with dropout"])
+    assert_same(run_to_end(SPECS["V3 with dropout"]), undisturbed["V3 with dropout"])
     assert torch.equal(torch.get_rng_state(), before[0])
     assert np.random.get_state()[1].tolist() == before[1]  # noqa: NPY002
     assert random.getstate() == before[2]
 
 
-def test_v3s_sweeps_start_with_a_new_optimizer_and_the_branchs_own_network(monkeypatch):
+def test_v3s_sweeps_start_with_a_new_optimizer_and_each_branch_with_its_own_network(monkeypatch):
     entered = []
 
     def enter(self, original=SeedRun._enter_run):
@@ -221,15 +187,14 @@ def test_v3s_sweeps_start_with_a_new_optimizer_and_the_branchs_own_network(monke
             entered.append((kept, self.state.t, self.state.g_v, moving))
 
     monkeypatch.setattr(SeedRun, "_enter_run", enter)
-    run(SPECS["V3 with dropout"])
+    run_to_end(SPECS["V3 with dropout"])
     # init (as built), sweep (kept), the other branch's init (a new network), its sweep (kept)
     assert [kept for kept, *_ in entered] == [True, True, False, True]
     assert [rest for _, *rest in entered] == [[0, None, False]] * 4
 
 
 def test_networks_are_drawn_with_the_seed_and_v3s_collapse_branch_with_100_more():
-    spec, data = SPECS["V3 with dropout"], random_data()
-    one = SeedRun(spec, 3, data, CPU)
+    one = SeedRun(SPECS["V3 with dropout"], 3, random_data(), CPU)
     for arm, drawn_with in ((0, 3), (1, 103)):
         state = one._new_network(Cursor(arm=arm))
         with torch.random.fork_rng(devices=[]):
@@ -238,57 +203,36 @@ def test_networks_are_drawn_with_the_seed_and_v3s_collapse_branch_with_100_more(
         assert torch.equal(state.params[0], expected)
 
 
-# ── damaged checkpoints ──
+# ── checkpoints that cannot be used; damaged ones are in test_damage ──
 
 
-def two_generations(path, steps=(9, 11)):
-    for more in steps:
+@pytest.fixture
+def two_generations(tmp_path):
+    """The checkpoints of a seed stopped at steps 9 and 20, the newest first."""
+    path = tmp_path / "seed.ckpt"
+    for more in (9, 11):
         with pytest.raises(Interrupted):
-            run(SPECS["T1"], path, StopAfter(more))
+            run_to_end(SPECS["T1"], Saving(path, seconds=1e9), StopAfter(more))
     return path, path.with_suffix(".old")
 
 
-@pytest.mark.parametrize("damage", ["torn", "flipped", "empty", "foreign"])
-def test_a_damaged_newest_checkpoint_falls_back_to_the_older_one_with_a_warning(
-    damage, undisturbed, tmp_path
-):
-    newest, older = two_generations(tmp_path / "seed.ckpt")
-    assert (checkpoint.load(newest).state["t"], checkpoint.load(older).state["t"]) == (20, 9)
-    content = newest.read_bytes()
-    newest.write_bytes(
-        {
-            "torn": content[:-100],
-            "flipped": content[:-100] + bytes([content[-100] ^ 1]) + content[-99:],
-            "empty": b"",
-            "foreign": b"PK" + content,
-        }[damage]
-    )
-    with pytest.warns(UserWarning, match=r"passed over .*seed\.ckpt: .*resuming from seed\.old"):
-        resumed = run(SPECS["T1"], newest)
-    assert_same(resumed, undisturbed["T1"])
-
-
-def test_a_damaged_generation_never_takes_the_place_of_a_good_one(tmp_path):
-    newest, older = two_generations(tmp_path / "seed.ckpt")
+def test_a_damaged_generation_never_takes_the_place_of_a_good_one(two_generations):
+    newest, older = two_generations
     newest.write_bytes(b"torn")
     with pytest.warns(UserWarning, match="passed over"), pytest.raises(Interrupted):
-        run(SPECS["T1"], newest, StopAfter(1))
+        run_to_end(SPECS["T1"], Saving(newest), StopAfter(1))
     assert [checkpoint.load(path).state["t"] for path in (newest, older)] == [10, 9]
 
 
-def test_a_checkpoint_of_a_newer_format_is_refused_and_not_passed_over(tmp_path):
-    newest, _ = two_generations(tmp_path / "seed.ckpt")
-    newest.write_bytes(newest.read_bytes().replace(b"dglib checkpoint 1", b"dglib checkpoint 2", 1))
-    with pytest.raises(UserError, match=r"seed\.ckpt: written by a newer version of dglib \(format 2\)"):
-        run(SPECS["T1"], newest)
-
-
-def test_the_state_of_another_run_is_refused(tmp_path):
-    newest, _ = two_generations(tmp_path / "seed.ckpt")
+def test_a_checkpoint_of_a_newer_format_or_another_run_is_refused(two_generations):
+    newest, _ = two_generations
     with pytest.raises(UserError, match=r"seed\.ckpt: the state of another run"):
         run_seed(SPECS["T1"], 1, random_data(), CPU, checkpoint_path=newest)
     with pytest.raises(UserError, match="the state of another run"):
-        run(small_spec("T1", batch_size=4, lr=0.2), newest)
+        run_to_end(small_spec("T1", batch_size=4, lr=0.2), Saving(newest))
+    newest.write_bytes(newest.read_bytes().replace(b"dglib checkpoint 1", b"dglib checkpoint 2", 1))
+    with pytest.raises(UserError, match=r"seed\.ckpt: written by a newer version of dglib \(format 2\)"):
+        run_to_end(SPECS["T1"], Saving(newest))
 
 
 def test_a_checkpoint_is_never_executed(tmp_path):
@@ -302,28 +246,8 @@ def test_a_checkpoint_is_never_executed(tmp_path):
     path = tmp_path / "seed.ckpt"
     path.write_bytes(b"dglib checkpoint 1 " + digest + b" 9\n" + buffer.getvalue())
     with pytest.raises(UserError, match=r"seed\.ckpt: "):
-        run(SPECS["T1"], path)
+        run_to_end(SPECS["T1"], Saving(path))
     assert not (tmp_path / "executed").exists()
-
-
-def test_a_crash_between_the_two_generations_leaves_the_older_one(undisturbed, tmp_path):
-    newest, older = two_generations(tmp_path / "seed.ckpt")
-    newest.unlink()
-    assert checkpoint.load(newest).state["t"] == 9
-    assert_same(run(SPECS["T1"], newest), undisturbed["T1"])
-    assert older.exists()
-
-
-def test_with_no_readable_checkpoint_the_run_refuses_and_names_both(tmp_path):
-    newest, older = two_generations(tmp_path / "seed.ckpt")
-    for path in (newest, older):
-        path.write_bytes(path.read_bytes()[:-1])
-    with pytest.raises(UserError, match=r"seed\.ckpt.*seed\.old.*remove what is damaged"):
-        run(SPECS["T1"], newest)
-
-
-def test_without_a_checkpoint_file_there_is_none(tmp_path):
-    assert checkpoint.load(tmp_path / "seed.ckpt") is None
 
 
 # ── divergence ──
@@ -331,18 +255,13 @@ def test_without_a_checkpoint_file_there_is_none(tmp_path):
 
 def diverging(experiment, **changes):
     spec = small_spec(experiment, batch_size=4, init_evaluate_every=1, evaluate_every=1, **changes)
-    record = run_seed(spec, 0, random_data(), CPU)
-    json.dumps(record, allow_nan=False)
-    return record
+    return run_seed(spec, 0, random_data(), CPU)
 
 
-@pytest.mark.parametrize("experiment", ["T1", "T2"])
-def test_a_network_that_diverges_in_the_init_is_recorded_as_diverged(experiment):
-    record = diverging(experiment, lr=1e30)
-    assert record["outcome"] == "diverged"
+def test_a_network_that_diverges_in_the_init_is_recorded_as_diverged():
+    record = diverging("T1", lr=1e30)
+    assert (record["outcome"], record["init_success"], record["collapsed"]) == ("diverged", False, False)
     assert record["init_error"] is None
-    assert record["init_success"] is False
-    assert record[{"T1": "collapsed", "T2": "recovered"}[experiment]] is False
     (last,) = record["trajectory"]
     assert (last["error"], last["test_loss"], last["finite"]) == (None, None, False)
     assert sum(last["predicted"]) == 10
@@ -355,20 +274,9 @@ def test_a_network_that_diverges_in_the_sweep_has_not_collapsed_there():
     assert [point["finite"] for point in record["trajectory"]] == [True, False]
 
 
-def test_a_diverged_td1_seed_is_not_called_trapped():
-    record = diverging("Td1", lr=1e30)
-    assert record["outcome"] == record["category"] == "diverged"
-    assert record["final_error"] is None
-    assert record["error_trajectory"][-1]["error"] is None
-
-
-def test_a_diverged_branch_of_v3_ends_the_seed():
+def test_a_diverged_branch_ends_the_seed():
     record = diverging("V3", sweep_lr=1e30)
-    assert (record["outcome"], record["ordered_init_success"], record["collapse_init"]) == (
-        "diverged",
-        True,
-        None,
-    )
+    assert (record["outcome"], record["ordered_init_success"]) == ("diverged", True)
     assert [point["finite"] for point in record["ordered_trajectory"]] == [False]
     assert record["collapse_trajectory"] == record["collapse_init_trajectory"] == []
 
@@ -406,7 +314,7 @@ def test_the_epoch_log_holds_mean_losses_of_all_steps_and_of_the_refreshes(monke
 
 
 def test_an_epoch_without_refresh_has_no_clean_loss():
-    record, _ = run(small_spec("T1", batch_size=4, refresh_period=100))
+    record, _ = run_to_end(small_spec("T1", batch_size=4, refresh_period=100))
     means = [row["loss_v"] for row in record["epoch_log"]]
     assert means[0] > 0
     assert set(means[1:-2]) == {None}
@@ -414,26 +322,25 @@ def test_an_epoch_without_refresh_has_no_clean_loss():
 
 
 def test_without_momentum_the_norm_of_the_update_is_unknown_and_not_zero():
-    record, _ = run(small_spec("T1", batch_size=4, momentum=0.0))
+    record, _ = run_to_end(small_spec("T1", batch_size=4, momentum=0.0))
     assert {row["update_norm"] for row in record["epoch_log"]} == {None}
 
 
 # ── signals ──
 
 
-@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
-def test_a_signal_stops_the_run_with_its_state_saved_and_the_same_call_goes_on(number, undisturbed, tmp_path):
+def test_a_signal_stops_the_run_with_its_state_saved_and_the_same_call_resumes(undisturbed, tmp_path):
     spec, data = SPECS["T1"], random_data()
     described = identity.describe(spec, data.fingerprint, device="cpu", threads=1)
     store, _ = Store.open(tmp_path, spec, described, identity.describe_shared(spec, data.fingerprint), {})
-    before = signal.getsignal(number)
+    before = signal.getsignal(signal.SIGTERM)
 
     def signalled(store, seed):
-        return lambda event: os.kill(os.getpid(), number) if isinstance(event, EpochDone) else None
+        return lambda event: os.kill(os.getpid(), signal.SIGTERM) if isinstance(event, EpochDone) else None
 
     with pytest.raises(Interrupted):
         run_experiment(store, [0], data, CPU, sinks_for=[signalled])
-    assert signal.getsignal(number) is before
+    assert signal.getsignal(signal.SIGTERM) is before
     assert store.records() == []
     assert checkpoint.load(store.files(0).checkpoint).state["t"] == 6
     (record,) = run_experiment(store, [0], data, CPU)
