@@ -25,6 +25,7 @@ from dglib.experiments.running import check, load
 from dglib.experiments.validation import Layer, one_of, validate_layers
 from dglib.files import older, phase_end_path, phase_end_paths
 from dglib.protocol import engine
+from dglib.protocol.replay import replay
 from dglib.protocol.spec import ExperimentSpec
 from dglib.runs import checkpoint, identity
 from dglib.runs.checkpoint import UNREADABLE, Checkpoint
@@ -175,7 +176,7 @@ def _under(
 ) -> Checkpoint:
     """A saved state at the same position of another specification."""
     try:
-        cursor, events = engine.replay(new, saved.events)
+        cursor, events = replay(new, saved.events)
     except ValueError as error:
         raise UserError(f"{error}: only what comes after epoch {epoch} can change") from None
     if cursor.done:
