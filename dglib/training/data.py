@@ -1,37 +1,35 @@
-"""The data sets by name. One's own joins them so:
+"""Data sets by name. Register your own so:
 
     @datasets.register("mine")
     def mine(data_dir):
         return make_dataset("mine", x_train, y_train, x_test, y_test)
 
-A path of an ``.npz`` needs no registration.
+The path of an ``.npz`` with x_train, y_train, x_test and y_test needs no registration.
 """
 
 import hashlib
 import importlib.util
 import io
 import math
-import os
-import shutil
-import sys
-import tarfile
 import zipfile
 import zlib
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager, nullcontext, redirect_stderr, suppress
+from collections.abc import Callable, Sequence
+from contextlib import nullcontext, redirect_stderr
 from dataclasses import dataclass, replace
-from functools import cached_property
+from functools import cached_property, lru_cache
 from pathlib import Path
-from typing import IO, Any
+from typing import Any
 
 import numpy as np
-from numpy.lib import format as npy
 from numpy.typing import NDArray
 
 from dglib.base_dir import data_directory
 from dglib.errors import UserError
 from dglib.files import user_path
 from dglib.training.registry import Registry, call
+
+CIFAR10_MEAN, CIFAR10_STD = (0.4914, 0.4822, 0.4465), (0.2023, 0.1994, 0.2010)  # the published protocol's
+ARRAYS = ("x_train", "y_train", "x_test", "y_test")  # of a user's .npz
 
 Images = NDArray[np.uint8] | NDArray[np.float32]
 Labels = NDArray[np.int64]
@@ -45,7 +43,7 @@ class Dataset:
 
     x_train, x_test: (n, C, H, W), uint8, or float32 in [0, 1]. y_train, y_test: (n,) int64 in
     0..classes-1. scale: the raw pixel value that stands for 1.0. mean, std: per channel, of pixels / scale.
-    The arrays are read-only, the labels copies, so that nothing which is trained on can change afterwards.
+    The arrays are read-only, the labels copies: what is trained on cannot change.
     Raises UserError, which names the data set and the field, where any of this does not hold.
     """
 
@@ -104,7 +102,7 @@ def make_dataset(
     mean: Sequence[float] | None = None,
     std: Sequence[float] | None = None,
 ) -> Dataset:
-    """A Dataset from plain arrays; what is not given is taken from them.
+    """A Dataset from plain arrays; what is not given is computed from them.
 
     Images (n, C, H, W): uint8, or any floating type, in [0, 1]. Labels (n,): any integer type.
     classes: the largest training label + 1, at least 2. scale: 255 for uint8, 1 for floats.
@@ -126,10 +124,7 @@ def make_dataset(
 
 
 def _mean_and_std(pixels: NDArray[Any]) -> tuple[float, float]:
-    """Of whole numbers the same to the last bit everywhere; how NumPy sums floats depends on its version.
-
-    Else another machine would take the same data for others, and would not go on with a run.
-    """
+    """Exact for whole numbers: NumPy's sums of floats, and so the fingerprint, depend on its version."""
     if pixels.dtype != np.uint8:
         return float(np.mean(pixels, dtype=np.float64)), float(np.std(pixels, dtype=np.float64))
     n, total = pixels.size, int(pixels.sum(dtype=np.int64))
@@ -138,7 +133,7 @@ def _mean_and_std(pixels: NDArray[Any]) -> tuple[float, float]:
 
 
 def _as_images(array: NDArray[Any]) -> NDArray[Any]:
-    """Contiguous, floats as float32; a type that is no image stays as it is, for the check to name it."""
+    """Contiguous, floats as float32; other types unchanged, for the check to name."""
     with np.errstate(over="ignore"):  # becomes infinity, which the check refuses
         return np.ascontiguousarray(array, np.float32 if array.dtype.kind == "f" else None)
 
@@ -155,16 +150,32 @@ def _check_arrays(
     y_test: NDArray[Any],
     classes: int,
 ) -> None:
-    """Raise UserError unless the four arrays have the form that Dataset describes."""
     if classes < 2:
         raise UserError(f"{name}: classes = {classes}: must be at least 2")
     for part, images, labels in (("train", x_train, y_train), ("test", x_test, y_test)):
-        _check_images(f"{name}: x_{part}", images)
-        _check_labels(f"{name}: y_{part}", labels, classes)
-        if len(images) != len(labels):
+        x, y = f"{name}: x_{part}", f"{name}: y_{part}"
+        if images.dtype not in (np.uint8, np.float32):
+            raise UserError(f"{x} has dtype {images.dtype}: must be uint8, or floating in [0, 1]")
+        if images.ndim != 4:
+            raise UserError(f"{x} has shape {images.shape}: must be (n, C, H, W)")
+        if images.size == 0:
+            raise UserError(f"{x} is empty: its shape is {images.shape}")
+        if images.dtype == np.float32:
+            low, high = float(images.min()), float(images.max())
+            if not (math.isfinite(low) and math.isfinite(high)):
+                raise UserError(f"{x} contains NaN or infinity: must be finite")
+            if low < 0 or high > 1:
+                raise UserError(f"{x} runs from {low:.6g} to {high:.6g}: floating pixels must be in [0, 1]")
+        if labels.dtype != np.int64:
+            raise UserError(f"{y} has dtype {labels.dtype}: must be integers")
+        if labels.ndim != 1:
+            raise UserError(f"{y} has shape {labels.shape}: must be (n,)")
+        if labels.size and not 0 <= labels.min() <= labels.max() < classes:
             raise UserError(
-                f"{name}: y_{part} has length {len(labels)}: must be {len(images)}, as x_{part} has"
+                f"{y} has labels from {labels.min()} to {labels.max()}: must be within 0 to {classes - 1}"
             )
+        if len(images) != len(labels):
+            raise UserError(f"{y} has length {len(labels)}: must be {len(images)}, as x_{part} has")
     for what, train, test in (
         ("channels, height, width", x_train.shape[1:], x_test.shape[1:]),
         ("dtype", x_train.dtype, x_test.dtype),
@@ -173,117 +184,7 @@ def _check_arrays(
             raise UserError(f"{name}: x_test has {what} {test}: must be {train}, as x_train has")
 
 
-def _check_images(where: str, images: NDArray[Any]) -> None:
-    if images.dtype not in (np.uint8, np.float32):
-        raise UserError(f"{where} has dtype {images.dtype}: must be uint8, or floating in [0, 1]")
-    if images.ndim != 4:
-        raise UserError(f"{where} has shape {images.shape}: must be (n, C, H, W)")
-    if images.size == 0:
-        raise UserError(f"{where} is empty: its shape is {images.shape}")
-    if images.dtype == np.float32:
-        low, high = float(images.min()), float(images.max())
-        if not (math.isfinite(low) and math.isfinite(high)):
-            raise UserError(f"{where} holds NaN or infinity: must be finite")
-        if low < 0 or high > 1:
-            raise UserError(f"{where} runs from {low:.6g} to {high:.6g}: floating pixels must be in [0, 1]")
-
-
-def _check_labels(where: str, labels: NDArray[Any], classes: int) -> None:
-    if labels.dtype != np.int64:
-        raise UserError(f"{where} has dtype {labels.dtype}: must be integers")
-    if labels.ndim != 1:
-        raise UserError(f"{where} has shape {labels.shape}: must be (n,)")
-    if labels.size and not 0 <= labels.min() <= labels.max() < classes:
-        raise UserError(
-            f"{where} holds labels from {labels.min()} to {labels.max()}: must be within 0 to {classes - 1}"
-        )
-
-
-ARRAYS = ("x_train", "y_train", "x_test", "y_test")
-
-
-def read_npz(path: Path) -> tuple[NDArray[Any], NDArray[Any], NDArray[Any], NDArray[Any]]:
-    """x_train, y_train, x_test, y_test of the file, images turned to channels first: (n, C, H, W).
-
-    In the file, images are (n, H, W) or (n, H, W, C). Raises UserError, which names the file and the array,
-    for a file that is missing or no .npz, an array that is missing, damaged or of Python objects, and images
-    of another shape. Types and values are checked by make_dataset.
-    """
-    read_headers(path)  # refuses before the data, perhaps gigabytes, are read
-    with _open(path) as archive:
-        x_train, y_train, x_test, y_test = (_read(path, archive, name) for name in ARRAYS)
-    return _channels_first(x_train), y_train, _channels_first(x_test), y_test
-
-
-def read_headers(path: Path) -> dict[str, tuple[int, ...]]:
-    """The four arrays' shapes, (n, C, H, W) for images, without reading their data. Raises as read_npz."""
-    with _open(path) as archive:
-        shapes = {name: _read_shape(path, archive, name) for name in ARRAYS}
-    for name in ("x_train", "x_test"):
-        shapes[name] = _image_shape(f"{path}: {name}", shapes[name])
-    return shapes
-
-
-def read_labels(path: Path) -> NDArray[Any]:
-    """The training labels alone, unchecked. Raises as read_npz."""
-    with _open(path) as archive:
-        return _read(path, archive, "y_train")
-
-
-def _channels_first(images: NDArray[Any]) -> NDArray[Any]:
-    return images[:, None] if images.ndim == 3 else np.moveaxis(images, 3, 1)
-
-
-def _image_shape(where: str, shape: tuple[int, ...]) -> tuple[int, ...]:
-    if len(shape) == 3:
-        return (shape[0], 1, *shape[1:])
-    if len(shape) != 4:
-        raise UserError(f"{where} has shape {shape}: must be (n, H, W) or (n, H, W, C)")
-    count, height, width, channels = shape
-    if height in (1, 3) and channels > 4:  # would train on nonsense, without an error
-        raise UserError(f"{where} has shape {shape}: must be (n, H, W, C), with the channels last")
-    return count, channels, height, width
-
-
-@contextmanager
-def _open(path: Path) -> Iterator[zipfile.ZipFile]:
-    if not path.exists():
-        raise UserError(f"{path}: no such file")
-    try:
-        archive = zipfile.ZipFile(path)
-    except (OSError, zipfile.BadZipFile) as error:
-        raise UserError(f"{path}: cannot be read as an .npz file: {error}") from error
-    with archive:
-        missing = [name for name in ARRAYS if f"{name}.npy" not in archive.namelist()]
-        if missing:
-            raise UserError(f"{path}: {', '.join(missing)} missing: must hold {', '.join(ARRAYS)}")
-        yield archive
-
-
-@contextmanager
-def _member(path: Path, archive: zipfile.ZipFile, name: str) -> Iterator[IO[bytes]]:
-    try:
-        with archive.open(f"{name}.npy") as file:
-            yield file
-    except (OSError, ValueError, EOFError, RuntimeError, zipfile.BadZipFile, zlib.error) as error:
-        raise UserError(f"{path}: {name} cannot be read: {error}") from error
-
-
-def _read(path: Path, archive: zipfile.ZipFile, name: str) -> NDArray[Any]:
-    with _member(path, archive, name) as file:
-        return np.asarray(npy.read_array(file, allow_pickle=False))
-
-
-def _read_shape(path: Path, archive: zipfile.ZipFile, name: str) -> tuple[int, ...]:
-    with _member(path, archive, name) as file:
-        old = npy.read_magic(file) == (1, 0)
-        shape, _, dtype = npy.read_array_header_1_0(file) if old else npy.read_array_header_2_0(file)
-    if dtype.hasobject:
-        raise UserError(f"{path}: {name} holds Python objects: must be numbers")
-    return tuple(shape)
-
-
-CIFAR10_MEAN, CIFAR10_STD = (0.4914, 0.4822, 0.4465), (0.2023, 0.1994, 0.2010)  # the published protocol's
+# ── by name ──
 
 Loader = Callable[[Path], Dataset]
 """(data_dir) -> data set; downloads go to data_dir, which need not exist."""
@@ -317,15 +218,14 @@ def load_dataset(
 ) -> Dataset:
     """Load ``digits``, ``cifar10``, the path of an ``.npz``, a registered name or ``module:attribute``.
 
-    data_dir: where downloads lie; None: `data` in the project. pixel_mean, pixel_std: one number per
-    channel, of pixels as 0..1, in place of the data set's own. progress: report a download on stderr.
-    Raises UserError for an unknown name, for data that cannot be had, and for arrays that are not as
-    read_npz and Dataset say.
+    data_dir: for downloads; None: `data` in the project. pixel_mean, pixel_std: one number per channel, of
+    pixels as 0..1, in place of the data set's own. progress: report a download on stderr.
+    Raises UserError for an unknown name, data that cannot be read or downloaded, and invalid arrays.
     """
     mean = None if pixel_mean is None else tuple(map(float, pixel_mean))
     std = None if pixel_std is None else tuple(map(float, pixel_std))
     if name.endswith(".npz"):
-        return make_dataset(name, *read_npz(user_path(name, "dataset")), mean=mean, std=std)
+        return make_dataset(name, *_read_npz(user_path(name, "dataset")), mean=mean, std=std)
     loader = datasets.get(name)
     with nullcontext() if progress else redirect_stderr(io.StringIO()):
         where = data_directory(data_dir)
@@ -339,22 +239,51 @@ def load_dataset(
 
 
 def describe_dataset(name: str, *, data_dir: str | Path | None = None) -> DatasetInfo:
-    """The size of a data set without loading its images, but for one of the user's own, which is loaded.
+    """The size of a data set. A user's own is loaded for that, an ``.npz`` once for each version of the file.
 
-    An ``.npz`` is described by its headers and training labels, so this checks less than load_dataset.
-    Raises UserError for an unknown name or an unreadable file.
+    Raises UserError as `load_dataset`.
     """
     if name in BUILT_IN:
         return BUILT_IN[name]
-    if name.endswith(".npz"):
-        path = user_path(name, "dataset")
-        shapes, labels = read_headers(path), read_labels(path)
-        n_train, *input_shape = shapes["x_train"]
-        classes = int(labels.max(initial=1)) + 1 if labels.dtype.kind in "iu" else 2
-        channels, height, width = input_shape
-        return DatasetInfo(n_train, shapes["x_test"][0], (channels, height, width), classes)
-    dataset = load_dataset(name, data_dir=data_dir)
-    return DatasetInfo(len(dataset.x_train), len(dataset.x_test), dataset.input_shape, dataset.classes)
+    if name.endswith(".npz") and (path := user_path(name, "dataset")).is_file():
+        return _describe_npz(str(path.absolute()), path.stat().st_mtime_ns)
+    return _describe(load_dataset(name, data_dir=data_dir))
+
+
+@lru_cache
+def _describe_npz(name: str, changed: int) -> DatasetInfo:
+    return _describe(load_dataset(name))
+
+
+def _describe(data: Dataset) -> DatasetInfo:
+    return DatasetInfo(len(data.x_train), len(data.x_test), data.input_shape, data.classes)
+
+
+def _read_npz(path: Path) -> list[NDArray[Any]]:
+    """The four arrays, images turned from (n, H, W) or (n, H, W, C) to (n, C, H, W)."""
+    if not path.exists():
+        raise UserError(f"{path}: no such file")
+    reading, found = "", {}
+    try:
+        with zipfile.ZipFile(path) as archive:
+            missing = [name for name in ARRAYS if f"{name}.npy" not in archive.namelist()]
+            if missing:
+                raise UserError(f"{path}: {', '.join(missing)} missing: must contain {', '.join(ARRAYS)}")
+            for name in ARRAYS:
+                reading = f" {name}"
+                with archive.open(f"{name}.npy") as file:
+                    found[name] = np.asarray(np.lib.format.read_array(file, allow_pickle=False))
+    except (OSError, ValueError, EOFError, RuntimeError, zipfile.BadZipFile, zlib.error) as error:
+        what = f"{reading} cannot be read" if reading else " cannot be read as an .npz file"
+        raise UserError(f"{path}:{what}: {error}") from error
+    for name in ("x_train", "x_test"):
+        shape = found[name].shape
+        if len(shape) not in (3, 4):
+            raise UserError(f"{path}: {name} has shape {shape}: must be (n, H, W) or (n, H, W, C)")
+        if len(shape) == 4 and shape[1] in (1, 3) and shape[3] > 4:  # would train on nonsense
+            raise UserError(f"{path}: {name} has shape {shape}: must be (n, H, W, C), with the channels last")
+        found[name] = found[name][:, None] if len(shape) == 3 else np.moveaxis(found[name], 3, 1)
+    return [found[name] for name in ARRAYS]
 
 
 @datasets.register("digits")
@@ -368,10 +297,7 @@ def digits(data_dir: Path) -> Dataset:
 
 
 def _digits_table() -> NDArray[np.int64]:
-    """load_digits as (1797, 65): a row of 64 pixels and the label.
-
-    Read from scikit-learn's own file, because importing scikit-learn takes seconds on a slow machine.
-    """
+    """(1797, 65), a row of 64 pixels and the label, from scikit-learn's file: importing it takes seconds."""
     spec = importlib.util.find_spec("sklearn")
     if spec is None:
         raise UserError("dataset 'digits' comes with scikit-learn, which is not installed")
@@ -387,87 +313,10 @@ def _digits_table() -> NDArray[np.int64]:
 
 @datasets.register("cifar10")
 def cifar10(data_dir: Path) -> Dataset:
-    """CIFAR-10 (Krizhevsky, 2009) in the archive's order, by torchvision, in ``data_dir``.
+    """CIFAR-10 (Krizhevsky, 2009) in the archive's order, by torchvision, downloaded to ``data_dir``."""
+    from dglib.training.download import cifar10_parts
 
-    Downloaded there, checked by its MD5, if there is no intact copy; an interrupted download is resumed. The
-    environment variable DGLIB_CIFAR10_URL names a mirror, DGLIB_DOWNLOAD_TIMEOUT the seconds (30) without a
-    byte until a connection counts as lost.
-    """
-    train, test = _cifar10_parts(data_dir)
-    return make_dataset(
-        "cifar10",
-        train.data.transpose(0, 3, 1, 2),
-        np.array(train.targets),
-        test.data.transpose(0, 3, 1, 2),
-        np.array(test.targets),
-        mean=CIFAR10_MEAN,
-        std=CIFAR10_STD,
-    )
-
-
-def _cifar10_parts(data_dir: Path) -> tuple[Any, Any]:
-    from torchvision.datasets import CIFAR10
-
-    from dglib.training.download import DownloadError, alone, fetch, part_of
-
-    def parts() -> tuple[Any, Any]:
-        return CIFAR10(data_dir, train=True), CIFAR10(data_dir, train=False)
-
-    def tell(line: str) -> None:
-        print(f"cifar10: {line}", file=sys.stderr, flush=True)
-
-    def status() -> str:
-        part = part_of(archive)
-        so_far = f", {part.stat().st_size / 1e6:.0f} MB so far" if part.exists() else ""
-        return f"waiting for another process that downloads it{so_far}"
-
-    with suppress(RuntimeError):  # absent or damaged
-        return parts()
-    archive, made = data_dir / CIFAR10.filename, not data_dir.exists()
-    url = os.environ.get("DGLIB_CIFAR10_URL", CIFAR10.url)
-    try:
-        data_dir.mkdir(parents=True, exist_ok=True)
-        with alone(data_dir / "cifar10.lock", status, tell):
-            with suppress(RuntimeError):  # done by the process that was waited for
-                return parts()
-            fetch(url, archive, md5=CIFAR10.tgz_md5, tell=tell, timeout=_read_timeout())
-            tell(f"unpacking {archive}")
-            _unpack(archive, CIFAR10.base_folder)
-        return parts()
-    except (OSError, RuntimeError, DownloadError) as error:
-        raise UserError(
-            f"dataset 'cifar10': no copy in {data_dir} and the download failed ({error}); put "
-            f"{CIFAR10.url} there, or give the path of an .npz file as dataset"
-        ) from error
-    finally:
-        if made:
-            with suppress(OSError):  # unless there is something in it
-                data_dir.rmdir()
-
-
-def _unpack(archive: Path, folder: str) -> None:
-    """Unpack a folder of an archive beside it; each file appears whole, in place of a damaged one."""
-    target, draft = archive.parent / folder, archive.parent / f".{folder}.part"
-    shutil.rmtree(draft, ignore_errors=True)  # of a process that was killed
-    try:
-        with tarfile.open(archive) as tar:
-            tar.extractall(draft, filter="data")
-        target.mkdir(exist_ok=True)
-        for path in (draft / folder).iterdir():
-            path.replace(target / path.name)
-    finally:
-        shutil.rmtree(draft, ignore_errors=True)
-
-
-def _read_timeout() -> float:
-    """Seconds without a byte until a download counts as lost."""
-    from dglib.training.download import TIMEOUT
-
-    text = os.environ.get("DGLIB_DOWNLOAD_TIMEOUT", str(TIMEOUT))
-    try:
-        seconds = float(text)
-    except ValueError:
-        seconds = math.nan
-    if not 0 < seconds < math.inf:
-        raise UserError(f"DGLIB_DOWNLOAD_TIMEOUT = {text!r}: must be a number of seconds above 0")
-    return seconds
+    train, test = cifar10_parts(data_dir)
+    x_train, x_test = (part.data.transpose(0, 3, 1, 2) for part in (train, test))
+    y_train, y_test = np.array(train.targets), np.array(test.targets)
+    return make_dataset("cifar10", x_train, y_train, x_test, y_test, mean=CIFAR10_MEAN, std=CIFAR10_STD)
