@@ -17,7 +17,7 @@ from dglib.protocol.spec import ExperimentSpec
 from dglib.runs import provenance
 from dglib.runs.location import RunLocation
 from dglib.runs.progress import Bar, heartbeat
-from dglib.runs.store import Store, read_records, unfinished
+from dglib.runs.store import Store, read_records
 from dglib.training.data import Dataset
 from dglib.training.numerics import Numerics
 
@@ -108,7 +108,7 @@ def run_checked(
     bar = Bar(spec, len(parameters.seeds))
     with place.mirroring(store.directory, bar.tell):
         try:
-            left = unfinished(store, parameters.seeds)
+            left = [seed for seed in parameters.seeds if not store.finished(seed)]
             if min(parameters.seeds_at_once, len(left)) > 1:
                 from dglib.campaign.local import train_in_parallel
 

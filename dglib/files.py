@@ -24,6 +24,7 @@ from filelock import FileLock, Timeout
 from dglib.errors import StorageError, UserError
 
 _BINARY = getattr(os, "O_BINARY", 0)  # on Windows files are text, with other line ends, by default
+_DRAFT = re.compile(r"\..+\.\d+\.[0-9a-f]{8}")
 LOCK_SECONDS = 60.0  # for what takes moments: choosing a directory, rebuilding views
 
 
@@ -48,18 +49,17 @@ def draft_of(path: Path) -> Path:
     return path.with_name(f".{path.name}.{os.getpid()}.{secrets.token_hex(4)}")
 
 
-def remove_drafts(path: Path) -> None:
-    """Clear away what a killed process left of writing `path`; for the one process that may write it."""
-    with suppress(OSError):  # it does no harm either
-        for left in path.parent.iterdir():
-            if is_draft(left, path):
-                left.unlink()
+def remove_drafts(directory: Path, stem: str) -> None:
+    """Remove what killed processes left of writing `<stem>.*`; for the one process that may write these."""
+    with suppress(OSError):  # they do no harm
+        for path in directory.iterdir():
+            if _DRAFT.fullmatch(path.name) and path.name.startswith(f".{stem}."):
+                path.unlink()
 
 
-def is_draft(left: Path, path: Path) -> bool:
-    """Whether a file is one that was to be renamed to `path`."""
-    pattern = re.escape(f".{path.name}.") + r"\d+\.[0-9a-f]{8}"
-    return left.parent == path.parent and re.fullmatch(pattern, left.name) is not None
+def is_draft(path: Path) -> bool:
+    """Whether a file was to be renamed to another name in its directory."""
+    return _DRAFT.fullmatch(path.name) is not None
 
 
 def write_atomically(path: Path, content: bytes, *, keep: Path | None = None) -> None:

@@ -10,7 +10,7 @@ from pathlib import Path
 import nbformat
 import pytest
 from small import digits
-from stand_in_colab import Runtime, copy_project, in_place, repository_of
+from stand_in_colab import Runtime, in_place, repository_of
 from update_notebooks import project
 
 import dglib
@@ -197,20 +197,9 @@ def test_only_what_is_missing_is_installed_and_what_a_kernel_holds_keeps_its_ver
     assert line == ("dglib 0.1.0, no commit on record, from HERE; installed Jinja2>=3.1, nbstripout[x]>=0.8")
 
 
-def test_what_would_break_a_running_kernel_is_never_installed_even_where_it_is_missing(prepared, here, pip):
-    here.clear()
-    names = ["numpy", "pandas", "ipykernel", "ipywidgets", "torch", "torchvision"]
-    assert prepared("\n".join(f"{name}>=2" for name in names)).endswith("; nothing was missing")
-    assert pip.calls == []
-
-
 def test_what_cannot_be_installed_is_reported_in_pips_words(prepared, here, pip):
     pip.problem = "a warning\nERROR: No matching distribution found for x\n"
     assert prepared("x\n").endswith("; could not install x: ERROR: No matching distribution found for x")
-
-
-def test_every_package_that_the_suite_needs_is_here():
-    assert colab.missing(ROOT / "pyproject.toml") == []
 
 
 def test_a_copy_whose_upload_was_cut_off_is_refused(tmp_path):
@@ -234,7 +223,7 @@ T2 = NOTEBOOKS / "T2_spinodal.ipynb"
 
 
 @pytest.mark.slow
-def test_a_killed_notebook_resumes_and_a_new_machine_takes_copy_and_results_from_drive(tmp_path):
+def test_a_killed_notebook_resumes_and_its_results_are_on_drive(tmp_path):
     runtime = Runtime(tmp_path / "runtime", repository_of(ROOT, tmp_path / "dglib.git", tag=f"v{VERSION}"))
     runtime.hold.touch()
     killed_at = runtime.kill_in_a_seed(runtime.start(T2, **TINY), epochs=1)
@@ -258,12 +247,3 @@ def test_a_killed_notebook_resumes_and_a_new_machine_takes_copy_and_results_from
     del record["provenance"]
     assert record | {"time": 0} == json.loads(json.dumps(undisturbed)) | {"time": 0}
     assert list(runtime.results.glob("exp_T_spinodal_*/figures/*.png")) != []
-
-    runtime.new_machine()
-    copy = runtime.content / "drive/MyDrive/dual-gradient-learning/dglib"
-    copy_project(ROOT, runtime.drive / "dual-gradient-learning" / "dglib")
-    elsewhere = runtime.run_all(T2, **TINY)
-    assert elsewhere[0] == f"dglib {VERSION}, no commit on record, from {copy}; nothing was missing\n"
-    assert "resum" in elsewhere[3]
-    assert elsewhere[5] == again[5]
-    assert not clone.exists(), "nothing was cloned"

@@ -92,15 +92,15 @@ def same(found, expected):
 
 
 DAMAGES = {
-    "a prefix": lambda content, key: [content[:n] for n in sample(key, range(len(content)), 200)],
+    "a prefix": lambda content, key: [content[:n] for n in sample(key, range(len(content)), 60)],
     "a flipped bit": lambda content, key: [
-        flipped(content, n) for n in sample(key, range(8 * len(content)), 200)
+        flipped(content, n) for n in sample(key, range(8 * len(content)), 60)
     ],
     # All but the digest's, of which there are many: format, version, steps.
     "a flipped bit of the head": lambda content, key: [
         flipped(content, n)
         for n in range(8 * (content.index(b"\n") + 1))
-        if not 22 * 8 <= n < 84 * 8 or n % 13 == 0
+        if (not 22 * 8 <= n < 84 * 8 and n % 3 == 0) or n % 31 == 0
     ],
     "a lost block": lambda content, key: [
         content[:n] + bytes(512) + content[n + 512 :] for n in sample(key, range(len(content) - 512), 50)
@@ -127,12 +127,12 @@ def test_of_a_damaged_newest_checkpoint_the_older_one_is_used_or_a_clear_refusal
             assert re.search(r"^passed over .*seed\.ckpt: .*; resuming from seed\.old$", said[0])
             assert same(found, expected)
             assert path.with_suffix(".damaged").read_bytes() == content
-    assert used >= 50
+    assert used >= 20
     assert refused == 0 or damage == "a flipped bit of the head"
 
 
-@pytest.mark.parametrize("damage", ["a prefix", "a flipped bit"])
-def test_with_both_generations_damaged_the_run_refuses_and_names_both(damage, generations, tmp_path):
+def test_with_both_generations_damaged_the_run_refuses_and_names_both(generations, tmp_path):
+    damage = "a flipped bit"
     newest = DAMAGES[damage](generations["newest"], "newest")
     older = DAMAGES[damage](generations["older"], "older")
     for pair in zip(newest, older, strict=True):
@@ -144,18 +144,8 @@ def test_with_both_generations_damaged_the_run_refuses_and_names_both(damage, ge
         assert (path.read_bytes(), checkpoint.older(path).read_bytes()) == pair
 
 
-def test_a_damaged_older_generation_matters_to_nobody_while_the_newest_is_good(generations, tmp_path):
-    for content in DAMAGES["a flipped bit"](generations["older"], "older alone")[::4]:
-        found, said = loaded(laid_out(tmp_path, generations["newest"], content))
-        assert found.steps == STEPS["newest"]
-        assert said == []
-
-
-@pytest.mark.parametrize("damage", DAMAGES)
-def test_a_run_that_follows_damage_ends_in_the_record_of_a_run_without_it(
-    damage, generations, undisturbed, tmp_path
-):
-    for content in DAMAGES[damage](generations["newest"], "run")[-60::30]:
+def test_a_run_that_follows_damage_ends_in_the_record_of_a_run_without_it(generations, undisturbed, tmp_path):
+    for content in DAMAGES["a lost block"](generations["newest"], "run")[:2]:
         path = laid_out(tmp_path, content, generations["older"])
         with pytest.warns(UserWarning, match="passed over"):
             assert without_time(run_seed(SPEC, 0, DATA, CPU, checkpoint_path=path)) == undisturbed
@@ -175,9 +165,9 @@ def read(path):
 def test_a_damaged_seed_record_is_refused_by_name_or_says_the_same(tmp_path):
     record = json.loads(json.dumps(run_seed(SPEC, 0, DATA, CPU)))
     content, path = sealed("seed record", record), tmp_path / "T1-spinodal-000.json"
-    damaged = [flipped(content, n) for n in sample("record", range(8 * len(content)), 400)]
-    damaged += [flipped(content, n) for n in range(8 * content.index(b"\n"))]
-    damaged += [content[:n] for n in sample("record", range(len(content)), 200)]
+    damaged = [flipped(content, n) for n in sample("record", range(8 * len(content)), 100)]
+    damaged += [flipped(content, n) for n in range(0, 8 * content.index(b"\n"), 5)]
+    damaged += [content[:n] for n in sample("record", range(len(content)), 50)]
     refused = 0
     for changed in damaged:
         path.write_bytes(changed)
@@ -196,8 +186,8 @@ def open_store(base, spec=SPEC):
 
 
 def damaged_manifests(content):
-    flips = [flipped(content, n) for n in sample("manifest", range(8 * len(content)), 120)]
-    return flips + [content[:n] for n in sample("manifest", range(len(content)), 30)]
+    flips = [flipped(content, n) for n in sample("manifest", range(8 * len(content)), 60)]
+    return flips + [content[:n] for n in sample("manifest", range(len(content)), 15)]
 
 
 def test_a_run_with_a_damaged_manifest_is_resumed_as_it_was_or_named_and_left_alone(tmp_path):
@@ -216,8 +206,8 @@ def test_a_run_with_a_damaged_manifest_is_resumed_as_it_was_or_named_and_left_al
             assert f"passed over {first.directory.name}, whose manifest is damaged" in why
             assert store.records() == []
             remove(store.directory)
-    assert named > 75
-    assert resumed > 3
+    assert named > 35
+    assert resumed > 1
     first.manifest_path.write_bytes(content)
     assert open_store(tmp_path)[0].finished(0)
 
@@ -241,7 +231,7 @@ def test_a_damaged_hint_stops_no_run_and_changes_no_record(kind, tmp_path, undis
     attempt.end("stopped")
     store.files(0).heartbeat.write_text('{"epochs_done": 3, "error": 0.5}\n')
     content = path.read_bytes()
-    for damaged in [flipped(content, n) for n in sample(kind, range(8 * len(content)), 200)] + [b"", b"\xff"]:
+    for damaged in [flipped(content, n) for n in sample(kind, range(8 * len(content)), 60)] + [b"", b"\xff"]:
         path.write_bytes(damaged)
         store.begin_attempt(0)
     path.write_bytes(damaged)

@@ -167,22 +167,3 @@ def test_a_stop_kills_a_kernel_that_is_just_starting_and_interrupts_a_cell_and_b
     assert (done.returncode, done.stdout) == (130, says), done.stderr
     with suppress(psutil.NoSuchProcess):
         wait_for_ends([psutil.Process(int(Path("kernel").read_text()))])
-
-
-@pytest.mark.slow
-def test_a_killed_worker_is_replaced_and_its_seed_gone_on_with_from_its_checkpoint() -> None:
-    Path("hold").touch()
-    command = [*COMMAND, *TINY, "checkpoint_epochs=1"]
-    process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True)
-    wait_for("runs/*/checkpoints/T2-spinodal-000.ckpt")
-    (worker,) = [p for p in psutil.Process(process.pid).children() if "dglib.campaign.worker" in p.cmdline()]
-    worker.kill()
-    Path("hold").unlink()
-    _, err = process.communicate(timeout=PATIENCE)
-    assert process.returncode == 0, err
-    assert err.splitlines()[0] == "T2 seed 0: its process was ended by SIGKILL; begun again"
-    first, second = read_attempts(wait_for("runs/*/attempts/T2-spinodal-000.jsonl"))
-    assert (first["pid"], first.get("how")) == (worker.pid, None)
-    assert second["how"] == "done"
-    assert second["pid"] != worker.pid
-    assert second["found_step"] > 0

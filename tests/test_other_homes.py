@@ -33,17 +33,6 @@ def test_a_path_that_cannot_be_is_refused_in_a_line_before_anything_is_written(
     assert not list(tmp_path.iterdir())
 
 
-def test_a_home_that_is_unknown_is_named(tmp_path, monkeypatch, capsys):
-    """As in a container whose user has no entry."""
-
-    def unknown(path):
-        raise RuntimeError("Could not determine home directory.")
-
-    monkeypatch.setattr(Path, "expanduser", unknown)
-    assert main(["run", "T1", "--base-dir", "~/runs"]) == 2
-    assert "no home directory is known for ~" in capsys.readouterr().err
-
-
 def test_a_notebook_runs_in_our_python_whatever_kernel_a_user_has_installed(tmp_path, monkeypatch):
     foreign = tmp_path / "jupyter" / "kernels" / "python3" / "kernel.json"
     foreign.parent.mkdir(parents=True)

@@ -5,13 +5,10 @@ from pathlib import Path
 
 import pytest
 from analysis_cases import published, t1, t2, v3
-from by_name import EXPERIMENTS
 from report_cases import published_in, run_of
 
 from dglib.cli import main
 from dglib.errors import UserError
-from dglib.experiments import build_spec, get
-from dglib.experiments.profiles import load_profile
 from dglib.experiments.tables import load_records
 from dglib.explorer.runs import choices, first, notebook_source
 from dglib.report.analyse import analyse
@@ -112,11 +109,6 @@ def test_a_second_record_of_a_seed_is_no_damage(tmp_path):
     assert collect(run).damaged == []
     assert len(find_records(run).strangers) == 1
     assert len(collect(run).found[0].records) == 1
-
-
-def test_the_names_that_readers_go_by_are_those_under_which_runs_are_written():
-    for experiment in EXPERIMENTS:
-        assert build_spec(experiment, load_profile(experiment, "quick")).prefix == get(experiment).prefix
 
 
 def test_records_in_another_files_form_are_still_read_by_what_they_say_of_themselves(tmp_path):

@@ -11,12 +11,12 @@ from pathlib import Path
 import pytest
 from small import CPU, random_data, small_spec
 
-from dglib.errors import StorageError, UserError
+from dglib.errors import UserError
 from dglib.files import sealed, to_json, unsealed
 from dglib.runs import experiment as batch
 from dglib.runs import identity
 from dglib.runs.experiment import run_experiment
-from dglib.runs.store import Store, run_directories, unfinished
+from dglib.runs.store import Store, run_directories
 
 DATA = random_data()
 QUICK = {"batch_size": 22, "init_epochs": 1, "epochs_per_level": 1, "return_sweep": False}
@@ -55,11 +55,7 @@ def test_only_the_prefix_followed_by_exactly_a_timestamp_is_a_run_directory(tmp_
     mine = ["exp_V3_vgg11_20260101_000000", "exp_V3_vgg11_20260102_235959"]
     others = [
         "exp_V3_vgg11_v2_20270101_000000",
-        "exp_V3_vgg11",
-        "exp_V3_vgg11_20270101",
         "exp_V3_vgg11_20270101_000000_old",
-        "exp_V3_vgg11_2027010_1000000",
-        "exp_V3_vgg11_20270101-000000",
         "my_exp_V3_vgg11_20270101_000000",
         "exp_V3xvgg11_20270101_000000",
     ]
@@ -90,20 +86,10 @@ def test_the_newest_directory_with_an_equal_fingerprint_is_resumed(tmp_path):
     assert len(list(tmp_path.glob("exp_*"))) == 3
 
 
-def test_another_experiments_directory_of_a_longer_name_is_never_resumed(tmp_path):
-    first, _ = open_store(tmp_path, quick("V3"))
-    renamed(first, "v2_20250101_000000")
-    store, why = open_store(tmp_path, quick("V3"))
-    assert why.startswith("new directory")
-    assert "_v2_" not in store.directory.name
-
-
 @pytest.mark.parametrize(
     ("changes", "line"),
     [
         ({"collapse_error": 0.5}, "collapse_error 0.4 → 0.5"),
-        ({"noise_rate": 0.2}, "noise_rate 0.4 → 0.2"),
-        ({"network_width": 0.5}, "network_width 0.25 → 0.5"),
         ({"sweep_lr": 0.05}, "sweep_lr null → 0.05"),
     ],
 )
@@ -123,14 +109,6 @@ def test_other_data_or_another_thread_count_are_another_run(tmp_path):
     threads, why = open_store(tmp_path, quick(), threads=2)
     assert "threads 1 → 2" in why
     assert len({store.directory for store in (first, data, threads)}) == 3
-
-
-@pytest.mark.parametrize("name", ["seeds", "base_dir", "device", "threads", "gap_lambda"])
-def test_what_says_only_where_or_for_which_seeds_is_no_part_of_the_identity(name, tmp_path):
-    changes = {name: 1}
-    first, _ = open_store(tmp_path, quick("V3"))
-    store, why = open_store(tmp_path, quick("V3", **changes))
-    assert store.directory == first.directory, why
 
 
 def test_a_published_directory_without_a_manifest_is_left_alone(tmp_path):
@@ -161,27 +139,12 @@ def test_t2_joins_the_directory_of_a_t1_with_the_same_data_and_step(tmp_path):
     assert open_store(tmp_path, quick("T1"))[1] == f"resuming {first.directory.name}"
 
 
-@pytest.mark.parametrize(
-    "changes",
-    [
-        {"noise_rate": 0.2},
-        {"batch_size": 11},
-        {"refresh_period": 2},
-        {"network_width": 0.5},
-        {"momentum": 0.0},
-    ],
-)
+@pytest.mark.parametrize("changes", [{"noise_rate": 0.2}, {"batch_size": 11}, {"network_width": 0.5}])
 def test_t2_with_another_step_or_other_data_does_not_join(changes, tmp_path):
     first, _ = open_store(tmp_path, quick("T1"))
     store, why = open_store(tmp_path, quick("T2", **changes))
     assert store.directory != first.directory
     assert why == f"new directory {store.directory.name}"
-
-
-def test_t2_on_other_images_does_not_join(tmp_path):
-    first, _ = open_store(tmp_path, quick("T1"))
-    store, _ = open_store(tmp_path, quick("T2"), data=random_data(seed=1))
-    assert store.directory != first.directory
 
 
 def test_a_changed_t2_does_not_write_into_the_directory_that_holds_the_old_one(tmp_path):
@@ -222,17 +185,6 @@ def test_finished_seeds_are_not_run_again_and_the_list_may_grow(tmp_path, counte
     assert counted == [1, 2, 0]
     assert [record["seed"] for record in records] == [0, 1, 2]
     assert records[1] == before
-    assert unfinished(store, [3, 0, 7]) == [3, 7]
-
-
-def test_only_the_records_asked_for_are_returned_and_all_are_kept(tmp_path):
-    store, _ = open_store(tmp_path, quick())
-    run_experiment(store, [0, 1], DATA, CPU)
-    assert [r["seed"] for r in run_experiment(store, [1], DATA, CPU)] == [1]
-    assert [r["seed"] for r in json.loads((store.directory / "T1-spinodal_results.json").read_bytes())] == [
-        0,
-        1,
-    ]
 
 
 def test_a_seed_whose_init_fails_is_finished_too(tmp_path, counted):
@@ -244,7 +196,7 @@ def test_a_seed_whose_init_fails_is_finished_too(tmp_path, counted):
     assert counted == [0]
 
 
-@pytest.mark.parametrize("experiment", ["T1", "V3", "Td1"])
+@pytest.mark.parametrize("experiment", ["V3", "Td1"])
 def test_the_views_are_rebuilt_byte_for_byte_from_the_seeds_files(experiment, tmp_path):
     store, _ = open_store(tmp_path, quick(experiment))
     run_experiment(store, [3, 0, 11], DATA, CPU)
@@ -261,28 +213,16 @@ def test_the_views_are_rebuilt_byte_for_byte_from_the_seeds_files(experiment, tm
     assert {path.name: path.read_bytes() for path in views} == before
 
 
-def test_views_of_no_seed_are_valid_and_empty(tmp_path):
-    store, _ = open_store(tmp_path, quick())
-    assert store.rebuild_views() == []
-    assert json.loads((store.directory / "T1-spinodal_results.json").read_bytes()) == []
-
-
-@pytest.mark.parametrize("damage", ["edited", "torn", "foreign"])
-def test_a_damaged_seed_record_is_refused_by_name_before_anything_is_trained(damage, tmp_path, counted):
+def test_a_damaged_seed_record_is_refused_by_name_before_anything_is_trained(tmp_path, counted):
     store, _ = open_store(tmp_path, quick())
     store.save(made_record(store.spec, 0))
     path = store.files(0).record
-    content = path.read_bytes()
-    changed = {
-        "edited": content.replace(b'"error": 0.1', b'"error": 0.2'),
-        "torn": content[:-9],
-        "foreign": b"{}",
-    }
-    path.write_bytes(changed[damage])
+    damaged = path.read_bytes().replace(b'"error": 0.1', b'"error": 0.2')
+    path.write_bytes(damaged)
     with pytest.raises(UserError, match=re.escape(str(path))):
         run_experiment(store, [0, 1], DATA, CPU)
     assert counted == []
-    assert path.read_bytes() == changed[damage]
+    assert path.read_bytes() == damaged
 
 
 def test_a_sealed_record_comes_back_as_it_was(tmp_path):
@@ -305,21 +245,6 @@ def test_saving_a_record_clears_both_generations_of_its_checkpoint(tmp_path):
     store.save(made_record(store.spec, 0))
     assert list(files.checkpoint.parent.iterdir()) == []
     assert store.finished(0)
-
-
-def test_a_write_that_fails_leaves_the_old_file_and_no_other(tmp_path, monkeypatch):
-    store, _ = open_store(tmp_path, quick())
-    store.save(made_record(store.spec, 0))
-    before = store.files(0).record.read_bytes()
-
-    def full(handle):
-        raise OSError(28, "No space left on device")
-
-    monkeypatch.setattr(os, "fsync", full)
-    with pytest.raises(StorageError, match=r"T1-spinodal-001\.json: cannot be written: No space left"):
-        store.save(made_record(store.spec, 1))
-    assert store.files(0).record.read_bytes() == before
-    assert [path.name for path in store.files(0).record.parent.iterdir()] == ["T1-spinodal-000.json"]
 
 
 # ── several processes ──
@@ -359,7 +284,10 @@ def hold():
         process.communicate()
 
 
-def test_a_seed_that_another_process_trains_is_left_to_it_and_named_at_the_end(tmp_path, counted, hold):
+def test_a_seed_that_another_process_trains_is_left_to_it_and_named_at_the_end(
+    tmp_path, counted, hold, monkeypatch
+):
+    monkeypatch.setattr(batch, "HELD_SECONDS", 0.3)
     store, _ = open_store(tmp_path, quick())
     process = hold(store.files(0).lock, json.dumps({"pid": 4242, "host": "elsewhere"}))
     message = r"T1 seed 0 is being trained by process 4242 on elsewhere in .*exp_T_spinodal_"

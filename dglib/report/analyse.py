@@ -29,7 +29,8 @@ from dglib.errors import StorageError, UserError
 from dglib.experiments import Joint, get, joints, names
 from dglib.experiments.values import experiment_values, quantities
 from dglib.files import to_json, write_atomically
-from dglib.runs.reading import Source, find_records, read_manifest
+from dglib.runs.manifest import read_manifest
+from dglib.runs.reading import Source, find_records
 
 _RECORDS = ("_results.json", "_checkpoint.json", "_manifest.json")
 _HEAD = ("", "estimate", "lower", "upper", "95 % interval", "censored")

@@ -11,7 +11,8 @@ from typing import Any
 from dglib.errors import UserError
 from dglib.experiments import get, names
 from dglib.protocol.records import Record
-from dglib.runs.reading import manifests, read_manifest, read_run, runs_in
+from dglib.runs.manifest import manifests, read_manifest
+from dglib.runs.reading import read_run, runs_in
 
 
 @dataclass(frozen=True)

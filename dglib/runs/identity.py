@@ -141,12 +141,6 @@ def changed_hashes(one: Mapping[str, Any], other: Mapping[str, Any]) -> list[str
     return [name for name in mine if name in yours and mine[name] != yours[name]]
 
 
-def completed(stored: Mapping[str, Any], identity: Mapping[str, Any]) -> dict[str, Any]:
-    """A run's identity with the hashes of a stored one that agrees with it, where it lacks them itself."""
-    hashes = {**stored.get("hashes", {}), **identity.get("hashes", {})}
-    return {**identity, **({"hashes": hashes} if hashes else {})}
-
-
 def _described(
     spec: ExperimentSpec, data_fingerprint: str, hashes: Mapping[str, str] | None
 ) -> dict[str, Any]:

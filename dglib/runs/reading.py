@@ -1,4 +1,4 @@
-"""Any run directory, ours or a published one: its manifests and its records. What cannot be read is named."""
+"""Any run directory, ours or a published one. What cannot be read is named."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from typing import Any
 from dglib.errors import StorageError, UserError
 from dglib.files import to_json, unsealed, write_atomically
 from dglib.protocol.records import Record
-from dglib.runs.identity import fingerprint, shared_of
+from dglib.runs.manifest import manifests
 
 # The prefix of each experiment's files, by its name; filled by `dglib.experiments.register`.
 PREFIXES: dict[str, str] = {}
@@ -80,47 +80,6 @@ def experiment_of_list(path: Path) -> str | None:
     """The experiment whose list of records has this file name; None: another file."""
     names = {f"{prefix}_{kind}.json": name for name, prefix in prefixes().items() for kind in LISTS}
     return names.get(path.name)
-
-
-# ── manifests, and the parameters under which records are read ──
-
-
-def manifests(directory: Path) -> list[Path]:
-    """The manifests in a run directory, one per experiment, by name."""
-    return sorted(directory.glob("*_manifest.json"))
-
-
-def read_manifest(path: Path, name: str | None = None) -> dict[str, Any]:
-    """A manifest whose fingerprints are those of the identity in it.
-
-    Args:
-        name: of the file in the run directory, where `path` is that of a mirrored copy.
-
-    Raises:
-        UserError: it is torn, edited or something else; the message begins with the path.
-    """
-    try:
-        manifest = json.loads(path.read_bytes())
-        described, spec = manifest["identity"], manifest["identity"]["spec"]
-        expected = {
-            "experiment": spec["name"],
-            "fingerprint": fingerprint(described),
-            "shared_fingerprint": fingerprint(shared_of(described)),
-            "lineage": spec.get("lineage"),
-        }
-        expected_name = f"{spec['prefix']}_manifest.json"
-        if not isinstance(manifest["parameters"], dict):
-            raise TypeError("parameters are no mapping")
-    except OSError as error:
-        raise StorageError.of(path, error, "read") from error
-    except (ValueError, KeyError, TypeError, AttributeError) as error:
-        raise UserError(f"{path}: not a readable manifest ({type(error).__name__}: {error})") from None
-    wrong = [name for name, value in expected.items() if manifest.get(name) != value]
-    if wrong:
-        raise UserError(f"{path}: {' and '.join(wrong)} not that of its identity: the file was edited")
-    if (name or path.name) != expected_name:
-        raise UserError(f"{path}: belongs in a file called {expected_name}")
-    return dict(manifest)
 
 
 def save_reading(directory: Path, experiment: str, reading: Mapping[str, Any]) -> None:

@@ -13,25 +13,23 @@ from __future__ import annotations
 
 import json
 import os
-import platform
 import re
 import socket
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
 
 from filelock import FileLock, Timeout
 
-from dglib.errors import StorageError
+from dglib.errors import StorageError, UserError
 from dglib.files import (
     is_draft,
     locked,
     make_directory,
     older,
-    phase_end_path,
     phase_end_paths,
     remove_drafts,
     sealed,
@@ -43,16 +41,14 @@ from dglib.files import (
 from dglib.protocol.records import Record, views
 from dglib.protocol.spec import ExperimentSpec
 from dglib.runs.identity import (
-    FILES,
     agree,
     changes,
-    completed,
     current,
     fingerprint,
-    is_file,
     job_of,
-    shared_of,
 )
+from dglib.runs.liveness import this_process
+from dglib.runs.manifest import completed_manifest, new_manifest, read_manifest, shared_in
 from dglib.runs.progress import Attempt
 
 FOLDERS = ("attempts", "checkpoints", "figures", "heartbeats", "locks", "seeds", "states")
@@ -115,97 +111,51 @@ class Store:
             make_directory(directory)
             for name in FOLDERS:
                 make_directory(directory / name)
-            remove_drafts(store.manifest_path)
-            held = store.manifest()
-            if held is not None:
-                store._complete(held, identity)
-            elif not store.manifest_path.exists():
-                manifest = {
-                    "experiment": spec.name,
-                    "fingerprint": fingerprint(identity),
-                    "shared_fingerprint": fingerprint(shared),
-                    "identity": identity,
-                    "parameters": dict(spec.parameters),
-                    "created": datetime.now(UTC).isoformat(timespec="seconds"),
-                    "host": socket.gethostname(),
-                    "python": platform.python_version(),
-                    **provenance,
-                }
-                write_atomically(store.manifest_path, to_json(manifest, indent=1))
+            remove_drafts(directory, store.manifest_path.stem)
+            manifest = store.manifest()
+            if manifest is not None:
+                wanted = completed_manifest(manifest, identity, spec)
+            elif not store.manifest_path.exists():  # a damaged one stays
+                wanted = {**new_manifest(spec, identity, shared), **provenance}
+            else:
+                wanted = None
+            if wanted != manifest:
+                write_atomically(store.manifest_path, to_json(wanted, indent=1))
         return store, why
 
     @classmethod
     def _choose(
         cls, base: Path, spec: ExperimentSpec, identity: dict[str, Any], shared: dict[str, Any]
     ) -> tuple[Path, str]:
-        candidates = run_directories(base, spec.directory_prefix)
-        manifests = {path: cls(path, spec).manifest() for path in candidates}
-        found = [(path, manifest["identity"]) for path, manifest in manifests.items() if manifest is not None]
-        same = [path for path, stored in found if fingerprint(stored) == fingerprint(identity)]
-        same += [path for path, stored in found if agree(current(stored), identity)]
+        candidates = {path: cls(path, spec) for path in run_directories(base, spec.directory_prefix)}
+        known = {path: m for path, store in candidates.items() if (m := store.manifest()) is not None}
+        same = [path for path, manifest in known.items() if manifest["fingerprint"] == fingerprint(identity)]
+        same += [path for path, manifest in known.items() if agree(current(manifest["identity"]), identity)]
         if same:
             return same[0], f"resuming {same[0].name}"
-        for path in candidates:
-            known = cls(path, spec).manifest_path.exists() or read_records(path, spec.name)
-            if not known and any(agree(theirs, shared) for theirs in cls._neighbours(path)):
+        damaged = []
+        for path, store in candidates.items():
+            if store.manifest_path.exists():
+                damaged += [] if path in known else [path.name]
+            elif not read_records(path, spec.name) and any(agree(s, shared) for s in shared_in(path)):
                 return path, f"joining {path.name}"
-            if cls(path, spec)._abandoned():
-                return path, f"new directory {path.name}"
-        unread = [path for path in candidates if manifests[path] is None]
-        damaged = [path.name for path in unread if cls(path, spec).manifest_path.exists()]
-        name = datetime.now()
-        while (path := base / f"{spec.directory_prefix}_{name:%Y%m%d_%H%M%S}").exists():
-            name += timedelta(seconds=1)
+            elif not any(each.is_file() and not is_draft(each) for each in path.rglob("*")):
+                return path, f"new directory {path.name}"  # of a process that was killed before the manifest
+        created = datetime.now()
+        while (path := base / f"{spec.directory_prefix}_{created:%Y%m%d_%H%M%S}").exists():
+            created += timedelta(seconds=1)
         why = f"new directory {path.name}"
-        newest = next((m for m in manifests.values() if m is not None), None)
-        if newest is not None:
-            changed = changes(newest, identity, spec.parameters)
+        if known:
+            changed = changes(next(iter(known.values())), identity, spec.parameters)
             why += f"; the newest with records of {spec.name} differs in " + "; ".join(changed[:6])
             why += f" and {len(changed) - 6} more" if len(changed) > 6 else ""
         if damaged:
             why += f"; passed over {', '.join(damaged)}, whose manifest is damaged"
         return path, why
 
-    def _abandoned(self) -> bool:
-        """A directory that was made for this experiment by a process that was killed before the manifest."""
-        found = self.directory.rglob("*")
-        return not any(path.is_file() and not is_draft(path, self.manifest_path) for path in found)
-
-    def _complete(self, manifest: dict[str, Any], identity: dict[str, Any]) -> None:
-        """Bring the manifest of a run that goes on to today's form: its hashes, and where its files lie now.
-
-        The identity that it had stays under `formerly`: checkpoints from then go by it.
-        """
-        now = completed(manifest["identity"], identity)
-        parameters = dict(manifest["parameters"])
-        for name in FILES:
-            if is_file(parameters.get(name)) and is_file(self.spec.parameters.get(name)):
-                parameters[name] = self.spec.parameters[name]
-        written = manifest | {
-            "fingerprint": fingerprint(now),
-            "shared_fingerprint": fingerprint(shared_of(now)),
-            "identity": now,
-            "parameters": parameters,
-        }
-        if written["fingerprint"] != manifest["fingerprint"]:
-            written["formerly"] = [*manifest.get("formerly", []), manifest["identity"]]
-        if written != manifest:
-            write_atomically(self.manifest_path, to_json(written, indent=1))
-
     def former_jobs(self, seed: int) -> list[str]:
         """The jobs that a checkpoint of this seed may have from before the manifest was completed."""
         return [job_of(each, seed) for each in (self.manifest() or {}).get("formerly", [])]
-
-    @staticmethod
-    def _neighbours(directory: Path) -> list[dict[str, Any]]:
-        """What all experiments that have records in a directory share, as `identity.describe_shared`."""
-        found = []
-        for path in directory.glob("*_manifest.json"):
-            try:
-                found.append(shared_of(current(json.loads(path.read_bytes())["identity"])))
-            except (OSError, ValueError, KeyError, TypeError):
-                continue
-        return found
 
     @property
     def manifest_path(self) -> Path:
@@ -214,11 +164,9 @@ class Store:
     def manifest(self) -> dict[str, Any] | None:
         """The manifest, or None where this experiment has none here (or a damaged one)."""
         try:
-            manifest: dict[str, Any] = json.loads(self.manifest_path.read_bytes())
-            intact = manifest["fingerprint"] == fingerprint(manifest["identity"])
-        except (OSError, ValueError, KeyError, TypeError):
+            return read_manifest(self.manifest_path)
+        except UserError:
             return None
-        return manifest if intact else None
 
     def files(self, seed: int) -> SeedFiles:
         name = self.spec.experiment_id.format(seed=seed)
@@ -237,8 +185,8 @@ class Store:
     def save(self, record: Record) -> bool:
         """Make a finished seed last; its checkpoint is not needed after that.
 
-        Where another machine has finished the seed in the meantime, that record stands, and this one is kept
-        beside it as `<seed>.other-<host>-<process>.json`; False then.
+        Where another machine has finished the seed in the meantime, that record stands, and this one is saved
+        next to it as `<seed>.other-<host>-<process>.json`; False then.
         """
         files, content = self.files(record["seed"]), sealed("seed record", record)
         first = write_once(files.record, content)
@@ -275,7 +223,7 @@ class Store:
         with locked(self.directory / "locks" / f"{self.spec.prefix}.views.lock"):
             records = self.records()
             for name, content in views(self.spec, records).items():
-                remove_drafts(self.directory / name)
+                remove_drafts(self.directory, name.partition(".")[0])
                 write_atomically(self.directory / name, content)
         return records
 
@@ -297,11 +245,9 @@ class Store:
             raise StorageError.of(path, error) from error
         files, holder = self.files(seed), path.with_suffix(".holder")
         try:
-            ends = [(arm.name, phase.name) for arm in self.spec.arms for phase in arm.phases]
-            states = [phase_end_path(path, end) for end in ends for path in (files.checkpoint, files.state)]
-            for written in (holder, files.checkpoint, files.heartbeat, files.record, *states):
-                remove_drafts(written)
-            write_atomically(holder, to_json({"pid": os.getpid(), "host": socket.gethostname()}))
+            for folder in FOLDERS:
+                remove_drafts(self.directory / folder, files.record.stem)
+            write_atomically(holder, to_json(this_process()))
             yield True
         finally:
             with suppress(OSError):
@@ -328,8 +274,3 @@ def read_records(directory: Path, experiment: str) -> list[Record]:
     """The records of an experiment ("T1") in a run directory, from its seeds' files, by seed."""
     paths = [path for path in (directory / "seeds").glob(f"{experiment}-*.json") if "." not in path.stem]
     return sorted((unsealed("seed record", path) for path in paths), key=lambda record: record["seed"])
-
-
-def unfinished(store: Store, seeds: Sequence[int]) -> list[int]:
-    """The seeds of a list that have no record yet, in its order."""
-    return [seed for seed in seeds if not store.finished(seed)]

@@ -19,8 +19,9 @@ from dglib.protocol.spec import Arm, DataSpec, ExperimentSpec, LearningRate, Net
 from dglib.runs import checkpoint
 from dglib.runs.checkpoint import UNREADABLE
 from dglib.runs.identity import FILES, agree, changed_hashes, current, differences, is_file, shared_of
+from dglib.runs.manifest import read_manifest
 from dglib.runs.mirror_folder import CLAIM, MirrorFolder
-from dglib.runs.reading import experiment_of_list, find_records, read_manifest, runs_in
+from dglib.runs.reading import experiment_of_list, find_records, runs_in
 
 
 @dataclass(frozen=True)
