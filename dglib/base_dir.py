@@ -1,7 +1,7 @@
-"""Where run directories and downloaded data lie.
+"""Where run directories and downloaded data are.
 
-The defaults lie in the project: in its checkout, whatever directory a command or a notebook was started in.
-Where dglib was installed without its checkout they lie in the current directory. The environment variable
+The defaults are in the project: in its checkout, whatever directory a command or a notebook was started in.
+Where dglib was installed without its checkout they are in the current directory. The environment variable
 DGLIB_HOME names another directory. In Colab runs go to the user's Drive.
 """
 
@@ -49,7 +49,7 @@ def base_directory(given: str | None, where: str = "", field: str = "base_dir") 
 
 
 def data_directory(given: str | Path | None) -> Path:
-    """The directory that `data_dir` names; None: `data` in the project, or beside it if that is on Drive."""
+    """The directory that `data_dir` names; None: `data` in the project, or next to it if that is on Drive."""
     if given is not None:
         return user_path(given, "data_dir")
     home = _home()
@@ -57,8 +57,8 @@ def data_directory(given: str | Path | None) -> Path:
 
 
 def on_drive(path: Path) -> bool:
-    """Whether a path lies on Drive, mounted or not: in My Drive, in a shared drive, or behind a link."""
-    return any(MOUNT in (each, *each.parents) for each in (path.absolute(), path.resolve()))
+    """Whether a path is on Drive, mounted or not: in My Drive, in a shared drive, or behind a link."""
+    return any(p.is_relative_to(MOUNT) for p in (path.absolute(), path.resolve()))
 
 
 def drive_is_mounted() -> bool:
@@ -72,7 +72,7 @@ def _default() -> Path:
 
 
 def _in_colab() -> bool:
-    """Also in a command that a notebook or a terminal starts there."""
+    """Whether this is Colab: a notebook, or a command that one or a terminal there started."""
     return "google.colab" in sys.modules or "COLAB_RELEASE_TAG" in os.environ
 
 

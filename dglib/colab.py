@@ -1,7 +1,7 @@
-"""A fresh Colab runtime: the cell that each notebook begins with, and what it calls once dglib is there.
+"""A fresh Colab runtime: the first cell of each notebook, and what it calls once dglib is there.
 
-Colab has most of what the suite needs, in versions of its own that a running kernel holds already. So only
-what is missing is installed, and nothing that is there is replaced. `python tests/update_notebooks.py` writes
+Colab has most required packages, and a running kernel has loaded some. So only missing packages are
+installed, and none is replaced. `python tests/update_notebooks.py` writes
 cell and badge into the notebooks, from the address and the version in `pyproject.toml`.
 """
 
@@ -40,7 +40,7 @@ if "google.colab" in sys.modules and "DGLIB_HEADLESS" not in os.environ:
 
 
 def first_cell(address: str, version: str) -> str:
-    """The source of that cell, for a repository's address and the version whose tag it clones."""
+    """The source of the first cell, for a repository's address and the version whose tag it clones."""
     return _CELL.replace("@ADDRESS@", address).replace("@TAG@", f"v{version}")
 
 
@@ -73,7 +73,7 @@ def missing(pyproject: Path) -> list[str]:
 
 
 def _installed(lines: list[str]) -> str:
-    """Install packages beside those that are there, and say how that went."""
+    """Install packages without replacing others; returns the outcome in words."""
     if not lines:
         return "nothing was missing"
     with tempfile.TemporaryDirectory() as folder:

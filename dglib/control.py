@@ -1,6 +1,6 @@
-"""What a run is asked between its steps: to stop, to pause, another λ or learning rate.
+"""Requests to a run between its steps: stop, pause, another λ or learning rate.
 
-The asking comes from signals, notebooks' interrupts, or another thread.
+They come from signals, notebooks' interrupts, or another thread.
 """
 
 from __future__ import annotations
@@ -15,21 +15,21 @@ from types import FrameType
 
 from dglib.errors import UserError
 
-LOOK_SECONDS = 0.02  # how often a paused run looks whether to go on
+POLL_SECONDS = 0.02  # how often a paused run checks whether to resume
 
 
 class Interrupted(KeyboardInterrupt):
-    """A run was asked to stop and has saved its state; the same command goes on from there."""
+    """A run was asked to stop and has saved its state; the same command resumes it."""
 
 
 class Control:
-    """What the outside may ask of a run. Safe to use from other threads.
+    """Requests to a run. Safe to use from other threads.
 
     Attributes:
-        lam: overrides the protocol's λ from the next step on; None leaves the protocol in charge. A record
-            tells the protocol's: whoever overrides it notes that, as a live run does in its script.
+        lam: overrides the protocol's λ from the next step on; None: the protocol's. Records contain the
+            protocol's λ all the same.
         lr: overrides the protocol's learning rate, likewise.
-        paused: no step is taken until `go_on`.
+        paused: no step is taken until `resume`.
     """
 
     def __init__(self) -> None:
@@ -49,15 +49,15 @@ class Control:
         """Ask the run to take no more steps for now."""
         self.paused = True
 
-    def go_on(self) -> None:
+    def resume(self) -> None:
         """End a pause."""
         self.paused = False
 
     def wait(self) -> bool:
-        """Wait while paused. Returns whether to go on: false once a stop was asked for."""
+        """Wait while paused. Returns whether to continue: false once a stop was asked for."""
         # No lock is held in here: a signal's handler that asks for a stop runs in this same thread.
         while self.paused and not self.stopping():
-            time.sleep(LOOK_SECONDS)
+            time.sleep(POLL_SECONDS)
         return not self.stopping()
 
     @contextmanager
@@ -80,8 +80,8 @@ class Control:
 def unwinding() -> Iterator[None]:
     """SIGTERM and a closed terminal raise `Interrupted` meanwhile, as Ctrl-C raises KeyboardInterrupt.
 
-    So what is open is closed, files half-written are removed and a last copy is made, whatever is under way.
-    Training asks more gently, see `Control.listening`.
+    So open files are closed, half-written ones removed and mirrors completed. Training stops between two
+    steps instead, see `Control.listening`.
     """
 
     def interrupt(number: int, frame: FrameType | None) -> None:

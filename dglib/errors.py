@@ -1,4 +1,4 @@
-"""Mistakes in what was given, and disks that fail, told in one line."""
+"""Errors that are shown in one line: wrong input, and disks that fail."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from pathlib import Path
 
 
 class UserError(Exception):
-    """What was given cannot be used: the message says what, where, and what is allowed.
+    """Input that cannot be used. The message names it, its place, and what is allowed.
 
     The command line prints the message and exits with status 2; a notebook shows the message alone.
     """
@@ -17,11 +17,11 @@ class UserError(Exception):
 
 
 class StorageError(UserError):
-    """A disk is full, read-only or gone. What was saved before is intact, and can be gone on from."""
+    """A disk is full, read-only or gone. What was saved before is intact and can be resumed."""
 
     @classmethod
     def of(cls, path: Path, error: OSError, action: str = "written") -> StorageError:
         return cls(
             f"{path}: cannot be {action}: {error.strerror or error}; what was saved before is intact:"
-            " put this right and give the same command again"
+            " fix this and give the same command again"
         )

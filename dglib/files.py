@@ -1,8 +1,8 @@
-"""Files that are either the old ones or the new ones, never torn ones.
+"""Files that are never torn: after a crash the old one or the new one is there.
 
-Everything that lasts is written here: a temporary file beside the target, flushed to the disk, renamed over
-it, and the directory flushed after that. Operations go through `os`, one call each, so that a test can fail
-or kill any of them.
+All permanent files are written here: a draft in the same directory, flushed to the disk, renamed over the
+target, and the directory flushed after that. Operations go through `os`, one call each, so that a test can
+fail or kill any of them.
 """
 
 from __future__ import annotations
@@ -25,27 +25,27 @@ from dglib.errors import StorageError, UserError
 
 _BINARY = getattr(os, "O_BINARY", 0)  # on Windows files are text, with other line ends, by default
 _DRAFT = re.compile(r"\..+\.\d+\.[0-9a-f]{8}")
-LOCK_SECONDS = 60.0  # for what takes moments: choosing a directory, rebuilding views
+LOCK_SECONDS = 60.0  # for tasks that take moments: choosing a directory, rebuilding views
 
 
 def older(path: Path) -> Path:
-    """Where the generation before the one at `path` is kept."""
+    """The path of the generation before the one at `path`."""
     return path.with_suffix(".old")
 
 
 def phase_end_path(checkpoint: Path, end: tuple[str, str]) -> Path:
-    """Where the state at the end of an (arm, phase) lies, given the path of the seed's checkpoint."""
+    """The path of the state at the end of an (arm, phase), given that of the seed's checkpoint."""
     return checkpoint.with_name(f"{checkpoint.stem}.{'@'.join(end)}.ckpt")
 
 
 def phase_end_paths(checkpoint: Path) -> list[Path]:
-    """The states at phase ends that lie next to a checkpoint's path, by name."""
+    """The states at phase ends next to a checkpoint's path, by name."""
     folder, stem = checkpoint.parent, checkpoint.stem
     return sorted(path for path in folder.glob("*@*.ckpt") if path.name.partition(".")[0] == stem)
 
 
 def draft_of(path: Path) -> Path:
-    """A new name beside `path` for what will be renamed to it."""
+    """A new name in the same directory for a file that will be renamed to `path`."""
     return path.with_name(f".{path.name}.{os.getpid()}.{secrets.token_hex(4)}")
 
 
@@ -89,7 +89,7 @@ def write_atomically(path: Path, content: bytes, *, keep: Path | None = None) ->
 
 
 def write_once(path: Path, content: bytes) -> bool:
-    """As `write_atomically`, but never over a file that is there; False where one is."""
+    """As `write_atomically`, but never over an existing file; False where there is one."""
     draft = draft_of(path)
     try:
         try:
@@ -106,20 +106,20 @@ def write_once(path: Path, content: bytes) -> bool:
 
 
 def _link(draft: Path, path: Path) -> None:
-    """Give the draft its name where that is free; FileExistsError where it is taken."""
+    """Give the draft its final name; FileExistsError where that is taken."""
     try:
         os.link(draft, path)
     except OSError as error:
         if error.errno not in (errno.EPERM, errno.ENOTSUP, errno.ENOSYS, errno.EINVAL):  # the last: Windows
             raise
-        # A file system without hard links (exFAT, some network shares): the seed's lock has to do.
+        # A file system without hard links (exFAT, some network shares): the seed's lock protects it.
         if path.exists():
             raise FileExistsError from None
         os.replace(draft, path)  # noqa: PTH105
 
 
 def append_line(path: Path, line: bytes) -> None:
-    """Add a line to a log. A torn line before it is ended first, and is the reader's to ignore."""
+    """Append a line to a log. A torn line before it gets a line end; readers ignore it."""
     try:
         handle = os.open(path, os.O_RDWR | os.O_APPEND | os.O_CREAT | _BINARY, 0o644)
         try:
@@ -136,7 +136,7 @@ def append_line(path: Path, line: bytes) -> None:
 
 
 def user_path(given: str | Path, name: str = "") -> Path:
-    """A path as a user gives it, with `~` for a home directory.
+    """A path given by a user, with `~` for a home directory.
 
     Raises:
         UserError: there is no such home directory, or no file can have this name; the message begins with
@@ -170,8 +170,8 @@ def locked(path: Path) -> Iterator[None]:
         lock.acquire(timeout=LOCK_SECONDS)
     except Timeout:
         raise UserError(
-            f"{path}: held by another process for more than {LOCK_SECONDS:g} s, for what takes moments; look"
-            " whether one hangs or was suspended, and give the same command again"
+            f"{path}: held by another process for more than {LOCK_SECONDS:g} s, although its task takes"
+            " moments; end it if it hangs or was suspended, and give the same command again"
         ) from None
     except OSError as error:
         raise StorageError.of(path, error) from error
@@ -235,7 +235,7 @@ def to_json(value: Any, *, indent: int | None = None) -> bytes:
 
 
 def _encoded(text: str) -> bytes:
-    """JSON as UTF-8; a byte of a file's name that is no text is escaped, and JSON reads it as it was."""
+    """JSON as UTF-8. Undecodable bytes of a file name are escaped, and JSON decodes them again."""
     return text.encode("utf-8", "backslashreplace")
 
 
@@ -247,7 +247,7 @@ def sealed(kind: str, content: Any) -> bytes:
 
 
 def unsealed(kind: str, path: Path) -> Any:
-    """The content of a file that `sealed` gave.
+    """The content of a file written from `sealed`.
 
     Raises:
         UserError: the file is torn, edited, or something else.

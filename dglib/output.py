@@ -1,7 +1,7 @@
 """Text output that never fails, whatever the encoding of stdout and stderr.
 
-A stream that cannot encode λ (`PYTHONIOENCODING=ascii`, cp1252, a C locale) gets "lambda", an arrow becomes
-"->" and a minus sign "-", so that numbers and units stay readable.
+A stream that cannot encode λ (`PYTHONIOENCODING=ascii`, cp1252, a C locale) gets "lambda", "->" for an arrow
+and "-" for a minus sign, so that numbers and units stay readable.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ def never_fail(encoding: str | None = None) -> None:
     """Make stdout and stderr of this process write plain text for what they cannot encode.
 
     Args:
-        encoding: theirs from now on; None leaves it.
+        encoding: their new encoding; None: unchanged.
     """
     for stream in (sys.stdout, sys.stderr):
         reconfigure = getattr(stream, "reconfigure", None)  # a notebook's and a test's have none
@@ -57,10 +57,10 @@ def _plain(character: str) -> str:
 def _replace(error: UnicodeError) -> tuple[str | bytes, int]:
     if not isinstance(error, UnicodeEncodeError):
         raise error
-    found = error.object[error.start : error.end]
-    if all("\udc80" <= character <= "\udcff" for character in found):  # bytes of a file's name, as they are
-        return found.encode("ascii", "surrogateescape"), error.end
-    return plain(found), error.end
+    text = error.object[error.start : error.end]
+    if all("\udc80" <= character <= "\udcff" for character in text):  # undecodable bytes of a file name
+        return text.encode("ascii", "surrogateescape"), error.end
+    return plain(text), error.end
 
 
 codecs.register_error(_ERRORS, _replace)
@@ -71,45 +71,45 @@ UNREAD = 141  # what a shell reports of a process that SIGPIPE ended
 
 
 def ends_with_its_reader(main: Callable[..., int]) -> Callable[..., int]:
-    """The function of a command's words, which returns `UNREAD` where nobody reads what it prints any more.
+    """Wrap a command's main function: it returns `UNREAD` where the reader of its output has gone.
 
-    A pipe of another kind that breaks stays an error. SIGTERM unwinds as Ctrl-C does. Where the output cannot
-    encode a character, plain ASCII is printed.
+    Other broken pipes stay errors. SIGTERM unwinds as Ctrl-C does. Where the output cannot encode a
+    character, plain ASCII is printed.
     """
 
     @wraps(main)
-    def ended(argv: Sequence[str] | None = None) -> int:
+    def wrapped(argv: Sequence[str] | None = None) -> int:
         never_fail()
         try:
             with unwinding():
                 status = main(argv)
-            sys.stdout.flush()  # at the interpreter's end nobody could tell of it
+            sys.stdout.flush()  # an error at the interpreter's end would be lost
             return status
         except BrokenPipeError:
-            left = [stream for stream in (sys.stdout, sys.stderr) if _unread(stream)]
-            if not left:
+            unread = [stream for stream in (sys.stdout, sys.stderr) if _unread(stream)]
+            if not unread:
                 raise
-            for stream in left:  # whose last words the interpreter would try to get rid of once more
+            for stream in unread:  # the interpreter flushes them once more at its end
                 os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
             return UNREAD
 
-    return ended
+    return wrapped
 
 
 def _unread(stream: IO[str]) -> bool:
-    """Whether a stream is a pipe at whose other end nobody is."""
-    if not hasattr(select, "poll"):  # Windows: a pipe that broke is taken for this one
+    """Whether a stream is a pipe whose other end was closed."""
+    if not hasattr(select, "poll"):  # Windows: assume that this pipe broke
         return not stream.closed and stream.fileno() >= 0
     try:
         poll = select.poll()
-        poll.register(stream, 0)  # asks for nothing but errors, which are always told
+        poll.register(stream, 0)  # errors alone, which are always reported
         return bool(poll.poll(0))
     except (OSError, ValueError, AttributeError):  # no file, or closed
         return False
 
 
 class Parser(argparse.ArgumentParser):
-    """Tells a wrong option as a UserError, in one line."""
+    """Reports a wrong option as a UserError, in one line."""
 
     def error(self, message: str) -> NoReturn:
         raise UserError(message)

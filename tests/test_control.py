@@ -42,7 +42,7 @@ def test_no_step_is_taken_while_paused_and_all_of_them_once_it_goes_on():
     control.pause()
     assert one.trainer.advance(one.state, 0.5, 0.1, 3, control) == 0
     assert one.state.t == 0
-    control.go_on()
+    control.resume()
     assert one.trainer.advance(one.state, 0.5, 0.1, 3, control) == 3
     assert one.state.t == 3
 
@@ -64,7 +64,7 @@ def test_an_override_acts_as_if_the_protocol_had_said_so(name):
 
 def test_a_pause_changes_nothing_of_a_record():
     expected = run_seed(SPEC, 0, random_data(), CPU)
-    control = PauseAfter(5, Control.go_on)
+    control = PauseAfter(5, Control.resume)
     found = run_seed(SPEC, 0, random_data(), CPU, control=control)
     assert control.pauses == 1
     assert found | {"time": 0} == expected | {"time": 0}

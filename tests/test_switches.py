@@ -113,7 +113,7 @@ def test_a_live_run_is_refused_while_a_cell_trains_otherwise_and_trains_on_after
             with pytest.raises(UserError, match=r"the live run: needs threads = 1 .*Td1 seed 7 holds 2"):
                 live.step()
         finally:
-            control.go_on()
+            control.resume()
         assert live.status().steps == 0
         assert training.result()["bitwise"] is True
     live.step()

@@ -21,7 +21,7 @@ from jupyter_client.kernelspec import KernelSpec
 from jupyter_client.manager import AsyncKernelManager
 from papermill.exceptions import PapermillExecutionError
 
-from dglib.control import LOOK_SECONDS, Control, Interrupted
+from dglib.control import POLL_SECONDS, Control, Interrupted
 from dglib.errors import UserError
 
 START_PAUSES = (1.0, 3.0)  # seconds, before a kernel that did not start is started again
@@ -151,7 +151,7 @@ class _Stop:
         over = threading.Event()
 
         def look() -> None:
-            while self._control is not None and not over.wait(LOOK_SECONDS):
+            while self._control is not None and not over.wait(POLL_SECONDS):
                 if self._control.stopping():
                     self.asked = True
                     if self.executing:

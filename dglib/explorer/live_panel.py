@@ -193,11 +193,11 @@ class LivePanel:
         self._apply_sliders()  # they may have been moved since
         self.failure = None
         if not paused:
-            self.run.control.go_on()
+            self.run.control.resume()
 
     def _pause_or_resume(self) -> None:
         control = self.run.control
-        control.go_on() if control.paused else control.pause()
+        control.resume() if control.paused else control.pause()
 
     def _step(self) -> None:
         self.run.control.pause()

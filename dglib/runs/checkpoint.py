@@ -27,7 +27,7 @@ _HEAD = re.compile(rb"dglib checkpoint (\d+) ([0-9a-f]{64}) (\d+)")
 
 @dataclass(frozen=True)
 class Checkpoint:
-    """A seed under way.
+    """The saved state of an unfinished seed.
 
     Attributes:
         job: fingerprint of specification, data and seed: whose state this is.
@@ -91,11 +91,11 @@ def load(path: Path, jobs: Container[str] | None = None) -> Checkpoint | None:
         if not generation.exists():
             continue
         try:
-            found = read(generation)
+            saved = read(generation)
         except UNREADABLE as error:
             problems.append(f"{generation}: {error}")
             continue
-        if jobs is not None and found.job not in jobs:
+        if jobs is not None and saved.job not in jobs:
             raise UserError(f"{generation}: the state of another run; remove it to train from the beginning")
         if problems:
             warnings.warn(f"passed over {problems[0]}; resuming from {generation.name}", stacklevel=2)
@@ -104,7 +104,7 @@ def load(path: Path, jobs: Container[str] | None = None) -> Checkpoint | None:
                 path.replace(path.with_suffix(".damaged"))
             except OSError as error:
                 raise StorageError.of(path, error, "renamed") from error
-        return found
+        return saved
     if problems:
         raise UserError("; ".join(problems) + "; remove what is damaged to train from the beginning")
     return None
@@ -130,7 +130,7 @@ def read(path: Path) -> Checkpoint:
     try:
         saved = torch.load(io.BytesIO(content), map_location="cpu", weights_only=True)
     except pickle.UnpicklingError:
-        raise ValueError("holds more than tensors and plain data") from None
+        raise ValueError("contains more than tensors and plain data") from None
     progress = json.loads(saved["progress"])
     if progress["steps"] != int(match[3]):  # the head's are for readers without torch
         raise ValueError("its head does not belong to its content: damaged")

@@ -10,7 +10,7 @@ from dglib.training.noise import make_noise, noises
 from dglib.training.step import mixes, values
 
 PROBE_SEED = 0
-"""The seed whose labels stand for a noise in a run's identity, whichever seeds are run."""
+"""The seed whose labels represent a noise in a run's identity, whichever seeds are run."""
 
 
 def source_hashes(spec: ExperimentSpec) -> dict[str, str]:

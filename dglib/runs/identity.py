@@ -1,10 +1,11 @@
 """What makes two runs the same run.
 
-An identity holds the specification, the hash of the data, the requested numerics and, of what a user gave,
-the `hashes` of `dglib.runs.hashes`. It stands in the manifest. Two rules keep it comparable:
+An identity contains the specification, the hash of the data, the requested numerics and, for a user's own
+code and labels, the `hashes` of `dglib.runs.hashes`. It is part of the manifest. Two rules keep it
+comparable:
 
-- A field that the specification has gained since `_ALWAYS` was written stands in it only where it is not at
-  its default, so that no fingerprint moves when one is added.
+- A field that the specification has gained since `_ALWAYS` was written is in it only where it is not at its
+  default, so that no fingerprint moves when one is added.
 - A hash is compared where both sides have it. Manifests from before there were hashes have none.
 """
 
@@ -19,10 +20,10 @@ from typing import Any
 
 from dglib.protocol.spec import ExperimentSpec
 
-# Parameters that say how records are read; `dglib.experiments.register` adds those of each experiment.
+# Parameters under which records are read; `dglib.experiments.register` adds those of every experiment.
 READING: set[str] = set()
 TECHNIQUES = ("precision", "channels_last", "fused", "compiled", "cuda_graphs", "autotune")
-# The numerics stand in the fingerprint beside the specification.
+# Parameters of the numerics, which are part of the identity.
 NUMERICS = ("device", "threads", "exact", *TECHNIQUES)
 # Where and for which seeds a run is made; no run differs from another by these.
 MACHINE = frozenset(
@@ -32,7 +33,7 @@ MACHINE = frozenset(
 PLACE = frozenset({"seeds", "base_dir", "data_dir"})
 
 
-# Raised by every change of code that moves a result; golden records in the tests tell when that is.
+# Raised by every change of code that changes results; golden records in the tests show when that is.
 RESULTS_VERSION = 2
 
 _ALWAYS = {
@@ -70,7 +71,7 @@ def describe(
 
     `hashes` are those of `dglib.runs.hashes.run_hashes`; `numerics` those asked for
     (`dglib.experiments.requested_numerics`), not what they were settled to: a resume on another machine finds
-    its run. Where the data's fingerprint is known, a file stands for what it holds, wherever it lies.
+    its run. Where the data's fingerprint is known, the path of a data file does not count.
     """
     return {**_described(spec, data_fingerprint, hashes), "numerics": numerics}
 
@@ -97,7 +98,7 @@ def shared_of(description: Mapping[str, Any]) -> dict[str, Any]:
 
 def job(spec: ExperimentSpec, data_fingerprint: str, seed: int) -> str:
     """Whose state a checkpoint is: fingerprint of what decides its bits, but for numerics and hashes."""
-    return job_of(_described(spec, data_fingerprint, {"labels": ""}), seed)  # wherever a file of them lies
+    return job_of(_described(spec, data_fingerprint, {"labels": ""}), seed)
 
 
 def job_of(description: Mapping[str, Any], seed: int) -> str:
@@ -151,9 +152,8 @@ def _described(
 def _plain(value: Any) -> Any:
     if is_dataclass(value) and not isinstance(value, type):
         always = _ALWAYS.get(type(value).__name__, "").split()
-        found = {field.name: getattr(value, field.name) for field in fields(value)}
-        kept = [f.name for f in fields(value) if f.name in always or found[f.name] != _default(f)]
-        return {name: _plain(found[name]) for name in kept if name not in _NEVER}
+        values = [(f, getattr(value, f.name)) for f in fields(value) if f.name not in _NEVER]
+        return {f.name: _plain(v) for f, v in values if f.name in always or v != _default(f)}
     if isinstance(value, Mapping):
         return {key: _plain(each) for key, each in value.items()}
     return [_plain(each) for each in value] if isinstance(value, list | tuple) else value
@@ -185,7 +185,7 @@ def differences(old: Any, new: Any, path: str = "") -> list[str]:
 def changes(
     manifest: Mapping[str, Any], identity: Mapping[str, Any], parameters: Mapping[str, Any]
 ) -> list[str]:
-    """In what a run differs from a manifest's, under the names that a user gives.
+    """How a run differs from a manifest's, in terms of the user's parameters.
 
     Args:
         identity: of the run, from `describe`.
@@ -220,7 +220,7 @@ def changes(
 def _hash_lines(
     changed: Iterable[str], named: Iterable[str], parameters: Mapping[str, Any], since: str
 ) -> list[str]:
-    """What became of the things that still have their names."""
+    """Lines for hashes that changed although the names did not."""
     changed = set(changed)
     words = dict.fromkeys(("network", "noise", "mix", "value"), "has changed")
     words["labels"] = "gives other labels"

@@ -114,7 +114,7 @@ class RunLocation:
 
     @contextmanager
     def mirroring(self, directory: Path, report: Callable[[str], None]) -> Iterator[None]:
-        """Mirror a run directory of `work` to its place below `base` meanwhile, and once more at the end."""
+        """Mirror a run directory of `work` below `base` until the context ends, and once more then."""
         if not self.mirrored:
             yield
             return

@@ -1,4 +1,4 @@
-"""Where a seed stands: its bar, its heartbeat, and the log of the attempts at it.
+"""Progress of seeds: the bar, heartbeats, and logs of attempts.
 
 heartbeats/<seed>.json     replaced at most once a second while the seed trains
 attempts/<seed>.jsonl      two lines an attempt; one that was killed has no second line
@@ -44,7 +44,7 @@ class Bar:
     def skip_seed(self) -> None:
         """Count a seed that is finished already."""
         self._finished += 1
-        if self._bar.disable:  # it keeps no numbers then
+        if self._bar.disable:  # it has no numbers then
             return
         skipped = self._planned * self._finished - self._bar.n
         self._bar.initial += skipped
@@ -156,7 +156,7 @@ class Attempt:
 
     def end(self, how: str) -> None:
         """Log the end: "done", "stopped" or "failed"."""
-        with suppress(StorageError):  # the error before says more
+        with suppress(StorageError):  # the error before is more important
             append_line(self._log, to_json({**this_process(), "ended": time.time(), "how": how}))
 
 

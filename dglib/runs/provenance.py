@@ -1,4 +1,4 @@
-"""By what results were made: code, versions, machine and data. It stands beside them and decides nothing."""
+"""By what results were made: code, versions, machine and data. Information alone: nothing depends on it."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ def code(directory: Path = HERE) -> dict[str, Any]:
     """The version of dglib, the commit it comes from, and whether its files were changed since.
 
     `commit` and `dirty` are None where git does not know the files: a copy without its history, or an
-    installation, which may well lie within somebody else's checkout.
+    installation, possibly within an unrelated checkout.
     """
 
     def git(*words: str) -> str | None:
@@ -62,7 +62,7 @@ def made_by(numerics: Numerics, data: Dataset) -> dict[str, Any]:
 
 
 def line(made: Mapping[str, Any]) -> str:
-    """What `versions` or `made_by` gave, or a record holds: "made by dglib 0.1.0, commit 1a2b3c4, …"."""
+    """A provenance in words: "made by dglib 0.1.0, commit 1a2b3c4, …"."""
     words = [f"dglib {made.get('dglib', 'of a version not on record')}", _commit(made)]
     for name, shown in (("python", "Python"), ("torch", "torch"), ("numpy", "numpy")):
         if made.get(name):
@@ -75,7 +75,7 @@ def line(made: Mapping[str, Any]) -> str:
 
 
 def made_otherwise(records: Iterable[Record], here: Mapping[str, Any]) -> list[str]:
-    """A line for each way other than `here` in which seeds were made, as a whole or from some step on."""
+    """A line for every provenance other than `here` that seeds have, as a whole or from some step on."""
     seeds: dict[str, list[str]] = {}
     own = line(here)
     for record in records:

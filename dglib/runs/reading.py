@@ -17,7 +17,7 @@ from dglib.runs.manifest import manifests
 # The prefix of each experiment's files, by its name; filled by `dglib.experiments.register`.
 PREFIXES: dict[str, str] = {}
 LISTS = ("results", "checkpoint")  # files that are lists of records; published directories hold these alone
-# What lies beside records and holds none of its own.
+# What a run directory contains besides records.
 _FOLDERS = re.compile(
     "attempts|checkpoints|executed|figures|heartbeats|jobs|live_paths|locks|mirror|seeds|states|[.].*"
 )
@@ -49,12 +49,12 @@ def runs_in(directory: Path) -> list[Path]:
         return [directory]
     found = [path for path in sorted(directory.iterdir()) if path.name[0] != "." and is_run(path)]
     if not found:
-        raise UserError(f"{directory}: no run there: must be a run directory, or one that holds some")
+        raise UserError(f"{directory}: no run there: must be a run directory, or a directory of some")
     return found
 
 
 def is_run(path: Path) -> bool:
-    """Whether a directory holds what a run leaves, one of ours or a published one, damaged or not."""
+    """Whether a directory is a run's, ours or a published one, damaged or not."""
     if not path.is_dir() or _is_retired(path):
         return False
     folders = any((path / name).is_dir() for name in ("seeds", "mirror"))

@@ -5,7 +5,7 @@
     seeds/T1-spinodal-000.json    the record of a finished seed, sealed with its checksum
     checkpoints/                  unfinished seeds, and states at phase ends that their next arms start from
     states/                       states at phase ends that were asked for (keep_states)
-    heartbeats/                   where each seed stands
+    heartbeats/                   progress of seeds in training
     T1-spinodal_results.json, .csv, figures/        views
 """
 
@@ -185,7 +185,7 @@ class Store:
     def save(self, record: Record) -> bool:
         """Make a finished seed last; its checkpoint is not needed after that.
 
-        Where another machine has finished the seed in the meantime, that record stands, and this one is saved
+        Where another machine has finished the seed in the meantime, that record counts, and this one is saved
         next to it as `<seed>.other-<host>-<process>.json`; False then.
         """
         files, content = self.files(record["seed"]), sealed("seed record", record)
@@ -197,7 +197,7 @@ class Store:
         return first
 
     def clear(self, seed: int) -> None:
-        """Remove what a finished seed does not need any more. For the process that holds it.
+        """Remove the checkpoints of a finished seed. For the process that holds its lock.
 
         Raises:
             StorageError: it cannot be removed; the record is safe.
@@ -229,9 +229,9 @@ class Store:
 
     @contextmanager
     def exclusive(self, seed: int) -> Iterator[bool]:
-        """Hold a seed for this process while it trains; False where another process holds it.
+        """Lock a seed for this process; False where another process has locked it.
 
-        The lock is the operating system's: it goes when the process does.
+        The lock is the operating system's: it is released when the process ends.
         """
         path = self.files(seed).lock
         self._check_there()
@@ -262,7 +262,7 @@ class Store:
             raise StorageError.of(self.directory, missing)
 
     def holder(self, seed: int) -> str:
-        """Who trains a seed, in words."""
+        """The process that trains a seed, in words."""
         try:
             who = json.loads(self.files(seed).lock.with_suffix(".holder").read_bytes())
             return f"process {who['pid']} on {who['host']}"

@@ -8,14 +8,14 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any, Literal
 
 from dglib.errors import StorageError, UserError
 from dglib.files import unsealed
 from dglib.protocol.records import Record, views
-from dglib.protocol.spec import Arm, DataSpec, ExperimentSpec, LearningRate, NetworkSpec, Phase, StepSpec
 from dglib.runs import checkpoint
 from dglib.runs.checkpoint import UNREADABLE
 from dglib.runs.identity import FILES, agree, changed_hashes, current, differences, is_file, shared_of
@@ -40,7 +40,7 @@ class Finding:
 def verify(directory: Path) -> list[Finding]:
     """What is wrong or unusual in a run directory, or in those of a base directory; [] if nothing is.
 
-    While a run trains, files may be found that do not belong together for the moment.
+    While a run trains, its files need not belong together for the moment.
 
     Raises:
         UserError: there is no such directory, or no run there, or it cannot be read.
@@ -52,19 +52,21 @@ def verify(directory: Path) -> list[Finding]:
         raise StorageError.of(directory, error, "read") from error
 
 
-@dataclass
 class _Experiment:
     """An experiment of a run directory: its manifest, and its intact records."""
 
-    manifest: dict[str, Any]
-    spec: ExperimentSpec
-    records: list[Record] = field(default_factory=list)
-    damaged: bool = False  # a record is
+    def __init__(self, manifest: dict[str, Any]) -> None:
+        self.manifest = manifest
+        plain = json.dumps(manifest["identity"]["spec"])
+        # An `ExperimentSpec` as far as names and views need it, also one of another version of dglib.
+        self.spec: Any = json.loads(plain, object_hook=lambda fields: SimpleNamespace(**fields))
+        self.records: list[Record] = []
+        self.damaged = False  # a record is
 
     def has(self, stem: str) -> bool:
         """Whether a file with this stem is a seed's of this experiment."""
         number = int((re.search(r"\d+$", stem) or ["-1"])[0])
-        return self.spec.experiment_id.format(seed=number) == stem
+        return bool(self.spec.experiment_id.format(seed=number) == stem)
 
 
 def _findings(run: Path) -> Iterator[Finding]:
@@ -81,7 +83,7 @@ def _findings(run: Path) -> Iterator[Finding]:
     manifests = [name for name in files if re.fullmatch(r"[^/]+_manifest\.json", name)]
     for name in manifests:
         try:
-            experiments.append(_experiment(name, files[name]))
+            experiments.append(_Experiment(read_manifest(files[name], name)))
         except UserError as error:
             yield Finding(files[name], str(error))
             continue
@@ -102,7 +104,7 @@ def _findings(run: Path) -> Iterator[Finding]:
                     if owner is not None:
                         yield from (Finding(path, problem) for problem in _record(record, stem, owner))
                     elif len(experiments) == len(manifests):
-                        yield Finding(path, "a seed's record, but no manifest here says how it was made")
+                        yield Finding(path, "a seed's record, but there is no manifest of its experiment")
                 case "seeds", _ if suffix.startswith("other-"):
                     unsealed("seed record", path)
                     yield Finding(path, "a second record of this seed; results are from the first", "note")
@@ -122,27 +124,6 @@ def _findings(run: Path) -> Iterator[Finding]:
     for experiment in experiments:
         if not experiment.damaged and not damaged:
             yield from _views(run, experiment, mirrored=bool(folder.sizes))
-
-
-def _experiment(name: str, path: Path) -> _Experiment:
-    """An experiment from its manifest; its specification holds what names and views need."""
-
-    def phase(plain: dict[str, Any]) -> Phase:
-        rate = LearningRate(plain["learning_rate"]["base"])
-        return Phase(plain["name"], tuple(plain["levels"]), 1, rate, 1, plain["trajectory"])
-
-    manifest = read_manifest(path, name)
-    plain = manifest["identity"]["spec"]
-    try:
-        parts = {
-            "arms": tuple(Arm(arm["name"], tuple(map(phase, arm["phases"]))) for arm in plain["arms"]),
-            "network": NetworkSpec(**plain["network"]),
-            "data": DataSpec(**plain["data"]),
-            "step": StepSpec(**plain["step"]),
-        }
-        return _Experiment(manifest, ExperimentSpec(**{**plain, **parts}))
-    except (KeyError, TypeError, ValueError) as error:
-        raise UserError(f"of another version of dglib: {error}") from None
 
 
 def _record(record: Any, stem: str, owner: _Experiment) -> Iterator[str]:
@@ -172,7 +153,7 @@ def _views(run: Path, experiment: _Experiment, mirrored: bool) -> Iterator[Findi
     records = sorted(experiment.records, key=lambda record: record["seed"])
     try:
         expected = views(experiment.spec, records)
-    except (KeyError, TypeError, ValueError) as error:
+    except (KeyError, TypeError, ValueError, AttributeError) as error:
         path = run / f"{experiment.spec.prefix}_results.json"
         yield Finding(path, f"the seeds' files do not give it: {error!r}")
         return
