@@ -41,32 +41,10 @@ def test_pixels_are_torchvisions_bit_for_bit_at_every_offset(height, width):
         assert torch.equal(ours[index], finish(image))
 
 
-def test_the_padding_is_black_before_normalisation():
-    images = torch.full((1, 3, 4, 4), 255, dtype=torch.uint8)
-    corner = crop_flip(images, torch.tensor([0]), torch.tensor([0]), torch.tensor([False]), 2)
-    assert (corner[:, :, :2] == 0).all()
-    assert (corner[:, :, :, :2] == 0).all()
-    assert (corner[:, :, 2:, 2:] == 255).all()
-    black = normalise(corner, 255.0, column(CIFAR_MEAN), column(CIFAR_STD))[0, :, 0, 0]
-    assert torch.equal(black, -torch.tensor(CIFAR_MEAN) / torch.tensor(CIFAR_STD))
 
 
-@pytest.mark.parametrize("dtype", [torch.uint8, torch.float32])
-def test_the_middle_crop_without_flip_changes_nothing(dtype):
-    images = random_images(5, 1, 8, 8).to(dtype)
-    middle, no_flip = torch.full((5,), 4), torch.zeros(5, dtype=torch.bool)
-    same = crop_flip(images, middle, middle, no_flip, 4)
-    assert same.dtype == dtype
-    assert torch.equal(same, images)
-    assert same.data_ptr() != images.data_ptr()
 
 
-def test_without_padding_only_the_flip_is_left():
-    images = random_images(2, 3, 5, 7)
-    zero = torch.zeros(2, dtype=torch.int64)
-    flipped = crop_flip(images, zero, zero, torch.tensor([True, False]), 0)
-    assert torch.equal(flipped[0], images[0].flip(-1))
-    assert torch.equal(flipped[1], images[1])
 
 
 @pytest.mark.parametrize("scale", [1.0, 16.0, 255.0])

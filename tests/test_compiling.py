@@ -10,10 +10,9 @@ from small import CPU, random_data, small_spec
 from torch import nn
 
 from dglib.runs.seed import SeedRun
-from dglib.training import numerics
 from dglib.training.compiled import Compiled, CompiledGradient
 from dglib.training.state import TrainState
-from dglib.training.step import gradient, mix, total_norm, two_pass_statistics
+from dglib.training.step import gradient, mix, total_norm
 
 COMPILED = replace(CPU, compiled=True)
 SPEC = small_spec("T1", batch_size=4, refresh_period=5)
@@ -62,39 +61,10 @@ def test_where_compiling_fails_the_step_is_the_plain_one_and_the_reason_is_kept(
     assert "install" not in ours.trainer.take_step.fallback
 
 
-@pytest.mark.parametrize("compiler", [failing_forward, failing_backward])
-def test_where_a_later_version_fails_to_compile_the_step_is_the_plain_one_too(compiler, monkeypatch):
-    """Tδ1's second step has another momentum of BatchNorm, and so new code for a size that had compiled."""
-    spec = small_spec("Td1", batch_size=4, log_every=3)
-
-    def failing_later(function, **_):
-        failing = compiler(function)
-        return lambda model, *given: (function if momentum(model) == 0.1 else failing)(model, *given)
-
-    monkeypatch.setattr(torch, "compile", failing_later)
-    plain, ours = begun(spec), begun(spec, COMPILED)
-    for seed in (plain, ours):
-        seed.trainer.advance(seed.state, 0.4, 0.05, 8)
-    one, other = ([*s.state.model.state_dict().values(), *s.state.momentum()] for s in (plain, ours))
-    assert all(torch.equal(a, b) for a, b in zip(one, other, strict=True))
-    assert ours.trainer.take_step.fallback.startswith("torch.compile: RuntimeError: ")
 
 
-def momentum(model):
-    if not isinstance(model, nn.Module):  # a gradient, for the mixing rule
-        return 0.1
-    return next(m.momentum for m in model.modules() if isinstance(m, nn.BatchNorm2d))
 
 
-def test_two_pass_statistics_are_a_kind_of_their_own_for_the_compiler():
-    seed, ours = begun(SPEC), CompiledGradient(lambda function, **_: function)
-    batch = seed.trainer.batch(0, 0)
-    for _ in range(2):
-        ours(seed.state, batch.x, batch.noisy, CPU)
-        with two_pass_statistics(seed.state.model):
-            ours(seed.state, batch.x, batch.noisy, CPU)
-    assert {size for size, _ in ours._kinds} == {4}
-    assert len(ours._kinds) == 2
 
 
 def counting(compiled):
@@ -119,34 +89,10 @@ def test_a_change_of_lambda_compiles_nothing_anew():
     assert not ours.fallback
 
 
-def test_the_limit_of_versions_is_raised_in_a_run_and_reaching_it_is_told(monkeypatch):
-    import torch._dynamo
-
-    settled, compiled = replace(CPU, compiled=True), []
-    before = torch._dynamo.config.recompile_limit
-    ours = Compiled(lambda a, number: a * number, counting(compiled))
-    with settled.applied():
-        found = [ours(torch.ones(2), 0.5 + number).tolist() for number in range(before + 2)]
-    assert len(compiled) == before + 2
-    assert not ours.fallback
-    assert torch._dynamo.config.recompile_limit == before
-
-    monkeypatch.setattr(numerics, "RECOMPILE_LIMIT", before)
-    again = Compiled(lambda a, number: number * a, counting(compiled))
-    with settled.applied():
-        assert [again(torch.ones(2), 0.5 + number).tolist() for number in range(before + 2)] == found
-    assert again.fallback.startswith("torch.compile: FailOnRecompileLimitHit")
 
 
-def test_a_function_that_does_not_compile_runs_as_it_is():
-    ours = Compiled(lambda a: a + 1, failing_forward)
-    assert ours(1) == 2
-    assert ours.fallback == "torch.compile: RuntimeError: no compiler here"
 
 
-def test_a_mistake_of_the_caller_is_still_told():
-    with pytest.raises(ZeroDivisionError):
-        Compiled(lambda a: 1 / a, lambda function, **_: function)(0)
 
 
 def test_a_traced_run_takes_every_kind_of_step_as_the_plain_one_does(monkeypatch):

@@ -39,10 +39,6 @@ def test_a_network_without_relu_modules_has_no_share_to_tell():
     assert record["trajectory"][0]["dead_channels"] is None
 
 
-def test_looking_leaves_no_hook_behind():
-    seed = begun()
-    evaluate(seed.state, seed.data, CPU)
-    assert not any(module._forward_hooks for module in seed.state.model.modules())
 
 
 def test_the_epoch_log_holds_the_mean_cosine_of_the_gradients_at_refreshes():

@@ -17,7 +17,7 @@ from dglib.runs.seed import SeedRun, run_seed
 from dglib.training import graphs, numerics
 from dglib.training.graphs import StepRunner
 from dglib.training.networks import key_dropout
-from dglib.training.step import Gradient, gradient, mix, total_norm
+from dglib.training.step import total_norm
 
 FUSED = replace(CPU, fused=True)
 CASES = {
@@ -78,9 +78,6 @@ def test_a_lambda_baked_into_a_capture_would_be_noticed(monkeypatch):
     assert not same(after(CASES["T1"])[0], after(CASES["T1"], Replaying())[0])
 
 
-def test_a_batch_that_moves_in_memory_would_be_noticed(monkeypatch):
-    monkeypatch.setattr(graphs.CapturedSteps, "_held_batch", lambda self, batch: batch)
-    assert not same(after(CASES["T1"])[0], after(CASES["T1"], Replaying())[0])
 
 
 def test_a_value_gradient_that_moves_in_memory_is_refused(monkeypatch):
@@ -117,7 +114,7 @@ class Refusing(Replaying):
         return super().capture(*given)
 
 
-@pytest.mark.parametrize("captured", [0, 1, 2])
+@pytest.mark.parametrize("captured", [0, 2])
 def test_a_capture_that_fails_leaves_the_bits_alone_and_says_why(captured):
     state, trainer = after(CASES["T1"], Refusing(captured))
     assert trainer.take_step.fallback == "CUDA graphs: operation not permitted when stream is capturing"
@@ -173,10 +170,6 @@ def test_the_last_warm_up_runs_to_its_end_and_reports_a_wait_for_the_device(cuda
     assert cuda == ["warn", 0, "warn", 0]
 
 
-def test_recorders_of_one_device_share_a_stream(cuda, monkeypatch):
-    monkeypatch.setattr(torch.cuda, "Stream", lambda device: object())
-    one, two, other = (graphs.CudaRecorder(torch.device("cuda", index)) for index in (0, 0, 1))
-    assert one._stream is two._stream is not other._stream
 
 
 def test_after_a_failed_capture_the_stream_is_the_one_before_and_the_generator_a_new_one(cuda, monkeypatch):
@@ -229,8 +222,7 @@ def distance(one, other):
     return float(total_norm(difference) / total_norm(other))
 
 
-@pytest.mark.parametrize("technique", ["fused", "channels_last"])
-@pytest.mark.parametrize("name", CASES)
+@pytest.mark.parametrize(("technique", "name"), [("fused", "T1"), ("channels_last", "Td1 with dropout")])
 def test_one_step_with_a_technique_is_as_near_to_double_as_the_plain_one(technique, name):
     spec = CASES[name]
     before = [p.detach().clone() for p in begun(spec).state.params]
@@ -280,8 +272,7 @@ def test_a_checkpoint_goes_on_in_another_memory_format():
 # ── half precision ──
 
 
-@pytest.mark.parametrize("precision", ["bf16", "fp16"])
-@pytest.mark.parametrize("fused", [False, True])
+@pytest.mark.parametrize(("precision", "fused"), [("bf16", False), ("fp16", True)])
 def test_half_precision_keeps_weights_momentum_and_value_gradient_in_fp32(precision, fused):
     settled = replace(CPU, precision=precision, fused=fused)
     state, _ = after(CASES["Td1 with dropout"], settled=settled, steps=5)
@@ -303,21 +294,12 @@ def begun_log(spec, settled):
     return [*first.tolist(), *second.tolist()]
 
 
-def test_the_loss_scale_changes_no_mix_in_fp32(monkeypatch):
-    seed = begun(CASES["T1"])
-    batch, found = seed.trainer.batch(0, 0), []
-    for scale in (1.0, 2.0**10):
-        monkeypatch.setitem(numerics.LOSS_SCALE, "fp32", scale)
-        g_s, _ = gradient(copy.deepcopy(seed.state), batch.x, batch.noisy, CPU)
-        found.append(mix(g_s, g_s, 0.4))
-    assert all(torch.equal(a, b) for a, b in zip(*found, strict=True))  # a power of two rounds nothing
 
 
 # ── steps that are not finite ──
 
 
-@pytest.mark.parametrize("fused", [False, True])
-@pytest.mark.parametrize("recorder", [None, Replaying])
+@pytest.mark.parametrize(("fused", "recorder"), [(False, None), (True, None), (True, Replaying)])
 def test_a_step_that_overflows_moves_no_weight_and_is_counted(fused, recorder, monkeypatch):
     settled = replace(CPU, precision="fp16", fused=fused or recorder is not None)
     seed = begun(CASES["T1"], settled)
@@ -345,34 +327,10 @@ def test_a_seed_whose_steps_overflow_ends_as_diverged_with_the_way_out(monkeypat
     assert "bf16 or fp32" in record["reason"]
 
 
-def test_steps_skipped_now_and_then_are_counted_and_end_nothing(monkeypatch):
-    calls, original = iter(range(10**6)), graphs.gradient
-
-    def now_and_then(*given):
-        grads, loss = original(*given)
-        if next(calls) % 5 == 3:  # never the value gradient, which is held
-            grads[0][0] = float("nan")
-        return Gradient(grads), loss
-
-    monkeypatch.setattr(graphs, "gradient", now_and_then)
-    spec = small_spec("T1", batch_size=4, refresh_period=10**6)
-    record = run_seed(spec, 0, random_data(), CPU)
-    assert record["outcome"] != "diverged"
-    assert 0 < record["skipped_steps"] == sum(epoch["skipped_steps"] for epoch in record["epoch_log"])
 
 
-def test_a_finite_run_skips_nothing():
-    record = run_seed(CASES["T1"], 0, random_data(), CPU)
-    assert record["skipped_steps"] == 0
-    assert "reason" not in record
 
 
 # ── what is chosen ──
 
 
-@pytest.mark.parametrize("cuda_graphs", [False, True])
-def test_steps_are_captured_where_the_numerics_have_cuda_graphs(cuda_graphs, monkeypatch):
-    recorder = Replaying()
-    monkeypatch.setattr(graphs, "CudaRecorder", lambda device: recorder)
-    after(CASES["T1"], settled=replace(FUSED, cuda_graphs=cuda_graphs))
-    assert (recorder.captures > 0) == cuda_graphs

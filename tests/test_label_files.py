@@ -6,7 +6,6 @@ import numpy as np
 import pytest
 import torch
 
-import dglib
 from dglib import api
 from dglib.cli import main
 
@@ -55,14 +54,6 @@ def save(name, **entries):
         np.savez(name, **entries)
 
 
-@pytest.mark.parametrize("name", ["labels.npz", "labels.pt"])
-def test_the_one_entry_of_noisy_labels_is_taken(name, run, tmp_path):
-    save(name, clean_label=LABELS, noisy_label=NOISY)
-    status, out, _ = run(name, seeds="0-1")
-    assert (status, "wrong" in out) == (0, False)
-    noise = record(tmp_path)["noise"]
-    assert (noise["rate"], np.trace(noise["flips"]), noise["flips"][0][1]) == (0.25, 45, 2)
-    assert record(tmp_path, seed=1)["noise"] == noise
 
 
 @pytest.mark.parametrize("kind", [np.asarray, torch.tensor, list])
@@ -121,7 +112,7 @@ class Code:
         return print, ("executed",)
 
 
-@pytest.mark.parametrize("name", ["objects.npy", "objects.npz", "objects.pt", "torn.npz", "torn.pt"])
+@pytest.mark.parametrize("name", ["objects.npz", "objects.pt", "torn.npz", "torn.pt"])
 def test_a_file_of_objects_or_a_torn_one_is_told_in_one_line_and_never_executed(name, run, tmp_path):
     if name.startswith("torn"):
         (tmp_path / name).write_bytes(b"PK\x03\x04 and no more")
@@ -161,8 +152,3 @@ def test_what_the_file_holds_identifies_the_run_and_not_where_it_lies(run, tmp_p
     assert main(["verify", "runs"]) == 0
 
 
-def test_a_campaigns_jobs_find_a_file_of_labels_by_its_absolute_path(tmp_path):
-    from dglib.campaign.jobs import anchored
-
-    given = dglib.load_profile("Td1", "quick", ["noise=labels.pt:worse_label"])
-    assert anchored(given, tmp_path).noise == f"{tmp_path / 'labels.pt'}:worse_label"

@@ -82,7 +82,7 @@ def test_a_seed_gives_the_weights_and_logits_of_the_network_written_out(name, pl
         assert torch.equal(ours.eval()(images(CIFAR)), theirs.eval()(images(CIFAR)))
 
 
-@pytest.mark.parametrize("shape", [DIGITS, (4, 13, 9), CIFAR])
+@pytest.mark.parametrize("shape", [(4, 13, 9), CIFAR])
 @pytest.mark.parametrize("name", ["resnet18", "small_cnn", "vgg11_bn"])
 def test_channels_size_and_classes_come_from_the_data(name, shape):
     width = 1.0 if name == "resnet18" else 0.25
@@ -98,15 +98,8 @@ def test_vgg_width_scales_every_channel_count_and_the_hidden_layer():
     assert linears == [(64, 64), (64, 10)]
 
 
-@pytest.mark.parametrize(("shape", "pools"), [(DIGITS, 3), ((3, 16, 16), 4), (CIFAR, 5)])
-def test_vgg_leaves_out_the_pools_that_would_find_one_pixel(shape, pools):
-    model = build_network("vgg11_bn", input_shape=shape, classes=10, width=0.1)
-    assert sum(isinstance(layer, nn.MaxPool2d) for layer in model) == pools
 
 
-def test_small_cnn_width_scales_its_channels():
-    model = build_network("small_cnn", input_shape=DIGITS, classes=10, width=0.5)
-    assert [layer.out_channels for layer in model if isinstance(layer, nn.Conv2d)] == [8, 16, 32]
 
 
 @pytest.mark.parametrize("name", ["small_cnn", "vgg11_bn"])
@@ -122,20 +115,14 @@ def test_building_draws_the_initial_weights_and_nothing_else(name):
     )
 
 
-@pytest.mark.parametrize("width", [0.0, -1.0, float("nan"), float("inf")])
+@pytest.mark.parametrize("width", [0.0, float("nan")])
 def test_a_width_that_is_not_above_zero_is_refused(width):
     with pytest.raises(UserError, match=r"network_width = .*: must be above 0"):
         build_network("small_cnn", input_shape=DIGITS, classes=10, width=width)
 
 
-def test_a_resnet_refuses_a_width():
-    with pytest.raises(UserError, match=r"network_width = 0.5: resnet18 has one width, 1"):
-        build_network("resnet18", input_shape=CIFAR, classes=10, width=0.5)
 
 
-def test_an_unknown_network_is_told_with_the_nearest():
-    with pytest.raises(UserError, match="network 'resnet81' is unknown: did you mean 'resnet18'"):
-        build_network("resnet81", input_shape=CIFAR, classes=10)
 
 
 # One's own network: a factory in a module, here this one.
@@ -260,8 +247,7 @@ def test_a_network_that_does_not_fit_the_data_is_told(factory, message):
 # Dropout
 
 
-@pytest.mark.parametrize("p", [0.1, 0.5, 0.9])
-@pytest.mark.parametrize("shape", [(64, 33), (4, 3, 5, 5)])
+@pytest.mark.parametrize(("p", "shape"), [(0.5, (64, 33)), (0.1, (4, 3, 5, 5))])
 def test_keyed_dropout_has_the_bits_of_nn_dropout_forward_and_backward(p, shape):
     ours, theirs = KeyedDropout(p), nn.Dropout(p)
     ours.generator = torch.Generator().manual_seed(11)
@@ -277,27 +263,10 @@ def test_keyed_dropout_has_the_bits_of_nn_dropout_forward_and_backward(p, shape)
     assert torch.equal(ours.generator.get_state(), torch.get_rng_state())
 
 
-@pytest.mark.parametrize(("p", "train"), [(0.5, False), (0.0, True)])
-def test_keyed_dropout_passes_its_input_on_and_draws_nothing_where_there_is_nothing_to_drop(p, train):
-    layer = KeyedDropout(p).train(train)
-    layer.generator = torch.Generator().manual_seed(0)
-    before = layer.generator.get_state()
-    x = torch.ones(4)
-    assert layer(x) is x
-    assert torch.equal(layer.generator.get_state(), before)
 
 
-def test_keyed_dropout_without_a_generator_refuses_to_train():
-    layer = KeyedDropout(0.5)
-    with pytest.raises(RuntimeError, match="call key_dropout"):
-        layer(torch.ones(4))
-    assert layer.eval()(torch.ones(4)).sum() == 4
 
 
-@pytest.mark.parametrize("p", [-0.1, 1.0, float("nan")])
-def test_keyed_dropout_refuses_a_probability_outside_0_to_1(p):
-    with pytest.raises(ValueError, match="must be at least 0 and below 1"):
-        KeyedDropout(p)
 
 
 def test_key_dropout_reaches_every_layer_and_makes_training_repeatable():

@@ -1,6 +1,5 @@
 """Going on with other numerics than a seed began with: told in its record, or refused."""
 
-import os
 from dataclasses import replace
 
 import pytest
@@ -65,16 +64,6 @@ def test_exact_mode_refuses_to_go_on_elsewhere_and_names_what_differs(tmp_path, 
     assert run_seed(SPEC, 0, random_data(), exact, checkpoint_path=path)["bitwise"] is True
 
 
-def test_torchs_switches_are_set_for_the_run_and_put_back():
-    cudnn = torch.backends.cudnn
-    before = torch.get_num_threads(), cudnn.deterministic, torch.are_deterministic_algorithms_enabled()
-    with Numerics("cuda", 2, exact=True).applied():
-        assert torch.get_num_threads() == 2
-        assert cudnn.deterministic
-        assert not cudnn.benchmark
-        assert torch.are_deterministic_algorithms_enabled()
-    after = torch.get_num_threads(), cudnn.deterministic, torch.are_deterministic_algorithms_enabled()
-    assert after == before
 
 
 @pytest.mark.parametrize("device", ["gpu", "cpu:0", "cuda:x", "cuda:99"])
@@ -105,18 +94,8 @@ def test_cuda_takes_fp16_where_the_card_has_matrix_units(capability, precision, 
     assert Numerics.resolve().precision == precision
 
 
-def test_cuda_takes_every_technique_but_the_one_that_costs_the_bits(monkeypatch):
-    on_cuda(monkeypatch)
-    found = Numerics.resolve(**LARGE)
-    assert (found.device, found.channels_last, found.fused) == ("cuda", True, True)
-    assert (found.compiled, found.cuda_graphs, found.autotune) == (True, True, False)
 
 
-def test_nothing_is_compiled_for_a_small_network_or_without_triton(monkeypatch):
-    on_cuda(monkeypatch)
-    assert not Numerics.resolve(network_parameters=1000).compiled
-    on_cuda(monkeypatch, triton=False)
-    assert not Numerics.resolve(**LARGE).compiled
 
 
 def test_exact_mode_leaves_out_what_may_move_a_bit(monkeypatch):
@@ -139,12 +118,6 @@ def test_a_cpu_takes_bf16_for_large_networks_where_it_has_matrix_units(network, 
     assert not (found.cuda_graphs)
 
 
-def test_each_switch_can_be_thrown(monkeypatch):
-    on_cuda(monkeypatch)
-    for name in ("channels_last", "fused", "compiled", "cuda_graphs", "autotune"):
-        others = {"cuda_graphs": "off"} if name == "fused" else {}
-        assert not getattr(Numerics.resolve(**LARGE, **{name: "off"}, **others), name)
-        assert getattr(Numerics.resolve(**LARGE, **{name: "on"}), name)
 
 
 @pytest.mark.parametrize(
@@ -173,16 +146,6 @@ def test_fp32_means_fp32_in_convolutions_and_products_too(precision, convolution
     assert (cudnn.conv.fp32_precision, matmul.fp32_precision) == before
 
 
-def test_cublas_is_readied_for_exact_runs_by_the_first_run_of_a_process_whatever_that_is(monkeypatch):
-    """It reads the variable once, as it starts: the exact run of a lasting process may not be the first."""
-    monkeypatch.setenv("CUBLAS_WORKSPACE_CONFIG", "of the user")
-    with Numerics("cuda", 1).applied():
-        assert os.environ["CUBLAS_WORKSPACE_CONFIG"] == "of the user"
-    monkeypatch.delenv("CUBLAS_WORKSPACE_CONFIG")
-    with CPU.applied():
-        assert "CUBLAS_WORKSPACE_CONFIG" not in os.environ
-    with Numerics("cuda", 1).applied():
-        assert os.environ["CUBLAS_WORKSPACE_CONFIG"] == ":4096:8"
 
 
 def test_a_technique_left_to_auto_is_no_part_of_a_runs_identity():

@@ -95,9 +95,6 @@ def test_a_contradiction_is_refused_with_switch_values_and_holder_and_changes_no
         pass
 
 
-def test_a_run_on_a_cpu_stands_beside_any_on_a_gpu_since_it_needs_none_of_its_switches():
-    with CPU.applied(), applied_in_a_thread(replace(FP32, precision="fp16", autotune=True)):
-        assert observed()["cudnn"] == (False, True)
 
 
 def test_a_live_run_is_refused_while_a_cell_trains_otherwise_and_trains_on_after_it():
@@ -120,11 +117,3 @@ def test_a_live_run_is_refused_while_a_cell_trains_otherwise_and_trains_on_after
     assert live.status().steps == 1
 
 
-def test_fp32_on_a_cpu_means_fp32_whatever_product_precision_the_user_has_set():
-    torch.set_float32_matmul_precision("medium")  # bf16 on a CPU that has it
-    try:
-        with CPU.applied():
-            assert torch.backends.mkldnn.matmul.fp32_precision == "ieee"
-        assert torch.backends.mkldnn.matmul.fp32_precision == "bf16"
-    finally:
-        torch.set_float32_matmul_precision("highest")

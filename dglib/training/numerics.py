@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import platform
 import threading
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -237,55 +237,17 @@ def _processor() -> str:
     return platform.processor() or platform.machine()
 
 
-@dataclass(frozen=True)
-class Switch:
-    """Reads and writes one setting. `per_thread`: threads may have values of their own."""
+# ── torch's process-wide settings, shared by every run of a process ──
+#
+# A run holds those that its numbers depend on. The first holder of a setting writes it, a holder that needs
+# another value is refused, and the last holder restores what was there before, in any order of leaving.
 
-    read: Callable[[], Any]
-    write: Callable[[Any], None]
-    per_thread: bool = False
-
-
-def _attribute(owner: Callable[[], Any], name: str, *, per_thread: bool = False) -> Switch:
-    return Switch(lambda: getattr(owner(), name), lambda value: setattr(owner(), name, value), per_thread)
-
-
-def _dynamo_config() -> Any:
-    import torch._dynamo  # takes seconds
-
-    return torch._dynamo.config
-
-
-def _deterministic() -> str:
-    if not torch.are_deterministic_algorithms_enabled():
-        return "off"
-    return "warn" if torch.is_deterministic_algorithms_warn_only_enabled() else "on"
-
-
-_backends: Any = torch.backends  # whose submodules have no types
-TORCH_SETTINGS = {
-    # OpenMP holds the number of threads by thread, torch and MKL by process: each holder sets all of them.
-    "threads": Switch(torch.get_num_threads, torch.set_num_threads, per_thread=True),
-    "deterministic algorithms": Switch(
-        _deterministic,
-        lambda value: torch.use_deterministic_algorithms(value != "off", warn_only=value == "warn"),
-    ),
-    "cudnn.deterministic": _attribute(lambda: _backends.cudnn, "deterministic"),
-    "cudnn.benchmark": _attribute(lambda: _backends.cudnn, "benchmark"),
-    "cudnn.conv.fp32_precision": _attribute(lambda: _backends.cudnn.conv, "fp32_precision"),
-    "cuda.matmul.fp32_precision": _attribute(lambda: _backends.cuda.matmul, "fp32_precision"),
-    "mkldnn.conv.fp32_precision": _attribute(lambda: _backends.mkldnn.conv, "fp32_precision"),
-    "mkldnn.matmul.fp32_precision": _attribute(lambda: _backends.mkldnn.matmul, "fp32_precision"),
-    "dynamo.recompile_limit": _attribute(_dynamo_config, "recompile_limit", per_thread=True),
-    "dynamo.fail_on_recompile_limit_hit": _attribute(
-        _dynamo_config, "fail_on_recompile_limit_hit", per_thread=True
-    ),
-}
+_PER_THREAD = {"threads", "dynamo.recompile_limit", "dynamo.fail_on_recompile_limit_hit"}
 
 
 @dataclass
 class _Held:
-    """A switch that is held. `holders`: who by token, each with its thread."""
+    """A held setting; `holders`: name and thread by token."""
 
     value: Any
     before: Any
@@ -296,70 +258,92 @@ _HELD: dict[str, _Held] = {}
 _LOCK = threading.Lock()
 
 
-def unheld(name: str) -> Any:
-    """The value that a switch has, or had before anyone held it."""
-    held = _HELD.get(name)
-    return TORCH_SETTINGS[name].read() if held is None else held.before
-
-
 @contextmanager
 def hold(wanted: Mapping[str, Any], holder: str) -> Iterator[None]:
-    """Hold switches at these values meanwhile.
+    """Hold settings of torch at these values.
 
     Args:
-        wanted: by the names of `TORCH_SETTINGS`.
-        holder: who, for the message to another run.
+        wanted: by name: "threads", "deterministic algorithms" (off, warn, on), or an attribute below
+            torch.backends or, with "dynamo.", of torch._dynamo.config.
+        holder: for the message to another run.
 
     Raises:
-        UserError: another run in this process holds one of them at another value; nothing is changed then.
+        UserError: another run in this process holds one of them at another value; nothing is changed.
     """
-    token = object()
+    token, here = object(), threading.get_ident()
     try:
         with _LOCK:
-            _check(wanted, holder)
             for name, value in wanted.items():
-                _take(name, value, token, holder)
+                held = _HELD.get(name)
+                if held is not None and held.holders and held.value != value:
+                    who = next(iter(held.holders.values()))[0]
+                    raise UserError(
+                        f"{holder}: needs {name} = {value} of torch, and {who} holds {held.value} in this"
+                        f" process; pause {who}, wait until it has ended, or use another process"
+                    )
+            for name, value in wanted.items():
+                held = _HELD.get(name)
+                if held is None or not held.holders:
+                    held = _HELD[name] = _Held(value, _read(name))
+                held.holders[token] = holder, here
+                _write(name, value)
         yield
     finally:
         with _LOCK:
             for name in wanted:
-                _leave(name, token)
+                _release(name, token, here)
 
 
-def _check(wanted: Mapping[str, Any], holder: str) -> None:
-    for name, value in wanted.items():
-        held = _HELD.get(name)
-        if held is not None and held.value != value:
-            who = next(iter(held.holders.values()))[0]
-            raise UserError(
-                f"{holder}: needs {name} = {value} of torch, and {who} holds {held.value} in this process;"
-                f" pause {who}, wait until it has ended, or use another process"
-            )
-
-
-def _take(name: str, value: Any, token: object, holder: str) -> None:
-    switch = TORCH_SETTINGS[name]
+def _release(name: str, token: object, here: int) -> None:
     held = _HELD.get(name)
-    if held is None:
-        held = _HELD[name] = _Held(value, switch.read())
-    held.holders[token] = holder, threading.get_ident()
-    if switch.read() != value:
-        switch.write(value)
-
-
-def _leave(name: str, token: object) -> None:
-    held, switch, here = _HELD.get(name), TORCH_SETTINGS[name], threading.get_ident()
     if held is None or held.holders.pop(token, None) is None:
-        return  # refused, or interrupted before this switch
+        return  # refused, or interrupted before this setting
     if not held.holders:
         del _HELD[name]
-        if switch.read() != held.before:
-            switch.write(held.before)
-        return
-    needed = any(thread == here for _, thread in held.holders.values())
-    if switch.per_thread and not needed and switch.read() != held.before:
-        # This thread has no use for it, the process has: another thread sets what is common to all again.
-        switch.write(held.before)
-        again = threading.Thread(target=switch.write, args=(held.value,))
+        _write(name, held.before)
+    elif name in _PER_THREAD and here not in {thread for _, thread in held.holders.values()}:
+        # Not needed in this thread, but in others: another thread writes what is common to all again.
+        _write(name, held.before)
+        again = threading.Thread(target=_write, args=(name, held.value))
         again.start()
         again.join()
+
+
+def unheld(name: str) -> Any:
+    """The value of a setting, or the value before anyone held it."""
+    held = _HELD.get(name)
+    return _read(name) if held is None else held.before
+
+
+def _read(name: str) -> Any:
+    if name == "threads":
+        return torch.get_num_threads()
+    if name == "deterministic algorithms":
+        if not torch.are_deterministic_algorithms_enabled():
+            return "off"
+        return "warn" if torch.is_deterministic_algorithms_warn_only_enabled() else "on"
+    return getattr(*_attribute(name))
+
+
+def _write(name: str, value: Any) -> None:
+    if _read(name) == value:
+        return
+    if name == "threads":
+        torch.set_num_threads(value)
+    elif name == "deterministic algorithms":
+        torch.use_deterministic_algorithms(value != "off", warn_only=value == "warn")
+    else:
+        setattr(*_attribute(name), value)
+
+
+def _attribute(name: str) -> tuple[Any, str]:
+    """Owner and name of an attribute."""
+    group, *path, attribute = name.split(".")
+    if group == "dynamo":
+        from torch import _dynamo  # takes seconds
+
+        return _dynamo.config, attribute
+    owner: Any = getattr(torch.backends, group)
+    for part in path:
+        owner = getattr(owner, part)
+    return owner, attribute
