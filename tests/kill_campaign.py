@@ -1,12 +1,11 @@
-"""kill -9 at random instants until small real runs are complete: what changes by it, and what is lost.
+"""kill -9 at random instants until small real runs are complete; their records must not change.
 
-    python tests/kill_campaign.py --kills 200 --json result.json
+    python tests/kill_campaign.py --kills 100 --json result.json
 
-Each experiment is run without a disturbance first. Then it is run in a fresh directory as a chain of
-processes, each killed at a random instant, until its seeds are finished; and again, until the kills are used
-up. A process is a fork of this one, which has torch loaded and has never trained. Exits with status 1 and a
-line for each promise that is broken. The instants of a sample come a moment after a random number of steps,
-and it saves by steps alone, so that on a machine of any speed its kills spread alike.
+Each run is made without a disturbance first. Then it is made in a fresh directory by a chain of processes,
+each killed a moment after a random number of steps, until its seeds are finished; and again, until the kills
+are used up. A process is a fork of this one, which has torch loaded and has never trained. Exits with status
+1 and a line for each promise that is broken.
 """
 
 from __future__ import annotations
@@ -15,451 +14,220 @@ import argparse
 import json
 import mmap
 import os
-import platform
 import random
 import re
 import shutil
 import signal
-import statistics
 import sys
 import tempfile
 import time
 import traceback
 import warnings
 from collections import Counter
-from collections.abc import Callable
-from dataclasses import dataclass
-from datetime import UTC, datetime
+from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 sys.path.insert(0, str(Path(__file__).parent.parent))
 os.environ |= {"OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1"}  # a process with threads cannot be forked
 
 import torch
-from small import CPU, digits, small_spec
+from small import CPU, branching_spec, digits, small_spec
 
-from dglib.protocol import engine
-from dglib.runs import checkpoint, identity, progress, store
-from dglib.runs import experiment as batch
-from dglib.runs import seed as runner
+from dglib.protocol.spec import ExperimentSpec, NetworkSpec
+from dglib.runs import identity
+from dglib.runs import seed as seed_module
 from dglib.runs.experiment import run_experiment
-from dglib.runs.progress import read_attempts
+from dglib.runs.progress import heartbeat, read_attempts
 from dglib.runs.store import Store
 from dglib.training.graphs import StepRunner
 
-EXPERIMENTS = ("T1", "T2", "V3", "Td1")
+SMALL = {"network_width": 0.125, "batch_size": 100, "epochs_per_level": 2}
+NETWORK = {"network": NetworkSpec("small_cnn", 0.125)}
 # λ that make the small networks collapse and recover within a few epochs, so that every phase is visited.
-OWN = {
-    "T1": {"sweep_lambdas": [0.5, 0.8], "sweep_lr": 0.1, "collapse_error": 0.25},
-    "T2": {"sweep_lambdas": [0.6, 0.5, 0.3], "recovery_error": 0.1},
-    "V3": {},
-    "Td1": {"log_every": 3},
+SPECS = {
+    "T1": small_spec(
+        "T1", init_epochs=2, sweep_lambdas=[0.5, 0.8], sweep_lr=0.1, collapse_error=0.25, **SMALL
+    ),
+    "V3": small_spec("V3", ordered_epochs=2, collapse_epochs=2, **SMALL),
+    "Td1": small_spec("Td1", init_epochs=6, log_every=3, **SMALL),
+    "branches": replace(branching_spec(), **NETWORK, step=small_spec("T1", **SMALL).step),
 }
-ACTIVITIES = ("starting", "training", "evaluating", "writing", "between")
-
-
-@dataclass(frozen=True)
-class Size:
-    """How many seeds a run has, how long a process is left alive at most, and how long the phases are.
-
-    Attributes:
-        longest: in seconds; with `by_steps` as a share of a run's steps.
-    """
-
-    seeds: int
-    longest: float
-    by_steps: bool
-    batch_size: int
-    init_epochs: int
-    epochs_per_level: int
-
-    def spec(self, experiment: str):
-        init = ("ordered_epochs", "collapse_epochs") if experiment == "V3" else ("init_epochs",)
-        times = {"T2": 2, "Td1": 3}.get(experiment, 1)
-        return small_spec(
-            experiment,
-            network_width=0.125,
-            batch_size=self.batch_size,
-            epochs_per_level=self.epochs_per_level,
-            **dict.fromkeys(init, times * self.init_epochs),
-            **OWN[experiment],
-        )
-
-
-SIZES = {"full": Size(3, 6.0, False, 50, 6, 5), "sample": Size(2, 0.6, True, 100, 2, 2)}
 # How a seed is saved: every so many epochs and seconds, with so many steps between looks at the clock.
-RHYTHMS = {"every epoch": (1, 1e9, 50), "in mid-epoch": (10**9, 0.2, 7)}
-MOMENT = 0.05  # seconds
-RHYTHMS_BY_STEPS = RHYTHMS | {"in mid-epoch": (10**9, 0.0, 7)}
-
-
-class Shared:
-    """Numbers that a process leaves to the one that kills it."""
-
-    NAMES = ("steps", "position", "seed", "activity", "place")
-
-    def __init__(self) -> None:
-        self._memory = mmap.mmap(-1, 8 * len(self.NAMES))
-        self._numbers = memoryview(self._memory).cast("q")
-
-    def __getitem__(self, name: str) -> int:
-        return self._numbers[self.NAMES.index(name)]
-
-    def __setitem__(self, name: str, value: int) -> None:
-        self._numbers[self.NAMES.index(name)] = value
-
-
-def watch(shared: Shared, spec) -> None:
-    """Make this process's runs write down where they are. Counts steps by the calls of the step kernel."""
-    places = [(arm.name, phase.name) for arm in spec.arms for phase in arm.phases]
-    step, resume = StepRunner.__call__, runner.SeedRun._resume
-    place, run_seed = engine.plan, batch.run_seed
-
-    def counted(self, *arguments):
-        step(self, *arguments)
-        shared["steps"] += 1
-        shared["position"] += 1
-
-    def resumed(self):
-        resume(self)
-        shared["position"] = self.steps
-        shared["seed"] = self.seed
-
-    def placed(spec, cursor):
-        here = place(spec, cursor)
-        shared["place"] = places.index((here.arm.name, here.phase.name))
-        return here
-
-    def doing(activity, function):
-        def wrapped(*arguments, **options):
-            before, shared["activity"] = shared["activity"], ACTIVITIES.index(activity)
-            try:
-                return function(*arguments, **options)
-            finally:
-                shared["activity"] = before
-
-        return wrapped
-
-    StepRunner.__call__ = counted
-    runner.SeedRun._resume = resumed
-    engine.plan = placed
-    runner.SeedRun.run = doing("training", runner.SeedRun.run)
-    runner.evaluate = doing("evaluating", runner.evaluate)
-    checkpoint.save = doing("writing", checkpoint.save)
-    progress.append_line = doing("writing", progress.append_line)
-    progress.write_atomically = doing("writing", progress.write_atomically)
-    store.write_atomically = doing("writing", store.write_atomically)
-    store.write_once = doing("writing", store.write_once)
-
-    def run_seed_then_between(*arguments, **options):
-        shared["activity"] = ACTIVITIES.index("starting")
-        record = run_seed(*arguments, **options)
-        shared["activity"] = ACTIVITIES.index("between")
-        return record
-
-    batch.run_seed = run_seed_then_between
-    shared["activity"] = ACTIVITIES.index("starting")
+RHYTHMS = {"every epoch": (1, 1e9, 50), "within epochs": (10**9, 0.0, 7)}
+SEEDS = range(2)
+LONGEST = 0.6  # steps that a process is left alive at most, as a share of a run's
+MOMENT = 0.05  # seconds after the last of these steps, or it would mostly be killed in a step
 
 
 @dataclass(frozen=True)
-class Job:
-    """A run that several processes bring to its end, one after the other."""
+class Run:
+    """A run that several processes bring to its end, one after the other; `steps` counts those of all."""
 
     base: Path
-    spec: object
-    seeds: range
+    spec: ExperimentSpec
     rhythm: str
-    by_steps: bool = False
+    steps: memoryview
 
     def open(self) -> Store:
         described = identity.describe(self.spec, DATA.fingerprint, device="cpu", threads=1)
         shared = identity.describe_shared(self.spec, DATA.fingerprint)
         return Store.open(self.base, self.spec, described, shared, {})[0]
 
-    def start(self, shared: Shared) -> int:
-        """Start a process on it."""
-        child = os.fork()
-        if child:
-            return child
-        try:
-            warnings.simplefilter("error")  # a kill alone tears no file: nothing may have to be passed over
-            rhythms = RHYTHMS_BY_STEPS if self.by_steps else RHYTHMS
-            epochs, seconds, runner.STEPS_BETWEEN_LOOKS = rhythms[self.rhythm]
-            watch(shared, self.spec)
-            run_experiment(
-                self.open(),
-                self.seeds,
-                DATA,
-                CPU,
-                checkpoint_epochs=epochs,
-                checkpoint_seconds=seconds,
-                sinks_for=[progress.heartbeat],
-                tell=lambda line: None,
-            )
-            os._exit(0)
-        except BaseException:
-            traceback.print_exc()
-            sys.stderr.flush()
-            os._exit(1)
+    def train(self) -> None:
+        warnings.simplefilter("error")  # a kill alone tears no file: no checkpoint may have to be passed over
+        epochs, seconds, seed_module.STEPS_BETWEEN_LOOKS = RHYTHMS[self.rhythm]
+        step = StepRunner.__call__
+
+        def counted(*arguments: Any) -> None:
+            step(*arguments)
+            self.steps[0] += 1
+
+        StepRunner.__call__ = counted
+        run_experiment(
+            self.open(),
+            SEEDS,
+            DATA,
+            CPU,
+            checkpoint_epochs=epochs,
+            checkpoint_seconds=seconds,
+            sinks_for=[heartbeat],
+            tell=lambda line: None,
+        )
 
     def results(self) -> tuple[dict[str, bytes], dict[str, bytes]]:
-        """The seeds' records without their time, as they lie on the disk, and the views."""
+        """The seeds' records without checksum and time, as they lie on the disk, and the views."""
         directory = self.open().directory
-        records = {path.name: without_time(path.read_bytes()) for path in directory.glob("seeds/*")}
-        return records, views_of(directory)
+        records = {path.name: path.read_bytes() for path in directory.glob("seeds/*")}
+        for name, text in records.items():
+            records[name], times = re.subn(rb'"time": [0-9.e+-]+', b"", text.split(b"\n", 1)[1])
+            assert times == 1
+        views = {p.name: p.read_bytes() for p in directory.glob("*_*.*") if "manifest" not in p.name}
+        return records, views
 
 
-def without_time(sealed: bytes) -> bytes:
-    """A seed's file without its checksum, and with no number after "time"."""
-    text, times = re.subn(rb'"time": [0-9.e+-]+', b'"time": null', sealed.split(b"\n", 1)[1])
-    assert times == 1
-    return text
-
-
-def views_of(directory: Path) -> dict[str, bytes]:
-    found = [path for path in directory.glob("*_*.*") if path.suffix in (".json", ".csv")]
-    return {path.name: path.read_bytes() for path in found if "manifest" not in path.name}
+def forked(function: Any) -> int:
+    """The id of a fork that calls a function and exits with 0, or with 1 after an error."""
+    child = os.fork()
+    if child:
+        return child
+    try:
+        function()
+        os._exit(0)
+    except BaseException:
+        traceback.print_exc()
+        sys.stderr.flush()
+        os._exit(1)
 
 
 def wait(child: int) -> int:
     return os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
 
 
-def wait_until(child: int, instant: float, now: Callable[[], float]) -> int | None:
-    """Its exit status, or None where it still runs at that instant."""
-    while now() < instant:
-        found, status = os.waitpid(child, os.WNOHANG)
-        if found:
-            return os.waitstatus_to_exitcode(status)
-        time.sleep(0.002)
-    return None
+def run_undisturbed(run: Run) -> int:
+    """The steps of a run that nothing disturbs."""
+    assert wait(forked(run.train)) == 0
+    return run.steps[0]
 
 
-def run_undisturbed(job: Job) -> tuple[int, float]:
-    """Steps and seconds of a run that nothing disturbs."""
-    shared, began = Shared(), time.monotonic()
-    if (status := wait(job.start(shared))) != 0:
-        raise SystemExit(f"{job.spec.name}: the undisturbed run ended with status {status}")
-    return shared["steps"], time.monotonic() - began
-
-
-def run_killed(job: Job, waits, kills_left: int) -> tuple[list[dict], int]:
-    """Kill process after process until the run is complete or the kills are used up, then let it end.
-
-    Returns a line for each kill, and the steps trained by all processes together.
-    """
-    shared, kills = Shared(), []
-    places = [f"{arm.name}/{phase.name}" for arm in job.spec.arms for phase in arm.phases]
-    now = (lambda: shared["steps"]) if job.by_steps else time.monotonic
+def run_killed(run: Run, lives: random.Random, needed: int, kills_left: int) -> list[dict[str, Any]]:
+    """Kill process after process until the run is complete or the kills are used up, then let it end."""
+    kills: list[dict[str, Any]] = []
     while len(kills) < kills_left:
-        shared["position"], shared["seed"], shared["place"] = 0, -1, -1
-        instant = now() + next(waits)
-        child = job.start(shared)
-        status = wait_until(child, instant, now)
-        if status is None and job.by_steps:
-            time.sleep(random.uniform(0, MOMENT))  # or it would mostly be killed in a step
-        if status is None:
-            os.kill(child, signal.SIGKILL)
-            status = wait(child)
+        last = run.steps[0] + lives.uniform(-LONGEST / 10, LONGEST) * needed
+        child = forked(run.train)
+        while (
+            run.steps[0] < last and os.waitid(os.P_PID, child, os.WEXITED | os.WNOHANG | os.WNOWAIT) is None
+        ):
+            time.sleep(0.002)
+        time.sleep(lives.uniform(0, MOMENT))
+        os.kill(child, signal.SIGKILL)
+        status = wait(child)
         if status == 0:
             break
-        if status != -signal.SIGKILL:
-            raise SystemExit(f"{job.spec.name}: a process ended with status {status} in {job.base}")
-        activity = ACTIVITIES[shared["activity"]]
-        entered = shared["place"] >= 0 and activity in ("training", "evaluating", "writing")
-        kills.append(
-            {
-                "at": time.time(),
-                "activity": activity,
-                "phase": places[shared["place"]] if entered else None,
-                "seed": shared["seed"],
-                "position": shared["position"],
-                "checkpoint": any(p.suffix == ".ckpt" for p in job.base.glob("*/checkpoints/*")),
-                "finished": len(list(job.base.glob("*/seeds/*.json"))),
-            }
-        )
+        assert status == -signal.SIGKILL, f"a process ended with status {status} in {run.base}"
+        saved = {path.name.partition(".")[0] for path in run.base.glob("*/checkpoints/*.ckpt")}
+        kills.append({"at": time.time(), "saved": saved})
     else:
-        if wait(job.start(shared)) != 0:
-            raise SystemExit(f"{job.spec.name}: the last process failed in {job.base}")
-    return kills, shared["steps"]
+        assert wait(forked(run.train)) == 0
+    return kills
 
 
-def judge(job: Job, kills: list[dict]) -> None:
-    """Add to each kill how the seed that was under way went on.
+def resumed(run: Run, kills: list[dict[str, Any]]) -> Counter[str]:
+    """How the run continued after each kill.
 
-    `went_on`: "inside" from a checkpoint; "begun" from step 0 where there was none yet; "between" where no
-    seed was under way; "lost" where a checkpoint was there and the seed began anew all the same.
+    "inside" a seed, from a checkpoint; with a seed from its "beginning", which had none; or, which must not
+    be, a "lost" checkpoint.
     """
-    began = []
-    for path in job.base.glob("*/attempts/*.jsonl"):
-        seed = int(re.findall(r"\d+", path.stem)[-1])
-        began += [(entry["began"], seed, entry["found_step"]) for entry in read_attempts(path)]
+    attempts = [
+        (attempt["began"], path.stem, attempt["found_step"])
+        for path in run.base.glob("*/attempts/*.jsonl")
+        for attempt in read_attempts(path)
+    ]
+    found: Counter[str] = Counter()
     for kill in kills:
-        after = [entry for entry in sorted(began) if entry[0] > kill["at"]]
-        seed, found = after[0][1:] if after else (None, 0)
-        kill["lost"] = max(0, kill["position"] - found) if seed == kill["seed"] else 0
-        if found > 0:
-            kill["went_on"] = "inside"
-        elif kill["checkpoint"] and seed == kill["seed"]:
-            kill["went_on"] = "lost"
-        else:
-            kill["went_on"] = "begun" if seed == kill["seed"] else "between"
+        _, seed, step = min((a for a in attempts if a[0] > kill["at"]), default=(0, "", 0))
+        found["inside" if step else "lost" if seed in kill["saved"] else "beginning"] += 1
+    return found
 
 
-def rebuilt_views(job: Job) -> dict[str, bytes]:
-    """The views after they were deleted and built again by another process."""
-    store = job.open()
-    for name in views_of(store.directory):
+def problems(run: Run, expected: dict[str, bytes]) -> list[str]:
+    """Promises that a finished run does not keep."""
+    records, views = run.results()
+    found = []
+    if records != expected:
+        differing = [name for name in expected if records.get(name) != expected[name]]
+        found.append(f"a record differs: {differing or sorted(records)}")
+    store = run.open()
+    for name in views:
         (store.directory / name).unlink()
-    child = os.fork()
-    if child == 0:
-        try:
-            store.rebuild_views()
-            os._exit(0)
-        except BaseException:
-            traceback.print_exc()
-            os._exit(1)
-    assert wait(child) == 0
-    return views_of(store.directory)
+    if wait(forked(store.rebuild_views)) != 0 or run.results()[1] != views:
+        found.append("views built again differ")
+    left = [path.name for path in run.base.rglob(".*") if path.name != ".dglib.lock"]
+    left += [path.name for path in run.base.glob("*/checkpoints/*")]
+    return found + ([f"left behind: {left}"] if left else [])
 
 
-def leftovers(job: Job) -> list[str]:
-    """Drafts and checkpoints that nobody needs any more."""
-    found = [path for path in job.base.rglob(".*") if path.name != ".dglib.lock"]
-    return [path.name for path in [*found, *job.base.glob("*/checkpoints/*")]]
-
-
-def campaign(kills: int, size: Size, key: str, work: Path, tell) -> dict:
+def campaign(kills: int, key: str, base: Path) -> dict[str, Any]:
     """All of it: the numbers, and under `broken` a line for each promise that does not hold."""
-    broken, runs, all_kills, parts = [], 0, [], {}
-    for experiment in EXPERIMENTS:
-        spec = size.spec(experiment)
-        seeds = range(size.seeds)
-        whole = Job(work / experiment / "undisturbed", spec, seeds, "every epoch")
-        steps, seconds = run_undisturbed(whole)
-        longest = size.longest * (steps if size.by_steps else 1)
-        waits = random_waits(f"{key}/{experiment}", longest, -longest / 10 if size.by_steps else 0.0)
-        expected, _ = whole.results()
-        share = kills // len(EXPERIMENTS) + (EXPERIMENTS.index(experiment) < kills % len(EXPERIMENTS))
-        of_experiment, trained, needed = [], 0, 0
-        while len(of_experiment) < share:
-            rhythm = list(RHYTHMS)[runs % len(RHYTHMS)]
-            job = Job(work / experiment / f"run{runs}", spec, seeds, rhythm, size.by_steps)
-            killed, taken = run_killed(job, waits, share - len(of_experiment))
-            judge(job, killed)
-            for kill in killed:
-                kill |= {"experiment": experiment, "rhythm": rhythm}
-            records, views = job.results()
-            differing = [name for name in expected if records.get(name) != expected[name]]
-            if differing or records.keys() != expected.keys():
-                which = differing or sorted(records)
-                broken.append(f"{experiment}, saved {rhythm}: a record differs: {which}")
-            if rebuilt_views(job) != views:
-                broken.append(f"{experiment}: views built again differ")
-            if left := leftovers(job):
-                broken.append(f"{experiment}: left behind: {left}")
-            of_experiment += killed
-            trained, needed, runs = trained + taken, needed + steps, runs + 1
-            tell(f"{experiment}, saved {rhythm}: {len(killed)} kills, {taken} steps for {steps}")
-            shutil.rmtree(job.base)
-        outcomes = [json.loads(text[:-2])["outcome"] for _, text in sorted(expected.items())]
-        parts[experiment] = {
-            "seeds": size.seeds,
-            "outcomes": outcomes,
-            "seconds_per_seed_undisturbed": round(seconds / size.seeds, 1),
-            "steps_per_run_undisturbed": steps,
-            "kills": len(of_experiment),
-            "steps_trained_over_needed": round(trained / needed, 4),
-        }
-        parts[experiment]["_sums"] = trained, needed
-        all_kills += of_experiment
-    return summary(parts, all_kills, runs, broken)
-
-
-def random_waits(key: str, longest: float, least: float):
-    rng = random.Random(key)
-    while True:
-        yield rng.uniform(least, longest)
-
-
-def summary(parts: dict, kills: list[dict], runs: int, broken: list[str]) -> dict:
-    sums = [part.pop("_sums") for part in parts.values()]
-    trained, needed = sum(s[0] for s in sums), sum(s[1] for s in sums)
-    went_on = Counter(kill["went_on"] for kill in kills)
-    inside = went_on["inside"] / len(kills)
-    if went_on["lost"]:
-        broken.append(f"{went_on['lost']} kills threw a seed back to its beginning in spite of a checkpoint")
-    lost = [kill["lost"] for kill in kills]
-    return {
-        "kills": len(kills),
-        "runs": runs,
-        "records_identical_apart_from_time": not any("a record differs" in line for line in broken),
-        "resumed_inside_a_seed": round(inside, 4),
-        "went_on": dict(sorted(went_on.items())),
-        "steps_trained_over_needed": round(trained / needed, 4),
-        "steps_trained": trained,
-        "steps_needed": needed,
-        "steps_lost_per_kill": {"mean": round(statistics.mean(lost), 1), "most": max(lost)},
-        "instants_by_activity": count(kill["activity"] for kill in kills),
-        "instants_by_phase": count(
-            f"{kill['experiment']} {kill['phase'] or 'no phase (starting, between seeds)'}" for kill in kills
-        ),
-        "instants_by_rhythm": count(kill["rhythm"] for kill in kills),
-        "experiments": parts,
-        "broken": broken,
-    }
-
-
-def count(names) -> dict[str, int]:
-    return dict(sorted(Counter(names).items()))
-
-
-def machine() -> dict:
-    """What it ran on, in general terms."""
-    try:
-        lines = Path("/proc/cpuinfo").read_text().splitlines()
-        cpu = next(line.split(":", 1)[1].strip() for line in lines if line.startswith("model name"))
-    except (OSError, StopIteration):
-        cpu = platform.processor() or platform.machine()
-    return {
-        "cpu": cpu,
-        "cores": os.cpu_count(),
-        "system": platform.system(),
-        "python": platform.python_version(),
-        "torch": torch.__version__,
-    }
+    broken, parts, continued = [], {}, Counter[str]()
+    for index, (name, spec) in enumerate(SPECS.items()):
+        share = kills // len(SPECS) + (index < kills % len(SPECS))
+        steps = memoryview(mmap.mmap(-1, 8)).cast("q")
+        undisturbed = Run(base / name, spec, "every epoch", steps)
+        needed = run_undisturbed(undisturbed)
+        expected, _ = undisturbed.results()
+        lives, done, runs = random.Random(f"{key}/{name}"), 0, 0
+        steps[0] = 0
+        while done < share:
+            rhythm = list(RHYTHMS)[(index + runs) % len(RHYTHMS)]
+            run = Run(base / f"{name}-{runs}", spec, rhythm, steps)
+            killed = run_killed(run, lives, needed, share - done)
+            continued += resumed(run, killed)
+            broken += [f"{name}, saved {rhythm}: {problem}" for problem in problems(run, expected)]
+            done, runs = done + len(killed), runs + 1
+            shutil.rmtree(run.base)
+        parts[name] = {"kills": done, "runs": runs, "steps": needed}
+        parts[name]["steps_trained_over_needed"] = round(steps[0] / (runs * needed), 3)
+        print(f"{name}: {parts[name]}", flush=True)
+    if continued["lost"]:
+        broken.append(f"{continued['lost']} kills lost a seed's checkpoint")
+    total = {"kills": sum(part["kills"] for part in parts.values()), "resumed": dict(continued)}
+    return {**total, "parts": parts, "broken": broken}
 
 
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--kills", type=int, default=200)
-    parser.add_argument("--size", choices=SIZES, default="full", help="length of the seeds")
+    parser.add_argument("--kills", type=int, default=100)
     parser.add_argument("--key", default="0", help="what the instants are drawn from")
     parser.add_argument("--json", type=Path, help="where the numbers go")
     options = parser.parse_args()
-
     global DATA
     torch.set_num_threads(1)
     DATA = digits()
-    began = time.monotonic()
-    with tempfile.TemporaryDirectory(prefix="kills-") as work:
-        found = campaign(
-            options.kills, SIZES[options.size], options.key, Path(work), lambda line: print(line, flush=True)
-        )
-    if options.size == "full":  # a sample is too small for a share
-        if found["resumed_inside_a_seed"] < 0.8:
-            found["broken"].append("fewer than 80 % of the kills resumed inside a seed")
-        if found["steps_trained_over_needed"] > 1.2:
-            found["broken"].append("more than 1.2 times the steps were trained")
-    found = {
-        "date": datetime.now(UTC).date().isoformat(),
-        "machine": machine(),
-        "size": options.size,
-        "key": options.key,
-        "minutes": round((time.monotonic() - began) / 60, 1),
-        **found,
-    }
-    text = json.dumps(found, indent=1, ensure_ascii=False)
+    with tempfile.TemporaryDirectory(prefix="kills-") as base:
+        found = campaign(options.kills, options.key, Path(base))
+    text = json.dumps(found, indent=1)
     print(text)
     if options.json is not None:
         options.json.write_text(text + "\n", encoding="utf-8")
