@@ -6,6 +6,7 @@ import os
 import random
 import signal
 from dataclasses import replace
+from itertools import cycle
 
 import numpy as np
 import pytest
@@ -87,8 +88,8 @@ def test_a_run_stopped_at_every_step_ends_in_the_same_record_and_the_same_weight
 
 @pytest.mark.parametrize(
     ("name", "saving"),
-    [("T1", {"seconds": -1}), ("branches", {"seconds": -1}), ("branches", {"epochs": 1})],
-    ids=["T1 within epochs", "branches within epochs", "branches at epochs"],
+    [("T1", {"seconds": -1}), ("branches", {"seconds": -1})],
+    ids=["T1", "branches"],
 )
 def test_a_run_killed_again_and_again_resumes_at_its_last_checkpoint(
     name, saving, undisturbed, tmp_path, monkeypatch
@@ -98,6 +99,31 @@ def test_a_run_killed_again_and_again_resumes_at_its_last_checkpoint(
     ours, kills = run_interrupted(SPECS[name], saving, lambda: KillAfter(5), SystemExit)
     assert kills > 3
     assert_same(ours, undisturbed[name])
+
+
+@pytest.mark.parametrize("allowed", [(1, 2), (2, 1)])  # at a phase's end there are two saves
+def test_a_run_killed_before_every_save_loses_no_state_that_a_branch_starts_from(
+    allowed, undisturbed, tmp_path, monkeypatch
+):
+    save, allowed, left = checkpoint.save, cycle(allowed), 0
+
+    def save_or_be_killed(*arguments, **options):
+        nonlocal left
+        if left == 0:
+            raise SystemExit
+        left -= 1
+        save(*arguments, **options)
+
+    def begin():
+        nonlocal left
+        left = next(allowed)
+        return Control()
+
+    monkeypatch.setattr(checkpoint, "save", save_or_be_killed)
+    saving = Saving(tmp_path / "seed.ckpt", epochs=1)
+    ours, kills = run_interrupted(SPECS["branches"], saving, begin, SystemExit)
+    assert kills >= len(undisturbed["branches"][0]["epoch_log"]) // 2
+    assert_same(ours, undisturbed["branches"])
 
 
 def test_a_kill_during_an_evaluation_trains_no_epoch_twice(undisturbed, tmp_path, monkeypatch):
