@@ -27,7 +27,7 @@
 # draws a whole loop.
 #
 # **What counts as an answer:** λ↑ of each seed, or the statement that a seed did not collapse up to the last level;
-# and, where it collapsed, the λ at which it recovers on the way back.
+# and, where it collapsed, the λ at which it recovers on the return.
 
 # %%
 # In Colab: mount Drive, get the project and install what is missing. Anywhere else this cell does nothing.
@@ -97,7 +97,7 @@ init_error_max: float = 0.3  # The trained network is ordered at this error or b
 sweep_lambdas: list = [0.4, 0.45, 0.5, 0.55, 0.6, 0.65, 0.7, 0.75, 0.8, 0.85]  # Levels of λ, rising, init_lambda to 1, at least one.
 collapse_error: float = 0.4  # A network has collapsed at this error or above, 0 to 1.
 return_sweep: bool = True  # Whether λ is lowered again after a collapse: true or false.
-return_lambdas: list = [0.8, 0.75, 0.7, 0.65, 0.6, 0.55, 0.5, 0.45, 0.4, 0.35, 0.3, 0.25, 0.2, 0.15, 0.1, 0.05]  # Levels of λ on the way back, falling, 0 to 1, at least one; those below the collapse are used.
+return_lambdas: list = [0.8, 0.75, 0.7, 0.65, 0.6, 0.55, 0.5, 0.45, 0.4, 0.35, 0.3, 0.25, 0.2, 0.15, 0.1, 0.05]  # Levels of λ on the return, falling, 0 to 1, at least one; those below the collapse are used.
 
 # %%
 import dglib

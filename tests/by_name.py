@@ -1,9 +1,10 @@
 """Experiments by name, as tests ask for them."""
 
 from dglib.analysis import diagnostics
-from dglib.analysis.phase_diagram import CellRecords
-from dglib.experiments import default_names, figures, get, joints
-from dglib.experiments.spinodal.lag import summarise_lag as lag  # noqa: F401
+from dglib.analysis.grid import Cell
+from dglib.analysis.style import styled
+from dglib.experiments import default_names, get, joints
+from dglib.experiments.figures import draw_all
 
 EXPERIMENTS = default_names()
 MODELS = {name: get(name).parameters for name in EXPERIMENTS}
@@ -20,7 +21,7 @@ def answer(experiment, records):
 
 
 def compared(experiment, a, b):
-    return get(experiment).compare(a, b)
+    return get(experiment).compare(summarise(experiment, a), summarise(experiment, b))
 
 
 def width(t1, t2):
@@ -31,20 +32,31 @@ def width_answer(t1, t2):
     return WIDTH.answer(t1, t2)
 
 
+def lag(t1, t2, others=()):
+    return WIDTH.lag(t1, t2, others=others)
+
+
 def lag_answer(t1, t2, others=()):
-    return WIDTH.lag_answer(t1, t2, others=others)
+    return WIDTH.lag_words(lag(t1, t2, others))
+
+
+def draw(experiment, records):
+    """The published figure."""
+    return next(iter(draw_all(experiment, records).values()))
 
 
 def draw_hysteresis(t1, t2):
-    return figures.draw_jointly(WIDTH.key, t1, t2)
+    with styled():
+        return WIDTH.draw(t1, t2)
 
 
 def draw_dwell(t1, t2, others=()):
-    return figures.draw_lag(WIDTH.key, t1, t2, others=others)
+    with styled():
+        return WIDTH.draw_lag(t1, t2, others=others)
 
 
 def cell(experiment, values, records, planned=0, running=0):
-    return CellRecords(experiment, get(experiment).measure, values, records, planned, running)
+    return Cell(experiment, get(experiment).measure, values, summarise(experiment, records), planned, running)
 
 
 def ends(experiment, record):
@@ -52,5 +64,4 @@ def ends(experiment, record):
 
 
 def summarise_diagnostics(experiment, records):
-    about = get(experiment)
-    return diagnostics.summarise_diagnostics(records, about.ends, about.end_unit)
+    return diagnostics.summarise_diagnostics(records, get(experiment).ends)

@@ -18,7 +18,6 @@ from coverage_table import Row, text
 from scipy import stats
 
 from dglib.analysis.bounds import Bounds, median_bounds
-from dglib.analysis.detection import Rule, cell, detect
 from dglib.analysis.intervals import (
     Interval,
     clopper_pearson,
@@ -26,7 +25,8 @@ from dglib.analysis.intervals import (
     median_interval,
     newcombe_difference,
 )
-from dglib.experiments.branches.gaps import gap_interval
+from dglib.analysis.thresholds import Rule, cell, detect
+from dglib.experiments.branches.summary import gap_interval
 
 TABLE = Path(__file__).parent / "results" / "interval_coverage.md"
 REPLICATES = 5000

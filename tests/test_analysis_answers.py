@@ -16,7 +16,7 @@ from analysis_cases import (
     v3_diverged,
     v3_failed,
 )
-from by_name import EXPERIMENTS, answer, summarise, width_answer
+from by_name import answer, summarise, width_answer
 
 from dglib.analysis import wording
 
@@ -67,19 +67,6 @@ def test_every_summary_is_plain_strict_json(experiment, records):
     assert json.loads(json.dumps(summary, allow_nan=False)) == summary
 
 
-@pytest.mark.parametrize("experiment", EXPERIMENTS)
-def test_no_records_are_said_to_be_none(experiment):
-    assert summarise(experiment, [])["n"] == 0
-    assert "no records" in answer(experiment, [])
-
-
-@pytest.mark.parametrize("experiment", EXPERIMENTS)
-def test_a_diverged_seed_is_called_so_and_not_trapped(experiment):
-    text = answer(experiment, CASES[experiment]["diverged"])
-    assert "1 diverged" in text
-    assert "0 trapped" in text or "trapped" not in text.replace("ended trapped", "")
-
-
 def test_no_event_is_a_result_with_its_bound():
     assert "all 2 showed no collapse up to 0.70, so λ↑ > 0.70" in answer("T1", [t1(0, None), t1(1, None)])
     assert "1 showed no recovery down to 0.25, so λ↓ < 0.25" in answer("T2", [t2(0, None)])
@@ -119,16 +106,6 @@ def test_events_are_told_with_mean_std_and_range():
     assert "2 failed the init; median λ↑ between 0.55 and 0.60" in text
 
 
-def test_a_level_that_fired_is_never_told_as_the_threshold_itself():
-    for text in (answer("T1", [t1(0, 0.60, 0.35, True), t1(1, 0.55, 0.40, True)]), answer("T2", [t2(0)])):
-        assert not re.search(r"λ[↑↓] = |width of", text)
-        assert "first at λ = " in text
-    # the first level of all: there is none before it that the threshold would be past
-    record = t1(0, 0.40)
-    record["parameters"]["init_lambda"] = 0.40
-    assert "level before" not in answer("T1", [record])
-
-
 @pytest.mark.parametrize(("evaluations", "where"), [(1, "where"), (2, "where"), (6, "and at 0.30")])
 def test_a_sweep_that_ended_in_the_middle_of_a_run_of_evaluations_says_how_far_it_went(evaluations, where):
     record = t2(0, None)
@@ -142,12 +119,6 @@ def test_a_sweep_that_ended_in_the_middle_of_a_run_of_evaluations_says_how_far_i
     assert "no recovery down to" not in text
 
 
-def test_a_sweep_without_such_a_run_at_its_end_is_censored_at_its_last_level():
-    record = t2(0, None)
-    record["trajectory"][-2]["error"] = 0.2
-    assert "1 showed no recovery down to 0.25, so λ↓ < 0.25" in answer("T2", [record])
-
-
 def test_the_share_is_a_range_where_an_event_had_begun_and_else_named_by_its_method():
     begun, under_way = t1(0, None), t1(1, None) | {"outcome": None}
     begun["trajectory"][-1]["error"] = 0.5
@@ -158,19 +129,6 @@ def test_the_share_is_a_range_where_an_event_had_begun_and_else_named_by_its_met
     assert "share still ordered at 0.70: 0.67 (Kaplan–Meier; 95 % interval 0.07 to 0.99)" in text
     text = answer("T1", [t1(2, 0.6), t1(3, None), t1(4, None)])
     assert "share still ordered at 0.70: 0.67 (95 % interval 0.09 to 0.99)" in text
-
-
-def test_all_seeds_failed_means_not_measured():
-    text = answer("T2", [failed_init(t2(0)), failed_init(t2(1))])
-    assert "2 failed the init; λ↓ was not measured" in text
-
-
-def test_loops_are_told_with_width_and_with_the_ones_that_stayed_open():
-    text = answer("T1", [t1(0, 0.60, 0.35, True), t1(1, 0.60, 0.40, True), t1(2, 0.60, None, True)])
-    assert "of 3 seeds 2 closed the loop, recovered first at λ = 0.375 ± 0.025" in text
-    assert "0.225 ± 0.025 (mean ± std; 0.20 to 0.25) below the level of the collapse" in text
-    assert "median width λ↑ − λ↓, by the levels on both sides of each, between 0.15 and 0.25" in text
-    assert "1 did not recover, so the width there exceeds 0.25" in text
 
 
 def test_a_path_retraced_exactly_shows_no_memory_although_it_has_a_width():
@@ -188,12 +146,6 @@ def test_a_path_retraced_exactly_shows_no_memory_although_it_has_a_width():
     assert "different errors (0.40 and 0.20); at the same λ" in answer("T1", [record])
 
 
-def test_trapped_starts_are_told():
-    text = answer("T2", [t2(0, None), t2(1, None, trapped=True), t2(2, None, trapped=True, leaves=0.3)])
-    assert "State at the start of the sweep: 1 collapsed, 2 trapped" in text
-    assert "of which 1 had left that state" in text
-
-
 def test_constant_and_falling_rates_read_differently_and_absent_ones_are_no_number():
     falling = t1(0)
     falling |= {"sweep_lr": None}
@@ -202,37 +154,6 @@ def test_constant_and_falling_rates_read_differently_and_absent_ones_are_no_numb
     assert answer("T1", [t1(0)]).endswith("Dwell time: 4 epochs per level; LR: 0.1 (constant).")
     assert answer("T1", [falling]).endswith("LR: 0.01, then 0.001.")
     assert answer("T1", [published(t1(0, None))]).endswith("4 epochs per level; LR: not recorded.")
-
-
-def test_a_constant_rate_is_known_from_the_record_alone():
-    record = published(t1(0)) | {"sweep_lr": 0.02, "lr": 0.1}
-    assert answer("T1", [record]).endswith("LR: 0.02 (constant).")
-
-
-def test_mixed_dwell_times_are_all_named():
-    slow = t1(1) | {"epochs_per_level": 16}
-    assert "Dwell time: 4 or 16 epochs per level" in answer("T1", [t1(0), slow])
-
-
-def test_the_width_is_told_by_bounds_and_by_seed():
-    ups, downs = [published(t1(s, None)) for s in range(3)], [published(t2(s, None)) for s in range(3)]
-    assert "above 0.45 in each of 3 seeds" in width_answer(ups, downs)
-    mixed = width_answer([t1(0, 0.60), t1(1, 0.70)], [t2(0, 0.30), t2(1, 0.35)])
-    assert (
-        "between 0.225 and 0.325 (medians of the bounds of 2 seeds); for the median, no 95 % interval"
-        in mixed
-    )
-    assert "above 0 for certain in 2 of 2 (share's 95 % interval 0.16 to 1.00)" in mixed
-
-
-def test_the_width_says_how_much_of_it_is_trapping():
-    text = width_answer([t1(0), t1(1)], [t2(0, None, trapped=True), t2(1)])
-    assert "In 1 the way down began trapped" in text
-
-
-def test_a_width_without_seeds_is_unknown():
-    for records in ([], [failed_init(t1(0))]):
-        assert "nothing is known of it" in width_answer(records, [])
 
 
 def test_the_gap_is_told_with_its_verdict():
@@ -250,18 +171,6 @@ def test_an_interval_for_a_gap_of_two_seeds_holds_no_gap_that_cannot_be():
     intervals = [summary["gap_interval"], *(g["interval"] for g in summary["gap_by_level"]["collapsed"])]
     assert all(-1 <= each["lower"] <= each["upper"] <= 1 for each in intervals)
     assert "95 % t interval −1.00 to 1.00" in answer("V3", records)
-
-
-def test_equal_ends_are_a_value_and_nothing_between_them():
-    assert wording.interval(0.432, 0.432) == "0.432"
-
-
-def test_early_signs_are_told_with_sign_and_limit():
-    text = answer("Td1", [td1(0, 0.9, c_sv=0.3), td1(0, 0.5, c_sv=0.4)])
-    assert "1 trapped, 1 in partial collapse and 0 ordered at the end" in text
-    assert "is −0.100 (limit 0.05): an early divergence" in text
-    assert text.endswith("Dwell time: 40 epochs at λ = 0.60; LR: 0.1.")
-    assert "no seed with step logs ended in partial collapse" in answer("Td1", [td1(0)])
 
 
 def test_numbers_keep_the_digits_of_the_grid():

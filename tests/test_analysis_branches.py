@@ -1,12 +1,12 @@
 """What is claimed about V3's two branches."""
 
 import pytest
-from analysis_cases import ALL_LEVELS, evaluation, failed_init, t1, v3, v3_diverged, v3_failed
+from analysis_cases import ALL_LEVELS, v3, v3_diverged, v3_failed
 from by_name import summarise
 from scipy import stats
 
-from dglib.analysis.curves import Curve, mean_curve, median_curve
-from dglib.experiments.branches.gaps import gaps
+from dglib.analysis.curves import Curve, median_curve
+from dglib.experiments.branches.summary import gaps
 
 
 def bare(record: dict) -> dict:
@@ -55,10 +55,6 @@ def test_the_gap_has_an_interval_at_every_level_paired_by_seed():
     assert [step["n"] for step in summarise("V3", records)["gap_by_level"]["trapped"]] == [1] * 9
 
 
-def test_a_gap_to_trapped_networks_makes_no_two_branches():
-    assert summarise("V3", [v3(s, trapped=True) for s in range(3)])["two_branches"] == "undecided"
-
-
 def test_the_limit_and_the_level_are_those_of_the_experiment():
     records = [v3(0, gap=0.2), v3(1, gap=0.2)]
     for record in records:
@@ -74,30 +70,11 @@ def test_failed_and_diverged_seeds_have_no_gap_and_are_counted():
     assert [seed["gap"] is not None for seed in summary["seeds"]] == [True, False, False]
 
 
-def test_a_diverged_collapse_branch_is_never_trapped():
-    for outcome in ("diverged", None):
-        summary = summarise("V3", [v3_diverged(0) | {"outcome": outcome}])
-        assert summary["start"] == {"collapsed": 0, "trapped": 0}
-        assert summary["diverged"] == 1
-
-
 def test_trapped_branches_are_kept_apart_from_collapsed_ones():
     summary = summarise("V3", [v3(0, 0.2), v3(1, 0.4), v3(2, trapped=True)])
     assert summary["start"] == {"collapsed": 2, "trapped": 1}
     assert (summary["gap"]["n"], summary["gap_collapsed"]["n"]) == (3, 2)
     assert summary["gap_collapsed"]["mean"] == pytest.approx(0.3)
-
-
-@pytest.mark.parametrize("records", [[], [v3_failed(0)], [v3_diverged(0)], [{"seed": 0}]])
-def test_no_complete_seed_means_no_verdict(records):
-    summary = summarise("V3", records)
-    assert (summary["gap"], summary["gap_interval"], summary["two_branches"]) == (None, None, "undecided")
-
-
-def test_a_level_that_was_not_visited_gives_no_gap():
-    record = v3(0)
-    record["parameters"]["gap_lambda"] = 0.525
-    assert summarise("V3", [record])["gap"] is None
 
 
 def test_the_median_does_not_drift_towards_seeds_that_never_fired():
@@ -107,27 +84,6 @@ def test_the_median_does_not_drift_towards_seeds_that_never_fired():
     assert median_curve(calm + fired * 2, rising=True) == ([0.6], [0.6])
 
 
-def test_the_median_of_falling_sweeps_counts_recovered_seeds_as_low():
-    slow = [Curve({0.4: 0.6, 0.3: error}) for error in (0.3, 0.4, 0.5)]
-    fired = [Curve({0.4: 0.1}, fired=True)] * 2
-    assert median_curve(slow + fired, rising=False) == ([0.4, 0.3], [0.6, 0.3])
-
-
 def test_levels_that_half_of_the_seeds_never_reached_have_no_median():
     curves = [Curve({0.6: 0.5, 0.5: 0.4}), Curve({0.5: 0.2})]
     assert median_curve(curves, rising=False) == ([0.5], [pytest.approx(0.3)])
-
-
-def test_a_curve_takes_the_mean_of_each_level_and_leaves_out_what_is_not_finite():
-    sweep = [evaluation("sweep", level, 1, error) for level, error in ((0.5, 0.2), (0.5, 0.4), (0.6, None))]
-    assert Curve.of(sweep).errors == pytest.approx({0.5: 0.3})
-
-
-def test_means_are_taken_level_by_level_over_the_seeds_there():
-    xs, ys, std = mean_curve([Curve({0.5: 0.2, 0.4: 0.1}), Curve({0.5: 0.4})])
-    assert (xs, ys) == ([0.4, 0.5], pytest.approx([0.1, 0.3]))
-    assert std == pytest.approx([0.0, 0.1])
-
-
-def test_records_of_another_experiment_do_not_pass_for_branches():
-    assert summarise("V3", [failed_init(t1(0))])["outcomes"]["complete"] == 0

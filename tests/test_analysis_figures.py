@@ -1,9 +1,5 @@
 """What every figure must show, whatever became of the seeds."""
 
-import re
-import subprocess
-import sys
-
 import matplotlib
 import numpy as np
 import pytest
@@ -11,7 +7,6 @@ from analysis_cases import (
     UP_LEVELS,
     diverged,
     failed_init,
-    published,
     t1,
     t2,
     td1,
@@ -20,18 +15,16 @@ from analysis_cases import (
     v3_diverged,
     v3_failed,
 )
-from by_name import draw_hysteresis, summarise
+from by_name import draw, draw_hysteresis
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.text import Text
 
 from dglib.analysis.fields import mean_by_level
-from dglib.analysis.histogram import columns
 from dglib.analysis.style import MEDIAN, THICK
-from dglib.analysis.threshold_summary import planned_levels
 from dglib.analysis.thresholds import DOWN, UP, threshold
-from dglib.errors import UserError
-from dglib.experiments.branches.gaps import gaps
-from dglib.experiments.figures import draw, figure_name, save_figure
+from dglib.experiments.figures import save_figure
+from dglib.experiments.spinodal.figures import columns
+from dglib.experiments.spinodal.summary import planned_levels
 
 MIXED = {
     "T1": [t1(0, 0.6), t1(1, 0.65), t1(2, None), failed_init(t1(3)), diverged(t1(4)), {"seed": 5}],
@@ -81,12 +74,6 @@ def test_the_loop_is_drawn_whole_whatever_there_is(records):
     assert_nothing_cut_off(draw_hysteresis(*records))
 
 
-@pytest.mark.parametrize("experiment", list(MIXED))
-def test_empty_panels_say_that_there_are_no_records(experiment):
-    figure = draw(experiment, [])
-    assert [text.get_text() for text in visible_texts(figure)].count("no records") == len(figure.axes)
-
-
 def drawn_curves(axes):
     """The (x, y) data of all lines with more than two points."""
     return [np.column_stack(line.get_data()) for line in axes.lines if len(line.get_xdata()) > 2]
@@ -107,41 +94,6 @@ def test_every_seed_is_drawn_through_the_sweep(experiment, make):
         assert contains(curves, points)
 
 
-def test_every_seed_of_both_branches_is_drawn():
-    records = [v3(seed, 0.2 + 0.02 * seed) for seed in range(7)]
-    left, right = draw("V3", records).axes
-    for record in records:
-        for branch in ("ordered_trajectory", "collapse_trajectory"):
-            assert contains(drawn_curves(left), [(e["lambda"], e["error"]) for e in record[branch]])
-        assert contains(drawn_curves(right), list(gaps(record).items()))
-
-
-def test_every_seed_of_every_class_is_drawn_in_every_panel():
-    records = [td1(0), td1(1), td1(2, 0.5), td1(3, 0.1)]
-    for axes in draw("Td1", records).axes:
-        assert len(drawn_curves(axes)) == len(records) + 3  # and three class means
-
-
-def test_an_interval_that_goes_on_below_what_is_shown_ends_in_an_arrowhead():
-    def arrowheads(records):
-        axes = draw("V3", records).axes[1]
-        low = axes.get_ylim()[0]
-        marks = [line for line in axes.lines if line.get_marker() == "v"]
-        assert all(set(line.get_ydata()) <= {low} for line in marks)
-        return {round(x, 6) for line in marks for x in line.get_xdata()}
-
-    wide, narrow = [v3(0, 0.2), v3(1, 0.6)], [v3(0, 0.30), v3(1, 0.31)]
-    cut = {g["lambda"] for g in summarise("V3", wide)["gap_by_level"]["collapsed"] if g["mean"] > 0.1}
-    assert cut <= arrowheads(wide)
-    assert arrowheads(narrow) == set()
-
-
-def test_every_limit_says_what_it_is_the_limit_of():
-    for axes in draw("V3", MIXED["V3"]).axes:
-        assert axes.texts
-        assert not [text for text in axes.texts if re.fullmatch(r"[\d.]+", text.get_text())]
-
-
 def test_medians_and_means_leave_trapped_and_diverged_seeds_out():
     apart = [t2(1, None, trapped=True), t2(2, None, trapped=True), diverged(t2(3, None))]
     panel = next(
@@ -157,48 +109,20 @@ def test_medians_and_means_leave_trapped_and_diverged_seeds_out():
     assert dict(zip(*collapse.get_data(), strict=True)) == alone
 
 
-def test_a_loop_runs_from_the_collapse_back_down():
-    record = t1(0, 0.60, 0.35, returns=True)
-    curves = drawn_curves(draw_hysteresis([record], []).axes[0])
-    up = next(curve for curve in curves if curve[0, 0] < curve[-1, 0])
-    back = next(curve for curve in curves if curve[0, 0] > curve[-1, 0])
-    assert (up[0, 0], up[-1, 0], back[-1, 0]) == (0.35, 0.60, 0.35)
-    assert back[0].tolist() == up[-1].tolist()
-
-
-@pytest.mark.parametrize(("experiment", "value"), [("T1", 0.40), ("T2", 0.20)])
-def test_the_threshold_line_stands_at_the_experiments_own_value(experiment, value):
-    def heights(records):
-        panel = next(axes for axes in draw(experiment, records).axes if axes.get_xlabel() == "Epoch")
-        return [line.get_ydata()[0] for line in panel.lines if len(set(line.get_ydata())) == 1]
-
-    record = published(t1(0) if experiment == "T1" else t2(0))
-    assert value in heights([record])
-    name = "collapse_error" if experiment == "T1" else "recovery_error"
-    assert 0.33 in heights([record | {"parameters": {name: 0.33}}])
-
-
 def test_no_column_of_the_histogram_holds_two_levels():
     records = [t1(seed, level) for seed, level in enumerate(UP_LEVELS)]
     found = [threshold(UP, record) for record in records]
     bars = columns(UP, found, planned_levels(records))
-    assert [len(bar.seeds) for bar in bars] == [1] * len(UP_LEVELS) + [0]
-    assert [bar.label for bar in bars[:-1]] == [f"{level:.2f}" for level in UP_LEVELS]
+    assert [len(seeds) for _, seeds in bars] == [1] * len(UP_LEVELS) + [0]
+    assert [label for label, _ in bars[:-1]] == [f"{level:.2f}" for level in UP_LEVELS]
 
 
 @pytest.mark.parametrize(("direction", "make", "place"), [(UP, t1, -1), (DOWN, t2, 0)])
 def test_seeds_without_event_stand_in_a_bar_on_the_side_to_which_they_are_censored(direction, make, place):
     records = [make(0, None), make(1, None), make(2)]
     bars = columns(direction, [threshold(direction, r) for r in records], planned_levels(records))
-    assert [seed.seed for seed in bars[place].seeds] == [0, 1]
-    assert bars[place].label == "none"
-
-
-def test_failed_and_diverged_seeds_have_bars_of_their_own():
-    found = [threshold(UP, record) for record in MIXED["T1"]]
-    bars = {bar.label: [seed.seed for seed in bar.seeds] for bar in columns(UP, found, UP_LEVELS)}
-    assert (bars["init\nfailed"], bars["diverged"], bars["unfinished"]) == ([3], [4], [5])
-    assert sum(len(seeds) for seeds in bars.values()) == len(found)
+    assert [seed.seed for seed in bars[place][1]] == [0, 1]
+    assert bars[place][0] == "none"
 
 
 def test_a_figure_drawn_again_has_the_same_bytes(tmp_path):
@@ -229,17 +153,3 @@ def test_drawing_leaves_global_settings_alone():
     before = dict(matplotlib.rcParams)
     draw("T1", MIXED["T1"])
     assert dict(matplotlib.rcParams) == before
-
-
-def test_figures_have_their_published_names():
-    names = [figure_name(experiment) for experiment in ("V3", "T1", "T2", "Td1")]
-    assert names == ["V3_hysteresis", "T1-spinodal_analysis", "T2-spinodal_analysis", "Td1_analysis"]
-    for call in (figure_name, lambda name: draw(name, [])):
-        with pytest.raises(UserError, match="'R1'"):
-            call("R1")
-
-
-def test_analysis_needs_neither_torch_nor_a_window_system():
-    code = "import sys, dglib.experiments.figures; print({'torch', 'matplotlib.pyplot'} & set(sys.modules))"
-    run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
-    assert run.stdout.strip() == "set()"

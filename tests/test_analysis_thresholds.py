@@ -1,16 +1,13 @@
 """What the summaries of T1 and T2 claim about single thresholds."""
 
-import json
 import math
 
 import pytest
 from analysis_cases import DWELL, diverged, evaluation, failed_init, published, t1, t2, td1, v3_failed
 from by_name import summarise
 
-from dglib.analysis.bounds import UNKNOWN, Bounds, censored_cell, event_cell, median_bounds, spread
-from dglib.analysis.fields import is_constant, levels_of, number, parameter
-from dglib.analysis.states import starts_trapped
-from dglib.errors import UserError
+from dglib.analysis.bounds import UNKNOWN, Bounds, censored_cell, event_cell, median_bounds
+from dglib.analysis.fields import is_constant, levels_of
 
 
 def only_seed(experiment: str, record: dict) -> dict:
@@ -50,12 +47,6 @@ class TestInBothFormats:
         assert summarise("T2", records)["start"] == {"collapsed": 2, "trapped": 1, "left_trap": 0}
 
 
-def test_the_spread_is_that_of_the_seeds_with_an_event_alone():
-    records = [t1(0, 0.55), t1(1, 0.65), t1(2, None), failed_init(t1(3)), diverged(t1(4))]
-    found = summarise("T1", records)["lambda_up"]
-    assert found == pytest.approx({"n": 2, "mean": 0.60, "std": 0.05, "min": 0.55, "max": 0.65})
-
-
 def test_outcomes_add_up_to_the_number_of_seeds():
     records = [t2(0), t2(1, None), failed_init(t2(2)), diverged(t2(3)), {"seed": 4}]
     summary = summarise("T2", records)
@@ -66,21 +57,11 @@ def test_outcomes_add_up_to_the_number_of_seeds():
     assert (summary["events"], summary["failed_inits"], summary["diverged"]) == (1, 1, 1)
 
 
-def test_a_diverged_seed_is_never_trapped_censored_or_measured():
-    seed = only_seed("T2", diverged(t2(0, None, trapped=True)))
-    assert (seed["outcome"], seed["start"], seed["lower"], seed["upper"]) == ("diverged", None, None, None)
-
-
 @pytest.mark.parametrize("bad", [{"error": math.nan}, {"error": None}, {"finite": False}])
 def test_divergence_is_seen_in_the_evaluations_where_no_outcome_is_recorded(bad):
     record = published(t2(0, None, trapped=True))
     record["trajectory"][-1] |= bad
     assert only_seed("T2", record)["outcome"] == "diverged"
-
-
-def test_a_collapse_stands_though_the_way_back_diverged():
-    record = t1(0, 0.60, returns=True) | {"outcome": "diverged"}
-    assert only_seed("T1", record)["outcome"] == "collapsed"
 
 
 def test_silence_about_an_event_is_no_finding():
@@ -110,33 +91,11 @@ def test_chance_level_that_does_not_last_is_no_trap():
     assert only_seed("T2", record)["start"] == "collapsed"
 
 
-def test_a_trap_that_was_left_late_is_a_trap_and_the_leaving_is_told():
-    record = t2(0, None, trapped=True, leaves=0.30)
-    assert summarise("T2", [record])["start"] == {"collapsed": 0, "trapped": 1, "left_trap": 1}
-
-
 def test_a_trap_stays_one_through_single_flickers():
     record = t2(0, None, trapped=True)
     sweep = [entry for entry in record["trajectory"] if entry["phase"] == "sweep"]
     sweep[2] |= {"error": 0.895, "predicted": [0, 1, 396, 0, 0, 0, 0, 0, 0, 0]}
     assert only_seed("T2", record)["start"] == "trapped"
-
-
-def test_one_constant_reading_in_a_level_is_no_trap():
-    sweep = [evaluation("sweep", 0.55 - 0.05 * (k // 4), k, 0.9, constant=k % 4 == 0) for k in range(12)]
-    assert not starts_trapped(sweep)
-
-
-def test_a_sweep_that_ceased_to_be_finite_is_no_trap():
-    sweep = [evaluation("sweep", 0.55 - 0.05 * (k // 4), k, 0.9, constant=True) for k in range(12)]
-    assert starts_trapped(sweep)
-    assert not starts_trapped([*sweep, evaluation("sweep", 0.40, 12, None, constant=True)])
-
-
-def test_a_seed_that_recovers_within_two_levels_was_not_trapped():
-    sweep = [evaluation("sweep", 0.55, epoch, 0.9, constant=True) for epoch in range(8)]
-    assert starts_trapped(sweep)
-    assert not starts_trapped(sweep, fired=True)
 
 
 def test_error_of_chance_is_no_constant_prediction_where_the_counts_say_otherwise():
@@ -152,11 +111,6 @@ def test_levels_compare_in_spite_of_float_noise():
     assert event_cell(0.35, [0.3, 0.35], None, rising=True) == Bounds(0.3, 0.35)
 
 
-def test_numbers_that_are_none_or_not_finite_read_as_missing():
-    assert [number({"x": x}, "x") for x in (None, math.nan, math.inf, True, "0.4", 0)] == [None] * 5 + [0.0]
-    assert parameter([{}, {"parameters": None}, {"parameters": {"a": 0.3}}], "a", 0.4) == 0.3
-
-
 def test_bounds_of_a_difference_take_the_ends_crosswise():
     assert Bounds(0.55, 0.60) - Bounds(0.35, 0.40) == Bounds(0.15, 0.25)
     assert (censored_cell(0.70, rising=True) - censored_cell(0.38, rising=False)) == Bounds(0.32, math.inf)
@@ -167,21 +121,3 @@ def test_the_median_of_bounds_is_open_where_the_median_seed_is():
     assert median_bounds([closed, closed, open_above]) == closed
     assert median_bounds([closed, open_above]) == Bounds(0.2, math.inf)
     assert median_bounds([]) == UNKNOWN
-
-
-def test_the_std_divides_by_n():
-    assert spread([0.5, 0.7]) == pytest.approx({"n": 2, "mean": 0.6, "std": 0.1, "min": 0.5, "max": 0.7})
-    assert spread([]) is None
-
-
-def test_records_are_left_as_they_are():
-    records = [t1(0, returns=True, back=0.35), t2(1)]
-    before = json.dumps(records)
-    summarise("T1", records[:1])
-    summarise("T2", records[1:])
-    assert json.dumps(records) == before
-
-
-def test_an_unknown_experiment_is_refused_by_name():
-    with pytest.raises(UserError, match="'T3': must be T1, T2, V3"):
-        summarise("T3", [])

@@ -1,7 +1,7 @@
 """What is claimed about hysteresis widths: of one seed's loop, and between the sweeps of T1 and T2."""
 
 import pytest
-from analysis_cases import diverged, evaluation, failed_init, published, t1, t2
+from analysis_cases import evaluation, failed_init, published, t1, t2
 from by_name import summarise, width
 
 
@@ -24,25 +24,9 @@ def test_the_mean_difference_is_given_only_if_nothing_is_censored():
     assert width(ups, [t2(0, 0.30), failed_init(t2(1))])["mean_difference"] is None
 
 
-def test_seeds_without_both_thresholds_are_left_out_by_name():
-    ups = [t1(0), failed_init(t1(1)), t1(2), t1(3)]
-    found = width(ups, [t2(0), t2(1), diverged(t2(2))])
-    assert ([seed["seed"] for seed in found["seeds"]], found["left_out"]) == ([0], [1, 2, 3])
-
-
 def test_overlapping_cells_prove_no_width():
     assert width([t1(0, 0.40)], [t2(0, 0.35)])["above_zero"] == 0  # (0.35, 0.40] against [0.35, 0.40)
     assert width([t1(0, 0.45)], [t2(0, 0.35)])["above_zero"] == 1  # cells that meet: the ends are open
-
-
-def test_trapped_seeds_are_counted_in_the_width():
-    found = width([t1(s) for s in range(3)], [t2(0, None, trapped=True), t2(1), t2(2, None)])
-    assert found["trapped"] == 1
-
-
-def test_without_records_the_width_is_unknown_and_not_zero():
-    found = width([], [])
-    assert (found["n"], found["lower"], found["upper"]) == (0, None, None)
 
 
 def test_a_closed_loop_has_its_width_with_the_bounds_of_both_cells():
@@ -56,25 +40,11 @@ def test_a_closed_loop_has_its_width_with_the_bounds_of_both_cells():
     assert (loop["lower"], loop["upper"]) == pytest.approx((0.15, 0.25))
 
 
-def test_a_return_that_recovers_at_once_lies_just_below_the_collapse():
-    (loop,) = summarise("T1", [t1(0, 0.60, back=0.55, returns=True)])["loop"]["seeds"]
-    assert (loop["lower"], loop["upper"]) == pytest.approx((-0.05, 0.05))
-
-
 def test_an_open_loop_is_wider_than_what_was_swept():
     loop = summarise("T1", [t1(0, 0.60, back=None, returns=True)])["loop"]
     assert loop["outcomes"] == {"closed": 0, "open": 1, "diverged": 0}
     assert (loop["seeds"][0]["lower"], loop["seeds"][0]["upper"]) == pytest.approx((0.25, None))
     assert loop["width"] is None
-
-
-def test_only_collapsed_seeds_have_a_way_back():
-    records = [t1(0, None, returns=True), t1(1, 0.6, 0.35, returns=True), failed_init(t1(2, returns=True))]
-    assert [seed["seed"] for seed in summarise("T1", records)["loop"]["seeds"]] == [1]
-
-
-def test_without_a_return_sweep_there_is_no_loop():
-    assert summarise("T1", [t1(0), published(t1(1, returns=True))])["loop"] is None
 
 
 def test_a_way_back_that_diverged_is_neither_open_nor_trapped():

@@ -11,7 +11,8 @@ from report_cases import NUMERICS, published_in, run_of
 from scipy import stats
 
 from dglib.analysis.bounds import Bounds
-from dglib.analysis.differences import mean_row, median_row, share_row, welch
+from dglib.analysis.differences import mean_row, median_row, share_row
+from dglib.analysis.intervals import welch
 from dglib.cli import main
 from dglib.errors import UserError
 from dglib.report.compare import compare

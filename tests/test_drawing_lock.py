@@ -5,10 +5,11 @@ from concurrent.futures import ThreadPoolExecutor
 
 import matplotlib as mpl
 import pytest
+from by_name import draw
 from small import CPU, random_data
 
 from dglib.analysis.style import RC, styled
-from dglib.experiments.figures import draw, save_figure
+from dglib.experiments.figures import save_figure
 from dglib.explorer.live_picture import LivePicture
 from dglib.explorer.live_run import LiveRun
 

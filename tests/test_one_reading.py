@@ -70,7 +70,7 @@ def test_the_return_level_of_t1_is_that_of_the_first_evaluation_of_its_run(tmp_p
     levels = list(dict.fromkeys(entry["lambda"] for entry in cut_short["return_trajectory"]))
     run_of(tmp_path, "T1", [record, cut_short])
     head, *rows = report(tmp_path).seeds[0]
-    column = head.index("λ↓ on the way back")
+    column = head.index("λ↓ of the return")
     assert [row[column] for row in rows] == ["0.40", f"below {levels[-2]:.2f}"]
     assert load_records(tmp_path).seeds["return_level"].to_list()[0] == 0.40
 

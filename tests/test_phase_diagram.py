@@ -1,22 +1,18 @@
 """A grid's cells as a table, a map and a curve: what is counted, and what a reader sees of it."""
 
 import itertools
+from dataclasses import replace
 
 import by_name
-import matplotlib
-import numpy as np
 import pytest
 from analysis_cases import diverged, failed_init, t1, t2, td1, td1_diverged, v3, v3_diverged, v3_failed
 from matplotlib.backends.backend_agg import FigureCanvasAgg
-from matplotlib.colors import to_rgb
 from matplotlib.patches import Rectangle
-from matplotlib.text import Annotation, Text
+from matplotlib.text import Text
 
-from dglib.analysis.grid_wording import glyph, median_text, phases_sentence, value_text
-from dglib.analysis.phase_diagram import ends, summarise_cell
-from dglib.analysis.style import MEDIAN
+from dglib.analysis.grid import median_text, phases_sentence, summarise_cell
+from dglib.analysis.grid_figures import draw_grid
 from dglib.experiments import get
-from dglib.experiments.figures import draw_grid, save_figure
 
 RATES, LEVELS = (0.2, 0.4), (0.4, 0.6, 0.8)
 
@@ -58,23 +54,6 @@ def test_a_cell_counts_its_seeds_by_class_with_exact_intervals():
     )
     assert told["shares"]["diverged"]["upper"] == pytest.approx(1 - 0.025 ** (1 / 4))
     assert told["median"] == {"lower": pytest.approx(0.35), "upper": pytest.approx(0.35)}
-
-
-def test_classes_are_those_of_the_seeds_own_limits():
-    strict = td1(0, 0.3)
-    strict["parameters"] |= {"partial_error": 0.25}
-    assert [end.kind for end in ends(cell("Td1", [strict, td1(1, 0.3)]))] == ["partial_collapse", "ordered"]
-
-
-def test_a_diverged_seed_is_counted_and_has_no_error():
-    told = summarise_cell(cell("Td1", [td1_diverged(0), td1(1, 0.1)]))
-    assert (told["counts"]["diverged"], told["measured"]) == (1, 1)
-    assert told["median"]["upper"] == pytest.approx(0.1)
-
-
-def test_seeds_that_are_not_done_are_no_result():
-    told = summarise_cell(cell("Td1", [td1(0, 0.1), td1(1, 0.9) | {"outcome": None}, {"seed": 2}], 3, 2))
-    assert (told["n"], told["running"], told["counts"]["ordered"]) == (1, 2, 1)
 
 
 def test_a_cell_without_seeds_has_neither_shares_nor_median_nor_phase():
@@ -121,13 +100,6 @@ def test_v3_cells_tell_one_branch_from_two_and_from_a_trapped_start():
     assert {kind: count for kind, count in told["counts"].items() if count} == expected
 
 
-@pytest.mark.parametrize("experiment", by_name.EXPERIMENTS)
-def test_every_end_of_an_experiment_has_a_mark_of_its_own(experiment):
-    measure = get(experiment).measure
-    marks = [glyph(measure, kind) for kind in measure.all_kinds]
-    assert len(set(marks)) == len(marks)
-
-
 def test_a_map_shows_each_cells_median_and_its_counts():
     figure = draw_grid(td1_grid([0.1, 0.2], [0.5, 0.1], [0.9, 0.9], [0.1], [0.6, 0.9], [0.9]))
     found = texts(figure)
@@ -136,15 +108,6 @@ def test_a_map_shows_each_cells_median_and_its_counts():
     assert {"ordered", "partial collapse", "trapped"} <= set(found)
     assert {"λ", "0.4", "0.6", "0.8", "0.2"} <= set(found)
     assert not hatched(figure)
-
-
-def test_rows_rise_upwards_and_columns_to_the_right():
-    cells = td1_grid([0.11], [0.12], [0.13], [0.21], [0.22], [0.23])
-    axes = draw_grid(cells).axes[0]
-    at = {text.get_text(): text.get_position() for text in axes.texts}
-    assert at["0.11"][0] < at["0.12"][0] < at["0.13"][0]
-    assert at["0.11"][1] < at["0.21"][1]
-    assert axes.get_ylim()[0] < axes.get_ylim()[1]
 
 
 def test_cells_without_data_are_hatched_and_running_ones_named():
@@ -165,38 +128,14 @@ def test_lines_part_cells_that_ended_otherwise_and_no_others():
     }
 
 
-def test_in_grey_a_higher_error_is_darker_and_the_number_stands_out():
-    errors = [[0.02], [0.2], [0.4], [0.55], [0.7], [0.9]]
-    axes = draw_grid(td1_grid(*errors)).axes[0]
-    grey = [_luminance(patch.get_facecolor()) for patch in axes.patches if not patch.get_hatch()]
-    assert grey == sorted(grey, reverse=True)
-    assert min(before - after for before, after in itertools.pairwise(grey)) > 0.03
-    numbers = [text for text in axes.texts if text.get_text().startswith("0.")]
-    for ground, text in zip(grey, numbers, strict=True):
-        assert abs(ground - _luminance(to_rgb(text.get_color()))) > 0.4
-
-
-def _luminance(color):
-    return sum(weight * part for weight, part in zip((0.2126, 0.7152, 0.0722), color[:3], strict=True))
-
-
 def test_a_third_parameter_gives_a_map_for_each_of_its_values():
     cells = [
-        by_name.cell("Td1", {"lr": lr, **each.values}, each.records)
+        replace(each, values={"lr": lr, **each.values})
         for lr in (0.05, 0.1)
         for each in td1_grid([0.1], [0.5], [0.9], [0.1], [0.6], [0.9])
     ]
     figure = draw_grid(cells)
     assert [axes.get_title(loc="left") for axes in figure.axes[:2]] == ["LR = 0.05", "LR = 0.1"]
-
-
-def test_more_maps_than_a_page_holds_are_not_drawn():
-    cells = [
-        by_name.cell("Td1", {"lr": 0.01 * n, **each.values}, each.records)
-        for n in range(1, 8)
-        for each in td1_grid(*[[0.1]] * 6)
-    ]
-    assert draw_grid(cells) is None
 
 
 def test_one_parameter_gives_a_curve_with_every_seed_and_cells_without_seeds_named():
@@ -218,32 +157,6 @@ def test_an_open_threshold_is_an_arrow_on_the_curve():
     assert markers.count("^") == 2
 
 
-def test_no_line_of_medians_runs_through_one_that_is_open_and_the_legend_names_its_arrow():
-    events = {1: (0.60, 0.65), 4: (0.55, 0.60), 8: (None, None), 16: (0.60, 0.60)}
-    cells = [
-        cell("T1", [t1(s, up) for s, up in enumerate(ups)], refresh_period=k) for k, ups in events.items()
-    ]
-    axes = (figure := draw_grid(cells)).axes[0]
-    joined, *open_ = (line for line in axes.lines if line.get_linewidth() == MEDIAN["linewidth"])
-    values = np.column_stack(joined.get_data())
-    assert np.isnan(values[4:6, 1]).all()
-    assert values[[0, 2, 6], 1] == pytest.approx([0.60, 0.55, 0.575])
-    assert [set(line.get_ydata()) for line in open_] == [{0.70}]
-    (arrow,) = (text for text in axes.texts if isinstance(text, Annotation))
-    assert arrow.xy == (2, 0.70)
-    assert arrow.xyann[1] > 0
-    assert {"median", "lies beyond"} <= set(texts(figure))
-
-
-def test_a_map_of_thresholds_says_that_its_medians_are_bounds():
-    def labels(experiment, make):
-        cells = [cell(experiment, [make(0), make(1)], lr=0.1, refresh_period=k) for k in (1, 8)]
-        return [text for text in texts(draw_grid(cells)) if text.startswith("Median")]
-
-    assert labels("T1", t1) == ["Median λ↑ (middle of its bounds)"]
-    assert labels("V3", v3) == ["Median gap"]
-
-
 @pytest.mark.parametrize("experiment", by_name.EXPERIMENTS)
 def test_grids_of_every_experiment_are_drawn_whole_whatever_became_of_their_seeds(experiment):
     made = {"T1": t1, "T2": t2, "V3": v3, "Td1": td1}[experiment]
@@ -261,17 +174,6 @@ def test_grids_of_every_experiment_are_drawn_whole_whatever_became_of_their_seed
         assert min(drawn.x0, drawn.y0, width - drawn.x1, height - drawn.y1) > -0.01  # nothing cut off
 
 
-def test_the_same_cells_give_the_same_bytes_and_leave_settings_alone(tmp_path):
-    before = dict(matplotlib.rcParams)
-    cells = td1_grid([0.1], [0.5], None, [0.1], [0.1], [0.9])
-    first, again = (
-        [path.read_bytes() for path in save_figure(draw_grid(cells), tmp_path / name, "map")]
-        for name in ("a", "b")
-    )
-    assert first == again
-    assert dict(matplotlib.rcParams) == before
-
-
 def test_the_sentence_counts_cells_by_end_and_says_which_have_no_seeds():
     told = [summarise_cell(each) for each in td1_grid([0.1], [0.5], None, [0.1], [0.1], [0.9])]
     about = get("Td1")
@@ -282,8 +184,3 @@ def test_the_sentence_counts_cells_by_end_and_says_which_have_no_seeds():
     assert "no seed of 2 cells" in phases_sentence(
         about.symbol, about.measure, [summarise_cell(cell("Td1", []))] * 2
     )
-
-
-def test_values_are_worded_as_they_were_given():
-    given = [0.1 + 0.2, 16, None, True, [0.5, 0.25], "small_cnn", 1e-4]
-    assert list(map(value_text, given)) == ["0.3", "16", "null", "true", "[0.5, 0.25]", "small_cnn", "0.0001"]

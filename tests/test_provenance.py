@@ -157,7 +157,7 @@ def test_a_run_whose_seeds_were_made_otherwise_says_so(tmp_path, monkeypatch, ca
         (["python", "-Xfrozen_modules=off", "-m", "ipykernel_launcher", "-f", "k.json"], "run as a notebook"),
         (["python3", "-m", "colab_kernel_launcher", "-f", "k.json"], "run as a notebook"),
         (["/venv/site-packages/ipykernel_launcher.py", "-f", "k.json"], "run as a notebook"),
-        (["/x/dglib/worker.py"], "by a worker of run_all.py; what was typed is not on record"),
+        (["/x/dglib/worker.py"], "by a worker process of run_all.py; its command is not on record"),
     ],
     ids=["run_all", "dglib", "jupyter", "colab", "an older notebook", "an older campaign"],
 )

@@ -10,12 +10,10 @@ from grid_cases import begin, fill, grid_of, store_of
 from report_page import Page
 
 from dglib.api import run
-from dglib.campaign.command import main
 from dglib.campaign.grid_index import write_index
 from dglib.errors import UserError
-from dglib.experiments.tables import load_records
 from dglib.report import write_report
-from dglib.report.grid_collect import collect_grid
+from dglib.report.collect import collect_grid
 from dglib.report.grid_index import NAME, read_index, run_of
 from dglib.report.grid_page import render_grid
 
@@ -101,19 +99,6 @@ def test_cells_that_are_not_done_are_named(tmp_path):
     assert page.tables[0][5][2:] == ["0 of 3", "–", "–", "–", "–"]
 
 
-def test_a_grid_before_its_first_run_is_a_page_too(tmp_path):
-    page = read(fill(grid_of(tmp_path, MAP), tmp_path / "runs", lambda cell: None))
-    assert "no seed of 6 cells has come to an end" in page.text
-
-
-def test_links_lead_to_files_that_are_there(whole):
-    directory, page = whole
-    links = [str(each["href"]) for each in page.all("a")]
-    assert len(links) > 6
-    for link in links:
-        assert (directory / link.replace("%3D", "=").replace("%2C", ",")).is_file(), link
-
-
 def test_the_table_lies_beside_the_page_as_numbers_and_the_map_as_files(whole):
     directory, _ = whole
     rows = list(csv.DictReader((directory / "grid_results.csv").read_text().splitlines()))
@@ -140,14 +125,6 @@ def test_a_dwell_time_grid_opens_with_width_against_dwell_time(tmp_path):
     assert page.text.count("Hysteresis width λ↑ − λ↓:") == 2  # of each cell
 
 
-def test_medians_of_thresholds_are_called_bounds_in_table_and_caption(tmp_path):
-    page = read(fill(grid_of(tmp_path, DWELLS), tmp_path / "runs", sweeps))
-    captions = " ".join(str(image["alt"]) for image in page.all("img"))
-    assert "T1: bounds of the median λ↑" in captions
-    assert "T2: bounds of the median λ↓" in captions
-    assert {"Median λ↑ lies", "Median λ↓ lies"} <= {name for table in page.tables for name in table[0]}
-
-
 def test_a_run_of_other_parameters_in_a_cells_directory_is_left_out_by_name(tmp_path):
     grid = grid_of(tmp_path, MAP)
     directory = fill(grid, tmp_path / "runs", by_level)
@@ -168,15 +145,6 @@ def test_cells_that_the_grid_no_longer_has_are_left_out_by_name(tmp_path):
     assert len(collection.found) == 4
 
 
-def test_a_damaged_record_is_named_and_the_rest_is_shown(tmp_path):
-    directory = fill(grid_of(tmp_path, MAP), tmp_path / "runs", by_level)
-    torn = next((directory / "noise_rate=0.2,init_lambda=0.4").glob("*/seeds/*.json"))
-    torn.write_bytes(torn.read_bytes()[:100])
-    page = read(directory)
-    assert "Damaged files" in page.text
-    assert page.tables[0][1][2] == "2 of 3"
-
-
 @pytest.mark.parametrize("content", ["", "{", "[]", '{"grid": "map", "axes": {}, "cells": []}'])
 def test_a_damaged_index_is_told_by_its_path(tmp_path, content):
     (tmp_path / NAME).write_text(content)
@@ -188,19 +156,6 @@ def test_a_base_directory_with_nothing_but_grids_says_where_they_lie(tmp_path):
     fill(grid_of(tmp_path, MAP), tmp_path / "runs", lambda cell: None)
     with pytest.raises(UserError, match=r"no run there.*; grids lie in grid_map there"):
         write_report(tmp_path / "runs")
-
-
-def test_all_records_of_a_grid_load_as_one_table(whole):
-    tables = load_records(whole[0])
-    assert tables.problems == ()
-    counts = tables.seeds.groupby("eta")["outcome"].value_counts()
-    assert (counts[0.2, "trapped_90"], counts[0.4, "partial_collapse"], len(tables.seeds)) == (2, 3, 18)
-
-
-def test_the_command_writes_the_page_over_a_grids_directory(whole, capsys):
-    directory, _ = whole
-    assert main(["report", "--base-dir", str(directory)]) == 0
-    assert capsys.readouterr().out.strip() == str(directory / "report.html")
 
 
 def test_a_cell_that_was_trained_is_found_again_by_its_index(tmp_path, monkeypatch):

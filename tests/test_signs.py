@@ -1,24 +1,23 @@
 """What is claimed about Tδ1's early signs: exact tests, honest intervals, and a rival in the test error."""
 
 import math
-from itertools import combinations, pairwise
+from itertools import combinations
 from statistics import NormalDist, fmean
 
 import numpy as np
 import pytest
 from analysis_cases import CONSTANT, evaluation, td1, td1_diverged
-from by_name import answer, summarise
+from by_name import answer
 from hypothesis import given
 from hypothesis import strategies as st
 
-from dglib.analysis import signs_permutation
-from dglib.analysis.signs_auc import auc, auc_interval
-from dglib.analysis.signs_permutation import permutation_test, seeds_needed, smallest_p
+from dglib.analysis import two_groups
+from dglib.analysis.style import COLUMN_WIDTH
+from dglib.analysis.two_groups import auc, auc_interval, permutation_test, seeds_needed, smallest_p
 from dglib.experiments.figures import draw_all
-from dglib.experiments.trapping import signs_wording
-from dglib.experiments.trapping.plot_signs import COLUMN_WIDTH
-from dglib.experiments.trapping.signs import primary_family, summarise_signs
-from dglib.experiments.trapping.signs_groups import Groups, settled
+from dglib.experiments.trapping import words as worded
+from dglib.experiments.trapping.signs import Groups, primary_family, summarise_signs
+from dglib.experiments.trapping.summary import settled
 
 # --- the permutation test
 
@@ -54,15 +53,6 @@ def test_p_and_its_correction_are_those_of_brute_force_with_students_t(n, size):
     assert np.allclose(np.column_stack([family.p, family.corrected]), expected)
 
 
-def test_three_of_ten_seeds_reach_two_of_120_and_not_less():
-    values = np.arange(10.0)[:, None]
-    family = permutation_test(values, np.arange(10) >= 7)
-    assert family.labellings == 120
-    assert family.enumerated
-    assert family.smallest == family.p[0] == family.corrected[0] == 2 / 120
-    assert f"{family.smallest:.3f}" == "0.017"
-
-
 @given(st.integers(1, 4), st.integers(1, 5), st.integers(0, 2**32 - 1))
 def test_no_p_lies_below_the_smallest_stated_nor_the_corrected_below_the_plain(first, second, key):
     values = np.random.default_rng(key).normal(size=(first + second, 3))
@@ -83,12 +73,6 @@ def test_units_and_the_order_of_seeds_and_tests_do_not_matter(key, scale, shift)
     assert moved.corrected == pytest.approx(plain.corrected[::-1])
 
 
-def test_exchanging_the_groups_leaves_p_as_it_is():
-    values, first = np.random.default_rng(1).normal(size=(8, 4)), np.arange(8) < 3
-    one, other = permutation_test(values, first), permutation_test(values, ~first)
-    assert (one.p, one.corrected) == (pytest.approx(other.p), pytest.approx(other.corrected))
-
-
 def test_a_quantity_that_is_the_same_in_all_seeds_says_nothing():
     values = np.column_stack([np.full(6, 0.1), np.arange(6.0)])
     family = permutation_test(values, np.arange(6) < 3)
@@ -106,27 +90,10 @@ def test_under_the_null_hypothesis_the_family_errs_in_five_of_a_hundred_at_most(
     assert 0 < errors / families <= allowed
 
 
-def test_without_correction_the_family_would_err_far_more_often():
-    generator, families = np.random.default_rng(0), 200
-    first = np.arange(10) < 3
-    tests = (permutation_test(generator.normal(size=(10, 13)), first) for _ in range(families))
-    assert sum(min(test.p) <= 0.05 for test in tests) / families > 0.25
-
-
 def test_a_large_difference_is_found_through_the_correction():
     values = np.random.default_rng(3).normal(size=(10, 13))
     values[:3, 4] += 12.0
     assert permutation_test(values, np.arange(10) < 3).corrected[4] <= 0.05
-
-
-def test_too_many_labellings_are_drawn_the_same_ones_every_time_and_it_is_said():
-    values = np.random.default_rng(2).normal(size=(22, 2))
-    first = np.arange(22) < 11
-    one, other = permutation_test(values, first), permutation_test(values, first)
-    assert math.comb(22, 11) > signs_permutation.MOST_LABELLINGS
-    assert not one.enumerated
-    assert one == other
-    assert one.smallest == 2 / one.labellings
 
 
 def test_drawn_labellings_give_the_p_of_all_of_them_within_chance(monkeypatch):
@@ -134,8 +101,8 @@ def test_drawn_labellings_give_the_p_of_all_of_them_within_chance(monkeypatch):
     values[:5, 0] += 1.0
     first = np.arange(12) < 5
     exact = permutation_test(values, first)
-    monkeypatch.setattr(signs_permutation, "MOST_LABELLINGS", 10)
-    monkeypatch.setattr(signs_permutation, "_DRAWN", 20_000)
+    monkeypatch.setattr(two_groups, "MOST_LABELLINGS", 10)
+    monkeypatch.setattr(two_groups, "_DRAWN", 20_000)
     drawn = permutation_test(values, first)
     assert exact.enumerated
     assert not drawn.enumerated
@@ -147,12 +114,6 @@ def test_drawn_labellings_give_the_p_of_all_of_them_within_chance(monkeypatch):
 def test_as_many_seeds_as_are_needed_reach_the_level_and_one_fewer_do_not(others):
     count = seeds_needed(others)
     assert smallest_p(count, others or count) <= 0.05 < smallest_p(count - 1, others or count - 1)
-
-
-@pytest.mark.parametrize("size", [0, 4])
-def test_an_empty_group_is_refused(size):
-    with pytest.raises(ValueError, match="at least one seed"):
-        permutation_test(np.ones((4, 1)), np.arange(4) < size)
 
 
 # --- the area under the ROC curve
@@ -171,14 +132,6 @@ def test_the_interval_at_perfect_separation_is_no_point(trapped, partial):
     assert top.upper == 1.0
     assert top.lower < 0.90
     assert (bottom.lower, bottom.upper) == (0.0, pytest.approx(1 - top.lower))
-
-
-def test_the_interval_narrows_with_more_seeds_and_holds_the_area():
-    lowers = [auc_interval(1.0, n, n).lower for n in (2, 3, 5, 10, 30)]
-    assert all(a < b for a, b in pairwise(lowers))
-    for area in (0.0, 0.2, 0.5, 0.95, 1.0):
-        found = auc_interval(area, 3, 7)
-        assert 0 <= found.lower <= area <= found.upper <= 1
 
 
 @pytest.mark.parametrize(("trapped", "partial"), [(3, 3), (3, 7), (5, 5)])
@@ -246,28 +199,7 @@ def test_a_sign_that_the_test_error_gives_as_well_is_none():
     assert clear
     assert not any(test["beats_error"] for test in clear)
     assert signs["sign"] is None
-    assert "but the test error by then does as well (AUC 1.00)" in signs_wording.sentence(signs)
-
-
-def test_the_test_error_compared_is_the_latest_by_the_end_of_the_epoch():
-    records = planted()
-    for record in records:
-        for entry in record["error_trajectory"]:
-            if entry["epoch"] == 5:  # known before epoch 5 (from 0) ends; the next one is not
-                entry["error"] = 0.7 if record["final_error"] == 0.9 else 0.6
-            elif entry["epoch"] == 10:
-                entry["error"] = 0.6 if record["final_error"] == 0.9 else 0.7
-    tests = {(t["quantity"], t["last_epoch"]): t for t in summarise_signs(records)["family"]["tests"]}
-    assert [tests["norm_s", epoch]["error_auc"] for epoch in (5, 10)] == [1.0, 0.0]
-
-
-def test_before_the_first_evaluation_no_sign_is_claimed():
-    records = planted()
-    for record in records:
-        record["error_trajectory"] = [e for e in record["error_trajectory"] if e["epoch"] >= 25]
-    tests = summarise_signs(records)["family"]["tests"]
-    assert {test["error_auc"] for test in tests} == {None}
-    assert not any(test["sign"] for test in tests)
+    assert "but the test error by then does as well (AUC 1.00)" in worded.sentence(signs)
 
 
 def test_a_test_without_values_of_every_seed_is_left_out_and_said_to_be():
@@ -275,47 +207,21 @@ def test_a_test_without_values_of_every_seed_is_left_out_and_said_to_be():
     records[0]["step_logs"] = [row for row in records[0]["step_logs"] if row["epoch"] < 20]
     signs = summarise_signs(records)
     assert {test["last_epoch"] for test in signs["family"]["tests"]} == {5, 10}
-    assert "4 of them could not be made" in " ".join(signs_wording.paragraphs(signs))
-
-
-def test_seeds_of_no_group_are_not_compared():
-    records = [*planted(), td1(50, 0.1), td1_diverged(51), {"seed": 52}]
-    assert summarise_signs(records) == summarise_signs(planted())
-
-
-def test_a_seed_without_step_logs_is_told_and_not_compared():
-    records = [*planted(), {"seed": 70, "final_error": 0.9}]
-    signs = summarise_signs(records)
-    assert (signs["trapped"], signs["without_logs"]) == (3, [70])
-    assert "1 seed without step logs" in " ".join(signs_wording.paragraphs(signs))
+    assert "4 of them could not be made" in " ".join(worded.paragraphs(signs))
 
 
 @pytest.mark.parametrize(
     ("records", "needed"),
     [
-        ([td1(0, 0.5), td1(1, 0.5), td1(2, 0.5)], "at least 5 trapped seeds beside the 3 partial"),
+        ([td1(0, 0.5), td1(1, 0.5), td1(2, 0.5)], "at least 5 trapped seeds with the 3 partial"),
         ([td1(0), td1(1)], "at least 4 seeds of each class"),
-        ([td1(seed) for seed in range(4)], "at least 4 partial seeds beside the 4 trapped"),
+        ([td1(seed) for seed in range(4)], "at least 4 partial seeds with the 4 trapped"),
         ([td1(0, 0.1)], "at least 4 seeds of each class"),
     ],
 )
 def test_without_one_of_the_classes_it_is_said_what_would_be_needed(records, needed):
     assert needed in answer("Td1", records)
-    assert needed in " ".join(signs_wording.paragraphs(summarise_signs(records)))
-
-
-def test_too_few_seeds_are_said_to_be_too_few_whatever_the_difference():
-    words = signs_wording.sentence(summarise_signs(planted(1, 5)))
-    assert "no p goes below 0.33" in words
-    assert "at least 3 trapped seeds beside the 5 partial" in words
-
-
-def test_without_a_sign_little_is_claimed():
-    records = [seed(i, i < 3) for i in range(10)]
-    words = " ".join(signs_wording.paragraphs(summarise_signs(records)))
-    assert "No early sign" in words
-    assert "3 trapped and 7 partial seeds reach 0.017 at best" in words
-    assert "with so few seeds does not rule one out" in words
+    assert needed in " ".join(worded.paragraphs(summarise_signs(records)))
 
 
 def test_the_scan_covers_every_epoch_and_is_called_exploratory():
@@ -323,7 +229,7 @@ def test_the_scan_covers_every_epoch_and_is_called_exploratory():
     assert signs["scan"]["exploratory"] is True
     assert signs["scan"]["tests"] == 4 * 40
     assert signs["scan"]["earliest"]["last_epoch"] < 5
-    (words,) = [text for text in signs_wording.paragraphs(signs) if text.startswith("Exploratory")]
+    (words,) = [text for text in worded.paragraphs(signs) if text.startswith("Exploratory")]
     assert "must be shown again on new seeds" in words
 
 
@@ -340,16 +246,6 @@ def test_an_error_has_settled_when_its_class_does_not_change_any_more():
     assert len(CONSTANT) == 10
 
 
-def test_the_sentences_of_a_sign_give_area_interval_p_reach_and_lead():
-    words = signs_wording.sentence(summarise(experiment="Td1", records=planted())["signs"])
-    assert words.startswith(
-        "Early sign: c_sv in epoch 5 separates them (AUC 1.00, 95 % interval 0.60 to 1.00;"
-    )
-    assert "3 trapped and 7 partial seeds reach 0.017 at best" in words
-    assert "better than the test error by then (AUC 0." in words
-    assert "epochs" in words.partition("AUC 0.")[2]
-
-
 # --- the figure
 
 
@@ -361,7 +257,7 @@ def figure(records):
 def test_the_figure_fits_a_column_and_no_panel_is_empty(records):
     drawn = figure(records)
     assert drawn.get_figwidth() == COLUMN_WIDTH
-    assert len(drawn.axes) == (3 if Groups.of(records).comparable else 1)
+    assert len(drawn.axes) == (3 if Groups.of(records).trapped and Groups.of(records).partial else 1)
     for axes in drawn.axes:
         assert axes.lines or axes.texts
 
@@ -375,14 +271,3 @@ def test_the_figure_shows_every_planned_test_with_its_interval_and_the_error():
     for test in found:
         assert (test["lower"], test["upper"]) in spans
     assert sum(line.get_marker() == "|" for line in tests.lines) == 13
-
-
-def test_curves_and_classes_differ_by_more_than_colour():
-    outcomes, _, over_epochs = figure(planted()).axes
-    dashes = {
-        line.get_linestyle() + str(line._dash_pattern)
-        for line in over_epochs.lines
-        if len(line.get_xdata()) > 10
-    }
-    assert len(dashes) == 4
-    assert len({line.get_marker() for line in outcomes.lines} - {"None"}) == 2

@@ -19,7 +19,6 @@ from analysis_cases import (
 )
 
 import dglib
-from dglib.errors import UserError
 from dglib.experiments.tables import SEEDS, STEPS, TRAJECTORIES, load_records
 from dglib.files import sealed
 
@@ -161,14 +160,6 @@ def test_what_is_missing_is_missing_and_nothing_fails(tmp_path, prefix, record):
     assert (len(tables.seeds), tables.problems) == (1, ())
 
 
-def test_other_grids_are_read_as_they_are(tmp_path):
-    record = t1(0, None)
-    for entry in record["trajectory"]:
-        entry["lambda"] = round(entry["lambda"] - 0.13, 4)
-    seeds = load_records(write(tmp_path, "T1-spinodal_results.json", [record])).seeds
-    assert seeds["lower"][0] == 0.57
-
-
 BROKEN = {
     "no JSON": "{", "no list": "{}", "no mapping": "[3]", "no seed": '[{"lambda_up": null}]',
     "a seed that is none": '[{"seed": true}]',
@@ -191,27 +182,10 @@ def test_what_cannot_be_read_is_named_and_the_rest_is_read(tmp_path, text):
     assert "\n" not in problem
 
 
-def test_unknown_files_are_named_and_known_ones_are_not(tmp_path):
-    write(tmp_path, "T1-spinodal_results.json", [t1(0)])
-    for name in ("T1-spinodal_results.csv", "T1-spinodal_manifest.json", "summary.md", ".DS_Store"):
-        (tmp_path / name).write_text("x")
-    write(tmp_path / "figures", "notes.txt", "x")
-    (tmp_path / "R1_results.json").write_text("[]")
-    assert load_records(tmp_path).problems == (f"{tmp_path / 'R1_results.json'}: not read: unknown file",)
-
-
 def test_a_seed_twice_in_a_file_is_named_and_the_first_one_read(tmp_path):
     tables = load_records(write(tmp_path, "T1-spinodal_results.json", [t1(0, 0.6), t1(0, 0.7)]))
     assert tables.seeds["level"].to_list() == [0.6]
     assert tables.problems[0].endswith("record 1 not read: seed 0 is there already")
-
-
-def test_the_same_seed_in_two_runs_is_two_rows(tmp_path):
-    for name in ("a", "b"):
-        write(tmp_path / "deeper" / name, "T1-spinodal_results.json", [t1(0)])
-    tables = load_records(tmp_path)
-    assert tables.problems == ()
-    assert tables.seeds["run"].nunique() == 2
 
 
 def test_seeds_under_way_are_taken_from_the_published_checkpoint(tmp_path):
@@ -236,8 +210,3 @@ def test_sealed_seeds_are_the_truth_and_the_view_beside_them_is_not_read(tmp_pat
     tables = load_records(tmp_path)
     assert len(tables.seeds) == 2
     assert "checksum does not match" in tables.problems[0]
-
-
-def test_a_path_where_nothing_is_is_refused(tmp_path):
-    with pytest.raises(UserError, match=r"nowhere: no such file or directory"):
-        load_records(tmp_path / "nowhere")

@@ -1,62 +1,50 @@
-"""Confidence intervals for the few seeds that an experiment has; each one's coverage was simulated.
+"""Confidence intervals for few seeds; their coverage was simulated (tests/results/interval_coverage.md).
 
-`python tests/coverage_simulation.py` writes the table of coverages, tests/results/interval_coverage.md.
+`scipy.stats` is imported where it is used: it takes a second.
 """
 
 import math
+import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass
 from statistics import fmean, stdev
 from typing import Any
-
-from scipy import special  # not scipy.stats, which takes a second to import
 
 CONFIDENCE = 0.95
 
 
 @dataclass(frozen=True)
 class Interval:
-    """An interval at a level of confidence; ±inf where censoring leaves a side open.
-
-    Attributes:
-        confidence: what the method guarantees, at least the level asked for where it is exact.
-    """
+    """An interval; ±inf where censoring leaves a side open. `confidence`: at least this where it is exact."""
 
     lower: float
     upper: float
     confidence: float = CONFIDENCE
 
     def as_dict(self) -> dict[str, float | None]:
-        """`{"lower", "upper", "confidence"}`, null where open: JSON has no infinity."""
+        """`{"lower", "upper", "confidence"}`, null where open."""
         ends = {"lower": self.lower, "upper": self.upper}
         closed = {name: round(end, 10) if math.isfinite(end) else None for name, end in ends.items()}
         return {**closed, "confidence": round(self.confidence, 6)}
 
 
-def clopper_pearson(successes: int, n: int, confidence: float = CONFIDENCE) -> Interval:
-    """The exact binomial interval for a share, 0 to 1; of no trials, [0, 1].
+def as_json(interval: Interval | None) -> dict[str, Any] | None:
+    """`Interval.as_dict`, or null where there is no interval."""
+    return None if interval is None else interval.as_dict()
 
-    Source: Clopper and Pearson, Biometrika 26 (1934) 404, by quantiles of the beta distribution.
-    Raises ValueError unless 0 <= successes <= n.
-    """
-    _check_counts(successes, n)
-    if n == 0:
-        return Interval(0.0, 1.0, confidence)
-    tail, failures = (1 - confidence) / 2, n - successes
-    lower = float(special.betaincinv(successes, failures + 1, tail)) if successes else 0.0
-    upper = float(special.betaincinv(successes + 1, failures, 1 - tail)) if failures else 1.0
-    return Interval(lower, upper, confidence)
+
+def clopper_pearson(successes: int, n: int, confidence: float = CONFIDENCE) -> Interval:
+    """The exact binomial interval for a share, 0 to 1; of no trials, [0, 1]."""
+    return _binomial(successes, n, "exact", confidence)
 
 
 def clopper_pearson_undecided(
     successes: int, undecided: int, n: int, confidence: float = CONFIDENCE
 ) -> Interval:
-    """A share's exact interval when some of n trials may have gone either way: it holds whichever way.
+    """A share's exact interval when some of n trials are undecided: it holds whatever their outcome.
 
-    The lower end counts all `undecided` as failures, the upper as successes, so that no assumption on why
-    they are undecided is needed. Without any it is `clopper_pearson`.
+    The lower end counts all `undecided` as failures, the upper as successes.
     """
-    _check_counts(successes + undecided, n)
     least, most = (clopper_pearson(count, n, confidence) for count in (successes, successes + undecided))
     return Interval(least.lower, most.upper, confidence)
 
@@ -69,16 +57,14 @@ def newcombe_difference(
     Not exact: its mean coverage is near the nominal one, and single cases lie below (see the table).
     Source: Newcombe, Statistics in Medicine 17 (1998) 873, method 10: Wilson's score intervals, combined.
     """
-    _check_counts(successes_1, n_1)
-    _check_counts(successes_2, n_2)
     if not n_1 or not n_2:
         return Interval(-1.0, 1.0, confidence)
-    share_1, low_1, high_1 = _wilson(successes_1, n_1, confidence)
-    share_2, low_2, high_2 = _wilson(successes_2, n_2, confidence)
-    difference = share_1 - share_2
-    below = math.hypot(share_1 - low_1, high_2 - share_2)
-    above = math.hypot(high_1 - share_1, share_2 - low_2)
-    return Interval(difference - below, difference + above, confidence)
+    one = _binomial(successes_1, n_1, "wilson", confidence)
+    other = _binomial(successes_2, n_2, "wilson", confidence)
+    share_1, share_2 = successes_1 / n_1, successes_2 / n_2
+    below = math.hypot(share_1 - one.lower, other.upper - share_2)
+    above = math.hypot(one.upper - share_1, share_2 - other.lower)
+    return Interval(share_1 - share_2 - below, share_1 - share_2 + above, confidence)
 
 
 def median_rank(n: int, confidence: float = CONFIDENCE) -> int | None:
@@ -93,12 +79,12 @@ def median_interval(
 ) -> Interval | None:
     """Distribution-free interval for a population's median from order statistics; None for too few values.
 
-    Args:
-        lowers, uppers: the i-th value is known to lie between `lowers[i]` and `uppers[i]`, which may be
-            infinite (censored). One sequence alone: the values themselves.
-
     The r-th smallest lower end and r-th largest upper end enclose those order statistics of the values, so
-    the interval is never narrower than a cell and censoring, for whatever reason, costs no coverage.
+    censoring, for whatever reason, costs no coverage. `scipy.stats` has none for interval-censored values.
+
+    Args:
+        lowers, uppers: the i-th value lies between `lowers[i]` and `uppers[i]`, which may be infinite. One
+            sequence alone: the values themselves.
     """
     uppers = lowers if uppers is None else uppers
     if len(lowers) != len(uppers):
@@ -114,32 +100,38 @@ def t_interval(values: Sequence[float], confidence: float = CONFIDENCE) -> Inter
 
     Exact for normal values; with few and skewed ones its coverage is less than nominal (see the table).
     """
+    from scipy import stats
+
     n = len(values)
     if n < 2:
         return None
-    mean = fmean(values)
-    half = float(special.stdtrit(n - 1, (1 + confidence) / 2)) * stdev(values) / math.sqrt(n)
-    return Interval(mean - half, mean + half, confidence)
+    half = float(stats.t.ppf((1 + confidence) / 2, n - 1)) * stdev(values) / math.sqrt(n)
+    return Interval(fmean(values) - half, fmean(values) + half, confidence)
 
 
-def as_json(interval: Interval | None) -> dict[str, Any] | None:
-    """`Interval.as_dict`, or null where there is no interval."""
-    return None if interval is None else interval.as_dict()
+def welch(a: Sequence[float], b: Sequence[float], confidence: float = CONFIDENCE) -> Interval | None:
+    """Welch's t interval for the difference of means; None of fewer than two values, or of no spread."""
+    from scipy import stats
+
+    if min(len(a), len(b)) < 2 or stdev(a) == stdev(b) == 0:
+        return None
+    with warnings.catch_warnings():  # of nearly equal values, as of a gap that does not vary
+        warnings.simplefilter("ignore", RuntimeWarning)
+        found = stats.ttest_ind(a, b, equal_var=False).confidence_interval(confidence)
+    return Interval(float(found.low), float(found.high), confidence)
 
 
-def _wilson(successes: int, n: int, confidence: float) -> tuple[float, float, float]:
-    """The share and the ends of Wilson's score interval (J. Am. Stat. Assoc. 22, 1927, 209)."""
-    share, squared = successes / n, float(special.ndtri((1 + confidence) / 2)) ** 2
-    middle = (share + squared / (2 * n)) / (1 + squared / n)
-    half = math.sqrt(squared * (share * (1 - share) / n + squared / (4 * n * n))) / (1 + squared / n)
-    return share, max(middle - half, 0.0), min(middle + half, 1.0)
+def _binomial(successes: int, n: int, method: str, confidence: float) -> Interval:
+    from scipy import stats
+
+    if not 0 <= successes <= n:
+        raise ValueError(f"{successes} of {n}: must be a count from 0 to {n}")
+    if not n:
+        return Interval(0.0, 1.0, confidence)
+    found = stats.binomtest(successes, n).proportion_ci(confidence, method)
+    return Interval(float(found.low), float(found.high), confidence)
 
 
 def _enclosed(rank: int, n: int) -> float:
     """The chance that the rank-th smallest and largest of n values enclose their population's median."""
-    return 1 - 2 * float(special.bdtr(rank - 1, n, 0.5))
-
-
-def _check_counts(successes: int, n: int) -> None:
-    if not 0 <= successes <= n:
-        raise ValueError(f"{successes} of {n}: must be a count from 0 to {n}")
+    return 1 - sum(math.comb(n, k) for k in range(rank)) / float(2 ** (n - 1))

@@ -137,6 +137,16 @@ def arrow(axes: Axes, xs: Sequence[float], ys: Sequence[float], color: str) -> N
     axes.annotate("", tip, start, arrowprops=head, zorder=6)
 
 
+def draw_sweep(
+    axes: Axes, seeds: Sequence[dict[float, float]], median: tuple[list[float], list[float]], look: Look
+) -> None:
+    """Error against λ along a sweep: seeds thin, their median thick, an arrow along it."""
+    for errors in seeds:
+        axes.plot(list(errors), list(errors.values()), **look.line(THIN, 0.5))
+    axes.plot(*median, **look.line(THICK), marker=look.marker, markersize=4, zorder=4)
+    arrow(axes, *median, look.color)
+
+
 def legend_below(
     figure: Figure, keys: Sequence[tuple[str, dict[str, Any]]], columns: int | None = None
 ) -> None:

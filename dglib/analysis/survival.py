@@ -1,21 +1,20 @@
 """The share of seeds that a sweep has not yet moved, at each level of λ, with intervals that are exact.
 
 On a common grid that is a binomial at each level. Seeds whose sweep was cut short, or stepped on another
-grid, may be undecided at a level; the intervals hold whichever way those would have gone.
+grid, may be undecided at a level; the intervals hold whatever their outcome.
 """
 
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, Literal
-
-import numpy as np
+from typing import Any
 
 from dglib.analysis.bounds import Bounds
 from dglib.analysis.intervals import Interval, clopper_pearson_undecided
 
-Method = Literal["binomial", "Kaplan–Meier", "Turnbull"]
 _TOLERANCE, _MOST_STEPS = 1e-10, 10_000
+
+Span = tuple[float, float]
 
 
 @dataclass(frozen=True)
@@ -30,9 +29,8 @@ class Step:
     interval: Interval
 
     def as_dict(self) -> dict[str, Any]:
-        """Plain values."""
-        counts = {"level": self.level, "stayed": self.stayed, "left": self.left, "undecided": self.undecided}
         ends = {"lower": round(self.interval.lower, 10), "upper": round(self.interval.upper, 10)}
+        counts = {"level": self.level, "stayed": self.stayed, "left": self.left, "undecided": self.undecided}
         return {**counts, "share": round(self.share, 10), **ends}
 
 
@@ -40,68 +38,66 @@ class Step:
 class Remaining:
     """The steps in the order swept, of `n` seeds; `method` is what estimates the share."""
 
-    method: Method
+    method: str
     n: int
     steps: tuple[Step, ...]
 
     def as_dict(self) -> dict[str, Any]:
-        """Plain values."""
         return {"method": self.method, "n": self.n, "steps": [step.as_dict() for step in self.steps]}
 
 
 def remaining(cells: Sequence[Bounds], levels: Sequence[float], rising: bool) -> Remaining:
     """The share of seeds that stayed beyond each of `levels`, from the cells of their thresholds.
 
-    The share is the plain one where every seed is decided; Kaplan and Meier's where some were cut short,
-    which takes it that they were cut short for reasons of their own; Turnbull's where grids differ. Where a
-    run of evaluations had begun as a whole sweep ended, that is not so: such a seed is the likelier to leave,
-    and the share at the last level rather too high. The intervals (Clopper–Pearson, over all ways of deciding
-    the undecided) take nothing.
+    The share is the plain one where every seed is decided; Kaplan and Meier's where some sweeps were cut
+    short, which assumes that they were so for unrelated reasons; Turnbull's where grids differ. Where a run
+    of evaluations had begun as a sweep ended, that is not so, and the share at the last level is rather too
+    high. The intervals (Clopper–Pearson, over all outcomes of the undecided) assume nothing.
     """
     sign = 1.0 if rising else -1.0
     # Turned so that every sweep rises: (low, high] holds the threshold.
-    spans = [tuple(sorted((sign * each.lower, sign * each.upper))) for each in cells]
-    ordered = sorted({sign * level for level in levels})
-    reached = [x for x in ordered if any(low >= x or high <= x for low, high in spans)]
-    decided = all(low >= x or high <= x for low, high in spans for x in reached)
-    closed = all(low >= x or high <= x or math.isinf(high) for low, high in spans for x in reached)
-    method: Method = "binomial" if decided else "Kaplan–Meier" if closed else "Turnbull"
-    shares = {"binomial": _plain, "Kaplan–Meier": _kaplan_meier, "Turnbull": _turnbull}[method](
-        spans, reached
-    )
+    spans: list[Span] = [
+        (min(sign * c.lower, sign * c.upper), max(sign * c.lower, sign * c.upper)) for c in cells
+    ]
+    reached = [
+        x
+        for x in sorted({sign * level for level in levels})
+        if any(low >= x or high <= x for low, high in spans)
+    ]
+    undecided_at = [span for span in spans for x in reached if span[0] < x < span[1]]
+    if not undecided_at:
+        method, shares = "binomial", [sum(low >= x for low, _ in spans) / len(spans) for x in reached]
+    elif all(math.isinf(high) for _, high in undecided_at):
+        method, shares = "Kaplan–Meier", _kaplan_meier(spans, reached)
+    else:
+        method, shares = "Turnbull", _turnbull(spans, reached)
     steps = []
     for x, share in zip(reached, shares, strict=True):
-        stayed = sum(low >= x for low, _ in spans)
-        left = sum(high <= x for _, high in spans)
+        stayed, left = sum(low >= x for low, _ in spans), sum(high <= x for _, high in spans)
         undecided = len(spans) - stayed - left
         interval = clopper_pearson_undecided(stayed, undecided, len(spans))
         steps.append(Step(sign * x, stayed, left, undecided, share, interval))
     return Remaining(method, len(spans), tuple(steps))
 
 
-def _plain(spans: Sequence[tuple[float, ...]], levels: Sequence[float]) -> list[float]:
-    return [sum(low >= x for low, _ in spans) / len(spans) for x in levels]
+def _kaplan_meier(spans: Sequence[Span], levels: Sequence[float]) -> list[float]:
+    from scipy import stats
+
+    times = [low if math.isinf(high) else high for low, high in spans]
+    sample = stats.CensoredData.right_censored(times, [math.isinf(high) for _, high in spans])
+    return [float(share) for share in stats.ecdf(sample).sf.evaluate(levels)]
 
 
-def _kaplan_meier(spans: Sequence[tuple[float, ...]], levels: Sequence[float]) -> list[float]:
-    """The product-limit estimate (J. Am. Stat. Assoc. 53, 1958, 457); a span that holds a level is open."""
-    shares, share = [], 1.0
-    for x in levels:
-        at_risk = [high for low, high in spans if high >= x and (low >= x or math.isfinite(high))]
-        share *= 1 - sum(high == x for high in at_risk) / len(at_risk) if at_risk else 1.0
-        shares.append(share)
-    return shares
-
-
-def _turnbull(spans: Sequence[tuple[float, ...]], levels: Sequence[float]) -> list[float]:
+def _turnbull(spans: Sequence[Span], levels: Sequence[float]) -> list[float]:
     """The self-consistent estimate of Turnbull (J. R. Stat. Soc. B 38, 1976, 290), in closed grid cells.
 
-    Where the mass lies within a cell between neighbouring ends is undetermined; the share at a level
-    counts mass as gone once its cell's upper end is at or below the level.
+    `scipy.stats` has none for intervals. Where the mass lies within a cell is undetermined; a level counts
+    mass as gone once its cell's upper end is reached.
     """
+    import numpy as np
+
     ends = sorted({end for span in spans for end in span if math.isfinite(end)} | set(levels))
-    tops = np.array([*ends, math.inf])
-    bottoms = np.array([-math.inf, *ends])
+    tops, bottoms = np.array([*ends, math.inf]), np.array([-math.inf, *ends])
     holds = np.array([(bottoms >= low) & (tops <= high) for low, high in spans], dtype=float)
     mass = np.full(len(tops), 1 / len(tops))
     for _ in range(_MOST_STEPS):

@@ -1,25 +1,108 @@
-"""λ↑ of a rising sweep and λ↓ of a falling one, seed by seed: one reading, with the sign turned.
+"""λ↑ of a rising sweep and λ↓ of a falling one, by seed: one reading, with the sign turned.
 
 The threshold of a seed is the first level of the run of evaluations that fires, at this dwell time and LR,
-given a successful init. It is recomputed from the trajectory; what the record says is kept beside it.
+given a successful init. It is recomputed from the trajectory; records keep the level of the last evaluation
+of that run.
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from dglib.analysis.bounds import Bounds, censored_cell, event_cell
-from dglib.analysis.detection import Detection, Rule, cell, detect
 from dglib.analysis.fields import (
+    Entry,
     Record,
     entries,
     is_constant,
+    is_finite,
     level_of,
+    levels_of,
     number,
     parameter,
     seed_of,
 )
-from dglib.analysis.states import has_diverged, is_running, starts_trapped
+from dglib.analysis.states import final_state, has_diverged, is_running, starts_trapped
+
+
+@dataclass(frozen=True)
+class Rule:
+    """`consecutive` evaluations in a row at or beyond the error `limit` make an event.
+
+    Attributes:
+        above: whether beyond means an error at or above the limit (collapse), or at or below (recovery).
+    """
+
+    limit: float
+    above: bool
+    consecutive: int = 3
+
+    def holds(self, entry: Entry) -> bool:
+        """Whether an evaluation is beyond the limit, in floats as they are; without a finite error never."""
+        error = number(entry, "error")
+        if error is None or not is_finite(entry):
+            return False
+        return error >= self.limit if self.above else error <= self.limit
+
+
+@dataclass(frozen=True)
+class Detection:
+    """What a rule finds in a sweep.
+
+    Attributes:
+        visited: the sweep's levels, in the order visited.
+        first: λ at which the run of evaluations that fires begins; None if none fires.
+        last: λ of that run's last evaluation, which is what records keep.
+        begun: λ at which a run began that the end of the sweep cut short; None if none was under way.
+        full: whether the last level has as many evaluations as any; None where there is only one level.
+    """
+
+    visited: tuple[float, ...]
+    first: float | None
+    last: float | None
+    begun: float | None
+    full: bool | None
+
+
+def detect(sweep: Sequence[Entry], rule: Rule) -> Detection:
+    """Find the first event in a sweep's evaluations; the count runs on across levels, a miss resets it."""
+    visited = tuple(levels_of(sweep))
+    placed = [(level, rule.holds(entry)) for entry in sweep if (level := level_of(entry)) is not None]
+    run: list[float] = []
+    for level, holds in placed:
+        run = [*run, level] if holds else []
+        if len(run) == rule.consecutive:
+            return Detection(visited, run[0], run[-1], None, _full(placed, visited))
+    return Detection(visited, None, None, run[0] if run else None, _full(placed, visited))
+
+
+def cell(found: Detection, start: float | None, rising: bool, finished: bool = True) -> Bounds | None:
+    """The bounds of the threshold: (level before, level] of an event, else open beyond what was passed.
+
+    Args:
+        start: λ from which the first level was reached; None where it is not known.
+        finished: whether the sweep ended because its levels did; an interrupted one may have been about to
+            fire within its last level.
+
+    A level is passed if no run that may yet fire began at it. So a run that the end cut short leaves its
+    first level open. None where not even the first level was passed and `start` is not known.
+    """
+    if found.first is not None:
+        return event_cell(found.first, found.visited, start, rising)
+    if not found.visited:
+        return None
+    last = found.visited[-1]
+    open_at = last if found.begun is None and not finished and not found.full else found.begun
+    index = len(found.visited) if open_at is None else found.visited.index(open_at)
+    passed = found.visited[index - 1] if index else start
+    return None if passed is None else censored_cell(passed, rising)
+
+
+def _full(placed: Sequence[tuple[float, bool]], visited: Sequence[float]) -> bool | None:
+    if len(visited) < 2:
+        return None
+    counts = [sum(level == each for each, _ in placed) for level in visited]
+    return counts[-1] >= max(counts[:-1])
 
 
 @dataclass(frozen=True)
@@ -59,14 +142,12 @@ class Threshold:
     bounds: Bounds | None  # None where nothing was measured; of an unfinished seed, what it has passed
     start: str | None  # falling sweeps: "trapped" or "collapsed"
     left_trap: bool  # started trapped, but the last evaluation is no constant prediction
+    final_state: str | None  # one of `states.FINAL_STATES`
+    event_error: float  # the error that counts as the event
+    consecutive: int  # evaluations in a row that make one
     init_error: float | None
     final_error: float | None
     difference: str | None  # between the record and its own trajectory, in words
-
-    @property
-    def finished(self) -> bool:
-        """Whether the sweep met its event or went through all its levels."""
-        return self.bounds is not None and self.outcome != "unfinished"
 
     def as_dict(self) -> dict[str, Any]:
         """Plain values, with the bounds as `lower` and `upper`."""
@@ -81,15 +162,14 @@ def rule_of(direction: Direction, record: Record) -> Rule:
     return Rule(limit, direction.rising, int(parameter([record], "consecutive", 3)))
 
 
-def threshold(direction: Direction, record: Record, rule: Rule | None = None) -> Threshold:
-    """Read one seed's threshold from its trajectory; a record that lacks too much to tell is "unfinished".
+def threshold(direction: Direction, record: Record) -> Threshold:
+    """Read one seed's threshold from its trajectory under the limits among its parameters.
 
-    Args:
-        rule: what counts as an event; None: the rule under which the seed was run. Under a stricter one than
-            that, a seed that stopped at its event is unfinished, and censored at the stop.
+    A record that lacks too much is "unfinished". Under stricter limits than those it was run under, a seed
+    that stopped at its event is unfinished, and censored at the stop.
     """
-    sweep = entries(record, "trajectory", "sweep")
-    found = detect(sweep, rule or rule_of(direction, record))
+    sweep, rule = entries(record, "trajectory", "sweep"), rule_of(direction, record)
+    found = detect(sweep, rule)
     recorded, final = level_of(record, direction.field), level_of(record, "final_lambda")
     last = found.visited[-1] if found.visited else final
     # Without a sweep on record its event stands as recorded.
@@ -104,12 +184,13 @@ def threshold(direction: Direction, record: Record, rule: Rule | None = None) ->
         start, left = "trapped" if trapped else "collapsed", trapped and not is_constant(sweep[-1])
     return Threshold(
         seed_of(record), outcome, level, fired, recorded, last, found.begun, bounds, start, left,
-        number(record, "init_error"), number(record, "final_error"), _difference(direction, record),
+        final_state(record, *limits([record])), rule.limit, rule.consecutive,
+        number(record, "init_error"), number(record, "final_error"), _difference(direction, record, found),
     )  # fmt: skip
 
 
 def end_state(direction: Direction, seed: Threshold) -> str:
-    """The state in which the sweep left a seed: "ordered", "collapsed", "trapped" or "diverged"."""
+    """The state in which the sweep ended: "ordered", "collapsed", "trapped" or "diverged"."""
     if seed.outcome == "diverged":
         return "diverged"
     if seed.start == "trapped" and not seed.left_trap and seed.level is None:
@@ -160,15 +241,13 @@ def _bounds(
     return censored_cell(last, rising) if outcome == "no_event" and last is not None else None
 
 
-def _difference(direction: Direction, record: Record) -> str | None:
-    """What the record says otherwise than its trajectory does under the seed's own rule; None if nothing."""
-    sweep = entries(record, "trajectory", "sweep")
-    if not sweep or is_running(record) or direction.field not in record:
+def _difference(direction: Direction, record: Record, found: Detection) -> str | None:
+    """How the record differs from what was found in its trajectory; None if it does not."""
+    if not found.visited or is_running(record) or direction.field not in record:
         return None
-    found, recorded = detect(sweep, rule_of(direction, record)).last, level_of(record, direction.field)
-    flag = record.get(direction.event)
-    if found == recorded and flag in (None, recorded is not None):
+    recorded, flag = level_of(record, direction.field), record.get(direction.event)
+    if found.last == recorded and flag in (None, recorded is not None):
         return None
-    names = [("none" if value is None else f"{value:g}") for value in (recorded, found)]
+    names = [("none" if value is None else f"{value:g}") for value in (recorded, found.last)]
     flagged = "" if flag is None else f" ({direction.event}: {str(flag).lower()})"
     return f"{direction.field} {names[0]}{flagged} on record, {names[1]} in the trajectory"

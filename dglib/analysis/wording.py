@@ -1,8 +1,13 @@
-"""Numbers and counts as a paper words them."""
+"""Numbers and counts as sentences and tables show them: the text of a summary's values."""
 
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
+from dglib.analysis.summary import UNMEASURED
+
+NONE = "–"
+OUTCOMES = {"init_failed": "init failed", "unfinished": "not finished"}
 TRAPPED_MEANS = "one class predicted for everything, and for long"
 
 
@@ -63,26 +68,77 @@ def median(found: Mapping[str, Any]) -> str:
     return f"{interval(found['lower'], found['upper'])} ({confidence_interval(found['interval'])})"
 
 
+@dataclass(frozen=True)
+class Words:
+    """An answer in sentences.
+
+    Attributes:
+        finding: the first sentence.
+        dwell: the dwell time and the LR, without which no number means anything.
+        details: sentences that a headline has as well.
+        asides: sentences for the experiment's own section alone.
+    """
+
+    finding: str
+    dwell: str
+    details: tuple[str, ...] = ()
+    asides: tuple[str, ...] = ()
+
+    @property
+    def answer(self) -> str:
+        return self._text(*self.asides, *self.details)
+
+    @property
+    def headline(self) -> str:
+        return self._text(*self.details)
+
+    @property
+    def short(self) -> str:
+        return self._text()
+
+    def _text(self, *more: str) -> str:
+        return " ".join([self.finding, *more, f"Dwell time: {self.dwell}."])
+
+
 def dwell(found: Mapping[str, Any]) -> str:
-    """The closing sentence of every answer on a sweep, from `dwell.dwell`."""
+    """ "4 epochs per level; LR: 0.1 (constant)", from `dwell.dwell`."""
     epochs: Iterable[int] = found["epochs_per_level"]
     time = listing([str(value) for value in epochs], "or") + " epochs per level" if epochs else "not recorded"
-    return f"Dwell time: {time}; LR: {rates(found['lr'], found['constant_lr'])}."
+    return f"{time}; LR: {rates(found['lr'], found['constant_lr'])}"
 
 
 def rates(found: Sequence[Sequence[float]], constant: bool | None = None) -> str:
     """ "0.1 (constant)", "0.01, then 0.001", "not recorded"."""
     if not found:
         return "not recorded"
-    ways = [", then ".join(f"{rate:g}" for rate in way) for way in found]
+    schedules = [", then ".join(f"{rate:g}" for rate in schedule) for schedule in found]
     single = len(found) == 1 and len(found[0]) == 1
-    return " or ".join(ways) + (" (constant)" if constant and single else "")
+    return " or ".join(schedules) + (" (constant)" if constant and single else "")
 
 
 def unmeasured(outcomes: Mapping[str, int]) -> list[str]:
-    """The counts of seeds that say nothing: "1 failed the init", "2 diverged", "1 not finished"."""
-    words = {"init_failed": "failed the init", "diverged": "diverged", "unfinished": "not finished"}
-    return [f"{outcomes[kind]} {word}" for kind, word in words.items() if outcomes[kind]]
+    """The counts of seeds without a finding: "1 failed the init", "2 diverged", "1 not finished"."""
+    return [f"{outcomes[kind]} {words}" for kind, words in UNMEASURED.items() if outcomes.get(kind)]
+
+
+def outcome(name: str, words: Mapping[str, str] | None = None) -> str:
+    """The outcome of a seed, in words where it has any."""
+    return (OUTCOMES | dict(words or {})).get(name, name)
+
+
+def seed(found: Mapping[str, Any]) -> str:
+    """The seed; a dash where the record has none."""
+    return NONE if found["seed"] < 0 else str(found["seed"])
+
+
+def error(value: float | None) -> str:
+    """An error or a gap with three decimals; a dash without one."""
+    return NONE if value is None else decimal(value, 3)
+
+
+def cell(lower: float | None, upper: float | None) -> str:
+    """Where a threshold lies: "0.55 to 0.60", "above 0.70", or a dash where nothing is known."""
+    return NONE if lower is None and upper is None else pair([lower, upper])
 
 
 def is_are(count: int) -> str:
@@ -91,8 +147,8 @@ def is_are(count: int) -> str:
 
 
 def pair(ends: Sequence[float | None]) -> str:
-    """ "0.50 to 0.65" of the ends of an interval, one of which may be open."""
+    """ "0.50 to 0.65" of the ends of an interval, one of which may be open; of equal ends the value."""
     low, high = ends
-    if low is None or high is None:
+    if low is None or high is None or low == high:
         return interval(low, high)
     return f"{level(low)} to {level(high)}"

@@ -10,21 +10,26 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from dglib.analysis import wording
+from dglib.analysis.bounds import spread
+from dglib.analysis.curves import Curve
+from dglib.analysis.diagnostics import End, end_of
+from dglib.analysis.differences import Row, field_row, outcome_row
+from dglib.analysis.fields import Entry, Record, Records, entries, is_finite, level_of, number, seed_of
+from dglib.analysis.grid import DIVERGED, Measure
+from dglib.analysis.states import has_diverged, is_running, mostly_constant
+from dglib.analysis.summary import UNMEASURED, Summary, common, missing
+from dglib.analysis.wording import Words
 from dglib.protocol.spec import ExperimentSpec
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-    from dglib.analysis.curves import Curve
-    from dglib.analysis.diagnostics import End
-    from dglib.analysis.differences import Row
-    from dglib.analysis.fields import Entry, Record, Records
-    from dglib.analysis.phase_diagram import Measure
     from dglib.analysis.style import Look
     from dglib.analysis.thresholds import Direction
     from dglib.experiments.parameters import Parameters
 
-Summary = Mapping[str, Any]
+Column = Callable[[Summary], str]
 
 
 @dataclass(frozen=True)
@@ -51,6 +56,9 @@ class Sweep:
     short: str = ""
     look_beside: str = ""
 
+    def evaluations(self, record: Record) -> list[Entry]:
+        return entries(record, self.trajectory, self.phase)
+
 
 @dataclass(frozen=True)
 class Drawing:
@@ -70,16 +78,18 @@ class Experiment:
         title, question, counts: for pages: a heading, what is asked, what counts as an answer.
         grid_question: what is asked of the cells of a grid; default: the question.
         parameters: the pydantic model of its parameters.
-        reading: those of its parameters that say how records are read, and change no training.
+        reading: those of its parameters that decide how records are read, and change no training.
         notebook: file name of its notebook, without suffix; default: the name. One is made where none lies.
         in_default_run: whether `run_all.py` runs it without being asked for it by name.
         partners: experiments whose seeds its notebook reads as well.
         sweeps: the sweeps of λ; empty where λ is held.
-        line: what stands beside the name in a list; default: the title.
+        line: what follows the name in a list; default: the title.
         direction: of a sweep that an event ends; None where none does.
-        quantities: the fields of `values` that are quantities, with their symbols.
+        quantities: the names of its quantities in a summary's estimates, with their symbols.
+        compared: numbers of each seed in a summary that a comparison of two runs shows, with their names.
+        measure: what the cells of a grid show.
         limitation: what the experiment cannot show; empty for none.
-        end_head, end_unit: what a table of ends is by, and what one of them is.
+        end_head: the first column of the table of networks at their end.
     """
 
     name: str
@@ -98,9 +108,15 @@ class Experiment:
     line: str = ""
     direction: Direction | None = None
     quantities: Mapping[str, str] = {}
+    compared: Mapping[str, str] = {"init_error": "init error", "final_error": "final error"}
+    measure: Measure = Measure(
+        "final error",
+        {"complete": "complete", DIVERGED: "diverged"},
+        field="final_error",
+        in_unit_interval=True,
+    )
     limitation: str = ""
     end_head: str = "State"
-    end_unit: str = "seed"
 
     def __init__(self) -> None:
         self.symbol = self.symbol or self.name
@@ -115,115 +131,117 @@ class Experiment:
         raise NotImplementedError
 
     def summarise(self, records: Records) -> dict[str, Any]:
-        """The findings as plain JSON-able values.
+        """The findings as plain JSON-able values; see `dglib.analysis.summary`.
 
-        Always there: `n`, `failed_inits`, `diverged`, `outcomes` (counts that add up to n), `seeds`, `dwell`.
+        Each seed has `seed`, `outcome`, `end` (one of the kinds of `measure`, or "unfinished") and numbers.
         """
-        from dglib.experiments import general
+        seeds = [self._seed(record) for record in records]
+        own = sorted({seed["outcome"] for seed in seeds} - UNMEASURED.keys())
+        measured = [seed for seed in seeds if seed["outcome"] not in UNMEASURED]
+        errors = [seed["final_error"] for seed in measured if seed["final_error"] is not None]
+        found = common(self.name, records, seeds, (*own, *UNMEASURED))
+        found |= {"measured": len(measured), "final_error": spread(errors)}
+        found["notes"] = missing(found["outcomes"], len(measured))
+        return found
 
-        return general.summarise(self, records)
+    def _seed(self, record: Record) -> dict[str, Any]:
+        evaluations = [entry for arm in self.arms(record) for entry in arm[-1:]]
+        last = evaluations[-1] if evaluations else {}
+        outcome = self._outcome(record)
+        return {
+            "seed": seed_of(record),
+            "outcome": outcome,
+            "end": outcome if outcome in UNMEASURED else "complete",
+            "init_error": number(record, "init_error"),
+            "final_lambda": level_of(last),
+            "final_error": number(last, "error"),
+        }
+
+    def _outcome(self, record: Record) -> str:
+        if has_diverged(record, *self.trajectories()):
+            return "diverged"
+        if is_running(record) or "outcome" not in record:
+            return "unfinished"
+        return "init_failed" if record.get("init_success") is False else str(record["outcome"])
 
     def answer(self, records: Records) -> str:
         """The finding as a paragraph that ends with the dwell time and the LR."""
-        if not records:
-            return f"{self.name}: no records, so nothing to say."
-        return self.answer_of(records, self.summarise(records))
+        return self.words(self.summarise(records)).answer if records else self.nothing
 
-    def answer_of(self, records: Records, summary: Summary) -> str:
-        """As `answer`, of at least one record and the summary."""
-        from dglib.experiments import general
+    @property
+    def nothing(self) -> str:
+        """The answer of no records."""
+        return f"{self.name}: no records, so nothing to say."
 
-        return general.answer(self, summary)
+    def words(self, summary: Summary) -> Words:
+        """The finding in sentences, of at least one record."""
+        own = {kind: count for kind, count in summary["outcomes"].items() if count and kind not in UNMEASURED}
+        parts = [f"{count} {kind}" for kind, count in own.items()] + wording.unmeasured(summary["outcomes"])
+        words = f"{self.symbol}: of {wording.seeds(summary['n'])}, {'; '.join(parts)}"
+        if summary["final_error"]:
+            words += f"; final error {wording.spread(summary['final_error'])}"
+        return Words(f"{words}.", self.dwell_text(summary))
 
-    def headline(self, words: str, summary: Summary) -> str:
-        """The answer without what only its own section needs."""
-        return words
-
-    def cell_answer(self, words: str) -> str:
-        """The answer without what a grid does not ask for."""
-        return words
+    def dwell_text(self, summary: Summary) -> str:
+        """The dwell time and the LR, in words."""
+        return wording.dwell(summary["dwell"])
 
     def paragraphs(self, summary: Summary) -> list[str]:
         """More to read below the answer."""
         return []
+
+    def seed_columns(self, summary: Summary) -> dict[str, Column]:
+        """A table's heads ("Seed" first, "Outcome" among them) with the text of each seed of the summary."""
+        return {
+            "Seed": wording.seed,
+            "Outcome": lambda seed: wording.outcome(seed["outcome"]),
+            "Final λ": lambda seed: (
+                wording.NONE if seed["final_lambda"] is None else wording.level(seed["final_lambda"])
+            ),
+            "Final error": lambda seed: wording.error(seed["final_error"]),
+        }
+
+    def compare(self, a: Summary, b: Summary) -> list[Row]:
+        """The outcomes and the numbers of seeds on two sides."""
+        kinds = dict.fromkeys((*a["outcomes"], *b["outcomes"]))
+        rows = [outcome_row(wording.outcome(k), k, a, b) for k in kinds if k != "unfinished"]
+        return rows + [field_row(name, field, a, b) for field, name in self.compared.items()]
 
     def figures(self) -> dict[str, Drawing]:
         """Figures by file name without suffix; the published one first."""
         return {f"{self.name}_sweeps": Drawing(f"{self.symbol}: error against λ", self._draw)}
 
     def _draw(self, records: Records) -> Figure:
-        from dglib.experiments.general_plot import draw_sweeps
+        from dglib.experiments.figures import draw_sweeps
 
         return draw_sweeps(self, records)
 
-    def seed_table(self, records: Records, summary: Summary) -> tuple[list[str], list[list[str]]]:
-        """Column heads ("Seed" first, "Outcome" among them) and a row of text for each record."""
-        from dglib.experiments import general
-
-        return general.seed_table(self, records, summary)
-
-    def columns(self, record: Record, limits: Mapping[str, float]) -> dict[str, Any]:
-        """What a table of seeds has of a record: `outcome` and other columns of `tables.SEEDS`.
-
-        Args:
-            limits: parameters for reading that are to hold in place of the seed's own.
-        """
-        from dglib.experiments import general
-
-        return general.columns(self, record)
-
-    def values(self, records: Records) -> dict[str, Any]:
-        """Counts and quantities for machines; see `dglib.experiments.values`."""
-        from dglib.experiments import general
-
-        return general.values(self, records)
-
-    def lines(self, found: Summary) -> list[str]:
-        """Lines of text on what `values` has and no other experiment's."""
-        return []
-
-    def compare(self, a: Records, b: Records) -> list[Row]:
-        """The quantities on two sides."""
-        from dglib.experiments import general
-
-        return general.compare(self, a, b)
-
-    @property
-    def measure(self) -> Measure:
-        """What a grid's cells are told by."""
-        from dglib.experiments import general
-
-        return general.measure(self)
-
     def ends(self, record: Record) -> list[End]:
-        """How the networks of a seed ended."""
-        from dglib.experiments import general
-
-        return general.ends(self, record)
+        """The networks of a seed at their end."""
+        field = next((f for f in reversed(list(self.trajectories())) if entries(record, f)), None)
+        if field is None:
+            return []
+        found = entries(record, field)
+        level = level_of(found[-1])
+        trapped = level is not None and is_finite(found[-1]) and mostly_constant(found, level)
+        arm = next((str(row["arm"]) for row in entries(record, "epoch_log")[-1:] if "arm" in row), "main")
+        return end_of(record, field, arm, "trapped" if trapped else wording.outcome(self._outcome(record)))
 
     def draw_ends(self, records: Records) -> tuple[str, Figure] | None:
         """A caption and a figure on how the networks came to their end; None: no figure."""
         return None
-
-    def dwell_text(self, records: Records) -> str:
-        """The dwell time and the LR, in words."""
-        from dglib.analysis import wording
-        from dglib.analysis.dwell import dwell
-
-        return wording.dwell(dwell(records)).removeprefix("Dwell time: ").rstrip(".")
 
     def trajectories(self) -> dict[str, tuple[str, str]]:
         """Fields of the record that hold evaluations -> branch and phase, for entries that name none."""
         return {"trajectory": ("main", "init"), **{s.trajectory: ("main", s.key) for s in self.sweeps}}
 
     def traces(self, record: Record) -> list[tuple[str, Curve, Sequence[Entry]]]:
-        """Each sweep that a seed made: its key, the error at each level, and the evaluations."""
-        from dglib.experiments import general
-
-        return general.traces(self, record)
+        """Each sweep of a seed with a finite evaluation: its key, error at each level, evaluations."""
+        found = [(sweep.key, sweep.evaluations(record)) for sweep in self.sweeps]
+        return [(key, curve, each) for key, each in found if (curve := Curve.of(each)).errors]
 
     def held(self, record: Record) -> tuple[str, Look] | None:
-        """What became of a seed whose λ was held, in words, and how it is drawn."""
+        """The outcome in words of a seed whose λ was held, and how it is drawn."""
         return None
 
     def arms(self, record: Record) -> list[list[Any]]:

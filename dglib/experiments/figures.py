@@ -1,19 +1,22 @@
-"""Each experiment's figure by name, and files of it that are the same byte for byte when drawn again."""
+"""Every experiment's figures by name, the general one, and files whose bytes depend on the records alone."""
+
+from __future__ import annotations
 
 import io
-from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from matplotlib.figure import Figure
 
-from dglib.analysis.fields import Records
-from dglib.analysis.phase_diagram import CellRecords
-from dglib.analysis.plot_grid_curve import draw_curve
-from dglib.analysis.plot_phase_diagram import draw_maps
-from dglib.analysis.style import styled
-from dglib.experiments.registry import get, joints
+from dglib.analysis import style
+from dglib.analysis.curves import Curve, median_curve
+from dglib.analysis.fields import Records, entries, is_finite, number
+from dglib.analysis.style import LOOKS, THICK, THIN, styled
+from dglib.experiments.registry import get
 from dglib.files import make_directory, write_atomically
+
+if TYPE_CHECKING:
+    from dglib.experiments.base import Experiment
 
 _PNG_WIDTH = 1080  # pixels, of a figure as wide as a column or as two
 # No dates and no version: the bytes depend on the records alone.
@@ -26,7 +29,7 @@ _METADATA: dict[str, dict[str, Any]] = {
 def draw_all(experiment: str, records: Records) -> dict[str, Figure]:
     """Every figure of an experiment by its file name without suffix, the published one first.
 
-    Of no records, empty panels that say so.
+    Of no records, empty panels with a note.
 
     Raises:
         UserError: an unknown experiment.
@@ -35,48 +38,16 @@ def draw_all(experiment: str, records: Records) -> dict[str, Figure]:
         return {name: drawing.draw(records) for name, drawing in get(experiment).figures().items()}
 
 
-def draw(experiment: str, records: Records) -> Figure:
-    """The published figure of an experiment, with every seed in it."""
-    with styled():
-        return next(iter(get(experiment).figures().values())).draw(records)
-
-
-def draw_jointly(key: str, *records: Records) -> Figure:
-    """The figure of a finding on several experiments ("hysteresis"); some of them may have no records."""
-    with styled():
-        return next(joint for joint in joints() if joint.key == key).draw(*records)
-
-
-def draw_lag(key: str, *records: Records, others: Records = ()) -> Figure:
-    """The figure of such a finding against dwell time; `others` were trained from scratch at one λ."""
-    with styled():
-        return next(joint for joint in joints() if joint.key == key).draw_lag(*records, others=others)
-
-
-def draw_grid(cells: Sequence[CellRecords]) -> Figure | None:
-    """Where the seeds of a grid's cells ended: a curve over one crossed parameter, maps over two or more.
-
-    All cells are of one experiment. None where there would be more maps than a page can hold.
-    """
-    with styled():
-        return draw_curve(cells) if len(cells[0].values) == 1 else draw_maps(cells)
-
-
-def figure_name(experiment: str) -> str:
-    """The published file name of an experiment's figure, without suffix."""
-    return next(iter(get(experiment).figures()))
-
-
 def save_figure(figure: Figure, directory: str | Path, name: str) -> list[Path]:
-    """Write `name`.png (1080 pixels wide) and `name`.pdf; a reader sees the old file or the new, no half.
+    """Write `name`.png (1080 pixels wide) and `name`.pdf atomically; the directory is made.
 
-    The same figure drawn again has the same bytes. Returns the paths, PNG first; `directory` is made.
+    The same figure drawn again has the same bytes. Returns the paths, PNG first.
     """
     make_directory(Path(directory))
     paths = []
     with styled():
         dpi = _PNG_WIDTH / figure.get_figwidth()
-        # Laid out once, for both: otherwise each file lays out and draws everything twice.
+        # Laid out once, for both: otherwise both files would be laid out and drawn twice.
         figure.set_dpi(dpi)
         figure.draw_without_rendering()
         figure.set_layout_engine("none")
@@ -86,3 +57,31 @@ def save_figure(figure: Figure, directory: str | Path, name: str) -> list[Path]:
             paths.append(Path(directory, f"{name}.{suffix}"))
             write_atomically(paths[-1], picture.getvalue())
     return paths
+
+
+def draw_sweeps(experiment: Experiment, records: Records) -> Figure:
+    """Two panels: each sweep of every seed with its median, and every evaluation against epoch."""
+    figure = style.new_figure(height=3.4)
+    left, right = figure.subplots(1, 2)
+    style.panel(left, "a  Mean error at each level of λ", "λ", "Test error")
+    style.panel(right, "b  Error of every seed", "Epoch", "Test error")
+    keys = []
+    for sweep in experiment.sweeps:
+        curves = [curve for record in records if (curve := Curve.of(sweep.evaluations(record))).errors]
+        style.draw_sweep(
+            left, [curve.errors for curve in curves], median_curve(curves, sweep.rising), LOOKS[sweep.look]
+        )
+        if curves:
+            keys.append((f"{sweep.title} ({len(curves)})", LOOKS[sweep.look].line(THICK)))
+    looks = {sweep.trajectory: LOOKS[sweep.look] for sweep in experiment.sweeps}
+    for record in records:
+        for field in experiment.trajectories():
+            found = [e for e in entries(record, field) if is_finite(e) and number(e, "epoch") is not None]
+            line = looks[field].line(THIN, 0.7) if field in looks else {"color": style.LIGHT_GREY}
+            right.plot([e["epoch"] for e in found], [e["error"] for e in found], **line)
+    for axes in (left, right):
+        style.error_axis(axes)
+        if not records:
+            style.note(axes, "no records")
+    style.legend_below(figure, keys)
+    return figure

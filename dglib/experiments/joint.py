@@ -11,6 +11,7 @@ if TYPE_CHECKING:
 
     from dglib.analysis.differences import Row
     from dglib.analysis.fields import Records
+    from dglib.analysis.summary import Summary
 
 
 @dataclass(frozen=True)
@@ -40,10 +41,10 @@ class Joint:
     """A finding on the records of several experiments in one run directory, such as a width.
 
     Attributes:
-        key: of its figure's file and of its part in JSON files.
+        key: of its figure's file and of its part of `analyse --json`.
         title: of its part of a page; `caption` explains the figure.
         experiments: those whose records it takes, in order.
-        quantity, symbol: the name of the value that each of them has from it.
+        quantity, symbol: the name of the estimate that each of them has from it; its part of `summary.json`.
         limitation: what it cannot show; empty for none.
         event_sweeps: those between whose thresholds it lies, the first one first.
     """
@@ -57,38 +58,43 @@ class Joint:
     limitation: str = ""
     event_sweeps: tuple[EventSweep, ...] = ()
 
-    def answer(self, *records: Records) -> str:
+    def summarise(self, *records: Records) -> dict[str, Any]:
+        """The finding as plain values: `n`, `measured`, `estimates`, `notes`, `left_out`, `seeds`."""
+        raise NotImplementedError
+
+    def words(self, summary: Summary) -> str:
         """The finding in sentences."""
         raise NotImplementedError
 
-    def summarise(self, *records: Records) -> dict[str, Any]:
-        """The finding as plain values."""
-        raise NotImplementedError
+    def answer(self, *records: Records) -> str:
+        """The finding of records in sentences."""
+        return self.words(self.summarise(*records))
 
     def draw(self, *records: Records) -> Figure:
         """The figure; some of the experiments may have no records."""
         raise NotImplementedError
 
-    def values(self, *records: Records) -> dict[str, Any]:
-        """The finding for machines: `measured`, `quantity`, `notes`, `left_out`, `seeds` and others."""
-        raise NotImplementedError
-
-    def nothing(self) -> dict[str, Any]:
-        """The quantities of `values`, each None: for records that cannot be taken together."""
-        return {self.quantity: None}
-
-    def compare(self, a: Sequence[Records], b: Sequence[Records]) -> list[Row]:
+    def compare(self, a: Summary, b: Summary) -> list[Row]:
         """The quantities on two sides."""
         raise NotImplementedError
 
-    def lag_differs(self, *records: Records) -> list[str] | None:
-        """Parameters besides dwell time and LR in which runs differ; None where all had one of these."""
+    def lag(self, *records: Records, others: Records = ()) -> Summary | None:
+        """The finding at each dwell time and LR; None where all records had one of these.
+
+        Args:
+            others: records of training from scratch at one λ.
+        """
         return None
 
-    def lag_answer(self, *records: Records, others: Records = ()) -> str:
-        """The finding at each dwell time, in sentences; `others` were trained from scratch at one λ."""
+    def lag_words(self, lag: Summary) -> str:
+        """The finding at each dwell time, in sentences."""
         raise NotImplementedError
 
     def draw_lag(self, *records: Records, others: Records = ()) -> Figure:
         """The finding against dwell time."""
         raise NotImplementedError
+
+    @property
+    def nothing(self) -> Sequence[str]:
+        """Names that are null where records cannot be taken together."""
+        return (self.quantity,)

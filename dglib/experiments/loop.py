@@ -1,4 +1,4 @@
-"""A loop in λ by one network that no event stops: up level by level, and down again the same way."""
+"""A loop in λ by one network that no event stops: up level by level, and down again."""
 
 from typing import Any
 
@@ -6,9 +6,9 @@ from dglib.analysis import wording
 from dglib.analysis.bounds import spread
 from dglib.analysis.fields import Records
 from dglib.analysis.loops import area_of, differences_at, mean_difference
-from dglib.analysis.quantities import columns, exact, quantity
-from dglib.experiments.base import Experiment, Summary, Sweep
-from dglib.experiments.general import answer, summarise, swept, values
+from dglib.analysis.summary import Summary, exact, quantity
+from dglib.analysis.wording import Words
+from dglib.experiments.base import Experiment, Sweep
 from dglib.experiments.parameters import Downward, Fraction, OneState, Upward
 from dglib.experiments.parameters import Sweep as Swept
 from dglib.experiments.registry import register
@@ -24,18 +24,19 @@ class LoopParameters(Swept, OneState):
     sweep_lambdas: Upward
     """Levels of λ, rising, 0 to 1, at least one."""
     return_lambdas: Downward
-    """Levels of λ on the way back, falling, 0 to 1, at least one."""
+    """Levels of λ on the return, falling, 0 to 1, at least one."""
 
 
 class Loop(Experiment):
     name = "loop"
     title = "Whether a network that is led up and down in λ draws a loop"
     question = (
-        "Is the error at one λ higher on the way down than on the way up, where nothing stops the sweep?"
+        "Is the error at one λ higher in the falling sweep than in the rising one, where nothing stops them?"
     )
-    counts = "The error on the way down less that on the way up at the same λ, by seed."
+    counts = "The error of the falling sweep less that of the rising one at the same λ, by seed."
     parameters = LoopParameters
-    quantities = {"memory": "error on the way down − up"}  # noqa: RUF012
+    quantities = {"memory": "error falling − rising"}  # noqa: RUF012
+    compared = Experiment.compared | {"memory": "memory", "area": "area"}  # type: ignore[operator]
     sweeps = (
         Sweep("loop-up", "loop, λ raised", "up_trajectory", True, "ordered"),
         Sweep("loop-down", "loop, λ lowered", "down_trajectory", False, "collapsed"),
@@ -62,25 +63,22 @@ class Loop(Experiment):
         )
 
     def summarise(self, records: Records) -> dict[str, Any]:
-        found = summarise(self, records)
+        found = super().summarise(records)
         for seed, record in zip(found["seeds"], records, strict=True):
-            apart = differences_at(*(swept(sweep, record) for sweep in self.sweeps))
+            apart = differences_at(*(sweep.evaluations(record) for sweep in self.sweeps))
             seed |= {"memory": mean_difference(apart), "area": area_of(apart)}
         for name in ("memory", "area"):
             found[name] = spread([seed[name] for seed in found["seeds"] if seed[name] is not None])
-        return found
-
-    def answer_of(self, records: Records, summary: Summary) -> str:
-        words, _, dwell = answer(self, summary).rpartition(". Dwell time: ")
-        if summary["memory"]:
-            words += "; at the same λ the error on the way down less that on the way up is"
-            words += f" {wording.spread(summary['memory'])}"
-        return f"{words}. Dwell time: {dwell}"
-
-    def values(self, records: Records) -> dict[str, Any]:
-        found = values(self, records)
         known = [exact(seed["memory"]) for seed in found["seeds"] if seed["memory"] is not None]
-        return {**found, "memory": quantity(*columns(known))}
+        return found | {"estimates": {"memory": quantity(known)}}
+
+    def words(self, summary: Summary) -> Words:
+        words = super().words(summary)
+        if not summary["memory"]:
+            return words
+        memory = "at the same λ the error of the falling sweep less that of the rising one is"
+        finding = f"{words.finding.rstrip('.')}; {memory} {wording.spread(summary['memory'])}."
+        return Words(finding, words.dwell)
 
 
 register(Loop())

@@ -6,9 +6,10 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Protocol
 
+from dglib.analysis.style import styled
 from dglib.errors import UserError
 from dglib.experiments import get, joints, names, read_under
-from dglib.experiments.figures import draw_jointly, save_figure
+from dglib.experiments.figures import save_figure
 from dglib.experiments.parameters import Parameters
 from dglib.experiments.seeds import beyond_asked
 from dglib.files import to_json, write_atomically
@@ -41,38 +42,45 @@ def write_summary(base: Path, experiments: Sequence[Finished]) -> list[str]:
     """
     numbers: dict[str, Any] = {}
     paragraphs, text = [], ["# What was found", ""]
-    directories: dict[str, list[Path]] = {}
-    for each in sorted(experiments, key=lambda e: names().index(e.experiment)):
-        directory, name = each.directory(), each.experiment
-        state = "" if each.status == "done" else f" ({each.status}: {each.error})"
+    records: dict[Path, dict[str, Sequence[dict[str, Any]]]] = {}
+    for finished in sorted(experiments, key=lambda e: names().index(e.experiment)):
+        directory, name = finished.directory(), finished.experiment
+        state = "" if finished.status == "done" else f" ({finished.status}: {finished.error})"
         try:
-            records = [] if directory is None else read_under(each.parameters, read_records(directory, name))
-            more = beyond_asked([record["seed"] for record in records], each.parameters.seeds)
-            paragraph, summary = get(name).answer(records) + more + state, get(name).summarise(records)
+            mine = [] if directory is None else read_under(finished.parameters, read_records(directory, name))
         except UserError as error:
             directory, paragraph = None, f"{name}: {error}{state}"
+        else:
+            summary = get(name).summarise(mine)
+            answer = get(name).words(summary).answer if mine else get(name).nothing
+            paragraph = answer + beyond_asked([r["seed"] for r in mine], finished.parameters.seeds) + state
         paragraphs.append(paragraph)
         text += [f"## {name}", "", paragraph, ""]
         if directory is None:
             continue
-        directories.setdefault(name, []).append(directory)
+        records.setdefault(directory, {})[name] = mine
         numbers[name] = {"answer": paragraph, "directory": str(directory), **summary}
-        text += [f"Run directory `{directory}`, executed notebook `{each.executed}`.", ""]
+        text += [f"Run directory `{directory}`, executed notebook `{finished.executed}`.", ""]
         pictures = sorted((directory / "figures").glob(f"{name}*.png"))
         text += [f"![{picture.stem}]({picture.relative_to(base)})" for picture in pictures]
         text.append("")
     for joint in joints():
-        lie = dict.fromkeys(path for name in joint.experiments for path in directories.get(name, ()))
-        for directory in lie:
-            mine = [read_records(directory, name) for name in joint.experiments]
-            if all(mine) and len(lie) == 1:
-                paragraph = joint.answer(*mine)
-                paragraphs.append(paragraph)
-                numbers[joint.quantity] = {"answer": paragraph, **joint.summarise(*mine)}
-                text += [f"## {joint.title}", "", paragraph, ""]
-            if any(mine):
-                png = save_figure(draw_jointly(joint.key, *mine), directory / "figures", joint.key)[0]
-                text += [f"![{joint.key}]({png.relative_to(base)})", ""]
+        within = {
+            directory: [held.get(name) or read_records(directory, name) for name in joint.experiments]
+            for directory, held in records.items()
+            if held.keys() & set(joint.experiments)
+        }
+        within = {directory: sides for directory, sides in within.items() if any(sides)}
+        for directory, sides in within.items():
+            if all(sides) and len(within) == 1:
+                found = joint.summarise(*sides)
+                paragraphs.append(joint.words(found))
+                numbers[joint.quantity] = {"answer": paragraphs[-1], **found}
+                text += [f"## {joint.title}", "", paragraphs[-1], ""]
+            with styled():
+                drawn = joint.draw(*sides)
+            png = save_figure(drawn, directory / "figures", joint.key)[0]
+            text += [f"![{joint.key}]({png.relative_to(base)})", ""]
     write_atomically(base / "summary.md", "\n".join(text).encode())
     write_atomically(base / "summary.json", to_json(numbers, indent=1))
     return paragraphs

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from dglib.analysis import wording
-from dglib.analysis.dwell import dwell
 from dglib.analysis.fields import Record, entries, is_constant, is_finite, level_of, number
 from dglib.analysis.thresholds import init_level
 from dglib.errors import UserError
@@ -45,7 +45,7 @@ STEPS = {
     **dict.fromkeys(LOGGED, "float64"),
 }
 
-# What an evaluation holds beside its metrics, each of which has a column of its own name.
+# The fields of an evaluation that are no metrics; every metric has a column of its own name.
 _NOT_METRICS = {"phase", "lambda", "epoch", "error", "predicted", "finite", "lr", "test_loss"}
 
 
@@ -54,9 +54,9 @@ class Tables:
     """What `load_records` read.
 
     Attributes:
-        seeds: a row per seed: what became of it, recomputed; its threshold's bounds, `lower` and `upper`
-            (±inf where open, NaN where nothing is known); dwell time and LR. Columns: `SEEDS`. `difference`
-            says where the record has it otherwise than its own trajectory under the seed's own rule.
+        seeds: a row per seed: its outcome, recomputed; its threshold's bounds, `lower` and `upper`
+            (±inf where open, NaN where nothing is known); dwell time and LR. Columns: `SEEDS`. `difference`:
+            between the record and its own trajectory under the seed's own rule, in words.
         trajectories: a row per evaluation; λ and error from 0 to 1, losses in nats. Columns: `TRAJECTORIES`,
             and one for each metric on record.
         steps: a row per logged step. Columns: `STEPS`.
@@ -104,29 +104,54 @@ def load_records(path: str | Path, **limits: float | None) -> Tables:
 
 
 def _seed(source: Source, stated: Mapping[str, float]) -> dict[str, Any]:
-    record = source.record
-    found = dwell([record])
-    return {
+    record, experiment = source.record, get(source.experiment)
+    found = experiment.summarise([_under(record, stated)])
+    own = experiment.summarise([record]) if stated else found
+    (seed,), loops = found["seeds"], (found.get("loop") or {}).get("seeds", ())
+    row = {
         **_where(source),
-        "file": str(source.file),
-        "recorded_outcome": _text(record, "outcome"),
         "init_lambda": init_level(record) if number(record, "lambda") is None else level_of(record),
-        "init_success": success if isinstance(success := record.get("init_success"), bool) else None,
         **{name: number(record, name) for name in ("init_error", "final_error", "eta", "time")},
         "final_lambda": level_of(record, "final_lambda"),
-        "epochs_per_level": next(iter(found["epochs_per_level"]), None),
-        "lr": wording.rates(found["lr"]) if found["lr"] else None,
-        "constant_lr": found["constant_lr"],
-        **get(source.experiment).columns(source.record, stated),
+        **{name: value for name, value in seed.items() if name in SEEDS and name != "recorded"},
+        "recorded": number(seed, "recorded"),
+        "file": str(source.file),
+        "recorded_outcome": seed.get("recorded_category", _text(record, "outcome")),
+        "difference": own["seeds"][0].get("difference"),
+        "init_success": success if isinstance(success := record.get("init_success"), bool) else None,
+        "epochs_per_level": next(iter(found["dwell"]["epochs_per_level"]), None),
+        "lr": wording.rates(found["dwell"]["lr"]) if found["dwell"]["lr"] else None,
+        "constant_lr": found["dwell"]["constant_lr"],
+    }
+    row |= _ends(seed.get("lower"), seed.get("upper"), "")
+    for loop in loops:
+        row |= {"return_level": loop["lambda_down"], "memory": loop["memory"], "area": loop["area"]}
+        row |= _ends(loop["lower"], loop["upper"], "width_")
+    return row
+
+
+def _under(record: Record, stated: Mapping[str, float]) -> Record:
+    return {**record, "parameters": {**(record.get("parameters") or {}), **stated}} if stated else record
+
+
+def _ends(lower: float | None, upper: float | None, prefix: str) -> dict[str, float]:
+    """Bounds of which at least one is known, infinite where open."""
+    if lower is None and upper is None:
+        return {}
+    return {
+        f"{prefix}lower": -math.inf if lower is None else lower,
+        f"{prefix}upper": math.inf if upper is None else upper,
     }
 
 
 def _steps(source: Source, stated: Mapping[str, float]) -> Iterator[dict[str, Any]]:
     rows = entries(source.record, "step_logs")
-    name = get(source.experiment).columns(source.record, stated)["outcome"] if rows else None
+    if not rows:
+        return
+    (seed,) = get(source.experiment).summarise([_under(source.record, stated)])["seeds"]
     for row in rows:
         logged = {key: number(row, key) for key in ("epoch", "step", *LOGGED)}
-        yield {**_where(source), "category": name, **logged}
+        yield {**_where(source), "category": seed["outcome"], **logged}
 
 
 def _text(source: Mapping[str, Any], key: str) -> str | None:

@@ -217,4 +217,4 @@ def _listed(seeds: Sequence[int]) -> str:
 def _dwell(rows: Sequence[SeedReadout]) -> Iterable[str]:
     for name in dict.fromkeys(row.seed.experiment for row in rows):
         records = [row.seed.record for row in rows if row.seed.experiment == name]
-        yield f"{get(name).symbol}: {wording.dwell(dwell(records))}"
+        yield f"{get(name).symbol}: Dwell time: {wording.dwell(dwell(records))}."

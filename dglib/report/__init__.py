@@ -7,8 +7,7 @@ from pathlib import Path
 
 from dglib.errors import UserError
 from dglib.files import write_atomically
-from dglib.report.collect import Collection, collect
-from dglib.report.grid_collect import collect_grid
+from dglib.report.collect import Collection, collect, collect_grid
 from dglib.report.grid_index import NAME as INDEX
 from dglib.report.grid_page import render_grid, write_figures
 from dglib.report.page import render
@@ -17,9 +16,9 @@ NAME = "report.html"
 
 
 def write_report(base: Path, target: Path | None = None) -> Path:
-    """Write the page over all runs in `base`, from their records alone, and return where it lies.
+    """Write the page over all runs in `base`, from their records alone, and return its path.
 
-    Of a grid's directory the page is over all of its cells, and the table and figures lie beside it as files.
+    Of a grid's directory the page is over all of its cells, and the table and figures are files there too.
 
     The same records give the same bytes. Figures are in the page; only links to executed notebooks
     and records lead out of it, relative to where it lies.

@@ -1,16 +1,20 @@
-"""Everything that lies in a directory: runs with their records and manifests, and files that are damaged."""
+"""The contents of a directory: runs with records and manifests, the cells of a grid, and damaged files."""
 
 from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
+from dglib.analysis.grid import Cell
+from dglib.analysis.summary import Summary
 from dglib.errors import UserError
 from dglib.experiments import get, names
 from dglib.protocol.records import Record
+from dglib.report.grid_index import Index, IndexedCell, read_index, run_of
 from dglib.runs.manifest import manifests, read_manifest
 from dglib.runs.reading import read_run, runs_in
 
@@ -29,6 +33,10 @@ class Found:
     records: tuple[Record, ...]
     manifest: Mapping[str, Any] | None = None
     heartbeats: tuple[Mapping[str, Any], ...] = ()
+
+    @cached_property
+    def summary(self) -> Summary:
+        return get(self.experiment).summarise(self.records)
 
     @property
     def parameters(self) -> dict[str, Any]:
@@ -58,6 +66,47 @@ class Collection:
         return [each for each in self.found if each.experiment == experiment]
 
 
+@dataclass(frozen=True)
+class GridCell:
+    """A cell as it was asked for, and its run; `found` is None before it has begun."""
+
+    asked: IndexedCell
+    found: Found | None
+
+    @property
+    def cell(self) -> Cell:
+        """For the analysis."""
+        experiment, found = get(self.asked.experiment), self.found
+        return Cell(
+            experiment.name,
+            experiment.measure,
+            self.asked.values,
+            found.summary if found else experiment.summarise(()),
+            planned=len(self.asked.seeds),
+            running=len(found.heartbeats) if found else 0,
+        )
+
+
+@dataclass
+class GridCollection:
+    """A grid directory: its index, its cells in their order, damaged files, and runs left out by name."""
+
+    base: Path
+    index: Index
+    cells: list[GridCell] = field(default_factory=list)
+    damaged: list[str] = field(default_factory=list)
+    left_out: list[str] = field(default_factory=list)
+
+    def of(self, experiment: str) -> list[GridCell]:
+        """The cells of one experiment."""
+        return [cell for cell in self.cells if cell.asked.experiment == experiment]
+
+    @property
+    def found(self) -> list[Found]:
+        """All runs that belong to the grid."""
+        return [cell.found for cell in self.cells if cell.found is not None]
+
+
 def collect(base: Path) -> Collection:
     """Read a run directory, or all of those in a base directory; changes nothing.
 
@@ -66,19 +115,63 @@ def collect(base: Path) -> Collection:
     """
     collection = collect_whatever(base)
     if not collection.found:
-        told, more = collection.damaged[:1], len(collection.damaged) - 1
-        why = f"; {told[0]}" + (f" (and {more} more like it)" if more > 0 else "") if told else ""
+        first, more = collection.damaged[:1], len(collection.damaged) - 1
+        why = f"; {first[0]}" + (f" (and {more} more like it)" if more > 0 else "") if first else ""
         raise UserError(f"{base}: no records there{why}")
     return collection
 
 
 def collect_whatever(base: Path) -> Collection:
-    """The same, be it that nothing could be read of any run there."""
+    """As `collect`, also where no run could be read."""
     collection = Collection(base)
     for directory in runs_in(base):
         _collect_run(collection, directory)
     collection.found.sort(key=lambda each: (names().index(each.experiment), each.directory.name))
     return collection
+
+
+def collect_grid(base: Path) -> GridCollection | None:
+    """Read a grid directory; None where `base` is none. Changes nothing.
+
+    A run in a cell's directory that was made under other parameters than the grid's is left out by name, as
+    are directories that the grid does not name.
+
+    Raises:
+        UserError: the index is damaged.
+    """
+    index = read_index(base)
+    if index is None:
+        return None
+    collection = GridCollection(base, index)
+    there = {cell.directory: _cell_runs(base / cell.directory, collection.damaged) for cell in index.cells}
+    taken: set[tuple[Path, str]] = set()
+    for cell in index.cells:
+        mine = [
+            each
+            for each in there[cell.directory].of(cell.experiment)
+            if each.manifest is not None and run_of(each.manifest) == cell.run
+        ]
+        newest = max(mine, key=lambda each: each.directory.name, default=None)
+        collection.cells.append(GridCell(cell, newest))
+        taken |= {(newest.directory, cell.experiment)} if newest else set()
+    others = {
+        str(each.directory.relative_to(base))
+        for runs in there.values()
+        for each in runs.found
+        if (each.directory, each.experiment) not in taken
+    }
+    strangers = {path.name for path in base.iterdir() if path.is_dir() and "=" in path.name} - there.keys()
+    collection.left_out = sorted(others | strangers)
+    return collection
+
+
+def _cell_runs(directory: Path, damaged: list[str]) -> Collection:
+    try:
+        found = collect_whatever(directory)
+    except UserError:  # no directory yet, or nothing in it
+        return Collection(directory)
+    damaged += [line for line in found.damaged if line not in damaged]
+    return found
 
 
 def _collect_run(collection: Collection, directory: Path) -> None:

@@ -1,4 +1,4 @@
-"""Two runs side by side: the same quantities, their differences, and how the runs themselves differed.
+"""Two runs and the same quantities of both: their differences, and how the runs themselves differed.
 
 python -m dglib compare runs/exp_T_spinodal_20261121_120000 ../published/exp_T_spinodal_20260117_121637
 """
@@ -12,13 +12,14 @@ from pathlib import Path
 from typing import Any
 
 from dglib.analysis import wording
-from dglib.analysis.differences import Row
+from dglib.analysis.differences import Row, mean_row
+from dglib.analysis.fields import number
 from dglib.errors import UserError
 from dglib.experiments import get, joints, names
 from dglib.experiments.profiles import profile_layer
 from dglib.protocol.records import Record
 from dglib.report.collect import Found, collect_whatever
-from dglib.report.provenance import computed_on, data
+from dglib.report.provenance import computed_on, data_name
 from dglib.runs.identity import READING
 
 _UNRECORDED = "not on record"
@@ -57,12 +58,19 @@ def compare(a: Path, b: Path) -> list[Comparison]:
     found = []
     for name in shared:
         one, other = first[name], second[name]
-        rows = get(name).compare(one.records, read_as(one.records, other.records))
-        found.append(Comparison(get(name).symbol, rows, differences(one, other)))
+        experiment = get(name)
+        sides = one.records, read_as(one.records, other.records)
+        rows = experiment.compare(*(experiment.summarise(records) for records in sides))
+        times = [[time for r in records if (time := number(r, "time")) is not None] for records in sides]
+        rows.append(mean_row("training time a seed (s)", times[0], times[1], places=1))
+        found.append(Comparison(experiment.symbol, rows, differences(one, other)))
     for joint in joints():
         if set(joint.experiments) <= set(shared):
-            a_side, b_side = ([side[name].records for name in joint.experiments] for side in (first, second))
-            found.append(Comparison(joint.title, joint.compare(a_side, b_side), []))
+            both = [
+                joint.summarise(*(side[name].records for name in joint.experiments))
+                for side in (first, second)
+            ]
+            found.append(Comparison(joint.title, joint.compare(*both), []))
     return found
 
 
@@ -90,37 +98,34 @@ def text(a: Path, b: Path, found: Iterable[Comparison]) -> str:
 
 
 def differences(a: Found, b: Found) -> list[str]:
-    """What differed between two runs of an experiment, a line for each kind of thing."""
+    """How two runs of an experiment differed, a line for each kind of thing."""
+    pairs = {
+        "numerics": [computed_on(side.records) or _UNRECORDED for side in (a, b)],
+        "versions": [_versions(side) for side in (a, b)],
+        "seeds": [", ".join(str(r.get("seed", "?")) for r in side.records) for side in (a, b)],
+    }
     lines = [*_parameters(a, b), *_data(a, b)]
-    machines = [computed_on(side.records) or _UNRECORDED for side in (a, b)]
-    lines.append(_line("numerics", *machines))
-    lines.append(_line("versions", *(_versions(side) for side in (a, b))))
-    lines.append(_line("seeds", *(_seeds(side.records) for side in (a, b))))
-    return [line for line in [*lines, _bits(a.records, b.records)] if line]
+    lines += [f"{what}: {one} | {other}" for what, (one, other) in pairs.items() if one != other]
+    return lines + _bits(a.records, b.records)
 
 
 def _side(path: Path) -> dict[str, Found]:
     """Experiment -> its one run there."""
-    if path.is_file():
-        files = {f"{get(name).prefix}_results.json": name for name in names()}
-        if path.name not in files:
-            raise UserError(f"{path}: must be a directory, or a file called {', '.join(files)}")
-        collection = collect_whatever(path.parent)
-        held = collection.of(files[path.name])
-    else:
-        collection = collect_whatever(path)
-        held = collection.found
+    files = {f"{get(name).prefix}_results.json": name for name in names()}
+    if path.is_file() and path.name not in files:
+        raise UserError(f"{path}: must be a directory, or a file called {', '.join(files)}")
+    collection = collect_whatever(path.parent if path.is_file() else path)
     if collection.damaged:
-        raise UserError(f"{collection.damaged[0]}; `python -m dglib verify {collection.base}` says more")
-    held = [each for each in held if each.records]
-    if not held:
-        raise UserError(f"{path}: no seed has finished there")
+        raise UserError(f"{collection.damaged[0]}; see `python -m dglib verify {collection.base}`")
+    held = collection.of(files[path.name]) if path.is_file() else collection.found
     side: dict[str, Found] = {}
-    for each in held:
+    for each in (found for found in held if found.records):
         if each.experiment in side:
             several = f"{side[each.experiment].directory.name}, {each.directory.name}"
             raise UserError(f"{path}: holds several runs of {each.experiment} ({several}): name one of them")
         side[each.experiment] = each
+    if not side:
+        raise UserError(f"{path}: no seed has finished there")
     return side
 
 
@@ -133,10 +138,13 @@ def _parameters(a: Found, b: Found) -> list[str]:
                 f"parameters: {name} records none; taken to be those of params/paper/{each.experiment}.yaml"
             )
     one, other = sides
-    # A profile also says where a run goes and on what; only what both sides know is a difference of the runs.
-    known = one.keys() & other.keys()
-    changed = [name for name in one if name in known and not _same(one[name], other[name])]
-    lines += [f"parameters: {name} = {_value(one[name])} | {_value(other[name])}" for name in changed]
+    # A profile also has settings of where and on what; only what both sides have is a difference of the runs.
+    both = [name for name in one if name in other]
+    lines += [
+        f"parameters: {name} = {_value(one[name])} | {_value(other[name])}"
+        for name in both
+        if _value(one[name]) != _value(other[name]) and one[name] != other[name]  # 1 and 1.0 are one value
+    ]
     if a.parameters and b.parameters:
         for name in sorted(one.keys() ^ other.keys()):
             values = (_value(side[name]) if name in side else _UNRECORDED for side in sides)
@@ -145,19 +153,17 @@ def _parameters(a: Found, b: Found) -> list[str]:
 
 
 def _data(a: Found, b: Found) -> list[str]:
-    names = [_data_name(side) for side in (a, b)]
+    one, other = (
+        data_name(side) + ("" if side.parameters else " (CIFAR-10 in the published protocol)")
+        for side in (a, b)
+    )
     prints = [((side.manifest or {}).get("identity") or {}).get("data") for side in (a, b)]
-    if names[0] != names[1]:
-        return [_line("data", *names)]
+    if one != other:
+        return [f"data: {one} | {other}"]
     if None not in prints and prints[0] != prints[1]:
         ends = (f"fingerprint {str(each)[:12]}" for each in prints)
-        return [f"data: {names[0]} on both sides, but not the same: {' | '.join(ends)}"]
+        return [f"data: {one} on both sides, but not the same: {' | '.join(ends)}"]
     return []
-
-
-def _data_name(found: Found) -> str:
-    name = data(found).partition(";")[0]
-    return name if found.parameters else f"{name} (CIFAR-10 in the published protocol)"
 
 
 def _versions(found: Found) -> str:
@@ -170,18 +176,13 @@ def _versions(found: Found) -> str:
     return f"Python {manifest.get('python', 'unknown')}, dglib {commit}{changed}, results version {results}"
 
 
-def _seeds(records: Sequence[Record]) -> str:
-    return ", ".join(str(record.get("seed", "?")) for record in records)
-
-
-def _bits(a: Sequence[Record], b: Sequence[Record]) -> str:
+def _bits(a: Sequence[Record], b: Sequence[Record]) -> list[str]:
     """How many of the seeds that both sides have gave the same errors to the last bit."""
     one, other = ({r["seed"]: _errors(r) for r in side if "seed" in r} for side in (a, b))
     shared = [seed for seed in one if seed in other]
-    if not shared:
-        return ""
     same = sum(one[seed] == other[seed] and bool(one[seed]) for seed in shared)
-    return f"of {wording.seeds(len(shared))} on both sides, {same} with the same errors bit for bit"
+    words = f"of {wording.seeds(len(shared))} on both sides, {same} with the same errors bit for bit"
+    return [words] if shared else []
 
 
 def _errors(record: Mapping[str, Any]) -> list[Any]:
@@ -189,13 +190,5 @@ def _errors(record: Mapping[str, Any]) -> list[Any]:
     return [entry.get("error") for field in fields for entry in record[field] or ()]
 
 
-def _same(one: object, other: object) -> bool:
-    return _value(one) == _value(other) or one == other  # 1 and 1.0 are one value
-
-
 def _value(value: object) -> str:
     return json.dumps(value, ensure_ascii=False)
-
-
-def _line(what: str, a: str, b: str) -> str:
-    return "" if a == b else f"{what}: {a} | {b}"

@@ -11,25 +11,45 @@ from pathlib import Path
 from typing import Any
 
 from dglib.analysis import wording
-from dglib.analysis.grid_wording import NAMES, phases_sentence, symbol, value_text
-from dglib.analysis.phase_diagram import summarise_cell
+from dglib.analysis.grid import (
+    NAMES,
+    UNUSUAL,
+    median_text,
+    phases_sentence,
+    summarise_cell,
+    symbol,
+    value_text,
+    values_text,
+)
+from dglib.analysis.grid_figures import draw_grid
+from dglib.analysis.style import styled
+from dglib.analysis.summary import Summary
+from dglib.analysis.wording import NONE
 from dglib.experiments import Joint, get, joints
-from dglib.experiments.figures import draw_grid, draw_lag, save_figure
+from dglib.experiments.figures import save_figure
 from dglib.files import write_atomically
-from dglib.report import texts
-from dglib.report.collect import Collection, Found
-from dglib.report.grid_collect import GridCell, GridCollection
-from dglib.report.grid_facts import same_in_all
-from dglib.report.grid_tables import cell_table, results
+from dglib.report.collect import Found, GridCell, GridCollection
 from dglib.report.limits import limits
-from dglib.report.page import Link, environment, link_to, overview
-from dglib.report.pictures import Picture, picture
-from dglib.report.tables import Table, seed_table
+from dglib.report.page import DWELL_CAPTION, ENLARGED, LAG_READING, environment, overview
+from dglib.report.parts import Link, Picture, Table, link_to, picture, seed_table
+from dglib.report.provenance import same_in_all
 
 DWELL = "epochs_per_level"
 MAX_DWELLS = 6
 MAX_NAMED = 12  # cells in a sentence
 RESULTS = "grid_results.csv"
+_MAP_READING = (
+    "In each cell, the median over its seeds, which its shade repeats, and how many seeds came to which end."
+    " Of a threshold the median is known by its bounds: between two levels, or beyond one (> or <). Thick"
+    " lines part cells in which half of the seeds came to different ends, or passed them. Values lie at"
+    " equal distances, whatever they are."
+)
+_CURVE_READING = (
+    "Above, each mark is a seed, and the broad line joins the medians. An arrowhead stands for a value of"
+    " which only a bound is known: it lies beyond. Below, the share of the seeds that came to each end."
+    " Values lie at equal distances, whatever they are."
+)
+_TOO_MANY = "More combinations than maps would hold: see the table."
 
 
 @dataclass(frozen=True)
@@ -53,54 +73,101 @@ class CellSection:
 
 def render_grid(collection: GridCollection, target: Path) -> str:
     """The page as one HTML document. Links are relative to `target`, where it will lie."""
-    return environment().get_template("grid.html.j2").render(_content(collection, target))
+    return environment().get_template("grid.html.j2").render(_content(collection, target), whole=True)
 
 
 def write_figures(collection: GridCollection) -> list[Path]:
-    """The table of cells as a CSV beside the index, and each experiment's figure as PNG and PDF."""
+    """The table of cells as a CSV in the grid's directory, and each experiment's figure as PNG and PDF."""
     every, written = [], list[Path]()
     for experiment in collection.index.experiments:
-        cells = [cell.records for cell in collection.of(experiment)]
+        cells = [cell.cell for cell in collection.of(experiment)]
         every += [summarise_cell(cell) for cell in cells]
         if (figure := draw_grid(cells)) is not None:
             written += save_figure(figure, collection.base / "figures", f"grid_{experiment}")
-    columns, rows = results(every)
     text = io.StringIO()
-    csv.writer(text, lineterminator="\n").writerows([columns, *rows])
+    csv.writer(text, lineterminator="\n").writerows(results(every))
     write_atomically(collection.base / RESULTS, text.getvalue().encode())
     return [collection.base / RESULTS, *written]
 
 
+def results(cells: Sequence[Summary]) -> list[list[Any]]:
+    """Head and rows of plain numbers, for a CSV: shares with both ends of their intervals."""
+    names, parts = list(cells[0]["values"]), ("count", "share", "lower", "upper")
+    kinds = list(dict.fromkeys(kind for each in cells for kind in get(each["experiment"]).measure.all_kinds))
+    head = ["experiment", *names, "planned", "n", "running", "phase", "median_lower", "median_upper"]
+    rows = [[*head, *(f"{kind}_{part}" for kind in kinds for part in parts)]]
+    for each in cells:
+        row = [each["experiment"], *(value_text(each["values"][name]) for name in names)]
+        row += [each["planned"], each["n"], each["running"], each["phase"]]
+        row += [each["median"]["lower"], each["median"]["upper"]]
+        for kind in kinds:
+            share = each["shares"].get(kind, {})
+            row += [each["counts"].get(kind), *(share.get(part) for part in parts[1:])]
+        rows.append(row)
+    return rows
+
+
+def cell_table(cells: Sequence[Summary]) -> Table:
+    """A row per cell of one experiment, in the grid's order. Shares: count, and the 95 % interval."""
+    measure = get(cells[0]["experiment"]).measure
+    kinds, unusual = measure.all_kinds, (*UNUSUAL, *measure.unusual)
+    shown = [kind for kind in kinds if kind not in unusual or any(each["counts"][kind] for each in cells)]
+    head = [
+        *(symbol(name) for name in cells[0]["values"]),
+        "Seeds",
+        *(kinds[kind].capitalize() for kind in shown),
+        f"Median {measure.symbol}" + ("" if measure.field else " lies"),
+    ]
+    rows = [
+        [
+            *(value_text(value) for value in each["values"].values()),
+            _seeds(each),
+            *(_share(each, kind) for kind in shown),
+            median_text(each) if each["n"] else NONE,
+        ]
+        for each in cells
+    ]
+    return Table(head, rows)
+
+
+def _seeds(cell: Summary) -> str:
+    text = f"{cell['n']} of {cell['planned']}" if cell["n"] < cell["planned"] else str(cell["n"])
+    return f"{text}, {cell['running']} under way" if cell["running"] else text
+
+
+def _share(cell: Summary, kind: str) -> str:
+    """ "3 (0.19 to 0.99)": how many seeds, and the interval of their share."""
+    if not cell["n"]:
+        return NONE
+    ends = " to ".join(wording.decimal(cell["shares"][kind][end]) for end in ("lower", "upper"))
+    return f"{cell['counts'][kind]} ({ends})"
+
+
 def _content(collection: GridCollection, target: Path) -> dict[str, Any]:
-    index, told = collection.index, {}
-    for experiment in index.experiments:
-        told[experiment] = [summarise_cell(cell.records) for cell in collection.of(experiment)]
+    index = collection.index
+    cells = {name: [summarise_cell(cell.cell) for cell in collection.of(name)] for name in index.experiments}
     symbols = wording.listing([get(name).symbol for name in index.experiments])
-    read = [(each, get(each.experiment).summarise(each.records)) for each in collection.found]
     widths, dwells = _dwells(collection)
-    under = Collection(collection.base, collection.found, collection.damaged)
+    phases = [phases_sentence(get(n).symbol, get(n).measure, each) for n, each in cells.items()]
     return {
         "title": f"{index.name}: {symbols} over {' × '.join(symbol(name) for name in index.axes)}",
         "overview": _overview(collection),
         "questions": [(get(name).symbol, get(name).grid_question) for name in index.experiments],
         "varies": [
-            (_axis_name(name), ", ".join(map(value_text, values))) for name, values in index.axes.items()
+            (f"{NAMES[name]} ({name})" if name in NAMES else name, ", ".join(map(value_text, values)))
+            for name, values in index.axes.items()
         ],
         "same": same_in_all(collection),
-        "answers": [
-            *widths,
-            *(phases_sentence(get(n).symbol, get(n).measure, each) for n, each in told.items()),
-        ],
+        "answers": [*widths, *phases],
         "waiting": _waiting(collection),
         "figures": [*dwells, *_maps(collection)],
-        "tables": [(get(name).symbol, cell_table(each)) for name, each in told.items()],
-        "sections": _sections(collection, target),
+        "tables": [(get(name).symbol, cell_table(each)) for name, each in cells.items()],
+        "cells": _sections(collection, target),
         "left_out": collection.left_out,
-        "limits": limits(under, read, unit="cell") if read else [],
+        "limits": limits(collection.found, collection.damaged, unit="cell"),
         "damaged": collection.damaged,
         "files": [link_to(path, target) for path in [collection.base / RESULTS] if path.is_file()],
-        "table_reading": texts.GRID_TABLE_READING,
-        "columns": texts.COLUMNS,
+        "ends_reading": "",
     }
 
 
@@ -113,26 +180,21 @@ def _overview(collection: GridCollection) -> str:
     return f"{count}, {state}. {overview(collection.found)}"
 
 
-def _axis_name(name: str) -> str:
-    return f"{NAMES[name]} ({name})" if name in NAMES else name
-
-
 def _maps(collection: GridCollection) -> list[Drawn]:
-    """Each experiment's map or curve; how to read them stands below the last."""
+    """Each experiment's map or curve; how to read them is below the last."""
     drawn = []
+    *leading, last = collection.index.axes
+    names = " and ".join(map(symbol, [*leading[-1:], last]))
     for experiment in collection.index.experiments:
-        figure = draw_grid([cell.records for cell in collection.of(experiment)])
-        *leading, last = collection.index.axes
-        names = " and ".join(map(symbol, [*leading[-1:], last]))
-        title = f"{get(experiment).symbol} by {names}"
-        measure = get(experiment).measure
-        median = f"median {measure.symbol}"
-        told = f"bounds of the {median}" if measure.bounded else median
-        caption = f"{get(experiment).symbol}: {told} and ends of the seeds"
-        shown = picture(figure, f"{caption}, by {names}") if figure else None
-        words = texts.GRID_MAP_READING if leading else texts.GRID_CURVE_READING
+        about = get(experiment)
+        figure = draw_grid([cell.cell for cell in collection.of(experiment)])
+        median = f"median {about.measure.symbol}"
+        known = median if about.measure.field else f"bounds of the {median}"
+        caption = f"{about.symbol}: {known} and ends of the seeds, by {names}"
+        reading = _MAP_READING if leading else _CURVE_READING
         final = experiment == collection.index.experiments[-1]
-        drawn.append(Drawn(title, shown, (words if final else "") if shown else texts.GRID_TOO_MANY))
+        words = (reading if final else "") if figure else _TOO_MANY
+        drawn.append(Drawn(f"{about.symbol} by {names}", picture(figure, caption) if figure else None, words))
     return drawn
 
 
@@ -140,20 +202,25 @@ def _dwells(collection: GridCollection) -> tuple[list[str], list[Drawn]]:
     """Findings against dwell time in words and figures, for each combination of the other parameters."""
     answers, drawn = list[str](), list[Drawn]()
     for joint in joints():
-        for told, records in _dwell_groups(joint, collection):
-            shown = picture(draw_lag(joint.key, *records), texts.DWELL_CAPTION, 1.45)
-            words = joint.lag_answer(*records)
-            answers.append(f"At {told}: {words}" if told else words)
-            drawn.append(Drawn(f"Width against dwell time{f' at {told}' if told else ''}", shown, ""))
+        for where, records in _dwell_groups(joint, collection):
+            lag = joint.lag(*records)
+            if lag is None:
+                continue
+            with styled():
+                figure = joint.draw_lag(*records)
+            words = joint.lag_words(lag)
+            answers.append(f"At {where}: {words}" if where else words)
+            title = f"Width against dwell time{f' at {where}' if where else ''}"
+            drawn.append(Drawn(title, picture(figure, DWELL_CAPTION, ENLARGED), ""))
     if drawn:
-        drawn[-1] = replace(drawn[-1], reading=texts.LAG_READING)
+        drawn[-1] = replace(drawn[-1], reading=LAG_READING)
     return answers, drawn
 
 
 def _dwell_groups(
     joint: Joint, collection: GridCollection
 ) -> Iterator[tuple[str, list[list[Mapping[str, Any]]]]]:
-    """The records with several dwell times, by what else the grid crosses, in words."""
+    """The records of all dwell times, by what else the grid crosses, in words."""
     axes = collection.index.axes
     others = [name for name in axes if name != DWELL]
     groups = list(product(*(axes[name] for name in others)))
@@ -161,9 +228,7 @@ def _dwell_groups(
         return
     for group in groups:
         where = dict(zip(others, group, strict=True))
-        records = [_records(collection.of(name), where) for name in joint.experiments]
-        if joint.lag_differs(*records) is not None:
-            yield ", ".join(f"{symbol(name)} = {value_text(value)}" for name, value in where.items()), records
+        yield values_text(where), [_records(collection.of(name), where) for name in joint.experiments]
 
 
 def _records(cells: Sequence[GridCell], where: Mapping[str, Any]) -> list[Mapping[str, Any]]:
@@ -176,52 +241,43 @@ def _records(cells: Sequence[GridCell], where: Mapping[str, Any]) -> list[Mappin
 
 
 def _sections(collection: GridCollection, target: Path) -> list[CellSection]:
-    """By directory, so that a width stands with the two sweeps it is between."""
+    """By directory, so that a width is with the two sweeps it is between."""
     sections = []
     for directory in dict.fromkeys(cell.asked.directory for cell in collection.cells):
         mine = [cell for cell in collection.cells if cell.asked.directory == directory]
         found = [cell.found for cell in mine if cell.found]
-        answers = [_answer(each) for each in found if each.records]
+        answers = [get(each.experiment).words(each.summary).short for each in found if each.records]
         there = {each.experiment: each.records for each in reversed(found) if each.records}
         for joint in joints():
             if there.keys() >= set(joint.experiments):
                 answers.append(joint.answer(*(there[name] for name in joint.experiments)))
-        name = ", ".join(f"{symbol(n)} = {value_text(v)}" for n, v in mine[0].asked.values.items())
-        tables = [seed_table(each, get(each.experiment).summarise(each.records)) for each in found]
         links = [link_to(path, target) for each in found for path in _files(each)]
-        sections.append(CellSection(name, answers or [texts.GRID_NOTHING], tables, links))
+        tables = [seed_table(each) for each in found]
+        name = values_text(mine[0].asked.values)
+        sections.append(CellSection(name, answers or ["No seed has finished."], tables, links))
     return sections
-
-
-def _answer(found: Found) -> str:
-    about = get(found.experiment)
-    return about.cell_answer(about.answer(found.records))
-
-
-def _waiting(collection: GridCollection) -> list[str]:
-    """The cells that are not done, by name; those without any seed of their own last."""
-    begun, not_begun = [], []
-    for cell in collection.cells:
-        name, done = _cell_name(cell), len(cell.found.records) if cell.found else 0
-        if cell.found is None:
-            not_begun.append(name)
-        elif done < len(cell.asked.seeds):
-            begun.append(f"{name} ({done} of {wording.seeds(len(cell.asked.seeds))} finished)")
-    told = (("Not finished", begun), ("Not begun", not_begun))
-    return [f"{what}: {_some(names)}." for what, names in told if names]
-
-
-def _some(names: Sequence[str]) -> str:
-    shown = list(names[:MAX_NAMED])
-    rest = len(names) - len(shown)
-    return "; ".join([*shown, *([f"and {rest} more"] if rest else [])])
-
-
-def _cell_name(cell: GridCell) -> str:
-    values = ", ".join(f"{symbol(name)} = {value_text(value)}" for name, value in cell.asked.values.items())
-    several = bool(get(cell.asked.experiment).sweeps)
-    return f"{cell.asked.experiment} at {values}" if several else values
 
 
 def _files(found: Found) -> list[Path]:
     return [*found.results, *sorted((found.directory / "figures").glob("*.png"))]
+
+
+def _waiting(collection: GridCollection) -> list[str]:
+    """The cells that are not done, by name."""
+    begun, not_begun = [], []
+    for cell in collection.cells:
+        values = values_text(cell.asked.values)
+        several = bool(get(cell.asked.experiment).sweeps)
+        name = f"{cell.asked.experiment} at {values}" if several else values
+        if cell.found is None:
+            not_begun.append(name)
+        elif len(cell.found.records) < len(cell.asked.seeds):
+            asked = wording.seeds(len(cell.asked.seeds))
+            begun.append(f"{name} ({len(cell.found.records)} of {asked} finished)")
+    groups = (("Not finished", begun), ("Not begun", not_begun))
+    return [f"{what}: {_some(names)}." for what, names in groups if names]
+
+
+def _some(names: Sequence[str]) -> str:
+    rest = len(names) - MAX_NAMED
+    return "; ".join([*names[:MAX_NAMED], *([f"and {rest} more"] if rest > 0 else [])])

@@ -11,7 +11,7 @@ from dglib.errors import UserError
 from dglib.experiments.notebook import is_data, refuse_replaced
 from dglib.report import write_report
 from dglib.report.collect import Collection, collect
-from dglib.report.page import render_fragment
+from dglib.report.page import render
 from dglib.runs import provenance
 
 
@@ -25,7 +25,7 @@ class Report:
         """Display the page in the notebook; links start from the directory that the notebook runs in."""
         from IPython.display import HTML, display
 
-        html = render_fragment(self.collection, Path.cwd() / "notebook")
+        html = render(self.collection, Path.cwd() / "notebook", whole=False)
         display(HTML(html))  # type: ignore[no-untyped-call]
 
     def write(self) -> Path:
@@ -34,10 +34,11 @@ class Report:
 
 
 def notebook_report(globals_: Mapping[str, object]) -> Report:
-    """The report on the global `base_dir` of a notebook, its only parameter. Prints by what it was made.
+    """The report on the global `base_dir` of a notebook, its only parameter. Prints versions.
 
     Raises:
-        UserError: nothing to report, or another global of plain data, such as papermill makes of a slip.
+        UserError: nothing to report, or another global of plain data, such as papermill makes of a mistyped
+        name.
     """
     refuse_replaced(["base_dir"], globals_)
     for name, value in globals_.items():

@@ -6,32 +6,33 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
 from itertools import groupby
-from os.path import relpath
 from pathlib import Path
 from typing import Any
-from urllib.parse import quote
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
 from dglib.analysis import wording
+from dglib.analysis.style import styled
 from dglib.experiments import Joint, get, joints, names
-from dglib.experiments.figures import draw_all, draw_jointly, draw_lag
-from dglib.report import texts
+from dglib.experiments.figures import draw_all
 from dglib.report.collect import Collection, Found
-from dglib.report.ends import READING, Ends, ends_of
 from dglib.report.limits import limits
-from dglib.report.pictures import Picture, picture
-from dglib.report.provenance import data, facts
-from dglib.report.tables import Table, seed_table
+from dglib.report.parts import ENDS_READING, Link, Picture, Table, ends_of, link_to, picture, seed_table
+from dglib.report.provenance import UNRECORDED, data_name, facts
 from dglib.runs.identity import differences
 
-
-@dataclass(frozen=True)
-class Link:
-    """A file beside the page, by its path from there."""
-
-    href: str
-    text: str
+ENLARGED = 1.45  # a figure of one column, on the page
+DWELL_CAPTION = "Width against dwell time, and the slowest sweep against training from scratch at each λ"
+LAG_READING = (
+    "A network has a limited time at each λ. Where the width shrinks with longer dwell times, that part of"
+    " it was lag; where it does not, it is memory at least on these time scales."
+)
+_LAG_REFUSED = (
+    "There are runs at several dwell times or learning rates, but they also differ in {}, so their widths"
+    " are not compared."
+)
+# What networks must have in common for errors from scratch to be compared with those of sweeps.
+_ALIKE = ("dataset", "noise_rate", "network", "network_width", "batch_size", "lr", "refresh_period")
 
 
 @dataclass(frozen=True)
@@ -46,7 +47,7 @@ class Run:
     more: list[str]
     pictures: list[Picture]
     table: Table
-    ends: Ends | None
+    ends: tuple[Table, Picture | None] | None
     facts: list[tuple[str, str]]
     records: list[Link]
 
@@ -72,44 +73,12 @@ class Loop:
     answer: str | None
 
 
-@dataclass(frozen=True)
-class Lag:
-    """Width against dwell time over runs that differ in nothing else; without a picture, why not."""
+def render(collection: Collection, target: Path, whole: bool = True) -> str:
+    """The page as one HTML document, or as one element with its style for a notebook.
 
-    answer: str
-    picture: Picture | None
-
-
-def render(collection: Collection, target: Path) -> str:
-    """The page as one HTML document. Links are relative to `target`, where it will lie."""
-    return environment().get_template("page.html.j2").render(_content(collection, target))
-
-
-def render_fragment(collection: Collection, target: Path) -> str:
-    """The same as one element with its style, for a notebook at `target`."""
-    return environment().get_template("fragment.html.j2").render(_content(collection, target))
-
-
-def _content(collection: Collection, target: Path) -> dict[str, Any]:
-    read = [(each, get(each.experiment).summarise(each.records)) for each in collection.found]
-    sections = [
-        _section(collection.base, experiment, list(members), target)
-        for experiment, members in groupby(read, key=lambda each: each[0].experiment)
-    ]
-    return {
-        "title": _title(collection),
-        "overview": overview(collection.found) if collection.found else "",
-        "background": texts.BACKGROUND,
-        "sections": sections,
-        "loops": _loops(collection),
-        "loop_reading": texts.LOOP_READING,
-        "lag": _lag(collection),
-        "lag_reading": texts.LAG_READING,
-        "columns": texts.COLUMNS,
-        "ends_reading": READING if any(run.ends for each in sections for run in each.runs) else "",
-        "limits": limits(collection, read) if read else [],
-        "damaged": collection.damaged,
-    }
+    Links are relative to `target`, where it will lie.
+    """
+    return environment().get_template("page.html.j2").render(_content(collection, target), whole=whole)
 
 
 @cache
@@ -121,20 +90,33 @@ def environment() -> Environment:
         undefined=StrictUndefined,
         trim_blocks=True,
         lstrip_blocks=True,
-        finalize=_kept_together,
+        finalize=_unbroken,
     )
 
 
-def _kept_together(value: object) -> object:
+def _unbroken(value: object) -> object:
     """No line break between a number and its per cent."""
     return value.replace(" %", "\u00a0%") if type(value) is str else value
 
 
-def _title(collection: Collection) -> str:
-    symbols = [get(name).symbol for name in names() if collection.of(name)]
-    if not symbols:
-        return "No records"
-    return f"Hysteresis in learning with noisy labels: {wording.listing(symbols)}"
+def _content(collection: Collection, target: Path) -> dict[str, Any]:
+    found = collection.found
+    sections = [
+        _section(collection.base, experiment, list(members), target)
+        for experiment, members in groupby(found, key=lambda each: each.experiment)
+    ]
+    symbols = wording.listing([section.symbol for section in sections])
+    return {
+        "title": f"Hysteresis in learning with noisy labels: {symbols}" if found else "No records",
+        "overview": overview(found) if found else "",
+        "sections": sections,
+        "loops": _loops(collection),
+        "lag": _lag(collection),
+        "lag_reading": LAG_READING,
+        "ends_reading": ENDS_READING if any(run.ends for each in sections for run in each.runs) else "",
+        "limits": limits(found, collection.damaged),
+        "damaged": collection.damaged,
+    }
 
 
 def overview(found: Sequence[Found]) -> str:
@@ -144,47 +126,44 @@ def overview(found: Sequence[Found]) -> str:
     where = f"{runs} run director{'y' if runs == 1 else 'ies'}"
     begun = sorted(str(each.manifest["created"])[:10] for each in found if each.manifest)
     when = "" if not begun else f", begun {begun[0]}" + (f" to {begun[-1]}" if begun[-1] != begun[0] else "")
-    sets = sorted({data(each).partition(";")[0] for each in found})
-    used = f" Trained on {wording.listing(sets)}." if sets and sets != ["not on record"] else ""
+    sets = sorted({data_name(each) for each in found})
+    used = f" Trained on {wording.listing(sets)}." if sets and sets != [UNRECORDED] else ""
     return f"{wording.seeds(seeds)} in {where}{when}.{used}"
 
 
-def _section(
-    base: Path, experiment: str, members: Sequence[tuple[Found, Mapping[str, Any]]], target: Path
-) -> Section:
+def _section(base: Path, experiment: str, members: Sequence[Found], target: Path) -> Section:
     about = get(experiment)
     executed = base / "executed" / f"{about.notebook}.ipynb"
-    first = members[0][0]
     return Section(
         about.symbol,
         about.title,
         about.question,
         about.counts,
-        [_run(found, summary, number, first, target) for number, (found, summary) in enumerate(members, 1)],
+        [_run(found, number, members[0], target) for number, found in enumerate(members, 1)],
         [link_to(executed, target)] if executed.is_file() else [],
     )
 
 
-def _run(found: Found, summary: Mapping[str, Any], number: int, first: Found, target: Path) -> Run:
+def _run(found: Found, number: int, first: Found, target: Path) -> Run:
     changed = differences(first.parameters, found.parameters) if number > 1 else []
-    if number > 1 and not changed:
-        changed = ["no parameter; see how each was run"]
-    about = get(found.experiment)
-    words = about.answer(found.records)
-    drawn = draw_all(about.name, found.records) if found.records else {}
+    about, drawn = get(found.experiment), {}
+    headline = answer = about.nothing
+    if found.records:
+        words, drawn = about.words(found.summary), draw_all(about.name, found.records)
+        headline, answer = words.headline, words.answer
     captions = {name: drawing.caption for name, drawing in about.figures().items()}
     return Run(
-        _name(found.directory),
-        number,
-        changed,
-        about.headline(words, summary),
-        words,
-        about.paragraphs(summary),
-        [picture(figure, captions[name]) for name, figure in drawn.items()],
-        seed_table(found, summary),
-        ends_of(found),
-        facts(found),
-        [link_to(path, target) for path in found.results],
+        name=found.directory.absolute().name,
+        number=number,
+        differs=changed or ["no parameter; see how each was run"] * (number > 1),
+        headline=headline,
+        answer=answer,
+        more=about.paragraphs(found.summary),
+        pictures=[picture(figure, captions[name]) for name, figure in drawn.items()],
+        table=seed_table(found),
+        ends=ends_of(found),
+        facts=facts(found),
+        records=[link_to(path, target) for path in found.results],
     )
 
 
@@ -204,42 +183,37 @@ def _loop(joint: Joint, directory: Path, collection: Collection) -> Loop:
         next((each.records for each in collection.of(name) if each.directory == directory), ())
         for name in joint.experiments
     ]
-    drawn = picture(draw_jointly(joint.key, *records), joint.caption, enlarged=1.45)
-    return Loop(_name(directory), drawn, joint.answer(*records) if all(records) else None)
+    with styled():
+        drawn = joint.draw(*records)
+    answer = joint.answer(*records) if all(records) else None
+    return Loop(directory.absolute().name, picture(drawn, joint.caption, ENLARGED), answer)
 
 
-def _lag(collection: Collection) -> Lag | None:
-    """None where all sweeps had one dwell time and LR rule: nothing to hold against each other."""
+def _lag(collection: Collection) -> tuple[str, Picture | None] | None:
+    """Width against dwell time over runs that differ in nothing else, else why not.
+
+    None where all sweeps had one dwell time and LR rule.
+    """
     for joint in joints():
         runs = {name: [e for e in collection.of(name) if e.records] for name in names()}
         records = {name: [r for each in found for r in each.records] for name, found in runs.items()}
         sweeps = [records[name] for name in joint.experiments]
-        differing = joint.lag_differs(*sweeps)
-        if differing is None:
-            continue
-        if len({data(each) for name in joint.experiments for each in runs[name]}) > 1:
-            differing = [*differing, "the data"]
-        if differing:
-            return Lag(texts.LAG_REFUSED.format(wording.listing(differing)), None)
         others = [r for name, mine in records.items() if not get(name).sweeps for r in mine]
-        alike = others if _alike([*(r for mine in sweeps for r in mine), *others]) else []
-        drawn = picture(draw_lag(joint.key, *sweeps, others=alike), texts.DWELL_CAPTION, enlarged=1.45)
-        return Lag(joint.lag_answer(*sweeps, others=alike), drawn)
+        others = others if _alike([*(r for mine in sweeps for r in mine), *others]) else []
+        lag = joint.lag(*sweeps, others=others)
+        if lag is None:
+            continue
+        differing = list(lag["differing"])
+        if len({data_name(each) for name in joint.experiments for each in runs[name]}) > 1:
+            differing.append("the data")
+        if differing:
+            return _LAG_REFUSED.format(wording.listing(differing)), None
+        with styled():
+            drawn = joint.draw_lag(*sweeps, others=others)
+        return joint.lag_words(lag), picture(drawn, DWELL_CAPTION, ENLARGED)
     return None
 
 
 def _alike(records: Sequence[Mapping[str, Any]]) -> bool:
-    """Whether all networks were trained alike, so that errors from scratch stand beside those of sweeps."""
-    alike = ("dataset", "noise_rate", "network", "network_width", "batch_size", "lr", "refresh_period")
     stated = [record.get("parameters") or {} for record in records]
-    return all(len({repr(each.get(name)) for each in stated}) == 1 for name in alike)
-
-
-def _name(directory: Path) -> str:
-    return directory.absolute().name
-
-
-def link_to(path: Path, target: Path) -> Link:
-    """A file by its path from the page at `target`."""
-    from_page = relpath(path.absolute(), target.absolute().parent)
-    return Link(quote(Path(from_page).as_posix()), path.name)
+    return all(len({repr(each.get(name)) for each in stated}) == 1 for name in _ALIKE)

@@ -15,25 +15,32 @@ from dglib.analysis.fields import number
 from dglib.experiments import get
 from dglib.experiments.profiles import profile_layer, profiles_of
 from dglib.protocol.records import Record
-from dglib.report.collect import Found
-from dglib.report.data_names import data_name
+from dglib.report.collect import Found, GridCollection
 from dglib.runs.identity import differences
 from dglib.runs.progress import duration
 from dglib.runs.provenance import made_otherwise
 
 KERNELS = ("ipykernel", "ipykernel_launcher", "colab_kernel_launcher")
 _SHOWN = ("from_step", "device", "device_name", "threads", "precision")
+UNRECORDED = "not on record"
+# `Dataset.fingerprint` of copies that are easily mistaken; one for each normalisation in use.
+_JPEG = "CIFAR-10 (JPEG-75 copy)"
+_COPIES = {
+    "13e678bb620a2e74ca0a31b7f381da2b223fb452a99edef555214867408e9c92": _JPEG,  # its own mean and std
+    "9177ddb1a84d0f8c4e1c9c9b5ff4fae1944fc60b3f11dfb5973e8964ee3c511c": _JPEG,  # the published ones
+}
+_NAMES = {"digits": "scikit-learn's 8×8 digits", "cifar10": "CIFAR-10"}
 
 
 def facts(found: Found) -> list[tuple[str, str]]:
-    """(name, value) pairs for a reader who was not there; what is not on record is said not to be."""
+    """(name, value) pairs on how a run was made; also on what is not on record."""
     manifest = found.manifest or {}
     rows = [
         ("Data", data(found)),
         ("Parameters", parameters(found)),
-        ("Dwell time", _dwell(found)),
+        ("Dwell time", get(found.experiment).dwell_text(found.summary) if found.records else UNRECORDED),
         ("Time", _time(found.records)),
-        ("Computed on", computed_on(found.records) or "not on record"),
+        ("Computed on", computed_on(found.records) or UNRECORDED),
     ]
     if manifest:
         rows += [
@@ -50,16 +57,16 @@ def facts(found: Found) -> list[tuple[str, str]]:
 
 
 def command(words: Sequence[str]) -> str:
-    """What was typed, as a manifest has it, or what is known in place of it."""
+    """The command line that a manifest has."""
     if any(PurePath(word).stem in KERNELS for word in words):
         return "run as a notebook"
     if len(words) == 1 and words[0].endswith(("dglib/worker.py", "dglib/campaign/worker.py")):
-        return "by a worker of run_all.py; what was typed is not on record"
+        return "by a worker process of run_all.py; its command is not on record"
     return shlex.join(words)
 
 
 def _other_code(found: Found) -> str:
-    """Which seeds were made by what, where another commit than the manifest's made any, or part of one."""
+    """The seeds that another commit than the manifest's made, or part of."""
     begun = (found.manifest or {}).get("commit")
     made = [each for record in found.records for each in record.get("provenance") or ()]
     if all(each.get("commit") == begun for each in made):
@@ -69,15 +76,25 @@ def _other_code(found: Found) -> str:
 
 def data(found: Found) -> str:
     """The data set in words, with the noise on its labels."""
-    p = found.parameters
-    fingerprint = (found.manifest or {}).get("identity", {}).get("data")
-    name = data_name(p.get("dataset"), fingerprint)
+    name, p = data_name(found), found.parameters
     rates = {rate for record in found.records if (rate := number(record, "eta")) is not None}
-    noise = wording.listing([f"{rate:g}" for rate in sorted(rates)])
     if not rates:
         return name
+    noise = wording.listing([f"{rate:g}" for rate in sorted(rates)])
     kind = f", {p['noise']}" if "noise" in p else ""
     return f"{name}; share of wrong training labels η = {noise}{kind}{_realised(found.records)}"
+
+
+def data_name(found: Found) -> str:
+    """The data set by its fingerprint where that is known, as a file name can mislead."""
+    dataset = found.parameters.get("dataset")
+    digest = (found.manifest or {}).get("identity", {}).get("data")
+    digest = digest if isinstance(digest, str) else ""
+    if digest in _COPIES:
+        return _COPIES[digest]
+    if not isinstance(dataset, str):
+        return UNRECORDED
+    return _NAMES.get(dataset, f"{dataset} (fingerprint {digest[:12]})" if digest else dataset)
 
 
 def _realised(records: Sequence[Record]) -> str:
@@ -91,28 +108,27 @@ def _realised(records: Sequence[Record]) -> str:
     return f", but came out as {' to '.join(sorted({f'{min(off):.4f}', f'{max(off):.4f}'}))}" if off else ""
 
 
-def parameters(found: Found) -> str:
-    """The nearest profile, and each value that differs from it; of published files, what they lack."""
+def parameters(found: Found, crossed: Iterable[str] = ()) -> str:
+    """The nearest profile, and each value that differs from it but for the `crossed` parameters of a grid."""
     if not found.parameters:
         return f"none on record; those of the published protocol are in params/paper/{found.experiment}.yaml"
-    profile, changes = nearest_profile(found)
-    return f"{profile} profile" + (f", except {'; '.join(changes)}" if changes else "")
+    compared = ((profile, _changed(found, profile)) for profile in profiles_of(found.experiment))
+    profile, changes = min(compared, key=lambda each: len(each[1]), default=("no", {}))
+    shown = [
+        f"{name} = {json.dumps(value, ensure_ascii=False)}"
+        for name, value in changes.items()
+        if name not in crossed
+    ]
+    return f"{profile} profile" + (f", except {'; '.join(shown)}" if shown else "")
 
 
-def nearest_profile(found: Found) -> tuple[str, list[str]]:
-    """The profile with the fewest differences, and these as "name = value"."""
-    own = found.parameters
-
-    def changed(profile: str) -> list[str]:
-        values = profile_layer(found.experiment, profile).values
-        return [
-            f"{name} = {json.dumps(value, ensure_ascii=False)}"
-            for name, value in own.items()
-            if name not in values or differences({name: values[name]}, {name: value})
-        ]
-
-    compared = ((profile, changed(profile)) for profile in profiles_of(found.experiment))
-    return min(compared, key=lambda each: len(each[1]), default=("no", []))
+def _changed(found: Found, profile: str) -> dict[str, Any]:
+    values = profile_layer(found.experiment, profile).values
+    return {
+        name: value
+        for name, value in found.parameters.items()
+        if name not in values or differences({name: values[name]}, {name: value})
+    }
 
 
 def computed_on(records: Iterable[Record]) -> str:
@@ -134,10 +150,6 @@ def describe(stretch: Mapping[str, Any]) -> str:
     return words
 
 
-def _dwell(found: Found) -> str:
-    return get(found.experiment).dwell_text(found.records) or "not on record"
-
-
 def _when(manifest: Mapping[str, Any]) -> str:
     try:
         return datetime.fromisoformat(manifest["created"]).astimezone(UTC).strftime("%Y-%m-%d %H:%M UTC")
@@ -148,7 +160,7 @@ def _when(manifest: Mapping[str, Any]) -> str:
 def _time(records: Sequence[Record]) -> str:
     times = [time for record in records if (time := number(record, "time")) is not None]
     if not times:
-        return "not on record"
+        return UNRECORDED
     if len(times) == 1:
         return f"{duration(times[0])} of training"
     return f"{duration(sum(times))} of training in all, {duration(median(times))} a seed (median)"
@@ -166,3 +178,44 @@ def versions(manifest: Mapping[str, Any]) -> str:
     else:
         parts.append("dglib outside a checkout, so its commit is not on record")
     return ", ".join(parts)
+
+
+def same_in_all(collection: GridCollection) -> list[tuple[str, str]]:
+    """(name, value) pairs; where cells do differ in one of these, all of its values."""
+    runs = collection.found
+    rows = [("Seeds", _grid_seeds(collection))]
+    if not runs:
+        return rows
+    sets = dict.fromkeys(map(data_name, runs))
+    rows += [("Data", "; ".join(sets)), *_grid_parameters(collection, runs)]
+    times = [time for each in runs for record in each.records if (time := number(record, "time")) is not None]
+    if times:
+        rows.append(("Time", f"{duration(sum(times))} in all, {duration(median(times))} a seed (median)"))
+    made_on = computed_on([record for each in runs for record in each.records])
+    rows.append(("Computed on", made_on or UNRECORDED))
+    rows.append(("Versions", "; ".join(dict.fromkeys(versions(each.manifest or {}) for each in runs))))
+    return rows
+
+
+def _grid_seeds(collection: GridCollection) -> str:
+    asked = dict.fromkeys((cell.asked.experiment, tuple(cell.asked.seeds)) for cell in collection.cells)
+    several = len({seeds for _, seeds in asked}) > 1
+    return "; ".join(
+        f"{get(name).symbol + ': ' if several else ''}{wording.listing([str(seed) for seed in seeds])}"
+        for name, seeds in (asked if several else list(asked)[:1])
+    )
+
+
+def _grid_parameters(collection: GridCollection, runs: list[Found]) -> list[tuple[str, str]]:
+    """Per experiment, the nearest profile and what differs from it besides the crossed parameters."""
+    rows = []
+    for experiment in collection.index.experiments:
+        mine = [each for each in runs if each.experiment == experiment]
+        others = {
+            repr({k: v for k, v in each.parameters.items() if k not in collection.index.axes}): each
+            for each in reversed(mine)
+        }
+        found = [parameters(each, collection.index.axes) for each in reversed(others.values())]
+        if found:
+            rows.append((f"Parameters of {get(experiment).symbol}", " | ".join(dict.fromkeys(found))))
+    return rows

@@ -5,19 +5,54 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from dglib.experiments.base import Drawing, Experiment, Summary, Sweep
-from dglib.experiments.branches import parameters, protocol
+from dglib.analysis import wording
+from dglib.analysis.curves import Curve
+from dglib.analysis.diagnostics import End, end_of
+from dglib.analysis.differences import Row, field_row
+from dglib.analysis.fields import Entry, Record, Records, entries
+from dglib.analysis.grid import DIVERGED, TRAPPED, Measure
+from dglib.analysis.summary import Summary
+from dglib.analysis.wording import Words
+from dglib.experiments.base import Column, Drawing, Experiment, Sweep
+from dglib.experiments.branches import summary as summaries
+from dglib.experiments.branches.summary import BRANCHES, start_state
+from dglib.experiments.parameters import Count, Fraction, Milestones, Positive, Upward
+from dglib.experiments.parameters import Sweep as Swept
 from dglib.experiments.registry import register
-from dglib.protocol.spec import ExperimentSpec
+from dglib.experiments.specs import rate, shared
+from dglib.protocol.spec import Arm, Criterion, ExperimentSpec, LearningRate, Phase, Success
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-    from dglib.analysis.curves import Curve
-    from dglib.analysis.diagnostics import End
-    from dglib.analysis.differences import Row
-    from dglib.analysis.fields import Entry, Record, Records
-    from dglib.analysis.phase_diagram import Measure
+
+class V3Parameters(Swept):
+    """Two branches: an ordered network under rising λ, a collapsed one under falling λ."""
+
+    ordered_lambda: Fraction
+    """λ at which the ordered network is trained, 0 to 1."""
+    ordered_epochs: Count
+    """Epochs at ordered_lambda, from 1."""
+    ordered_milestones: Milestones
+    """Epochs completed when the ordered network's LR drops by lr_decay, rising, from 1; [] for never."""
+    ordered_error_max: Fraction = 0.25
+    """The network is ordered below this error, 0 to 1."""
+    collapse_lambda: Fraction
+    """λ at which the collapsed network is trained, 0 to 1."""
+    collapse_epochs: Count
+    """Epochs at collapse_lambda, from 1."""
+    collapse_milestones: Milestones
+    """Epochs completed when the collapsed network's LR drops by lr_decay, rising, from 1; [] for never."""
+    collapse_error_min: Fraction = 0.45
+    """The network is collapsed at this error or above, 0 to 1."""
+    sweep_lambdas: Upward
+    """Levels of λ, rising, 0 to 1, at least one; the collapse branch takes them backwards."""
+    sweep_lr_factor: Positive = 0.01
+    """LR of the sweep as a multiple of lr where sweep_lr is null, above 0."""
+    gap_lambda: Fraction = 0.50
+    """λ at which the branches are compared, 0 to 1."""
+    gap_error: Fraction = 0.10
+    """The branches are two if their errors differ by more than this, 0 to 1."""
 
 
 class V3(Experiment):
@@ -28,106 +63,133 @@ class V3(Experiment):
     question = "Is the error at one λ different for networks that come from order and from collapse?"
     counts = "The gap between the branches at one λ, with an interval that lies above the limit."
     in_default_run = True
-    parameters = parameters.V3Parameters
+    parameters = V3Parameters
     reading = frozenset({"gap_lambda", "gap_error"})
     quantities: Mapping[str, str] = {"gap": "gap"}
+    compared: Mapping[str, str] = {
+        "ordered_init": "ordered init error",
+        "collapse_init": "collapse init error",
+    }
+    measure = Measure(
+        "gap",
+        {
+            "one_branch": "one branch",
+            "two_branches": "two branches",
+            TRAPPED: "trapped",
+            "no_gap": "gap not measured",
+            DIVERGED: "diverged",
+        },
+        field="gap",
+        in_unit_interval=True,
+        unusual=("no_gap",),
+        glyphs={"no_gap": wording.NONE},
+    )
     end_head = "Branch"
-    end_unit = "branch"
     sweeps = (
         Sweep(
-            "V3-ordered",
-            "V3, ordered branch",
-            "ordered_trajectory",
-            True,
-            "ordered",
+            "V3-ordered", "V3, ordered branch", "ordered_trajectory", True, "ordered",
             look_beside="ordered beside",
         ),
         Sweep(
-            "V3-collapse",
-            "V3, collapse branch",
-            "collapse_trajectory",
-            False,
-            "collapsed",
+            "V3-collapse", "V3, collapse branch", "collapse_trajectory", False, "collapsed",
             look_beside="collapsed beside",
         ),
         Sweep("V3-trapped", "V3, began trapped", "collapse_trajectory", False, "trapped"),
-    )
+    )  # fmt: skip
 
     def spec(self, p: Any) -> ExperimentSpec:
-        return protocol.v3(p)
+        """From the ordered network upward, from the collapsed one downward."""
+        sweep_rate = LearningRate(p.lr * p.sweep_lr_factor if p.sweep_lr is None else p.sweep_lr)
+
+        def arm(
+            name: str, lam: float, epochs: int, milestones: list[int], test: Criterion, offset: int
+        ) -> Arm:
+            levels = tuple(p.sweep_lambdas) if name == "ordered" else tuple(reversed(p.sweep_lambdas))
+            success = Success(test, f"{name}_init", f"{name}_init_success")
+            init = Phase(
+                "init", (lam,), epochs, rate(p, milestones), p.init_evaluate_every,
+                trajectory=f"{name}_init_trajectory", seed_offset=offset, success=success,
+            )  # fmt: skip
+            sweep = Phase(
+                "sweep", levels, p.epochs_per_level, sweep_rate, p.epochs_per_level,
+                trajectory=f"{name}_trajectory", restart=True,
+            )  # fmt: skip
+            return Arm(name, (init, sweep))
+
+        ordered = Criterion("<", p.ordered_error_max)
+        collapsed = Criterion(">=", p.collapse_error_min)
+        return ExperimentSpec(
+            name="V3",
+            prefix="V3",
+            directory_prefix="exp_V3_vgg11",
+            experiment_id="V3-s{seed}",
+            arms=(
+                arm("ordered", p.ordered_lambda, p.ordered_epochs, p.ordered_milestones, ordered, 0),
+                arm("collapse", p.collapse_lambda, p.collapse_epochs, p.collapse_milestones, collapsed, 100),
+            ),
+            outcome_without_event="complete",
+            constants={
+                "arch": "VGG11-BN" if p.network == "vgg11_bn" else p.network,
+                "epochs_per_level": p.epochs_per_level,
+                "lr": p.lr,
+                "sweep_lr": sweep_rate.base,
+            },
+            **shared(p),
+        )
 
     def summarise(self, records: Records) -> dict[str, Any]:
-        from dglib.analysis.dwell import dwell
-        from dglib.experiments.branches.gaps import summarise_branches
+        return summaries.summarise_branches(records)
 
-        return {**summarise_branches(records), "dwell": dwell(records)}
+    def words(self, summary: Summary) -> Words:
+        return summaries.words(summary)
 
-    def answer_of(self, records: Records, summary: Summary) -> str:
-        from dglib.analysis import wording
-        from dglib.experiments.branches.wording import branches_answer
+    def seed_columns(self, summary: Summary) -> dict[str, Column]:
+        return {
+            "Seed": wording.seed,
+            "Ordered init error": lambda seed: wording.error(seed["ordered_init"]),
+            "Collapse init error": lambda seed: wording.error(seed["collapse_init"]),
+            "Outcome": lambda seed: wording.outcome(seed["outcome"]),
+            f"Gap at λ = {wording.level(summary['gap_lambda'])}": lambda seed: wording.error(seed["gap"]),
+            "Collapse branch began": lambda seed: seed["start"] or wording.NONE,
+        }
 
-        return f"{branches_answer(summary)} {wording.dwell(summary['dwell'])}"
+    def compare(self, a: Summary, b: Summary) -> list[Row]:
+        gap = field_row(f"gap at λ = {wording.level(a['gap_lambda'])}", "gap", a, b)
+        return [gap, *super().compare(a, b)]
 
     def figures(self) -> dict[str, Drawing]:
         caption = "V3: error on both branches against λ, and the gap between them"
         return {"V3_hysteresis": Drawing(caption, self._branches)}
 
     def _branches(self, records: Records) -> Figure:
-        from dglib.experiments.branches.plot import draw_branches
+        from dglib.experiments.branches.figures import draw_branches
 
         return draw_branches(records)
 
-    def seed_table(self, records: Records, summary: Summary) -> tuple[list[str], list[list[str]]]:
-        from dglib.experiments.branches.tables import seed_table
-
-        return seed_table(summary)
-
-    def columns(self, record: Record, limits: Mapping[str, float]) -> dict[str, Any]:
-        from dglib.experiments.branches.tables import columns
-
-        return columns(record)
-
-    def values(self, records: Records) -> dict[str, Any]:
-        from dglib.experiments.branches.values import branch_values
-
-        return branch_values(records)
-
-    def lines(self, found: Summary) -> list[str]:
-        from dglib.experiments.branches.tables import lines
-
-        return lines(found)
-
-    def compare(self, a: Records, b: Records) -> list[Row]:
-        from dglib.analysis.differences import time_row
-        from dglib.experiments.branches.tables import rows
-
-        return [*rows(self.summarise(a), self.summarise(b)), time_row(a, b)]
-
-    @property
-    def measure(self) -> Measure:
-        from dglib.experiments.branches.values import MEASURE
-
-        return MEASURE
-
     def ends(self, record: Record) -> list[End]:
-        from dglib.experiments.branches.gaps import ends
-
-        return ends(record)
+        """The end of each branch that was swept; of the collapse branch with the state in which it began."""
+        found = []
+        for arm in BRANCHES:
+            start = start_state(record) if arm == "collapse" else None
+            name = f"{arm} branch" + (f", began {start}" if start in ("collapsed", "trapped") else "")
+            found += end_of(record, f"{arm}_trajectory", arm, name)
+        return found
 
     def traces(self, record: Record) -> list[tuple[str, Curve, Sequence[Entry]]]:
-        from dglib.experiments.branches.gaps import traces
-
-        return traces(record)
+        """Both branches of a complete seed; a collapse branch that began trapped is apart."""
+        state = start_state(record)
+        found: list[tuple[str, Curve, Sequence[Entry]]] = []
+        for name in BRANCHES if state in ("collapsed", "trapped") else ():
+            key = "V3-trapped" if name == "collapse" and state == "trapped" else f"V3-{name}"
+            curve = Curve(summaries.branch(record, name))
+            found.append((key, curve, entries(record, f"{name}_trajectory")))
+        return found
 
     def arms(self, record: Record) -> list[list[Any]]:
-        from dglib.experiments.branches.gaps import BRANCHES
-
         fields = [(f"{name}_init_trajectory", f"{name}_trajectory") for name in BRANCHES]
         return [[entry for field in pair for entry in record.get(field) or ()] for pair in fields]
 
     def trajectories(self) -> dict[str, tuple[str, str]]:
-        from dglib.experiments.branches.gaps import BRANCHES
-
         inits = {f"{name}_init_trajectory": (name, "init") for name in BRANCHES}
         return {**inits, **{f"{name}_trajectory": (name, "sweep") for name in BRANCHES}}
 

@@ -1,6 +1,7 @@
 """T1 and T2: the λ at which an ordered network collapses, and that at which a collapsed one recovers.
 
-T1 raises λ, T2 lowers it; the hysteresis width is the difference of their thresholds, by seed.
+T1 raises λ, T2 lowers it; the hysteresis width is the difference of their thresholds, by seed. Source of the
+protocols: HIDEKI, Dual-Gradient Learning, Paper A (doi 10.5281/zenodo.18215925).
 """
 
 from __future__ import annotations
@@ -8,21 +9,96 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from dglib.analysis.thresholds import DOWN, UP, Direction
-from dglib.experiments.base import Drawing, Experiment, Summary, Sweep
+from dglib.analysis import wording
+from dglib.analysis.curves import Curve
+from dglib.analysis.diagnostics import End, end_of
+from dglib.analysis.differences import Row, field_row, outcome_row
+from dglib.analysis.fields import Entry, Record, Records
+from dglib.analysis.grid import DIVERGED, TRAPPED, Measure
+from dglib.analysis.summary import Summary
+from dglib.analysis.thresholds import DOWN, UP, Direction, threshold
+from dglib.analysis.wording import Words
+from dglib.experiments.base import Column, Drawing, Experiment, Sweep
 from dglib.experiments.joint import EventSweep, Joint
+from dglib.experiments.parameters import Count, Downward, Flag, Fraction, OneState, Upward
+from dglib.experiments.parameters import Sweep as Swept
+from dglib.experiments.pydantic import ValidationInfo, field_validator
 from dglib.experiments.registry import register, register_joint
-from dglib.experiments.spinodal import parameters, protocol
-from dglib.protocol.spec import ExperimentSpec
+from dglib.experiments.specs import rate, shared, sweep_rate
+from dglib.experiments.spinodal import summary as summaries
+from dglib.experiments.spinodal import words as worded
+from dglib.protocol.spec import Arm, Criterion, ExperimentSpec, Phase, StopEvent, Success
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-    from dglib.analysis.curves import Curve
-    from dglib.analysis.diagnostics import End
-    from dglib.analysis.differences import Row
-    from dglib.analysis.fields import Entry, Record, Records
-    from dglib.analysis.phase_diagram import Measure
+
+class SpinodalParameters(Swept, OneState):
+    """A sweep that ends once the error has crossed a threshold and stays beyond it."""
+
+    consecutive: Count = 3
+    """Evaluations in a row beyond the threshold that make an event, from 1."""
+    recovery_error: Fraction = 0.20
+    """A network has recovered at this error or below, 0 to 1."""
+
+
+class T1Parameters(SpinodalParameters):
+    """λ↑: an ordered network under rising λ, and with return_sweep back down again."""
+
+    init_error_max: Fraction
+    """The trained network is ordered at this error or below, 0 to 1."""
+    sweep_lambdas: Upward
+    """Levels of λ, rising, init_lambda to 1, at least one."""
+    collapse_error: Fraction = 0.40
+    """A network has collapsed at this error or above, 0 to 1."""
+    return_sweep: Flag
+    """Whether λ is lowered again after a collapse: true or false."""
+    return_lambdas: Downward
+    """Levels of λ on the return, falling, 0 to 1, at least one; those below the collapse are used."""
+
+    @field_validator("sweep_lambdas")
+    @classmethod
+    def _from_the_ordered_side(cls, levels: list[float], info: ValidationInfo) -> list[float]:
+        if levels[0] < info.data.get("init_lambda", 0):
+            raise ValueError(f"must start at init_lambda = {info.data['init_lambda']} or above")
+        return levels
+
+
+class T2Parameters(SpinodalParameters):
+    """λ↓: a collapsed network under falling λ."""
+
+    init_error_min: Fraction
+    """The trained network is collapsed at this error or above, 0 to 1."""
+    sweep_lambdas: Downward
+    """Levels of λ, falling, init_lambda to 0, at least one."""
+
+    @field_validator("sweep_lambdas")
+    @classmethod
+    def _from_the_collapsed_side(cls, levels: list[float], info: ValidationInfo) -> list[float]:
+        if levels[0] > info.data.get("init_lambda", 1):
+            raise ValueError(f"must start at init_lambda = {info.data['init_lambda']} or below")
+        return levels
+
+
+def _spec(p: Any, name: str, success: Criterion, event: StopEvent, *more: Phase) -> ExperimentSpec:
+    """Hold λ until the network has settled, then sweep it until an event."""
+    init = Phase(
+        "init", (p.init_lambda,), p.init_epochs, rate(p, p.milestones), p.init_evaluate_every,
+        success=Success(success, "init_error", "init_success"),
+    )  # fmt: skip
+    sweep = Phase(
+        "sweep", tuple(p.sweep_lambdas), p.epochs_per_level, sweep_rate(p), p.evaluate_every,
+        final="", event=event,
+    )  # fmt: skip
+    return ExperimentSpec(
+        name=name,
+        prefix=f"{name}-spinodal",
+        directory_prefix="exp_T_spinodal",
+        experiment_id=f"{name}-spinodal-{{seed:03d}}",
+        arms=(Arm("main", (init, sweep, *more)),),
+        constants={"epochs_per_level": p.epochs_per_level, "lr": p.lr, "sweep_lr": p.sweep_lr},
+        **shared(p),
+    )
 
 
 class Spinodal(Experiment):
@@ -30,23 +106,22 @@ class Spinodal(Experiment):
 
     in_default_run = True
     partners = ("T1", "T2")
-
     direction: Direction
+    counts_of = "{} per seed: the threshold lies between two levels of the sweep, or beyond its last one."
 
     def summarise(self, records: Records) -> dict[str, Any]:
-        from dglib.analysis.dwell import dwell
-        from dglib.analysis.loops import summarise_loops
-        from dglib.analysis.threshold_summary import summarise_thresholds
+        return summaries.summarise_sweep(self.name, self.direction, records)
 
-        summary = {"experiment": self.name, **summarise_thresholds(self.direction, records)}
-        if self.direction.rising:
-            summary["loop"] = summarise_loops(records)
-        return {**summary, "dwell": dwell(records)}
+    def words(self, summary: Summary) -> Words:
+        return worded.threshold_words(self.direction, summary)
 
-    def answer_of(self, records: Records, summary: Summary) -> str:
-        from dglib.experiments.spinodal.wording import threshold_answer
+    def seed_columns(self, summary: Summary) -> dict[str, Column]:
+        return worded.seed_columns(self.direction, summary)
 
-        return threshold_answer(self.name, self.direction, summary)
+    def compare(self, a: Summary, b: Summary) -> list[Row]:
+        rows = summaries.compare(self.direction, a, b)
+        rows += [outcome_row(wording.outcome(kind), kind, a, b) for kind in ("init_failed", "diverged")]
+        return rows + [field_row(name, field, a, b) for field, name in self.compared.items()]
 
     def figures(self) -> dict[str, Drawing]:
         state = "still ordered" if self.direction.rising else "not recovered"
@@ -54,54 +129,21 @@ class Spinodal(Experiment):
         return {f"{self.prefix}_analysis": Drawing(caption, self._analysis)}
 
     def _analysis(self, records: Records) -> Figure:
-        from dglib.experiments.spinodal.plot import draw_spinodal
+        from dglib.experiments.spinodal.figures import draw_spinodal
 
         return draw_spinodal(self.direction, records)
 
-    def seed_table(self, records: Records, summary: Summary) -> tuple[list[str], list[list[str]]]:
-        from dglib.experiments.spinodal.tables import seed_table
-
-        return seed_table(self.direction, records, summary)
-
-    def columns(self, record: Record, limits: Mapping[str, float]) -> dict[str, Any]:
-        from dglib.experiments.spinodal.tables import columns
-
-        return columns(self.direction, record, limits)
-
-    def values(self, records: Records) -> dict[str, Any]:
-        from dglib.experiments.spinodal.values import sweep_values
-
-        return sweep_values(self.direction, records)
-
-    def compare(self, a: Records, b: Records) -> list[Row]:
-        from dglib.experiments.spinodal.compare import rows
-
-        return rows(self.direction, (a, self.summarise(a)), (b, self.summarise(b)))
-
-    @property
-    def measure(self) -> Measure:
-        from dglib.experiments.spinodal.values import measure
-
-        return measure(self.direction)
-
     def ends(self, record: Record) -> list[End]:
-        from dglib.analysis.diagnostics import end_of
-        from dglib.analysis.states import final_state
-        from dglib.analysis.thresholds import limits
-
-        if record.get("init_success") is False:
-            name = "init failed"
-        else:
-            name = final_state(record, *limits([record])) or "unfinished"
+        failed = record.get("init_success") is False
+        name = "init failed" if failed else threshold(self.direction, record).final_state or "unfinished"
         return end_of(record, "trajectory", "main", name)
 
     def traces(self, record: Record) -> list[tuple[str, Curve, Sequence[Entry]]]:
-        from dglib.experiments.general import swept
-        from dglib.experiments.spinodal.passes import t1_passes, t2_passes
-
-        sweeps = {sweep.title: sweep for sweep in self.sweeps}
-        passes = t1_passes(record) if self.direction.rising else t2_passes(record)
-        return [(sweeps[p.branch].key, p.curve, swept(sweeps[p.branch], record)) for p in passes]
+        sweeps = {sweep.key: sweep for sweep in self.sweeps}
+        return [
+            (s.key, s.curve, sweeps[s.key].evaluations(record))
+            for s in summaries.sweeps_of(self.name, record)
+        ]
 
     def trajectories(self) -> dict[str, tuple[str, str]]:
         return {"trajectory": ("main", "sweep"), "return_trajectory": ("main", "return")}
@@ -115,20 +157,26 @@ class T1(Spinodal):
     direction = UP
     title = "Where an ordered network collapses"
     question = "At which λ does an ordered network collapse when λ is raised step by step?"
-    counts = "λ↑ per seed: the threshold lies between two levels of the sweep, or beyond its last one."
-    parameters = parameters.T1Parameters
+    counts = Spinodal.counts_of.format("λ↑")
+    parameters = T1Parameters
     quantities: Mapping[str, str] = {"lambda_up": "λ↑"}
+    measure = Measure("λ↑", {"no_event": "no collapse", "collapsed": "collapsed", DIVERGED: "diverged"})
     sweeps = (
         Sweep("T1-up", "T1, λ raised", "trajectory", True, "ordered", "sweep", "λ↑"),
         Sweep("T1-back", "T1, swept back", "return_trajectory", False, "collapsed", None, "λ↓ back"),
     )
 
     def spec(self, p: Any) -> ExperimentSpec:
-        return protocol.t1(p)
-
-    def headline(self, words: str, summary: Summary) -> str:
-        first, *others = words.split(". ")  # without the way back
-        return " ".join([f"{first}.", others[-1]]) if others else words
+        back = Phase(
+            "return", tuple(p.return_lambdas), p.epochs_per_level, sweep_rate(p), p.evaluate_every,
+            trajectory="return_trajectory", final="return_", only_after_event="below",
+            event=StopEvent(
+                Criterion("<=", p.recovery_error), p.consecutive, "return_lambda_down", "return_recovered"
+            ),
+        )  # fmt: skip
+        event = StopEvent(Criterion(">=", p.collapse_error), p.consecutive, "lambda_up", "collapsed")
+        success = Criterion("<=", p.init_error_max)
+        return _spec(p, self.name, success, event, *([back] if p.return_sweep else []))
 
 
 class T2(Spinodal):
@@ -139,16 +187,21 @@ class T2(Spinodal):
     direction = DOWN
     title = "Where a collapsed network recovers"
     question = "At which λ does a collapsed network recover when λ is lowered step by step?"
-    counts = "λ↓ per seed: the threshold lies between two levels of the sweep, or beyond its last one."
-    parameters = parameters.T2Parameters
+    counts = Spinodal.counts_of.format("λ↓")
+    parameters = T2Parameters
     quantities: Mapping[str, str] = {"lambda_down": "λ↓"}
+    measure = Measure(
+        "λ↓",
+        {"recovered": "recovered", "no_event": "not recovered", TRAPPED: "trapped", DIVERGED: "diverged"},
+    )
     sweeps = (
         Sweep("T2-down", "T2, λ lowered", "trajectory", False, "lowered", "sweep", "λ↓ T2"),
         Sweep("T2-trapped", "T2, trapped", "trajectory", False, "trapped", "sweep", "λ↓ trapped"),
     )
 
     def spec(self, p: Any) -> ExperimentSpec:
-        return protocol.t2(p)
+        event = StopEvent(Criterion("<=", p.recovery_error), p.consecutive, "lambda_down", "recovered")
+        return _spec(p, self.name, Criterion(">=", p.init_error_min), event)
 
 
 class Width(Joint):
@@ -159,20 +212,20 @@ class Width(Joint):
     title = "Hysteresis width"
     symbol = "width λ↑ − λ↓"
     experiments = ("T1", "T2")
-    caption = "Error against λ on the way up and down, and where each seed's thresholds lie"
+    caption = "Error against λ in the rising and falling sweeps, and where each seed's thresholds lie"
     limitation = (
         "λ↑ is read where the error rises past one limit and λ↓ where it falls below a lower one, so even"
         " a path retraced exactly would have a width. What counts as memory is a different error at the"
         " same λ."
     )
-
+    nothing = ("width", "in_every_seed", "above_zero", "by_start")
     event_sweeps = (
         EventSweep(
             "T1", "lambda-up", "T1-up", "T1-up", "T1, λ raised", "λ↑", "T1, λ raised to", "have collapsed",
         ),
         EventSweep(
             "T1", "lambda-down", "T1-up", "T1-back", "T1, swept back", "λ↓", "T1, swept back to",
-            "have recovered", "T1’s own way back",
+            "have recovered", "T1’s own return",
         ),
         EventSweep(
             "T2", "lambda-down", "T2-down", "T2-down", "T2, λ lowered", "λ↓", "T2, λ lowered to",
@@ -185,52 +238,30 @@ class Width(Joint):
         ),
     )  # fmt: skip
 
-    def answer(self, *records: Records) -> str:
-        from dglib.experiments.spinodal.wording import width_sentences
-
-        return width_sentences(self.summarise(*records))
-
     def summarise(self, *records: Records) -> dict[str, Any]:
-        from dglib.analysis.dwell import dwell
-        from dglib.experiments.spinodal.widths import summarise_width
+        return summaries.summarise_width(*records)
 
-        dwells = {name: dwell(mine) for name, mine in zip(self.experiments, records, strict=True)}
-        return {**summarise_width(*records), "dwell": dwells}
+    def words(self, summary: Summary) -> str:
+        return worded.width_sentences(summary)
+
+    def compare(self, a: Summary, b: Summary) -> list[Row]:
+        return summaries.compare_widths(a, b)
 
     def draw(self, *records: Records) -> Figure:
-        from dglib.experiments.spinodal.plot_loop import draw_loop
+        from dglib.experiments.spinodal.loop_figures import draw_loop
 
         return draw_loop(*records)
 
-    def values(self, *records: Records) -> dict[str, Any]:
-        from dglib.experiments.spinodal.values import hysteresis_values
-
-        return hysteresis_values(*records)
-
-    def nothing(self) -> dict[str, Any]:
-        return dict.fromkeys(("width", "in_every_seed", "above_zero", "by_start"))
-
-    def compare(self, a: Sequence[Records], b: Sequence[Records]) -> list[Row]:
-        from dglib.experiments.spinodal.compare import width_rows
-
-        return width_rows(self.summarise(*a), self.summarise(*b))
-
-    def lag_differs(self, *records: Records) -> list[str] | None:
-        from dglib.experiments.spinodal.lag import summarise_lag
-
+    def lag(self, *records: Records, others: Records = ()) -> Summary | None:
         t1, t2 = records
-        found = summarise_lag(t1, t2)
-        return found["differing"] if len(found["settings"]) > 1 else None
+        found = summaries.lag(t1, t2, others)
+        return found if len(found["settings"]) > 1 else None
 
-    def lag_answer(self, *records: Records, others: Records = ()) -> str:
-        from dglib.experiments.spinodal.lag import summarise_lag
-        from dglib.experiments.spinodal.wording import lag_sentences
-
-        t1, t2 = records
-        return lag_sentences(summarise_lag(t1, t2, others))
+    def lag_words(self, lag: Summary) -> str:
+        return worded.lag_sentences(lag)
 
     def draw_lag(self, *records: Records, others: Records = ()) -> Figure:
-        from dglib.experiments.spinodal.plot_dwell import draw_lag
+        from dglib.experiments.spinodal.loop_figures import draw_lag
 
         t1, t2 = records
         return draw_lag(t1, t2, others)

@@ -3,21 +3,53 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
-from dglib.experiments.base import Drawing, Experiment, Summary
+from dglib.analysis import wording
+from dglib.analysis.diagnostics import End, end_of
+from dglib.analysis.differences import Row, field_row, outcome_row
+from dglib.analysis.fields import Record, Records
+from dglib.analysis.grid import DIVERGED, TRAPPED, Measure
+from dglib.analysis.summary import Summary
+from dglib.analysis.wording import Words
+from dglib.experiments.base import Column, Drawing, Experiment
+from dglib.experiments.parameters import Count, CountOrZero, Epochs, Flag, Fraction, Number, OneState
+from dglib.experiments.pydantic import Field
 from dglib.experiments.registry import register
-from dglib.experiments.trapping import parameters, protocol
-from dglib.protocol.spec import ExperimentSpec
+from dglib.experiments.specs import rate, shared
+from dglib.experiments.trapping.summary import (
+    CLASS_NAMES,
+    ORDERED,
+    PARTIAL,
+    category,
+    summarise_trapping,
+)
+from dglib.experiments.trapping.words import dwell_text, paragraphs, trapping_words
+from dglib.protocol.spec import Arm, ExperimentSpec, Phase
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-    from dglib.analysis.diagnostics import End
-    from dglib.analysis.differences import Row
-    from dglib.analysis.fields import Record, Records
-    from dglib.analysis.phase_diagram import Measure
     from dglib.analysis.style import Look
+
+
+class Td1Parameters(OneState):
+    """Tδ1: one λ held, the two gradients logged until each seed's end."""
+
+    log_every: Count
+    """Steps from one log of the gradients to the next, from 1."""
+    two_pass_statistics: Flag
+    """Whether BatchNorm's running statistics move as by two passes on every step: true or false."""
+    trapped_error: Fraction = 0.85
+    """A seed is trapped at this final error or above, 0 to 1."""
+    partial_error: Fraction = 0.40
+    """Below that, a seed is a partial collapse at this final error or above, 0 to 1."""
+    compare_epochs: Epochs = Field([5, 10, 20])
+    """Epochs, counted from 0, rising, at which the classes are compared, at least one."""
+    early_epochs: CountOrZero = 10
+    """Last epoch, counted from 0, of the early comparison."""
+    early_difference: Annotated[Number, Field(ge=0)] = 0.05
+    """The classes diverge early if their mean c_sv up to there differs by more than this, from 0."""
 
 
 class Td1(Experiment):
@@ -35,43 +67,74 @@ class Td1(Experiment):
         "Where does training at one λ end: ordered, in partial collapse, or trapped at chance level?"
     )
     in_default_run = True
-    parameters = parameters.Td1Parameters
+    parameters = Td1Parameters
     reading = frozenset({"compare_epochs", "early_epochs", "early_difference"})
+    compared: Mapping[str, str] = {"final_error": "final error"}
+    measure = Measure(
+        "final error",
+        {ORDERED: "ordered", PARTIAL: "partial collapse", TRAPPED: "trapped", DIVERGED: "diverged"},
+        field="final_error",
+        in_unit_interval=True,
+        has_init=False,
+    )
     end_head = "Class"
     limitation = (
-        "An early sign is an association over the seeds of one setting. It says nothing of its cause, and"
+        "An early sign is an association over the seeds of one setting. It does not show its cause, and"
         " only new seeds can confirm what a search over epochs suggests."
     )
 
     def spec(self, p: Any) -> ExperimentSpec:
-        return protocol.td1(p)
+        """One phase at one λ, with step logs."""
+        train = Phase(
+            "init", (p.init_lambda,), p.init_epochs, rate(p, p.milestones), p.evaluate_every,
+            trajectory="error_trajectory", final="",
+        )  # fmt: skip
+        return ExperimentSpec(
+            name="Td1",
+            prefix="Td1",
+            directory_prefix="exp_Td1_90_analysis",
+            experiment_id="Td1-seed{seed:02d}",
+            arms=(Arm("main", (train,)),),
+            final_classes=((TRAPPED, p.trapped_error), (PARTIAL, p.partial_error), (ORDERED, 0.0)),
+            constants={
+                "lambda": p.init_lambda,
+                "epochs_per_level": p.init_epochs,
+                "lr": p.lr,
+                "sweep_lr": None,
+            },
+            **shared(p, two_pass_statistics=p.two_pass_statistics, log_every=p.log_every),
+        )
 
     def summarise(self, records: Records) -> dict[str, Any]:
-        from dglib.analysis.dwell import dwell
-        from dglib.experiments.trapping.classes import summarise_trapping
-        from dglib.experiments.trapping.signs import summarise_signs
+        return summarise_trapping(records)
 
-        return {**summarise_trapping(records), "signs": summarise_signs(records), "dwell": dwell(records)}
+    def words(self, summary: Summary) -> Words:
+        return trapping_words(summary)
 
-    def answer_of(self, records: Records, summary: Summary) -> str:
-        from dglib.experiments.trapping.wording import dwell_sentence, trapping_answer
-
-        return f"{trapping_answer(summary)} {dwell_sentence(records, summary['dwell'])}"
-
-    def headline(self, words: str, summary: Summary) -> str:
-        from dglib.experiments.trapping.signs_wording import sentence
-
-        first, *others = words.split(". ")  # without the comparison of means
-        return " ".join([f"{first}.", sentence(summary["signs"]), others[-1]]) if others else words
-
-    def cell_answer(self, words: str) -> str:
-        first, *_, last = words.split(". ")  # without the early signs
-        return f"{first}. {last}"
+    def dwell_text(self, summary: Summary) -> str:
+        return dwell_text(summary)
 
     def paragraphs(self, summary: Summary) -> list[str]:
-        from dglib.experiments.trapping.signs_wording import paragraphs
-
         return paragraphs(summary["signs"]) if summary["n"] else []
+
+    def seed_columns(self, summary: Summary) -> dict[str, Column]:
+        return {
+            "Seed": wording.seed,
+            "Outcome": lambda seed: wording.outcome(seed["outcome"], CLASS_NAMES),
+            "Final error": lambda seed: wording.error(seed["final_error"]),
+            "Outcome settled from epoch": lambda seed: (
+                wording.NONE if seed["settled"] is None else str(seed["settled"])
+            ),
+            f"Mean c_sv, epochs 0 to {summary['early']['last_epoch']}": (
+                lambda seed: wording.error(seed["early_c_sv"])
+            ),
+        }
+
+    def compare(self, a: Summary, b: Summary) -> list[Row]:
+        rows = [outcome_row(name, kind, a, b) for kind, name in CLASS_NAMES.items()]
+        early = f"mean c_sv, epochs 0 to {a['early']['last_epoch']}"
+        compared = {**self.compared, "early_c_sv": early}
+        return rows + [field_row(name, field, a, b) for field, name in compared.items()]
 
     def figures(self) -> dict[str, Drawing]:
         return {
@@ -86,66 +149,29 @@ class Td1(Experiment):
         }
 
     def _classes(self, records: Records) -> Figure:
-        from dglib.experiments.trapping.plot import draw_trapping
+        from dglib.experiments.trapping.figures import draw_trapping
 
         return draw_trapping(records)
 
     def _signs(self, records: Records) -> Figure:
-        from dglib.experiments.trapping.plot_signs import draw_signs
+        from dglib.experiments.trapping.figures import draw_signs
 
         return draw_signs(records)
 
-    def seed_table(self, records: Records, summary: Summary) -> tuple[list[str], list[list[str]]]:
-        from dglib.experiments.trapping.tables import seed_table
-
-        return seed_table(records, summary)
-
-    def columns(self, record: Record, limits: Mapping[str, float]) -> dict[str, Any]:
-        from dglib.experiments.trapping.tables import columns
-
-        return columns(record, limits)
-
-    def values(self, records: Records) -> dict[str, Any]:
-        from dglib.experiments.trapping.values import class_values
-
-        return class_values(records)
-
-    def compare(self, a: Records, b: Records) -> list[Row]:
-        from dglib.experiments.trapping.tables import rows
-
-        return rows((a, self.summarise(a)), (b, self.summarise(b)))
-
-    @property
-    def measure(self) -> Measure:
-        from dglib.experiments.trapping.values import MEASURE
-
-        return MEASURE
-
     def ends(self, record: Record) -> list[End]:
-        from dglib.analysis.diagnostics import end_of
-        from dglib.experiments.trapping.classes import CLASS_NAMES, category
-
         name = category(record)
         return end_of(record, "error_trajectory", "main", CLASS_NAMES.get(name, name))
 
     def draw_ends(self, records: Records) -> tuple[str, Figure] | None:
-        from dglib.experiments.trapping.plot_ends import draw_diagnostics
+        from dglib.experiments.trapping.figures import draw_ends
 
         caption = (
             "Tδ1: share of dead channels and entropy of predicted classes, seeds thin and class means thick"
         )
-        return caption, draw_diagnostics(records)
-
-    def dwell_text(self, records: Records) -> str:
-        from dglib.analysis.dwell import dwell
-        from dglib.experiments.trapping.wording import dwell_sentence
-
-        words = dwell_sentence(records, dwell(records)) if records else ""
-        return words.removeprefix("Dwell time: ").rstrip(".")
+        return caption, draw_ends(records)
 
     def held(self, record: Record) -> tuple[str, Look] | None:
-        from dglib.experiments.trapping.classes import CLASS_NAMES, category
-        from dglib.experiments.trapping.plot import CLASS_LOOKS
+        from dglib.experiments.trapping.figures import CLASS_LOOKS
 
         name = category(record)
         return CLASS_NAMES.get(name, name), CLASS_LOOKS[name]

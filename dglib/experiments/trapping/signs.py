@@ -1,22 +1,137 @@
 """Tδ1: do the step logs mark, early, the seeds that end trapped, and before the test error itself does?
 
 The primary family is the protocol's: four quantities at three epochs, and the mean c_sv over the first
-epochs. A sign is a test of this family that is significant after correction and tells the classes apart
+epochs. A sign is a test of this family that is significant after correction and separates the classes
 better than the test error does by then. The scan over all epochs is exploratory: it needs new seeds.
 """
 
 import math
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
+from functools import cached_property
 from statistics import fmean, median
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
-from dglib.analysis.fields import Record, Records, rounded, seed_of
-from dglib.analysis.signs_permutation import LEVEL, Family, permutation_test, seeds_needed, smallest_p
-from dglib.experiments.trapping.classes import COMPARED, category, compare_epochs, last_early_epoch
-from dglib.experiments.trapping.signs_groups import Candidate, Groups, Separation, settled
+from dglib.analysis.fields import Record, Records, entries, is_finite, number, rounded, seed_of
+from dglib.analysis.grid import TRAPPED
+from dglib.analysis.two_groups import (
+    LEVEL,
+    Family,
+    auc,
+    auc_interval,
+    permutation_test,
+    seeds_needed,
+    smallest_p,
+)
+from dglib.experiments.trapping.summary import (
+    COMPARED,
+    PARTIAL,
+    by_epoch,
+    category,
+    compare_epochs,
+    last_early_epoch,
+    settled,
+)
+
+
+@dataclass(frozen=True)
+class Candidate:
+    """A quantity averaged over the epochs `first` to `last` (from 0, both included)."""
+
+    quantity: str
+    first: int
+    last: int
+
+    @property
+    def known_after(self) -> int:
+        """Completed epochs after which it is known; error trajectories count these."""
+        return self.last + 1
+
+
+@dataclass(frozen=True)
+class Separation:
+    """How well a number separates trapped from partial seeds: the AUC, above 1/2 if trapped lie higher."""
+
+    auc: float
+    lower: float
+    upper: float
+
+    @property
+    def strength(self) -> float:
+        """Distance from a coin's 1/2 in either direction: 0 to 1/2."""
+        return abs(self.auc - 0.5)
+
+
+@dataclass(frozen=True)
+class Groups:
+    """The seeds that ended trapped or partial and have step logs; `without_logs`: those that have none."""
+
+    trapped: tuple[Record, ...]
+    partial: tuple[Record, ...]
+    without_logs: tuple[int, ...]
+
+    @classmethod
+    def of(cls, records: Records) -> "Groups":
+        """By final error, under each record's own limits; diverged and unfinished seeds are in no group."""
+        found: dict[str, list[Record]] = {TRAPPED: [], PARTIAL: []}
+        without = []
+        for record in records:
+            name = category(record)
+            if name in found:
+                if any(by_epoch(record, quantity) for quantity in COMPARED):
+                    found[name].append(record)
+                else:
+                    without.append(seed_of(record))
+        return cls(tuple(found[TRAPPED]), tuple(found[PARTIAL]), tuple(without))
+
+    @property
+    def members(self) -> tuple[Record, ...]:
+        """Trapped seeds, then partial ones: the order of all values."""
+        return self.trapped + self.partial
+
+    @property
+    def labels(self) -> NDArray[np.bool_]:
+        """(seeds,), true for trapped ones."""
+        return np.arange(len(self.members)) < len(self.trapped)
+
+    @cached_property
+    def curves(self) -> dict[str, list[dict[int, float]]]:
+        """Quantity -> each member's means by epoch."""
+        return {name: [by_epoch(member, name) for member in self.members] for name in COMPARED}
+
+    def values(self, candidate: Candidate) -> list[float] | None:
+        """The candidate by member; None unless every member was logged in the candidate's last epoch."""
+        window = range(candidate.first, candidate.last + 1)
+        curves = self.curves[candidate.quantity]
+        if any(candidate.last not in curve for curve in curves):
+            return None
+        return [fmean(curve[epoch] for epoch in window if epoch in curve) for curve in curves]
+
+    def errors(self, completed: int) -> list[float] | None:
+        """Each member's latest test error after so many epochs; None unless all were evaluated by then."""
+        found = [error_after(member, completed) for member in self.members]
+        known = [error for error in found if error is not None]
+        return known if len(known) == len(found) else None
+
+    def separation(self, values: Sequence[float]) -> Separation:
+        """Of values by member."""
+        size = len(self.trapped)
+        area = auc(values[:size], values[size:])
+        interval = auc_interval(area, size, len(values) - size)
+        return Separation(rounded(area), rounded(interval.lower), rounded(interval.upper))
+
+
+def error_after(record: Record, completed: int) -> float | None:
+    """The test error of the latest finite evaluation by the end of that epoch (from 1); None before any."""
+    error = None
+    for entry in entries(record, "error_trajectory"):
+        epoch = number(entry, "epoch")
+        if epoch is not None and epoch <= completed and is_finite(entry):
+            error = number(entry, "error")
+    return error
 
 
 @dataclass(frozen=True)
@@ -46,7 +161,6 @@ class Tested:
         return self.p_corrected <= LEVEL and self.beats_error
 
     def as_dict(self) -> dict[str, Any]:
-        """Plain values."""
         return {
             "quantity": self.candidate.quantity,
             "first_epoch": self.candidate.first,
@@ -65,42 +179,29 @@ class Tested:
 
 def primary_family(records: Records) -> list[Candidate]:
     """The protocol's tests, 13 unless other epochs were asked for: the mean c_sv first, then by quantity."""
-    last = last_early_epoch(records)
     epochs = compare_epochs(records)
     single = [Candidate(quantity, epoch, epoch) for quantity in COMPARED for epoch in epochs]
-    return [Candidate("c_sv", 0, last), *single]
-
-
-def primary(records: Records, groups: Groups) -> tuple[list[Tested], Family | None]:
-    """The primary family on seeds that ended trapped and partial; a test without all values is left out."""
-    return _tested(groups, primary_family(records))
+    return [Candidate("c_sv", 0, last_early_epoch(records)), *single]
 
 
 def scan(groups: Groups) -> tuple[list[Tested], Family | None]:
     """Every quantity at every epoch, corrected for all of these. Exploratory."""
     epochs = sorted({epoch for curves in groups.curves.values() for curve in curves for epoch in curve})
-    return _tested(groups, [Candidate(quantity, e, e) for quantity in COMPARED for e in epochs])
+    return compare_groups(groups, [Candidate(quantity, e, e) for quantity in COMPARED for e in epochs])
 
 
-def _tested(groups: Groups, candidates: Sequence[Candidate]) -> tuple[list[Tested], Family | None]:
+def compare_groups(groups: Groups, candidates: Sequence[Candidate]) -> tuple[list[Tested], Family | None]:
+    """Trapped against partial seeds; a candidate without all values is left out."""
     columns = {c: values for c in candidates if (values := groups.values(c)) is not None}
-    if not groups.comparable or not columns:
+    if not groups.trapped or not groups.partial or not columns:
         return [], None
     family = permutation_test(np.array(list(columns.values())).T, groups.labels)
     size, tested = len(groups.trapped), []
     for (candidate, values), p, corrected in zip(columns.items(), family.p, family.corrected, strict=True):
         errors = groups.errors(candidate.known_after)
-        tested.append(
-            Tested(
-                candidate,
-                fmean(values[:size]),
-                fmean(values[size:]),
-                groups.separation(values),
-                None if errors is None else groups.separation(errors),
-                p,
-                corrected,
-            )
-        )
+        error = None if errors is None else groups.separation(errors)
+        means = fmean(values[:size]), fmean(values[size:])
+        tested.append(Tested(candidate, *means, groups.separation(values), error, p, corrected))
     return tested, family
 
 
@@ -113,8 +214,10 @@ def summarise_signs(records: Records) -> dict[str, Any]:
     """
     groups = Groups.of(records)
     trapped, partial = len(groups.trapped), len(groups.partial)
-    reachable = smallest_p(trapped, partial) if groups.comparable else None
-    tested, family = primary(records, groups)
+    reachable = smallest_p(trapped, partial) if trapped and partial else None
+    planned = primary_family(records)
+    tested, family = compare_groups(groups, planned)
+    since = {seed_of(member): settled(member) for member in groups.members}
     return {
         "trapped": trapped,
         "partial": partial,
@@ -122,52 +225,48 @@ def summarise_signs(records: Records) -> dict[str, Any]:
         "level": LEVEL,
         "smallest_p": None if reachable is None else rounded(reachable),
         "needed": None if reachable is not None and reachable <= LEVEL else _needed(trapped, partial),
-        "family": None if family is None else _family(records, tested, family),
-        "sign": _earliest(tested, groups.members),
-        "settled": _settled(groups.members),
+        "family": family
+        and {
+            "planned": len(planned),
+            "labellings": family.labellings,
+            "enumerated": family.enumerated,
+            "tests": [each.as_dict() for each in tested],
+        },
+        "sign": _earliest(tested, [epoch for epoch in since.values() if epoch is not None]),
+        "settled": _spread([epoch for epoch in since.values() if epoch is not None])
+        | {
+            "seeds": [
+                {"seed": seed_of(member), "category": category(member), "epoch": since[seed_of(member)]}
+                for member in groups.members
+            ]
+        },
         "scan": _scan(groups),
     }
 
 
 def _needed(trapped: int, partial: int) -> dict[str, int]:
-    """Class -> seeds needed in all: of the smaller class beside the other, or of both if that is fewer."""
-    each, larger = seeds_needed(0), max(trapped, partial)
-    beside = seeds_needed(larger) if larger else math.inf
-    if 2 * each - trapped - partial < beside - min(trapped, partial) and larger < each:
-        return {"trapped": each, "partial": each}
-    return {"trapped" if trapped <= partial else "partial": int(beside)}
+    """Class -> seeds needed in all: of the smaller class with the other, or of both if that is fewer."""
+    both, larger = seeds_needed(0), max(trapped, partial)
+    more = seeds_needed(larger) if larger else math.inf
+    if 2 * both - trapped - partial < more - min(trapped, partial) and larger < both:
+        return {"trapped": both, "partial": both}
+    return {"trapped" if trapped <= partial else "partial": int(more)}
 
 
-def _family(records: Records, tested: Sequence[Tested], family: Family) -> dict[str, Any]:
-    return {
-        "planned": len(primary_family(records)),
-        "labellings": family.labellings,
-        "enumerated": family.enumerated,
-        "tests": [each.as_dict() for each in tested],
-    }
+def _spread(epochs: Sequence[int]) -> dict[str, Any]:
+    if not epochs:
+        return {"median": None, "min": None, "max": None}
+    return {"median": median(epochs), "min": min(epochs), "max": max(epochs)}
 
 
-def _earliest(tested: Sequence[Tested], members: Sequence[Record]) -> dict[str, Any] | None:
+def _earliest(tested: Sequence[Tested], epochs: Sequence[int]) -> dict[str, Any] | None:
     signs = [each for each in tested if each.is_sign]
     if not signs:
         return None
     first = min(signs, key=lambda each: (each.candidate.known_after, each.p_corrected))
-    epochs = [epoch for member in members if (epoch := settled(member)) is not None]
-    leads = [epoch - first.candidate.known_after for epoch in epochs]
-    lead = {"median": median(leads), "min": min(leads), "max": max(leads)} if leads else None
-    return {**first.as_dict(), "known_after": first.candidate.known_after, "lead": lead}
-
-
-def _settled(members: Sequence[Record]) -> dict[str, Any]:
-    since = [settled(member) for member in members]
-    epochs = [epoch for epoch in since if epoch is not None]
-    seeds = [
-        {"seed": seed_of(member), "category": category(member), "epoch": epoch}
-        for member, epoch in zip(members, since, strict=True)
-    ]
-    if not epochs:
-        return {"median": None, "min": None, "max": None, "seeds": seeds}
-    return {"median": median(epochs), "min": min(epochs), "max": max(epochs), "seeds": seeds}
+    known = first.candidate.known_after
+    lead = _spread([epoch - known for epoch in epochs]) if epochs else None
+    return {**first.as_dict(), "known_after": known, "lead": lead}
 
 
 def _scan(groups: Groups) -> dict[str, Any] | None:

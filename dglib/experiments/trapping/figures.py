@@ -1,6 +1,10 @@
-"""Tδ1's early signs at column width: the early cosine against the end, the planned tests, the scan."""
+"""Tδ1's figures: error and step logs by class, the early signs, and the networks on the way to their end."""
 
-from collections.abc import Sequence
+from __future__ import annotations
+
+from collections import Counter, defaultdict
+from collections.abc import Mapping, Sequence
+from statistics import fmean
 from typing import Any
 
 from matplotlib.axes import Axes
@@ -8,27 +12,45 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.ticker import MaxNLocator
 
-from dglib.analysis import style
-from dglib.analysis.fields import Records, number, parameter
-from dglib.analysis.signs_permutation import LEVEL, smallest_p
-from dglib.analysis.style import LOOKS, Look
-from dglib.experiments.trapping.classes import (
+from dglib.analysis import style, wording
+from dglib.analysis.diagnostics import at_evaluation
+from dglib.analysis.fields import Record, Records, entries, is_finite, number, parameter
+from dglib.analysis.grid import DIVERGED, TRAPPED
+from dglib.analysis.style import COLUMN_WIDTH, LOOKS, THICK, THIN, Look
+from dglib.analysis.two_groups import LEVEL, smallest_p
+from dglib.experiments.trapping.signs import Groups, Tested, compare_groups, primary_family, scan
+from dglib.experiments.trapping.summary import (
+    CLASS_NAMES,
+    CLASSES,
     COMPARED,
+    LIMITS,
     ORDERED,
     PARTIAL,
-    PARTIAL_ERROR,
-    TRAPPED,
-    TRAPPED_ERROR,
     by_epoch,
     category,
+    early_mean,
+    final_error,
     last_early_epoch,
+    settled,
 )
-from dglib.experiments.trapping.signs import Tested, primary, scan
-from dglib.experiments.trapping.signs_groups import Groups, settled
-from dglib.experiments.trapping.signs_wording import p_value
+from dglib.experiments.trapping.words import p_value
 
-COLUMN_WIDTH = 3.5  # inches: one column of a journal
-_CLASSES = {TRAPPED: LOOKS["trapped"], PARTIAL: LOOKS["collapsed"], ORDERED: LOOKS["ordered"]}
+CLASS_LOOKS = {
+    TRAPPED: LOOKS["trapped"],
+    PARTIAL: LOOKS["collapsed"],
+    ORDERED: LOOKS["ordered"],
+    DIVERGED: LOOKS["diverged"],
+    "unfinished": Look(style.GREY, "-", "."),
+}
+_PUBLISHED_LINES = (0.90, 0.55)
+_BAND = "#EDEDED"
+_LOGS = {
+    "b": ("c_sv", "cos(g_s, g_v)", "Structure–value cosine c_sv"),
+    "c": ("c_mc", "cos(g_mix, g_v)", "Mix–value cosine c_mc"),
+    "d": ("norm_s", "‖g_s‖", "Norm of the structure gradient"),
+    "e": ("loss_v", "Clean loss (nats)", "Clean training loss"),
+}
+_EARLY = 20
 _NAMES = {TRAPPED: "trapped", PARTIAL: "partial", ORDERED: "ordered"}
 _SYMBOLS = {"c_sv": "c_sv", "c_mc": "c_mc", "norm_s": "‖g_s‖", "loss_v": "clean loss"}
 # Dashes and grey value both tell the curves apart without colour.
@@ -41,6 +63,99 @@ _CURVES = {
 _ERROR: dict[str, Any] = {"color": style.LIGHT_GREY, "linewidth": 3.5}
 _HEIGHTS = {"a": 1.9, "b": 3.0, "c": 2.2}
 
+Curve = Mapping[int, float]
+Classed = Sequence[tuple[str, Record]]
+
+
+def draw_trapping(records: Records) -> Figure:
+    """Six panels: error, c_sv, c_mc, ‖g_s‖, clean loss, early c_sv; seeds thin, class means thick."""
+    figure = style.new_figure(height=4.6)
+    axes = figure.subplot_mosaic("abc;def")
+    seeds = [(category(record), record) for record in records]
+    style.panel(axes["a"], "a  Test error", "Epoch", "Test error")
+    _error_limits(axes["a"], records)
+    _by_class(axes["a"], [(name, _errors(record)) for name, record in seeds])
+    curves = {log: [(name, by_epoch(record, log)) for name, record in seeds] for log, _, _ in _LOGS.values()}
+    for letter, (log, label, title) in _LOGS.items():
+        style.panel(axes[letter], f"{letter}  {title}", "Epoch (from 0)", label)
+        _by_class(axes[letter], curves[log])
+    style.panel(axes["f"], f"f  c_sv in epochs 0 to {_EARLY}", "Epoch (from 0)", _LOGS["b"][1])
+    early = [(name, {e: v for e, v in curve.items() if e <= _EARLY}) for name, curve in curves["c_sv"]]
+    _by_class(axes["f"], early)
+    style.legend_below(figure, _keys(Counter(name for name, _ in seeds)))
+    return figure
+
+
+def _errors(record: Record) -> Curve:
+    return {
+        int(e["epoch"]): e["error"]
+        for e in entries(record, "error_trajectory")
+        if is_finite(e) and "epoch" in e
+    }
+
+
+def _error_limits(axes: Axes, records: Records) -> None:
+    style.error_axis(axes)
+    trapped, partial = (parameter(records, name, default) for name, default in LIMITS.items())
+    axes.axhspan(partial, trapped, color=_BAND, zorder=0, linewidth=0)
+    for value in _PUBLISHED_LINES:
+        style.limit_line(axes, value, wording.level(value), side="outside")
+
+
+def _by_class(axes: Axes, curves: Sequence[tuple[str, Curve]]) -> None:
+    """Every seed thin; each class's mean per epoch thick. Diverged seeds are no class and have no mean."""
+    groups: defaultdict[str, list[Curve]] = defaultdict(list)
+    if not any(curve for _, curve in curves):
+        style.note(axes, "nothing recorded" if curves else "no records")
+    for name, curve in curves:
+        groups[name].append(curve)
+        look = CLASS_LOOKS[name]
+        axes.plot(list(curve), list(curve.values()), **look.line(THIN, 0.55))
+        if name == DIVERGED and curve:
+            last = max(curve)
+            axes.plot([last], [curve[last]], look.marker, color=look.color, markersize=5, zorder=6)
+    for name, members in groups.items():
+        if name in CLASSES:
+            epochs = sorted({epoch for member in members for epoch in member})
+            means = [fmean(member[e] for member in members if e in member) for e in epochs]
+            axes.plot(epochs, means, **CLASS_LOOKS[name].line(THICK))
+
+
+def _keys(counts: Counter[str]) -> list[tuple[str, dict[str, Any]]]:
+    keys: list[tuple[str, dict[str, Any]]] = [
+        (f"{CLASS_NAMES.get(name, name)} ({counts[name]})", look.line(1.8))
+        for name, look in CLASS_LOOKS.items()
+        if counts[name]
+    ]
+    return [*keys, ("partial by final error", {"color": _BAND, "linewidth": 7})] if keys else []
+
+
+def draw_ends(records: Records) -> Figure:
+    """Share of dead channels and entropy of predicted classes: seeds thin, class means thick."""
+    panels = {
+        "dead": ("a  Dead channels", "Share of channels"),
+        "entropy": ("b  Evenness of predicted classes", "Entropy / log(classes)"),
+    }
+    figure = style.new_figure(height=2.4)
+    seeds = [(category(record), entries(record, "error_trajectory")) for record in records]
+    for axes, (name, (title, label)) in zip(figure.subplots(1, 2), panels.items(), strict=True):
+        style.panel(axes, title, "Epoch", label)
+        style.error_axis(axes)
+        curves = [
+            (
+                kind,
+                {
+                    int(epoch): value
+                    for entry in found
+                    if (epoch := number(entry, "epoch")) and (value := at_evaluation(entry)[name]) is not None
+                },
+            )
+            for kind, found in seeds
+        ]
+        _by_class(axes, curves)
+    style.legend_below(figure, _keys(Counter(kind for kind, _ in seeds))[:-1])
+    return figure
+
 
 def draw_signs(records: Records) -> Figure:
     """Mean early c_sv against final error, by seed; where two classes can be compared, also their tests.
@@ -50,7 +165,7 @@ def draw_signs(records: Records) -> Figure:
     partial seeds panel a stands alone.
     """
     groups = Groups.of(records)
-    tested, _ = primary(records, groups)
+    tested, _ = compare_groups(groups, primary_family(records))
     letters = "abc" if tested else "a"
     ratios = [_HEIGHTS[letter] for letter in letters]
     figure = style.new_figure(height=sum(ratios), width=COLUMN_WIDTH)
@@ -71,25 +186,20 @@ def _outcomes(axes: Axes, records: Records) -> None:
         axes, "a  Early cosine and the end, by seed", f"Mean c_sv of epochs 0 to {last}", "Final error"
     )
     style.error_axis(axes)
-    partial, trapped = (
-        parameter(records, name, default)
-        for name, default in (("partial_error", PARTIAL_ERROR), ("trapped_error", TRAPPED_ERROR))
-    )
-    for value in (partial, trapped):
+    for limit, default in LIMITS.items():
+        value = parameter(records, limit, default)
         axes.axhline(value, color=style.GREY, linewidth=0.8, linestyle=(0, (2, 2)), zorder=1)
-    counts = dict.fromkeys(_CLASSES, 0)
+    counts = dict.fromkeys(CLASSES, 0)
     for record in records:
-        name, error = category(record), number(record, "final_error")
-        early = [value for epoch, value in by_epoch(record, "c_sv").items() if epoch <= last]
-        if name in _CLASSES and error is not None and early:
-            look = _CLASSES[name]
-            x = sum(early) / len(early)
-            axes.plot([x], [error], look.marker, color=look.color, markersize=5, alpha=0.85)
+        name, error, early = category(record), final_error(record), early_mean(record, last)
+        if name in CLASSES and error is not None and early is not None:
+            look = CLASS_LOOKS[name]
+            axes.plot([early], [error], look.marker, color=look.color, markersize=5, alpha=0.85)
             counts[name] += 1
     keys = [
         Line2D([], [], linestyle="", marker=look.marker, color=look.color, markersize=5,
                label=f"{_NAMES[name]} ({counts[name]})")
-        for name, look in _CLASSES.items() if counts[name]
+        for name, look in CLASS_LOOKS.items() if counts.get(name)
     ]  # fmt: skip
     if keys:
         axes.margins(x=0.12)
@@ -144,7 +254,7 @@ def _label(each: Tested) -> str:
 def _scanned(axes: Axes, groups: Groups) -> None:
     style.panel(axes, "c  All epochs (exploratory)", "Epochs completed", "AUC")
     tested, _ = scan(groups)
-    points = [(epoch, groups.separation(errors).auc) for epoch, errors in _errors(groups)]
+    points = [(epoch, groups.separation(errors).auc) for epoch, errors in _errors_by_epoch(groups)]
     axes.plot([x for x, _ in points], [y for _, y in points], **_ERROR, zorder=1, solid_capstyle="round")
     keys = [Line2D([], [], label="test error", **_ERROR)]
     for quantity in COMPARED:
@@ -155,14 +265,14 @@ def _scanned(axes: Axes, groups: Groups) -> None:
     axes.axhline(0.5, color=style.GREY, linewidth=0.8, linestyle=(0, (2, 2)), zorder=1)
     for members, name, y in ((groups.trapped, TRAPPED, -0.13), (groups.partial, PARTIAL, -0.23)):
         since = [epoch for member in members if (epoch := settled(member)) is not None]
-        look = _CLASSES[name]
+        look = CLASS_LOOKS[name]
         axes.plot(since, [y] * len(since), look.marker, color=look.color, markersize=4, alpha=0.7)
     axes.set_ylim(-0.31, 1.05)
     axes.set_yticks([-0.18, 0, 0.5, 1.0], ["settled", "0", "0.5", "1"])
     _legend(axes, keys, 3)
 
 
-def _errors(groups: Groups) -> list[tuple[int, list[float]]]:
+def _errors_by_epoch(groups: Groups) -> list[tuple[int, list[float]]]:
     """Completed epochs at which some seed was evaluated, and the latest errors by member then."""
     epochs = {
         int(epoch)

@@ -11,7 +11,7 @@ from dglib.analysis import style, wording
 from dglib.analysis.curves import Curve, mean_curve
 from dglib.analysis.fields import Records, parameter
 from dglib.analysis.style import LOOKS, THICK, THIN, Look
-from dglib.experiments.branches.gaps import (
+from dglib.experiments.branches.summary import (
     BRANCHES,
     GAP_ERROR,
     GAP_LEVEL,
@@ -65,8 +65,8 @@ def _branches(axes: Axes, records: Records, states: list[str | None]) -> None:
         low, high = ([y + sign * s for y, s in zip(ys, std, strict=True)] for sign in (-1, 1))
         axes.fill_between(xs, low, high, color=look.color, alpha=0.18, linewidth=0)
         axes.plot(xs, ys, **look.line(THICK))
-        ways = (xs, ys) if name == "ordered" else (xs[::-1], ys[::-1])
-        style.arrow(axes, *ways, look.color)
+        along = (xs, ys) if name == "ordered" else (xs[::-1], ys[::-1])
+        style.arrow(axes, *along, look.color)
 
 
 def _gaps(axes: Axes, records: Records, states: list[str | None]) -> None:

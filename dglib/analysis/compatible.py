@@ -1,4 +1,4 @@
-"""Whether records may be taken together: made under the same parameters, on the same data, each seed once."""
+"""Whether records may be analysed together: same parameters, same data, each seed once."""
 
 import json
 from collections.abc import Iterator, Mapping, Sequence
@@ -21,20 +21,17 @@ _SHOWN = 6
 _UNSTATED = "not stated"
 
 Texts = dict[str, str]
+MadeOn = Mapping[tuple[Path, str], Texts]
 
 
-def check_unmixed(
-    root: Path,
-    sources: Sequence[Source],
-    made_on: Mapping[tuple[Path, str], Texts],
-) -> None:
+def check_compatible(root: Path, sources: Sequence[Source], made_on: MadeOn) -> None:
     """Refuse records of one experiment that do not belong together.
 
     Args:
         made_on: by run directory and experiment, what its manifest adds: the data's fingerprint for instance.
 
     Raises:
-        UserError: parameters differ, or a seed is there from two runs; with the values and the directories.
+        UserError: parameters differ, or a seed is in two runs; with the values and the directories.
     """
     for experiment in dict.fromkeys(source.experiment for source in sources):
         mine = [source for source in sources if source.experiment == experiment]
@@ -42,12 +39,11 @@ def check_unmixed(
         if differing:
             shown = []
             for name, values in differing[:_SHOWN]:
-                told = (f"{text} ({_where(root, some, mine)})" for text, some in values.items())
-                shown.append(f"{name} = {' | '.join(told)}")
+                places = (f"{text} ({_where(root, some, mine)})" for text, some in values.items())
+                shown.append(f"{name} = {' | '.join(places)}")
             shown += [f"{len(differing) - _SHOWN} more"] * (len(differing) > _SHOWN)
-            alone = (
-                "one of the directories alone" if len({each.run for each in mine}) > 1 else "each set alone"
-            )
+            several = len({source.run for source in mine}) > 1
+            alone = "one of the directories alone" if several else "each set alone"
             raise UserError(
                 f"{root}: {experiment} was run under mixed parameters: {'; '.join(shown)}; give {alone}"
             )
@@ -68,10 +64,7 @@ def why_apart(names: Sequence[str], *records: Sequence[Record]) -> str | None:
             f"{wording.listing(stating)} states its parameters and {wording.listing(silent)} none, so they"
             " are not taken together"
         )
-    texts = [
-        {**_texts({"eta": mine[0].get("eta")}), **_texts(each)}
-        for mine, each in zip(records, stated, strict=True)
-    ]
+    texts = [_texts({"eta": mine[0].get("eta"), **each}) for mine, each in zip(records, stated, strict=True)]
     differing = [
         name
         for name in ("eta", *SHARED)
@@ -83,44 +76,39 @@ def why_apart(names: Sequence[str], *records: Sequence[Record]) -> str | None:
     return f"{wording.listing(list(names))} were run under different parameters: {'; '.join(found)}"
 
 
-def _differing(
-    sources: Sequence[Source], made_on: Mapping[tuple[Path, str], Texts]
-) -> Iterator[tuple[str, dict[str, list[Source]]]]:
+def _differing(sources: Sequence[Source], made_on: MadeOn) -> Iterator[tuple[str, dict[str, list[Source]]]]:
     """Name -> value -> the sources that have it, for everything that is not the same in all."""
     stated = [_stated(source.record) for source in sources]
     seen = [_seen(s.record) | made_on.get((s.run, s.experiment), {}) for s in sources]
     for name in dict.fromkeys(name for each in (*stated, *seen) for name in each):
         found: dict[str, list[Source]] = {}
-        for source, said, read in zip(sources, stated, seen, strict=True):
-            if name in said:
-                found.setdefault(said[name], []).append(source)
-            elif name in read:
-                found.setdefault(read[name], []).append(source)
-            elif any(name in each for each in stated):  # what a record only shows may be missing by chance
-                kin = said and (source.run, source.experiment) in made_on
+        for source, own, read in zip(sources, stated, seen, strict=True):
+            value = own.get(name, read.get(name))
+            if value is None and any(name in each for each in stated):  # what is only seen may lack by chance
                 twins = (each for other, each in zip(sources, stated, strict=True) if other.run == source.run)
+                ours = own and (source.run, source.experiment) in made_on
                 # Of one run, a record of an earlier release may lack a parameter: it has the others' value.
-                same = next((each[name] for each in twins if kin and name in each), _UNSTATED)
-                found.setdefault(same, []).append(source)
+                value = next((each[name] for each in twins if ours and name in each), _UNSTATED)
+            if value is not None:
+                found.setdefault(value, []).append(source)
         if len(found) > 1:
             yield name, found
 
 
 def _stated(record: Record) -> Texts:
     """The parameters on record that decide what a seed does; where it was forked from counts among them."""
-    parameters = _parameters(record)
     lineage = {"lineage": record["lineage"]} if record.get("lineage") else {}
-    return _texts({k: v for k, v in parameters.items() if is_identity(k)} | lineage)
+    return _texts({k: v for k, v in _parameters(record).items() if is_identity(k)} | lineage)
 
 
 def _parameters(record: Record) -> Mapping[str, Any]:
-    """The parameters on record, where a file of data or labels is what it holds, wherever it lay."""
+    """The parameters on record, where a file of data or labels counts by its contents, not by its path."""
     parameters = dict(record.get("parameters") or {})
-    held = {
+    contents = {
         "dataset": next((each.get("data_fingerprint") for each in record.get("provenance") or ()), None),
         "noise": (record.get("noise") or {}).get("labels"),
     }
-    for name, value in held.items():
+    for name, value in contents.items():
         if value and is_file(parameters.get(name)):
             parameters[name] = f"file {str(value)[:12]}"
     return parameters
@@ -157,12 +145,12 @@ def _text(value: Any) -> str:
     return json.dumps(value, sort_keys=True, ensure_ascii=False)
 
 
-def _where(root: Path, some: Sequence[Source], all_of_them: Sequence[Source]) -> str:
+def _where(root: Path, some: Sequence[Source], every: Sequence[Source]) -> str:
     """The directories of some sources, with the seeds where a directory also holds others."""
     names = []
     for run in dict.fromkeys(source.run for source in some):
         seeds = [str(source.seed) for source in some if source.run == run]
-        whole = len(seeds) == sum(source.run == run for source in all_of_them)
+        whole = len(seeds) == sum(source.run == run for source in every)
         which = "" if whole else f"seed{'s' * (len(seeds) > 1)} {', '.join(seeds)} of "
         names.append(f"{which}{_name(root, run)}")
     return wording.listing(names)

@@ -1,13 +1,44 @@
-"""Tδ1's early signs in words: one sentence for the answer, and paragraphs for the report."""
-
-from collections.abc import Mapping
-from typing import Any
+"""Tδ1's findings in sentences, from its summary."""
 
 from dglib.analysis import wording
+from dglib.analysis.grid import TRAPPED
+from dglib.analysis.summary import Summary
+from dglib.analysis.wording import Words
+from dglib.experiments.trapping.summary import ORDERED, PARTIAL
 
 NAMES = {"c_sv": "c_sv", "c_mc": "c_mc", "norm_s": "‖g_s‖", "loss_v": "the clean loss"}
 
-Summary = Mapping[str, Any]
+
+def trapping_words(summary: Summary) -> Words:
+    """Where the seeds ended, whether c_sv separated trapped from partial early, and the early signs."""
+    names = {TRAPPED: "trapped", PARTIAL: "in partial collapse", ORDERED: "ordered"}
+    outcomes = summary["outcomes"]
+    ended = wording.listing([f"{outcomes[kind]} {name}" for kind, name in names.items()])
+    others = wording.unmeasured(outcomes)
+    tail = f"; {'; '.join(others)}" if others else ""
+    finding = f"Tδ1: of {wording.seeds(summary['n'])}, {ended} at the end{tail}."
+    return Words(finding, dwell_text(summary), (sentence(summary["signs"]),), (_comparison(summary, names),))
+
+
+def _comparison(summary: Summary, names: dict[str, str]) -> str:
+    early = summary["early"]
+    difference = early["difference"].get("c_sv")
+    if difference is None:
+        absent = [names[kind] for kind in (TRAPPED, PARTIAL) if not early[kind]]
+        return f"No early comparison: no seed with step logs ended {wording.listing(absent, 'or')}."
+    verdict = "an early divergence" if early["early_divergence"] else "no early divergence"
+    return (
+        f"Over epochs 0 to {early['last_epoch']} the mean c_sv of trapped seeds less that of partial "
+        f"ones is {wording.decimal(difference, 3)} (limit {wording.level(early['limit'])}): {verdict}."
+    )
+
+
+def dwell_text(summary: Summary) -> str:
+    """There is one level: the dwell time is the whole training."""
+    levels = wording.listing([wording.level(level) for level in summary["levels"]])
+    time = wording.listing([str(epochs) for epochs in summary["epochs"]], "or")
+    duration = f"{time} epochs{f' at λ = {levels}' if levels else ''}" if time else "not recorded"
+    return f"{duration}; LR: {wording.rates(summary['dwell']['lr'])}"
 
 
 def sentence(signs: Summary) -> str:
@@ -51,7 +82,7 @@ def paragraphs(signs: Summary) -> list[str]:
         found.append(
             "The class that the test error itself gives was settled for good from epoch"
             f" {settled['median']:g} on (median over these seeds; {settled['min']} to {settled['max']})."
-            " A sign is worth having only before that, and only if it tells more than the error by then."
+            " A sign is worth having only before that, and only if it beats the error by then."
         )
     if signs["scan"]:
         found.append(_scan(signs["scan"]))
@@ -68,11 +99,13 @@ def p_value(p: float) -> str:
 def _design(signs: Summary) -> str:
     family = signs["family"]
     count = len(family["tests"])
-    ways = f"all {family['labellings']:,}" if family["enumerated"] else f"{family['labellings']:,} random"
+    labellings = (
+        f"all {family['labellings']:,}" if family["enumerated"] else f"{family['labellings']:,} random"
+    )
     words = (
         f"Planned beforehand: {family['planned']} tests of trapped against partial seeds (c_sv, c_mc, ‖g_s‖"
-        f" and the clean loss at single epochs, and the mean c_sv of the first), over {ways} ways to hand out"
-        f" the labels to {_sizes(signs)}, corrected by the largest statistic of {count}."
+        f" and the clean loss at single epochs, and the mean c_sv of the first), over {labellings}"
+        f" assignments of the labels to {_sizes(signs)}, corrected by the largest statistic of {count}."
     )
     if count < family["planned"]:
         words += f" {family['planned'] - count} of them could not be made: not every seed was logged there."
@@ -112,7 +145,7 @@ def _needed(signs: Summary) -> str:
     if len(needed) == 2:
         return f"at least {needed['trapped']} seeds of each class"
     (name, count), other = next(iter(needed.items())), {"trapped": "partial", "partial": "trapped"}
-    return f"at least {count} {name} seeds beside the {signs[other[name]]} {other[name]}"
+    return f"at least {count} {name} seeds with the {signs[other[name]]} {other[name]}"
 
 
 def _named(test: Summary) -> str:

@@ -1,0 +1,200 @@
+"""Where seeds end in each cell of a grid: outcomes, shares with intervals and medians, and their words."""
+
+import dataclasses
+import math
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from dglib.analysis import wording
+from dglib.analysis.bounds import Bounds, median_bounds
+from dglib.analysis.intervals import clopper_pearson
+from dglib.analysis.summary import Summary
+
+TRAPPED, DIVERGED, INIT_FAILED = "trapped_90", "diverged", "init_failed"
+UNUSUAL = (DIVERGED, INIT_FAILED)  # outcomes that most grids do not need
+NAMES = {
+    "init_lambda": "λ",
+    "noise_rate": "η, share of wrong training labels",
+    "lr": "Learning rate",
+    "refresh_period": "K, steps from one value gradient to the next",
+    "epochs_per_level": "Epochs per level",
+}
+_SYMBOLS = {
+    "init_lambda": "λ",
+    "noise_rate": "η",
+    "lr": "LR",
+    "refresh_period": "K",
+    "epochs_per_level": "dwell time",
+}
+_GLYPHS = {TRAPPED: "◆", DIVERGED: "✕", INIT_FAILED: "▽"}
+_MILD, _SEVERE = "●", "■"
+
+
+@dataclass(frozen=True)
+class Measure:
+    """What the cells of an experiment's grids show.
+
+    Attributes:
+        symbol: of the quantity that each seed has.
+        kinds: what a seed's "end" in a summary may be, in words, the mildest first.
+        field: of a seed in a summary: the quantity; empty where it is known by `lower` and `upper` alone.
+        in_unit_interval: whether the quantity is drawn on a scale from 0 to 1.
+        has_init: whether a seed may fail before the question is asked of it.
+        unusual: kinds that are shown only where some seed has them.
+        glyphs: marks of kinds that have one of their own.
+    """
+
+    symbol: str
+    kinds: Mapping[str, str]
+    field: str = ""
+    in_unit_interval: bool = False
+    has_init: bool = True
+    unusual: tuple[str, ...] = ()
+    glyphs: Mapping[str, str] = dataclasses.field(default_factory=dict)
+
+    @property
+    def all_kinds(self) -> dict[str, str]:
+        """Every kind of end in words, the mildest first."""
+        return dict(self.kinds) | ({INIT_FAILED: "init failed"} if self.has_init else {})
+
+    def bounds(self, seed: Summary) -> Bounds | None:
+        """The quantity of a seed; None where it was not measured."""
+        if not self.field:
+            return None if seed["lower"] is None and seed["upper"] is None else Bounds.of(seed)
+        value = None if seed["end"] == DIVERGED else seed[self.field]
+        return None if value is None else Bounds(value, value)
+
+    def glyph(self, kind: str) -> str:
+        """The mark that stands for a kind of end."""
+        mildest = next(iter(self.kinds))
+        return (_GLYPHS | dict(self.glyphs)).get(kind, _MILD if kind == mildest else _SEVERE)
+
+
+@dataclass(frozen=True)
+class Cell:
+    """One cell of a grid, of one experiment.
+
+    Attributes:
+        values: of the crossed parameters, by name.
+        summary: of the seeds there.
+        planned: seeds asked for.
+        running: seeds that have begun and have no record.
+    """
+
+    experiment: str
+    measure: Measure
+    values: Mapping[str, Any]
+    summary: Summary
+    planned: int = 0
+    running: int = 0
+
+    @property
+    def seeds(self) -> list[Summary]:
+        """The finished seeds."""
+        return [seed for seed in self.summary["seeds"] if seed["end"] != "unfinished"]
+
+
+def summarise_cell(cell: Cell) -> dict[str, Any]:
+    """A cell as plain JSON-able values.
+
+    `n` finished seeds of `planned`, `running`; `counts` by kind of end, `shares` of n with their 95 %
+    intervals (Clopper–Pearson); `median`: bounds of the median of the quantity over the seeds that have one,
+    null where censoring leaves it open; `phase`: the kind that at least half of the seeds had, or a severer
+    one (failed inits aside); None without seeds.
+    """
+    seeds, measure = cell.seeds, cell.measure
+    counts, n = Counter(seed["end"] for seed in seeds), len(seeds)
+    measured = [bounds for seed in seeds if (bounds := measure.bounds(seed)) is not None]
+    ranked = [kind for kind in measure.kinds for _ in range(counts[kind])]
+    return {
+        "experiment": cell.experiment,
+        "values": dict(cell.values),
+        "planned": max(cell.planned, n + cell.running),
+        "n": n,
+        "running": cell.running,
+        "counts": {kind: counts[kind] for kind in measure.all_kinds},
+        "shares": {kind: _share(counts[kind], n) for kind in measure.all_kinds} if n else {},
+        "measured": len(measured),
+        "median": (median_bounds(measured) if measured else Bounds(-math.inf, math.inf)).as_dict(),
+        "phase": ranked[len(ranked) // 2] if ranked else None,  # of the upper median seed
+    }
+
+
+def _share(count: int, n: int) -> dict[str, Any]:
+    interval = clopper_pearson(count, n).as_dict()
+    return {"share": count / n, "lower": interval["lower"], "upper": interval["upper"]}
+
+
+def middle(median: Mapping[str, float | None]) -> float | None:
+    """One number for a median known by its bounds: the mean of its finite ends; None without one."""
+    finite = [end for end in (median["lower"], median["upper"]) if end is not None]
+    return sum(finite) / len(finite) if finite else None
+
+
+def distinct(cells: Sequence[Cell], name: str) -> list[Any]:
+    """The values of a crossed parameter in the order of the cells."""
+    found: list[Any] = []
+    for cell in cells:
+        if cell.values[name] not in found:
+            found.append(cell.values[name])
+    return found
+
+
+def parameter_name(name: str) -> str:
+    """A crossed parameter on an axis."""
+    return NAMES.get(name, name)
+
+
+def symbol(name: str) -> str:
+    """A crossed parameter in a title or a table's head: its sign where it has one."""
+    return _SYMBOLS.get(name, name)
+
+
+def value_text(value: object) -> str:
+    """A crossed value on an axis, in a table or in a sentence."""
+    if value is None:
+        return "null"
+    if isinstance(value, bool):
+        return str(value).lower()
+    if isinstance(value, float):
+        return f"{value:.6g}"
+    if isinstance(value, list | tuple):
+        return f"[{', '.join(map(value_text, value))}]"
+    return str(value)
+
+
+def values_text(values: Mapping[str, Any]) -> str:
+    """ "λ = 0.5, η = 0.2"."""
+    return ", ".join(f"{symbol(name)} = {value_text(value)}" for name, value in values.items())
+
+
+def median_text(cell: Summary) -> str:
+    """A cell's median: "0.41", "> 0.70" where it is open, "0.55–0.60" between two levels."""
+    lower, upper = cell["median"]["lower"], cell["median"]["upper"]
+    if lower is None and upper is None:
+        return wording.NONE
+    if lower is None or upper is None:
+        return f"< {wording.level(upper)}" if lower is None else f"> {wording.level(lower)}"
+    if lower == upper:
+        return wording.decimal(lower)
+    return f"{wording.level(lower)}–{wording.level(upper)}"
+
+
+def phases_sentence(name: str, measure: Measure, cells: Sequence[Summary]) -> str:
+    """How many cells have each phase; `name`: the experiment's, which all cells are of."""
+    done, named = [cell for cell in cells if cell["n"]], measure.kinds
+    counts = {kind: sum(cell["phase"] == kind for cell in done) for kind in named}
+    parts = [f"{named[kind]} in {count}" for kind, count in counts.items() if count]
+    if not parts:
+        return f"{name}: no seed of {len(cells)} cells has come to an end."
+    whole = (
+        f"of {len(cells)} cells {len(done)} have"
+        if len(done) < len(cells)
+        else f"all {len(cells)} cells have"
+    )
+    return (
+        f"{name}: {whole} finished seeds. The end that at least half of a cell's seeds came to, or passed,"
+        f" is {wording.listing(parts)}."
+    )

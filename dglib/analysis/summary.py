@@ -1,0 +1,151 @@
+"""The numbers of a summary: plain values under fixed names, no NaN, no infinity, null where there is nothing.
+
+An experiment's `summarise(records)` gives one `Summary`; answers, tables, pages, comparisons, `summary.json`
+and `analyse --json` show numbers from it. Always there:
+
+    experiment, n, measured (seeds behind its quantities), failed_inits, diverged,
+    outcomes (they add up to n), estimates (name -> `quantity` or `share`), seeds, dwell, notes (sentences on
+    what is missing)
+"""
+
+import math
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from dglib.analysis.bounds import Bounds, median_bounds
+from dglib.analysis.dwell import dwell
+from dglib.analysis.fields import Records, rounded
+from dglib.analysis.intervals import clopper_pearson, clopper_pearson_undecided, median_interval
+
+Summary = Mapping[str, Any]
+Pair = tuple[Bounds, Bounds]
+
+UNMEASURED = {"init_failed": "failed the init", "diverged": "diverged", "unfinished": "not finished"}
+FEWEST_FOR_MEDIANS = 6  # below, no 95 % interval for a median exists; see `intervals.median_interval`
+
+
+def common(
+    experiment: str, records: Records, seeds: Sequence[Summary], kinds: Sequence[str]
+) -> dict[str, Any]:
+    """What every summary has, from its seeds' outcomes, which are `kinds` and those of `UNMEASURED`."""
+    counts = Counter(seed["outcome"] for seed in seeds)
+    return {
+        "experiment": experiment,
+        "n": len(seeds),
+        "failed_inits": counts["init_failed"],
+        "diverged": counts["diverged"],
+        "outcomes": {kind: counts[kind] for kind in kinds},
+        "dwell": dwell(records),
+        "estimates": {},
+        "notes": [],
+        "seeds": list(seeds),
+    }
+
+
+def missing(outcomes: Mapping[str, int], measured: int) -> list[str]:
+    """Why there is no quantity, or no interval."""
+    n = sum(outcomes.values())
+    if measured or not n:
+        return few(measured)
+    if outcomes.get("init_failed") == n:
+        return [f"all seeds failed ({n} of {n} the init): nothing was measured"]
+    counts = [f"{outcomes[kind]} {words}" for kind, words in UNMEASURED.items() if outcomes.get(kind)]
+    return [f"no seed was measured{': ' if counts else ''}{', '.join(counts)}"]
+
+
+def few(n: int) -> list[str]:
+    """Why there is no interval for a median, where there is none."""
+    if n >= FEWEST_FOR_MEDIANS or not n:
+        return []
+    why = "from one seed" if n == 1 else f"below {FEWEST_FOR_MEDIANS} seeds"
+    return [f"n = {n}: no 95 % interval for a median {why}"]
+
+
+def exact(value: float) -> Pair:
+    """The cell and the point of a value that is known."""
+    return Bounds(value, value), Bounds(value, value)
+
+
+def cell_and_point(seed: Summary) -> Pair | None:
+    """Of a threshold: its cell, and the level that fired or, without one, its cell; None if not measured."""
+    level = seed["level"]
+    if level is None and seed["lower"] is None and seed["upper"] is None:
+        return None
+    cell = Bounds.of(seed)
+    return cell, cell if level is None else Bounds(level, level)
+
+
+def quantity(pairs: Sequence[Pair]) -> dict[str, Any] | None:
+    """`{"estimate", "lower", "upper", "ci95", "censored"}` of a quantity's median; None if nothing is known.
+
+    Args:
+        pairs: of each seed the cell in which its value lies, from its neighbouring levels (open where nothing
+            happened), and the point by which it counts, both ends equal, or its cell where it has none.
+
+    `lower` and `upper` bound the sample's median, null where open. `estimate` is the median of the points
+    if they decide it and both ends are closed. `ci95` encloses the population's median (order statistics; an
+    open end is null), null below six seeds. `censored`: "right" where only `lower` is known, "left" where
+    only `upper`, "interval" where both are and differ, null where the median is known.
+    """
+    if not pairs:
+        return None
+    cells = [cell for cell, _ in pairs]
+    median, counted = median_bounds(cells), median_bounds([point for _, point in pairs])
+    interval = median_interval([cell.lower for cell in cells], [cell.upper for cell in cells])
+    ci95 = None if interval is None else [_closed(interval.lower), _closed(interval.upper)]
+    ci95 = None if ci95 == [None, None] else ci95
+    ends = median.as_dict()
+    if set(ends.values()) == {None} and ci95 is None:
+        return None
+    decided = None not in ends.values() and counted.lower == counted.upper
+    return {
+        "estimate": rounded(counted.lower) if decided else None,
+        **ends,
+        "ci95": ci95,
+        "censored": _censored(median),
+    }
+
+
+def in_every_seed(cells: Sequence[Bounds]) -> dict[str, Any] | None:
+    """The bounds that hold in each of n seeds, and the share of all such seeds in which they would hold.
+
+    `{"lower", "upper", "n", "share_ci95"}`. With one end open the share is Clopper and Pearson's for n of n.
+    It stays so if the limit is the most extreme seed's own value, and each further limit costs a seed (Wilks,
+    Ann. Math. Stat. 12 (1941) 91), so with two it is that for n - 1 of n.
+    """
+    if not cells:
+        return None
+    lower, upper = min(cell.lower for cell in cells), max(cell.upper for cell in cells)
+    limits, n = sum(map(math.isfinite, (lower, upper))), len(cells)
+    if not limits:
+        return None
+    least = clopper_pearson(n + 1 - limits, n).lower
+    return {"lower": _closed(lower), "upper": _closed(upper), "n": n, "share_ci95": [rounded(least), 1.0]}
+
+
+def share(count: int, of: int, undecided: int = 0) -> dict[str, Any] | None:
+    """`{"count", "of", "estimate", "ci95"}` with the exact interval; None of no seeds.
+
+    With `undecided` seeds the interval holds whatever their outcome, and there is no estimate.
+    """
+    if not of:
+        return None
+    found = clopper_pearson_undecided(count, undecided, of)
+    return {
+        "count": count,
+        "of": of,
+        "estimate": None if undecided else rounded(count / of),
+        "ci95": [rounded(found.lower), rounded(found.upper)],
+    }
+
+
+def _censored(median: Bounds) -> str | None:
+    below, above = math.isfinite(median.lower), math.isfinite(median.upper)
+    if below and above:
+        return None if median.lower == median.upper else "interval"
+    return "right" if below else "left" if above else None
+
+
+def _closed(value: float) -> float | None:
+    return rounded(value) if math.isfinite(value) else None
