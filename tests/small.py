@@ -1,5 +1,6 @@
 """Small data sets and specifications, so that whole runs take a second."""
 
+import json
 from dataclasses import replace
 from types import SimpleNamespace
 
@@ -8,7 +9,9 @@ import numpy as np
 from dglib.control import Control
 from dglib.experiments import build_spec
 from dglib.protocol.spec import Arm, Criterion, LearningRate, Phase, StopEvent, Success
+from dglib.runs import identity
 from dglib.runs.seed import SeedRun
+from dglib.runs.store import Store
 from dglib.training.data import Dataset, load_dataset
 from dglib.training.numerics import Numerics
 
@@ -116,6 +119,18 @@ def run_to_end(spec, saving=None, control=None):
     assert record.pop("time") > 0
     held = [*state.momentum(), *state.g_v, state.dropout.get_state()]
     return record, [*state.model.state_dict().values(), *held]
+
+
+def open_store(base, spec, data, threads=1):
+    """The store of a run on the CPU, and the line that names its directory."""
+    described = identity.describe(spec, data.fingerprint, device="cpu", threads=threads)
+    shared = identity.describe_shared(spec, data.fingerprint)
+    return Store.open(base, spec, described, shared, {"command": ["test"]})
+
+
+def without_time(record):
+    """A record as text, but for the time that it took."""
+    return json.dumps({**record, "time": None})
 
 
 def random_data(n_train=22, n_test=10, shape=(1, 8, 8), classes=10, seed=0):

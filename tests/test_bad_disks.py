@@ -1,6 +1,5 @@
 """Disks that really fill, turn read-only or vanish in mid-run: one clear line, then the run goes on."""
 
-import json
 import os
 import re
 import shutil
@@ -8,15 +7,14 @@ import subprocess
 from contextlib import suppress
 
 import pytest
-from small import CPU, random_data, small_spec
+from small import CPU, open_store, random_data, small_spec, without_time
 
 from dglib.errors import StorageError
 from dglib.protocol.events import EpochDone
-from dglib.runs import checkpoint, identity
+from dglib.runs import checkpoint
 from dglib.runs.experiment import run_experiment
 from dglib.runs.progress import heartbeat
 from dglib.runs.seed import run_seed
-from dglib.runs.store import Store
 
 SPEC = small_spec("T1", batch_size=8, network_width=1.0, return_lambdas=[0.3])
 DATA = random_data()
@@ -25,10 +23,6 @@ DATA = random_data()
 @pytest.fixture(scope="module")
 def undisturbed():
     return [without_time(run_seed(SPEC, seed, DATA, CPU)) for seed in (0, 1)]
-
-
-def without_time(record):
-    return json.dumps({**record, "time": None})
 
 
 def mount(*arguments):
@@ -47,11 +41,6 @@ def disk(tmp_path):
     subprocess.run(["umount", "-l", path], check=False, capture_output=True)
 
 
-def open_store(base):
-    described = identity.describe(SPEC, DATA.fingerprint, device="cpu", threads=1)
-    return Store.open(base, SPEC, described, identity.describe_shared(SPEC, DATA.fingerprint), {})[0]
-
-
 def run(base, at_epoch=None, happens=None, seed=0):
     """Run two seeds; something happens to the disk at the end of an epoch of one of them."""
 
@@ -63,7 +52,7 @@ def run(base, at_epoch=None, happens=None, seed=0):
         return watch
 
     sinks = [heartbeat] if happens is None else [heartbeat, watching]
-    store = open_store(base)
+    store = open_store(base, SPEC, DATA)[0]
     records = run_experiment(
         store, [0, 1], DATA, CPU, checkpoint_epochs=1, sinks_for=sinks, tell=lambda line: None
     )

@@ -9,15 +9,14 @@ from pathlib import Path
 
 import pytest
 import torch
-from small import CPU, StopAfter, random_data, small_spec
+from small import CPU, StopAfter, open_store, random_data, small_spec, without_time
 
 from dglib.control import Interrupted
 from dglib.errors import UserError
 from dglib.files import sealed, unsealed
-from dglib.runs import checkpoint, identity
+from dglib.runs import checkpoint
 from dglib.runs.experiment import run_experiment
 from dglib.runs.seed import run_seed
-from dglib.runs.store import Store
 
 SPEC = small_spec("T1", batch_size=4, init_epochs=2, return_lambdas=[0.3])
 DATA = random_data()
@@ -54,10 +53,6 @@ def generations(tmp_path_factory):
 @pytest.fixture(scope="module")
 def undisturbed():
     return without_time(run_seed(SPEC, 0, DATA, CPU))
-
-
-def without_time(record):
-    return json.dumps({**record, "time": None})
 
 
 def laid_out(directory, newest, older):
@@ -144,13 +139,6 @@ def test_with_both_generations_damaged_the_run_refuses_and_names_both(generation
         assert (path.read_bytes(), checkpoint.older(path).read_bytes()) == pair
 
 
-def test_a_run_that_follows_damage_ends_in_the_record_of_a_run_without_it(generations, undisturbed, tmp_path):
-    for content in DAMAGES["a lost block"](generations["newest"], "run")[:2]:
-        path = laid_out(tmp_path, content, generations["older"])
-        with pytest.warns(UserWarning, match="passed over"):
-            assert without_time(run_seed(SPEC, 0, DATA, CPU, checkpoint_path=path)) == undisturbed
-
-
 # ── records ──
 
 
@@ -180,24 +168,19 @@ def test_a_damaged_seed_record_is_refused_by_name_or_says_the_same(tmp_path):
 # ── manifests ──
 
 
-def open_store(base, spec=SPEC):
-    described = identity.describe(spec, DATA.fingerprint, device="cpu", threads=1)
-    return Store.open(base, spec, described, identity.describe_shared(spec, DATA.fingerprint), {})
-
-
 def damaged_manifests(content):
     flips = [flipped(content, n) for n in sample("manifest", range(8 * len(content)), 60)]
     return flips + [content[:n] for n in sample("manifest", range(len(content)), 15)]
 
 
 def test_a_run_with_a_damaged_manifest_is_resumed_as_it_was_or_named_and_left_alone(tmp_path):
-    first, _ = open_store(tmp_path)
+    first, _ = open_store(tmp_path, SPEC, DATA)
     first.save({"seed": 0, "experiment": "T1", "outcome": "no_event", "time": 1.0})
     content = first.manifest_path.read_bytes()
     resumed = named = 0
     for damaged in damaged_manifests(content):
         first.manifest_path.write_bytes(damaged)
-        store, why = open_store(tmp_path)
+        store, why = open_store(tmp_path, SPEC, DATA)
         if store.directory == first.directory:
             resumed += 1
             assert why == f"resuming {first.directory.name}"
@@ -209,7 +192,7 @@ def test_a_run_with_a_damaged_manifest_is_resumed_as_it_was_or_named_and_left_al
     assert named > 35
     assert resumed > 1
     first.manifest_path.write_bytes(content)
-    assert open_store(tmp_path)[0].finished(0)
+    assert open_store(tmp_path, SPEC, DATA)[0].finished(0)
 
 
 def remove(directory: Path):
@@ -224,7 +207,7 @@ def remove(directory: Path):
 @pytest.mark.parametrize("kind", ["heartbeat", "attempts"])
 def test_a_damaged_hint_stops_no_run_and_changes_no_record(kind, tmp_path, undisturbed):
     """Attempts and heartbeats tell about a run; nothing goes by them."""
-    store, _ = open_store(tmp_path)
+    store, _ = open_store(tmp_path, SPEC, DATA)
     path = getattr(store.files(0), kind)
     attempt = store.begin_attempt(0)
     attempt.begin(5, 6)

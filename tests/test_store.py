@@ -9,14 +9,14 @@ import sys
 from pathlib import Path
 
 import pytest
-from small import CPU, random_data, small_spec
+from small import CPU, open_store, random_data, small_spec
 
 from dglib.errors import UserError
 from dglib.files import sealed, to_json, unsealed
 from dglib.runs import experiment as batch
 from dglib.runs import identity
 from dglib.runs.experiment import run_experiment
-from dglib.runs.store import Store, run_directories
+from dglib.runs.store import run_directories
 
 DATA = random_data()
 QUICK = {"batch_size": 22, "init_epochs": 1, "epochs_per_level": 1, "return_sweep": False}
@@ -24,12 +24,6 @@ QUICK = {"batch_size": 22, "init_epochs": 1, "epochs_per_level": 1, "return_swee
 
 def quick(experiment="T1", **changes):
     return small_spec(experiment, **{**QUICK, **changes})
-
-
-def open_store(base, spec, data=DATA, threads=1):
-    described = identity.describe(spec, data.fingerprint, device="cpu", threads=threads)
-    shared = identity.describe_shared(spec, data.fingerprint)
-    return Store.open(base, spec, described, shared, {"command": ["test"]})
 
 
 def made_record(spec, seed, **fields):
@@ -40,7 +34,7 @@ def made_record(spec, seed, **fields):
 
 
 def test_a_new_directory_is_the_prefix_and_a_timestamp_and_holds_a_manifest(tmp_path):
-    store, why = open_store(tmp_path / "deep" / "base", quick())
+    store, why = open_store(tmp_path / "deep" / "base", quick(), DATA)
     assert re.fullmatch(r"exp_T_spinodal_\d{8}_\d{6}", store.directory.name)
     assert why == f"new directory {store.directory.name}"
     manifest = json.loads((store.directory / "T1-spinodal_manifest.json").read_bytes())
@@ -74,13 +68,13 @@ def renamed(store, stamp):
 
 
 def test_the_newest_directory_with_an_equal_fingerprint_is_resumed(tmp_path):
-    first, _ = open_store(tmp_path, quick())
+    first, _ = open_store(tmp_path, quick(), DATA)
     older = renamed(first, "20250101_000000")
     newer = tmp_path / "exp_T_spinodal_20250202_000000"
     shutil.copytree(older, newer)
-    other, _ = open_store(tmp_path, quick(lr=0.2))
+    other, _ = open_store(tmp_path, quick(lr=0.2), DATA)
     renamed(other, "20250303_000000")
-    store, why = open_store(tmp_path, quick())
+    store, why = open_store(tmp_path, quick(), DATA)
     assert store.directory == newer
     assert why == "resuming exp_T_spinodal_20250202_000000"
     assert len(list(tmp_path.glob("exp_*"))) == 3
@@ -94,8 +88,8 @@ def test_the_newest_directory_with_an_equal_fingerprint_is_resumed(tmp_path):
     ],
 )
 def test_other_parameters_get_a_new_directory_and_a_line_that_names_what_differs(changes, line, tmp_path):
-    first, _ = open_store(tmp_path, quick())
-    store, why = open_store(tmp_path, quick(**changes))
+    first, _ = open_store(tmp_path, quick(), DATA)
+    store, why = open_store(tmp_path, quick(**changes), DATA)
     assert store.directory != first.directory
     assert why.startswith(f"new directory {store.directory.name}; the newest with records of T1 differs in ")
     assert line in why
@@ -103,10 +97,10 @@ def test_other_parameters_get_a_new_directory_and_a_line_that_names_what_differs
 
 
 def test_other_data_or_another_thread_count_are_another_run(tmp_path):
-    first, _ = open_store(tmp_path, quick())
-    data, why = open_store(tmp_path, quick(), data=random_data(seed=1))
+    first, _ = open_store(tmp_path, quick(), DATA)
+    data, why = open_store(tmp_path, quick(), random_data(seed=1))
     assert re.search(r"differs in dataset digits has changed since [\d :-]+ UTC$", why)
-    threads, why = open_store(tmp_path, quick(), threads=2)
+    threads, why = open_store(tmp_path, quick(), DATA, threads=2)
     assert "threads 1 → 2" in why
     assert len({store.directory for store in (first, data, threads)}) == 3
 
@@ -115,13 +109,13 @@ def test_a_published_directory_without_a_manifest_is_left_alone(tmp_path):
     published = tmp_path / "exp_T_spinodal_20260117_121637"
     published.mkdir()
     (published / "T1-spinodal_results.json").write_text("[]")
-    store, _ = open_store(tmp_path, quick())
+    store, _ = open_store(tmp_path, quick(), DATA)
     assert store.directory != published
     assert [path.name for path in published.iterdir()] == ["T1-spinodal_results.json"]
 
 
 def test_two_directories_made_in_the_same_second_are_two(tmp_path):
-    made = [open_store(tmp_path, quick(lr=0.01 * (k + 1)))[0].directory for k in range(4)]
+    made = [open_store(tmp_path, quick(lr=0.01 * (k + 1)), DATA)[0].directory for k in range(4)]
     assert len(set(made)) == 4
 
 
@@ -129,33 +123,33 @@ def test_two_directories_made_in_the_same_second_are_two(tmp_path):
 
 
 def test_t2_joins_the_directory_of_a_t1_with_the_same_data_and_step(tmp_path):
-    first, _ = open_store(tmp_path, quick("T1"))
-    store, why = open_store(tmp_path, quick("T2"))
+    first, _ = open_store(tmp_path, quick("T1"), DATA)
+    store, why = open_store(tmp_path, quick("T2"), DATA)
     assert store.directory == first.directory
     assert why == f"joining {first.directory.name}"
     manifests = {path.name for path in store.directory.glob("*_manifest.json")}
     assert manifests == {"T1-spinodal_manifest.json", "T2-spinodal_manifest.json"}
-    assert open_store(tmp_path, quick("T2"))[1] == f"resuming {first.directory.name}"
-    assert open_store(tmp_path, quick("T1"))[1] == f"resuming {first.directory.name}"
+    assert open_store(tmp_path, quick("T2"), DATA)[1] == f"resuming {first.directory.name}"
+    assert open_store(tmp_path, quick("T1"), DATA)[1] == f"resuming {first.directory.name}"
 
 
 @pytest.mark.parametrize("changes", [{"noise_rate": 0.2}, {"batch_size": 11}, {"network_width": 0.5}])
 def test_t2_with_another_step_or_other_data_does_not_join(changes, tmp_path):
-    first, _ = open_store(tmp_path, quick("T1"))
-    store, why = open_store(tmp_path, quick("T2", **changes))
+    first, _ = open_store(tmp_path, quick("T1"), DATA)
+    store, why = open_store(tmp_path, quick("T2", **changes), DATA)
     assert store.directory != first.directory
     assert why == f"new directory {store.directory.name}"
 
 
 def test_a_changed_t2_does_not_write_into_the_directory_that_holds_the_old_one(tmp_path):
-    open_store(tmp_path, quick("T1"))
-    old, _ = open_store(tmp_path, quick("T2"))
-    store, _ = open_store(tmp_path, quick("T2", recovery_error=0.1))
+    open_store(tmp_path, quick("T1"), DATA)
+    old, _ = open_store(tmp_path, quick("T2"), DATA)
+    store, _ = open_store(tmp_path, quick("T2", recovery_error=0.1), DATA)
     assert store.directory != old.directory
 
 
 def test_t1_and_t2_keep_their_records_apart_in_one_directory(tmp_path):
-    t1, t2 = open_store(tmp_path, quick("T1"))[0], open_store(tmp_path, quick("T2"))[0]
+    t1, t2 = open_store(tmp_path, quick("T1"), DATA)[0], open_store(tmp_path, quick("T2"), DATA)[0]
     for store in (t1, t2):
         store.save(made_record(store.spec, 0))
         store.rebuild_views()
@@ -178,9 +172,9 @@ def counted(monkeypatch):
 
 
 def test_finished_seeds_are_not_run_again_and_the_list_may_grow(tmp_path, counted):
-    first, _ = open_store(tmp_path, quick())
+    first, _ = open_store(tmp_path, quick(), DATA)
     (before,) = run_experiment(first, [1], DATA, CPU)
-    store, _ = open_store(tmp_path, quick())
+    store, _ = open_store(tmp_path, quick(), DATA)
     records = run_experiment(store, [2, 1, 0], DATA, CPU)
     assert counted == [1, 2, 0]
     assert [record["seed"] for record in records] == [0, 1, 2]
@@ -189,7 +183,7 @@ def test_finished_seeds_are_not_run_again_and_the_list_may_grow(tmp_path, counte
 
 def test_a_seed_whose_init_fails_is_finished_too(tmp_path, counted):
     spec = quick("V3", ordered_error_max=0.0)
-    store, _ = open_store(tmp_path, spec)
+    store, _ = open_store(tmp_path, spec, DATA)
     (record,) = run_experiment(store, [0], DATA, CPU)
     assert record["outcome"] == "init_failed"
     assert run_experiment(store, [0], DATA, CPU) == [record]
@@ -198,7 +192,7 @@ def test_a_seed_whose_init_fails_is_finished_too(tmp_path, counted):
 
 @pytest.mark.parametrize("experiment", ["V3", "Td1"])
 def test_the_views_are_rebuilt_byte_for_byte_from_the_seeds_files(experiment, tmp_path):
-    store, _ = open_store(tmp_path, quick(experiment))
+    store, _ = open_store(tmp_path, quick(experiment), DATA)
     run_experiment(store, [3, 0, 11], DATA, CPU)
     views = [
         p for p in store.directory.iterdir() if p.suffix in (".json", ".csv") and "manifest" not in p.name
@@ -209,12 +203,12 @@ def test_the_views_are_rebuilt_byte_for_byte_from_the_seeds_files(experiment, tm
     for path in views:
         path.unlink()
     shutil.rmtree(store.directory / "locks")
-    open_store(tmp_path, store.spec)[0].rebuild_views()
+    open_store(tmp_path, store.spec, DATA)[0].rebuild_views()
     assert {path.name: path.read_bytes() for path in views} == before
 
 
 def test_a_damaged_seed_record_is_refused_by_name_before_anything_is_trained(tmp_path, counted):
-    store, _ = open_store(tmp_path, quick())
+    store, _ = open_store(tmp_path, quick(), DATA)
     store.save(made_record(store.spec, 0))
     path = store.files(0).record
     damaged = path.read_bytes().replace(b'"error": 0.1', b'"error": 0.2')
@@ -238,7 +232,7 @@ def test_a_sealed_record_comes_back_as_it_was(tmp_path):
 
 
 def test_saving_a_record_clears_both_generations_of_its_checkpoint(tmp_path):
-    store, _ = open_store(tmp_path, quick())
+    store, _ = open_store(tmp_path, quick(), DATA)
     files = store.files(0)
     for path in (files.checkpoint, files.checkpoint.with_suffix(".old")):
         path.write_bytes(b"state")
@@ -288,7 +282,7 @@ def test_a_seed_that_another_process_trains_is_left_to_it_and_named_at_the_end(
     tmp_path, counted, hold, monkeypatch
 ):
     monkeypatch.setattr(batch, "HELD_SECONDS", 0.3)
-    store, _ = open_store(tmp_path, quick())
+    store, _ = open_store(tmp_path, quick(), DATA)
     process = hold(store.files(0).lock, json.dumps({"pid": 4242, "host": "elsewhere"}))
     message = r"T1 seed 0 is being trained by process 4242 on elsewhere in .*exp_T_spinodal_"
     with pytest.raises(UserError, match=message):
@@ -303,7 +297,7 @@ def test_a_seed_that_another_process_trains_is_left_to_it_and_named_at_the_end(
 
 
 def test_a_seed_that_the_other_process_finished_meanwhile_is_no_error(tmp_path, counted, hold):
-    store, _ = open_store(tmp_path, quick())
+    store, _ = open_store(tmp_path, quick(), DATA)
     hold(store.files(0).lock, "not even JSON")
     store.save(made_record(store.spec, 0))
     assert [record["seed"] for record in run_experiment(store, [0], DATA, CPU)] == [0]
@@ -312,7 +306,7 @@ def test_a_seed_that_the_other_process_finished_meanwhile_is_no_error(tmp_path, 
 
 
 def test_a_held_seed_is_free_again_after_an_error(tmp_path):
-    store, _ = open_store(tmp_path, quick())
+    store, _ = open_store(tmp_path, quick(), DATA)
 
     def fail_while_holding():
         with store.exclusive(0) as mine:

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 import torch
-from small import CPU, StopAfter, random_data, small_spec
+from small import CPU, StopAfter, open_store, random_data, small_spec
 
 from dglib.cli import main
 from dglib.control import Interrupted
@@ -25,11 +25,6 @@ T1 = small_spec("T1", batch_size=8, init_epochs=2, return_sweep=False)
 TD1 = small_spec("Td1", batch_size=8)
 
 
-def open_store(base, spec):
-    described = identity.describe(spec, DATA.fingerprint, device="cpu", threads=1)
-    return Store.open(base, spec, described, identity.describe_shared(spec, DATA.fingerprint), {})[0]
-
-
 def train(store, seed, stop=None):
     control = None if stop is None else StopAfter(stop)
     run_experiment(store, [seed], DATA, CPU, checkpoint_epochs=1, control=control, tell=lambda line: None)
@@ -38,11 +33,11 @@ def train(store, seed, stop=None):
 @pytest.fixture(scope="module")
 def made(tmp_path_factory):
     base = tmp_path_factory.mktemp("made") / "runs"
-    store = open_store(base, T1)
+    store = open_store(base, T1, DATA)[0]
     train(store, 0)
     with pytest.raises(Interrupted):
         train(store, 1, stop=7)
-    train(open_store(base, TD1), 0)
+    train(open_store(base, TD1, DATA)[0], 0)
     return base
 
 
@@ -226,7 +221,7 @@ def test_a_record_is_checked_also_where_its_manifest_is_damaged(run):
 
 def test_a_manifest_of_other_data_than_its_neighbours_is_wrong(base, run):
     t2 = small_spec("T2", batch_size=8)
-    assert open_store(base, t2).directory == run
+    assert open_store(base, t2, DATA)[0].directory == run
     assert verify(run) == []
     other_identity(run)
     found = {finding.path: finding.problem for finding in verify(run)}
