@@ -27,6 +27,11 @@ import pytest
 if TYPE_CHECKING:
     from playwright.sync_api import Browser, Locator, Page
 
+try:
+    from playwright.sync_api import expect
+except ImportError:  # the tests are skipped then
+    expect = None
+
 ROOT = Path(__file__).parents[1]
 PATIENCE = 120  # seconds; a loaded machine takes its time to import torch
 CHROMIUMS = ("chromium", "chromium-browser", "google-chrome")
@@ -64,6 +69,7 @@ def chromium() -> Iterator[Browser]:
     """A browser without a window."""
     from playwright.sync_api import sync_playwright
 
+    expect.set_options(timeout=1000 * PATIENCE)
     with sync_playwright() as playwright:
         browser = playwright.chromium.launch(
             executable_path=find_browser(),
@@ -86,17 +92,12 @@ class Tab:
     page: Page
     errors: list[str]  # what JavaScript threw
 
-    def value(self, name: str, within: str = "body", more: str = "") -> str:
-        """The text of the element with ``data-value="name"`` below `within`; `more`: further selectors."""
-        return self.page.locator(f'{within} [data-value="{name}"]{more}').first.inner_text()
+    def value(self, name: str, within: str, more: str = "") -> Locator:
+        """The element with ``data-value="name"`` below `within`; `more`: further selectors."""
+        return self.page.locator(f'{within} [data-value="{name}"]{more}').first
 
-    def number(self, name: str, within: str = "body", more: str = "") -> float:
-        """That text as a number."""
-        return float(self.value(name, within, more))
-
-    def picture(self, css: str) -> str:
-        """The address of an image widget's picture, a new one whenever the picture changes."""
-        return self.page.locator(f"img{css}").get_attribute("src") or ""
+    def number(self, name: str, within: str, more: str = "") -> float:
+        return float(self.value(name, within, more).inner_text())
 
     def wait_for(self, condition: str, within: str) -> dict[str, Any]:
         """Wait until `condition` holds, in JavaScript, of the values below `within`, and return these.
@@ -117,48 +118,24 @@ class Tab:
         found: dict[str, Any] = seen.json_value()
         return found
 
-    def wait_for_number(self, name: str, comparison: str, within: str = "body", more: str = "") -> float:
-        """Wait until the number satisfies `comparison`, such as ``> 0.5``, and return it."""
-        selector = f'{within} [data-value="{name}"]{more}'
-        seen = self.page.wait_for_function(
-            f"selector => {{ const x = parseFloat(document.querySelector(selector)?.innerText);"
-            f" return x {comparison} ? {{x}} : null }}",
-            arg=selector,
-        )
-        return float(seen.json_value()["x"])
-
-    def wait_for_text(self, name: str, pattern: str, within: str = "body", more: str = "") -> str:
-        """Wait until the element's text matches the regular expression, and return it."""
-        seen = self.page.wait_for_function(
-            "([selector, pattern]) => { const text = document.querySelector(selector)?.innerText;"
-            " return text !== undefined && RegExp(pattern).test(text) ? {text} : null }",
-            arg=[f'{within} [data-value="{name}"]{more}', pattern],
-        )
-        return str(seen.json_value()["text"])
-
-    def wait_for_other_picture(self, css: str, before: str) -> str:
-        """Wait until the picture is another than `before`, and return its address."""
-        self.page.wait_for_function(
-            "([css, before]) => document.querySelector(css)?.src !== before", arg=[f"img{css}", before]
-        )
-        return self.picture(css)
-
-    def wait_for_number_of(self, css: str, count: int) -> None:
-        """Wait until so many elements are there."""
-        self.page.wait_for_function(
-            "([css, count]) => document.querySelectorAll(css).length === count", arg=[css, count]
-        )
+    @contextmanager
+    def new_picture(self, css: str) -> Iterator[None]:
+        """The picture of an image widget is another one at the end of the block."""
+        image = self.page.locator(f"img{css}")
+        before = image.get_attribute("src") or ""
+        yield
+        expect(image).not_to_have_attribute("src", before)
 
     def press(self, css: str, key: str, times: int = 1) -> None:
         """Focus a slider's handle and press a key, such as ``ArrowRight``."""
-        handle = self._handle(css)
+        handle = self._part(css, HANDLE)
         handle.focus()
         for _ in range(times):
             handle.press(key)
 
     def drag(self, css: str, share: float) -> None:
-        """Drag a slider's handle with the mouse to that share (0 to 1) of its length, in twelve moves."""
-        handle = self._handle(css)
+        """Drag a slider's handle with the mouse to that share (0 to 1) of its length."""
+        handle = self._part(css, HANDLE)
         handle.scroll_into_view_if_needed()
         start, rail = handle.bounding_box(), self._part(css, RAIL).bounding_box()
         assert start is not None
@@ -178,33 +155,25 @@ class Tab:
         readout.press("Enter")
 
     def click(self, css: str) -> None:
-        """Click a button."""
         self.page.locator(f"button{css}").click()
 
     def cut_off(self, css: str) -> list[str]:
-        """What below `css` cannot be seen whole: elements beyond the page, text wider than its box."""
+        """Elements below `css` that are beyond the page or whose text is wider than their box."""
         found: list[str] = self.page.evaluate(
-            """css => [...document.querySelectorAll(css + ', ' + css + ' *')].flatMap(element => {
+            """css => [...document.querySelectorAll(css + ', ' + css + ' *')].filter(element => {
                 const box = element.getBoundingClientRect();
-                if (!box.width || !box.height || element.closest('svg')) return [];
-                const words = element.textContent.trim().slice(0, 40);
-                const name = `${element.tagName}.${element.className} “${words}”`;
+                if (!box.width || !box.height || element.closest('svg')) return false;
                 const beyond = box.left < -1 || box.right > document.documentElement.clientWidth + 1;
                 const text = [...element.childNodes].some(
                     node => node.nodeType === Node.TEXT_NODE && node.textContent.trim());
-                const clipped = (text || getComputedStyle(element).overflowX !== 'visible')
-                    && getComputedStyle(element).display !== 'inline'
+                const style = getComputedStyle(element);
+                const clipped = (text || style.overflowX !== 'visible') && style.display !== 'inline'
                     && element.scrollWidth > element.clientWidth + 1;
-                const sizes = `${element.scrollWidth} > ${element.clientWidth}`;
-                return [...(beyond ? [`${name} lies beyond the page`] : []),
-                        ...(clipped ? [`${name} is cut: ${sizes}`] : [])];
-            })""",
+                return beyond || clipped;
+            }).map(e => `${e.tagName}.${e.className} “${e.textContent.trim().slice(0, 40)}”`)""",
             css,
         )
         return found
-
-    def _handle(self, css: str) -> Locator:
-        return self._part(css, HANDLE)
 
     def _part(self, css: str, classes: tuple[str, str]) -> Locator:
         return self.page.locator(", ".join(f"{css} {each}" for each in classes)).first

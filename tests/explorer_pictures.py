@@ -30,9 +30,8 @@ def main() -> None:
             page.goto(url)
             tab = Tab(page, [])
             page.wait_for_selector("img.dglib-picture")
-            before = tab.picture(".dglib-picture")
-            tab.type(".dglib-lambda", "0.45")
-            tab.wait_for_other_picture(".dglib-picture", before)
+            with tab.new_picture(".dglib-picture"):
+                tab.type(".dglib-lambda", "0.45")
             take(tab, ".dglib-recorded", ".dglib-picture", "recorded")
             up_and_down(tab)
             take(tab, ".dglib-live", ".dglib-live-picture", "live")
@@ -41,13 +40,13 @@ def main() -> None:
 def up_and_down(tab: Tab) -> None:
     """Raise λ on an ordered network until it collapses, and lower it again."""
     tab.click(".dglib-live-ordered")
-    tab.wait_for_text("state", "running", ".dglib-live")
+    tab.wait_for("v.state == 'running'", ".dglib-live")
     for percent in (*UP, *DOWN):
         epoch = tab.number("epoch", ".dglib-live")
         tab.type(".dglib-live-lambda", f"{percent / 100:.2f}")
-        tab.wait_for_number("epoch", f">= {epoch + EPOCHS}", ".dglib-live")
+        tab.wait_for(f"v.epoch >= {epoch + EPOCHS}", ".dglib-live")
     tab.click(".dglib-live-pause")
-    tab.wait_for_text("state", "paused", ".dglib-live")
+    tab.wait_for("v.state == 'paused'", ".dglib-live")
 
 
 def take(tab: Tab, part: str, picture: str, name: str) -> None:

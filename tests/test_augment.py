@@ -41,12 +41,6 @@ def test_pixels_are_torchvisions_bit_for_bit_at_every_offset(height, width):
         assert torch.equal(ours[index], finish(image))
 
 
-
-
-
-
-
-
 @pytest.mark.parametrize("scale", [1.0, 16.0, 255.0])
 def test_normalise_gives_float32_and_leaves_its_input(scale):
     images = torch.rand(4, 1, 8, 8, generator=torch.Generator().manual_seed(0)) * scale

@@ -61,12 +61,6 @@ def test_where_compiling_fails_the_step_is_the_plain_one_and_the_reason_is_kept(
     assert "install" not in ours.trainer.take_step.fallback
 
 
-
-
-
-
-
-
 def counting(compiled):
     """A backend that runs the traced graph as it is, and notes that it was asked."""
 
@@ -87,12 +81,6 @@ def test_a_change_of_lambda_compiles_nothing_anew():
         assert all(torch.equal(a, b) for a, b in zip(found, mix(g_s, g_v, lam), strict=True))
     assert len(compiled) == 1
     assert not ours.fallback
-
-
-
-
-
-
 
 
 def test_a_traced_run_takes_every_kind_of_step_as_the_plain_one_does(monkeypatch):

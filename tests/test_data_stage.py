@@ -51,8 +51,9 @@ def started(tmp_path, monkeypatch):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
-@pytest.mark.parametrize("command", [RUN, CAMPAIGN], ids=["run", "run_all"])
+@pytest.mark.parametrize(
+    ("command", "number"), [(RUN, signal.SIGINT), (CAMPAIGN, signal.SIGTERM)], ids=["run", "run_all"]
+)
 def test_an_interrupt_during_the_download_ends_a_command_and_leaves_a_part_to_resume(
     command, number, started, tmp_path
 ):

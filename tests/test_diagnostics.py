@@ -39,8 +39,6 @@ def test_a_network_without_relu_modules_has_no_share_to_tell():
     assert record["trajectory"][0]["dead_channels"] is None
 
 
-
-
 def test_the_epoch_log_holds_the_mean_cosine_of_the_gradients_at_refreshes():
     seed = begun(refresh_period=4)
     expected = []

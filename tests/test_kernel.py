@@ -78,8 +78,6 @@ def test_a_lambda_baked_into_a_capture_would_be_noticed(monkeypatch):
     assert not same(after(CASES["T1"])[0], after(CASES["T1"], Replaying())[0])
 
 
-
-
 def test_a_value_gradient_that_moves_in_memory_is_refused(monkeypatch):
     state, trainer = after(CASES["T1"], Replaying())
     state.hold([g.clone() for g in state.g_v])
@@ -168,8 +166,6 @@ def test_the_last_warm_up_runs_to_its_end_and_reports_a_wait_for_the_device(cuda
         recorder.warm_up(step, last=True)
     assert raised.value.result == 5
     assert cuda == ["warn", 0, "warn", 0]
-
-
 
 
 def test_after_a_failed_capture_the_stream_is_the_one_before_and_the_generator_a_new_one(cuda, monkeypatch):
@@ -294,8 +290,6 @@ def begun_log(spec, settled):
     return [*first.tolist(), *second.tolist()]
 
 
-
-
 # ── steps that are not finite ──
 
 
@@ -327,10 +321,4 @@ def test_a_seed_whose_steps_overflow_ends_as_diverged_with_the_way_out(monkeypat
     assert "bf16 or fp32" in record["reason"]
 
 
-
-
-
-
 # ── what is chosen ──
-
-

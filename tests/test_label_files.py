@@ -54,8 +54,6 @@ def save(name, **entries):
         np.savez(name, **entries)
 
 
-
-
 @pytest.mark.parametrize("kind", [np.asarray, torch.tensor, list])
 def test_of_several_entries_the_named_one_is_taken_from_arrays_tensors_or_lists(kind, run, tmp_path):
     save("human.pt", clean_label=kind(LABELS), aggre_label=kind(NOISY), worse_label=kind(WORSE))
@@ -150,5 +148,3 @@ def test_what_the_file_holds_identifies_the_run_and_not_where_it_lies(run, tmp_p
     assert len(directories(tmp_path)) == 2
     assert "differs in noise moved.npz gives other labels since " in out
     assert main(["verify", "runs"]) == 0
-
-

@@ -99,10 +99,6 @@ def test_the_epochs_means_are_of_what_was_finite_and_the_step_is_counted(way, mo
     assert stats.loss_s == pytest.approx(float(sums[0]) / 5)
 
 
-
-
-
-
 @pytest.mark.parametrize("way", WAYS)
 def test_a_value_gradient_too_many_periods_old_moves_nothing_until_one_is_finite(way, monkeypatch):
     losing(monkeypatch, {5, 10, 15, 20, 25})
@@ -112,8 +108,6 @@ def test_a_value_gradient_too_many_periods_old_moves_nothing_until_one_is_finite
     assert [lost for t, _, _, lost, _ in taken if t % K == 0] == [0, 1, 2, 3, 4, 5, 0, 0]
 
 
-
-
 # ── whole runs ──
 
 
@@ -121,10 +115,6 @@ def record_of(monkeypatch, steps, spec=SPEC, **kwargs):
     with monkeypatch.context() as patch:
         losing(patch, steps)
         return run_seed(spec, 0, random_data(), CPU, **kwargs)
-
-
-
-
 
 
 def test_a_run_whose_refreshes_are_all_lost_ends_as_diverged(monkeypatch):
@@ -159,13 +149,7 @@ def test_a_log_row_of_a_lost_refresh_says_that_there_was_no_value_gradient(monke
     assert record["skipped_steps"] == 1
 
 
-
-
 # ── what captured steps rely on ──
-
-
-
-
 
 
 class Idle(Replaying):

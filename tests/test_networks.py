@@ -90,18 +90,6 @@ def test_channels_size_and_classes_come_from_the_data(name, shape):
     assert model(images(shape)).shape == (3, 7)
 
 
-def test_vgg_width_scales_every_channel_count_and_the_hidden_layer():
-    model = build_network("vgg11_bn", input_shape=CIFAR, classes=10, width=0.125)
-    convolutions = [layer.out_channels for layer in model if isinstance(layer, nn.Conv2d)]
-    linears = [(layer.in_features, layer.out_features) for layer in model if isinstance(layer, nn.Linear)]
-    assert convolutions == [8, 16, 32, 32, 64, 64, 64, 64]
-    assert linears == [(64, 64), (64, 10)]
-
-
-
-
-
-
 @pytest.mark.parametrize("name", ["small_cnn", "vgg11_bn"])
 def test_building_draws_the_initial_weights_and_nothing_else(name):
     torch.manual_seed(0)
@@ -119,10 +107,6 @@ def test_building_draws_the_initial_weights_and_nothing_else(name):
 def test_a_width_that_is_not_above_zero_is_refused(width):
     with pytest.raises(UserError, match=r"network_width = .*: must be above 0"):
         build_network("small_cnn", input_shape=DIGITS, classes=10, width=width)
-
-
-
-
 
 
 # One's own network: a factory in a module, here this one.
@@ -153,11 +137,6 @@ class Rows(nn.Module):
         return (result[0] if isinstance(result, tuple) else result).flatten(1)
 
 
-class Twice(nn.Module):
-    def forward(self, x):
-        return x, x
-
-
 def nested_dropout(input_shape, classes, width):
     inner = nn.Sequential(nn.Dropout(0.2), nn.Sequential(nn.Dropout(0.3, inplace=True)))
     return Functional(input_shape, classes, inner)
@@ -167,49 +146,13 @@ def functional_dropout(input_shape, classes, width):
     return Functional(input_shape, classes, lambda x: F.dropout(x, 0.5))
 
 
-def leaky(input_shape, classes, width):
-    return Functional(input_shape, classes, nn.RReLU())
-
-
-def alpha(input_shape, classes, width):
-    return Functional(input_shape, classes, nn.AlphaDropout(0.5))
-
-
 def channelwise(input_shape, classes, width):
     return nn.Sequential(nn.Dropout2d(0.5), Functional(input_shape, classes, nn.Identity()))
-
-
-def fractional_pool(input_shape, classes, width):
-    return nn.Sequential(
-        nn.FractionalMaxPool2d(2, output_size=4),
-        Functional((input_shape[0], 4, 4), classes, nn.Identity()),
-    )
-
-
-def attention(input_shape, classes, width):
-    layer = nn.TransformerEncoderLayer(8, 2, dim_feedforward=8, dropout=0.1, batch_first=True)
-    return Functional(input_shape, classes, Rows(layer))
 
 
 def recurrent(input_shape, classes, width):
     layer = nn.LSTM(8, 8, num_layers=2, dropout=0.5, batch_first=True)
     return Functional(input_shape, classes, Rows(layer))
-
-
-def too_few_logits(input_shape, classes, width):
-    return Functional(input_shape, classes - 1, nn.Identity())
-
-
-def two_outputs(input_shape, classes, width):
-    return nn.Sequential(Functional(input_shape, classes, nn.Identity()), Twice())
-
-
-def wrong_size(input_shape, classes, width):
-    return nn.Sequential(nn.Flatten(), nn.Linear(5, classes))
-
-
-def no_module(input_shape, classes, width):
-    return "linear"
 
 
 def build_own(factory) -> nn.Module:
@@ -222,25 +165,9 @@ def test_every_dropout_of_ones_own_network_is_keyed_with_its_probability():
     assert [layer.p for layer in model.modules() if isinstance(layer, KeyedDropout)] == [0.2, 0.3]
 
 
-@pytest.mark.parametrize(
-    "factory", [functional_dropout, leaky, alpha, channelwise, fractional_pool, attention, recurrent]
-)
+@pytest.mark.parametrize("factory", [functional_dropout, channelwise, recurrent])
 def test_a_network_that_draws_from_the_global_generator_is_refused(factory):
     with pytest.raises(UserError, match="draws from torch's global generator"):
-        build_own(factory)
-
-
-@pytest.mark.parametrize(
-    ("factory", "message"),
-    [
-        (too_few_logits, r"maps 2 images to torch.Size\(\[2, 9\]\): must be logits of shape \(2, 10\)"),
-        (two_outputs, "maps 2 images to <class 'tuple'>: must be logits"),
-        (wrong_size, r"fails on images of shape \(1, 8, 8\): "),
-        (no_module, "gives str: must be a torch.nn.Module"),
-    ],
-)
-def test_a_network_that_does_not_fit_the_data_is_told(factory, message):
-    with pytest.raises(UserError, match=message):
         build_own(factory)
 
 
@@ -261,12 +188,6 @@ def test_keyed_dropout_has_the_bits_of_nn_dropout_forward_and_backward(p, shape)
         expected.square().sum().backward()
         assert torch.equal(x.grad, y.grad)
     assert torch.equal(ours.generator.get_state(), torch.get_rng_state())
-
-
-
-
-
-
 
 
 def test_key_dropout_reaches_every_layer_and_makes_training_repeatable():

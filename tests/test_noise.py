@@ -57,12 +57,6 @@ def test_every_other_class_is_equally_likely():
     assert np.abs(np.delete(counts, 3) - 10_000).max() < 500  # five standard deviations
 
 
-
-
-
-
-
-
 @pytest.mark.parametrize(
     ("labels", "rate", "seed", "message"),
     [

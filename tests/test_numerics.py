@@ -64,8 +64,6 @@ def test_exact_mode_refuses_to_go_on_elsewhere_and_names_what_differs(tmp_path, 
     assert run_seed(SPEC, 0, random_data(), exact, checkpoint_path=path)["bitwise"] is True
 
 
-
-
 @pytest.mark.parametrize("device", ["gpu", "cpu:0", "cuda:x", "cuda:99"])
 def test_an_impossible_device_is_refused_in_a_line(device):
     with pytest.raises(UserError, match=f"device = '{device}'"):
@@ -94,10 +92,6 @@ def test_cuda_takes_fp16_where_the_card_has_matrix_units(capability, precision, 
     assert Numerics.resolve().precision == precision
 
 
-
-
-
-
 def test_exact_mode_leaves_out_what_may_move_a_bit(monkeypatch):
     on_cuda(monkeypatch)
     found = Numerics.resolve(exact=True, **LARGE)
@@ -116,8 +110,6 @@ def test_a_cpu_takes_bf16_for_large_networks_where_it_has_matrix_units(network, 
     assert not (found.fused)
     assert not (found.compiled)
     assert not (found.cuda_graphs)
-
-
 
 
 @pytest.mark.parametrize(
@@ -144,17 +136,3 @@ def test_fp32_means_fp32_in_convolutions_and_products_too(precision, convolution
     with Numerics("cuda", 1, precision=precision).applied():
         assert (cudnn.conv.fp32_precision, matmul.fp32_precision) == (convolutions, convolutions)
     assert (cudnn.conv.fp32_precision, matmul.fp32_precision) == before
-
-
-
-
-def test_a_technique_left_to_auto_is_no_part_of_a_runs_identity():
-    from types import SimpleNamespace
-
-    from dglib.experiments import requested_numerics
-    from dglib.runs.identity import NUMERICS
-
-    usual = dict.fromkeys(NUMERICS, "auto") | {"threads": 1, "exact": False}
-    assert requested_numerics(SimpleNamespace(**usual)) == {"device": "auto", "threads": 1, "exact": False}
-    asked = requested_numerics(SimpleNamespace(**usual | {"precision": "bf16"}))
-    assert asked["precision"] == "bf16"

@@ -1,26 +1,15 @@
 """One mixed gradient in each precision against the same in double: same weights, batch and dropout masks.
 
-    python tests/test_precision.py
-
-measures it. Relative error of the mix (root mean square of three batches of 64) and 1 - cosine (the worst),
-on a CPU with AVX2, fp16 with the constant loss scale 2^10:
+Measured: relative error of the mix (root mean square of three batches of 64) and 1 - cosine (the largest), on
+a CPU with AVX2, fp16 with the constant loss scale 2^10:
 
     state (norms of its gradients)           fp32      bf16                fp16
     small_cnn ordered (0.5 to 0.7)           6.1e-7    2.5e-2   3.9e-4     1.1e-2   9.3e-5
     small_cnn trapped (0.5)                  2.7e-7    4.2e-2   2.1e-3     5.6e-3   4.5e-5
-    small_cnn dead (0.1 to 0.2)              2.8e-7    5.8e-3   2.2e-5     6.7e-4   3.0e-7
     vgg11_bn ordered (0.8 to 1.2)            1.0e-6    1.0e-1   8.2e-3     2.0e-2   2.6e-4
-    vgg11_bn trapped (0.3 to 0.5)            8.5e-7    6.8e-2   4.8e-3     1.2e-2   1.4e-4
-    vgg11_bn trapped, wild (3 to 14)         8.8e-6    2.3e-1   4.8e-2     3.0e-2   6.7e-4
 
-Trapped: it predicts one class. Dead: so with the learning rate lowered; almost no unit passes a gradient on.
-Wild: soon after it was trapped at a high learning rate. Over other seeds' trapped networks bf16's errors are
-1.4e-2 to 2.1e-1 and fp16's 1.1e-3 to 3.6e-2, fp16's always the smaller. ReLUs and max-pools that decide
-otherwise in half precision make up most of them.
-
-The loss scale: from 2^8 to 2^12 fp16's mix stays the same to 1e-4 in all states. Without one (2^0) the dead
-network's error is 6 times as large; at 2^-4, 20 times. 2^16 overflows where it is wild (2^14 at twice the
-width), 2^18 in the trapped small_cnn.
+ReLUs and max-pools that decide otherwise in half precision make up most of it. From 2^8 to 2^12 the loss
+scale changes fp16's mix by 1e-4; 2^16 overflows where gradients are large.
 """
 
 import copy
@@ -59,10 +48,7 @@ class Recipe:
 RECIPES = {
     "small_cnn ordered": Recipe("small_cnn", 0.5, 0.35, 0, ((8, 0.1),)),
     "small_cnn trapped": Recipe("small_cnn", 0.5, 1.0, 0, ((5, 0.2),)),
-    "small_cnn dead": Recipe("small_cnn", 0.5, 0.7, 2, ((16, 0.1), (10, 0.01), (6, 0.001))),
     "vgg11_bn ordered": Recipe("vgg11_bn", 0.0625, 0.35, 0, ((12, 0.05),)),
-    "vgg11_bn trapped": Recipe("vgg11_bn", 0.0625, 1.0, 1, ((5, 0.2),)),
-    "vgg11_bn trapped, wild": Recipe("vgg11_bn", 0.0625, 1.0, 1, ((3, 0.5),)),
 }
 
 
@@ -200,20 +186,3 @@ def test_a_far_smaller_loss_scale_loses_the_small_gradients_and_a_far_larger_one
     assert errors[0] < errors[1] < errors[2]
     # At 2^24 the gradient of a logit, up to 1/64 for a batch of 64, is beyond fp16's largest number, 2^16.
     assert not mixed_at(name, 24).isfinite().all()
-
-
-
-
-if __name__ == "__main__":
-    for name in RECIPES:
-        _, _, found = trained(name)
-        norms = [f"{n:.2g}" for b in range(3) for n in reference(name, b)[1:]]
-        print(
-            f"{name}: error {found.error:.2f}, {sum(c > 0 for c in found.predicted)} classes, norms {norms}"
-        )
-        for precision in ("fp32", "bf16", "fp16"):
-            relative, cosine = error(name, precision)
-            print(f"    {precision}: {relative:.2e}, 1 - cos {1 - cosine:.2e}", flush=True)
-        r = reference(name, 0)[0]
-        for power in range(-8, 22, 2):
-            print(f"    2^{power}: {((mixed_at(name, power) - r).norm() / r.norm()).item():.2e}", flush=True)

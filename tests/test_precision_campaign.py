@@ -35,8 +35,6 @@ def test_the_paired_test_has_the_values_of_the_formula():
     assert found.shown
 
 
-
-
 @pytest.mark.parametrize("test", TESTS)
 def test_equal_sides_are_equivalent_and_sides_one_level_apart_are_not(test):
     first = sweep_levels(np.random.default_rng(0))
@@ -57,14 +55,6 @@ def test_a_shift_of_the_margin_passes_in_one_of_twenty_and_none_passes_nearly_al
     assert shown[-LEVEL] <= 18  # 10 expected of 200; more with probability 0.005
     assert shown[LEVEL] <= 18
     assert shown[0.0] >= 180
-
-
-
-
-
-
-
-
 
 
 def records(experiment, outcomes, thresholds=()):
@@ -106,10 +96,6 @@ def test_sides_one_level_apart_are_told_from_equal_ones():
     assert "not shown by any test" in comparison.verdict("bf16", "fp32", apart)[0]
     assert "leaves out 0" in comparison.verdict("bf16", "fp32", apart)[0]
     assert "leaves out 0" not in comparison.verdict("bf16", "fp32", equal)[0]
-
-
-
-
 
 
 @pytest.mark.parametrize("path", sorted(SCRIPT.parent.glob("results/precision_campaign_*.json")), ids=str)

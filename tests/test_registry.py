@@ -27,14 +27,6 @@ def cow() -> str:
     return "moo"
 
 
-def test_a_registered_name_gives_its_entry(animals):
-    assert animals.get("dog")() == "woof"
-
-
-
-
-
-
 def test_module_and_attribute_are_imported_without_registration(animals):
     assert animals.get(f"{__name__}:cow") is cow
     assert "cow" not in animals.names()
@@ -63,8 +55,6 @@ def test_an_unknown_name_gets_the_kind_the_value_the_nearest_and_all_allowed(ani
     assert str(caught.value) == (
         "animal 'dogg' is unknown: did you mean 'dog'? allowed are cat, dog, or module:attribute for your own"
     )
-
-
 
 
 @pytest.mark.parametrize(

@@ -25,8 +25,6 @@ TINY = ["init_epochs=1", "milestones=[]", "evaluate_every=1", "network_width=0.2
 OWN = ["mix=my_rules:average", "value=my_rules:shifted"]
 
 
-
-
 def test_a_step_moves_the_weights_along_the_users_mix_of_the_users_gradients():
     spec = replace(SPEC, step=replace(SPEC.step, mix="my_rules:average", value="my_rules:shifted"))
     seed = SeedRun(spec, 0, random_data(), CPU)

@@ -50,8 +50,6 @@ def test_the_squared_norm_of_the_mix_follows_from_lambda_and_the_cosine(seed, la
     assert float(total_norm(mix(g_s, g_v, lam))) ** 2 == pytest.approx(expected, abs=4 * NORM_ROUNDING)
 
 
-
-
 @given(seeds, lambdas, st.sampled_from([2.0**-12, 2.0**-3, 2.0**10]), st.booleans())
 def test_multiplying_a_loss_by_a_power_of_two_changes_no_bit(seed, lam, scale, structure):
     g_s, g_v = gradients(seed), gradients(seed + 1)
@@ -218,5 +216,3 @@ def test_a_batch_is_the_chosen_images_with_their_own_labels():
         assert torch.equal(batch.noisy, seed.data.noisy[chosen])
         assert torch.equal(batch.x, seed.data.inputs(seed.data.x_train[chosen]))
     assert sizes == [4, 4, 4, 4, 4, 2]
-
-

@@ -95,8 +95,6 @@ def test_a_contradiction_is_refused_with_switch_values_and_holder_and_changes_no
         pass
 
 
-
-
 def test_a_live_run_is_refused_while_a_cell_trains_otherwise_and_trains_on_after_it():
     live = LiveRun(random_data(n_train=130), CPU)
     control, begun = Control(), threading.Event()
@@ -115,5 +113,3 @@ def test_a_live_run_is_refused_while_a_cell_trains_otherwise_and_trains_on_after
         assert training.result()["bitwise"] is True
     live.step()
     assert live.status().steps == 1
-
-

@@ -44,16 +44,10 @@ def assert_refused(done, tmp_path, *words):
     ("name", "why"),
     [
         ("ignored_class", "gives labels from -100 to 9: must be 1400 integers from 0 to 9"),
-        ("above_the_classes", "gives labels from 10 to 10: must be 1400 integers from 0 to 9"),
-        ("one_hot", "gives float64 of shape (1400, 10): must be 1400 integers"),
-        ("twice", "gives int64 of shape (2800,): must be 1400 integers"),
         ("too_short", "gives int64 of shape (1399,): must be 1400 integers"),
         ("floats", "gives float64 of shape (1400,): must be 1400 integers"),
-        ("booleans", "gives bool of shape (1400,): must be 1400 integers"),
-        ("ragged", "gives no array"),
         ("nothing", "gives None: must be 1400 integers"),
         ("fails", "fails: IndexError: index 1400 is out of bounds"),
-        ("three_arguments", "fails: TypeError"),
         ("unseeded", "gives other labels when it is called again"),
         ("nonsense_declared", "expects a rate of 40: must be a number from 0 to 1"),
     ],
@@ -78,11 +72,8 @@ def record_of(noise, seed=0, data=None, **changes):
     return dglib.run_seed(spec, seed, random_data(n_train=200) if data is None else data, CPU)
 
 
-
-
-@pytest.mark.parametrize("name", ["as_list", "small_integers", "tensor"])
-def test_integers_of_any_kind_are_labels(name):
-    noise = record_of(name)["noise"]
+def test_a_tensor_of_integers_is_labels():
+    noise = record_of("tensor")["noise"]
     assert (noise["rate"], np.trace(noise["flips"])) == (0, 200)
 
 
@@ -98,15 +89,12 @@ def test_a_record_holds_the_rate_that_came_out_and_the_flips_per_class_pair():
     assert record["eta"] == 0.4
 
 
-
-
 @pytest.mark.parametrize(
     ("name", "line"),
     [
         ("one_class", "0.0429 of the labels are wrong, where 0.4000 was expected"),
         ("shuffled", "the labels belonged to other images: are they in another order?"),
         ("one_class_declared", None),
-        ("in_place", None),
     ],
 )
 def test_a_rate_that_is_not_the_expected_one_is_told_in_one_line_at_the_start(name, line, run):
@@ -126,8 +114,6 @@ def test_a_registered_noise_declares_what_it_expects(run):
     assert (status, "wrong" in out) == (0, False)
 
 
-
-
 # ── networks ──
 
 
@@ -136,13 +122,10 @@ def test_a_registered_noise_declares_what_it_expects(run):
     [
         ("too_many_outputs", "must be logits of shape (2, 10)"),
         ("not_finite", "must be finite floating logits"),
-        ("not_finite_in_evaluation", "must be finite floating logits"),
-        ("integers", "must be finite floating logits"),
         ("changes_its_input", "changes the images"),
         ("without_gradient", "gives logits without a gradient"),
         ("unused", "does not use its parameters head.weight, head.bias"),
         ("frozen", "has parameters that are not trained"),
-        ("two_arguments", "cannot be built: TypeError"),
         ("the_same_each_time", "gives the same parameters at each call"),
     ],
 )
@@ -150,8 +133,6 @@ def test_a_network_that_cannot_be_trained_is_refused_in_one_line_before_anything
     name, why, run, tmp_path
 ):
     assert_refused(run(f"network=users_parts:{name}"), tmp_path, f"network 'users_parts:{name}' ", why)
-
-
 
 
 # ── data sets ──
@@ -170,5 +151,3 @@ def test_a_data_set_is_what_it_was_when_it_was_loaded(tmp_path):
             array[:] = 0
     again = dglib.load_dataset("users_parts:held_arrays", data_dir=tmp_path)
     assert again.fingerprint == before
-
-

@@ -9,26 +9,8 @@ import dglib
 # ── noises ──
 
 
-def in_place(labels, rate, seed, classes):
-    chosen = np.random.RandomState(seed).choice(len(labels), int(rate * len(labels)), replace=False)
-    labels[chosen] = (labels[chosen] + 1) % classes
-    return labels
-
-
 def ignored_class(labels, rate, seed, classes):
     return np.where(np.arange(len(labels)) < 5, -100, labels)
-
-
-def above_the_classes(labels, rate, seed, classes):
-    return np.full(len(labels), classes, dtype=np.uint64)
-
-
-def one_hot(labels, rate, seed, classes):
-    return np.eye(classes)[labels]
-
-
-def twice(labels, rate, seed, classes):
-    return np.concatenate([labels] * 2)
 
 
 def too_short(labels, rate, seed, classes):
@@ -39,14 +21,6 @@ def floats(labels, rate, seed, classes):
     return labels.astype(float)
 
 
-def booleans(labels, rate, seed, classes):
-    return labels > 4
-
-
-def ragged(labels, rate, seed, classes):
-    return [[1], *labels[1:]]
-
-
 def nothing(labels, rate, seed, classes):
     return None
 
@@ -55,24 +29,12 @@ def fails(labels, rate, seed, classes):
     return labels[len(labels)]
 
 
-def three_arguments(labels, rate, seed):
-    return labels
-
-
 def second_seed_fails(labels, rate, seed, classes):
     return labels if seed == 0 else labels[1:]
 
 
 def unseeded(labels, rate, seed, classes):
     return np.random.default_rng().integers(0, classes, len(labels))
-
-
-def as_list(labels, rate, seed, classes):
-    return [int(label) for label in labels]
-
-
-def small_integers(labels, rate, seed, classes):
-    return labels.astype(np.int8)
 
 
 def tensor(labels, rate, seed, classes):
@@ -119,10 +81,6 @@ class Layer(nn.Module):
         return self.after(self.linear(self.before(x).flatten(1)))
 
 
-def linear(input_shape, classes, width):
-    return Layer(input_shape, classes)
-
-
 def too_many_outputs(input_shape, classes, width):
     return Layer(input_shape, classes + 1)
 
@@ -131,21 +89,8 @@ def not_finite(input_shape, classes, width):
     return Layer(input_shape, classes, before=torch.log)
 
 
-class InfiniteInEvaluation(nn.Module):
-    def forward(self, x):
-        return x if self.training else x / 0
-
-
-def not_finite_in_evaluation(input_shape, classes, width):
-    return Layer(input_shape, classes, after=InfiniteInEvaluation())
-
-
 def changes_its_input(input_shape, classes, width):
     return Layer(input_shape, classes, before=torch.relu_)
-
-
-def integers(input_shape, classes, width):
-    return Layer(input_shape, classes, after=torch.argsort)
 
 
 def without_gradient(input_shape, classes, width):
@@ -160,10 +105,6 @@ def unused(input_shape, classes, width):
 
 def frozen(input_shape, classes, width):
     return Layer(input_shape, classes).requires_grad_(False)
-
-
-def two_arguments(input_shape, classes):
-    return Layer(input_shape, classes)
 
 
 _HELD = {}
@@ -188,7 +129,3 @@ def held_arrays(data_dir):
 def writes_to_the_arrays(labels, rate, seed, classes):
     LABELS[:] = 0
     return labels
-
-
-def without_file(data_dir):
-    return np.load(data_dir / "absent.npy")

@@ -31,7 +31,7 @@ class Canvas:
         self._background: Any = None
 
     def freeze(self) -> None:
-        """Fix the layout and keep what is drawn as background."""
+        """Fix the layout and store what is drawn as background."""
         if (layout := self.figure.get_layout_engine()) is not None:
             layout.execute(self.figure)
             self.figure.set_layout_engine(None)

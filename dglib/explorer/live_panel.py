@@ -156,7 +156,7 @@ class LivePanel:
     # ── the driver's turns, one at a time ──
 
     def _turn(self, seconds: float) -> bool:
-        """Answer requests, train, draw; return whether the run goes on."""
+        """Answer requests, train, draw; return whether the run is active."""
         try:
             return self._advance(seconds)
         except Exception as error:  # a thread that ends silently would look like a frozen page

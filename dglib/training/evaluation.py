@@ -1,13 +1,13 @@
 """The error on the whole test set, and every other number of an evaluation.
 
-A metric of one's own is a function of logits (N, C), float32, and labels (N,), int64, of the whole test set:
+Your own metric is a function of logits (N, C), float32, and labels (N,), int64, of the whole test set:
 
     @metrics.register("confidence")
     def confidence(logits, labels):
         return logits.softmax(dim=1).amax(dim=1).mean()
 
 It gives one number, as a float or a 0-dim tensor. With the parameter `metrics: [confidence]` it is computed
-at each evaluation, and stands in records and tables under its name.
+at each evaluation, and appears in records and tables under its name.
 """
 
 from __future__ import annotations
@@ -86,7 +86,7 @@ def evaluate(
     for start in range(0, len(data.y_test), size):
         labels = data.y_test[start : start + size]
         x = data.inputs(data.x_test[start : start + size])
-        # The first batch is enough to tell the dead channels.
+        # The first batch is enough for the dead channels.
         with numerics.autocast(), activity(state.model) if alive is None else nullcontext(alive) as alive:
             logits = state.model(x.contiguous(memory_format=numerics.memory_format)).float()
         if extra:
@@ -118,10 +118,10 @@ def activity(model: nn.Module) -> Iterator[list[Tensor]]:
     """A list that each ReLU's forward adds to: per channel, bool (C,), whether any image activated it."""
     alive: list[Tensor] = []
 
-    def look(module: nn.Module, inputs: tuple[Tensor, ...], output: Tensor) -> None:
+    def record(module: nn.Module, inputs: tuple[Tensor, ...], output: Tensor) -> None:
         alive.append((output > 0).transpose(0, 1).flatten(1).any(dim=1))  # (B, C, …) to (C,)
 
-    handles = [m.register_forward_hook(look) for m in model.modules() if isinstance(m, nn.ReLU)]
+    handles = [m.register_forward_hook(record) for m in model.modules() if isinstance(m, nn.ReLU)]
     try:
         yield alive
     finally:

@@ -41,8 +41,8 @@ class KeyedDropout(nn.Module):
             return x
         if self.generator is None:
             raise RuntimeError("KeyedDropout has no generator: call key_dropout(model, generator) to train")
-        keep = 1 - self.p
-        return x * torch.empty_like(x).bernoulli_(keep, generator=self.generator).div_(keep)
+        share = 1 - self.p
+        return x * torch.empty_like(x).bernoulli_(share, generator=self.generator).div_(share)
 
     def extra_repr(self) -> str:
         return f"p={self.p}"

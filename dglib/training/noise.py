@@ -1,6 +1,6 @@
 """Label noise: which training labels are wrong, a function of the labels, the rate and the seed alone.
 
-One's own, which may declare what share of wrong labels it means by a rate:
+Register your own, with the share of wrong labels that it means by a rate where that is not the rate:
 
     @noises.register("pairs", expected=lambda rate, labels, classes: rate * np.isin(labels, (3, 5)).mean())
     def pairs(labels, rate, seed, classes):
@@ -158,13 +158,13 @@ class Noises(Registry[NoiseFunction]):
     ) -> Callable[[NoiseFunction], NoiseFunction]:
         """As `Registry.register`. `expected` is declared where it is not the rate itself."""
 
-        def keep(entry: NoiseFunction) -> NoiseFunction:
+        def decorate(entry: NoiseFunction) -> NoiseFunction:
             if expected is not None:
                 entry.expected = expected  # type: ignore[attr-defined]
             return register(entry)
 
         register = super().register(name)
-        return keep
+        return decorate
 
     def get(self, name: str) -> NoiseFunction:
         """As `Registry.get`; of a labels' file, what it holds."""

@@ -41,7 +41,7 @@ class Numerics:
         threads: CPU threads; they change the order of CPU sums, and with it the results.
         precision: of forward and backward passes: "fp32", "tf32", "bf16" or "fp16". Weights, norms, the mix
             and momentum are float32 in each.
-        exact: no going on with other numerics than a seed began with, no operation without a fixed order.
+        exact: no resuming with other numerics, no operation without a fixed order.
         channels_last: images and convolutions in NHWC memory order.
         fused: SGD in one kernel that also skips a step on the device.
         compiled: `torch.compile` of the loss and of the mix.
@@ -167,7 +167,7 @@ class Numerics:
         else:  # torch.set_float32_matmul_precision("medium") would make oneDNN's products bf16
             wanted |= {"mkldnn.conv.fp32_precision": "ieee", "mkldnn.matmul.fp32_precision": "ieee"}
         if self.compiled:
-            # Past the limit torch goes on uncompiled by default; `dglib.training.compiled` reports the error.
+            # Past the limit torch runs uncompiled by default; `dglib.training.compiled` reports the error.
             wanted |= {
                 "dynamo.recompile_limit": RECOMPILE_LIMIT,
                 "dynamo.fail_on_recompile_limit_hit": True,
@@ -229,7 +229,7 @@ def _has_triton() -> bool:
 
 
 def _processor() -> str:
-    """The CPU's model where the system tells it: libraries choose their kernels, and so the bits, by it."""
+    """The CPU's model, if known: libraries choose their kernels, and so the bits, by it."""
     with suppress(OSError):
         for line in Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines():
             if line.startswith("model name"):

@@ -41,7 +41,7 @@ class Registry(Generic[T]):
         twice, a reloaded module) replaces it.
         """
 
-        def keep(entry: T) -> T:
+        def decorate(entry: T) -> T:
             held = self._entries.get(name)
             if held is not None and _definition(held) != _definition(entry):
                 raise UserError(f"{self.kind} {name!r} is registered already")
@@ -49,7 +49,7 @@ class Registry(Generic[T]):
             self._sources[name] = entry, source_hash(entry)
             return entry
 
-        return keep
+        return decorate
 
     def source(self, name: str) -> str | None:
         """`source_hash` of a user's entry as it was when it was registered or first imported.
@@ -65,7 +65,7 @@ class Registry(Generic[T]):
     def get(self, name: str) -> T:
         """The entry registered as ``name``, or the callable that ``module:attribute`` names.
 
-        Raises UserError that tells the kind, the value and what is allowed. An error inside the imported
+        Raises UserError with the kind, the value and what is allowed. An error inside the imported
         module that is no ImportError passes through: its traceback is what its author needs.
         """
         if name in self._entries:

@@ -158,7 +158,7 @@ class Trainer:
         return n_steps
 
     def steps_left(self, state: TrainState) -> int:
-        """Steps to the end of the epoch that `state` stands in; a whole epoch at its boundary."""
+        """Steps to the end of the current epoch; a whole epoch at its boundary."""
         return self.steps_per_epoch - state.t % self.steps_per_epoch
 
     def batch(self, epoch: int, step: int) -> Batch:
