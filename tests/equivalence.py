@@ -1,4 +1,4 @@
-"""Are two sides equal enough? Two one-sided tests on means, the same by ranks, and counts of outcomes.
+"""Are two sides equal enough? Two one-sided tests on means, and counts of outcomes.
 
 No difference found is not the same as equal: equal within a margin is shown only where the tests reject both
 a difference of the margin or more upwards and one downwards (TOST; Schuirmann, J. Pharmacokinet. Biopharm. 15
@@ -7,7 +7,6 @@ a difference of the margin or more upwards and one downwards (TOST; Schuirmann, 
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -71,35 +70,6 @@ def welch_tost(first: Sequence[float], second: Sequence[float], margin: float) -
     return Equivalence(difference, _ends(interval), float(max(above, below)), margin)
 
 
-def signed_rank_tost(first: Sequence[float], second: Sequence[float], margin: float) -> Equivalence:
-    """Wilcoxon's signed-rank tests on the differences of pairs, with Hodges and Lehmann's median of Walsh
-    averages and its interval (normal approximation, ties split): asks for symmetric differences only.
-
-    On a coarse grid the interval is conservative and its ends are grid points; the p-value decides.
-    """
-    d = np.round(np.subtract(second, first), 9)
-    n = len(d)
-    i, j = np.triu_indices(n)
-    walsh = np.sort((d[i] + d[j]) / 2)
-    out = _outside(n * (n + 1) / 4, math.sqrt(n * (n + 1) * (2 * n + 1) / 24))
-    above = _signed_rank(d + margin)
-    below = _signed_rank(margin - d)
-    return Equivalence(float(np.median(walsh)), _between(walsh, out), max(above, below), margin)
-
-
-def mann_whitney_tost(first: Sequence[float], second: Sequence[float], margin: float) -> Equivalence:
-    """Mann and Whitney's tests on two independent samples, with Hodges and Lehmann's shift and its interval
-    (normal approximation, ties split): asks for equal shapes only. See `signed_rank_tost` on grids."""
-    a, b = np.round(first, 9), np.round(second, 9)
-    shifts = np.sort(np.subtract.outer(b, a).ravel())
-    m, n = len(a), len(b)
-    out = _outside(m * n / 2, math.sqrt(m * n * (m + n + 1) / 12))
-    # Rounded, so that values a margin apart are ties whatever their last bits are.
-    above = stats.mannwhitneyu(np.round(b + margin, 9), a, alternative="greater", method="asymptotic").pvalue
-    below = stats.mannwhitneyu(np.round(b - margin, 9), a, alternative="less", method="asymptotic").pvalue
-    return Equivalence(float(np.median(shifts)), _between(shifts, out), float(max(above, below)), margin)
-
-
 def compare_counts(first: int, n_first: int, second: int, n_second: int) -> dict[str, Any]:
     """How often an outcome came on each side: exact intervals of the shares, Newcombe's of their difference
     (second less first), at 95 %, and Fisher's exact p-value (two-sided) of no difference."""
@@ -117,24 +87,6 @@ def compare_counts(first: int, n_first: int, second: int, n_second: int) -> dict
 
 def _certain(difference: float, margin: float) -> Equivalence:
     return Equivalence(difference, (difference, difference), float(abs(difference) >= margin - 1e-12), margin)
-
-
-def _signed_rank(d: np.ndarray) -> float:
-    """One-sided p-value of symmetry about 0 against larger values; differences of 0 count half each way."""
-    d = np.round(d, 9)
-    if not d.any():
-        return 1.0
-    found = stats.wilcoxon(d, alternative="greater", zero_method="zsplit", method="asymptotic")
-    return float(found.pvalue)
-
-
-def _outside(mean: float, std: float) -> int:
-    """How many sorted differences lie outside the interval on each side (Hollander and Wolfe's C less 1)."""
-    return max(0, math.floor(mean - float(stats.norm.ppf(1 - ALPHA)) * std) - 1)
-
-
-def _between(ordered: np.ndarray, out: int) -> tuple[float, float]:
-    return float(ordered[out]), float(ordered[len(ordered) - 1 - out])
 
 
 def _ends(interval: Any) -> tuple[float, float]:

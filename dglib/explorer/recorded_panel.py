@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 from typing import Any
 
 import ipywidgets as widgets
@@ -75,10 +74,10 @@ class RecordedPanel:
         numbers = readout_html(self.readout, f"Shown: {name}. {STILL_NOTE}")
         return static_html("recorded", self.picture.value, alternative, numbers, _PIXELS)
 
-    def refresh(self, path: str | Path | None = None) -> None:
-        """Search for runs again; show the one at `path`, by default the current one, read anew."""
+    def refresh(self) -> None:
+        """Search for runs again, and read the current one anew."""
         with self._lock:
-            wanted = self._run.choice.path if path is None else Path(path)
+            wanted = self._run.choice.path
             self._filling = True
             available = self._list_runs()
             choice = next((c for c in available if c.path.resolve() == wanted.resolve()), None)
