@@ -102,15 +102,6 @@ def test_damaged_seeds_are_in_no_readers_numbers_though_the_view_beside_them_sti
         analyse(run)
 
 
-def test_a_second_record_of_a_seed_is_no_damage(tmp_path):
-    run = run_of(tmp_path, "T2", [t2(0)])
-    (seed,) = (run / "seeds").glob("*.json")
-    seed.with_name(f"{seed.stem}.other-host.json").write_bytes(seed.read_bytes())
-    assert collect(run).damaged == []
-    assert len(find_records(run).strangers) == 1
-    assert len(collect(run).found[0].records) == 1
-
-
 def test_records_in_another_files_form_are_still_read_by_what_they_say_of_themselves(tmp_path):
     path = tmp_path / "copy.json"
     path.write_text(json.dumps([published(t1(0))]))

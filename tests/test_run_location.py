@@ -71,14 +71,6 @@ def test_a_base_directory_on_drive_is_always_mirrored(tmp_path, monkeypatch):
         assert RunLocation.of(asked).work == tmp_path / "work"
 
 
-def test_each_base_directory_has_a_local_one_of_its_own(tmp_path):
-    one, other = (
-        RunLocation.of(parameters(tmp_path, "work_dir=null", f"base_dir={tmp_path / name}")) for name in "ab"
-    )
-    assert one.work != other.work
-    assert "dglib" in one.work.parts
-
-
 def test_without_a_home_to_write_in_a_mirrored_run_ends_in_one_line_that_names_work_dir(
     tmp_path, monkeypatch, capsys
 ):

@@ -114,11 +114,6 @@ def test_a_published_directory_without_a_manifest_is_left_alone(tmp_path):
     assert [path.name for path in published.iterdir()] == ["T1-spinodal_results.json"]
 
 
-def test_two_directories_made_in_the_same_second_are_two(tmp_path):
-    made = [open_store(tmp_path, quick(lr=0.01 * (k + 1)), DATA)[0].directory for k in range(4)]
-    assert len(set(made)) == 4
-
-
 # ── T1 and T2 together ──
 
 
@@ -146,16 +141,6 @@ def test_a_changed_t2_does_not_write_into_the_directory_that_holds_the_old_one(t
     old, _ = open_store(tmp_path, quick("T2"), DATA)
     store, _ = open_store(tmp_path, quick("T2", recovery_error=0.1), DATA)
     assert store.directory != old.directory
-
-
-def test_t1_and_t2_keep_their_records_apart_in_one_directory(tmp_path):
-    t1, t2 = open_store(tmp_path, quick("T1"), DATA)[0], open_store(tmp_path, quick("T2"), DATA)[0]
-    for store in (t1, t2):
-        store.save(made_record(store.spec, 0))
-        store.rebuild_views()
-    assert [r["experiment"] for r in t1.records()] == ["T1"]
-    assert [r["experiment"] for r in t2.records()] == ["T2"]
-    assert json.loads((t1.directory / "T2-spinodal_results.json").read_bytes()) == t2.records()
 
 
 # ── seeds ──
