@@ -14,7 +14,7 @@ from __future__ import annotations
 import hashlib
 import json
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import MISSING, Field, fields, is_dataclass
 from typing import Any
 
@@ -171,7 +171,7 @@ def fingerprint(description: Mapping[str, Any]) -> str:
 
 def differences(old: Any, new: Any, path: str = "") -> list[str]:
     """The leaves in which two descriptions differ, as "path: old → new"."""
-    old, new = json.loads(json.dumps(old)), json.loads(json.dumps(new))
+    old, new = _as_json(old), _as_json(new)
     if isinstance(old, dict) and isinstance(new, dict):
         keys = sorted(old.keys() | new.keys())
         below = {key: f"{path}.{key}".strip(".") for key in keys}
@@ -193,9 +193,10 @@ def changes(
     """
     stored = current(manifest["identity"])
     since = str(manifest.get("created", ""))[:16].replace("T", " ") + " UTC"
-    changed = changed_hashes(stored, identity)
-    old, new = (json.loads(json.dumps(dict(each))) for each in (manifest.get("parameters") or {}, parameters))
-    same = {"dataset": stored["data"] == identity["data"], "noise": "labels" not in changed}
+    old = _as_json({**(manifest.get("parameters") or {}), **stored.get("numerics", {})})
+    new = _as_json({**parameters, **identity.get("numerics", {})})
+    hashes = changed_hashes(stored, identity)
+    same = {"dataset": stored["data"] == identity["data"], "noise": "labels" not in hashes}
     named = [
         name
         for name in new
@@ -204,12 +205,12 @@ def changes(
         and not (name in FILES and same[name] and is_file(old[name]) and is_file(new[name]))
     ]
     lines = [f"{name} {_shown(old[name])} → {_shown(new[name])}" for name in named]
-    before, after = stored.get("numerics", {}), identity.get("numerics", {})
-    asked_for = [name for name in sorted({*before, *after}) if before.get(name) != after.get(name)]
-    lines += [f"{name} {_shown(before.get(name))} → {_shown(after.get(name))}" for name in asked_for]
     if not same["dataset"] and not {"dataset", "pixel_mean", "pixel_std"} & set(named):
         lines.append(f"dataset {new.get('dataset', '')} has changed since {since}")
-    lines += _hash_lines(changed, named, new, since)
+    for name in hashes:
+        kind, verb = ("noise", "gives other labels") if name == "labels" else (name, "has changed")
+        if kind not in named and not (name == "labels" and "noise" in hashes):
+            lines.append(f"{kind} {new[kind]} {verb} since {since}" if kind in new else f"{kind} {verb}")
     if stored["results_version"] != identity["results_version"]:
         lines.append(f"results version {stored['results_version']} → {identity['results_version']}")
     if not lines:  # a specification of a user's own, or a change of the code that makes it
@@ -217,20 +218,8 @@ def changes(
     return lines or differences(stored, identity)
 
 
-def _hash_lines(
-    changed: Iterable[str], named: Iterable[str], parameters: Mapping[str, Any], since: str
-) -> list[str]:
-    """Lines for hashes that changed although the names did not."""
-    changed = set(changed)
-    words = dict.fromkeys(("network", "noise", "mix", "value"), "has changed")
-    words["labels"] = "gives other labels"
-    lines = []
-    for name, verb in words.items():
-        kind = "noise" if name == "labels" else name
-        if name not in changed or kind in named or (name == "labels" and "noise" in changed):
-            continue
-        lines.append(f"{kind} {parameters.get(kind, '')} {verb} since {since}")
-    return lines
+def _as_json(value: Any) -> Any:
+    return json.loads(json.dumps(value))
 
 
 def _shown(value: object) -> str:
