@@ -116,15 +116,16 @@ class LivePicture:
             ("preparing", {"color": style.GREY, "linewidth": THIN}),
         ]
         for branch in branches().values():
-            if not branch.short or branch.look is LOOKS["trapped"]:
+            if not branch.short or branch.look == "trapped":
                 continue
-            curves = [trace.curve for seed in recorded for trace in seed.traces if trace.branch is branch]
+            curves = [trace.curve for seed in recorded for trace in seed.traces if trace.branch == branch]
             xs, ys = median_curve(curves, branch.rising) if curves else ([], [])
             if not xs:
                 continue
-            look = branch.look.line(THICK, _PALE)
-            self._plane.plot(xs, ys, **look, marker=branch.look.marker, markersize=4, zorder=2)
-            keys.append((f"{branch.title} (median of {len(curves)})", look))
+            line = LOOKS[branch.look].line(THICK, _PALE)
+            marker = LOOKS[branch.look].marker
+            self._plane.plot(xs, ys, **line, marker=marker, markersize=4, zorder=2)
+            keys.append((f"{branch.title} (median of {len(curves)})", line))
         if len(keys) == 3:
             self._plane.set_title("c  The path", loc="left")
         style.legend_below(self._canvas.figure, keys, columns=3)

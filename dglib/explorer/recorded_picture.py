@@ -14,18 +14,17 @@ from matplotlib.ticker import MaxNLocator
 from dglib.analysis import style
 from dglib.analysis.curves import median_curve
 from dglib.analysis.fields import rounded
-from dglib.analysis.style import THICK, THIN, Look
-from dglib.experiments import get
+from dglib.analysis.style import LOOKS, THICK, THIN, Look
+from dglib.experiments import Sweep, get
 from dglib.explorer.canvas import Canvas
 from dglib.explorer.readout import Readout, Selection
-from dglib.explorer.runs import Branch, Evaluation, Seed, branches, evaluations_at, levels
+from dglib.explorer.runs import Evaluation, Seed, branches, evaluations_at, levels
 
 WIDTH, HEIGHT, DPI = 8.6, 4.9, 125  # inches, and pixels per inch
 _PALE = 0.13  # of seeds not chosen
 _BOX = {"facecolor": "white", "edgecolor": "none", "alpha": 0.85, "pad": 1}
 _UNDER: dict[str, Any] = {"color": style.LIGHT_GREY, "linewidth": THIN}  # outside the branches: the init
 _STAIRS: dict[str, Any] = {**_UNDER, "color": style.DARK_GREY, "alpha": 0.5, "drawstyle": "steps-pre"}
-Row = tuple[str, str, int, Look]  # of the panel of thresholds: experiment, kind of threshold, seed, look
 Marks = dict[tuple[float, float], str]  # colour by place
 
 
@@ -39,7 +38,12 @@ class RecordedPicture:
         self._visible = [seed for seed in seeds if seed.experiment in selection.experiments]
         self._chosen = selection.of(seeds)
         self._traces = [trace for seed in self._chosen for trace in seed.traces]
-        self._rows: list[Row] = []
+        self._rows = [
+            (branch, seed)
+            for branch in branches().values()
+            for seed in self._chosen
+            if branch.short and any(trace.branch == branch for trace in seed.traces)
+        ]
         visited = levels(self._visible) or [0.3, 0.7]
         margin = max(0.03, 0.1 - (visited[-1] - visited[0]) / 2)
         self._low, self._high = visited[0] - margin, visited[-1] + margin
@@ -62,9 +66,9 @@ class RecordedPicture:
             self._place_cursor(readout)
             return self._canvas.png(self._artists)
 
-    def _look(self, branch: Branch) -> Look:
+    def _look(self, branch: Sweep) -> Look:
         in_loop = any(get(seed.experiment).direction for seed in self._visible)
-        return branch.look_in_loop if in_loop else branch.look
+        return LOOKS[(branch.look_beside if in_loop else "") or branch.look]
 
     def _panels(self, second_row: bool) -> None:
         figure = self._canvas.figure
@@ -99,7 +103,7 @@ class RecordedPicture:
                 marker = seed.look.marker
                 self.plane.plot(*last, marker, color=seed.look.color, alpha=2 * alpha if alpha < 0.5 else 1)
         for branch in branches().values():
-            curves = [trace.curve for trace in self._traces if trace.branch is branch]
+            curves = [trace.curve for trace in self._traces if trace.branch == branch]
             xs, ys = median_curve(curves, branch.rising) if curves else ([], [])
             look = self._look(branch)
             self.plane.plot(xs, ys, **look.line(THICK), marker=look.marker, markersize=4, zorder=4)
@@ -111,11 +115,6 @@ class RecordedPicture:
 
     def _lower(self) -> None:
         """A row for every threshold; without any, the gaps."""
-        for branch in branches().values():
-            kind = "lambda-up" if branch.rising else "lambda-down"
-            for trace in self._traces:
-                if branch.short and trace.branch is branch:
-                    self._rows.append((branch.experiment, kind, trace.seed, self._look(branch)))
         if self._rows:
             style.panel(self.lower, "b  Where each seed's threshold lies", "λ", "")
             self._name_rows()
@@ -142,14 +141,12 @@ class RecordedPicture:
         self.lower.plot(list(found), list(found.values()), **line)
 
     def _name_rows(self) -> None:
-        looks = [look.color for *_, look in self._rows]
-        for color in dict.fromkeys(looks):
-            mine = [index for index, other in enumerate(looks) if other == color]
-            named = (b for b in branches().values() if b.short and self._look(b).color == color)
+        shown = [branch for branch, _ in self._rows]
+        for branch in dict.fromkeys(shown):
             self.lower.text(
-                -0.012, (mine[0] + mine[-1]) / 2, next(named).short,
+                -0.012, shown.index(branch) + (shown.count(branch) - 1) / 2, branch.short,
                 transform=self.lower.get_yaxis_transform(),
-                ha="right", va="center", fontsize=7.5, color=color,
+                ha="right", va="center", fontsize=7.5, color=self._look(branch).color,
             )  # fmt: skip
         self.lower.set_yticks([])
         self.lower.set_ylim(len(self._rows) - 0.3, -0.7)
@@ -177,7 +174,7 @@ class RecordedPicture:
 
         keys = []
         for branch in branches().values():
-            if n := sum(trace.branch is branch for trace in self._traces):
+            if n := sum(trace.branch == branch for trace in self._traces):
                 keys.append((f"{branch.title} ({n})", line(self._look(branch), THICK)))
         held = [(get(seed.experiment).symbol, seed.label, seed.look) for seed in self._chosen if seed.look]
         for symbol, label, look in dict.fromkeys(held):
@@ -248,15 +245,12 @@ class RecordedPicture:
 
     def _place_cells(self, readout: Readout) -> None:
         """A bar per seed over the cell of its threshold, with an arrow where it is open."""
-        found = {
-            (r.seed.experiment, kind, r.seed.seed): threshold
-            for r in readout.seeds
-            for kind, threshold in r.thresholds.items()
-        }
+        found = {(r.seed.experiment, r.seed.seed): r.thresholds for r in readout.seeds}
         bars, colors = [], []
         marks: dict[int, Marks] = {-1: {}, 1: {}, 0: {}}
-        for y, (experiment, kind, seed, look) in enumerate(self._rows):
-            threshold = found.get((experiment, kind, seed))
+        for y, (branch, seed) in enumerate(self._rows):
+            look, kind = self._look(branch), "lambda-up" if branch.rising else "lambda-down"
+            threshold = found.get((seed.experiment, seed.seed), {}).get(kind)
             bounds = threshold.bounds if threshold else None
             if bounds is None:
                 marks[0][self._low, y] = look.color

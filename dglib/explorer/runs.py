@@ -6,14 +6,13 @@ import re
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
-from functools import cache
 from itertools import pairwise
 from pathlib import Path
 
 from dglib.analysis.curves import Curve
 from dglib.analysis.fields import Entry, Record, is_finite, level_of, levels_of, number, seed_of
 from dglib.analysis.states import mostly_constant
-from dglib.analysis.style import LOOKS, Look
+from dglib.analysis.style import Look
 from dglib.base_dir import NOTEBOOKS, base_directory
 from dglib.errors import UserError
 from dglib.experiments import Sweep, get, names
@@ -48,27 +47,6 @@ class Choice:
 
 
 @dataclass(frozen=True)
-class Branch:
-    """A line over λ.
-
-    Attributes:
-        key: of elements on the page, in plain letters.
-        title: as in the report's legend.
-        rising: the direction of λ.
-        short: label in the panel of thresholds; empty where there is no threshold.
-        look_in_loop: the look where sweeps that end at an event are shown as well.
-    """
-
-    key: str
-    experiment: str
-    title: str
-    look: Look
-    rising: bool
-    short: str
-    look_in_loop: Look
-
-
-@dataclass(frozen=True)
 class Evaluation:
     """One evaluation: `epoch` None where published files have none; error None where it was not finite."""
 
@@ -87,7 +65,7 @@ class Trace:
         constant: levels at which most evaluations predicted one class for everything.
     """
 
-    branch: Branch
+    branch: Sweep
     seed: int
     curve: Curve
     evaluations: tuple[Evaluation, ...]
@@ -225,15 +203,9 @@ def _label(path: Path) -> str:
 # ── their seeds ──
 
 
-@cache
-def _branch(experiment: str, sweep: Sweep) -> Branch:
-    look, in_loop = LOOKS[sweep.look], LOOKS[sweep.look_beside or sweep.look]
-    return Branch(sweep.key, experiment, sweep.title, look, sweep.rising, sweep.short, in_loop)
-
-
-def branches() -> dict[str, Branch]:
+def branches() -> dict[str, Sweep]:
     """Every experiment's sweeps by key."""
-    return {sweep.key: _branch(name, sweep) for name in names() for sweep in get(name).sweeps}
+    return {sweep.key: sweep for name in names() for sweep in get(name).sweeps}
 
 
 def seeds_of(records: Mapping[str, Sequence[Record]]) -> list[Seed]:
