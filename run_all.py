@@ -1,8 +1,8 @@
-"""Run the experiments' notebooks headless and say what was found: `python run_all.py --help`."""
+"""Train all experiments, execute their notebooks, print the answers: `python run_all.py --help`."""
 
 import sys
 
-from dglib.campaign.command import main
+from dglib.cli import run_all
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(run_all())

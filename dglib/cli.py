@@ -1,128 +1,179 @@
 """The command line.
 
-Example:
-
     python -m dglib run T1 --profile quick --seeds 0-3 --base-dir runs --set sweep_lr=0.01 epochs_per_level=8
-    python -m dglib fork runs/exp_T_spinodal_20261121_120000 --seed 3 --at 24 --set epochs_per_level=16
-    python -m dglib verify runs
-    python -m dglib compare runs/exp_T_spinodal_20261121_120000 runs/exp_T_spinodal_20261122_090000
-    python -m dglib analyse runs --json analysis.json
+    python -m dglib campaign --only T1 T2 --seeds 0-9 --workers 2      # the same as python run_all.py …
+    python -m dglib status --base-dir runs
+    python -m dglib parameters T1
+    python -m dglib --help
+
+Exit status: 0: done; 1: a job failed, or `verify` found something wrong; 2: bad input, one line on stderr,
+nothing written; 130: interrupted, the same command resumes; 141: nobody reads the output any more.
 """
 
 import argparse
+import json
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from importlib.util import find_spec
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from dglib.base_dir import base_directory
 from dglib.errors import UserError
-from dglib.experiments import load, names
-from dglib.experiments.parameters import Parameters
-from dglib.experiments.profiles import file_layer, override_layer, profile_layer
-from dglib.experiments.validation import Layer, one_of, source, validate_layers
+from dglib.experiments import default_names, load, names
+from dglib.experiments.notebook import listing
+from dglib.experiments.profiles import one_of, option_layers, profile_layer, resolve
 from dglib.output import BAD_INPUT, INTERRUPTED, WRONG, Parser, ends_with_its_reader
 from dglib.runs.reading import runs_in
 
 if TYPE_CHECKING:
     from dglib.api import Run
 
+# Where a command imports something inside its function, that takes seconds, and bad input is answered before.
+
 
 @ends_with_its_reader
 def main(argv: Sequence[str] | None = None) -> int:
-    """Run the command in `argv` (default: the process's own) and return its exit status.
+    """Run the command in `argv` (default: the process's own) and return its exit status."""
+    words = sys.argv[1:] if argv is None else list(argv)
+    return _main(words, "dglib", sys.orig_argv if argv is None else ["dglib", *words])
 
-    0: done; 1: `verify` found something wrong; 2: bad input, told in one line on stderr, nothing written;
-    130: interrupted; 141: nobody reads the output any more.
-    """
+
+@ends_with_its_reader
+def run_all(argv: Sequence[str] | None = None) -> int:
+    """As `main`, for `run_all.py`: `campaign`, or `status` and `report` by their names."""
+    words = sys.argv[1:] if argv is None else list(argv)
+    command = words if words[:1] in (["status"], ["report"]) else ["campaign", *words]
+    return _main(command, "run_all", sys.orig_argv if argv is None else ["run_all.py", *words])
+
+
+def _main(words: Sequence[str], program: str, typed: Sequence[str]) -> int:
     try:
-        arguments = _parser().parse_args(argv)
-        match arguments.command:
-            case "verify":
-                return _verify(arguments.directories)
-            case "fork":
-                _fork(arguments)
-            case "compare":
-                _compare(arguments.a, arguments.b)
-            case "analyse":
-                _analyse(arguments.path, arguments.json)
-            case _:
-                _run(_parameters(arguments))
+        arguments = _parser(program).parse_args(words)
+        for source in getattr(arguments, "experiment_file", ()):
+            arguments.own = [*getattr(arguments, "own", ()), *load(source)]
+        arguments.typed = list(typed)
+        return int(arguments.action(arguments) or 0)
     except UserError as error:
-        print("dglib: error:", " ".join(str(error).split()), file=sys.stderr)
+        print(f"{program}: error:", " ".join(str(error).split()), file=sys.stderr)
         return BAD_INPUT
     except KeyboardInterrupt:
-        print("dglib: stopped; the same command goes on from here", file=sys.stderr)
+        print(f"{program}: stopped; the same command goes on from here", file=sys.stderr)
         return INTERRUPTED
-    return 0
 
 
-def _parser() -> argparse.ArgumentParser:
-    parser = Parser(prog="dglib", description="Hysteresis in learning with noisy labels", allow_abbrev=False)
+Add = Callable[..., Any]
+
+
+def _parser(program: str) -> argparse.ArgumentParser:
+    parser = Parser(prog=program, description="Hysteresis in learning with noisy labels", allow_abbrev=False)
     commands = parser.add_subparsers(dest="command", metavar="COMMAND", required=True)
-    about = "run an experiment, or go on with it, and say what came out"
-    run = commands.add_parser("run", help=about, description=about, allow_abbrev=False)
-    add = run.add_argument
+
+    def command(name: str, action: Callable[[argparse.Namespace], int | None], about: str, more: str) -> Add:
+        prog = None if program == "dglib" else f"{program}.py {name}".removesuffix(" campaign")
+        description = f"{about}. {more}".strip().capitalize()
+        made = commands.add_parser(name, prog=prog, help=about, description=description, allow_abbrev=False)
+        made.set_defaults(action=action)
+        return made.add_argument
+
+    add = command("run", _run, "run one experiment, or resume it, and print the answer", "")
     about = f"{one_of(names())}; a file (my_loop.py) or a module that registers one of your own"
     add("experiment", metavar="EXPERIMENT", help=about)
-    add("--profile", default="quick", help="quick (default) or paper: params/PROFILE/EXPERIMENT.yaml")
-    add("-f", "--file", type=Path, metavar="FILE.yaml", help="parameters that replace the profile's")
-    add("--set", nargs="+", action="extend", default=[], metavar="NAME=VALUE", help="single parameters")
-    add("--seeds", help="3, [0, 3], 0-9 or 0-3,7")
-    add("--base-dir", metavar="DIR", help="where the run directories lie")
-    add("--device", help="auto, cpu, cuda or cuda:N")
-    add("--mirror", action="store_const", const=True, help="work locally and copy to the base directory")
+    _add_parameters(add)
+
+    more = "`status` shows its jobs, from any terminal or machine; `report` writes the page over its runs."
+    about = "train seeds of several experiments in parallel, execute their notebooks, write the report"
+    add = command("campaign", _campaign, about, more)
+    _add_parameters(add)
+    _add_file(add)
+    usual = " ".join(default_names())
+    about = f"{one_of(names())}; default: those of --experiment-file, else {usual}"
+    add("--only", nargs="+", metavar="EXPERIMENT", help=about)
+    about = "a file as in params/grids, or the name of one: its experiment at every combination of values"
+    add("--grid", metavar="FILE", help=about)
+    about = "jobs at a time; default: seeds_at_once (1) on each GPU, or one for each CPU core"
+    add("--workers", type=_count, metavar="N", help=about)
+    about = "seeds_at_once (1) jobs at a time on each of these; twice the same for twice as many there"
+    add("--gpus", metavar="0,1", help=about)
+    about = "jobs on a cluster through Dask: tcp://host:8786 or slurm:FILE.yaml"
+    add("--cluster", metavar="WHERE", help=about)
+    add("--dry-run", action="store_true", help="print the jobs, their parameters and an estimate of the time")
+    add("--json", action="store_true", help="one JSON line per event, or per job of a dry run, on stdout")
+
+    add = command("status", _status, "the state of the jobs in a base directory", "Changes nothing.")
+    _add_base(add)
+    _add_file(add)
+    add("--json", action="store_true", help="one JSON line per job, on stdout")
+
+    add = command("report", _report, "write one page over all runs in a base directory", "Runs nothing.")
+    _add_base(add)
+    _add_file(add)
+
+    add = command("verify", _verify, "what is wrong or unusual in run directories", "Changes nothing.")
+    about = "a run directory, or a base directory with several"
+    add("directories", type=Path, nargs="+", metavar="DIR", help=about)
+
+    about = "the same quantities of two runs, their differences, and how the runs themselves differed"
+    add = command("compare", _compare, about, "")
+    about = "a run directory, a base directory with one run of each experiment, or published results' files"
+    for name in ("a", "b"):
+        add(name, type=Path, metavar=name.upper(), help=about)
+
+    more = "In the JSON a finding on two experiments (`width`) is in both, its seeds under `hysteresis`."
+    about = "thresholds, width, gap and classes of the records, with intervals"
+    add = command("analyse", _analyse, about, more)
+    add("path", type=Path, metavar="PATH", help="a results file, a run directory, or a folder of several")
+    add("--json", type=Path, metavar="FILE", help="write the JSON there, too")
 
     about = "a new run from a seed's state at an epoch, under other parameters from there on"
-    fork = commands.add_parser("fork", help=about, description=about, allow_abbrev=False)
-    add = fork.add_argument
+    add = command("fork", _fork, about, "")
     add("directory", type=Path, metavar="DIR", help="the run directory of the original, which stays as it is")
     add("--experiment", help="where the directory holds several")
-    add("--seed", type=int, required=True, help="which seed's state")
+    add("--seed", type=int, required=True, help="whose state")
     about = "epochs completed, counted through the seed: 1 after the first"
     add("--at", type=int, required=True, metavar="EPOCH", help=about)
     add("--set", nargs="+", action="extend", default=[], metavar="NAME=VALUE", help="the changes")
-    add("--base-dir", metavar="DIR", help="where the new run directory lies; default: beside the original")
+    add("--base-dir", metavar="DIR", help="of the new run directory; default: that of the original")
 
-    about = "say what is wrong or unusual in run directories; changes nothing"
-    verify = commands.add_parser("verify", help=about, description=about, allow_abbrev=False)
-    about = "a run directory, or a base directory with several"
-    verify.add_argument("directories", type=Path, nargs="+", metavar="DIR", help=about)
-
-    about = "the same quantities of two runs, their differences, and how the runs themselves differed"
-    compare = commands.add_parser("compare", help=about, description=about, allow_abbrev=False)
-    about = "a run directory, a base directory with one run of each experiment, or published results' files"
-    for name in ("a", "b"):
-        compare.add_argument(name, type=Path, metavar=name.upper(), help=about)
-
-    about = "thresholds, width, gap and classes of the records, with intervals; as JSON for machines"
-    more = "In the JSON a finding on two experiments (`width`) is in both, its seeds under `hysteresis`."
-    analyse = commands.add_parser("analyse", help=about, description=f"{about}. {more}", allow_abbrev=False)
-    about = "a results file, a run directory, or a folder of several"
-    analyse.add_argument("path", type=Path, metavar="PATH", help=about)
-    analyse.add_argument("--json", type=Path, metavar="FILE", help="write the JSON there, too")
+    about = "every parameter of an experiment with its value, meaning and range"
+    add = command("parameters", _list_parameters, about, "The output can be saved as a YAML file for --file.")
+    add("experiment", metavar="EXPERIMENT", help=f"{one_of(names())}; a file or a module of your own")
+    add("--profile", default="quick", help="quick (default), paper or one of your own")
     return parser
 
 
-def _parameters(arguments: argparse.Namespace) -> Parameters:
-    """Profile, file, --set and the named options, each over the ones before."""
-    arguments.experiment = _named(arguments.experiment)
-    layers = [profile_layer(arguments.experiment, arguments.profile)]
-    if arguments.file is not None:
-        layers.append(file_layer(arguments.file))
-    layers += map(override_layer, arguments.set)
-    for field in ("seeds", "base_dir", "device", "mirror"):
-        value = getattr(arguments, field)
-        if value is not None:
-            layers.append(Layer(f"--{field.replace('_', '-')}", {field: value}))
-    parameters = validate_layers(arguments.experiment, layers)
-    base_directory(parameters.base_dir, where=source("base_dir", layers).where)
-    return parameters
+def _add_parameters(add: Add) -> None:
+    """The options that give parameters, for `option_layers`."""
+    add("--profile", help="quick (default): minutes on a laptop; paper: CIFAR-10 on a GPU")
+    add("-f", "--file", type=Path, metavar="FILE.yaml", help="parameters that replace the profile's")
+    about = "single parameters; in a campaign for every experiment that has it, or EXPERIMENT.NAME=VALUE"
+    add("--set", nargs="+", action="extend", default=[], metavar="NAME=VALUE", help=about)
+    add("--seeds", help="3, [0, 3], 0-9 or 0-3,7; default: the profile's")
+    add("--base-dir", metavar="DIR", help="directory of the run directories, notebooks and summary")
+    add("--device", help="auto, cpu, cuda or cuda:N")
+    add("--mirror", action="store_const", const=True, help="write locally and copy to the base directory")
+
+
+def _add_file(add: Add) -> None:
+    about = "files or modules that register experiments of your own"
+    add("--experiment-file", nargs="+", action="extend", default=[], metavar="FILE.py", help=about)
+
+
+def _add_base(add: Add) -> None:
+    about = (
+        "directory of the run directories; default: the Drive folder on Colab, elsewhere runs in the project"
+    )
+    add("--base-dir", metavar="DIR", help=about)
+
+
+def _count(text: str) -> int:
+    if not text.isdigit() or int(text) < 1:
+        raise argparse.ArgumentTypeError(f"{text!r} must be a whole number from 1")
+    return int(text)
 
 
 def _named(given: str) -> str:
-    """The name of an experiment that was given by name, or by the file or module that registers it."""
+    """The name of an experiment, given by name or by the file or module that registers it."""
     if given in names() or not (given.endswith(".py") or _is_module(given)):
         return given
     found = load(given)
@@ -138,10 +189,37 @@ def _is_module(name: str) -> bool:
         return False
 
 
-def _run(parameters: Parameters) -> None:
-    from dglib.api import run  # imports torch, which takes seconds: bad input is answered before
+def _run(arguments: argparse.Namespace) -> None:
+    name = _named(arguments.experiment)
+    layers = [profile_layer(name, arguments.profile or "quick"), *option_layers(arguments)]
+    parameters = resolve(name, layers)
+    from dglib.api import run
 
     _print(run(parameters))
+
+
+def _campaign(arguments: argparse.Namespace) -> int:
+    from dglib.campaign.command import run
+
+    return run(arguments)
+
+
+def _status(arguments: argparse.Namespace) -> None:
+    from dglib.campaign.status import read_status, text
+
+    jobs = read_status(base_directory(arguments.base_dir, where="--base-dir"))
+    print("\n".join(json.dumps(job) for job in jobs) if arguments.json else text(jobs))
+
+
+def _report(arguments: argparse.Namespace) -> None:
+    base = base_directory(arguments.base_dir, where="--base-dir")
+    from dglib.report import write_report
+
+    print(write_report(base))
+
+
+def _list_parameters(arguments: argparse.Namespace) -> None:
+    print(listing(_named(arguments.experiment), arguments.profile))
 
 
 def _fork(arguments: argparse.Namespace) -> None:
@@ -161,8 +239,8 @@ def _fork(arguments: argparse.Namespace) -> None:
     )
 
 
-def _verify(directories: Sequence[Path]) -> int:
-    runs = list(dict.fromkeys(run for directory in directories for run in runs_in(directory)))
+def _verify(arguments: argparse.Namespace) -> int:
+    runs = list(dict.fromkeys(run for directory in arguments.directories for run in runs_in(directory)))
     from dglib.runs.verify import verify
 
     findings = [finding for run in runs for finding in verify(run)]
@@ -175,16 +253,16 @@ def _verify(directories: Sequence[Path]) -> int:
     return WRONG if wrong else 0
 
 
-def _compare(a: Path, b: Path) -> None:
+def _compare(arguments: argparse.Namespace) -> None:
     from dglib.report.compare import compare, text
 
-    print(text(a, b, compare(a, b)))
+    print(text(arguments.a, arguments.b, compare(arguments.a, arguments.b)))
 
 
-def _analyse(path: Path, target: Path | None) -> None:
+def _analyse(arguments: argparse.Namespace) -> None:
     from dglib.report.analyse import run
 
-    print(run(path, target))
+    print(run(arguments.path, arguments.json))
 
 
 def _print(result: "Run") -> None:

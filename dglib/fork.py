@@ -20,9 +20,8 @@ from dglib.control import Control
 from dglib.errors import UserError
 from dglib.experiments import build_spec
 from dglib.experiments.parameters import Parameters
-from dglib.experiments.profiles import override_layer
+from dglib.experiments.profiles import Layer, one_of, override_layer, validate_layers
 from dglib.experiments.running import check, load
-from dglib.experiments.validation import Layer, one_of, validate_layers
 from dglib.files import older, phase_end_path, phase_end_paths
 from dglib.protocol import engine
 from dglib.protocol.replay import replay

@@ -46,58 +46,36 @@ if "google.colab" in sys.modules and "DGLIB_HEADLESS" not in os.environ:
 # %% [markdown]
 # ## Parameters
 #
-# The values below run on the embedded digits in a minute or two. `params/paper/T1.yaml` holds the published ones.
+# As it stands, the notebook runs on the embedded digits in a minute or two. `profile = "paper"` takes the published values,
+# `params/paper/T1.yaml`, for all that is left as it is below. Any other parameter, such as `base_dir` or `device`, can be set in a
+# line of its own here, or with papermill's `-p`; `python -m dglib parameters T1` lists all with their meanings.
 
 # %% tags=["parameters"]
+profile: str = 'quick'  # quick or paper; a value below that is left as it is comes from there, and so does any other parameter.
+# Run
 seeds: list = [0, 1, 2, 3]  # One run each: 3, [0, 3], 0-9 or 0-3,7; at least one, each once, 0 to 2³² − 1.
+# Data
+dataset: str = 'digits'  # digits, cifar10, the path of an .npz, a registered name or module:attribute.
 noise: str = 'symmetric'  # Label noise: symmetric, a registered name, module:attribute or a file of labels (.npy, .npz, .pt).
 noise_rate: float = 0.4  # η, the fraction of training labels replaced by a wrong one, 0 to 0.9.
-dataset: str = 'digits'  # digits, cifar10, the path of an .npz, a registered name or module:attribute.
-data_dir: str = None  # Directory where downloaded data sets lie; null: data in the project.
-pixel_mean: list = None  # Per channel, of pixels in 0 to 1, subtracted from the input; null: the data set's own.
-pixel_std: list = None  # Per channel, above 0, of pixels in 0 to 1; divides the input; null: the data set's own.
-augmentation: str = 'none'  # Of the training images: none or crop_flip.
-crop_padding: int = 4  # Black pixels added on each side before the crop, from 0.
+# Network and optimizer
 network: str = 'small_cnn'  # resnet18, resnet34, vgg11_bn, small_cnn, a registered name or module:attribute.
 network_width: float = 0.5  # Factor on the network's channel counts, above 0.
 batch_size: int = 64  # Images per step, from 2 (BatchNorm needs two).
 lr: float = 0.1  # Learning rate at the start, above 0.
-lr_decay: float = 0.1  # Factor on the LR at a milestone, above 0, at most 1.
-momentum: float = 0.9  # Of SGD, from 0, below 1.
-weight_decay: float = 0.0005  # Of SGD, from 0.
 refresh_period: int = 32  # K: steps from one value gradient to the next, from 1.
 mix: str = 'normalised'  # How the two gradients are mixed: a registered name or module:attribute.
-value: str = 'clean'  # Images and labels behind the value gradient: a registered name or module:attribute.
-metrics: list = []  # More numbers at each evaluation: registered names or module:attribute, see dglib.metrics.
-base_dir: str = None  # Where the run directories lie; null: the Drive folder on Colab, elsewhere runs in the project.
-device: str = 'auto'  # auto, cpu, cuda or cuda:N.
-threads: int = 1  # CPU threads of a run, from 1; results on a CPU depend on them.
-seeds_at_once: int = 1  # Seeds trained beside each other, each in a process of its own, from 1.
-exact: bool = False  # Whether a seed may only be gone on with on the kind of device it began on: true or false.
-precision: str = 'auto'  # Of forward and backward passes: fp32, tf32, bf16, fp16; auto: half where matrix units run it.
-channels_last: str = 'auto'  # Images and convolutions in NHWC memory order: auto, on or off.
-fused: str = 'auto'  # SGD as one kernel: auto (on CUDA), on or off.
-compiled: str = 'auto'  # torch.compile of loss and mix: auto (on CUDA, for large networks), on or off.
-cuda_graphs: str = 'auto'  # The step captured once and replayed: auto (on CUDA), on or off.
-autotune: str = 'auto'  # cuDNN times its algorithms, at the price of other bits each run: auto (off), on or off.
-checkpoint_epochs: int = 10  # A seed under way is saved at least every so many epochs, from 1.
-checkpoint_minutes: float = 1.0  # And at least every so many minutes, above 0.
-mirror: bool = False  # Whether to work in a local directory and copy to base_dir, as a Drive always is: true or false.
-work_dir: str = None  # Where the work goes on then; null: a directory of base_dir's own below ~/.cache/dglib.
+# From scratch
 init_lambda: float = 0.35  # λ of the training from scratch, 0 to 1.
 init_epochs: int = 20  # Epochs at init_lambda, from 1.
-evaluate_every: int = 1  # Epochs from one evaluation to the next, from 1; before a sweep init_evaluate_every holds.
-milestones: list = []  # Epochs completed since scratch when the LR drops by lr_decay, rising, from 1; [] for never.
-init_evaluate_every: int = 5  # Epochs from one evaluation to the next before the sweep, from 1.
+# Sweep
 epochs_per_level: int = 4  # Epochs at each λ of the sweep (the dwell time), from 1.
 sweep_lr: float = 0.1  # Constant LR of the sweep, above 0; null: the rule published for the experiment.
-consecutive: int = 3  # Evaluations in a row beyond the threshold that make an event, from 1.
-recovery_error: float = 0.2  # A network has recovered at this error or below, 0 to 1.
-init_error_max: float = 0.3  # The trained network is ordered at this error or below, 0 to 1.
 sweep_lambdas: list = [0.4, 0.45, 0.5, 0.55, 0.6, 0.65, 0.7, 0.75, 0.8, 0.85]  # Levels of λ, rising, init_lambda to 1, at least one.
-collapse_error: float = 0.4  # A network has collapsed at this error or above, 0 to 1.
 return_sweep: bool = True  # Whether λ is lowered again after a collapse: true or false.
-return_lambdas: list = [0.8, 0.75, 0.7, 0.65, 0.6, 0.55, 0.5, 0.45, 0.4, 0.35, 0.3, 0.25, 0.2, 0.15, 0.1, 0.05]  # Levels of λ on the return, falling, 0 to 1, at least one; those below the collapse are used.
+# Event
+consecutive: int = 3  # Evaluations in a row beyond the threshold that make an event, from 1.
+collapse_error: float = 0.4  # A network has collapsed at this error or above, 0 to 1.
 
 # %%
 import dglib

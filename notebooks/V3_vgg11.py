@@ -44,57 +44,35 @@ if "google.colab" in sys.modules and "DGLIB_HEADLESS" not in os.environ:
 # %% [markdown]
 # ## Parameters
 #
-# The values below run on the embedded digits in a minute or two. `params/paper/V3.yaml` holds the published ones.
+# As it stands, the notebook runs on the embedded digits in a minute or two. `profile = "paper"` takes the published values,
+# `params/paper/V3.yaml`, for all that is left as it is below. Any other parameter, such as `base_dir` or `device`, can be set in a
+# line of its own here, or with papermill's `-p`; `python -m dglib parameters V3` lists all with their meanings.
 
 # %% tags=["parameters"]
+profile: str = 'quick'  # quick or paper; a value below that is left as it is comes from there, and so does any other parameter.
+# Run
 seeds: list = [0, 1, 2]  # One run each: 3, [0, 3], 0-9 or 0-3,7; at least one, each once, 0 to 2³² − 1.
+# Data
+dataset: str = 'digits'  # digits, cifar10, the path of an .npz, a registered name or module:attribute.
 noise: str = 'symmetric'  # Label noise: symmetric, a registered name, module:attribute or a file of labels (.npy, .npz, .pt).
 noise_rate: float = 0.4  # η, the fraction of training labels replaced by a wrong one, 0 to 0.9.
-dataset: str = 'digits'  # digits, cifar10, the path of an .npz, a registered name or module:attribute.
-data_dir: str = None  # Directory where downloaded data sets lie; null: data in the project.
-pixel_mean: list = None  # Per channel, of pixels in 0 to 1, subtracted from the input; null: the data set's own.
-pixel_std: list = None  # Per channel, above 0, of pixels in 0 to 1; divides the input; null: the data set's own.
-augmentation: str = 'none'  # Of the training images: none or crop_flip.
-crop_padding: int = 4  # Black pixels added on each side before the crop, from 0.
+# Network and optimizer
 network: str = 'vgg11_bn'  # resnet18, resnet34, vgg11_bn, small_cnn, a registered name or module:attribute.
 network_width: float = 0.125  # Factor on the network's channel counts, above 0.
 batch_size: int = 128  # Images per step, from 2 (BatchNorm needs two).
 lr: float = 0.05  # Learning rate at the start, above 0.
-lr_decay: float = 0.1  # Factor on the LR at a milestone, above 0, at most 1.
-momentum: float = 0.9  # Of SGD, from 0, below 1.
-weight_decay: float = 0.0005  # Of SGD, from 0.
 refresh_period: int = 16  # K: steps from one value gradient to the next, from 1.
 mix: str = 'normalised'  # How the two gradients are mixed: a registered name or module:attribute.
-value: str = 'clean'  # Images and labels behind the value gradient: a registered name or module:attribute.
-metrics: list = []  # More numbers at each evaluation: registered names or module:attribute, see dglib.metrics.
-base_dir: str = None  # Where the run directories lie; null: the Drive folder on Colab, elsewhere runs in the project.
-device: str = 'auto'  # auto, cpu, cuda or cuda:N.
-threads: int = 1  # CPU threads of a run, from 1; results on a CPU depend on them.
-seeds_at_once: int = 1  # Seeds trained beside each other, each in a process of its own, from 1.
-exact: bool = False  # Whether a seed may only be gone on with on the kind of device it began on: true or false.
-precision: str = 'auto'  # Of forward and backward passes: fp32, tf32, bf16, fp16; auto: half where matrix units run it.
-channels_last: str = 'auto'  # Images and convolutions in NHWC memory order: auto, on or off.
-fused: str = 'auto'  # SGD as one kernel: auto (on CUDA), on or off.
-compiled: str = 'auto'  # torch.compile of loss and mix: auto (on CUDA, for large networks), on or off.
-cuda_graphs: str = 'auto'  # The step captured once and replayed: auto (on CUDA), on or off.
-autotune: str = 'auto'  # cuDNN times its algorithms, at the price of other bits each run: auto (off), on or off.
-checkpoint_epochs: int = 10  # A seed under way is saved at least every so many epochs, from 1.
-checkpoint_minutes: float = 1.0  # And at least every so many minutes, above 0.
-mirror: bool = False  # Whether to work in a local directory and copy to base_dir, as a Drive always is: true or false.
-work_dir: str = None  # Where the work goes on then; null: a directory of base_dir's own below ~/.cache/dglib.
-init_evaluate_every: int = 5  # Epochs from one evaluation to the next before the sweep, from 1.
+# Sweep
 epochs_per_level: int = 2  # Epochs at each λ of the sweep (the dwell time), from 1.
 sweep_lr: float = None  # Constant LR of the sweep, above 0; null: the rule published for the experiment.
+sweep_lambdas: list = [0.3, 0.5, 0.7]  # Levels of λ, rising, 0 to 1, at least one; the collapse branch takes them backwards.
+# From scratch
 ordered_lambda: float = 0.35  # λ at which the ordered network is trained, 0 to 1.
 ordered_epochs: int = 12  # Epochs at ordered_lambda, from 1.
-ordered_milestones: list = [6, 10]  # Epochs completed when the ordered network's LR drops by lr_decay, rising, from 1; [] for never.
-ordered_error_max: float = 0.25  # The network is ordered below this error, 0 to 1.
 collapse_lambda: float = 0.85  # λ at which the collapsed network is trained, 0 to 1.
 collapse_epochs: int = 16  # Epochs at collapse_lambda, from 1.
-collapse_milestones: list = [8, 13]  # Epochs completed when the collapsed network's LR drops by lr_decay, rising, from 1; [] for never.
-collapse_error_min: float = 0.45  # The network is collapsed at this error or above, 0 to 1.
-sweep_lambdas: list = [0.3, 0.5, 0.7]  # Levels of λ, rising, 0 to 1, at least one; the collapse branch takes them backwards.
-sweep_lr_factor: float = 0.01  # LR of the sweep as a multiple of lr where sweep_lr is null, above 0.
+# Comparison
 gap_lambda: float = 0.5  # λ at which the branches are compared, 0 to 1.
 gap_error: float = 0.1  # The branches are two if their errors differ by more than this, 0 to 1.
 

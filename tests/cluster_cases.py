@@ -1,6 +1,6 @@
-"""Small runs on clusters: what the tests and `cluster_campaign.py` start, disturb and look at.
+"""Small runs on clusters: what the tests start, disturb and check.
 
-python tests/cluster_cases.py local:2 runs    trains the four seeds of `plan` and executes no notebook
+python tests/cluster_cases.py tcp://127.0.0.1:8786 runs    trains the four seeds of `plan`, without a notebook
 """
 
 from __future__ import annotations
@@ -21,8 +21,7 @@ import psutil
 from held import held_up
 
 from dglib.campaign import scheduler
-from dglib.campaign.cluster import ClusterBackend
-from dglib.campaign.cluster_kinds import cluster_of
+from dglib.campaign.cluster import ClusterBackend, cluster_of
 from dglib.campaign.jobs import Job, Plan, anchored, jobs_of
 from dglib.campaign.worker import train
 from dglib.errors import UserError
@@ -50,10 +49,7 @@ def plan(base: Path, seeds: str = "0-3", init_epochs: int = 8) -> Plan:
 
 
 def records(base: Path) -> dict[str, dict[str, Any]]:
-    """The records below a directory, by their files' names, but for the time and what they were made by.
-
-    That names a commit, and a second one where somebody committed before a seed went on.
-    """
+    """The records below a directory, by their files' names, without time and provenance."""
     found = {path.stem: unsealed("seed record", path) for path in base.glob("exp_*/seeds/*.json")}
     for record in found.values():
         del record["time"], record["provenance"]
@@ -74,7 +70,7 @@ def attempts(base: Path) -> dict[str, list[dict[str, Any]]]:
 
 
 def overlaps(found: dict[str, list[dict[str, Any]]], killed: dict[int, float]) -> list[str]:
-    """The pairs of attempts at one seed that were under way at once; none is right.
+    """The pairs of attempts at one seed that overlap in time; none is right.
 
     Args:
         killed: when which process was killed, which left no end of its own.
@@ -99,48 +95,33 @@ def wait_for(what: Callable[[], Any], name: str, process: subprocess.Popen[str] 
     return found
 
 
-def training(base: Path) -> dict[str, psutil.Process]:
-    """The processes that train a seed just now, by its name."""
+def saved(base: Path) -> dict[str, psutil.Process]:
+    """The processes that train a seed which has a checkpoint, by its name."""
+    names = {path.stem for path in base.glob("exp_*/checkpoints/*.ckpt")}
     found = {}
     for name, those in attempts(base).items():
-        if those and "ended" not in those[-1]:
+        if name in names and those and "ended" not in those[-1]:
             with suppress(psutil.NoSuchProcess):
                 process = psutil.Process(those[-1]["pid"])
-                # One that began after it is another, which the system gave the number of one that was killed.
-                if process.create_time() < those[-1]["began"] and process.status() != psutil.STATUS_ZOMBIE:
+                if not is_gone(process):
                     found[name] = process
     return found
-
-
-def saved(base: Path) -> dict[str, psutil.Process]:
-    """Those of them whose seed has a checkpoint."""
-    names = {path.stem for path in base.glob("exp_*/checkpoints/*.ckpt")}
-    return {name: process for name, process in training(base).items() if name in names}
-
-
-def kill(process: psutil.Process) -> float:
-    """SIGKILL. Returns the time at which the process has ended."""
-    process.kill()
-    wait_for(lambda: is_gone(process), f"end of {process}")
-    return time.time()
 
 
 def kill_mid_job(base: Path, process: subprocess.Popen[str]) -> tuple[str, int, float]:
     """Kill a worker that trains a seed and has saved it. Returns the seed, the process and the time.
 
-    Lets go of what `HOLD` holds up then.
-
-    Args:
-        process: whose workers they are, directly or not.
+    Removes `HOLD` then.
     """
     seed, worker = next(iter(wait_for(lambda: saved(base), f"checkpoint in {base}", process).items()))
-    when = kill(worker)
+    worker.kill()
+    wait_for(lambda: is_gone(worker), f"end of {worker}")
     Path(HOLD).unlink(missing_ok=True)
-    return seed, worker.pid, when
+    return seed, worker.pid, time.time()
 
 
 def is_gone(process: psutil.Process) -> bool:
-    """Whether the process has ended, be it that nobody has collected it."""
+    """Whether the process has ended, also where nobody has collected it."""
     try:
         return not process.is_running() or process.status() == psutil.STATUS_ZOMBIE
     except psutil.NoSuchProcess:
@@ -159,7 +140,7 @@ def start(*command: str | Path, **environment: str) -> subprocess.Popen[str]:
 
 
 @dataclass
-class ByHand:
+class Running:
     """A scheduler and its workers, as somebody starts them in other terminals."""
 
     address: str
@@ -168,11 +149,11 @@ class ByHand:
 
 
 @contextmanager
-def by_hand(folder: Path, workers: int = 2, *options: str) -> Iterator[ByHand]:
-    """A Dask scheduler and workers that know nothing of us."""
+def cluster(folder: Path, workers: int = 2, *options: str) -> Iterator[Running]:
+    """A Dask scheduler and workers, started by Dask's own commands."""
     folder = folder.absolute()
     folder.mkdir(parents=True, exist_ok=True)
-    told = folder / "scheduler.json"
+    contact = folder / "scheduler.json"
     with ExitStack() as stack:
 
         def begin(*words: str) -> subprocess.Popen[bytes]:
@@ -184,20 +165,17 @@ def by_hand(folder: Path, workers: int = 2, *options: str) -> Iterator[ByHand]:
             return begun
 
         host = ("--host", "127.0.0.1")
-        scheduler = begin("dask_scheduler", *host, "--port", "0", "--scheduler-file", str(told))
+        scheduler = begin("dask_scheduler", *host, "--port", "0", "--scheduler-file", str(contact))
 
         def is_up() -> bool:
             assert scheduler.poll() is None, (folder / "dask_scheduler.log").read_text()
-            return told.exists() and told.read_text().endswith("}")
+            return contact.exists() and contact.read_text().endswith("}")
 
         wait_for(is_up, "scheduler")
-        address = json.loads(told.read_text())["address"]
-        scratch = ("--local-directory", str(folder / "scratch"))
-        more = options or ("--nthreads", "1")
-        yield ByHand(
-            address,
-            scheduler,
-            [begin("dask_worker", address, *host, *scratch, *more) for _ in range(workers)],
+        address = json.loads(contact.read_text())["address"]
+        more = ("--local-directory", str(folder / "scratch"), *(options or ("--nthreads", "1")))
+        yield Running(
+            address, scheduler, [begin("dask_worker", address, *host, *more) for _ in range(workers)]
         )
 
 
@@ -211,7 +189,7 @@ def end(process: subprocess.Popen[Any]) -> None:
     process.communicate()
 
 
-class _Told:
+class _Lines:
     """Events as JSON lines."""
 
     def event(self, name: str, job: Job, **facts: Any) -> None:
@@ -225,7 +203,7 @@ def main(where: str, base: str, seeds: str = "0-3", init_epochs: str = "8") -> i
     jobs = jobs_of([plan(Path(base).absolute(), seeds, int(init_epochs))])
     try:
         backend = ClusterBackend(cluster_of(where), sorted({job.plan.home for job in jobs}))
-        scheduler.run(jobs, backend, _Told())
+        scheduler.run(jobs, backend, _Lines())
     except UserError as error:
         print(error, file=sys.stderr)
         return 2

@@ -5,8 +5,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
-from dglib.campaign.grid import Cell, Grid, load_grid
-from dglib.campaign.grid_index import write_index
+from dglib.campaign.grid import Cell, Grid, load_grid, write_index
 from dglib.experiments import build_spec, requested_numerics
 from dglib.runs import identity
 from dglib.runs.store import Store

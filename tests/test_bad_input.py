@@ -1,17 +1,17 @@
 """Every kind of mistake in one table: exit status 2, one line that says what and where, nothing written."""
 
 import io
+import subprocess
+import sys
 import zipfile
 from pathlib import Path
 
 import numpy as np
 import pytest
-import test_cli
-import test_run_all
 
 from dglib import cli
-from dglib.campaign import command as campaign
 
+ROOT = Path(__file__).parent.parent
 PIXELS, LABELS = np.zeros((6, 8, 8), np.uint8), np.arange(6) % 3
 GOOD = {"x_train": PIXELS, "y_train": LABELS, "x_test": PIXELS, "y_test": LABELS}
 
@@ -47,7 +47,108 @@ ARCHIVES = {
     "torn.npz": archive()[:300],
     "text.npz": b"x_train, y_train\n",
 }
-# These reach data, network and machine. The program, the mistake, the command, what its line says.
+FILES = {
+    "typo.yaml": "noise_rat: 0.4\n",
+    "broken.yaml": "lr: 0.1\nsweep_lambdas: [0.4, 0.5\n",
+    "list.yaml": "- 0.4\n- 0.5\n",
+    "wrong.yaml": "noise_rate: 1.2\n",
+}
+# The mistake, the command, and its line: file or option … field … value … what is allowed.
+RUN = [
+    ("typo in an option", "run T1 --set noise_rat=0.4", "--set … noise_rat … 0.4 … noise_rate"),
+    ("typo in a file", "run T1 -f typo.yaml", "typo.yaml … noise_rat … 0.4 … noise_rate"),
+    ("λ above 1", "run T1 --set init_lambda=1.5", "--set … init_lambda … 1.5 … at most 1"),
+    (
+        "λ below 0 in a list",
+        "run T1 --set sweep_lambdas=[-0.1]",
+        "--set … sweep_lambdas[0] … -0.1 … at least 0",
+    ),
+    ("empty λ list", "run T1 --set sweep_lambdas=[]", "--set … sweep_lambdas … [] … at least one"),
+    ("T1 downwards", "run T1 --set sweep_lambdas=[0.7,0.5]", "--set … sweep_lambdas … [0.7, 0.5] … above"),
+    ("T2 upwards", "run T2 --set sweep_lambdas=[0.4,0.5]", "--set … sweep_lambdas … [0.4, 0.5] … below"),
+    (
+        "T1 from the far side",
+        "run T1 --set sweep_lambdas=[0.1,0.5]",
+        "--set … sweep_lambdas … init_lambda … above",
+    ),
+    ("K = 0", "run Td1 --set refresh_period=0", "--set … refresh_period … 0 … at least 1"),
+    ("η = 1.2", "run T1 --set noise_rate=1.2", "--set … noise_rate … 1.2 … at most 0.9"),
+    ("seed 1.5", "run T1 --seeds 1.5", "--seeds … seeds … 1.5 … whole numbers"),
+    ("seed one", "run T1 --seeds one", "--seeds … seeds … one … whole numbers"),
+    ("seed true", "run T1 --set seeds=true", "--set … seeds … True … whole numbers"),
+    ("unknown experiment", "run T9", "experiment … T9 … T1, T2, V3, Td1 or loop"),
+    ("no experiment", "run", "required … EXPERIMENT"),
+    ("no command", "", "required … COMMAND"),
+    ("unknown command", "walk T1", "COMMAND … walk … run"),
+    ("shortened option", "run T1 --seed 3", "--seed 3"),
+    ("unfinished option", "run T1 --seeds", "--seeds … one argument"),
+    ("YAML that does not parse", "run T1 -f broken.yaml", "broken.yaml … YAML … line 3"),
+    ("value that does not parse", "run T1 --set lr=[1", "--set … lr=[1 … YAML"),
+    ("YAML that is no mapping", "run T1 -f list.yaml", "list.yaml … name: value"),
+    ("missing file", "run T1 -f none.yaml", "none.yaml … No such file"),
+    ("unknown profile", "run T1 --profile fast", "profile … fast … paper or quick"),
+    ("--set without =", "run T1 --set lr", "--set … lr … name=value"),
+    (
+        "base directory is a file",
+        "run T1 --base-dir typo.yaml",
+        "--base-dir … base_dir … typo.yaml … directory",
+    ),
+    (
+        "base directory below one",
+        "run T1 --base-dir typo.yaml/x",
+        "--base-dir … base_dir … typo.yaml/x … directory",
+    ),
+    ("empty base directory", "run T1 --base-dir=", "--base-dir … base_dir … '' … not be empty"),
+    ("unknown device", "run T1 --device gpu", "--device … device … gpu … auto, cpu, cuda or cuda:N"),
+]
+CAMPAIGN = [
+    ("typo", "--set noise_rat=0.4", "--set … noise_rat … 0.4 … noise_rate"),
+    ("typo for one", "--set T2.noise_rat=0.4", "--set … T2.noise_rat = 0.4 … did you mean noise_rate"),
+    ("only another has it", "--only V3 --set init_epochs=3", "--set … init_epochs … 3 … V3 has no such"),
+    ("one that lacks it", "--set T1.log_every=3", "--set … T1.log_every = 3 … T1 has no such"),
+    ("one not asked for", "--only T1 --set T2.lr=1", "--set … T2.lr = 1 … must be of T1"),
+    ("seed one", "--seeds one", "--seeds … seeds … one … whole numbers"),
+    ("unknown experiment", "--only T1 T9", "experiment … T9 … T1, T2, V3, Td1 or loop"),
+    ("twice the same", "--only T1 T1", "--only T1 T1 … once"),
+    ("no experiment", "--only", "--only … at least one"),
+    ("no workers", "--workers 0", "--workers … '0' … from 1"),
+    ("workers in words", "--workers two", "--workers … 'two' … whole number"),
+    ("no such GPU", "--gpus 99", "--gpus 99 … 99 … not there: torch sees"),
+    ("GPUs in words", "--gpus one", "--gpus one … 'one' … numbers"),
+    ("GPUs and workers", "--gpus 0 --workers 2", "--gpus 0 … --workers"),
+    ("GPUs and a device", "--gpus 0 --device cpu", "--gpus 0 … device = 'cpu' … auto or cuda"),
+    ("a cluster and workers", "--cluster tcp://h:1 --workers 2", "--workers 2 … cluster"),
+    ("a cluster and GPUs", "--cluster tcp://h:1 --gpus 0", "--gpus 0 … cluster"),
+    ("a cluster and a mirror", "--cluster tcp://h:1 --mirror", "--cluster tcp://h:1 … no mirror"),
+    ("a cluster and a GPU", "--cluster tcp://h:1 --device cuda:1", "--cluster … device = 'cuda:1' … cuda"),
+    ("a cluster of this machine", "--cluster local:2", "--cluster local:2 … use --workers"),
+    ("no cluster", "--cluster host:8786", "--cluster host:8786 … tcp://HOST:PORT or slurm:FILE.yaml"),
+    ("no port", "--cluster tcp://host:99999", "--cluster … address is tcp://HOST:PORT"),
+    ("no Slurm file", "--cluster slurm:none.yaml", "none.yaml … cannot be read"),
+    ("a wrong Slurm file", "--cluster slurm:wrong.yaml", "slurm:wrong.yaml … noise_rate … no such field"),
+    ("no such grid", "--grid nowhere", "grid … nowhere … phase_diagram"),
+    ("no such grid file", "--grid nowhere.yaml", "nowhere.yaml … cannot be read"),
+    ("a grid and experiments", "--grid phase_diagram --only T1", "--only … grid"),
+    ("a grid and a profile", "--grid phase_diagram --profile quick", "--profile … grid"),
+    ("a crossed name set", "--grid phase_diagram --set noise_rate=0.1", "--set … noise_rate = 0.1 … crossed"),
+    ("status of nothing", "status --base-dir nowhere", "nowhere … no jobs"),
+    ("two numbers of jobs", "--workers 1 --set seeds_at_once=2", "--workers 1 … seeds_at_once = 2 … leave"),
+    ("workers that differ", "--set V3.seeds_at_once=2", "seeds_at_once = … must be one"),
+    (
+        "several on a cluster's",
+        "--cluster tcp://h:1 --set seeds_at_once=2",
+        "--cluster tcp://h:1 … seeds_at_once = 2 … more workers",
+    ),
+    ("unknown option", "--sets lr=1", "--sets"),
+    ("base directory is a file", "--base-dir file", "--base-dir … base_dir … file … directory"),
+    ("two base directories", "--set T1.base_dir=a T2.base_dir=b", "base_dir … a and … b … one for all"),
+    ("a device that is not there", "--device cuda:99", "device … cuda:99 … torch sees"),
+    ("a data set that is not there", "--set Td1.dataset=none.npz", "none.npz"),
+    ("a data set without arrays", "--set Td1.dataset=part.npz", "part.npz … y_train"),
+    ("unknown network", "--set T2.network=small_cn", "network … small_cn … did you mean 'small_cnn'"),
+    ("unknown noise", "--set noise=symetric", "noise … symetric … did you mean 'symmetric'"),
+]
+# These reach data, network and machine. The program comes first.
 DEEPER = [
     *[
         ("dglib", f"data in {name}", f"run T1 --set dataset={name} batch_size=3", name)
@@ -69,11 +170,11 @@ DEEPER = [
     ("run_all", "a data set that is not there", "--set dataset=absent.npz", "absent.npz"),
 ]
 TABLE = [
-    *[("dglib", *row) for row in test_cli.BAD_INPUT],
-    *[("run_all", *row) for row in test_run_all.BAD_INPUT],
+    *[("dglib", *row) for row in RUN],
+    *[("run_all", *row) for row in CAMPAIGN],
     *DEEPER,
 ]
-PROGRAMS = {"dglib": cli.main, "run_all": campaign.main}
+PROGRAMS = {"dglib": cli.main, "run_all": cli.run_all}
 
 
 def contents():
@@ -91,7 +192,7 @@ def test_a_mistake_gets_one_line_and_status_2_and_writes_nothing(
     program, mistake, command, says, tmp_path, monkeypatch, capsys
 ):
     monkeypatch.chdir(tmp_path)
-    for name, content in test_cli.FILES.items():
+    for name, content in FILES.items():
         Path(name).write_text(content)
     for name, content in ARCHIVES.items():
         Path(name).write_bytes(content)
@@ -102,9 +203,23 @@ def test_a_mistake_gets_one_line_and_status_2_and_writes_nothing(
     out, err = capsys.readouterr()
     assert out == ""
     (line,) = err.splitlines()
+    assert line.startswith(f"{program}: error: ")
     place = 0
     for word in ["error: ", *says.split(" … ")]:
         assert word in line[place:], f"{word!r} is missing, or out of order, in: {line}"
         place = line.index(word, place) + len(word)
-    assert "Traceback" not in line
     assert contents() == before
+
+
+def test_bad_input_ends_the_process_with_status_2_before_torch_is_imported(tmp_path):
+    (tmp_path / "torch.py").write_text("raise SystemExit('torch was imported')")
+    for program in (["-m", "dglib", "run", "T1"], [ROOT / "run_all.py"]):
+        done = subprocess.run(
+            [sys.executable, *program, "--seeds", "x"],
+            env={"PYTHONPATH": f"{tmp_path}:{ROOT}"},
+            capture_output=True,
+            text=True,
+        )
+        assert (done.returncode, done.stdout) == (2, "")
+        assert "error: --seeds: seeds = 'x'" in done.stderr
+        assert len(done.stderr.splitlines()) == 1

@@ -1,7 +1,7 @@
 """A cluster of Dask workers: the same records as in series, whatever dies, and nothing left behind."""
 
 import json
-import os
+import shutil
 import signal
 import stat
 import subprocess
@@ -14,17 +14,19 @@ from typing import Any
 import cluster_cases as cases
 import psutil
 import pytest
+import yaml
 from cluster_cases import RUN_ALL, TINY
 
-from dglib.campaign import cluster_kinds, planning
-from dglib.campaign import command as campaign
-from dglib.campaign.cluster_kinds import cluster_of
-from dglib.campaign.cluster_members import Members
-from dglib.campaign.cluster_worker import sees
-from dglib.campaign.jobs import Plan
+from dglib.campaign import cluster_sources
+from dglib.campaign.cluster import Members
+from dglib.campaign.cluster_sources import SlurmFile, cluster_of, jobqueue
+from dglib.campaign.cluster_worker import _sees
 from dglib.errors import UserError
+from dglib.experiments.profiles import PARAMS
 
 SEEDS = Path(cases.__file__)
+EXAMPLE = PARAMS / "slurm.example.yaml"
+LEAST = {"jobs": 2, "walltime": "01:00:00", "memory": "16GB"}
 Start = Callable[..., subprocess.Popen[str]]
 
 
@@ -47,90 +49,46 @@ def started() -> Iterator[Start]:
         yield begin
 
 
-def refused(*command: str | Path) -> str:
-    """What a command that gets no cluster says, having written nothing."""
-    before = set(Path.cwd().rglob("*"))
-    done = subprocess.run(
-        [sys.executable, *map(str, command)], capture_output=True, text=True, timeout=cases.PATIENCE
-    )
-    assert (done.returncode, done.stdout) == (2, ""), done.stderr
-    assert set(Path.cwd().rglob("*")) == before
-    return done.stderr
-
-
-def events(out: str) -> list[dict[str, Any]]:
-    return [json.loads(line) for line in out.splitlines()]
-
-
-def assert_as_in_series(base: Path, reference: Plan, killed: dict[int, float]) -> None:
-    """All records are those of seeds trained one after the other, by attempts that never overlapped."""
-    expected = cases.in_series(reference)
-    assert len(expected) == 4
-    assert cases.records(base) == expected
-    assert cases.overlaps(cases.attempts(base), killed) == []
-
-
 @pytest.mark.slow
-def test_four_seeds_and_their_notebook_on_two_workers_give_the_bits_that_they_give_in_series(
+def test_a_running_cluster_gives_the_bits_of_a_series_may_lose_a_worker_and_is_left_running(
     started: Start,
 ) -> None:
-    words = ["--only", "T2", "--seeds", "0-3", "--set", *TINY, "init_epochs=3"]
-    Path(cases.HOLD).touch()
-    process = started(RUN_ALL, *words, "--base-dir", "runs", "--cluster", "local:2", "--json")
-    # Or one of them might have done all before the other has imported torch.
-    cases.wait_for(lambda: len(cases.saved(Path("runs"))) == 2, "second worker", process)
-    Path(cases.HOLD).unlink()
-    out, err = process.communicate(timeout=cases.PATIENCE)
-    assert process.returncode == 0, err
-    ended = [(e["event"], e["seed"]) for e in events(out) if e["event"] in ("seed_done", "summary_done")]
-    assert sorted(ended[:4]) == [("seed_done", seed) for seed in range(4)]
-    assert ended[4:] == [("summary_done", None)]
-    assert {
-        Path("runs", *names).exists() for names in (["executed", "T2_spinodal.ipynb"], ["summary.md"])
-    } == {True}
-
-    arguments = campaign._parser().parse_args([*words, "--base-dir", "series"])
-    (reference,) = planning.campaign(arguments).plans
-    assert_as_in_series(Path("runs"), reference, {})
-    assert len({each[0]["pid"] for each in cases.attempts(Path("runs")).values()}) == 2
-
-
-@pytest.mark.slow
-def test_a_worker_killed_mid_job_costs_no_more_than_the_steps_since_its_checkpoint(started: Start) -> None:
-    Path(cases.HOLD).touch()
-    process = started(SEEDS, "local:2", "runs")
-    seed, pid, when = cases.kill_mid_job(Path("runs"), process)
-    out, err = process.communicate(timeout=cases.PATIENCE)
-    assert process.returncode == 0, err
-    (retried,) = [event for event in events(out) if event["event"] == "job_retried"]
-    assert f"process {pid}" in retried["reason"]
-    assert_as_in_series(Path("runs"), cases.plan(Path("series").absolute()), {pid: when})
-    first, second = cases.attempts(Path("runs"))[seed]
-    assert first["pid"] == pid != second["pid"]
-    assert second["found_step"] > 0
-    assert second["how"] == "done"
-
-
-@pytest.mark.slow
-def test_a_scheduler_started_by_hand_may_lose_a_worker_and_when_it_goes_itself_one_line_says_so(
-    started: Start,
-) -> None:
-    with cases.by_hand(Path("../hand")) as hand:
+    with cases.cluster(Path("../cluster")) as cluster:
         Path(cases.HOLD).touch()
-        process = started(SEEDS, hand.address, "runs")
+        process = started(SEEDS, cluster.address, "runs")
         seed, pid, when = cases.kill_mid_job(Path("runs"), process)
-        _, err = process.communicate(timeout=cases.PATIENCE)
+        out, err = process.communicate(timeout=cases.PATIENCE)
         assert process.returncode == 0, err
-        assert_as_in_series(Path("runs"), cases.plan(Path("series").absolute()), {pid: when})
-        assert cases.attempts(Path("runs"))[seed][-1]["found_step"] > 0
-        assert all(worker.poll() is None for worker in hand.workers)  # ours to use, not to end
+        (retried,) = [e for e in map(json.loads, out.splitlines()) if e["event"] == "job_retried"]
+        assert f"process {pid}" in retried["reason"]
+        expected = cases.in_series(cases.plan(Path("series").absolute()))
+        assert len(expected) == 4
+        assert cases.records(Path("runs")) == expected
+        attempts = cases.attempts(Path("runs"))
+        assert cases.overlaps(attempts, {pid: when}) == []
+        first, second = attempts[seed]
+        assert first["pid"] == pid != second["pid"]
+        assert second["found_step"] > 0
+        assert all(worker.poll() is None for worker in cluster.workers)
 
-        process = started(SEEDS, hand.address, "again", "0-3", "500")
+        # The command stopped: seeds and jobs are saved. Then the scheduler lost: one line, and saved again.
+        words = ["--only", "T2", "--seeds", "0-1", "--set", *TINY, "init_epochs=500", "--base-dir", "stopped"]
+        process = started(RUN_ALL, *words, "--cluster", cluster.address)
+        cases.wait_for(lambda: len(cases.saved(Path("stopped"))) == 2, "two checkpoints", process)
+        process.send_signal(signal.SIGTERM)
+        _, err = process.communicate(timeout=cases.PATIENCE)
+        assert process.returncode == 130, err
+        assert err.splitlines()[-1] == "run_all: stopped; the same command goes on from here"
+        assert [each[-1]["how"] for each in cases.attempts(Path("stopped")).values()] == ["stopped"] * 2
+        jobs = [json.loads(path.read_text())["status"] for path in Path("stopped", "jobs").glob("*.json")]
+        assert sorted(jobs) == ["stopped", "stopped", "waiting"]
+
+        process = started(SEEDS, cluster.address, "again", "0-3", "500")
         trained_by = cases.wait_for(lambda: cases.saved(Path("again")), "checkpoint", process)
-        hand.scheduler.kill()
+        cluster.scheduler.kill()
         _, err = process.communicate(timeout=cases.PATIENCE)
         assert (process.returncode, err.count("\n")) == (2, 1), err
-        assert err.startswith(f"--cluster {hand.address}: the scheduler is gone; ")
+        assert err.startswith(f"--cluster {cluster.address}: the scheduler is gone; ")
         for worker in trained_by.values():
             cases.wait_for(lambda worker=worker: cases.is_gone(worker), f"end of {worker}")
         for name in trained_by:
@@ -138,37 +96,13 @@ def test_a_scheduler_started_by_hand_may_lose_a_worker_and_when_it_goes_itself_o
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(
-    ("number", "status", "how"),
-    [(signal.SIGTERM, 130, "stopped"), (signal.SIGKILL, -signal.SIGKILL, None)],
-    ids=["stopped", "killed"],
-)
-def test_a_command_that_is_stopped_leaves_checkpoints_and_one_that_is_killed_leaves_no_process_either(
-    number: signal.Signals, status: int, how: str | None, started: Start
-) -> None:
-    words = ["--only", "T2", "--seeds", "0-1", "--set", *TINY, "init_epochs=500", "--base-dir", "runs"]
-    process = started(RUN_ALL, *words, "--cluster", "local:2")
-    cases.wait_for(lambda: len(cases.saved(Path("runs"))) == 2, "two checkpoints", process)
-    family = psutil.Process(process.pid).children(recursive=True)
-    process.send_signal(number)
-    _, err = process.communicate(timeout=cases.PATIENCE)
-    assert process.returncode == status, err
-    for each in family:
-        cases.wait_for(lambda each=each: cases.is_gone(each), f"end of {each}")
-    found = cases.attempts(Path("runs"))
-    assert [each[-1].get("how") for each in found.values()] == [how] * 2
-    if how is not None:
-        jobs = [json.loads(path.read_text())["status"] for path in Path("runs", "jobs").glob("*.json")]
-        assert sorted(jobs) == ["stopped", "stopped", "waiting"]
-        assert err.splitlines()[-1] == "run_all: stopped; the same command goes on from here"
-
-
-@pytest.mark.slow
-def test_workers_that_cannot_do_the_jobs_are_refused_by_what_is_wrong_with_them() -> None:
-    with cases.by_hand(Path("../hand"), 1, "--nthreads", "2", "--no-nanny") as hand:
-        err = refused(SEEDS, hand.address, "runs")
-    assert "has 2 threads; start it with --nthreads 1" in err
-    assert err.count("\n") == 1
+def test_workers_that_cannot_run_the_jobs_are_refused_by_what_is_wrong_with_them() -> None:
+    with cases.cluster(Path("../cluster"), 1, "--nthreads", "2", "--no-nanny") as cluster:
+        command = [sys.executable, SEEDS, cluster.address, "runs"]
+        done = subprocess.run(command, capture_output=True, text=True, timeout=cases.PATIENCE)
+    assert (done.returncode, done.stdout, done.stderr.count("\n")) == (2, "", 1)
+    assert "has 2 threads; start it with --nthreads 1" in done.stderr
+    assert not Path("runs").exists()
 
 
 SBATCH = """#!{python}
@@ -181,8 +115,7 @@ if sys.argv[1] == "--test-only":
 count = len(list(folder.glob("*.pid"))) + 1
 job = subprocess.Popen(["bash", "-c", Path(sys.argv[1]).read_text()],  # the file goes when we return
                        stdout=(folder / f"{{count}}.log").open("w"), stderr=subprocess.STDOUT,
-                       stdin=subprocess.DEVNULL, start_new_session=True,
-                       env=os.environ | {{"STAND_IN": str(folder)}})
+                       stdin=subprocess.DEVNULL, start_new_session=True)
 (folder / f"{{count}}.pid").write_text(str(job.pid))
 print(f"Submitted batch job {{count}}")
 """
@@ -195,21 +128,9 @@ for number in sys.argv[1:]:
 """
 
 
-def jobs_of(folder: Path) -> list[psutil.Process]:
-    """The job scripts of the stand-in that still run, with what they started."""
-    return [each for each in psutil.process_iter() if environment_of(each).get("STAND_IN") == str(folder)]
-
-
-def environment_of(process: psutil.Process) -> dict[str, str]:
-    try:
-        return process.environ()
-    except (psutil.NoSuchProcess, psutil.AccessDenied):
-        return {}
-
-
 @pytest.fixture
 def slurm(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
-    """A stand-in that runs a job script at once on this machine. Gives its folder."""
+    """A stand-in for Slurm that runs a job script at once on this machine. Its directory."""
     folder = tmp_path / "slurm"
     folder.mkdir()
     for name, text in (("sbatch", SBATCH), ("scancel", SCANCEL)):
@@ -217,121 +138,120 @@ def slurm(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
         (folder / name).chmod(stat.S_IRWXU)
     monkeypatch.setenv("PATH", f"{folder}:/usr/bin:/bin")
     yield folder
-    for job in jobs_of(folder):
-        job.kill()
+    for pid in _pids(folder):
+        if psutil.pid_exists(pid):
+            psutil.Process(pid).kill()
+
+
+def _pids(folder: Path) -> list[int]:
+    return [int(path.read_text()) for path in folder.glob("*.pid")]
 
 
 @pytest.mark.slow
-def test_slurm_is_asked_for_workers_which_do_the_jobs_and_are_cancelled_after_them(
+def test_slurm_is_asked_for_workers_which_run_the_jobs_and_are_cancelled_after_them(
     slurm: Path, started: Start
 ) -> None:
     file = "jobs: 1\ngpus: 0\nwalltime: '01:00:00'\nmemory: 1GB\n"
     Path("nobody.yaml").write_text(file + "account: nobody\n")
+    refused = started(SEEDS, "slurm:nobody.yaml", "runs")
     refusal = "--cluster slurm:nobody.yaml: sbatch --test-only refuses: sbatch: error: invalid account\n"
-    assert refused(SEEDS, "slurm:nobody.yaml", "runs") == refusal
+    assert refused.communicate(timeout=cases.PATIENCE) == ("", refusal)
 
     Path("slurm.yaml").write_text(file)
-    process = started(SEEDS, "slurm:slurm.yaml", "runs")
+    process = started(SEEDS, "slurm:slurm.yaml", "runs", "0-1")
     _, err = process.communicate(timeout=cases.PATIENCE)
     assert process.returncode == 0, err
-    assert len(cases.records(Path("runs"))) == 4
-    assert len(list(slurm.glob("*.pid"))) == 1
-    cases.wait_for(lambda: all(map(cases.is_gone, jobs_of(slurm))), "end of the Slurm job")
+    assert len(cases.records(Path("runs"))) == 2
+    (pid,) = _pids(slurm)
+    cases.wait_for(lambda: not psutil.pid_exists(pid) or cases.is_gone(psutil.Process(pid)), "end of the job")
+
+
+def script(file: SlurmFile) -> list[str]:
+    """The job script that Dask would submit, line by line. No Slurm is needed for it."""
+    job = jobqueue().slurm.SLURMJob("tcp://10.0.0.1:4567", name="worker-0", **file.options())
+    return str(job.job_script()).splitlines()
+
+
+def slurm_file(**fields: Any) -> SlurmFile:
+    Path("my.yaml").write_text(yaml.safe_dump({n: value for n, value in fields.items() if value is not ...}))
+    made = cluster_of("slurm:my.yaml")
+    assert isinstance(made, cluster_sources.Slurm)
+    return made.file
+
+
+def test_ctrl_c_stays_a_keyboard_interrupt_though_dasks_module_takes_it_when_imported() -> None:
+    code = (
+        "import signal; from dglib.campaign.cluster_sources import jobqueue; jobqueue();"
+        " signal.raise_signal(signal.SIGINT)"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert done.stderr.splitlines()[-1] == "KeyboardInterrupt"
+
+
+def test_the_example_has_every_field_asks_for_one_gpu_and_starts_a_worker_that_ends_in_time() -> None:
+    fields = yaml.safe_load(EXAMPLE.read_text())
+    assert set(fields) == set(SlurmFile.model_fields)
+    *head, command = filter(None, script(slurm_file(**fields)))
+    assert head == [
+        "#!/usr/bin/env bash",
+        "#SBATCH -J dglib",
+        "#SBATCH -p gpu",
+        "#SBATCH -A my-project",
+        "#SBATCH -n 1",
+        "#SBATCH --cpus-per-task=4",
+        "#SBATCH --mem=15G",  # 16 GB in the binary units that sbatch reads
+        "#SBATCH -t 08:00:00",
+        "#SBATCH --gres=gpu:1",
+    ]
+    assert " -m distributed.cli.dask_worker tcp://10.0.0.1:4567 --name worker-0 --nthreads 1 " in command
+    assert command.endswith(" --resources GPU=1 --lifetime 28500s --lifetime-stagger 60s --memory-limit 0")
+
+
+def test_fields_reach_the_job_script() -> None:
+    more = {"job_script_prologue": ["module load cuda"], "job_extra_directives": ["--constraint=a100"]}
+    lines = script(slurm_file(**LEAST, gpus=0, interface="ib0", python="/opt/python", **more))
+    assert {"#SBATCH --constraint=a100", "#SBATCH -t 01:00:00", "module load cuda"} <= set(lines)
+    assert lines[-1].startswith("/opt/python -m distributed.cli.dask_worker ")
+    assert "--interface ib0" in lines[-1]
+    assert "GPU" not in "".join(lines)
+    assert "gres" not in "".join(lines)
 
 
 @pytest.mark.parametrize(
-    ("where", "says"),
+    ("fields", "line"),
     [
-        ("local", "must be local:N, tcp://HOST:PORT or slurm:FILE.yaml"),
-        ("local:", "'' must be a whole number of workers from 1"),
-        ("local:0", "'0' must be a whole number of workers from 1"),
-        ("local:two", "'two' must be a whole number of workers from 1"),
-        ("tcp:host:8786", "a scheduler's address is tcp://HOST:PORT"),
-        ("tcp://host", "a scheduler's address is tcp://HOST:PORT"),
-        ("tcp://host:99999", "a scheduler's address is tcp://HOST:PORT"),
-        ("host:8786", "must be local:N, tcp://HOST:PORT or slurm:FILE.yaml"),
-        ("slurm:none.yaml", "cannot be read: No such file or directory; params/slurm.example.yaml is one"),
-        ("slurm:", "cannot be read: "),
-        ("slurm:field.yaml", "partition = 'gpu': no such field"),
+        ({"partition": "gpu"}, "partition = 'gpu': no such field; there are jobs, gpus, walltime"),
+        ({"quue": "gpu"}, "quue = 'gpu': no such field; did you mean queue?"),
+        ({"jobs": ...}, "jobs is missing: Slurm jobs at a time"),
+        ({"jobs": 0}, "jobs = 0: must be at least 1"),
+        ({"gpus": 4}, "gpus = 4: must be at most 1"),
+        ({"memory": "much"}, "memory = 'much': must be a number and a unit, as 16GB"),
+        ({"walltime": 3600}, "walltime = 3600: must be text"),
+        ({"walltime": "8h"}, "walltime = '8h': must be HH:MM:SS or D-HH:MM:SS"),
+        ({"walltime": "00:10:00"}, "walltime = '00:10:00': must be at least 0:15:00"),
+        ({"log_directory": "/nowhere/at/all"}, "log_directory = '/nowhere/at/all': must be a directory"),
     ],
+    ids=lambda value: next(iter(value)) if isinstance(value, dict) else "",
 )
-def test_a_cluster_that_is_none_gets_one_line_and_leaves_nothing(
-    where: str, says: str, capsys: pytest.CaptureFixture[str]
-) -> None:
-    Path("field.yaml").write_text("partition: gpu\n")
-    before = set(Path.cwd().rglob("*"))
-    assert campaign.main(["--only", "T2", "--cluster", where]) == 2
-    out, err = capsys.readouterr()
-    assert out == ""
-    assert err.startswith(f"run_all: error: --cluster {where}: {says}")
-    assert err.count("\n") == 1
-    assert set(Path.cwd().rglob("*")) == before
+def test_a_wrong_field_is_refused_by_name_in_one_line(fields: dict[str, Any], line: str) -> None:
+    with pytest.raises(UserError) as refused:
+        slurm_file(**(LEAST | fields))
+    assert str(refused.value).startswith(f"--cluster slurm:my.yaml: {line}")
+    assert "\n" not in str(refused.value)
 
 
-@pytest.mark.parametrize(
-    ("words", "says"),
-    [
-        (["--workers", "2"], "--workers 2: the cluster says what there is; leave it out beside --cluster"),
-        (["--gpus", "0"], "--gpus 0: the cluster says what there is; leave it out beside --cluster"),
-        (["--mirror"], "--cluster local:2: needs a base directory that all machines see, no mirror"),
-        (["--device", "cuda:1"], "--cluster local:2: device = 'cuda:1': must be auto, cpu or cuda"),
-    ],
-    ids=lambda value: value[0] if isinstance(value, list) else "",
-)
-def test_what_does_not_go_with_a_cluster_is_refused(
-    words: list[str], says: str, capsys: pytest.CaptureFixture[str]
-) -> None:
-    assert campaign.main(["--only", "T2", "--cluster", "local:2", *words]) == 2
-    assert capsys.readouterr().err.startswith(f"run_all: error: {says}")
-
-
-def test_what_only_a_worker_can_have_is_not_asked_of_the_machine_that_hands_out_the_jobs() -> None:
-    words = ["--only", "T2", "--device", "cuda", "--set", "precision=tf32", "cuda_graphs='on'"]
-    parsed = campaign._parser().parse_args([*words, "--cluster", "tcp://host:8786"])
-    (plan,) = planning.campaign(parsed).plans
-    assert (plan.parameters.device, plan.parameters.precision) == ("cuda", "tf32")
-
-
-@pytest.mark.parametrize("where", ["local:2", "tcp://host:8786", "slurm:slurm.yaml"])
-def test_without_dask_one_line_names_the_command_that_installs_it(
+@pytest.mark.parametrize("where", ["tcp://host:8786", "slurm:my.yaml"])
+def test_without_dask_or_slurm_one_line_names_what_is_missing(
     where: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    Path("slurm.yaml").write_text("jobs: 1\nwalltime: '01:00:00'\nmemory: 1GB\n")
-    monkeypatch.setattr(cluster_kinds, "find_spec", lambda name: None)
-    with pytest.raises(UserError, match=r"needs distributed, .*: pip install -e \.\[cluster\]"):
+    Path("my.yaml").write_text(yaml.safe_dump(LEAST))
+    if where.startswith("slurm"):
+        monkeypatch.setattr(shutil, "which", lambda name: None)
+        with pytest.raises(UserError, match="there is no sbatch"), cluster_of(where).connected():
+            pass
+    monkeypatch.setattr(cluster_sources, "find_spec", lambda name: None)
+    with pytest.raises(UserError, match=r"needs distributed: pip install -e \.\[cluster\]"):
         cluster_of(where)
-
-
-def test_more_workers_than_gpus_are_refused_and_each_sees_one(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(cluster_kinds.gpus, "visible", lambda: ["0"])
-    with pytest.raises(
-        UserError, match="--cluster local:2: each worker has a GPU of its own, and torch sees 1"
-    ):
-        cluster_of("local:2")
-
-
-TWO_GPUS = """
-import json, os
-from dglib.campaign import gpus
-from dglib.campaign.cluster_kinds import cluster_of
-
-gpus.visible = lambda: ["3", "5", "7"]
-with cluster_of("local:2").connected() as client:
-    client.wait_for_workers(2, timeout=300)
-    workers = client.sync(client.scheduler.identity, n_workers=-1)["workers"]
-    seen = client.run(os.getenv, "CUDA_VISIBLE_DEVICES")
-    threads = client.run(os.getenv, "OMP_NUM_THREADS")
-    found = [[seen[a], info["resources"], info["nthreads"], threads[a]] for a, info in workers.items()]
-print(json.dumps(sorted(found)))
-"""
-
-
-@pytest.mark.slow
-def test_each_local_worker_sees_one_gpu_has_one_slot_and_this_environment() -> None:
-    environment = {k: v for k, v in os.environ.items() if not k.startswith(("CUDA", "OMP"))}
-    done = subprocess.run([sys.executable, "-c", TWO_GPUS], capture_output=True, text=True, env=environment)
-    assert done.stderr == ""
-    assert json.loads(done.stdout) == [["3", {"GPU": 1}, 1, None], ["5", {"GPU": 1}, 1, None]]
 
 
 OURS = {
@@ -342,12 +262,13 @@ OURS = {
     "torch": "2.15.0",
     "pid": 7,
     "host": "w",
+    "sees": "",
 }
-FIT = {"import_module": None, "describe": OURS, "sees": ""}
+FIT = {"import_module": None, "describe": OURS}
 
 
 class StandIn:
-    """A client whose one worker says what it is told to."""
+    """A client with one worker."""
 
     status = "running"
 
@@ -366,13 +287,12 @@ class StandIn:
         return function(**options)
 
     def run(self, function: Any, *arguments: Any, **_: Any) -> dict[str, Any]:
-        found = self.theirs[function.__name__]
-        return {"tcp://w:1": found(*arguments) if callable(found) else found}
+        return {"tcp://w:1": self.theirs[function.__name__]}
 
 
 @pytest.fixture
 def ours(monkeypatch: pytest.MonkeyPatch) -> None:
-    """This machine is as `OURS` says."""
+    """This machine is as in `OURS`."""
 
     def describe() -> dict[str, Any]:
         return OURS
@@ -381,21 +301,13 @@ def ours(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.mark.parametrize(
-    ("theirs", "says"),
+    ("theirs", "line"),
     [
         (
             {"import_module": ImportError("No module named 'dglib'")},
             "cannot import dglib.campaign.cluster_worker: Imp",
         ),
         ({"describe": OURS | {"torch": "2.11.0"}}, "has torch 2.11.0, this machine 2.15.0; they must be the"),
-        (
-            {"describe": OURS | {"python": "3.11"}},
-            "has python 3.11, this machine 3.13; they must be the same",
-        ),
-        (
-            {"describe": OURS | {"dglib": "0.0.9"}},
-            "has dglib 0.0.9, this machine 0.1.0; they must be the same",
-        ),
         (
             {"describe": OURS | {"code": "b", "commit": "2" * 40}},
             "has other files of dglib than this machine: at 2222222, this machine at 1111111; they must be",
@@ -404,33 +316,30 @@ def ours(monkeypatch: pytest.MonkeyPatch) -> None:
             {"describe": OURS | {"code": "b"}},
             "has other files of dglib than this machine: of the same commit, but changed since; they must be",
         ),
-        ({"sees": "sees another /runs"}, "sees another /runs"),
+        ({"describe": OURS | {"sees": "sees another /runs"}}, "sees another /runs"),
     ],
-    ids=["no dglib", "torch", "python", "version", "commit", "changed", "directory"],
+    ids=["no dglib", "torch", "commit", "changed", "directory"],
 )
-def test_a_worker_that_would_make_other_results_is_told_by_what_differs(
-    theirs: dict[str, Any], says: str, tmp_path: Path, ours: None
+def test_a_worker_that_would_make_other_results_is_refused_by_what_differs(
+    theirs: dict[str, Any], line: str, tmp_path: Path, ours: None
 ) -> None:
     members = Members(StandIn(FIT | theirs), [tmp_path])
     members.refresh()
     assert members.current == {}
     (problem,) = members.new_problems()
-    assert problem.startswith(f"worker tcp://w:1 {says}")
+    assert problem.startswith(f"worker tcp://w:1 {line}")
     assert members.new_problems() == []
     assert list(tmp_path.rglob("*")) == [Path.cwd()]
-
-    members = Members(StandIn(FIT), [tmp_path / "not" / "there" / "yet"])
-    members.refresh()
-    assert [str(each) for each in members.current.values()] == ["process 7 on w"]
 
 
 def test_a_worker_that_came_back_under_its_address_counts_as_gone_and_as_new(
     tmp_path: Path, ours: None
 ) -> None:
     client = StandIn(FIT)
-    members = Members(client, [tmp_path])
+    members = Members(client, [tmp_path / "not" / "there" / "yet"])
     assert members.refresh() == []
     (first,) = members.current.values()
+    assert str(first) == "process 7 on w"
     assert members.refresh() == []
     client.workers = {"tcp://w:1": client.worker("y")}
     assert members.refresh() == [first]
@@ -438,6 +347,9 @@ def test_a_worker_that_came_back_under_its_address_counts_as_gone_and_as_new(
     client.workers = {}
     members.refresh()
     assert members.current == {}
+    client.status = "connecting"
+    with pytest.raises(ConnectionError):
+        members.refresh()
 
 
 @pytest.mark.parametrize(
@@ -446,10 +358,9 @@ def test_a_worker_that_came_back_under_its_address_counts_as_gone_and_as_new(
         ({"nthreads": 4}, False),
         ({"nthreads": 4, "resources": {"GPU": 1}}, True),  # one job at a time all the same
         ({"nthreads": 4, "resources": {"GPU": 2}}, False),
-        ({"nthreads": 1, "resources": {"GPU": 1}}, True),
     ],
 )
-def test_only_a_worker_that_does_one_job_at_a_time_is_taken(
+def test_only_a_worker_that_runs_one_job_at_a_time_is_taken(
     info: dict[str, Any], fits: bool, tmp_path: Path, ours: None
 ) -> None:
     members = Members(StandIn(FIT, **info), [tmp_path])
@@ -457,19 +368,9 @@ def test_only_a_worker_that_does_one_job_at_a_time_is_taken(
     assert (len(members.current), len(members.unsuitable)) == ((1, 0) if fits else (0, 1))
 
 
-def test_a_scheduler_that_does_not_answer_is_no_cluster_without_workers(tmp_path: Path, ours: None) -> None:
-    client = StandIn(FIT)
-    members = Members(client, [tmp_path])
-    members.refresh()
-    client.status = "connecting"
-    with pytest.raises(ConnectionError):
-        members.refresh()
-    assert len(members.current) == 1
-
-
-def test_a_directory_is_known_by_a_file_that_was_just_written_to_it(tmp_path: Path) -> None:
+def test_a_directory_is_the_same_if_a_file_just_written_to_it_is_there(tmp_path: Path) -> None:
     probe = tmp_path / "probe"
     probe.write_text("abc")
-    assert sees(str(probe), "abc") == ""
-    assert sees(str(probe), "abd") == f"sees another {tmp_path}"
-    assert sees(str(tmp_path / "none"), "abc").startswith(f"does not see {tmp_path} as it is here (No such")
+    assert _sees(probe, "abc") == ""
+    assert _sees(probe, "abd") == f"sees another {tmp_path}"
+    assert _sees(tmp_path / "none", "abc").startswith(f"does not see {tmp_path} as it is here (No such")

@@ -11,8 +11,8 @@ from pathlib import Path
 import pytest
 from archive_server import ArchiveServer
 
-from dglib.campaign.command import main as run_all
 from dglib.campaign.monitor import Lines
+from dglib.cli import run_all
 from dglib.training.download import part_of
 
 ROOT = Path(__file__).resolve().parents[1]

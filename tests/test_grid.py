@@ -7,8 +7,7 @@ import pytest
 
 from dglib.campaign.grid import MAX_CELLS, load_grid
 from dglib.errors import UserError
-from dglib.experiments.profiles import PARAMS, load_profile, override_layer
-from dglib.experiments.validation import Layer
+from dglib.experiments.profiles import PARAMS, Layer, load_profile, override_layer
 
 GRIDS = sorted((PARAMS / "grids").glob("*.yaml"))
 MAP = """
@@ -36,8 +35,10 @@ def test_every_grid_of_the_project_loads_by_its_name_and_has_a_directory_per_com
     assert path.read_text(encoding="utf-8").startswith("# ")
 
 
-def test_every_value_of_one_parameter_meets_every_value_of_the_other(tmp_path: Path) -> None:
+def test_every_value_of_one_parameter_meets_every_value_of_the_other_over_the_profile(tmp_path: Path) -> None:
     grid = load_grid(written(tmp_path, MAP))
+    changes = ["seeds=0-1", "init_epochs=8", "milestones=[4, 6]", "noise_rate=0.2", "init_lambda=0.35"]
+    assert grid.cells[0].parameters == load_profile("Td1", "quick", changes)
     asked = [(cell.parameters.noise_rate, cell.parameters.init_lambda) for cell in grid.cells]
     assert asked == list(product([0.2, 0.4], [0.35, 0.5, 0.65]))
     assert grid.axes == {"noise_rate": (0.2, 0.4), "init_lambda": (0.35, 0.5, 0.65)}
@@ -45,38 +46,14 @@ def test_every_value_of_one_parameter_meets_every_value_of_the_other(tmp_path: P
     assert (grid.cells[4].name, grid.cells[4].directory) == (("noise_rate=0.4,init_lambda=0.5",) * 2)
 
 
-def test_a_cell_is_the_profile_with_what_is_set_and_its_own_values(tmp_path: Path) -> None:
-    cell = load_grid(written(tmp_path, MAP)).cells[0]
-    changes = ["seeds=0-1", "init_epochs=8", "milestones=[4, 6]", "noise_rate=0.2", "init_lambda=0.35"]
-    assert cell.parameters == load_profile("Td1", "quick", changes)
-
-
-def test_the_paper_profile_lies_beneath_where_the_file_says_so(tmp_path: Path) -> None:
-    cell = load_grid(written(tmp_path, "profile: paper\n" + MAP)).cells[0]
-    assert (cell.parameters.network, cell.parameters.dataset) == ("resnet18", "cifar10")
-
-
 def test_options_replace_what_the_file_sets_for_all_experiments_or_for_one(tmp_path: Path) -> None:
     path = written(tmp_path, "experiments: [T1, T2]\nset: {T2.lr: 0.3}\ngrid: {epochs_per_level: [2, 4]}\n")
     layers = [Layer("--seeds", {"seeds": "3"}), override_layer("T1.momentum=0.5"), override_layer("lr=0.2")]
     cells = load_grid(path, layers).cells
+    assert [cell.directory for cell in cells] == [f"epochs_per_level={n}" for n in (2, 2, 4, 4)]
     found = [(c.experiment, c.parameters.seeds, c.parameters.momentum, c.parameters.lr) for c in cells[:2]]
     assert found == [("T1", [3], 0.5, 0.2), ("T2", [3], 0.9, 0.2)]
     assert [cell.parameters.lr for cell in load_grid(path).cells[:2]] == [0.1, 0.3]
-
-
-def test_a_name_that_only_one_of_the_experiments_has_is_set_for_that_one(tmp_path: Path) -> None:
-    text = "experiments: [T1, T2]\nset: {return_sweep: false}\ngrid: {epochs_per_level: [2, 4]}\n"
-    assert load_grid(written(tmp_path, text)).cells[0].parameters.return_sweep is False
-
-
-def test_experiments_at_the_same_values_share_a_directory_so_that_sweeps_can_be_paired(
-    tmp_path: Path,
-) -> None:
-    text = "experiments: [T1, T2]\ngrid: {epochs_per_level: [2, 4]}\n"
-    cells = load_grid(written(tmp_path, text)).cells
-    found = [(cell.experiment, cell.directory) for cell in cells]
-    assert found == [(e, f"epochs_per_level={n}") for n in (2, 4) for e in ("T1", "T2")]
 
 
 def test_a_parameter_that_is_a_list_is_crossed_by_a_list_of_lists(tmp_path: Path) -> None:
@@ -95,22 +72,6 @@ def test_names_that_differ_in_case_alone_and_long_ones_keep_directories_of_their
     directories = {cell.directory.casefold() for cell in grid.cells}
     assert len(directories) == 4
     assert max(map(len, directories)) < 100
-
-
-def test_null_and_switches_are_named_as_yaml_spells_them(tmp_path: Path) -> None:
-    grid = load_grid(
-        written(tmp_path, "experiment: T1\ngrid: {sweep_lr: [null, 1e-2], return_sweep: [true, false]}")
-    )
-    assert [cell.name for cell in grid.cells[:2]] == [
-        "sweep_lr=null,return_sweep=true",
-        "sweep_lr=null,return_sweep=false",
-    ]
-    assert grid.cells[2].name == "sweep_lr=0.01,return_sweep=true"
-
-
-def test_numerics_are_part_of_a_run_and_may_be_crossed(tmp_path: Path) -> None:
-    grid = load_grid(written(tmp_path, "experiment: Td1\ngrid: {threads: [1, 2], precision: [fp32, bf16]}"))
-    assert len(grid.cells) == 4
 
 
 MANY = list(range(1, MAX_CELLS + 2))
@@ -179,8 +140,3 @@ def test_an_option_for_a_crossed_parameter_is_refused_by_the_option(tmp_path: Pa
 def test_an_unknown_name_is_told_with_the_grids_that_are_there() -> None:
     with pytest.raises(UserError, match=r"grid = 'phase': must be dwell_time, .*staleness or a path"):
         load_grid("phase")
-
-
-def test_a_missing_file_is_told_by_its_path(tmp_path: Path) -> None:
-    with pytest.raises(UserError, match=r"none.yaml: cannot be read"):
-        load_grid(tmp_path / "none.yaml")

@@ -1,7 +1,10 @@
-"""The notebooks: what stands in them, and one of them executed."""
+"""The experiments' notebooks: their cells, their parameters, and executions by papermill."""
 
 import ast
 import shutil
+import subprocess
+import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -10,91 +13,79 @@ import nbformat
 import papermill
 import pytest
 from by_name import MODELS, NAMES
+from nbclient import NotebookClient
+from nbformat import NotebookNode
 from papermill.exceptions import PapermillExecutionError
 from update_notebooks import write_paired
 
 from dglib.base_dir import NOTEBOOKS
-from dglib.experiments.notebook import parameters_cell
+from dglib.errors import UserError
+from dglib.experiments.notebook import injected, notebook_parameters, parameters_cell
+from dglib.experiments.profiles import load_profile
 
-TINY: dict[str, Any] = {
-    "seeds": "1",
-    "network_width": 0.25,
-    "init_epochs": 2,
-    "init_error_min": 0.0,
-    "epochs_per_level": 1,
-    "sweep_lambdas": [0.5, 0.4],
-}
-
+OTHERS = ("Hysteresis_report", "Lambda_explorer")
 every_notebook = pytest.mark.parametrize("experiment", MODELS)
 
 
-def read(experiment: str) -> nbformat.NotebookNode:
-    return nbformat.read(NOTEBOOKS / f"{NAMES[experiment]}.ipynb", as_version=4)
+def read(name: str) -> NotebookNode:
+    return nbformat.read(NOTEBOOKS / f"{name}.ipynb", as_version=4)
 
 
-def code(notebook: nbformat.NotebookNode) -> list[nbformat.NotebookNode]:
+def code(notebook: NotebookNode) -> list[NotebookNode]:
     return [cell for cell in notebook.cells if cell.cell_type == "code"]
 
 
-def execute(tmp_path: Path, **parameters: Any) -> nbformat.NotebookNode:
-    """T2, executed from another directory; the executed copy is kept where execution failed, too."""
-    given = TINY | {"base_dir": "my runs"} | parameters
-    source = NOTEBOOKS / "T2_spinodal.ipynb"
+def cell_of(experiment: str) -> dict[str, Any]:
+    """The globals after the parameters cell."""
+    found: dict[str, Any] = {}
+    exec(parameters_cell(experiment), found)
+    return {name: value for name, value in found.items() if not name.startswith("__")}
+
+
+def execute(notebook: NotebookNode, directory: Path, **parameters: object) -> NotebookNode:
+    nbformat.write(notebook, directory / "in.ipynb")
     return papermill.execute_notebook(
-        source, tmp_path / "out.ipynb", given, kernel_name="python3", progress_bar=False, cwd=tmp_path,
+        directory / "in.ipynb",
+        directory / "out.ipynb",
+        parameters,
+        kernel_name="python3",
+        progress_bar=False,
+        cwd=directory,
         start_timeout=300,
-    )  # fmt: skip
+    )
 
 
-def test_there_is_one_notebook_for_each_experiment_one_for_all_and_an_explorer_and_each_is_a_pair() -> None:
-    names = [*(NAMES[experiment] for experiment in MODELS), "Hysteresis_report", "Lambda_explorer"]
+def to_the_check(name: str, *changes: Callable[[NotebookNode, int], object]) -> NotebookNode:
+    """A notebook up to the cell that checks its parameters, changed at the cell of defaults."""
+    notebook = read(name)
+    (at,) = [n for n, cell in enumerate(notebook.cells) if "parameters" in cell.metadata.get("tags", [])]
+    checks = next(n for n, cell in enumerate(notebook.cells[at + 1 :], at + 1) if "globals()" in cell.source)
+    notebook.cells = notebook.cells[: checks + 1]
+    for change in changes:
+        change(notebook, at)
+    return notebook
+
+
+def test_there_is_a_pair_of_files_for_each_notebook() -> None:
+    names = [*(NAMES[experiment] for experiment in MODELS), *OTHERS]
     expected = {f"{name}.{kind}" for name in names for kind in ("py", "ipynb")}
     assert {path.name for path in NOTEBOOKS.iterdir() if path.is_file()} == expected
 
 
 @every_notebook
-def test_the_parameters_cell_lists_every_field_with_the_quick_profiles_value(experiment: str) -> None:
-    tagged = [cell for cell in read(experiment).cells if "parameters" in cell.metadata.get("tags", [])]
-    assert [cell.source for cell in tagged] == [parameters_cell(experiment)]
-    assert tagged[0].cell_type == "code"
-
-
-@every_notebook
-def test_the_ipynb_is_what_its_script_gives_byte_for_byte(experiment: str, tmp_path: Path) -> None:
+def test_a_notebook_is_what_its_script_gives_without_outputs_and_holds_no_logic(
+    experiment: str, tmp_path: Path
+) -> None:
     script = NOTEBOOKS / f"{NAMES[experiment]}.py"
     copy = Path(shutil.copy(script, tmp_path))
     write_paired(copy)
     assert copy.with_suffix(".ipynb").read_bytes() == script.with_suffix(".ipynb").read_bytes()
-    ours, theirs = jupytext.read(script), read(experiment)
-    assert [(c.cell_type, c.source) for c in ours.cells] == [(c.cell_type, c.source) for c in theirs.cells]
-
-
-@every_notebook
-def test_a_notebook_is_valid_holds_no_outputs_and_names_its_kernel(experiment: str) -> None:
-    notebook = read(experiment)
+    notebook = read(NAMES[experiment])
     nbformat.validate(notebook)
-    assert [(cell.outputs, cell.execution_count) for cell in code(notebook)] == [([], None)] * len(
-        code(notebook)
-    )
-    kernel = notebook.metadata.kernelspec
-    assert (kernel.name, kernel.language) == ("python3", "python")
-
-
-@every_notebook
-def test_papermill_lists_every_parameter_with_its_meaning_and_value(experiment: str) -> None:
-    listed = papermill.inspect_notebook(NOTEBOOKS / f"{NAMES[experiment]}.ipynb")
-    fields = {n: field for n, field in MODELS[experiment].model_fields.items() if n != "keep_states"}
-    assert list(listed) == list(fields)
-    for name, field in fields.items():
-        assert field.description
-        assert listed[name]["help"] == field.description
-        assert listed[name]["inferred_type_name"] in {"bool", "int", "float", "str", "list"}
-        ast.literal_eval(listed[name]["default"])
-
-
-@every_notebook
-def test_a_notebook_holds_no_logic(experiment: str) -> None:
-    _colab, _parameters, *cells = code(read(experiment))
+    assert jupytext.read(script).metadata.kernelspec.name == notebook.metadata.kernelspec.name == "python3"
+    _colab, parameters, *cells = code(notebook)
+    assert (parameters.metadata.tags, parameters.source) == (["parameters"], parameters_cell(experiment))
+    assert all((cell.outputs, cell.execution_count) == ([], None) for cell in code(notebook))
     statements = [ast.unparse(line) for cell in cells for line in ast.parse(cell.source).body]
     assert statements == [
         "import dglib",
@@ -107,65 +98,156 @@ def test_a_notebook_holds_no_logic(experiment: str) -> None:
 
 
 @every_notebook
-def test_each_figure_is_followed_by_how_to_read_it_and_the_question_says_what_an_answer_is(
+def test_the_parameters_cell_shows_at_most_twenty_which_papermill_lists_with_their_meanings(
     experiment: str,
 ) -> None:
-    cells = read(experiment).cells
-    (shown,) = [number for number, cell in enumerate(cells) if cell.source == "run.show()"]
-    assert cells[shown + 1].source.startswith("**How to read it.**")
-    assert cells[0].source.splitlines()[0].endswith("?")
-    assert "**What counts as an answer:**" in cells[0].source
+    listed = papermill.inspect_notebook(NOTEBOOKS / f"{NAMES[experiment]}.ipynb")
+    assert list(listed)[:2] == ["profile", "seeds"]
+    assert len(listed) <= 20
+    for name, parameter in list(listed.items())[1:]:
+        assert parameter["help"] == MODELS[experiment].model_fields[name].description
+        assert parameter["inferred_type_name"] in {"bool", "int", "float", "str", "list"}
+        assert ast.literal_eval(parameter["default"]) == cell_of(experiment)[name]
 
 
-@pytest.mark.slow
-def test_papermill_executes_a_notebook_anywhere_into_an_answer_and_a_run_directory(tmp_path: Path) -> None:
-    executed = execute(tmp_path)
-    *_, run, shown, answer, width = code(executed)
-    printed = [output.text for output in answer.outputs]
-    assert len(printed) == 1
-    assert printed[0].startswith("T2: of 1 seed, ")
-    assert "Dwell time: 1 epochs per level; LR: 0.1 (constant)." in printed[0]
-    shapes = [list(output.data) for output in shown.outputs]
-    assert shapes == [["image/png", "text/plain"]]
+@every_notebook
+def test_the_cell_as_it_stands_is_the_quick_profile_and_under_paper_the_published_values(
+    experiment: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    cell = cell_of(experiment)
+    assert notebook_parameters(experiment, cell) == load_profile(experiment)
+    assert capsys.readouterr().out == ""
+    paper = notebook_parameters(experiment, cell | {"profile": "paper", "lr": 0.3, "threads": 2})
+    assert paper == load_profile(experiment, "paper", ["lr=0.3", "threads=2"])
+    assert capsys.readouterr().out == f"{experiment}: profile paper, except lr = 0.3, threads = 2\n"
 
-    (directory,) = tmp_path.joinpath("my runs").glob("exp_T_spinodal_*")
-    said = "".join(output.get("text", "") for output in run.outputs)
-    assert f"new directory {directory.name} in {tmp_path / 'my runs'}\n" in said
-    assert "No width yet: T1 has no finished seed" in width.outputs[0].text
-    assert [path.name for path in directory.joinpath("seeds").iterdir()] == ["T2-spinodal-001.json"]
-    figures = {path.name for path in directory.joinpath("figures").iterdir()}
-    assert figures == {"T2-spinodal_analysis.png", "T2-spinodal_analysis.pdf"}
-    assert {path.name for path in tmp_path.iterdir()} == {"my runs", "out.ipynb"}
+
+@pytest.mark.parametrize("profile", ["quick", "paper"])
+@every_notebook
+def test_what_is_injected_is_what_differs_and_gives_the_same_parameters(
+    experiment: str, profile: str
+) -> None:
+    quick = cell_of(experiment)
+    asked = load_profile(experiment, profile, [f"batch_size={quick['batch_size']}", "device=cpu", "lr=0.3"])
+    given = injected(asked, profile)
+    assert given.keys() <= {"profile", "batch_size", "device", "lr"}
+    history = ["", parameters_cell(experiment), "\n".join(f"{k} = {v!r}" for k, v in given.items()), "check"]
+    assert notebook_parameters(experiment, quick | given | {"In": history}) == asked
+
+
+def test_without_a_profile_as_in_older_notebooks_nothing_is_filled_in() -> None:
+    values = load_profile("T1", "paper").model_dump()
+    around = {
+        "_": 3,
+        "In": ["", "import dglib"],
+        "Out": {1: 3},
+        "exit": "Exit",
+        "Path": Path,
+        "__name__": "x",
+    }
+    assert notebook_parameters("T1", around | values) == load_profile("T1", "paper")
+    del values["noise_rate"]
+    with pytest.raises(UserError, match=r"^notebook: noise_rate is missing"):
+        notebook_parameters("T1", values)
 
 
 @pytest.mark.parametrize(
-    ("wrong", "line"),
+    ("given", "line"),
     [
         (
-            {"noise_rat": 0.3},
-            "notebook: noise_rat = 0.3: T2 has no such parameter; did you mean noise_rate?"
+            {"noise_rat": [1]},
+            "notebook: noise_rat = [1]: T1 has no such parameter; did you mean noise_rate?"
             "; begin a name of your own with _",
         ),
-        ({"init_lambda": 1.5}, "notebook: init_lambda = 1.5: must be at most 1"),
+        ({"noise_rate": 1.2}, "notebook: noise_rate = 1.2: must be at most 0.9"),
+        ({"lr": len}, "notebook: lr = <built-in function len>: must be a number"),
+        ({"profile": "fast"}, "profile = 'fast': must be paper or quick"),
+        ({"base_dir": "/dev/null/x"}, "notebook: base_dir = '/dev/null/x': must be a directory to write in"),
     ],
 )
-def test_bad_input_stops_the_first_cell_in_one_line_without_a_traceback_and_writes_nothing(
-    wrong: dict[str, Any], line: str, tmp_path: Path
+def test_a_wrong_value_is_refused_in_one_line(given: dict[str, object], line: str) -> None:
+    with pytest.raises(UserError) as caught:
+        notebook_parameters("T1", cell_of("T1") | given)
+    assert str(caught.value).startswith(line)
+
+
+@pytest.mark.parametrize(
+    ("cells", "refused"),
+    [
+        (["lr = 0.2", "lr: float = 0.1", "check"], True),
+        (["lr: float = 0.1", "lr = 0.2", "check"], False),
+        (["lr: float = 0.1", "lr = 0.2", "lr: float = 0.1", "check"], True),  # a second cell of defaults
+        (["lr = 0.2", "lr: float = 0.1", "lr = 0.3", "check"], False),
+        (["%%magic", "mine = 0.2", "mine: float = 0.1", "check"], False),
+        (["lr: float = 0.1", "lr = 0.2", "check", "lr: float = 0.1", "check"], False),  # "Run all" again
+    ],
+)
+def test_a_value_that_the_cell_of_defaults_replaced_is_refused_on_the_first_execution(
+    cells: list[str], refused: bool
+) -> None:
+    given = {"profile": "quick", "lr": 0.1, "In": ["", *cells]}
+    if not refused:
+        notebook_parameters("T1", given)
+        return
+    with pytest.raises(UserError, match=r"^notebook: lr: set above the cell of defaults, which replaced"):
+        notebook_parameters("T1", given)
+
+
+def strip_the_tag(notebook: NotebookNode, at: int) -> None:
+    notebook.cells[at].metadata["tags"] = []
+
+
+def test_values_that_papermill_could_only_put_above_the_defaults_stop_the_notebook_in_one_line(
+    tmp_path: Path,
 ) -> None:
     with pytest.raises(PapermillExecutionError) as caught:
-        execute(tmp_path, **wrong)
-    assert (caught.value.ename, caught.value.evalue) == ("UserError", line)
-
-    executed = nbformat.read(tmp_path / "out.ipynb", as_version=4)
-    *before, stopped, after, _, _, _ = [cell for cell in code(executed) if not _papermills_own(cell)]
-    tags = [cell.metadata.get("tags", []) for cell in before]
-    assert tags == [[], ["parameters"], ["injected-parameters"]]
-    assert "dglib.notebook_parameters" in stopped.source
+        execute(to_the_check("T2_spinodal", strip_the_tag), tmp_path, seeds="[7]", lr=0.2)
+    assert caught.value.ename == "UserError"
+    assert caught.value.evalue.startswith("notebook: seeds, lr: set above the cell of defaults")
+    stopped = next(
+        cell for cell in code(nbformat.read(tmp_path / "out.ipynb", 4)) if "globals()" in cell.source
+    )
     (error,) = stopped.outputs
-    assert (error.output_type, error.traceback) == ("error", [f"UserError: {line}"])
-    assert (after.execution_count, after.outputs) == (None, [])
-    assert [path.name for path in tmp_path.iterdir()] == ["out.ipynb"]
+    assert error.traceback == [f"UserError: {caught.value.evalue}"]
 
 
-def _papermills_own(cell: nbformat.NotebookNode) -> bool:
-    return "papermill-error-cell-tag" in cell.metadata.get("tags", [])
+def test_run_all_a_second_time_in_one_kernel_is_no_error(tmp_path: Path) -> None:
+    client = NotebookClient(to_the_check("T2_spinodal"), resources={"metadata": {"path": str(tmp_path)}})
+    with client.setup_kernel():
+        for _ in range(2):
+            for number, cell in enumerate(client.nb.cells):
+                client.execute_cell(cell, number)
+
+
+@pytest.mark.parametrize("notebook", OTHERS)
+def test_the_notebooks_that_train_nothing_list_their_parameters_with_meanings(notebook: str) -> None:
+    listed = papermill.inspect_notebook(NOTEBOOKS / f"{notebook}.ipynb")
+    assert listed["base_dir"]["help"].startswith("Where the run directories lie; null: the Drive folder")
+
+
+@pytest.mark.slow
+def test_a_file_and_single_values_run_a_notebook_from_any_directory_and_leave_results_there(
+    tmp_path: Path,
+) -> None:
+    (tmp_path / "mine.yaml").write_text(
+        "network_width: 0.25\ninit_epochs: 2\ninit_error_min: 0.0\nepochs_per_level: 1\nlr: 1e-1\n"
+    )
+    values = {"seeds": "[3]", "sweep_lambdas": "[0.5]", "exact": "true", "base_dir": "my runs"}
+    single = [word for name, value in values.items() for word in ("-p", name, value)]
+    notebook = str(NOTEBOOKS / "T2_spinodal.ipynb")
+    command = [sys.executable, "-m", "papermill", notebook, "out.ipynb", "-f", "mine.yaml", *single]
+    patient = ["--no-progress-bar", "--start-timeout", "300"]
+    done = subprocess.run([*command, *patient], cwd=tmp_path, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    assert {path.name for path in tmp_path.iterdir()} == {"mine.yaml", "my runs", "out.ipynb"}
+    (directory,) = tmp_path.glob("my runs/exp_T_spinodal_*")
+    assert [path.name for path in (directory / "seeds").iterdir()] == ["T2-spinodal-003.json"]
+    figures = {path.name for path in (directory / "figures").iterdir()}
+    assert figures == {"T2-spinodal_analysis.png", "T2-spinodal_analysis.pdf"}
+    *_, run, shown, answer, width = code(nbformat.read(tmp_path / "out.ipynb", as_version=4))
+    printed = "".join(output.get("text", "") for output in run.outputs)
+    assert f"new directory {directory.name} in {tmp_path / 'my runs'}\n" in printed
+    assert printed.count("made by dglib") == 1
+    assert [list(output.data) for output in shown.outputs] == [["image/png", "text/plain"]]
+    assert "T2: of 1 seed, 1 showed no recovery down to 0.50" in answer.outputs[0].text
+    assert "No width yet: T1 has no finished seed" in width.outputs[0].text

@@ -12,8 +12,7 @@ import psutil
 import pytest
 
 from dglib import cli
-from dglib.campaign import command as campaign
-from dglib.campaign import estimate
+from dglib.campaign import dry_run
 from dglib.experiments.profiles import PARAMS
 from dglib.output import UNREAD, ends_with_its_reader
 
@@ -43,8 +42,8 @@ def base(tmp_path: Path) -> Path:
 @pytest.mark.parametrize(
     ("main", "words"),
     [
-        (campaign.main, ["status", "--base-dir", "BASE"]),
-        (campaign.main, ["--only", "T2", "--seeds", "0-3", "--dry-run", "--json"]),
+        (cli.run_all, ["status", "--base-dir", "BASE"]),
+        (cli.run_all, ["--only", "T2", "--seeds", "0-3", "--dry-run", "--json"]),
         (cli.main, ["verify", "BASE"]),
     ],
     ids=lambda value: value[0] if isinstance(value, list) else "",
@@ -56,7 +55,7 @@ def test_a_command_ends_quietly_when_its_reader_has_gone(
     monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
 ) -> None:
-    monkeypatch.setattr(estimate, "estimate_seconds", lambda *_: 60.0)
+    monkeypatch.setattr(dry_run.Estimator, "seconds", lambda *_: 60.0)
     monkeypatch.setattr(cli, "_verify", lambda *_: print("what is wrong") or 0)
     with unread():
         assert main([word.replace("BASE", str(base)) for word in words]) == UNREAD

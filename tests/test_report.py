@@ -17,8 +17,8 @@ from report_page import Page
 from update_notebooks import write_paired
 
 import dglib
+from dglib import cli
 from dglib.base_dir import NOTEBOOKS
-from dglib.campaign import command as campaign
 from dglib.errors import UserError
 from dglib.experiments import get
 from dglib.experiments.spinodal import Width
@@ -255,7 +255,7 @@ def test_run_all_report_refuses_in_one_line_and_writes_nothing(words, says, tmp_
     monkeypatch.chdir(tmp_path)
     (tmp_path / "empty").mkdir()
     (tmp_path / "file").write_text("x")
-    assert campaign.main(["report", *words.split()]) == 2
+    assert cli.run_all(["report", *words.split()]) == 2
     out, err = capsys.readouterr()
     (line,) = err.splitlines()
     assert out == ""

@@ -10,7 +10,7 @@ from grid_cases import begin, fill, grid_of, store_of
 from report_page import Page
 
 from dglib.api import run
-from dglib.campaign.grid_index import write_index
+from dglib.campaign.grid import write_index
 from dglib.errors import UserError
 from dglib.report import write_report
 from dglib.report.collect import collect_grid

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from dglib.campaign import command as campaign
+from dglib import cli
 from dglib.campaign import status
 from dglib.campaign.jobs import Job, Plan, anchored, jobs_of
 from dglib.campaign.scheduler import Schedule
@@ -198,7 +198,7 @@ def test_status_as_json_is_a_line_per_job_and_writes_nothing(
     begin(plan)
     beat(store)
     before = {path: path.stat().st_mtime_ns for path in plan.base.rglob("*")}
-    assert campaign.main(["status", "--base-dir", str(plan.base), "--json"]) == 0
+    assert cli.run_all(["status", "--base-dir", str(plan.base), "--json"]) == 0
     jobs = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
     assert [job["seed"] for job in jobs] == [0, 1, 2, 3, None]
     assert [job["status"] for job in jobs] == ["running", *["waiting"] * 4]

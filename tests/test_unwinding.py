@@ -7,8 +7,7 @@ from pathlib import Path
 import pytest
 from matplotlib.figure import Figure
 
-from dglib.cli import main
-from run_all import main as run_all
+from dglib.cli import main, run_all
 
 SMALL = "init_epochs=1 init_evaluate_every=1 init_error_max=1 sweep_lambdas=[0.5] epochs_per_level=1"
 SMALL += " collapse_error=0 consecutive=1 return_sweep=false network_width=0.25 device=cpu"

@@ -8,13 +8,12 @@ from typing import Any
 
 import pytest
 
-from dglib import api
 from dglib.campaign import notebooks as execute
 from dglib.campaign import worker
 from dglib.campaign.jobs import Plan, anchored
 from dglib.control import Control, Interrupted
 from dglib.errors import UserError
-from dglib.experiments import running
+from dglib.experiments import build_spec, running
 from dglib.experiments.profiles import load_profile
 from dglib.runs.location import RunLocation
 from dglib.runs.store import Store, read_records
@@ -90,7 +89,7 @@ def test_a_seed_that_another_process_trains_is_told_of(
     directory = Path(worker.train(job(tmp_path), tell=untold)["directory"])
     (directory / "seeds" / "T2-spinodal-000.json").unlink()
     monkeypatch.setattr("dglib.runs.experiment.HELD_SECONDS", 0.0)
-    spec = api.build_spec("T2", load_profile("T2", "quick", TINY))
+    spec = build_spec("T2", load_profile("T2", "quick", TINY))
     with Store(directory, spec).exclusive(0) as mine:
         assert mine
         with pytest.raises(UserError, match="T2 seed 0 is being trained by process"):

@@ -1,8 +1,8 @@
-"""What a Dask worker's process is asked: what it is, to do a job, to stop one after a checkpoint.
+"""Functions that run in a Dask worker's process: describe it, run a job, stop one after a checkpoint.
 
-A task runs in a thread of its own, where no signal arrives. So while a job is done, another thread looks a
-few times a second whether the job is still wanted, and asks it to stop where not: that was told, the
-scheduler or the client has gone, or the worker is closing.
+A task runs in a thread of its own, where no signal arrives. So another thread checks a few times a second
+whether the job is still wanted, and asks it to stop where not: it was stopped, the scheduler or the client
+has gone, or the worker is closing.
 """
 
 from __future__ import annotations
@@ -11,11 +11,9 @@ import asyncio
 import hashlib
 import os
 import platform
-import signal
 import socket
 import threading
-from collections.abc import Collection, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Collection, Mapping, Sequence
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -26,12 +24,16 @@ from dglib.campaign import worker
 from dglib.control import Control
 from dglib.runs import provenance
 
-LOOK_SECONDS = 0.2
+CHECK_SECONDS = 0.2
 LEAVING = (Status.closing, Status.closing_gracefully, Status.closed, Status.stopping, Status.failed)
 
 
-def describe() -> dict[str, Any]:
-    """Which process this is (`pid`, `host`), and by what it would make results (the rest)."""
+def describe(probes: Sequence[tuple[str, str]] = ()) -> dict[str, Any]:
+    """This process (`pid`, `host`), its software, and `sees`: what is wrong with a shared directory.
+
+    Args:
+        probes: paths of files just written to the directories, and their contents.
+    """
     known = provenance.versions()
     code = hashlib.sha256()
     for path in sorted(provenance.HERE.rglob("*.py")):
@@ -44,76 +46,60 @@ def describe() -> dict[str, Any]:
         "torch": version("torch"),
         "pid": os.getpid(),
         "host": socket.gethostname(),
+        "sees": next(filter(None, (_sees(Path(path), content) for path, content in probes)), ""),
     }
 
 
-def sees(probe: str, content: str) -> str:
-    """What is wrong with how this process sees the directory of a file just written; empty for nothing."""
-    path = Path(probe)
+def _sees(probe: Path, content: str) -> str:
     try:
-        found = path.read_text(encoding="utf-8")
+        found = probe.read_text(encoding="utf-8")
     except OSError as error:
-        return f"does not see {path.parent} as it is here ({error.strerror or error})"
+        return f"does not see {probe.parent} as it is here ({error.strerror or error})"
     if found != content:
-        return f"sees another {path.parent}"
-    if not os.access(path.parent, os.W_OK | os.X_OK):
-        return f"cannot write to {path.parent}"
-    return ""
+        return f"sees another {probe.parent}"
+    return "" if os.access(probe.parent, os.W_OK | os.X_OK) else f"cannot write to {probe.parent}"
 
 
 def run_job(job: Mapping[str, Any]) -> dict[str, Any]:
-    """As `dglib.campaign.worker.run_job`, as a task; a seed that another process trains is waited for."""
-    me, control = get_worker(), Control()
-    with _stopped_when_unwanted(control, me, me.get_current_task()):
-        return worker.run_job(job, _kept(me).load, control=control, wait=True)
+    """As `dglib.campaign.worker.run_job`, as a task; it waits for a seed that another process trains."""
+    me, control, over = get_worker(), Control(), threading.Event()
+    key, state = me.get_current_task(), _state(me)
+
+    def watch() -> None:
+        while not over.wait(CHECK_SECONDS):
+            task = me.state.tasks.get(key)
+            wanted = task is not None and task.state == "executing" and key not in state.stops
+            if not wanted or me.status in LEAVING:
+                control.stop()
+                return
+
+    threading.Thread(target=watch, daemon=True).start()
+    try:
+        return worker.run_job(job, state.load, control=control, wait=True)
+    finally:
+        over.set()
+        state.stops.discard(key)
 
 
 def stop(keys: Collection[str], dask_worker: Worker) -> None:
-    """Have these tasks stopped after a checkpoint; one that has not begun yet, when it does."""
-    _kept(dask_worker).stops.update(keys)
+    """Stop these tasks after a checkpoint; one that has not started yet, when it does."""
+    _state(dask_worker).stops.update(keys)
 
 
 async def leave() -> None:
-    """End this process once that has been answered; its nanny starts another."""
+    """End this process once the call has been answered; its nanny starts another."""
     await asyncio.sleep(0.5)
     os._exit(1)
 
 
-def dask_setup(dask_worker: Worker) -> None:
-    """Called when a worker of ours starts: the terminal's Ctrl-C is for the command, which tells us."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
-
-
-class _Kept:
-    """What lasts from one job to the next. It hangs on the worker."""
+class _State:
+    """What lasts from one job to the next."""
 
     def __init__(self) -> None:
         self.stops: set[str] = set()
         self.load = worker.LastDataset()
 
 
-def _kept(of: Worker) -> _Kept:
-    kept: _Kept = vars(of).setdefault("_dglib", _Kept())
-    return kept
-
-
-@contextmanager
-def _stopped_when_unwanted(control: Control, me: Worker, key: Any) -> Iterator[None]:
-    over, stops = threading.Event(), _kept(me).stops
-
-    def unwanted() -> bool:
-        task = me.state.tasks.get(key)
-        return key in stops or me.status in LEAVING or task is None or task.state != "executing"
-
-    def look() -> None:
-        while not over.wait(LOOK_SECONDS):
-            if unwanted():
-                control.stop()
-                return
-
-    threading.Thread(target=look, daemon=True).start()
-    try:
-        yield
-    finally:
-        over.set()
-        stops.discard(key)
+def _state(of: Worker) -> _State:
+    state: _State = vars(of).setdefault("_dglib", _State())
+    return state

@@ -1,68 +1,35 @@
-"""What a campaign would do and how long that may take: `run_all.py --dry-run`."""
+"""`--dry-run`: the jobs of a campaign, and an estimate of their time."""
 
 from __future__ import annotations
 
 import json
+import math
 import time
-from collections.abc import Sequence
+from dataclasses import replace
 from statistics import median
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
-from dglib.campaign import estimate
+import numpy as np
+import torch
+
 from dglib.campaign.jobs import Plan
+from dglib.campaign.planning import Campaign
 from dglib.errors import UserError
-from dglib.experiments.running import check
+from dglib.experiments import requested_numerics
+from dglib.protocol import engine
+from dglib.protocol.spec import ExperimentSpec, StepSpec
 from dglib.runs.progress import duration
 from dglib.runs.store import read_records
+from dglib.training.data import Dataset, DatasetInfo, describe_dataset
+from dglib.training.numerics import Numerics
+from dglib.training.randomness import Streams
+from dglib.training.state import TrainState
+from dglib.training.trainer import DeviceData, Trainer
 
+SECONDS = 10.0  # for all estimates
+CPU_BATCH = 16  # a large batch is timed on a part of it: on a CPU the time is proportional
 SHARING = ", if those that share a GPU do not slow each other down"
 ELSEWHERE = "times are this machine's; the cluster's workers may be faster or slower"
-
-
-def print_plan(
-    plans: Sequence[Plan],
-    at_once: int | None,
-    *,
-    as_json: bool = False,
-    sharing: bool = False,
-    elsewhere: bool = False,
-) -> None:
-    """Print each plan and its jobs: for people, or a JSON line per job that trains a seed.
-
-    Args:
-        at_once: jobs at a time, from 1; None: not known.
-        sharing: whether several at a time share a GPU, if they use one.
-        elsewhere: whether on other machines. What this one cannot do has no estimate then.
-
-    Raises:
-        UserError: something cannot be used here, where it would be done here.
-    """
-    known: dict[object, float | None] = {}
-    deadline = time.monotonic() + estimate.SECONDS
-    each: list[Estimate] = []
-    for plan in sorted(plans, key=lambda plan: plan.planned, reverse=True):
-        p, found = plan.parameters, _estimate(plan, known, deadline, elsewhere)
-        each += [found] * len(p.seeds)
-        if as_json:
-            told = {"estimate_s": found.seconds and round(found.seconds, 1), "estimate_on": found.device}
-            cell = {"cell": plan.cell} if plan.cell else {}
-            for seed in p.seeds:
-                given = p.model_dump() | {"seeds": [seed]}
-                line = {"experiment": p.experiment, "seed": seed, **cell, "parameters": given}
-                print(json.dumps(line | told))
-            continue
-        name = plan.cell if plan.cell else plan.notebook.name
-        print(f"{p.experiment}: {name}, {len(p.seeds)} seeds, {plan.planned * len(p.seeds)} epochs", end="")
-        print(f" at most, {found.of(len(p.seeds))}")
-        print("  " + ", ".join(f"{name}={value}" for name, value in p.model_dump().items()))
-        for seed in p.seeds:
-            about = "" if found.seconds is None else f": about {duration(found.seconds)}"
-            print(f"  {plan.name} seed {seed}{about}")
-    if not as_json:
-        print(f"{len(each)} jobs{_total(each, at_once)}", end="")
-        on_gpus = any("cuda" in str(found.device) for found in each)
-        print(SHARING if sharing and on_gpus else "", end="")
-        print(f"; {ELSEWHERE}" if elsewhere and any(found.device for found in each) else "")
 
 
 class Estimate(NamedTuple):
@@ -72,38 +39,168 @@ class Estimate(NamedTuple):
     device: str | None
     reason: str = ""
 
-    def of(self, seeds: int) -> str:
-        """The same of so many seeds, in words."""
-        if self.seconds is None:
-            return f"no estimate: {self.reason}"
-        return f"about {duration(self.seconds * seeds)} on {self.device}"
+
+def print_plan(campaign: Campaign, *, as_json: bool = False, elsewhere: bool = False) -> None:
+    """Print each plan and its jobs: for people, or a JSON line per job that trains a seed.
+
+    Args:
+        elsewhere: the jobs run on other machines. What this one cannot run has no estimate then.
+
+    Raises:
+        UserError: something cannot be used here, where it would run here.
+    """
+    estimator = Estimator()
+    jobs: list[Estimate] = []
+    for plan in sorted(campaign.plans, key=lambda plan: plan.planned, reverse=True):
+        p, found = plan.parameters, _estimate(plan, estimator, elsewhere)
+        jobs += [found] * len(p.seeds)
+        if as_json:
+            _print_json(plan, found)
+            continue
+        name = plan.cell if plan.cell else plan.notebook.name
+        total = f"no estimate: {found.reason}"
+        if found.seconds is not None:
+            total = f"about {duration(found.seconds * len(p.seeds))} on {found.device}"
+        epochs = plan.planned * len(p.seeds)
+        print(f"{p.experiment}: {name}, {len(p.seeds)} seeds, {epochs} epochs at most, {total}")
+        print("  " + ", ".join(f"{name}={value}" for name, value in p.model_dump().items()))
+        for seed in p.seeds:
+            about = "" if found.seconds is None else f": about {duration(found.seconds)}"
+            print(f"  {plan.name} seed {seed}{about}")
+    if not as_json:
+        on_gpus = any("cuda" in str(found.device) for found in jobs)
+        line = f"{len(jobs)} jobs{_total(jobs, campaign.at_once)}"
+        line += SHARING if campaign.sharing and on_gpus else ""
+        print(f"{line}; {ELSEWHERE}" if elsewhere and any(found.device for found in jobs) else line)
 
 
-def _estimate(plan: Plan, known: dict[object, float | None], deadline: float, elsewhere: bool) -> Estimate:
-    """From seeds of the same run that have ended, else from two training steps."""
-    try:
-        spec, numerics = check(plan.parameters)
-    except UserError as error:
-        if not elsewhere:
-            raise
-        return Estimate(None, None, str(error))
+def _print_json(plan: Plan, found: Estimate) -> None:
+    seconds = found.seconds and round(found.seconds, 1)
+    for seed in plan.parameters.seeds:
+        line: dict[str, Any] = {"experiment": plan.experiment, "seed": seed}
+        line |= {"cell": plan.cell} if plan.cell else {}
+        line["parameters"] = plan.parameters.model_dump() | {"seeds": [seed]}
+        print(json.dumps(line | {"estimate_s": seconds, "estimate_on": found.device}))
+
+
+def _total(jobs: list[Estimate], at_once: int | None) -> str:
+    """The time of all jobs in series, and so many at a time."""
+    known = [found.seconds for found in jobs if found.seconds is not None]
+    if len(known) < len(jobs):
+        return "" if at_once is None else f", {at_once} at a time"
+    total = f": {duration(sum(known))} one after the other"
+    if at_once is None:
+        return total
+    return f"{total}, about {duration(max(sum(known) / at_once, max(known)))} with {at_once} at a time"
+
+
+def _estimate(plan: Plan, estimator: Estimator, elsewhere: bool) -> Estimate:
+    """From finished seeds of the same run, else from two training steps."""
     directory = plan.directory()
     records = [] if directory is None else read_records(directory, plan.experiment)
     if records:
         devices = {part["device"] for record in records for part in record["numerics"]}
         return Estimate(median(record["time"] for record in records), " and ".join(sorted(devices)))
-    seconds = estimate.estimate_seconds(spec, numerics, known, deadline)
+    try:
+        numerics = Numerics.resolve(**requested_numerics(plan.parameters))
+        seconds = estimator.seconds(plan.spec, numerics)
+    except UserError as error:
+        if not elsewhere:
+            raise
+        return Estimate(None, None, str(error))
     if seconds is None:
-        return Estimate(None, None, f"no seed has ended, and {estimate.SECONDS:g} s allow no two steps here")
+        reason = f"no seed has finished, and two steps take longer than {SECONDS:g} s here"
+        return Estimate(None, None, reason)
     return Estimate(seconds, numerics.device)
 
 
-def _total(each: Sequence[Estimate], at_once: int | None) -> str:
-    """The time of all jobs one after the other, and so many at a time."""
-    known = [found.seconds for found in each if found.seconds is not None]
-    if len(known) < len(each):
-        return "" if at_once is None else f", {at_once} at a time"
-    told = f": {duration(sum(known))} one after the other"
-    if at_once is None:
-        return told
-    return f"{told}, about {duration(max(sum(known) / at_once, max(known)))} with {at_once} at a time"
+class Estimator:
+    """Times training steps on random images. What trains alike is timed once, all within `SECONDS`."""
+
+    def __init__(self) -> None:
+        self._deadline = time.monotonic() + SECONDS
+        self._known: dict[object, float | None] = {}
+
+    def seconds(self, spec: ExperimentSpec, numerics: Numerics) -> float | None:
+        """Seconds for one seed that no event ends early; None where there was no time for two steps.
+
+        Evaluation counts as a third of a training pass over the test set; nothing is compiled or captured.
+        Expect a factor of 1.5 either way.
+        """
+        info = describe_dataset(spec.data.dataset)
+        alike = (spec.network, spec.step.batch_size, info.input_shape, spec.data.augmentation, numerics)
+        if alike not in self._known:
+            self._known[alike] = self._pass_per_image(spec, numerics, info)
+        per_image = self._known[alike]
+        if per_image is None:
+            return None
+        evaluations = sum(
+            len(phase.levels) * -(-phase.epochs_per_level // phase.evaluate_every)
+            for arm in spec.arms
+            for phase in arm.phases
+        )
+        passes = engine.planned_epochs(spec) * info.n_train * _mean_passes(spec.step)
+        return per_image * (passes + evaluations * info.n_test / 3)
+
+    def _pass_per_image(self, spec: ExperimentSpec, numerics: Numerics, info: DatasetInfo) -> float | None:
+        """Seconds of a forward and backward pass, from the second of two steps."""
+        if time.monotonic() >= self._deadline:
+            return None
+        numerics = replace(numerics, compiled=False, cuda_graphs=False)  # which take minutes to start
+        n = min(spec.step.batch_size, CPU_BATCH) if numerics.device == "cpu" else spec.step.batch_size
+        with numerics.applied("the estimate"):
+            device = numerics.torch_device
+            state = TrainState.create(
+                spec.network,
+                spec.step,
+                input_shape=info.input_shape,
+                classes=info.classes,
+                seed=0,
+                device=device,
+                run=(0, 0),
+                memory_format=numerics.memory_format,
+            )
+            # Any noise costs the same, and labels from a file would not fit these.
+            data = replace(spec.data, noise="symmetric")
+            placed = DeviceData.place(_random_images(n, info), data, 0, device)
+            trainer = Trainer(spec, placed, Streams(0, "estimate"), numerics)
+            seconds = math.inf
+            for _ in range(2):  # the first one warms up
+                started = _now(device)
+                if started >= self._deadline:
+                    return None
+                trainer.advance(state, 0.5, 1e-3, 1)
+                seconds = _now(device) - started
+        step = spec.step
+        logs = step.log_every > 0 and 1 % step.log_every == 0
+        passes = 1 + (step.refresh_period == 1 or logs)  # of step 1, the second
+        return seconds / passes / n
+
+
+def _random_images(n: int, info: DatasetInfo) -> Dataset:
+    channels = info.input_shape[0]
+    return Dataset(
+        name="random",
+        x_train=np.random.default_rng(0).integers(0, 256, (n, *info.input_shape), dtype=np.uint8),
+        y_train=np.arange(n) % info.classes,
+        x_test=np.zeros((1, *info.input_shape), np.uint8),
+        y_test=np.zeros(1, np.int64),
+        classes=info.classes,
+        scale=255.0,
+        mean=(0.5,) * channels,
+        std=(0.25,) * channels,
+    )
+
+
+def _mean_passes(step: StepSpec) -> float:
+    """Forward and backward passes of a step in the mean: a log needs a fresh value gradient, too."""
+    logs = 0.0
+    if step.log_every:  # those that are no refresh
+        logs = 1 / step.log_every - 1 / math.lcm(step.refresh_period, step.log_every)
+    return 1 + 1 / step.refresh_period + logs
+
+
+def _now(device: torch.device) -> float:
+    if device.type == "cuda":
+        torch.cuda.synchronize(device)
+    return time.monotonic()

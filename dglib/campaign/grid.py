@@ -15,17 +15,28 @@ from __future__ import annotations
 
 import hashlib
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import product
 from math import prod
 from pathlib import Path
 
-from dglib.errors import UserError
+from dglib.campaign.jobs import anchored
+from dglib.errors import StorageError, UserError
 from dglib.experiments import build_spec, names, requested_numerics
 from dglib.experiments.parameters import Parameters
-from dglib.experiments.profiles import PARAMS, file_layer, profile_layer
-from dglib.experiments.validation import Layer, model_of, one_of, validate_layers
+from dglib.experiments.profiles import (
+    PARAMS,
+    Layer,
+    file_layer,
+    meant_for,
+    one_of,
+    profile_layer,
+    refuse_strays,
+    validate_layers,
+)
+from dglib.files import to_json, write_atomically
+from dglib.report.grid_index import NAME
 from dglib.runs.identity import NUMERICS, describe, fingerprint, is_identity
 
 MAX_CELLS = 1000
@@ -75,20 +86,19 @@ class Grid:
         return f"grid_{_file_name(self.name)}"
 
 
-def load_grid(path: str | Path, layers: Iterable[Layer] = ()) -> Grid:
+def load_grid(path: str | Path, layers: Sequence[Layer] = ()) -> Grid:
     """Read a grid file, all of its cells checked; nothing is written.
 
     Args:
         path: the file, or the name of one in ``params/grids``.
-        layers: values from elsewhere (options), which replace those of the file. A name is that of every
-            experiment that has it, or EXPERIMENT.name for one.
+        layers: options, which replace the values of the file. A name is that of every experiment that has it,
+            or EXPERIMENT.name for one.
 
     Raises:
         UserError: one line that names the file (or option), the name, the value and the rule.
     """
     file = _found(Path(path))
-    given = file_layer(file)
-    where, content = given.where, dict(given.values)
+    where, content, _ = file_layer(file)
     for key in content:
         if key not in _KEYS:
             raise UserError(f"{where}: {key} = {content[key]!r}: must be {one_of(_KEYS)}")
@@ -99,10 +109,21 @@ def load_grid(path: str | Path, layers: Iterable[Layer] = ()) -> Grid:
         sizes = " × ".join(str(len(values)) for values in (*crossed.values(), experiments))
         raise UserError(f"{where}: grid: {sizes} = {cells} cells: must be at most {MAX_CELLS}")
     fixed = [*_fixed(where, content), *layers]
-    _refuse_misplaced(fixed, crossed, experiments, where)
+    for experiment in experiments:
+        refuse_strays([Layer(where, crossed)], [experiment])
+    refuse_strays(fixed, experiments)
+    for layer in fixed:
+        for name, value in layer.values.items():
+            if name.rpartition(".")[2] in crossed:
+                raise UserError(f"{layer.where}: {name} = {value!r}: is crossed by the grid of {where}")
     profile = content.get("profile", "quick")
-    beneath = {name: [_profile(where, name, profile), *_meant_for(name, fixed)] for name in experiments}
-    return _grid(file, where, experiments, crossed, beneath)
+    if not isinstance(profile, str):
+        raise UserError(f"{where}: profile = {profile!r}: must be text")
+    try:
+        below = {name: [profile_layer(name, profile), *meant_for(name, fixed)] for name in experiments}
+    except UserError as error:
+        raise UserError(f"{where}: {error}") from None
+    return _grid(file, where, experiments, crossed, below)
 
 
 def _grid(
@@ -110,14 +131,14 @@ def _grid(
     where: str,
     experiments: Sequence[str],
     crossed: Mapping[str, Sequence[object]],
-    beneath: Mapping[str, Sequence[Layer]],
+    below: Mapping[str, Sequence[Layer]],
 ) -> Grid:
     axes: dict[str, dict[int, object]] = {name: {} for name in crossed}
     cells, known = [], dict[str, Cell]()
     for places in product(*(range(len(values)) for values in crossed.values())):
         asked = {name: crossed[name][place] for name, place in zip(crossed, places, strict=True)}
         for experiment in experiments:
-            parameters = _validated(experiment, beneath[experiment], Layer(where, asked))
+            parameters = _validated(experiment, below[experiment], Layer(where, asked))
             values = {name: getattr(parameters, name) for name in crossed}
             for name, place in zip(crossed, places, strict=True):
                 _add(where, axes[name], name, place, values[name])
@@ -141,13 +162,13 @@ def shown(value: object) -> str:
     return str(value)
 
 
-def _validated(experiment: str, beneath: Sequence[Layer], asked: Layer) -> Parameters:
+def _validated(experiment: str, below: Sequence[Layer], asked: Layer) -> Parameters:
     try:
-        return validate_layers(experiment, [*beneath, asked])
+        return validate_layers(experiment, [*below, asked])
     except UserError as error:
-        if not str(error).startswith(f"{beneath[0].where}: "):
+        if not str(error).startswith(f"{below[0].where}: "):
             raise
-        # A profile's value is wrong beside one of this cell's: the cell is what to look at.
+        # A profile's value is wrong with one of this cell's: name the cell.
         raise UserError(f"{asked.where}: grid: {_label(asked.values)}: {error}") from None
 
 
@@ -226,47 +247,28 @@ def _fixed(where: str, content: Mapping[str, object]) -> list[Layer]:
     return [Layer(where, values), *seeds]
 
 
-def _refuse_misplaced(
-    layers: Sequence[Layer], crossed: Mapping[str, object], experiments: Sequence[str], where: str
-) -> None:
-    """Names that are crossed and set at once, or that none of the experiments has."""
-    for name in crossed:
-        for experiment in experiments:
-            if name not in model_of(experiment).model_fields:  # which validation tells best
-                layer = Layer(where, {name: crossed[name]})
-                validate_layers(experiment, [profile_layer(experiment, "quick"), layer])
-    for layer in layers:
-        for name, value in layer.values.items():
-            owner, dot, field = name.rpartition(".")
-            if field in crossed:
-                raise UserError(f"{layer.where}: {name} = {value!r}: is crossed by the grid of {where}")
-            if dot and owner not in experiments:
-                raise UserError(f"{layer.where}: {name} = {value!r}: must be of {one_of(experiments)}")
-            if not any(field in model_of(each).model_fields for each in ([owner] if dot else experiments)):
-                first = owner or experiments[0]
-                layers_ = [profile_layer(first, "quick"), Layer(layer.where, {field: value}, layer.advice)]
-                validate_layers(first, layers_)
-
-
-def _meant_for(experiment: str, layers: Sequence[Layer]) -> list[Layer]:
-    meant = []
-    for layer in layers:
-        values = {}
-        for name, value in layer.values.items():
-            owner, dot, field = name.rpartition(".")
-            if owner == experiment or (not dot and field in model_of(experiment).model_fields):
-                values[field] = value
-        meant.append(layer._replace(values=values))
-    return meant
-
-
-def _profile(where: str, experiment: str, profile: object) -> Layer:
-    if not isinstance(profile, str):
-        raise UserError(f"{where}: profile = {profile!r}: must be text")
+def write_index(grid: Grid, base: Path) -> Path:
+    """Write ``grid.json`` with all cells into the grid's directory below `base`. Returns that directory."""
+    cells = [
+        {
+            "experiment": cell.experiment,
+            "name": cell.name,
+            "directory": cell.directory,
+            "values": dict(cell.values),
+            "seeds": cell.parameters.seeds,
+            "run": _run(anchored(cell.parameters, base)),
+        }
+        for cell in grid.cells
+    ]
+    directory = base / grid.directory_name
     try:
-        return profile_layer(experiment, profile)
-    except UserError as error:
-        raise UserError(f"{where}: {error}") from None
+        directory.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise StorageError.of(directory, error) from error
+    write_atomically(
+        directory / NAME, to_json({"grid": grid.name, "axes": grid.axes, "cells": cells}, indent=1)
+    )
+    return directory
 
 
 def _file_name(text: str) -> str:

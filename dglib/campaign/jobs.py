@@ -45,7 +45,8 @@ class Plan:
         base: where its run directory and executed notebook go.
         home: where the jobs' records go, for all plans of a campaign; by default `base`.
         cell: of a grid, by name; a cell has no notebook executed.
-        command: what was typed to have it run, for the manifest.
+        profile: the name of the profile below the parameters, shown in the executed notebook.
+        command: the command line, for the manifest.
         jobs: one per seed, in the order of the seeds, and the summary.
     """
 
@@ -53,6 +54,7 @@ class Plan:
     base: Path
     home: Path = Path()
     cell: str = ""
+    profile: str = "quick"
     command: list[str] = field(default_factory=list, repr=False)
     jobs: list[Job] = field(init=False, repr=False)
     _ours: set[Path] = field(default_factory=set, repr=False)  # manifests of this run, which they stay
@@ -208,6 +210,7 @@ class Job:
             "experiment": self.plan.experiment,
             "seed": self.seed,
             "parameters": self.plan.parameters.model_dump() | {"seeds": seeds},
+            "profile": self.plan.profile,
             "base": str(self.plan.base.absolute()),
             "key": self.key,
             "log": str(self.log.absolute()),

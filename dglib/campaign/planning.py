@@ -1,4 +1,4 @@
-"""From the words of `run_all.py` to plans that are checked, before anything is written."""
+"""From the options of `dglib campaign` to checked plans and a backend, before anything is written."""
 
 from __future__ import annotations
 
@@ -6,142 +6,135 @@ import argparse
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from dglib.base_dir import base_directory
+from dglib.campaign.gpus import worker_environments
 from dglib.campaign.grid import Grid, load_grid
 from dglib.campaign.jobs import Plan, anchored
+from dglib.campaign.local import LocalBackend
+from dglib.campaign.scheduler import Backend
 from dglib.errors import UserError
-from dglib.experiments import default_names, load, requested_numerics
+from dglib.experiments import default_names, requested_numerics
 from dglib.experiments.parameters import Parameters
-from dglib.experiments.profiles import override_layer, profile_layer
-from dglib.experiments.validation import Layer, model_of, source, validate_layers
-from dglib.runs.identity import TECHNIQUES
+from dglib.experiments.profiles import (
+    meant_for,
+    model_of,
+    option_layers,
+    profile_layer,
+    refuse_strays,
+    source,
+    validate_layers,
+)
+from dglib.runs.identity import NUMERICS, TECHNIQUES
 from dglib.runs.location import RunLocation
-
-OPTIONS = ("seeds", "base_dir", "device", "mirror")  # that are parameters of every experiment
 
 
 @dataclass(frozen=True)
 class Campaign:
-    """All that one command asks for.
+    """All jobs of one command.
 
     Attributes:
         plans: of the experiments, or of a grid's cells.
-        place: of the base directory.
+        location: of the base directory.
+        backend: runs the jobs, started when it is entered.
+        at_once: how many jobs at a time, from 1; None where only a cluster's scheduler has the number.
+        sharing: whether several at a time share a GPU, if they use one.
         grid: whose cells the plans are, or None.
     """
 
     plans: list[Plan]
-    place: RunLocation
+    location: RunLocation
+    backend: Backend
+    at_once: int | None
+    sharing: bool = False
     grid: Grid | None = None
 
 
-def campaign(arguments: argparse.Namespace, command: Sequence[str] = ()) -> Campaign:
-    """The campaign that the arguments ask for, its experiments as they stand there, a grid's cells in order.
-
-    Args:
-        command: what was typed, for the runs' manifests.
+def plan_campaign(arguments: argparse.Namespace) -> Campaign:
+    """The campaign that the options ask for, its experiments in their order there, a grid's cells in order.
 
     Raises:
         UserError: one line on what is wrong.
     """
-    own = [name for source in arguments.experiment_file for name in load(source)]
-    found = _experiments(arguments, own) if arguments.grid is None else _cells(arguments)
-    for plan in found.plans:
-        plan.command = list(command)
+    grid = None
+    if arguments.grid is None:
+        plans, location = _experiments(arguments)
+    else:
+        plans, location, grid = _cells(arguments)
+    checked: set[str] = set()
+    for plan in plans:
+        plan.command = list(arguments.typed)
         given = plan.parameters
-        _check_machine(given if arguments.cluster is None else _for_workers(given, arguments.cluster))
-    return found
+        _check_machine(
+            given if arguments.cluster is None else _for_cluster(given, arguments.cluster), checked
+        )
+    return Campaign(plans, location, *_backend(arguments, plans, location), grid)
 
 
-def _experiments(arguments: argparse.Namespace, own: Sequence[str]) -> Campaign:
-    chosen: Sequence[str] = arguments.only or own or default_names()
+def _experiments(arguments: argparse.Namespace) -> tuple[list[Plan], RunLocation]:
+    chosen: Sequence[str] = arguments.only or getattr(arguments, "own", ()) or default_names()
     for name in chosen:
         model_of(name)
     if len(set(chosen)) < len(chosen):
         raise UserError(f"--only {' '.join(chosen)}: each experiment once")
-    _refuse_homeless(arguments.set, chosen)
-    plans, places = [], []
+    options, profile = option_layers(arguments), arguments.profile or "quick"
+    refuse_strays(options, chosen)
+    plans, locations = [], []
     for name in chosen:
-        layers = [profile_layer(name, arguments.profile or "quick"), *_overrides(name, arguments.set)]
-        layers += _options(arguments)
+        layers = [profile_layer(name, profile), *meant_for(name, options)]
         parameters = validate_layers(name, layers)
-        place = RunLocation.of(parameters, source("base_dir", layers).where)
-        places.append(place)
-        plans.append(Plan(anchored(parameters, place.base), place.work))
-    for bases in ({each.base.absolute() for each in places}, {each.work.absolute() for each in places}):
+        location = RunLocation.of(parameters, source("base_dir", layers).where)
+        locations.append(location)
+        plans.append(Plan(anchored(parameters, location.base), location.work, profile=profile))
+    for bases in ({each.base.absolute() for each in locations}, {each.work.absolute() for each in locations}):
         if len(bases) > 1:
-            raise UserError(
-                f"base_dir = {' and '.join(sorted(map(str, bases)))}: must be one for all experiments"
-            )
-    return Campaign(plans, place)
+            found = " and ".join(sorted(map(str, bases)))
+            raise UserError(f"base_dir = {found}: must be one for all experiments")
+    return plans, location
 
 
-def _cells(arguments: argparse.Namespace) -> Campaign:
+def _cells(arguments: argparse.Namespace) -> tuple[list[Plan], RunLocation, Grid]:
     for name, given in (("--only", arguments.only), ("--profile", arguments.profile)):
         if given is not None:
-            raise UserError(f"{name}: is said by the grid's file; leave it out beside --grid")
-    overrides = [override_layer(text)._replace(where=f"--set {text}") for text in arguments.set]
-    layers = [*overrides, *_options(arguments)]
+            raise UserError(f"{name}: is given by the grid's file; leave it out with --grid")
+    layers = option_layers(arguments)
     grid = load_grid(arguments.grid, layers)
     first = grid.cells[0].parameters
     base = base_directory(first.base_dir, where=source("base_dir", layers).where if layers else "")
-    place = RunLocation.of(first)
+    location = RunLocation.of(first)
     plans = []
     for cell in grid.cells:
         below = Path(grid.directory_name, cell.directory)
-        places = {"base_dir": str(base / below), "work_dir": str(place.work / below)}
-        parameters = anchored(cell.parameters.model_copy(update=places), base / below)
+        paths = {"base_dir": str(base / below), "work_dir": str(location.work / below)}
+        parameters = anchored(cell.parameters.model_copy(update=paths), base / below)
         work = RunLocation.of(parameters).work
-        plans.append(Plan(parameters, work, home=place.work, cell=cell.name))
-    return Campaign(plans, place, grid)
+        plans.append(Plan(parameters, work, home=location.work, cell=cell.name))
+    return plans, location, grid
 
 
-def _options(arguments: argparse.Namespace) -> list[Layer]:
-    given = {name: getattr(arguments, name) for name in OPTIONS}
-    return [
-        Layer(f"--{name.replace('_', '-')}", {name: value})
-        for name, value in given.items()
-        if value is not None
-    ]
+def _check_machine(parameters: Parameters, checked: set[str]) -> None:
+    """Device, data set, network and noise; what another plan has in common is checked once.
 
-
-def _overrides(experiment: str, settings: Sequence[str]) -> list[Layer]:
-    """The --set values meant for an experiment: `EXPERIMENT.name=value`, or a name that it has."""
-    layers = []
-    for text in settings:
-        (name, value), where = next(iter(override_layer(text).values.items())), f"--set {text}"
-        owner, dot, field = name.rpartition(".")
-        if (dot and owner == experiment) or (not dot and field in model_of(experiment).model_fields):
-            layers.append(Layer(where, {field: value}))
-    return layers
-
-
-def _refuse_homeless(settings: Sequence[str], chosen: Sequence[str]) -> None:
-    """A name that none of the chosen experiments has is a mistake; validation tells it best."""
-    for text in settings:
-        name = next(iter(override_layer(text).values))
-        owner, dot, _ = name.rpartition(".")
-        if dot and owner not in chosen:
-            raise UserError(f"--set {text}: {owner!r} is not among the experiments {', '.join(chosen)}")
-        if not dot and not any(name in model_of(each).model_fields for each in chosen):
-            validate_layers(chosen[0], [profile_layer(chosen[0], "quick"), override_layer(text)])
-
-
-def _check_machine(parameters: Parameters) -> None:
-    """Device, data set, network and noise; torch is imported only for what is not surely there."""
-    here = parameters.device in ("auto", "cpu") and parameters.dataset == "digits"
-    usual = requested_numerics(parameters).keys() <= {"device", "threads", "exact"}
-    known = parameters.network in ("small_cnn", "vgg11_bn") and parameters.noise == "symmetric"
-    if here and usual and known:
+    torch is imported only for what is not surely there.
+    """
+    p = parameters
+    here = p.device in ("auto", "cpu") and p.dataset == "digits"
+    usual = requested_numerics(p).keys() <= {"device", "threads", "exact"}
+    known = p.network in ("small_cnn", "vgg11_bn") and p.noise == "symmetric" and p.mix == "normalised"
+    if here and usual and known and p.value == "clean" and not p.metrics:
         return
-    from dglib.experiments.running import check
+    names = "dataset data_dir network network_width noise batch_size mix value metrics two_pass_statistics"
+    same = repr([getattr(p, name, None) for name in (*names.split(), *NUMERICS)])
+    if same not in checked:
+        from dglib.experiments.running import check
 
-    check(parameters)
+        check(parameters)
+        checked.add(same)
 
 
-def _for_workers(parameters: Parameters, cluster: str) -> Parameters:
-    """The parameters without what only another machine can tell whether it has it."""
+def _for_cluster(parameters: Parameters, cluster: str) -> Parameters:
+    """The parameters without what only another machine can check."""
     device = parameters.device
     if device not in ("auto", "cpu", "cuda"):
         raise UserError(
@@ -149,10 +142,29 @@ def _for_workers(parameters: Parameters, cluster: str) -> Parameters:
         )
     if parameters.seeds_at_once > 1:
         raise UserError(
-            f"--cluster {cluster}: seeds_at_once = {parameters.seeds_at_once}: a worker does one job at a"
+            f"--cluster {cluster}: seeds_at_once = {parameters.seeds_at_once}: a worker runs one job at a"
             " time; ask for more workers"
         )
-    if cluster.startswith("local:"):
-        return parameters
     free = dict.fromkeys(("device", *TECHNIQUES), "auto")
     return parameters.model_copy(update={**free, "exact": False})
+
+
+def _backend(
+    arguments: argparse.Namespace, plans: Sequence[Plan], location: RunLocation
+) -> tuple[Any, int | None, bool]:
+    """The backend, how many jobs it runs at a time, and whether several share a GPU."""
+    if arguments.cluster is None:
+        environments = worker_environments(arguments.workers, arguments.gpus, plans)
+        sharing = any(environments.count(each) > 1 for each in environments)
+        return LocalBackend(environments), len(environments), sharing
+    for name, given in (("--gpus", arguments.gpus), ("--workers", arguments.workers)):
+        if given is not None:
+            raise UserError(f"{name} {given}: the cluster has its own number of workers; leave it out")
+    if location.mirrored:
+        raise UserError(
+            f"--cluster {arguments.cluster}: needs a base directory that all machines see, no mirror"
+        )
+    from dglib.campaign.cluster import ClusterBackend, cluster_of
+
+    cluster = cluster_of(arguments.cluster)
+    return ClusterBackend(cluster, sorted({plan.home for plan in plans})), cluster.workers, False

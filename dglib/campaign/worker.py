@@ -36,8 +36,8 @@ from dglib.control import Control
 from dglib.errors import UserError
 from dglib.experiments import get
 from dglib.experiments import load as load_experiments
-from dglib.experiments.notebook import notebook_source
-from dglib.experiments.validation import Layer, validate_layers
+from dglib.experiments.notebook import injected, notebook_source
+from dglib.experiments.profiles import Layer, validate_layers
 
 if TYPE_CHECKING:
     from dglib.experiments.parameters import Parameters
@@ -142,7 +142,7 @@ def execute_notebook(job: Mapping[str, Any], *, control: Control | None = None) 
         if not source.is_file():
             source = Path(folder, name)
             source.write_text(notebook_source(job["experiment"]), encoding="utf-8")
-        execute(source, output, parameters.model_dump(), control)
+        execute(source, output, injected(parameters, job.get("profile", "quick")), control)
     return {"notebook": str(output)}
 
 

@@ -1,25 +1,25 @@
-"""What a notebook needs besides the experiment: its parameters, checked."""
+"""Parameters of a notebook: the cell that shows them, and what its globals() give."""
 
 import ast
 import json
 from collections.abc import Collection, Mapping
 
-from dglib.base_dir import base_directory
 from dglib.errors import UserError
 from dglib.experiments import get
-from dglib.experiments.parameters import Parameters
-from dglib.experiments.profiles import profile_layer
+from dglib.experiments.parameters import MACHINE_SETTINGS, Parameters, cell_groups
+from dglib.experiments.profiles import Layer, load_profile, model_of, profile_layer, profiles_of, resolve
 from dglib.experiments.seeds import parse_seeds
-from dglib.experiments.validation import Layer, model_of, source, validate_layers
 
+CELL_PROFILE = "quick"  # whose values the parameters cell shows
 PLAIN = (bool, int, float, str, list, tuple, dict, type(None))
 IPYTHON = frozenset({"In", "Out", "exit", "quit"})
 
 
 def notebook_parameters(experiment: str, globals_: Mapping[str, object]) -> Parameters:
-    """The parameters of `experiment` that a notebook's globals() give.
+    """The parameters of `experiment` that a notebook's globals() give, over those of its ``profile``.
 
-    Where there is a global ``profile`` ("quick", "paper"), its values stand in for those not given. Any other
+    Under another profile than quick, which the parameters cell shows, a value that still is the cell's
+    default gives way to the profile's; one set in a cell of its own, as papermill does, never does. Any other
     global of plain data that is no parameter is refused, since papermill lets a misspelt one become just
     that; a name that begins with ``_`` is the notebook's own.
 
@@ -33,16 +33,27 @@ def notebook_parameters(experiment: str, globals_: Mapping[str, object]) -> Para
     layers = [Layer("notebook", given, advice="; begin a name of your own with _")]
     if profile is not None:
         layers.insert(0, profile_layer(experiment, str(profile)))
-    parameters = validate_layers(experiment, layers)
-    base_directory(parameters.base_dir, where=source("base_dir", layers).where)
-    return parameters
+    if profile not in (None, CELL_PROFILE):
+        defaults, (explicit, _) = _cell_values(experiment), _history(globals_)
+        for name in defaults.keys() & given.keys() - explicit:
+            if given[name] == defaults[name]:
+                del given[name]
+        changed = ", ".join(f"{name} = {value!r}" for name, value in given.items())
+        print(f"{experiment}: profile {profile}" + (f", except {changed}" if changed else ""))
+    return resolve(experiment, layers)
+
+
+def injected(parameters: Parameters, profile: str) -> dict[str, object]:
+    """What a notebook is given so that `notebook_parameters` returns `parameters`: what differs."""
+    base = load_profile(parameters.experiment, profile)
+    changed = {name: value for name, value in parameters if value != getattr(base, name)}
+    return ({} if profile == CELL_PROFILE else {"profile": profile}) | changed
 
 
 def refuse_replaced(names: Collection[str], globals_: Mapping[str, object]) -> None:
     """Refuse parameters that were set before the defaults were, on the kernel's first execution.
 
-    So papermill does where the defaults' cell has lost its tag, or where another copy of it follows. The
-    defaults are told from other values by their annotations; where a shell keeps no history nothing is seen.
+    So papermill does where the defaults' cell has lost its tag, or where another copy of it follows.
 
     Args:
         names: of the notebook's parameters.
@@ -50,24 +61,32 @@ def refuse_replaced(names: Collection[str], globals_: Mapping[str, object]) -> N
     Raises:
         UserError: names the parameters whose values were replaced by defaults.
     """
-    history = globals_.get("In")
-    *cells, current = history if isinstance(history, list) and history else [""]
-    if current in cells:  # "Run all" a second time
-        return
-    given: set[str] = set()
-    replaced: dict[str, None] = {}
-    for source_text in cells:
-        values, defaults = _assigned(source_text)
-        replaced |= dict.fromkeys(name for name in defaults if name in given and name in names)
-        given |= values
-        for name in values:
-            replaced.pop(name, None)
-    if replaced:
+    _, replaced = _history(globals_)
+    if found := [name for name in replaced if name in names]:
         raise UserError(
-            f"notebook: {', '.join(replaced)}: set above the cell of defaults, which replaced the value, as"
+            f"notebook: {', '.join(found)}: set above the cell of defaults, which replaced the value, as"
             " papermill does where that cell has lost its tag 'parameters': add the tag, or take the notebook"
             " from the repository"
         )
+
+
+def _history(globals_: Mapping[str, object]) -> tuple[set[str], list[str]]:
+    """The names whose value was set in a cell, and of these those that a default replaced.
+
+    Defaults differ from other values by their annotations. A shell without a history has neither. A cell that
+    is executed a second time ("Run all" again) replaces nothing.
+    """
+    history = globals_.get("In")
+    *cells, current = history if isinstance(history, list) and history else [""]
+    given: set[str] = set()
+    replaced: dict[str, None] = {}
+    for text in cells:
+        values, defaults = _assigned(text)
+        replaced |= dict.fromkeys(name for name in defaults if name in given)
+        given = (given | values).difference(defaults)
+        for name in values:
+            replaced.pop(name, None)
+    return given, [] if current in cells else list(replaced)
 
 
 def _assigned(source_text: object) -> tuple[set[str], list[str]]:
@@ -88,32 +107,31 @@ def is_data(name: str, value: object) -> bool:
 
 
 def parameters_cell(experiment: str) -> str:
-    """The source of a notebook's `parameters` cell: every field of the model with the quick profile's value.
+    """The source of a notebook's `parameters` cell: the profile and what a researcher changes, by heading.
 
     Plain annotations only, one parameter a line, so that papermill can list them with their meanings.
     """
-    quick = profile_layer(experiment, "quick").values
-    lines = []
-    for name, field in model_of(experiment).model_fields.items():
-        if name == "keep_states":
-            continue
-        value = quick[name] if name in quick else field.get_default(call_default_factory=True)
-        kind = _ANNOTATIONS.get(name) or type(value).__name__
-        if name == "seeds":
-            value, kind = parse_seeds(value), "list"
-        lines.append(f"{name}: {kind} = {value!r}  # {field.description}")
+    fields, values = model_of(experiment).model_fields, _cell_values(experiment)
+    known = " or ".join(profiles_of(experiment))
+    about = f"{known}; a value below that is left as it is comes from there, and so does any other parameter."
+    lines = [f"profile: str = {CELL_PROFILE!r}  # {about}"]
+    for heading, names in cell_groups(model_of(experiment)).items():
+        lines.append(f"# {heading}")
+        for name in names:
+            value, field = values[name], fields[name]
+            kind = type(value).__name__
+            if value is None:
+                kind = "float" if "float" in str(field.annotation) else "str"
+            lines.append(f"{name}: {kind} = {value!r}  # {field.description}")
     return "\n".join(lines)
 
 
-# Where the quick profile's value is None, or a whole number that may be a fraction elsewhere.
-_ANNOTATIONS = {
-    "pixel_mean": "list",
-    "pixel_std": "list",
-    "sweep_lr": "float",
-    "base_dir": "str",
-    "data_dir": "str",
-    "work_dir": "str",
-}
+def _cell_values(experiment: str) -> dict[str, object]:
+    """The values in the parameters cell: those of the quick profile, or the defaults."""
+    quick, fields = profile_layer(experiment, CELL_PROFILE).values, model_of(experiment).model_fields
+    names = [name for group in cell_groups(model_of(experiment)).values() for name in group]
+    values = {n: quick[n] if n in quick else fields[n].get_default(call_default_factory=True) for n in names}
+    return values | {"seeds": parse_seeds(values["seeds"])}
 
 
 def notebook_source(experiment: str) -> str:
@@ -150,3 +168,19 @@ def notebook_source(experiment: str) -> str:
         },
         ensure_ascii=False,
     )
+
+
+def listing(experiment: str, profile: str) -> str:
+    """Every parameter with its value in a profile, its meaning and its range, as YAML."""
+    parameters, model = load_profile(experiment, profile), model_of(experiment)
+    groups = cell_groups(model)
+    named = {name for group in groups.values() for name in group}
+    groups["Not in the notebook"] = [n for n in model.model_fields if n not in named | MACHINE_SETTINGS]
+    groups["Machine settings"] = [n for n in model.model_fields if n in MACHINE_SETTINGS - named]
+    lines = [f"# {experiment}, profile {profile}"]
+    for heading, names in groups.items():
+        lines += ["", f"# {heading}"]
+        for name in names:
+            value = json.dumps(getattr(parameters, name), ensure_ascii=False)
+            lines.append(f"{name}: {value}  # {model.model_fields[name].description}")
+    return "\n".join(lines)

@@ -4,7 +4,7 @@ The model of an experiment is a subclass in the experiment's own file.
 
 A field is spelt the same here, in ``params/*/*.yaml``, in the notebooks and on the command line. The models
 hold plain data (numbers, text, lists), so they go through YAML, JSON and papermill unchanged.
-`dglib.experiments.validation.validate` makes a model of what a user gave, or a one-line error.
+`dglib.experiments.profiles` makes a model of what a user gave, or a one-line error.
 """
 
 import re
@@ -14,6 +14,7 @@ from typing import Annotated, ClassVar, Literal, TypeVar
 
 from dglib.experiments.pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field
 from dglib.experiments.seeds import parse_seeds
+from dglib.runs.identity import MACHINE
 
 Ordered = TypeVar("Ordered", bound=float)
 
@@ -89,12 +90,21 @@ Downward = Annotated[Levels, AfterValidator(_falling)]
 
 
 class Parameters(BaseModel):
-    """What every experiment has: seeds, data, network, optimizer, place and machine."""
+    """What every experiment has: seeds, data, network and optimizer; and the machine settings."""
 
     model_config = ConfigDict(
         extra="forbid", frozen=True, strict=True, allow_inf_nan=False, use_attribute_docstrings=True
     )
     experiment: ClassVar[str] = ""  # set by `dglib.experiments.register`
+    in_cell: ClassVar[dict[str, str]] = {
+        "Run": "seeds",
+        "Data": "dataset noise noise_rate",
+        "Network and optimizer": "network network_width batch_size lr refresh_period mix",
+    }
+    """By heading, the fields that a notebook's parameters cell shows, with those of the base classes.
+
+    A class without an entry of its own shows all of its own fields.
+    """
 
     seeds: Seeds
     """One run each: 3, [0, 3], 0-9 or 0-3,7; at least one, each once, 0 to 2³² − 1."""
@@ -105,8 +115,6 @@ class Parameters(BaseModel):
     """η, the fraction of training labels replaced by a wrong one, 0 to 0.9."""
     dataset: Text
     """digits, cifar10, the path of an .npz, a registered name or module:attribute."""
-    data_dir: Text | None = None
-    """Directory where downloaded data sets lie; null: data in the project."""
     pixel_mean: Channels | None = None
     """Per channel, of pixels in 0 to 1, subtracted from the input; null: the data set's own."""
     pixel_std: PositiveChannels | None = None
@@ -140,16 +148,23 @@ class Parameters(BaseModel):
     metrics: Names = Field(default_factory=list)
     """More numbers at each evaluation: registered names or module:attribute, see dglib.metrics."""
 
+    # Machine settings: where and how to compute. A run is the same wherever it is made.
     base_dir: Text | None = None
-    """Where the run directories lie; null: the Drive folder on Colab, elsewhere runs in the project."""
+    """Directory of the run directories; null: the Drive folder on Colab, elsewhere runs in the project."""
+    data_dir: Text | None = None
+    """Directory of downloaded data sets; null: data in the project."""
+    work_dir: Text | None = None
+    """With a mirror, the local directory for runs; null: one below ~/.cache/dglib."""
+    mirror: Flag = False
+    """Whether to write to work_dir and copy to base_dir, as is always done for a Drive: true or false."""
     device: Device = "auto"
     """auto, cpu, cuda or cuda:N."""
     threads: Count = 1
     """CPU threads of a run, from 1; results on a CPU depend on them."""
     seeds_at_once: Count = 1
-    """Seeds trained beside each other, each in a process of its own, from 1."""
+    """Seeds trained in parallel, each in its own process, from 1."""
     exact: Flag = False
-    """Whether a seed may only be gone on with on the kind of device it began on: true or false."""
+    """Whether to refuse to resume a seed on another kind of device: true or false."""
     precision: Literal["auto", "fp32", "tf32", "bf16", "fp16"] = "auto"
     """Of forward and backward passes: fp32, tf32, bf16, fp16; auto: half where matrix units run it."""
     channels_last: Switch = "auto"
@@ -163,19 +178,17 @@ class Parameters(BaseModel):
     autotune: Switch = "auto"
     """cuDNN times its algorithms, at the price of other bits each run: auto (off), on or off."""
     checkpoint_epochs: Count = 10
-    """A seed under way is saved at least every so many epochs, from 1."""
-    checkpoint_minutes: Positive = 1.0
+    """A checkpoint is written at least every so many epochs, from 1."""
+    checkpoint_minutes: Positive = 5.0
     """And at least every so many minutes, above 0."""
     keep_states: Flag = False
     """Whether to keep the state at the end of every phase, which `fork` starts from: true or false."""
-    mirror: Flag = False
-    """Whether to work in a local directory and copy to base_dir, as a Drive always is: true or false."""
-    work_dir: Text | None = None
-    """Where the work goes on then; null: a directory of base_dir's own below ~/.cache/dglib."""
 
 
 class OneState(Parameters):
     """Training from scratch at one λ; its optimizer, step counter and LR schedule stay to the end."""
+
+    in_cell: ClassVar[dict[str, str]] = {"From scratch": "init_lambda init_epochs"}
 
     init_lambda: Fraction
     """λ of the training from scratch, 0 to 1."""
@@ -190,12 +203,31 @@ class OneState(Parameters):
 class Sweep(Parameters):
     """λ moved level by level, starting from a trained network."""
 
+    in_cell: ClassVar[dict[str, str]] = {"Sweep": "epochs_per_level sweep_lr"}
+
     init_evaluate_every: Count
     """Epochs from one evaluation to the next before the sweep, from 1."""
     epochs_per_level: Count
     """Epochs at each λ of the sweep (the dwell time), from 1."""
     sweep_lr: Positive | None = None
     """Constant LR of the sweep, above 0; null: the rule published for the experiment."""
+
+
+MACHINE_SETTINGS = MACHINE | {"base_dir", "data_dir"}
+
+
+def cell_groups(model: type[Parameters]) -> dict[str, list[str]]:
+    """The fields that a notebook's parameters cell shows, by heading."""
+    groups: dict[str, list[str]] = {}
+    seen: set[str] = set()
+    for base in reversed(model.__mro__):
+        if not issubclass(base, Parameters):
+            continue
+        own = [name for name in base.model_fields if name not in seen]
+        seen.update(own)
+        for heading, names in base.__dict__.get("in_cell", {"Experiment": " ".join(own)}).items():
+            groups.setdefault(heading, []).extend(names.split())
+    return {heading: names for heading, names in groups.items() if names}
 
 
 # Parameters of the release before, accepted with a warning for one release, and why they are gone.

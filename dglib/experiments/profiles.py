@@ -1,24 +1,61 @@
-"""Parameters by name: ``params/<profile>/<experiment>.yaml``, with single values replaced.
-
-Example:
+"""From a profile, a file and single values to checked parameters, or to a one-line error.
 
     load_profile("T1", "quick", ["sweep_lr=0.01", "seeds=0-9"])
+
+Every command, grid and notebook layers its values here: profile, then file, then options, a later layer
+replacing an earlier one. An error names the layer, the field, its value and what is allowed:
+
+    my.yaml: noise_rate = 1.2: must be at most 0.9
 """
 
-from collections.abc import Iterable
+import sys
+from collections.abc import Iterable, Mapping, Sequence
+from difflib import get_close_matches
 from pathlib import Path
+from typing import Any, NamedTuple, TypeVar
 
 import yaml
+from pydantic import BaseModel, ValidationError
+from pydantic_core import ErrorDetails
 
+from dglib.base_dir import base_directory
 from dglib.errors import UserError
-from dglib.experiments.parameters import Parameters
-from dglib.experiments.registry import names, own_file
-from dglib.experiments.validation import Layer, one_of, validate_layers
+from dglib.experiments.parameters import RETIRED, Parameters
+from dglib.experiments.registry import get, names, own_file
 
 _ROOT = Path(__file__).resolve().parents[2]
 PARAMS = _ROOT / "dglib" / "params"
 if not PARAMS.is_dir():
     PARAMS = _ROOT / "params"
+OPTIONS = ("seeds", "base_dir", "device", "mirror")  # parameters that are options of the commands
+
+Model = TypeVar("Model", bound=BaseModel)
+
+# pydantic's kinds of error, in the words of our messages; {…} is filled from the error's context.
+_RULES = {
+    "greater_than": "must be above {gt}",
+    "greater_than_equal": "must be at least {ge}",
+    "less_than": "must be below {lt}",
+    "less_than_equal": "must be at most {le}",
+    "finite_number": "must be a finite number",
+    "float_type": "must be a number",
+    "int_type": "must be a whole number",
+    "bool_type": "must be true or false",
+    "string_type": "must be text",
+    "string_too_short": "must not be empty",
+    "list_type": "must be a list",
+    "too_short": "must hold at least one value",
+    "literal_error": "must be {expected}",
+    "value_error": "{error}",
+}
+
+
+class Layer(NamedTuple):
+    """Some parameters, where they were given (a file, an option), and advice for an unknown name."""
+
+    where: str
+    values: Mapping[str, Any]
+    advice: str = ""
 
 
 def load_profile(experiment: str, profile: str = "quick", overrides: Iterable[str] = ()) -> Parameters:
@@ -33,9 +70,9 @@ def load_profile(experiment: str, profile: str = "quick", overrides: Iterable[st
 
 
 def profile_layer(experiment: str, profile: str = "quick") -> Layer:
-    """What an experiment's profile says, not yet validated: ``params/<profile>/<experiment>.yaml``.
+    """An experiment's profile, ``params/<profile>/<experiment>.yaml``, not yet validated.
 
-    Of an experiment of a user's own, `params` is the directory beside its file.
+    For a user's own experiment, `params` is the directory beside its file.
     """
     params = directory(experiment)
     known = sorted({path.parent.name for path in params.glob("*/*.yaml") if path.stem in names()})
@@ -47,9 +84,8 @@ def profile_layer(experiment: str, profile: str = "quick") -> Layer:
         raise UserError(f"{params}: no profile of {experiment} there: write {params}/quick/{experiment}.yaml")
     if profile not in known:
         raise UserError(f"profile = {profile!r}: must be {one_of(known)}")
-    return file_layer(params / profile / f"{experiment}.yaml")._replace(
-        where=f"params/{profile}/{experiment}.yaml"
-    )
+    where = f"params/{profile}/{experiment}.yaml"
+    return file_layer(params / profile / f"{experiment}.yaml")._replace(where=where)
 
 
 def profiles_of(experiment: str) -> list[str]:
@@ -65,7 +101,7 @@ def directory(experiment: str) -> Path:
 
 
 def file_layer(path: Path) -> Layer:
-    """What a YAML file of parameters says, not yet validated."""
+    """A YAML file of parameters, not yet validated."""
     try:
         content = _parsed(path.read_text(encoding="utf-8"))
     except OSError as error:
@@ -81,7 +117,7 @@ def file_layer(path: Path) -> Layer:
 
 
 def override_layer(text: str, where: str = "--set") -> Layer:
-    """What "name=value" says, the value read as YAML, not yet validated."""
+    """ "name=value", the value read as YAML, not yet validated."""
     name, equals, value = text.partition("=")
     if not equals or not name.strip():
         raise UserError(f"{where} {text}: must be name=value")
@@ -89,6 +125,135 @@ def override_layer(text: str, where: str = "--set") -> Layer:
         return Layer(where, {name.strip(): _parsed(value)})
     except ValueError as error:
         raise UserError(f"{where} {text}: the value is not valid YAML: {error}") from None
+
+
+def option_layers(arguments: Any) -> list[Layer]:
+    """A command's file, its --set values and its named options, in the order in which they replace others."""
+    layers = [] if arguments.file is None else [file_layer(arguments.file)]
+    layers += map(override_layer, arguments.set)
+    for name in OPTIONS:
+        if (value := getattr(arguments, name)) is not None:
+            layers.append(Layer(f"--{name.replace('_', '-')}", {name: value}))
+    return layers
+
+
+def meant_for(experiment: str, layers: Iterable[Layer]) -> list[Layer]:
+    """The values in `layers` for one of several experiments: ``EXPERIMENT.name``, or a name that it has."""
+    fields = model_of(experiment).model_fields
+    found = []
+    for layer in layers:
+        for name, value in layer.values.items():
+            owner, dot, field = name.rpartition(".")
+            if dot and owner == experiment:
+                found.append(layer._replace(where=f"{layer.where} {name}", values={field: value}))
+            elif not dot and (name in fields or name in RETIRED):
+                found.append(layer._replace(values={name: value}))
+    return found
+
+
+def refuse_strays(layers: Iterable[Layer], experiments: Sequence[str]) -> None:
+    """Refuse a name that none of the experiments has.
+
+    Raises:
+        UserError: names the layer, the name and its value.
+    """
+    for layer in layers:
+        for name, value in layer.values.items():
+            owner, dot, field = name.rpartition(".")
+            if dot and owner not in experiments:
+                raise UserError(f"{layer.where}: {name} = {value!r}: must be of {one_of(experiments)}")
+            candidates = [owner] if dot else experiments
+            known = (field in model_of(each).model_fields for each in candidates)
+            if not any(known) and field not in RETIRED:
+                reason = _unknown(field, model_of(candidates[0])) + layer.advice
+                raise UserError(f"{layer.where}: {name} = {_shown(value)}: {reason}")
+
+
+def resolve(experiment: str, layers: Sequence[Layer]) -> Parameters:
+    """As `validate_layers`; `base_dir` must also be a directory that can be written to."""
+    parameters = validate_layers(experiment, layers)
+    base_directory(parameters.base_dir, where=source("base_dir", layers).where)
+    return parameters
+
+
+def validate(experiment: str, values: Mapping[str, object], where: str) -> Parameters:
+    """As `validate_layers`, of one layer."""
+    return validate_layers(experiment, [Layer(where, values)])
+
+
+def validate_layers(experiment: str, layers: Sequence[Layer]) -> Parameters:
+    """The parameters of an experiment, a later layer's values replacing an earlier one's.
+
+    Raises:
+        UserError: one line that names the layer, the field, its value and what is allowed.
+    """
+    layers = [_without_retired(layer) for layer in layers]
+    return validate_model(model_of(experiment), layers)
+
+
+def validate_model(model: type[Model], layers: Sequence[Layer]) -> Model:
+    """As `validate_layers`, for any model."""
+    merged = {name: value for layer in layers for name, value in layer.values.items()}
+    try:
+        return model.model_validate(merged)
+    except ValidationError as error:
+        # An unknown name first: it often explains why another is missing.
+        problems = sorted(error.errors(), key=lambda problem: problem["type"] != "extra_forbidden")
+    layer = source(str(problems[0]["loc"][0]), layers)
+    more = f" (and {len(problems) - 1} more)" if len(problems) > 1 else ""
+    raise UserError(f"{layer.where}: {_described(problems[0], model, layer.advice)}{more}") from None
+
+
+def _without_retired(layer: Layer) -> Layer:
+    """A layer without parameters of the release before, with a line on stderr for each."""
+    for name in layer.values.keys() & RETIRED.keys():
+        reason = f"has no effect any more ({RETIRED[name]}); the next release refuses it"
+        print(f"dglib: warning: {layer.where}: {name} {reason}", file=sys.stderr)
+    return layer._replace(values={name: v for name, v in layer.values.items() if name not in RETIRED})
+
+
+def source(field: str, layers: Sequence[Layer]) -> Layer:
+    """The last layer that gives `field`, else the first."""
+    return next((layer for layer in reversed(layers) if field in layer.values), layers[0])
+
+
+def model_of(experiment: str) -> type[Parameters]:
+    """The model of an experiment's parameters; UserError for an unknown experiment."""
+    return get(experiment).parameters
+
+
+def one_of(choices: Iterable[str]) -> str:
+    """The names as a choice: V3, T1 or T2."""
+    *most, last = choices
+    return f"{', '.join(most)} or {last}" if most else last
+
+
+def _described(problem: ErrorDetails, model: type[BaseModel], advice: str) -> str:
+    name, *indices = problem["loc"]
+    field = f"{name}{''.join(f'[{index}]' for index in indices)}"
+    if problem["type"] == "missing":
+        return f"{field} is missing: {model.model_fields[str(name)].description}"
+    if problem["type"] == "extra_forbidden":
+        rule = _unknown(str(name), model) + advice
+    else:
+        rule = _RULES.get(problem["type"], problem["msg"]).format(**problem.get("ctx", {}))
+    return f"{field} = {_shown(problem['input'])}: {rule}"
+
+
+def _shown(value: object) -> str:
+    text = repr(value)
+    return text if len(text) <= 100 else f"{text[:99]}…"
+
+
+def _unknown(name: str, model: type[BaseModel]) -> str:
+    near = get_close_matches(name, model.model_fields, n=1)
+    if not issubclass(model, Parameters):
+        hint = f"did you mean {near[0]}?" if near else f"there are {', '.join(model.model_fields)}"
+        return f"no such field; {hint}"
+    hint = (
+        f"did you mean {near[0]}?" if near else f"`python -m dglib parameters {model.experiment}` lists all"
+    )
+    return f"{model.experiment} has no such parameter; {hint}"
 
 
 def _parsed(text: str) -> object:

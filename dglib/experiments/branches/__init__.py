@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from dglib.analysis import wording
 from dglib.analysis.curves import Curve
@@ -28,6 +28,12 @@ if TYPE_CHECKING:
 
 class V3Parameters(Swept):
     """Two branches: an ordered network under rising λ, a collapsed one under falling λ."""
+
+    in_cell: ClassVar[dict[str, str]] = {
+        "From scratch": "ordered_lambda ordered_epochs collapse_lambda collapse_epochs",
+        "Sweep": "sweep_lambdas",
+        "Comparison": "gap_lambda gap_error",
+    }
 
     ordered_lambda: Fraction
     """λ at which the ordered network is trained, 0 to 1."""

@@ -7,7 +7,7 @@ protocols: HIDEKI, Dual-Gradient Learning, Paper A (doi 10.5281/zenodo.18215925)
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from dglib.analysis import wording
 from dglib.analysis.curves import Curve
@@ -36,6 +36,8 @@ if TYPE_CHECKING:
 class SpinodalParameters(Swept, OneState):
     """A sweep that ends once the error has crossed a threshold and stays beyond it."""
 
+    in_cell: ClassVar[dict[str, str]] = {"Event": "consecutive"}
+
     consecutive: Count = 3
     """Evaluations in a row beyond the threshold that make an event, from 1."""
     recovery_error: Fraction = 0.20
@@ -44,6 +46,8 @@ class SpinodalParameters(Swept, OneState):
 
 class T1Parameters(SpinodalParameters):
     """λ↑: an ordered network under rising λ, and with return_sweep back down again."""
+
+    in_cell: ClassVar[dict[str, str]] = {"Sweep": "sweep_lambdas return_sweep", "Event": "collapse_error"}
 
     init_error_max: Fraction
     """The trained network is ordered at this error or below, 0 to 1."""
@@ -66,6 +70,8 @@ class T1Parameters(SpinodalParameters):
 
 class T2Parameters(SpinodalParameters):
     """λ↓: a collapsed network under falling λ."""
+
+    in_cell: ClassVar[dict[str, str]] = {"Sweep": "sweep_lambdas", "Event": "recovery_error"}
 
     init_error_min: Fraction
     """The trained network is collapsed at this error or above, 0 to 1."""

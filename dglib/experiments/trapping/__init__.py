@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar
 
 from dglib.analysis import wording
 from dglib.analysis.diagnostics import End, end_of
@@ -35,6 +35,11 @@ if TYPE_CHECKING:
 
 class Td1Parameters(OneState):
     """Tδ1: one λ held, the two gradients logged until each seed's end."""
+
+    in_cell: ClassVar[dict[str, str]] = {
+        "From scratch": "milestones evaluate_every log_every",
+        "Classes by final error": "trapped_error partial_error",
+    }
 
     log_every: Count
     """Steps from one log of the gradients to the next, from 1."""

@@ -1,0 +1,141 @@
+"""One notebook executed headless: how it ends, and how it is stopped."""
+
+import os
+import signal
+import subprocess
+import sys
+import threading
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from papermill.exceptions import PapermillExecutionError
+
+from dglib.campaign import notebooks as execute
+from dglib.control import Control, Interrupted
+from dglib.errors import UserError
+
+PATIENCE = 120  # seconds, on a loaded machine
+KERNEL = [sys.executable, "-c", "import time; print(1, flush=True); time.sleep(600)"]
+
+
+@pytest.fixture
+def executed(monkeypatch: pytest.MonkeyPatch) -> Callable[..., None]:
+    """An execution with a stand-in for papermill."""
+
+    def run(papermill: Callable[..., None], *more: Any) -> None:
+        monkeypatch.setattr(execute.papermill, "execute_notebook", papermill)
+        execute.execute(Path("a.ipynb"), Path("b.ipynb"), {}, *more)
+
+    return run
+
+
+def _in_notebook(name: str, reason: str) -> PapermillExecutionError:
+    return PapermillExecutionError(0, 1, "", name, reason, [])
+
+
+@pytest.mark.parametrize(
+    ("raised", "kind", "line"),
+    [
+        (ValueError("first\n  second"), execute.ExecutionError, "ValueError: first second"),
+        (
+            _in_notebook("RuntimeError", "CUDA\nout of memory"),
+            execute.ExecutionError,
+            "RuntimeError: CUDA out of memory",
+        ),
+        (_in_notebook("UserError", "no such file"), UserError, "no such file"),
+        (_in_notebook("Interrupted", ""), Interrupted, "Interrupted: "),
+        (_in_notebook("KeyboardInterrupt", ""), Interrupted, "KeyboardInterrupt: "),
+    ],
+    ids=lambda value: value if isinstance(value, str) else "",
+)
+def test_a_failed_execution_is_reported_in_one_line(
+    raised: Exception, kind: type[BaseException], line: str, executed: Callable[..., None]
+) -> None:
+    def fail(*_: Any, **__: Any) -> None:
+        raise raised
+
+    with pytest.raises(kind) as caught:
+        executed(fail)
+    assert str(caught.value) == line
+
+
+def test_a_kernel_that_does_not_start_is_started_again_and_given_up_in_the_end(
+    executed: Callable[..., None], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(execute, "START_PAUSES", (0.0, 0.0))
+    tries = []
+
+    def starts_at(number: int) -> Callable[..., None]:
+        def start(*_: Any, **__: Any) -> None:
+            tries.append(number)
+            if tries.count(number) < number:
+                raise RuntimeError("Kernel died before replying to kernel_info")
+
+        return start
+
+    executed(starts_at(3))
+    assert len(tries) == 3
+    with pytest.raises(execute.ExecutionError, match="Kernel died before replying"):
+        executed(starts_at(9))
+    assert tries.count(9) == 3
+
+
+def test_a_kernel_that_dies_in_a_cell_is_not_started_again(executed: Callable[..., None]) -> None:
+    tries = []
+
+    def dies(*_: object, on_cell_execute: Callable[[], None], **__: object) -> None:
+        tries.append(1)
+        on_cell_execute()
+        raise RuntimeError("Kernel died")
+
+    with pytest.raises(execute.ExecutionError, match="Kernel died"):
+        executed(dies)
+    assert len(tries) == 1
+
+
+@pytest.mark.parametrize("by", ["signal", "control"])
+@pytest.mark.parametrize(
+    ("in_a_cell", "code"), [(True, -signal.SIGINT), (False, -signal.SIGKILL)], ids=["in a cell", "before one"]
+)
+def test_a_stop_interrupts_a_cell_or_kills_a_kernel_that_runs_none(
+    in_a_cell: bool, code: int, by: str, executed: Callable[..., None], tmp_path: Path
+) -> None:
+    control, kernels, raised = Control(), list[subprocess.Popen[bytes]](), list[BaseException]()
+    before = [signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)]
+
+    def papermill(*_: Any, on_cell_execute: Callable[..., None], **__: Any) -> None:
+        assert "DGLIB_HEADLESS" in os.environ, "the first cell would ask for a Drive"
+        kernel = subprocess.Popen(KERNEL, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL)
+        kernels.append(kernel)
+        with kernel:
+            assert kernel.stdout is not None
+            kernel.stdout.readline()
+            if in_a_cell:
+                on_cell_execute(cell=None, cell_index=0)
+            if by == "signal":
+                signal.raise_signal(signal.SIGTERM)
+            else:
+                control.stop()
+            kernel.wait(PATIENCE)
+        if not in_a_cell:
+            raise RuntimeError("Kernel died before replying to kernel_info")
+        on_cell_execute(cell=None, cell_index=1)
+
+    def run() -> None:
+        try:
+            executed(papermill, control)
+        except BaseException as error:
+            raised.append(error)
+
+    if by == "signal":
+        run()
+    else:  # in another thread, where no signals arrive
+        thread = threading.Thread(target=run)
+        thread.start()
+        thread.join(2 * PATIENCE)
+    (kernel,) = kernels
+    assert kernel.returncode == code
+    assert isinstance(raised[0], Interrupted)
+    assert [signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)] == before
