@@ -52,8 +52,8 @@ class Runtime:
         spec = self._specs / "kernels" / "colab"
         spec.mkdir(parents=True)
         argv = [str(python), str(Path(__file__).resolve()), "-f", "{connection_file}"]
-        told = {"argv": argv, "display_name": "Colab", "language": "python"}
-        (spec / "kernel.json").write_text(json.dumps(told), encoding="utf-8")
+        kernel = {"argv": argv, "display_name": "Colab", "language": "python"}
+        (spec / "kernel.json").write_text(json.dumps(kernel), encoding="utf-8")
         self._environment = {
             **{name: value for name, value in os.environ.items() if name != "PYTHONPATH"},
             "DGLIB_CONTENT": str(self.content),

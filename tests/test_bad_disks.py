@@ -1,4 +1,4 @@
-"""Disks that really fill, turn read-only or vanish in mid-run: one clear line, then the run goes on."""
+"""Disks that really fill, turn read-only or vanish in mid-run: one clear line, then the run resumes."""
 
 import os
 import re
@@ -82,7 +82,7 @@ def fill(directory):
                     filler.write(bytes(size))
 
 
-def test_a_disk_that_fills_in_mid_run_stops_it_and_with_space_again_it_goes_on(disk, undisturbed):
+def test_a_disk_that_fills_stops_the_run_and_with_space_again_it_resumes(disk, undisturbed):
     stops(disk, 4, fill, "No space left on device")
     assert saved_steps(disk) == 9  # three epochs; the fourth could not be saved
     assert not [path for path in disk.rglob(".*") if path.name != ".dglib.lock"]
@@ -105,9 +105,7 @@ def test_a_run_directory_removed_in_mid_run_stops_it_and_does_not_come_back_empt
     assert run(tmp_path) == undisturbed
 
 
-def test_a_disk_taken_away_in_mid_run_stops_it_and_when_it_is_back_the_run_goes_on(
-    disk, tmp_path, undisturbed
-):
+def test_a_disk_that_vanishes_stops_the_run_and_it_resumes_when_the_disk_is_back(disk, tmp_path, undisturbed):
     elsewhere = tmp_path / "elsewhere"
     elsewhere.mkdir()
     mount("--bind", disk, elsewhere)
@@ -122,7 +120,7 @@ def test_a_disk_taken_away_in_mid_run_stops_it_and_when_it_is_back_the_run_goes_
 
 
 @pytest.mark.parametrize("folder", ["checkpoints", "seeds"])
-def test_a_folder_made_read_only_in_mid_run_stops_it_and_made_writable_it_goes_on(
+def test_a_folder_made_read_only_stops_the_run_and_it_resumes_when_it_is_writable(
     folder, tmp_path, undisturbed
 ):
     def protect(directory):

@@ -74,7 +74,7 @@ def test_a_base_directory_on_a_drive_that_is_not_mounted_is_refused_until_it_is(
 
 
 @pytest.mark.parametrize("below", ["", "/x"])
-def test_a_file_in_the_way_is_named(below: str, tmp_path: Path) -> None:
+def test_a_file_in_place_of_a_directory_is_named(below: str, tmp_path: Path) -> None:
     (tmp_path / "file").touch(mode=0o777)
     with pytest.raises(UserError) as caught:
         base_directory(f"file{below}", where="--base-dir")

@@ -117,8 +117,8 @@ def test_in_a_notebook_that_runs_headless_the_cell_does_nothing(python):
 def test_a_drive_that_cannot_be_mounted_is_refused_in_one_line_until_the_cell_is_run_again(python):
     (python.content / "dual-gradient-learning").symlink_to(ROOT)
     again = "print('---')\ndel os.environ['REFUSE']"
-    said = python(GOOGLE, CELL, WHERE, again, CELL, WHERE, "print('---')", CELL, REFUSE="1")
-    refused, mounted, third = said.split("---\n")
+    printed = python(GOOGLE, CELL, WHERE, again, CELL, WHERE, "print('---')", CELL, REFUSE="1")
+    refused, mounted, third = printed.split("---\n")
     first, problem, _, advice, error = refused.splitlines()
     assert (first, problem) == ("asked for /content/drive", "Drive is not mounted: mount failed")
     assert advice.startswith("Without Drive: run this cell again")
@@ -143,8 +143,8 @@ def test_a_copy_in_drive_goes_before_a_clone_and_a_clone_is_made_where_there_is_
 
 
 def test_a_repository_that_cannot_be_cloned_is_named(python):
-    said = python(GOOGLE, CELL, DGLIB_REPOSITORY="file:///nowhere")
-    assert "fatal: '/nowhere' does not appear to be a git repository" in said
+    printed = python(GOOGLE, CELL, DGLIB_REPOSITORY="file:///nowhere")
+    assert "fatal: '/nowhere' does not appear to be a git repository" in printed
 
 
 # ── what is installed ──
@@ -161,7 +161,7 @@ def here(monkeypatch):
 
 @pytest.fixture
 def pip(monkeypatch):
-    """pip's calls, as (words, constraints); set `problem` for what it says when it fails."""
+    """pip's calls, as (words, constraints); set `problem` for its message when it fails."""
 
     class Pip:
         calls, problem = [], ""
@@ -177,7 +177,7 @@ def pip(monkeypatch):
 
 @pytest.fixture
 def prepared(tmp_path, capsys):
-    """What `prepare` says first of a project with these requirements."""
+    """The first line of `prepare` for a project with these requirements."""
 
     def prepare(requirements):
         (tmp_path / "pyproject.toml").write_text(f"[project]\ndependencies = {requirements.splitlines()}")
@@ -188,7 +188,7 @@ def prepared(tmp_path, capsys):
     return prepare
 
 
-def test_only_what_is_missing_is_installed_and_what_a_kernel_holds_keeps_its_version(prepared, here, pip):
+def test_only_missing_packages_are_installed_and_no_loaded_one_is_replaced(prepared, here, pip):
     line = prepared("torch>=2.11\nnumpy>=2.0\nJinja2>=3.1\npapermill>=2.6\nnbstripout[x]>=0.8\n")
     ((words, constraints),) = pip.calls
     assert words[:4] == [sys.executable, "-m", "pip", "install"]

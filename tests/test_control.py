@@ -21,7 +21,7 @@ def weights(seed):
 
 
 class PauseAfter(Control):
-    """Pauses once so many steps were taken, and goes on (or stops) from another thread."""
+    """Pauses once so many steps were taken, and resumes (or stops) from another thread."""
 
     def __init__(self, steps, then):
         super().__init__()
@@ -36,7 +36,7 @@ class PauseAfter(Control):
         return super().stopping()
 
 
-def test_no_step_is_taken_while_paused_and_all_of_them_once_it_goes_on():
+def test_no_step_is_taken_while_paused_and_all_of_them_once_it_resumes():
     control = Control()
     one = begun()
     control.pause()
@@ -48,16 +48,16 @@ def test_no_step_is_taken_while_paused_and_all_of_them_once_it_goes_on():
 
 
 @pytest.mark.parametrize("name", ["lam", "lr"])
-def test_an_override_acts_as_if_the_protocol_had_said_so(name):
-    said = {"lam": 0.5, "lr": 0.1}
-    asked = said | {name: 0.03}
+def test_an_override_acts_as_if_the_protocol_had_planned_so(name):
+    planned = {"lam": 0.5, "lr": 0.1}
+    wanted = planned | {name: 0.03}
     control = Control()
     setattr(control, name, 0.03)
     overridden, plain = begun(), begun()
-    overridden.trainer.advance(overridden.state, said["lam"], said["lr"], 5, control)
-    plain.trainer.advance(plain.state, asked["lam"], asked["lr"], 5)
+    overridden.trainer.advance(overridden.state, planned["lam"], planned["lr"], 5, control)
+    plain.trainer.advance(plain.state, wanted["lam"], wanted["lr"], 5)
     unmoved = begun()
-    unmoved.trainer.advance(unmoved.state, said["lam"], said["lr"], 5)
+    unmoved.trainer.advance(unmoved.state, planned["lam"], planned["lr"], 5)
     assert torch.equal(weights(overridden), weights(plain))
     assert not torch.equal(weights(overridden), weights(unmoved))
 

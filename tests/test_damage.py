@@ -64,11 +64,11 @@ def laid_out(directory, newest, older):
 
 
 def loaded(path):
-    """What is gone on from, with what was said about the rest; or the refusal."""
-    with warnings.catch_warnings(record=True) as said:
+    """The checkpoint that is used, with the warnings about the rest; or the refusal."""
+    with warnings.catch_warnings(record=True) as raised:
         warnings.simplefilter("always")
         try:
-            return checkpoint.load(path), [str(warning.message) for warning in said]
+            return checkpoint.load(path), [str(warning.message) for warning in raised]
         except UserError as refusal:
             return refusal, []
 
@@ -111,15 +111,15 @@ def test_of_a_damaged_newest_checkpoint_the_older_one_is_used_or_a_clear_refusal
     used = refused = 0
     for content in DAMAGES[damage](generations["newest"], damage):
         path = laid_out(tmp_path, content, generations["older"])
-        found, said = loaded(path)
+        found, lines = loaded(path)
         if isinstance(found, UserError):
             refused += 1
             assert re.search(r"seed\.ckpt: written by a newer version", str(found))
             assert path.read_bytes() == content
         else:
             used += 1
-            assert len(said) == 1
-            assert re.search(r"^passed over .*seed\.ckpt: .*; resuming from seed\.old$", said[0])
+            assert len(lines) == 1
+            assert re.search(r"^passed over .*seed\.ckpt: .*; resuming from seed\.old$", lines[0])
             assert same(found, expected)
             assert path.with_suffix(".damaged").read_bytes() == content
     assert used >= 20
@@ -150,7 +150,7 @@ def read(path):
         return refusal
 
 
-def test_a_damaged_seed_record_is_refused_by_name_or_says_the_same(tmp_path):
+def test_a_damaged_seed_record_is_refused_by_name_or_is_the_same(tmp_path):
     record = json.loads(json.dumps(run_seed(SPEC, 0, DATA, CPU)))
     content, path = sealed("seed record", record), tmp_path / "T1-spinodal-000.json"
     damaged = [flipped(content, n) for n in sample("record", range(8 * len(content)), 100)]
@@ -159,9 +159,9 @@ def test_a_damaged_seed_record_is_refused_by_name_or_says_the_same(tmp_path):
     refused = 0
     for changed in damaged:
         path.write_bytes(changed)
-        said = read(path)
-        refused += isinstance(said, UserError)
-        assert str(said).startswith(f"{path}: ") if isinstance(said, UserError) else said == record
+        result = read(path)
+        refused += isinstance(result, UserError)
+        assert str(result).startswith(f"{path}: ") if isinstance(result, UserError) else result == record
     assert refused > 0.95 * len(damaged)
 
 
@@ -206,7 +206,7 @@ def remove(directory: Path):
 
 @pytest.mark.parametrize("kind", ["heartbeat", "attempts"])
 def test_a_damaged_hint_stops_no_run_and_changes_no_record(kind, tmp_path, undisturbed):
-    """Attempts and heartbeats tell about a run; nothing goes by them."""
+    """Nothing depends on attempts and heartbeats."""
     store, _ = open_store(tmp_path, SPEC, DATA)
     path = getattr(store.files(0), kind)
     attempt = store.begin_attempt(0)

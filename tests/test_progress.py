@@ -1,4 +1,4 @@
-"""The bar: what stands beside it, and how long it says that is left."""
+"""The bar: its fields, and the time that it estimates."""
 
 import io
 import re
@@ -42,7 +42,7 @@ def test_the_bar_shows_seed_phase_level_epoch_error_and_time_left(shown):
     first = next(line for line in lines(shown) if f"epoch=1/{PLANNED}" in line)
     assert "seed=7, phase=init, λ=0.35, epoch=1/6" in first
     assert f"1/{2 * PLANNED} [" in first
-    assert "<" in first.partition("[")[2], "the time left stands after the time gone"
+    assert "<" in first.partition("[")[2], "the time left is after the time that passed"
     later = next(line for line in lines(shown) if "phase=sweep" in line)
     assert "seed=7, phase=sweep, λ=0.5, epoch=3/6, error=1.000" in later
 
@@ -54,7 +54,7 @@ def test_a_seed_that_ends_early_fills_its_share(shown):
     assert " 50%|" in lines(shown)[-1]
 
 
-def test_seeds_found_finished_count_for_no_speed(shown, monkeypatch):
+def test_seeds_that_were_finished_before_do_not_count_for_the_speed(shown, monkeypatch):
     """Ten seconds an epoch, after nine seeds that were there: the tenth takes as long as its epochs."""
     clock = [1000.0]
     bar = Bar(SPEC, 10)

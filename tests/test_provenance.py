@@ -40,7 +40,7 @@ def test_the_commit_is_that_of_the_package_and_any_changed_or_new_file_makes_it_
     clean = {"dglib": dglib.__version__, "commit": git(package, "rev-parse", "HEAD"), "dirty": False}
     assert provenance.code(package) == clean
     (package.parent / "notes.txt").touch()
-    assert provenance.code(package) == clean, "a file beside the package changes no result"
+    assert provenance.code(package) == clean, "a file next to the package changes no result"
     (package / "new.py").touch()
     assert provenance.code(package) == clean | {"dirty": True}
     (package / "new.py").unlink()
@@ -64,7 +64,7 @@ MADE = {
 }  # fmt: skip
 
 
-def test_the_line_says_all_and_what_is_not_on_record():
+def test_the_line_contains_all_and_what_is_not_on_record():
     assert provenance.line(MADE) == (
         "made by dglib 0.1.0, commit 1a2b3c4 (files changed since), Python 3.13.1, torch 2.11.0, numpy 2.1.0,"
         " NVIDIA H100 80GB HBM3, data digits 97c7c46ae1b6"
@@ -74,7 +74,7 @@ def test_the_line_says_all_and_what_is_not_on_record():
     assert provenance.line({}) == "made by dglib of a version not on record, no commit on record"
 
 
-def test_seeds_made_otherwise_are_told_with_the_step_from_which_they_were():
+def test_seeds_with_another_provenance_are_listed_with_the_step_from_which_it_holds():
     other = MADE | {"commit": "ffffffffff", "dirty": False}
     records = [
         {"seed": 0, "provenance": [{"from_step": 0, **other}]},
@@ -89,7 +89,7 @@ def test_seeds_made_otherwise_are_told_with_the_step_from_which_they_were():
     assert provenance.made_otherwise(records[2:3], MADE) == []
 
 
-def test_a_record_says_by_what_each_part_of_its_seed_was_made(tmp_path):
+def test_a_record_contains_the_provenance_of_every_part_of_its_seed(tmp_path):
     def part(control=None, **changes):
         path = tmp_path / "seed.ckpt"
         return run_seed(

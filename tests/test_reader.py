@@ -72,7 +72,7 @@ def test_a_pipe_of_another_kind_that_breaks_stays_an_error() -> None:
         main([])
 
 
-def test_a_plan_that_head_cuts_off_ends_without_a_word() -> None:
+def test_a_plan_cut_off_by_head_ends_without_an_error_line() -> None:
     words = [sys.executable, str(RUN_ALL), "--only", "T2", "--seeds", "0-400", "--dry-run", "--json"]
     with subprocess.Popen(words, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as process:
         assert process.stdout is not None
@@ -103,5 +103,5 @@ def test_a_campaign_whose_reader_goes_saves_its_seeds_and_leaves_no_process(tmp_
     )
     assert psutil.wait_procs(family, timeout=120)[1] == []
     assert len(list(tmp_path.glob("exp_T_spinodal_*/checkpoints/T2-spinodal-000.ckpt"))) == 1
-    told = sorted(json.loads(path.read_text())["status"] for path in tmp_path.glob("jobs/*.json"))
-    assert told == ["stopped", "waiting", "waiting"]
+    statuses = sorted(json.loads(path.read_text())["status"] for path in tmp_path.glob("jobs/*.json"))
+    assert statuses == ["stopped", "waiting", "waiting"]

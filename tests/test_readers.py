@@ -65,14 +65,14 @@ def test_every_reader_refuses_what_is_no_run(kind, tmp_path):
 
 
 @pytest.mark.parametrize("content", ["{", "[1, 2]", '{"seed": 0}', '[{"seed": "0"}]'])
-def test_where_the_only_results_are_broken_every_command_says_so_and_writes_nothing(
+def test_where_the_only_results_are_broken_every_command_reports_it_and_writes_nothing(
     content, tmp_path, monkeypatch, capsys
 ):
     (tmp_path / "T1-spinodal_results.json").write_text(content)
     for command in ("analyse", "verify"):
         assert main([command, str(tmp_path)]) != 0
-        told = capsys.readouterr()
-        assert "T1-spinodal_results.json" in told.out + told.err
+        printed = capsys.readouterr()
+        assert "T1-spinodal_results.json" in printed.out + printed.err
     with pytest.raises(UserError, match=r"no records there; .*T1-spinodal_results\.json"):
         collect(tmp_path)
     with pytest.raises(UserError, match=r"T1-spinodal_results\.json"):
@@ -89,7 +89,7 @@ def test_of_published_records_verify_notes_that_they_have_no_checksums(tmp_path)
     assert "without a manifest or checksums" in finding.problem
 
 
-def test_damaged_seeds_are_in_no_readers_numbers_though_the_view_beside_them_still_has_them(tmp_path):
+def test_damaged_seeds_are_in_no_readers_numbers_although_the_view_still_has_them(tmp_path):
     run = run_of(tmp_path, "T2", [t2(0)])
     (seed,) = (run / "seeds").glob("*.json")
     seed.write_bytes(seed.read_bytes().replace(b"0.3", b"0.4", 1))

@@ -149,9 +149,7 @@ def test_a_mirrored_run_that_is_stopped_and_lost_here_is_resumed_from_the_mirror
     assert (remote / "figures" / "T2-spinodal_analysis.png").exists()
 
 
-def test_a_finished_run_is_taken_over_without_training_and_without_a_word_of_damage(
-    mirrored, tmp_path, untrained, capsys
-):
+def test_a_finished_run_is_restored_without_training(mirrored, tmp_path, untrained, capsys):
     run = api.run(parameters(tmp_path))
     assert run.directory.name == mirrored.name
     assert record(run.directory) == record(mirrored)
@@ -222,9 +220,9 @@ def test_a_run_on_which_another_machine_works_is_refused_before_anything_is_writ
     mirrored, tmp_path, untrained, capsys
 ):
     claim = claimed(mirrored)
-    with pytest.raises(UserError, match=r"lab-pc\.local trains this run") as told:
+    with pytest.raises(UserError, match=r"lab-pc\.local trains this run") as caught:
         api.run(parameters(tmp_path))
-    assert str(claim) in str(told.value)
+    assert str(claim) in str(caught.value)
     assert not (tmp_path / "work").exists()
     claim.unlink()
     claimed(mirrored, age=3600)

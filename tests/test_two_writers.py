@@ -128,24 +128,26 @@ def wait_until_suspended(child):
 
 
 def run_beside_a_suspended_one(base):
-    """What the second process says while the first one hangs; and the records when it goes on."""
+    """The message of the second process while the first one is suspended; and the records after that."""
     batch.HELD_SECONDS = 0.3
     child = forked(suspended, base)
     wait_until_suspended(child)
     try:
-        with pytest.raises(UserError) as told:
+        with pytest.raises(UserError) as caught:
             run(base, [0, 1])
         store = open_store(base, SPEC, DATA)[0]
         finished = [record["seed"] for record in store.records()]
     finally:
         os.kill(child, signal.SIGCONT)
         status = ended(child)
-    return child, str(told.value), finished, status, list(map(without_time, run(base, [0, 1])))
+    return child, str(caught.value), finished, status, list(map(without_time, run(base, [0, 1])))
 
 
 def test_a_seed_held_by_a_suspended_process_is_waited_for_and_its_holder_named(tmp_path, undisturbed):
-    child, told, finished, status, records = alone(run_beside_a_suspended_one, tmp_path)
-    assert re.search(rf"^Td1 seed 0 is being trained by process {child} on \S+ in .*same command again", told)
+    child, message, finished, status, records = alone(run_beside_a_suspended_one, tmp_path)
+    assert re.search(
+        rf"^Td1 seed 0 is being trained by process {child} on \S+ in .*same command again", message
+    )
     assert finished == [1]  # it did not wait idly
     assert status == 0
     assert records == undisturbed[:2]
@@ -153,8 +155,8 @@ def test_a_seed_held_by_a_suspended_process_is_waited_for_and_its_holder_named(t
     assert (attempt["pid"], attempt["how"]) == (child, "done")
 
 
-def test_a_second_record_of_a_finished_seed_is_kept_beside_the_first_and_named(tmp_path, undisturbed):
-    said, store = [], open_store(tmp_path, SPEC, DATA)[0]
+def test_a_second_record_of_a_finished_seed_is_saved_next_to_the_first_and_reported(tmp_path, undisturbed):
+    lines, store = [], open_store(tmp_path, SPEC, DATA)[0]
     first = {
         "seed": 0,
         "experiment": "Td1",
@@ -167,12 +169,12 @@ def test_a_second_record_of_a_finished_seed_is_kept_beside_the_first_and_named(t
     def finish_elsewhere(store, seed):
         return lambda event: None if store.finished(seed) else store.save(first)
 
-    (record,) = run_experiment(store, [0], DATA, CPU, sinks_for=[finish_elsewhere], tell=said.append)
+    (record,) = run_experiment(store, [0], DATA, CPU, sinks_for=[finish_elsewhere], tell=lines.append)
     assert record == first == store.records()[0]
     (other,) = store.directory.glob("seeds/*.other-*")
     assert re.fullmatch(rf"Td1-\S+\.other-\S+-{os.getpid()}\.json", other.name)
     assert without_time(files.unsealed("seed record", other)) == undisturbed[0]
-    assert any("finished elsewhere first" in line for line in said)
+    assert any("finished elsewhere first" in line for line in lines)
 
 
 def test_a_lock_that_another_process_holds_for_long_is_an_error_of_one_line(tmp_path, monkeypatch):

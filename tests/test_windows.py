@@ -88,13 +88,13 @@ def test_no_file_has_other_line_ends_there(there):
 
 
 @pytest.mark.parametrize(
-    ("command", "said"),
+    ("command", "message"),
     [("run_all", "run_all.py: needs a POSIX"), ("many at once", "seeds_at_once = 2: needs")],
 )
-def test_what_needs_worker_processes_is_refused_in_a_line_before_anything_is_written(command, said, there):
+def test_what_needs_worker_processes_is_refused_in_a_line_before_anything_is_written(command, message, there):
     found, errors, directory = there
     assert found[command] == 2
-    assert [line for line in errors.splitlines() if said in line]
+    assert [line for line in errors.splitlines() if message in line]
     assert not (directory / "other").exists()
 
 
