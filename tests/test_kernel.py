@@ -319,6 +319,3 @@ def test_a_seed_whose_steps_overflow_ends_as_diverged_with_the_way_out(monkeypat
     assert record["skipped_steps"] == record["epoch_log"][0]["skipped_steps"] == 6
     assert "6 of an epoch's 6 steps" in record["reason"]
     assert "bf16 or fp32" in record["reason"]
-
-
-# ── what is chosen ──

@@ -25,7 +25,6 @@ _FIRST_EPOCHS = 50  # on the axis of time; doubled as needed
 _MOST = 1500  # points drawn; older ones are thinned out
 _OPENED = 6  # runs searched for a recorded loop
 _CSS = "font-family:'DejaVu Sans',sans-serif;font-size:13px;line-height:1.6"
-Coordinates = list[tuple[float, float]]
 _X: tuple[Callable[[Point], float], ...] = (lambda p: p.epoch, lambda p: p.lam)  # in time, in the plane
 
 

@@ -29,10 +29,10 @@ _COLORS = {"ordered": "#0072B2", "between": "#8A8A8A", "collapsed": "#D55E00", "
 Known = list[tuple[int, Bounds, float | None]]  # seed, bounds, level of the event
 
 
-def readout_html(found: Readout, note: str = "") -> str:
-    lines = [*_sentences(found), *([escape(note)] if note else [])]
-    shown = dict.fromkeys(row.seed.experiment for row in found.seeds)
-    tables = "".join(_table(name, [r for r in found.seeds if r.seed.experiment == name]) for name in shown)
+def readout_html(readout: Readout, note: str = "") -> str:
+    lines = [*_sentences(readout), *([escape(note)] if note else [])]
+    shown = dict.fromkeys(row.seed.experiment for row in readout.seeds)
+    tables = "".join(_table(name, [r for r in readout.seeds if r.seed.experiment == name]) for name in shown)
     text = "".join(f"<p>{line}</p>" for line in lines)
     return f'{_STYLE}<div class="dglib-numbers">{text}<div class="tables">{tables}</div></div>'
 
@@ -77,23 +77,21 @@ def _head(key: str) -> list[str]:
 def _cells(row: SeedReadout, keys: Sequence[str]) -> str:
     reading = next((r for r in row.readings if r.trace.branch.key in keys), None)
     kind = _threshold_kinds().get(keys[0], "")
-    found = row.thresholds.get(kind)
-    cell = f"<td>{_error(row, reading, found)}</td>"
+    threshold = row.thresholds.get(kind)
+    cell = f"<td>{_error(row, reading, threshold)}</td>"
     if kind:
         where = f'data-experiment="{row.seed.experiment}" data-seed="{row.seed.seed}"'
-        cell += f'<td data-value="{kind}" {where}>{found.text if found else "–"}</td>'
+        cell += f'<td data-value="{kind}" {where}>{threshold.text if threshold else "–"}</td>'
     return cell
 
 
-def _error(row: SeedReadout, reading: Reading | None, found: Threshold | None) -> str:
+def _error(row: SeedReadout, reading: Reading | None, threshold: Threshold | None) -> str:
     if reading is None:
         return "–"
     if reading.error is None:  # the sweep had ended, at its event or not, or had not begun
-        if found is None or found.level is None:
+        if threshold is None or threshold.level is None:
             return "not here"
-        return (
-            f"{'collapsed' if reading.trace.branch.rising else 'recovered'} at {wording.level(found.level)}"
-        )
+        return f"{'collapsed' if reading.trace.branch.rising else 'recovered'} at {wording.level(threshold.level)}"
     state = reading.state or ""
     return (
         f'<i style="background:{_COLORS.get(state, "none")}"></i>'
@@ -113,34 +111,34 @@ def _constant(row: SeedReadout) -> str:
     )
 
 
-def _sentences(found: Readout) -> Iterator[str]:
+def _sentences(readout: Readout) -> Iterator[str]:
     """Lines of HTML, the gap first."""
-    lam = found.selection.lam
-    yield f'<b>At λ = <span data-value="lambda">{lam:.2f}</span></b>: {_gap_line(found)}{_aside(found)}'
-    if events := " ".join(escape(line) for line in _events(found.seeds, lam)):
+    lam = readout.selection.lam
+    yield f'<b>At λ = <span data-value="lambda">{lam:.2f}</span></b>: {_gap_line(readout)}{_aside(readout)}'
+    if events := " ".join(escape(line) for line in _events(readout.seeds, lam)):
         yield events
-    if limits := "; ".join(_medians(found.seeds)):
+    if limits := "; ".join(_medians(readout.seeds)):
         yield f"<b>Under these limits</b>: {limits}."
-    if times := " ".join(escape(line) for line in _dwell(found.seeds)):
+    if times := " ".join(escape(line) for line in _dwell(readout.seeds)):
         yield f'<span class="aside">{times}</span>'
 
 
-def _gap_line(found: Readout) -> str:
-    if not found.seeds:
+def _gap_line(readout: Readout) -> str:
+    if not readout.seeds:
         return "no seed is chosen."
-    if not found.gaps:
-        if all(row.seed.look for row in found.seeds):
+    if not readout.gaps:
+        if all(row.seed.look for row in readout.seeds):
             return "λ was held: the cursor moves nothing, and the seeds differ by their start alone."
-        errors = [reading.error for row in found.seeds for reading in row.readings]
+        errors = [reading.error for row in readout.seeds for reading in row.readings]
         if all(error is None for error in errors):
             return "no chosen seed reached this λ."
         return "only one branch reached this λ, so there is no gap."
-    return "; ".join(_gap(gap, index == 0) for index, gap in enumerate(found.gaps)) + "."
+    return "; ".join(_gap(gap, index == 0) for index, gap in enumerate(readout.gaps)) + "."
 
 
-def _aside(found: Readout) -> str:
+def _aside(readout: Readout) -> str:
     """On which branches the errors are no measurements at this λ."""
-    readings = [r for row in found.seeds for r in row.readings if r.error is not None]
+    readings = [r for row in readout.seeds for r in row.readings if r.error is not None]
     measured = {reading.trace.branch.title for reading in readings if reading.measured}
     titles = dict.fromkeys(r.trace.branch.title for r in readings if r.trace.branch.title not in measured)
     if not titles:
@@ -202,11 +200,11 @@ def _median(name: str, key: str, where: str, bounds: Sequence[Bounds]) -> str:
 def _known(rows: Sequence[SeedReadout], sweep: EventSweep) -> Known:
     """Of the seeds in question whose threshold is known, be it from one side."""
     return [
-        (row.seed.seed, found.bounds, found.level)
+        (row.seed.seed, threshold.bounds, threshold.level)
         for row in rows
         if row.seed.experiment == sweep.experiment
         and any(w.branch.key == sweep.sweep for w in row.seed.traces)
-        if (found := row.thresholds.get(sweep.kind)) is not None and found.bounds is not None
+        if (threshold := row.thresholds.get(sweep.kind)) is not None and threshold.bounds is not None
     ]
 
 

@@ -64,13 +64,13 @@ class CompiledGradient:
         try:
             with warnings.catch_warnings():  # the tracer looks at what comes before keyed dropout
                 warnings.filterwarnings("ignore", message=r"The \.grad attribute of a Tensor")
-                found = gradient(state, x, labels, numerics, self._loss)
+                result = gradient(state, x, labels, numerics, self._loss)
         except Exception as error:
             undo()
             self.fallback = _reason(error)
             return gradient(state, x, labels, numerics)
         self._kinds.add(kind)
-        return found
+        return result
 
 
 def _reason(error: Exception) -> str:

@@ -117,9 +117,9 @@ def make_dataset(
         scale = 255.0 if x_train.dtype == np.uint8 else 1.0
     # Channel by channel: a float64 copy of all of CIFAR-10 would take 1.2 GB.
     if mean is None or std is None:
-        found = [_mean_and_std(x_train[:, channel]) for channel in range(x_train.shape[1])]
-        mean = [m / scale for m, _ in found] if mean is None else mean
-        std = [s / scale for _, s in found] if std is None else std
+        statistics = [_mean_and_std(x_train[:, channel]) for channel in range(x_train.shape[1])]
+        mean = [m / scale for m, _ in statistics] if mean is None else mean
+        std = [s / scale for _, s in statistics] if std is None else std
     return Dataset(name, x_train, y_train, x_test, y_test, classes, scale, tuple(mean), tuple(std))
 
 
@@ -263,7 +263,7 @@ def _read_npz(path: Path) -> list[NDArray[Any]]:
     """The four arrays, images turned from (n, H, W) or (n, H, W, C) to (n, C, H, W)."""
     if not path.exists():
         raise UserError(f"{path}: no such file")
-    reading, found = "", {}
+    reading, arrays = "", {}
     try:
         with zipfile.ZipFile(path) as archive:
             missing = [name for name in ARRAYS if f"{name}.npy" not in archive.namelist()]
@@ -272,18 +272,18 @@ def _read_npz(path: Path) -> list[NDArray[Any]]:
             for name in ARRAYS:
                 reading = f" {name}"
                 with archive.open(f"{name}.npy") as file:
-                    found[name] = np.asarray(np.lib.format.read_array(file, allow_pickle=False))
+                    arrays[name] = np.asarray(np.lib.format.read_array(file, allow_pickle=False))
     except (OSError, ValueError, EOFError, RuntimeError, zipfile.BadZipFile, zlib.error) as error:
         what = f"{reading} cannot be read" if reading else " cannot be read as an .npz file"
         raise UserError(f"{path}:{what}: {error}") from error
     for name in ("x_train", "x_test"):
-        shape = found[name].shape
+        shape = arrays[name].shape
         if len(shape) not in (3, 4):
             raise UserError(f"{path}: {name} has shape {shape}: must be (n, H, W) or (n, H, W, C)")
         if len(shape) == 4 and shape[1] in (1, 3) and shape[3] > 4:  # would train on nonsense
             raise UserError(f"{path}: {name} has shape {shape}: must be (n, H, W, C), with the channels last")
-        found[name] = found[name][:, None] if len(shape) == 3 else np.moveaxis(found[name], 3, 1)
-    return [found[name] for name in ARRAYS]
+        arrays[name] = arrays[name][:, None] if len(shape) == 3 else np.moveaxis(arrays[name], 3, 1)
+    return [arrays[name] for name in ARRAYS]
 
 
 @datasets.register("digits")

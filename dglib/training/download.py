@@ -123,13 +123,13 @@ def fetch(
             kept = f"; {_mb(before)} MB are kept, and the same command resumes there" if before else ""
             raise DownloadError(f"{lost}{kept}") from None
         report("checking")
-        found, size = _md5(part), _size(part)
-        if found == md5:
+        digest, size = _md5(part), _size(part)
+        if digest == md5:
             part.replace(target)
             return
         part.unlink()
         if not before:
-            raise DownloadError(f"{url} gives {size} bytes with the MD5 {found}, not {md5}")
+            raise DownloadError(f"{url} gives {size} bytes with the MD5 {digest}, not {md5}")
         report("the parts of the download do not fit together; starting again")
 
 

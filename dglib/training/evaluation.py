@@ -54,12 +54,12 @@ def metric_field(name: str) -> str:
     return re.sub(r"^.*:", "", name)
 
 
-def _number(name: str, found: object) -> float:
+def _number(name: str, value: object) -> float:
     try:
-        return float(found)  # type: ignore[arg-type]
+        return float(value)  # type: ignore[arg-type]
     except (TypeError, ValueError, RuntimeError):
-        shape = getattr(found, "shape", None)
-        what = type(found).__name__ if shape is None else f"a tensor of shape {tuple(shape)}"
+        shape = getattr(value, "shape", None)
+        what = type(value).__name__ if shape is None else f"a tensor of shape {tuple(shape)}"
         raise UserError(f"metric {name!r} gives {what}: must be one number") from None
 
 
@@ -101,15 +101,15 @@ def evaluate(
     flags = torch.stack([correct, finite]).double()
     dead = dead_share(alive or [], device)
     numbers = torch.cat([flags, loss.view(1), dead.view(1), predicted.double()]).tolist()
-    found = {"test_loss": numbers[2] / total if numbers[1] else math.nan, "dead_channels": numbers[3]}
+    by_name = {"test_loss": numbers[2] / total if numbers[1] else math.nan, "dead_channels": numbers[3]}
     for name in extra:
         value = metrics.get(name)(torch.cat(all_logits), data.y_test.clone())
-        found[metric_field(name)] = _number(name, value) if numbers[1] else math.nan
+        by_name[metric_field(name)] = _number(name, value) if numbers[1] else math.nan
     return Evaluation(
         error=1 - int(numbers[0]) / total,
         predicted=tuple(int(n) for n in numbers[4:]),
         finite=bool(numbers[1]),
-        metrics=found,
+        metrics=by_name,
     )
 
 

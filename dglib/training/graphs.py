@@ -173,9 +173,9 @@ class CapturedSteps:
             if self._calls[key] <= WARM_UP:
                 try:
                     return self._recorder.warm_up(run, last=self._calls[key] == WARM_UP)
-                except HostSync as found:
-                    self._give_up(found)
-                    row: Tensor | None = found.result
+                except HostSync as sync:
+                    self._give_up(sync)
+                    row: Tensor | None = sync.result
                     return row
             try:
                 drawn = [state.dropout, *filter(None, (method.log_dropout,))]
@@ -237,15 +237,15 @@ class CudaRecorder:
             with torch.cuda.stream(self._stream), warnings.catch_warnings(record=last) as caught:
                 if last:
                     warnings.simplefilter("always")
-                found = _warning_of_syncs(function) if last else function()
+                result = _warning_of_syncs(function) if last else function()
             current.wait_stream(self._stream)
         syncs = [w for w in caught or () if "synchronizing CUDA operation" in str(w.message)]
         for other in caught or ():
             if other not in syncs:
                 warnings.warn_explicit(other.message, other.category, other.filename, other.lineno)
         if syncs:
-            raise HostSync(f"the step waits for the device, at {syncs[0].filename}:{syncs[0].lineno}", found)
-        return found
+            raise HostSync(f"the step waits for the device, at {syncs[0].filename}:{syncs[0].lineno}", result)
+        return result
 
     def capture(
         self, function: Callable[[], T], state: TrainState, generators: Sequence[torch.Generator]
@@ -258,11 +258,11 @@ class CudaRecorder:
                 for generator in generators:
                     graph.register_generator_state(generator)
                 with torch.cuda.graph(graph, stream=self._stream):
-                    found = function()
+                    result = function()
             except RuntimeError as error:
                 _recover(error, stream, state, draws)
                 raise
-        return graph.replay, found
+        return graph.replay, result
 
 
 def _recover(error: Exception, stream: Any, state: TrainState, draws: Tensor) -> None:

@@ -1,4 +1,4 @@
-"""The networks by name. One's own joins them so:
+"""The networks by name. Register your own so:
 
     @networks.register("mine")
     def mine(input_shape, classes, width):
@@ -43,9 +43,6 @@ class KeyedDropout(nn.Module):
             raise RuntimeError("KeyedDropout has no generator: call key_dropout(model, generator) to train")
         share = 1 - self.p
         return x * torch.empty_like(x).bernoulli_(share, generator=self.generator).div_(share)
-
-    def extra_repr(self) -> str:
-        return f"p={self.p}"
 
 
 def replace_dropout(module: nn.Module) -> None:
@@ -97,7 +94,7 @@ def check_own(name: str, model: nn.Module, *, input_shape: InputShape, classes: 
     """
     if networks.is_own(name):
         again = build_network(name, input_shape=input_shape, classes=classes, width=width)
-        if {id(each) for each in model.parameters()} & {id(each) for each in again.parameters()}:
+        if {id(p) for p in model.parameters()} & {id(p) for p in again.parameters()}:
             raise UserError(
                 f"network {name!r} gives the same parameters at each call: must build a new module, or"
                 " each seed would start from the weights that the one before has trained"
@@ -109,7 +106,7 @@ def _try_out(name: str, model: nn.Module, input_shape: InputShape, classes: int)
     trial = copy.deepcopy(model)
     key_dropout(trial, torch.Generator())
     parameters = list(trial.parameters())
-    if not parameters or not all(each.requires_grad for each in parameters):
+    if not parameters or not all(p.requires_grad for p in parameters):
         raise UserError(f"network {name!r} has parameters that are not trained: all must require a gradient")
     before = torch.get_rng_state()
     logits = _logits(name, trial.train(), input_shape, classes)
@@ -118,8 +115,8 @@ def _try_out(name: str, model: nn.Module, input_shape: InputShape, classes: int)
             f"network {name!r} draws from torch's global generator in training: of the random layers only "
             "nn.Dropout can be used (no Dropout2d, F.dropout, RReLU, attention or RNN dropout)"
         )
-    found = torch.autograd.grad(logits.square().sum(), parameters, allow_unused=True)
-    unused = [key for (key, _), g in zip(trial.named_parameters(), found, strict=True) if g is None]
+    gradients = torch.autograd.grad(logits.square().sum(), parameters, allow_unused=True)
+    unused = [key for (key, _), g in zip(trial.named_parameters(), gradients, strict=True) if g is None]
     if unused:
         raise UserError(f"network {name!r} does not use its parameters {', '.join(unused)}: must use all")
     with torch.no_grad():

@@ -63,20 +63,20 @@ class LabelFile:
         path, entry = split_name(name) or (Path(name), None)
         if not path.is_file():
             raise UserError(f"noise {name!r}: no such file")
-        found = _read(path)
-        if not isinstance(found, Mapping):
+        content = _read(path)
+        if not isinstance(content, Mapping):
             if entry is not None:
                 raise UserError(f"noise {name!r}: {path} holds one array and no entry {entry!r}")
-            return cls(name, None, np.asarray(found))
-        clean = [key for key in found if key.startswith("clean")]
+            return cls(name, None, np.asarray(content))
+        clean = [key for key in content if key.startswith("clean")]
         clean = ["clean_label"] if "clean_label" in clean else clean if len(clean) == 1 else []
-        noisy = [key for key in found if not key.startswith("clean")]
+        noisy = [key for key in content if not key.startswith("clean")]
         if entry is None and len(noisy) == 1:
             entry = noisy[0]
-        if entry not in found:
+        if entry not in content:
             some = ", ".join(f"{path}:{key}" for key in noisy) or "a file with an entry of noisy labels"
             raise UserError(f"noise {name!r}: must be one of {some}")
-        return cls(name, np.asarray(found[clean[0]]) if clean else None, np.asarray(found[entry]))
+        return cls(name, np.asarray(content[clean[0]]) if clean else None, np.asarray(content[entry]))
 
     def __call__(self, labels: Labels, rate: float, seed: int, classes: int) -> Labels:
         """The noisy labels.
@@ -111,8 +111,10 @@ def _read(path: Path) -> object:
         if path.suffix == ".pt":
             return _read_torch(path)
         with path.open("rb") as file:
-            found = np.load(file, allow_pickle=False)
-            return found if isinstance(found, np.ndarray) else {key: found[key] for key in found.files}
+            content = np.load(file, allow_pickle=False)
+            return (
+                content if isinstance(content, np.ndarray) else {key: content[key] for key in content.files}
+            )
     except (OSError, EOFError, RuntimeError, KeyError, TypeError, zipfile.BadZipFile) as error:
         raise UserError(f"noise: {path} cannot be read: {error}") from error
     except (pickle.UnpicklingError, ValueError) as error:
@@ -237,20 +239,20 @@ def try_noise(name: str, labels: Labels, rate: float, seeds: Sequence[int], clas
         UserError: as `make_noise`, and for a function that gives other labels when it is called again.
     """
     entry = noises.get(name)
-    found = [_make(name, entry, labels, rate, seed, classes) for seed in seeds]
+    tried = [_make(name, entry, labels, rate, seed, classes) for seed in seeds]
     again = _make(name, entry, labels, rate, seeds[0], classes)
-    if again.fingerprint != found[0].fingerprint:
+    if again.fingerprint != tried[0].fingerprint:
         raise UserError(
             f"noise {name!r} gives other labels when it is called again: must depend on its arguments alone"
             " (np.random.RandomState(seed))"
         )
     lines = [entry.note] if isinstance(entry, LabelFile) and entry.note else []
-    if not all(each.is_as_expected for each in found):
-        rates = [each.rate for each in found]
+    if not all(made.is_as_expected for made in tried):
+        rates = [made.rate for made in tried]
         shares = dict.fromkeys(f"{rate:.4f}" for rate in (min(rates), max(rates)))
         line = f"noise {name}: {' to '.join(shares)} of the labels are wrong"
-        line += f", where {found[0].expected:.4f} was expected"
-        if any(each.looks_shuffled for each in found):
+        line += f", where {tried[0].expected:.4f} was expected"
+        if any(made.looks_shuffled for made in tried):
             line += "; as many as if the labels belonged to other images: are they in another order?"
         lines.append(line)
     return lines

@@ -196,9 +196,9 @@ def _settled_device(device: str) -> str:
     if kind not in ("cpu", "cuda") or (index and not index.isdigit()) or (kind == "cpu" and index):
         raise UserError(f"device = {device!r}: must be auto, cpu, cuda or cuda:N")
     if kind == "cuda":
-        found = torch.cuda.device_count() if torch.cuda.is_available() else 0
-        if int(index or 0) >= found:
-            have = f"{found} CUDA device(s)" if found else "no CUDA device"
+        count = torch.cuda.device_count() if torch.cuda.is_available() else 0
+        if int(index or 0) >= count:
+            have = f"{count} CUDA device(s)" if count else "no CUDA device"
             raise UserError(f"device = {device!r}: torch sees {have} here; use auto or cpu")
     return device
 

@@ -150,7 +150,7 @@ def source_hash(entry: Callable[..., object]) -> str | None:
 def _source(entry: Callable[..., object]) -> str:
     """The whole file or cell, as it is now; "" where there is none."""
     functions = [entry, *vars(entry).values()] if inspect.isclass(entry) else [entry]
-    codes = (getattr(each, "__code__", None) for each in functions)
+    codes = (getattr(function, "__code__", None) for function in functions)
     names = [code.co_filename for code in codes if code is not None]
     if not names:
         try:
@@ -167,7 +167,7 @@ def _tree(node: object) -> str:
         fields = ((name, value) for name, value in ast.iter_fields(node) if value is not None and value != [])
         return f"{type(node).__name__}({','.join(f'{name}={_tree(value)}' for name, value in fields)})"
     if isinstance(node, list):
-        return f"[{','.join(_tree(each) for each in node if not _is_docstring(each))}]"
+        return f"[{','.join(_tree(item) for item in node if not _is_docstring(item))}]"
     return repr(node)
 
 

@@ -35,12 +35,12 @@ def check_rules(step: StepSpec, params: Sequence[Tensor], input_shape: InputShap
 def _check_mix(name: str, params: Sequence[Tensor], g_s: Gradient, g_v: Gradient) -> None:
     what = f"mix {name!r}"
     before = [tensor.clone() for tensor in (*g_s, *g_v)]
-    found = call(what, mixes.get(name), g_s, g_v, LAMBDA)
-    if not isinstance(found, list | tuple):
-        raise UserError(f"{what} gives {type(found).__name__}: must be a list of tensors, one per parameter")
-    if len(found) != len(params):
-        raise UserError(f"{what} gives {len(found)} tensors: must be {len(params)}, one per parameter")
-    for number, (tensor, parameter) in enumerate(zip(found, params, strict=True)):
+    result = call(what, mixes.get(name), g_s, g_v, LAMBDA)
+    if not isinstance(result, list | tuple):
+        raise UserError(f"{what} gives {type(result).__name__}: must be a list of tensors, one per parameter")
+    if len(result) != len(params):
+        raise UserError(f"{what} gives {len(result)} tensors: must be {len(params)}, one per parameter")
+    for number, (tensor, parameter) in enumerate(zip(result, params, strict=True)):
         if not isinstance(tensor, Tensor) or tensor.shape != parameter.shape or tensor.dtype != torch.float32:
             got = f"{tensor.dtype} {tuple(tensor.shape)}" if isinstance(tensor, Tensor) else repr(tensor)
             want = f"torch.float32 {tuple(parameter.shape)}"
@@ -53,10 +53,10 @@ def _check_mix(name: str, params: Sequence[Tensor], g_s: Gradient, g_v: Gradient
 
 def _check_value(name: str, batch: Batch, classes: int) -> None:
     what = f"value {name!r}"
-    found = call(what, values.get(name), batch)
-    if not (isinstance(found, tuple) and len(found) == 2 and all(isinstance(t, Tensor) for t in found)):
-        raise UserError(f"{what} gives {type(found).__name__}: must be a pair of tensors, images and labels")
-    x, labels = found
+    result = call(what, values.get(name), batch)
+    if not (isinstance(result, tuple) and len(result) == 2 and all(isinstance(t, Tensor) for t in result)):
+        raise UserError(f"{what} gives {type(result).__name__}: must be a pair of tensors, images and labels")
+    x, labels = result
     if x.dtype != torch.float32 or x.shape[1:] != batch.x.shape[1:] or len(x) == 0:
         want = f"torch.float32 (n, {', '.join(map(str, batch.x.shape[1:]))}), n at least 1"
         raise UserError(f"{what} gives images {x.dtype} {tuple(x.shape)}: must be {want}")

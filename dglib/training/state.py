@@ -26,7 +26,6 @@ class TrainState:
         norm_v: the norm of g_v, 0-dim, or None.
         lost: refreshes in a row whose value gradient was not finite, 0-dim int64; g_v is older by so many
             periods.
-        refreshes: counted so far, so that what was computed of an earlier g_v is known to be stale.
         moves: counts how often tensors were replaced, so that who knows them by their memory can tell.
         t: steps taken since the run began. Epoch and place in the epoch follow from it.
         dropout: generator of the dropout masks, keyed anew at each epoch.
@@ -38,7 +37,6 @@ class TrainState:
 
     g_v: list[Tensor] | None
     norm_v: Tensor | None
-    refreshes: int = 0
     moves: int = 0
 
     def __init__(
@@ -96,7 +94,6 @@ class TrainState:
     def hold(self, g_v: list[Tensor] | None) -> None:
         """Hold these values, in memory of their own, or none."""
         self.moves += 1
-        self.refreshes += 1
         self._is_finite = False  # as far as is known
         self.lost.zero_()
         self.g_v = None if g_v is None else [g.clone() for g in g_v]

@@ -1,7 +1,7 @@
 """One training step: two gradients on one batch, normalised, mixed, and applied by SGD.
 
 `step` is the whole of it; `dglib.training.graphs` compiles and captures this same function. The rule that
-mixes the gradients and the labels behind the value gradient are registered by name. One's own:
+mixes the gradients and the labels behind the value gradient are registered by name. Register your own so:
 
     @dglib.mixes.register("average")
     def average(g_s, g_v, lam):
@@ -211,8 +211,8 @@ def gradient(
     with numerics.autocast():
         loss = loss_of(state.model, x, labels)
     scaled = loss if numerics.loss_scale == 1 else loss * numerics.loss_scale
-    found = torch.autograd.grad(scaled, state.params)
-    return Gradient(in_layout_of(state.params, found)), loss.detach()
+    tensors = torch.autograd.grad(scaled, state.params)
+    return Gradient(in_layout_of(state.params, tensors)), loss.detach()
 
 
 def in_layout_of(params: Sequence[Tensor], tensors: Sequence[Tensor]) -> list[Tensor]:
