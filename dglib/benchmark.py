@@ -100,9 +100,9 @@ class Case:
 def cases(settings: Sequence[Setting]) -> list[Case]:
     """All cases in the order in which they are measured."""
     kinds = ("train", "dual_over_plain", "logging_over_none")
-    found = [Case(setting, kind) for setting in settings for kind in kinds]
-    found += [Case(settings[0], kind, switch) for kind in ("without", "with") for switch in SWITCHES]
-    return found + [Case(settings[0], "precision", precision) for precision in ("fp32", "bf16")]
+    result = [Case(setting, kind) for setting in settings for kind in kinds]
+    result += [Case(settings[0], kind, switch) for kind in ("without", "with") for switch in SWITCHES]
+    return result + [Case(settings[0], "precision", precision) for precision in ("fp32", "bf16")]
 
 
 # ── what is measured ──
@@ -384,13 +384,13 @@ class Session:
                 left = self.deadline - time.monotonic()
                 if left < 0:
                     raise UserError("no time is left for it")
-                found = self.measure(case, left / (len(wanted) - number))
+                result = self.measure(case, left / (len(wanted) - number))
             except UserError as error:
                 self.skipped.append({"case": case.name, "reason": str(error)})
                 print(f"{case.name}: skipped: {error}", flush=True)
             else:
-                self.rows.append(found)
-                print(text_of(found), flush=True)
+                self.rows.append(result)
+                print(text_of(result), flush=True)
             self.write(complete=number + 1 == len(wanted))
         print(LEGEND)
 

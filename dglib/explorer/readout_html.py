@@ -91,7 +91,8 @@ def _error(row: SeedReadout, reading: Reading | None, threshold: Threshold | Non
     if reading.error is None:  # the sweep had ended, at its event or not, or had not begun
         if threshold is None or threshold.level is None:
             return "not here"
-        return f"{'collapsed' if reading.trace.branch.rising else 'recovered'} at {wording.level(threshold.level)}"
+        verb = "collapsed" if reading.trace.branch.rising else "recovered"
+        return f"{verb} at {wording.level(threshold.level)}"
     state = reading.state or ""
     return (
         f'<i style="background:{_COLORS.get(state, "none")}"></i>'
