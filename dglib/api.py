@@ -1,4 +1,4 @@
-"""An experiment from its parameters to its answer: what the notebooks and the command line call."""
+"""An experiment from its parameters to its answer, as notebooks and the command line call it."""
 
 from __future__ import annotations
 
@@ -10,12 +10,11 @@ from typing import TYPE_CHECKING
 from dglib import output
 from dglib.control import Control, unwinding
 from dglib.experiments import get, joints, read_under
-from dglib.experiments.running import check, load, open_run, train
+from dglib.experiments.running import check, load, open_run
 from dglib.experiments.seeds import beyond_asked
 from dglib.protocol.records import Record
 from dglib.protocol.spec import ExperimentSpec
 from dglib.runs import provenance
-from dglib.runs.location import RunLocation
 from dglib.runs.progress import Bar, heartbeat
 from dglib.runs.store import Store, read_records
 from dglib.training.data import Dataset
@@ -27,7 +26,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Run:
-    """A finished experiment: where it lies and what came out.
+    """A finished experiment.
 
     Attributes:
         experiment: its name.
@@ -44,11 +43,11 @@ class Run:
     asked: tuple[int, ...]
 
     def answer(self) -> str:
-        """What was found in all seeds of the run directory, in sentences."""
+        """The result of all seeds of the run directory, in sentences."""
         return get(self.experiment).answer(self.records) + self._beyond_asked(self.records)
 
     def width(self) -> str:
-        """The finding on this experiment's records and its partners' in this directory, in sentences."""
+        """The result of this experiment together with its partners in this directory, in sentences."""
         joint = next((each for each in joints() if self.experiment in each.experiments), None)
         if joint is None:
             return f"{self.experiment} has no finding together with another experiment."
@@ -79,11 +78,10 @@ def run(parameters: Parameters, *, control: Control | None = None) -> Run:
 
     Raises:
         UserError: what was given cannot be used.
-        Interrupted: a stop was asked for; the same call goes on from there.
+        Interrupted: a stop was asked for; the same call resumes.
     """
     with unwinding():
         spec, numerics = check(parameters)
-        RunLocation.of(parameters)  # told before a data set is downloaded
         return run_checked(parameters, spec, numerics, load(parameters), control=control)
 
 
@@ -97,40 +95,33 @@ def run_checked(
     begin: Callable[[Store], None] = lambda store: None,
 ) -> Run:
     """As `run`, of what `check` and `load` gave; `begin` is called before the seeds are run."""
-    output.never_fail()  # a script's too, not our commands' alone
-    place = RunLocation.of(parameters)
-    store, why, made, notes = open_run(place, parameters, spec, numerics, data)
-    print(
-        f"{spec.name}: {why} in {place.work.absolute()}", provenance.line(made), *notes, sep="\n", flush=True
-    )
-    begin(store)
+    output.never_fail()  # also for scripts, not only for the commands
+    run = open_run(parameters, spec, numerics, data)
+    where = f"{spec.name}: {run.why} in {run.location.work.absolute()}"
+    print(where, provenance.line(run.made), *run.notes, sep="\n", flush=True)
+    begin(run.store)
 
     bar = Bar(spec, len(parameters.seeds))
-    with place.mirroring(store.directory, bar.tell):
+    with run.location.mirroring(run.store.directory, bar.print):
         try:
-            left = [seed for seed in parameters.seeds if not store.finished(seed)]
+            left = [seed for seed in parameters.seeds if not run.store.finished(seed)]
             if min(parameters.seeds_at_once, len(left)) > 1:
                 from dglib.campaign.local import train_in_parallel
 
-                train_in_parallel(parameters, left, place.work, bar.tell)
-            records = train(
-                store,
-                parameters,
-                data,
-                numerics,
+                train_in_parallel(parameters, left, run.location.work, bar.print)
+            records = run.train(
                 control=control,
                 sinks_for=[bar.sink, heartbeat],
                 finished=lambda seed: bar.skip_seed(),
-                made=made,
-                tell=bar.tell,
+                report=bar.print,
             )
         finally:
             bar.close()
-        for line in provenance.made_otherwise(records, made):
+        for line in provenance.made_otherwise(records, run.made):
             print(line)
-        records = read_under(parameters, store.records())
-        drawn = draw_figure(store, records)
-        return Run(spec.name, store.directory, records, drawn, tuple(parameters.seeds))
+        records = read_under(parameters, run.store.records())
+        drawn = draw_figure(run.store, records)
+        return Run(spec.name, run.store.directory, records, drawn, tuple(parameters.seeds))
 
 
 def draw_figure(store: Store, records: list[Record]) -> list[Path]:

@@ -9,7 +9,7 @@ checkpoint of the unfinished seed. From then on it is a run like any other, resu
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from contextlib import suppress
 from dataclasses import asdict, replace
 from pathlib import Path
@@ -82,36 +82,49 @@ def fork(
     steps_per_epoch = -(-len(data.x_train) // old.step.batch_size)
     files = Store(directory, old).files(seed)
     states = {saved.steps // steps_per_epoch: saved for saved in _states(files, manifest, seed)}
-    begun = _begun(Path(str(after.base_dir)), lineage)
-    epoch = max((epoch for epoch in [*states, *begun] if epoch <= at), default=None)
+    known = [*states, *_begun(Path(str(after.base_dir)), lineage)]
+    epoch = max((epoch for epoch in known if epoch <= at), default=None)
     if epoch is None:
-        others = f" ({', '.join(map(str, states))})" if states else ""
-        raise UserError(
-            f"{files.record.stem}: no saved state at or before epoch {at}{others} in {directory}:"
-            " a run with keep_states=true keeps the state at the end of every phase"
-        )
+        raise _no_state(files, at, states)
     new = replace(new, lineage={**lineage, "epoch": epoch})
     start = None
-    if epoch not in begun:
-        job = identity.job(new, data.fingerprint, seed)
-        start = replace(_under(new, old, states[epoch], epoch, steps_per_epoch), job=job)
+    if epoch in states:
+        start = _under(new, old, states[epoch], epoch, steps_per_epoch)
+        start = replace(start, job=identity.job(new, data.fingerprint, seed))
 
     def begin(store: Store) -> None:
-        with store.exclusive(seed) as mine:
-            if start is None or not mine or store.finished(seed) or store.files(seed).checkpoint.exists():
-                return
-            for end in start.cursor.ended:  # states that later arms start from
-                arm = new.arms[end.arm]
-                name = arm.name, arm.phases[end.phase].name
-                paths = (phase_end_path(path, name) for path in (files.checkpoint, files.state))
-                for path in filter(Path.exists, paths):
-                    saved = replace(checkpoint.read(path), job=start.job)
-                    checkpoint.save(phase_end_path(store.files(seed).checkpoint, name), saved)
-            checkpoint.save(store.files(seed).checkpoint, start)
+        mine = store.files(seed)
+        if store.finished(seed) or mine.checkpoint.exists() or older(mine.checkpoint).exists():
+            return
+        if start is None:  # the fork has only a manifest, and the original's state is gone
+            raise _no_state(files, at, states)
+        with store.exclusive(seed) as held:
+            if held:
+                _copy(start, new, files, mine)
         print(f"{new.name} seed {seed}: starts from the state at epoch {epoch}", flush=True)
 
     _, numerics = check(after)
     return api.run_checked(after, new, numerics, data, control=control, begin=begin)
+
+
+def _no_state(files: SeedFiles, at: int, states: Iterable[int]) -> UserError:
+    others = f" ({', '.join(map(str, states))})" if states else ""
+    return UserError(
+        f"{files.record.stem}: no saved state at or before epoch {at}{others} in"
+        f" {files.record.parent.parent}: with keep_states=true a run keeps the state at every phase's end"
+    )
+
+
+def _copy(start: Checkpoint, spec: ExperimentSpec, theirs: SeedFiles, mine: SeedFiles) -> None:
+    """Save the state that a fork starts from, and before it the states that later arms start from."""
+    for end in start.cursor.ended:
+        arm = spec.arms[end.arm]
+        name = arm.name, arm.phases[end.phase].name
+        for path in (phase_end_path(path, name) for path in (theirs.checkpoint, theirs.state)):
+            if path.exists():
+                saved = replace(checkpoint.read(path), job=start.job)
+                checkpoint.save(phase_end_path(mine.checkpoint, name), saved, keep_older=False)
+    checkpoint.save(mine.checkpoint, start)
 
 
 def _manifest(directory: Path, experiment: str | None) -> dict[str, Any]:

@@ -92,7 +92,7 @@ class Run:
             checkpoint_epochs=epochs,
             checkpoint_seconds=seconds,
             sinks_for=[heartbeat],
-            tell=lambda line: None,
+            report=lambda line: None,
         )
 
     def results(self) -> tuple[dict[str, bytes], dict[str, bytes]]:

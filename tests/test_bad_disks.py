@@ -54,7 +54,7 @@ def run(base, at_epoch=None, happens=None, seed=0):
     sinks = [heartbeat] if happens is None else [heartbeat, watching]
     store = open_store(base, SPEC, DATA)[0]
     records = run_experiment(
-        store, [0, 1], DATA, CPU, checkpoint_epochs=1, sinks_for=sinks, tell=lambda line: None
+        store, [0, 1], DATA, CPU, checkpoint_epochs=1, sinks_for=sinks, report=lambda line: None
     )
     return [without_time(record) for record in records]
 

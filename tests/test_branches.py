@@ -11,6 +11,8 @@ from dglib.protocol.records import csv_views
 from dglib.protocol.spec import Arm
 from dglib.runs import identity
 from dglib.runs.experiment import run_experiment
+from dglib.runs.mirror import Mirror
+from dglib.runs.mirror_folder import MirrorFolder, restore
 from dglib.runs.store import Store
 from dglib.runs.verify import verify
 
@@ -88,6 +90,20 @@ def test_states_are_removed_with_the_checkpoint_or_kept_where_asked_for(tmp_path
     assert verify(store.directory) == []
 
 
+def test_a_mirrored_run_resumes_in_a_branch_on_another_machine(record, tmp_path):
+    store, remote = store_in(tmp_path / "here"), tmp_path / "remote"
+    with pytest.raises(Interrupted):
+        run_experiment(store, [0], DATA, CPU, control=StopAfter(10))
+    Mirror(store.directory, remote).sync(last=True)
+    assert restore(MirrorFolder(remote), tmp_path / "there" / store.directory.name) == []
+    (found,) = run_experiment(store_in(tmp_path / "there"), [0], DATA, CPU)
+    assert {**found, "time": None} == {**record, "time": None}
+    run_experiment(store, [0], DATA, CPU)
+    Mirror(store.directory, remote).sync(last=True)
+    (newest, *_) = MirrorFolder(remote).generations
+    assert not [path for path in newest.files if path.endswith(".ckpt")]
+
+
 @pytest.mark.parametrize("damage", ["missing", "torn", "of another seed"])
 def test_a_state_that_cannot_be_used_is_refused_in_a_line_that_names_it(damage, tmp_path):
     store = store_in(tmp_path)
@@ -102,6 +118,8 @@ def test_a_state_that_cannot_be_used_is_refused_in_a_line_that_names_it(damage, 
             state.write_bytes(state.read_bytes()[:-1])
         case _:
             state.write_bytes(other.read_bytes())
+    if damage != "missing":
+        assert [(found.path, found.severity) for found in verify(store.directory)] == [(state, "wrong")]
     with pytest.raises(UserError, match=r"trunk@init\.ckpt: .*remove .* from the beginning$"):
         run_experiment(store, [0], DATA, CPU)
 

@@ -218,4 +218,4 @@ def test_a_damaged_hint_stops_no_run_and_changes_no_record(kind, tmp_path, undis
         path.write_bytes(damaged)
         store.begin_attempt(0)
     path.write_bytes(damaged)
-    assert list(map(without_time, run_experiment(store, [0], DATA, CPU, tell=print))) == [undisturbed]
+    assert list(map(without_time, run_experiment(store, [0], DATA, CPU, report=print))) == [undisturbed]

@@ -173,6 +173,21 @@ def test_an_interrupted_fork_is_resumed_by_the_same_call_even_without_the_origin
     assert len(list(directory.parent.glob("exp_*"))) == 2
 
 
+def test_a_fork_that_has_only_a_manifest_starts_from_the_state_and_without_it_is_refused(original):
+    directory, changes = original("T1", "keep_states=true"), ["sweep_lambdas=[0.5,0.55,0.8]"]
+    with pytest.raises(Interrupted):
+        fork(directory, 3, 5, changes, control=StopAfter(1))
+    (forked,) = set(directory.parent.glob("exp_*")) - {directory}
+    for path in (forked / "checkpoints").iterdir():
+        path.unlink()
+    (directory / "states").rename(directory / "elsewhere")
+    with pytest.raises(UserError, match="no saved state at or before epoch 5"):
+        fork(directory, 3, 5, changes)
+    (directory / "elsewhere").rename(directory / "states")
+    assert fork(directory, 3, 5, changes).directory == forked
+    assert record_of(forked)[0] == record_of(original("T1", *changes, base="scratch"))[0]
+
+
 def test_a_fork_can_be_forked(original):
     directory = original("T1", "keep_states=true")
     first = fork(directory, 3, 3, ["sweep_lambdas=[0.5,0.8]", "keep_states=true"]).directory

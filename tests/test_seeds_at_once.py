@@ -59,17 +59,7 @@ def serial(tmp_path_factory):
 
 
 @pytest.mark.slow
-def test_three_at_once_give_the_records_of_one_after_the_other(serial, tmp_path):
-    with started(tmp_path, "seeds_at_once=3") as (main, release):
-        workers = pids_of(3, tmp_path)
-        release()
-        assert main.wait(timeout=300) == 0
-    assert main.pid not in workers
-    assert records(tmp_path) == serial
-
-
-@pytest.mark.slow
-def test_a_killed_worker_is_replaced_and_its_seed_resumed(serial, tmp_path):
+def test_a_killed_worker_is_replaced_and_the_records_are_those_of_one_after_the_other(serial, tmp_path):
     with started(tmp_path, "seeds_at_once=2") as (main, release):
         os.kill(min(pids_of(2, tmp_path)), signal.SIGKILL)
         release()
@@ -87,13 +77,6 @@ def test_workers_end_with_a_killed_run_and_the_same_command_resumes(serial, tmp_
     wait_for(lambda: not any(map(running, workers)))
     assert run(tmp_path).returncode == 0
     assert records(tmp_path) == serial
-
-
-def test_one_seed_needs_no_worker(tmp_path):
-    done = run(tmp_path, "seeds_at_once=8", "init_epochs=1", seeds="0")
-    assert done.returncode == 0, done.stderr
-    assert len({attempt["pid"] for attempt in attempts(tmp_path)}) == 1
-    assert not (tmp_path / "jobs").exists()
 
 
 def test_seeds_that_no_worker_can_train_are_trained_by_the_run_itself(tmp_path):

@@ -34,7 +34,7 @@ def run(base, seeds=SEEDS, sinks_for=()):
         CPU,
         checkpoint_epochs=1,
         sinks_for=[heartbeat, *sinks_for],
-        tell=tell,
+        report=tell,
     )
 
 

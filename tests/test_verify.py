@@ -27,7 +27,7 @@ TD1 = small_spec("Td1", batch_size=8)
 
 def train(store, seed, stop=None):
     control = None if stop is None else StopAfter(stop)
-    run_experiment(store, [seed], DATA, CPU, checkpoint_epochs=1, control=control, tell=lambda line: None)
+    run_experiment(store, [seed], DATA, CPU, checkpoint_epochs=1, control=control, report=lambda line: None)
 
 
 @pytest.fixture(scope="module")

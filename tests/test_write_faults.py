@@ -302,7 +302,7 @@ def small_run(base):
         checkpoint_epochs=1,
         keep_states=True,
         sinks_for=[heartbeat],
-        tell=lambda line: None,
+        report=lambda line: None,
     )
     return store
 

@@ -108,7 +108,7 @@ def train(
         control=control,
         load=load or running.load,
         wait=wait,
-        tell=tell,
+        report=tell,
         command=job.get("command") or (),
     )
     return {"directory": str(directory), "outcome": record["outcome"], "seconds": record["time"]}

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -43,7 +44,7 @@ def load(parameters: Parameters) -> Dataset:
 
 
 def check(parameters: Parameters) -> tuple[ExperimentSpec, Numerics]:
-    """Check device, data set, noise and network as far as this can be done without loading data.
+    """Check device, directories, data set, noise and network as far as possible without loading data.
 
     Raises:
         UserError: what was given cannot be used here.
@@ -52,11 +53,81 @@ def check(parameters: Parameters) -> tuple[ExperimentSpec, Numerics]:
         require_posix(f"seeds_at_once = {parameters.seeds_at_once}", "use 1")
     spec = build_spec(parameters.experiment, parameters)
     asked = requested_numerics(parameters)
-    Numerics.resolve(**asked)  # a wrong device is told before a network is built
+    Numerics.resolve(**asked)  # refuses a wrong device before a network is built
+    RunLocation.of(parameters)
     noises.get(spec.data.noise)
     info = describe_dataset(spec.data.dataset, data_dir=parameters.data_dir)
     check_metrics(spec.metrics, info.classes)
     return spec, Numerics.resolve(**asked, network_parameters=_check_network(spec, info))
+
+
+@dataclass(frozen=True)
+class OpenRun:
+    """A run directory, and what its seeds are trained with.
+
+    Attributes:
+        why: the reason for this directory, in a few words.
+        made: the versions and the machine, of `provenance.made_by`.
+        notes: lines about the label noise.
+    """
+
+    parameters: Parameters
+    spec: ExperimentSpec
+    numerics: Numerics
+    data: Dataset
+    location: RunLocation
+    store: Store
+    why: str
+    made: Mapping[str, Any]
+    notes: list[str]
+
+    def train(self, **options: Any) -> list[Record]:
+        """Train the parameters' seeds; `options` are those of `run_experiment`."""
+        return run_experiment(
+            self.store,
+            self.parameters.seeds,
+            self.data,
+            self.numerics,
+            checkpoint_seconds=60 * self.parameters.checkpoint_minutes,
+            checkpoint_epochs=self.parameters.checkpoint_epochs,
+            keep_states=self.parameters.keep_states,
+            made=self.made,
+            **options,
+        )
+
+
+def open_run(
+    parameters: Parameters,
+    spec: ExperimentSpec,
+    numerics: Numerics,
+    data: Dataset,
+    command: Sequence[str] = (),
+) -> OpenRun:
+    """Find or make the run directory of what `check` and `load` gave.
+
+    The label noise is tried for every seed before anything is written.
+
+    Args:
+        command: for the manifest; by default this process's own command line.
+    """
+    location = RunLocation.of(parameters)
+    noise = spec.data.noise, data.y_train, spec.data.noise_rate
+    notes = try_noise(*noise, parameters.seeds, data.classes)
+    hashes = run_hashes(spec, data)
+    described = identity.describe(spec, data.fingerprint, hashes, **requested_numerics(parameters))
+    shared = identity.describe_shared(spec, data.fingerprint, hashes)
+    location.bring_back(spec.directory_prefix, described, shared)
+    made = provenance.made_by(numerics, data)
+    for_manifest = {
+        "command": list(command or sys.orig_argv),
+        "numerics": numerics.describe(),
+        "data_name": data.name,
+        **{name: made[name] for name in ("dglib", "commit", "dirty", "numpy")},
+        **({} if spec.lineage is None else {"lineage": dict(spec.lineage)}),
+    }
+    store, why = Store.open(location.work, spec, described, shared, for_manifest)
+    save_reading(store.directory, spec.name, reading_of(parameters))
+    return OpenRun(parameters, spec, numerics, data, location, store, why, made, notes)
 
 
 def train_seed(
@@ -65,86 +136,34 @@ def train_seed(
     control: Control | None = None,
     load: Callable[[Parameters], Dataset] = load,
     wait: bool = False,
-    tell: Callable[[str], None],
+    report: Callable[[str], None],
     command: Sequence[str] = (),
 ) -> tuple[Path, Record]:
-    """Train the one seed that the parameters name; its run directory and its record. No figure, no answer.
+    """Train the one seed of the parameters, without a figure or an answer.
 
     Args:
-        load: gives the data set.
+        load: returns the data set.
         wait: for as long as another process trains the seed, instead of a few seconds.
-        command: what was typed to have it trained, by default this process's own command line.
+        report: given lines for people.
+        command: that this is for, by default this process's own command line.
 
-    Raises: as `run`.
+    Returns:
+        The run directory and the record.
+
+    Raises: as `dglib.api.run`.
     """
     spec, numerics = check(parameters)
-    place = RunLocation.of(parameters)
-    data = load(parameters)
-    store, why, made, notes = open_run(place, parameters, spec, numerics, data, command)
-    tell(f"{spec.name} seed {parameters.seeds[0]}: {why} in {place.work.absolute()}")
-    for note in notes:
-        tell(note)
-    with place.mirroring(store.directory, tell):
-        (record,) = train(
-            store,
-            parameters,
-            data,
-            numerics,
-            control=control,
-            sinks_for=[heartbeat],
-            wait=wait,
-            made=made,
-            tell=tell,
-        )
-    return store.directory, record
-
-
-def train(
-    store: Store, parameters: Parameters, data: Dataset, numerics: Numerics, **options: Any
-) -> list[Record]:
-    """The seeds that the parameters name, saved as often as they say."""
-    return run_experiment(
-        store,
-        parameters.seeds,
-        data,
-        numerics,
-        checkpoint_seconds=60 * parameters.checkpoint_minutes,
-        checkpoint_epochs=parameters.checkpoint_epochs,
-        keep_states=parameters.keep_states,
-        **options,
-    )
-
-
-def open_run(
-    place: RunLocation,
-    parameters: Parameters,
-    spec: ExperimentSpec,
-    numerics: Numerics,
-    data: Dataset,
-    command: Sequence[str] = (),
-) -> tuple[Store, str, Mapping[str, Any], list[str]]:
-    """The run directory of these parameters, found or made, why that one, and by what its seeds are made.
-
-    Last, lines about the label noise, which is tried for every seed before anything is written.
-    """
-    noise = spec.data.noise, data.y_train, spec.data.noise_rate
-    notes = try_noise(*noise, parameters.seeds, data.classes)
-    hashes = run_hashes(spec, data)
-    described = identity.describe(spec, data.fingerprint, hashes, **requested_numerics(parameters))
-    shared = identity.describe_shared(spec, data.fingerprint, hashes)
-    place.bring_back(spec.directory_prefix, described, shared)
-    lineage = {} if spec.lineage is None else {"lineage": dict(spec.lineage)}
-    made = provenance.made_by(numerics, data)
-    code = {name: made[name] for name in ("dglib", "commit", "dirty", "numpy")}
-    typed = list(command or sys.orig_argv)
-    by = {"command": typed, "numerics": numerics.describe(), "data_name": data.name, **code, **lineage}
-    store, why = Store.open(place.work, spec, described, shared, by)
-    save_reading(store.directory, spec.name, reading_of(parameters))
-    return store, why, made, notes
+    run = open_run(parameters, spec, numerics, load(parameters), command)
+    report(f"{spec.name} seed {parameters.seeds[0]}: {run.why} in {run.location.work.absolute()}")
+    for note in run.notes:
+        report(note)
+    with run.location.mirroring(run.store.directory, report):
+        (record,) = run.train(control=control, sinks_for=[heartbeat], wait=wait, report=report)
+    return run.store.directory, record
 
 
 def _check_network(spec: ExperimentSpec, info: DatasetInfo) -> int:
-    """Build the network once, so that a wrong name, width or input is told before anything is written.
+    """Build the network once, so that a wrong name, width or input is refused before anything is written.
 
     Returns the number of its parameters.
     """

@@ -20,9 +20,29 @@ from dglib.files import older, write_atomically
 from dglib.protocol.engine import Cursor
 from dglib.protocol.events import Event, from_plain, to_plain
 
+CHECKPOINT_SECONDS = 60.0
+CHECKPOINT_EPOCHS = 10
 VERSION = 1
 UNREADABLE = (OSError, ValueError, KeyError, TypeError, RuntimeError)
 _HEAD = re.compile(rb"dglib checkpoint (\d+) ([0-9a-f]{64}) (\d+)")
+
+
+@dataclass(frozen=True)
+class Saving:
+    """Where and how often a seed is saved.
+
+    Attributes:
+        path: the checkpoint of the unfinished seed; None saves nothing.
+        seconds, epochs: it is saved at least this often, and when stopped.
+        states: directory for the state at the end of every phase; None keeps none.
+        former_jobs: jobs that a checkpoint may have as well, of `Store.former_jobs`.
+    """
+
+    path: Path | None = None
+    seconds: float = CHECKPOINT_SECONDS
+    epochs: int = CHECKPOINT_EPOCHS
+    states: Path | None = None
+    former_jobs: Sequence[str] = ()
 
 
 @dataclass(frozen=True)

@@ -13,7 +13,8 @@ from dglib.control import Control, Interrupted
 from dglib.errors import UserError
 from dglib.protocol.events import Sink
 from dglib.protocol.records import Record
-from dglib.runs.seed import CHECKPOINT_EPOCHS, CHECKPOINT_SECONDS, run_seed
+from dglib.runs.checkpoint import CHECKPOINT_EPOCHS, CHECKPOINT_SECONDS
+from dglib.runs.seed import run_seed
 from dglib.runs.store import Store
 from dglib.training.data import Dataset
 from dglib.training.numerics import Numerics
@@ -37,7 +38,7 @@ def run_experiment(
     finished: Callable[[int], None] = lambda seed: None,
     wait: bool = False,
     made: Mapping[str, Any] | None = None,
-    tell: Callable[[str], None] = lambda line: print(line, file=sys.stderr, flush=True),
+    report: Callable[[str], None] = lambda line: print(line, file=sys.stderr, flush=True),
 ) -> list[Record]:
     """Train the seeds that have no record yet, one after the other, and rebuild the views after each.
 
@@ -49,7 +50,7 @@ def run_experiment(
         finished: called with each seed that has its record without being trained here.
         wait: for as long as other processes train seeds, instead of a few seconds.
         made: of `dglib.runs.provenance.made_by`, for the records.
-        tell: given a line when a seed is resumed from a checkpoint.
+        report: given a line when a seed is resumed from a checkpoint.
 
     Raises:
         UserError: a seed is held by another process, or a finished seed's record is damaged.
@@ -70,7 +71,7 @@ def run_experiment(
                         finished(seed)
                     elif mine:
                         files = store.files(seed)
-                        with _attempt(store, seed, tell) as resumed:
+                        with _attempt(store, seed, report) as resumed:
                             record = run_seed(
                                 store.spec,
                                 seed,
@@ -87,7 +88,7 @@ def run_experiment(
                                 former_jobs=store.former_jobs(seed),
                             )
                             if not store.save(record):
-                                tell(f"{name} seed {seed}: finished elsewhere first; both records are kept")
+                                report(f"{name} seed {seed}: finished elsewhere first; both records are kept")
                             store.rebuild_views()
                         patience = math.inf
                     else:
@@ -107,14 +108,14 @@ def run_experiment(
 
 
 @contextmanager
-def _attempt(store: Store, seed: int, tell: Callable[[str], None]) -> Iterator[Callable[[int, int], None]]:
+def _attempt(store: Store, seed: int, report: Callable[[str], None]) -> Iterator[Callable[[int, int], None]]:
     """Log an attempt at a seed: when, from which step, how it ended. Yields `resumed` for `run_seed`."""
     attempt = store.begin_attempt(seed)
 
     def resumed(steps: int, steps_per_epoch: int) -> None:
         lost = attempt.begin(steps, steps_per_epoch)
         if steps:
-            tell(f"{store.spec.name} seed {seed}: resuming at step {steps} (about {lost} steps lost)")
+            report(f"{store.spec.name} seed {seed}: resuming at step {steps} (about {lost} steps lost)")
 
     how = "failed"
     try:

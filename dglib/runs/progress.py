@@ -72,7 +72,7 @@ class Bar:
 
         return show
 
-    def tell(self, line: str) -> None:
+    def print(self, line: str) -> None:
         """Print a line above the bar."""
         self._bar.write(line)
 

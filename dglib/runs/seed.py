@@ -5,7 +5,6 @@ from __future__ import annotations
 import copy
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +17,7 @@ from dglib.protocol.events import Event, Sink
 from dglib.protocol.records import Record, fold
 from dglib.protocol.spec import ExperimentSpec
 from dglib.runs import checkpoint, identity
-from dglib.runs.checkpoint import Checkpoint
+from dglib.runs.checkpoint import CHECKPOINT_EPOCHS, CHECKPOINT_SECONDS, Checkpoint, Saving
 from dglib.runs.hashes import source_hashes
 from dglib.training.data import Dataset
 from dglib.training.evaluation import epoch_stats, evaluate
@@ -28,26 +27,6 @@ from dglib.training.state import TrainState
 from dglib.training.trainer import DeviceData, Trainer
 
 STEPS_BETWEEN_LOOKS = 50  # how often a long epoch checks whether a checkpoint is due
-CHECKPOINT_SECONDS = 60.0
-CHECKPOINT_EPOCHS = 10
-
-
-@dataclass(frozen=True)
-class Saving:
-    """Where and how often a seed is saved.
-
-    Attributes:
-        path: the checkpoint of the unfinished seed; None saves nothing.
-        seconds, epochs: it is saved at least this often, and when stopped.
-        states: directory for the state at the end of every phase; None keeps none.
-        former_jobs: jobs that a checkpoint may have as well, of `Store.former_jobs`.
-    """
-
-    path: Path | None = None
-    seconds: float = CHECKPOINT_SECONDS
-    epochs: int = CHECKPOINT_EPOCHS
-    states: Path | None = None
-    former_jobs: Sequence[str] = ()
 
 
 def run_seed(
@@ -115,9 +94,9 @@ class SeedRun:
     ) -> None:
         self.spec, self.seed, self.numerics, self.sinks = spec, seed, numerics, sinks
         self.saving, self.control = saving or Saving(), control or Control()
-        self.input_shape, self.classes = data.input_shape, data.classes
         self.data = DeviceData.place(data, spec.data, seed, numerics.torch_device)
         self.job = identity.job(spec, data.fingerprint, seed)
+        self.jobs = (self.job, *self.saving.former_jobs)
         self.hashes = {**source_hashes(spec), "labels": self.data.noise.fingerprint}
         self.stretches: list[dict[str, Any]] = [{"from_step": 0, **numerics.describe()}]
         self.made: list[dict[str, Any]] = [] if made is None else [{"from_step": 0, **made}]
@@ -205,11 +184,12 @@ class SeedRun:
         self.trainer = self._new_trainer()
 
     def _new_network(self, cursor: Cursor) -> TrainState:
+        channels, height, width = self.data.x_train.shape[1:]
         return TrainState.create(
             self.spec.network,
             self.spec.step,
-            input_shape=self.input_shape,
-            classes=self.classes,
+            input_shape=(channels, height, width),
+            classes=self.data.classes,
             seed=self.seed + self.spec.arms[cursor.arm].phases[0].seed_offset,
             device=self.numerics.torch_device,
             run=cursor.run,
@@ -226,7 +206,7 @@ class SeedRun:
             state = self.phase_ends[start]
         else:
             path = phase_end_path(self.saving.path, start)
-            saved = checkpoint.load(path, self._jobs())
+            saved = checkpoint.load(path, self.jobs)
             if saved is None:
                 raise UserError(
                     f"{path}: is missing, and {self.spec.name} seed {self.seed} starts arm"
@@ -281,11 +261,8 @@ class SeedRun:
             self.hashes,
         )
 
-    def _jobs(self) -> Sequence[str]:
-        return (self.job, *self.saving.former_jobs)
-
     def _resume(self) -> None:
-        saved = None if self.saving.path is None else checkpoint.load(self.saving.path, self._jobs())
+        saved = None if self.saving.path is None else checkpoint.load(self.saving.path, self.jobs)
         if saved is None:
             return
         self._check_hashes(saved)
