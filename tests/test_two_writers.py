@@ -169,7 +169,7 @@ def test_a_second_record_of_a_finished_seed_is_saved_next_to_the_first_and_repor
     def finish_elsewhere(store, seed):
         return lambda event: None if store.finished(seed) else store.save(first)
 
-    (record,) = run_experiment(store, [0], DATA, CPU, sinks_for=[finish_elsewhere], tell=lines.append)
+    (record,) = run_experiment(store, [0], DATA, CPU, sinks_for=[finish_elsewhere], report=lines.append)
     assert record == first == store.records()[0]
     (other,) = store.directory.glob("seeds/*.other-*")
     assert re.fullmatch(rf"Td1-\S+\.other-\S+-{os.getpid()}\.json", other.name)
