@@ -141,14 +141,6 @@ def test_an_event_gives_the_first_level_that_fires_within_the_cell_before_it(tmp
     assert found["lambda_up"] == expected
 
 
-def test_the_width_is_estimated_from_the_levels_that_fired(tmp_path):
-    published_in(tmp_path, "T1", [t1(seed, 0.60) for seed in range(3)])
-    published_in(tmp_path, "T2", [t2(seed, 0.35) for seed in range(3)])
-    found = analyse(tmp_path)
-    expected = {"estimate": 0.25, "lower": 0.15, "upper": 0.25, "ci95": None, "censored": "interval"}
-    assert found["T1"]["width"] == found["T2"]["width"] == found["hysteresis"]["width"] == expected
-
-
 def test_an_estimate_lies_between_its_bounds_and_is_the_median_whatever_the_censored_seeds_do():
     generator = np.random.default_rng(3)
     grid = [0.0, 0.1, 0.2, 0.3]
@@ -182,15 +174,6 @@ def test_what_holds_in_every_seed_holds_in_the_share_that_is_given_as_often_as_i
         two += high - low >= between["share_ci95"][0]
     for covered in (one, two):  # each end is exact at 97.5 %
         assert abs(covered / trials - 0.975) < 4 * math.sqrt(0.025 * 0.975 / trials)
-
-
-def test_the_way_back_of_a_rising_sweep_stands_apart_from_the_other_experiment(tmp_path):
-    published_in(tmp_path, "T1", [t1(seed, 0.60, back=0.35, returns=True) for seed in range(3)])
-    found = analyse(tmp_path)["T1"]
-    assert (found["lambda_down"], found["width"]) == (None, None)
-    assert found["loop"]["outcomes"] == {"closed": 3, "open": 0, "diverged": 0}
-    assert found["loop"]["width"]["estimate"] == 0.25
-    assert found["loop"]["lambda_down"]["estimate"] == 0.35
 
 
 def test_the_gap_is_that_of_seeds_that_collapsed_and_the_trapped_are_apart(tmp_path):
@@ -324,13 +307,6 @@ def test_runs_of_differing_parameters_are_refused_with_what_differs_and_where(tm
     assert "T1 was run under mixed parameters: lr = 0.1 (one) | 0.2 (two);" in refused(capsys, tmp_path)
     for name in ("one", "two"):
         assert main(["analyse", str(tmp_path / name)]) == 0
-
-
-def test_seeds_of_differing_parameters_in_one_file_are_refused_by_seed(tmp_path):
-    other = t1(2)
-    published_in(tmp_path, "T1", [t1(0), t1(1), other | {"parameters": other["parameters"] | {"lr": 0.2}}])
-    with pytest.raises(UserError, match=r"lr = 0\.1 \(seeds 0, 1 of \S+\) \| 0\.2 \(seed 2 of \S+\)"):
-        analyse(tmp_path)
 
 
 def test_runs_of_one_setting_with_seeds_of_their_own_are_pooled_and_a_seed_twice_is_refused(tmp_path):

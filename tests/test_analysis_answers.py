@@ -99,13 +99,6 @@ def test_ten_seeds_without_any_event_bound_thresholds_and_width_with_their_uncer
     assert "in the 3 that began collapsed the width is above 0.32" in text
 
 
-def test_events_are_told_with_mean_std_and_range():
-    text = answer("T1", [t1(0, 0.55), t1(1, 0.65), failed_init(t1(2)), failed_init(t1(3))])
-    assert text.startswith("T1: of 4 seeds, 2 collapsed as λ rose, first at λ = 0.600 ± 0.050")
-    assert "(mean ± std; 0.55 to 0.65), so that λ↑ lies between there and the level before; 2 failed" in text
-    assert "2 failed the init; median λ↑ between 0.55 and 0.60" in text
-
-
 @pytest.mark.parametrize(("evaluations", "where"), [(1, "where"), (2, "where"), (6, "and at 0.30")])
 def test_a_sweep_that_ended_in_the_middle_of_a_run_of_evaluations_says_how_far_it_went(evaluations, where):
     record = t2(0, None)

@@ -1,12 +1,10 @@
 """What networks look like at the end: entropy, dead channels, norms and cosine, by class."""
 
 import pytest
-from analysis_cases import CONSTANT, diverged, failed_init, t1, t2, td1, td1_diverged, v3
+from analysis_cases import CONSTANT, diverged, failed_init, t1, t2, td1, v3
 from by_name import ends, summarise_diagnostics
 
 from dglib.analysis.diagnostics import entropy
-from dglib.analysis.style import styled
-from dglib.experiments.trapping.figures import draw_ends
 
 
 def with_dead(record, field, share):
@@ -87,20 +85,3 @@ def test_classes_are_summarised_apart_with_n_mean_and_range():
 
 
 # --- drawn
-
-
-def test_the_figure_has_a_line_for_each_seed_and_one_for_the_mean_of_each_class():
-    records = [
-        trapped(0, 0.9),
-        trapped(2, 0.8),
-        partial(1),
-        with_dead(td1_diverged(3), "error_trajectory", 0),
-    ]
-    with styled():
-        dead, spread = draw_ends(records).axes
-    for axes in (dead, spread):
-        assert len(axes.lines) == 4 + 1 + 2  # a diverged seed has its mark and is in no mean
-        assert all(set(line.get_xdata()) <= set(range(5, 41, 5)) for line in axes.lines)
-    assert sorted(round(line.get_ydata()[-1], 9) for line in dead.lines if len(line.get_xdata()) == 8) == [
-        0.03, 0.03, 0.8, 0.85, 0.9,
-    ]  # fmt: skip

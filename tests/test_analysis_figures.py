@@ -132,24 +132,3 @@ def test_a_figure_drawn_again_has_the_same_bytes(tmp_path):
     assert [path.name for path in first] == ["figure.png", "figure.pdf"]
     for one, other in zip(first, second, strict=True):
         assert one.read_bytes() == other.read_bytes()
-
-
-def test_saving_leaves_whole_files_and_nothing_else(tmp_path, monkeypatch):
-    figure = draw("V3", [])
-    save_figure(figure, tmp_path, "figure")
-    before = {path: path.read_bytes() for path in tmp_path.iterdir()}
-
-    def broken(target, **options):
-        target.write(b"half")
-        raise OSError("disk full")
-
-    monkeypatch.setattr(figure, "savefig", broken)
-    with pytest.raises(OSError, match="disk full"):
-        save_figure(figure, tmp_path, "figure")
-    assert {path: path.read_bytes() for path in tmp_path.iterdir()} == before
-
-
-def test_drawing_leaves_global_settings_alone():
-    before = dict(matplotlib.rcParams)
-    draw("T1", MIXED["T1"])
-    assert dict(matplotlib.rcParams) == before

@@ -1,7 +1,6 @@
 """A grid's cells as a table, a map and a curve: what is counted, and what a reader sees of it."""
 
 import itertools
-from dataclasses import replace
 
 import by_name
 import pytest
@@ -10,9 +9,8 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.patches import Rectangle
 from matplotlib.text import Text
 
-from dglib.analysis.grid import median_text, phases_sentence, summarise_cell
+from dglib.analysis.grid import median_text, summarise_cell
 from dglib.analysis.grid_figures import draw_grid
-from dglib.experiments import get
 
 RATES, LEVELS = (0.2, 0.4), (0.4, 0.6, 0.8)
 
@@ -54,16 +52,6 @@ def test_a_cell_counts_its_seeds_by_class_with_exact_intervals():
     )
     assert told["shares"]["diverged"]["upper"] == pytest.approx(1 - 0.025 ** (1 / 4))
     assert told["median"] == {"lower": pytest.approx(0.35), "upper": pytest.approx(0.35)}
-
-
-def test_a_cell_without_seeds_has_neither_shares_nor_median_nor_phase():
-    told = summarise_cell(cell("Td1", [], planned=4))
-    assert (told["n"], told["shares"], told["median"], told["phase"]) == (
-        0,
-        {},
-        {"lower": None, "upper": None},
-        None,
-    )
 
 
 @pytest.mark.parametrize(
@@ -128,16 +116,6 @@ def test_lines_part_cells_that_ended_otherwise_and_no_others():
     }
 
 
-def test_a_third_parameter_gives_a_map_for_each_of_its_values():
-    cells = [
-        replace(each, values={"lr": lr, **each.values})
-        for lr in (0.05, 0.1)
-        for each in td1_grid([0.1], [0.5], [0.9], [0.1], [0.6], [0.9])
-    ]
-    figure = draw_grid(cells)
-    assert [axes.get_title(loc="left") for axes in figure.axes[:2]] == ["LR = 0.05", "LR = 0.1"]
-
-
 def test_one_parameter_gives_a_curve_with_every_seed_and_cells_without_seeds_named():
     errors = {0.4: [0.1, 0.2], 0.6: [0.5, 0.1, 0.9], 0.8: []}
     cells = [
@@ -149,12 +127,6 @@ def test_one_parameter_gives_a_curve_with_every_seed_and_cells_without_seeds_nam
     assert not {"lies beyond"} & set(texts(figure))
     assert sorted(float(line.get_ydata()[0]) for line in marks) == [0.1, 0.1, 0.2, 0.5, 0.9]
     assert {"1 under way", "ordered", "partial collapse", "trapped", "λ"} <= set(texts(figure))
-
-
-def test_an_open_threshold_is_an_arrow_on_the_curve():
-    figure = draw_grid([cell("T1", [t1(0, 0.6), t1(1, None)], refresh_period=k) for k in (1, 8)])
-    markers = [str(line.get_marker()) for line in figure.axes[0].lines]
-    assert markers.count("^") == 2
 
 
 @pytest.mark.parametrize("experiment", by_name.EXPERIMENTS)
@@ -172,15 +144,3 @@ def test_grids_of_every_experiment_are_drawn_whole_whatever_became_of_their_seed
         drawn = figure.get_tightbbox(FigureCanvasAgg(figure).get_renderer())
         width, height = figure.get_size_inches()
         assert min(drawn.x0, drawn.y0, width - drawn.x1, height - drawn.y1) > -0.01  # nothing cut off
-
-
-def test_the_sentence_counts_cells_by_end_and_says_which_have_no_seeds():
-    told = [summarise_cell(each) for each in td1_grid([0.1], [0.5], None, [0.1], [0.1], [0.9])]
-    about = get("Td1")
-    assert phases_sentence(about.symbol, about.measure, told) == (
-        "Tδ1: of 6 cells 5 have finished seeds. The end that at least half of a cell's seeds came to, or"
-        " passed, is ordered in 3, partial collapse in 1 and trapped in 1."
-    )
-    assert "no seed of 2 cells" in phases_sentence(
-        about.symbol, about.measure, [summarise_cell(cell("Td1", []))] * 2
-    )

@@ -23,9 +23,7 @@ from dglib.errors import UserError
 from dglib.experiments import get
 from dglib.experiments.spinodal import Width
 from dglib.report import page, write_report
-from dglib.report.collect import collect
 from dglib.report.notebook import notebook_report
-from dglib.report.provenance import facts
 
 JPEG = "13e678bb620a2e74ca0a31b7f381da2b223fb452a99edef555214867408e9c92"
 RECORDS = {
@@ -123,14 +121,6 @@ def test_questions_answers_dwell_time_and_limits_stand_on_the_page(whole):
     assert not re.search(r"\bNone\b|\bnan\b|\binf\b", text)
 
 
-def test_parameters_that_differ_from_the_profile_are_named(tmp_path, plain):
-    run_of(tmp_path, "T2", [t2(0)], "batch_size=32", "sweep_lambdas=[0.5,0.4]")
-    assert (
-        "Parameters quick profile, except batch_size = 32; sweep_lambdas = [0.5, 0.4]"
-        in written(tmp_path).text
-    )
-
-
 def test_runs_under_different_parameters_are_shown_apart_and_never_averaged(tmp_path, plain):
     for number, setting in enumerate(("epochs_per_level=4", "epochs_per_level=8")):
         run_of(tmp_path, "V3", [v3(number, 0.2 + 0.2 * number)], setting)
@@ -151,23 +141,6 @@ def test_widths_at_several_dwell_times_are_held_against_each_other(tmp_path, pla
     assert "How much of it is lag" in text
     assert "LR 0.1: 4 epochs per level, loop" in text
     assert "; 8 epochs per level, loop" in text
-
-
-def test_widths_of_runs_that_differ_in_more_than_dwell_time_are_not(tmp_path, plain):
-    for dwell, size in ((4, 64), (8, 32)):
-        record = t1(0, 0.6, 0.35, True) | {"epochs_per_level": dwell}
-        run_of(tmp_path, "T1", [record], f"epochs_per_level={dwell}", f"batch_size={size}")
-    found = written(tmp_path)
-    assert "they also differ in batch_size, so their widths are not compared" in found.text
-    assert "LR 0.1: 4 epochs per level, loop" not in found.text
-
-
-def test_a_run_without_a_finished_seed_says_so(tmp_path):
-    run_of(tmp_path, "V3", [])
-    found = written(tmp_path)
-    assert "V3: no records, so nothing to say." in found.text
-    assert "No seed has finished." in found.text
-    assert found.all("img") == []
 
 
 def test_a_damaged_record_is_named_and_the_others_are_shown(tmp_path, plain):
@@ -201,17 +174,6 @@ def test_published_files_make_a_page_that_says_what_they_lack(tmp_path, plain):
     )
     assert "Computed on not on record" in found.text
     assert "The files of T2 do not state the learning rate of the sweep" in found.text
-
-
-def test_a_seed_that_changed_machines_is_marked(tmp_path, plain):
-    records = [v3(0), v3(1)]
-    directory = run_of(tmp_path, "V3", records)
-    moved = collect(directory).found[0].records[1] | {"bitwise": False}
-    moved["numerics"] = [*moved["numerics"], NUMERICS | {"from_step": 9, "device_name": "Other CPU"}]
-    published_in(tmp_path / "copy", "V3", [moved])
-    found = written(tmp_path / "copy")
-    assert found.seeds[0][1][-2:] == ["Test CPU, fp32; then Other CPU, fp32", "no"]
-    assert "1 seed resumed under other numerics" in found.text
 
 
 def test_skipped_steps_and_reasons_are_columns_only_where_a_seed_has_them(tmp_path, plain):
@@ -303,23 +265,6 @@ def test_the_reports_notebook_is_a_pair_without_outputs_whose_one_parameter_pape
     listed = papermill.inspect_notebook(script.with_suffix(".ipynb"))
     assert list(listed) == ["base_dir"]
     assert listed["base_dir"]["help"].startswith("Where the run directories lie")
-
-
-def test_seeds_that_another_commit_made_are_told_with_it_and_others_are_not(tmp_path):
-    def shown(*commits):
-        records = [
-            {**t1(seed), "provenance": [{"from_step": 0, "dglib": "0.1.0", "commit": commit, "dirty": False}]}
-            for seed, commit in enumerate(commits)
-        ]
-        base = tmp_path / str(len(commits))
-        run_of(base, "T1", records)
-        return dict(facts(collect(base).of("T1")[0])).get("Seeds by other code")
-
-    began = "c0ffee" * 6  # as the manifest has it
-    assert shown(began) is None
-    assert shown(began, "ab" * 20) == (
-        "seed 0: made by dglib 0.1.0, commit c0ffeec; seed 1: made by dglib 0.1.0, commit abababa"
-    )
 
 
 @pytest.mark.slow

@@ -108,13 +108,6 @@ def test_the_table_lies_beside_the_page_as_numbers_and_the_map_as_files(whole):
     assert {path.name for path in (directory / "figures").iterdir()} == {"grid_Td1.png", "grid_Td1.pdf"}
 
 
-def test_the_same_records_give_the_same_page_and_files(whole):
-    directory, _ = whole
-    before = {path: path.read_bytes() for path in directory.rglob("*") if path.is_file()}
-    write_report(directory)
-    assert {path: path.read_bytes() for path in directory.rglob("*") if path.is_file()} == before
-
-
 def test_a_dwell_time_grid_opens_with_width_against_dwell_time(tmp_path):
     page = read(fill(grid_of(tmp_path, DWELLS), tmp_path / "runs", sweeps))
     assert len(page.all("img")) == 3  # the dwell figure, and a curve for each experiment

@@ -178,65 +178,6 @@ def test_every_number_of_the_seed_tables_is_that_of_its_own_record(show):
     assert checked == sum(len(CELLS[name]) * len(group) for name, group in groups.items())
 
 
-def spread(values, places, factor=1, unit=""):
-    mean, *ends = (plain(factor * v, places) for v in (fmean(values), min(values), max(values)))
-    return f"{mean}{unit}" if len(values) == 1 else f"{mean}{unit} ({ends[0]} to {ends[1]})"
-
-
-def evenness(counts):
-    shares = [count / sum(counts) for count in counts if count]
-    return abs(sum(share * math.log(share, len(counts)) for share in shares))
-
-
-END_CLASSES = {  # which seeds are in which row
-    "T1": {"collapsed": [0, 4], "ordered": [1], "init failed": [2], "diverged": [3]},
-    "T2": {"trapped": [1], "ordered": [0, 2]},
-    "V3": {"ordered branch": [0, 1], "collapse branch, began collapsed": [0, 1]},
-    "Td1": {"trapped": [0, 4], "partial collapse": [1], "ordered": [2], "diverged": [3]},
-}
-
-
-def last_evaluation(experiment, name, record):
-    field = {"T1": "trajectory", "T2": "trajectory", "Td1": "error_trajectory"}.get(experiment)
-    return record[field or f"{name.partition(' ')[0]}_trajectory"][-1]
-
-
-def test_every_number_of_the_tables_of_ends_is_computed_from_the_records_of_its_class(show):
-    groups = records()
-    shown, _ = show(groups)
-    for (experiment, group), table in zip(groups.items(), shown.ends, strict=True):
-        head, *rows = table
-        assert {row[0]: row[1] for row in rows} == {
-            name: str(len(seeds)) for name, seeds in END_CLASSES[experiment].items()
-        }
-        for row in rows:
-            members = [group[seed] for seed in END_CLASSES[experiment][row[0]]]
-            lasts = [last_evaluation(experiment, row[0], record) for record in members]
-            told = dict(zip(head[2:], row[2:], strict=True))
-            by_then = [
-                [e for e in record["epoch_log"] if e["epoch"] <= last["epoch"]]
-                for record, last in zip(members, lasts, strict=True)
-            ]
-            if experiment == "V3":
-                arm = row[0].partition(" ")[0]
-                by_then = [[e for e in log if e["arm"] == arm] for log in by_then]
-            norms = {name: [log[-1][name] for log in by_then] for name in ("weight_norm", "update_norm")}
-            assert told.pop("‖θ‖") == spread(norms["weight_norm"], 1)
-            assert told.pop("‖last update‖") == spread(norms["update_norm"], 4)
-            late = [fmean(e["c_sv"] for e in log[-10:]) for log in by_then]
-            assert told.pop("Late c_sv") == spread(late, 2)
-            if row[0] == "diverged":
-                assert set(told.values()) == {DASH}
-                continue
-            dead = [last["dead_channels"] for last in lasts]
-            assert told.pop("Dead channels").replace("\u00a0", " ") == spread(dead, 0, 100, " %")
-            entropies = [evenness(last["predicted"]) for last in lasts]
-            assert told.pop("Entropy of predicted classes") == spread(entropies, 2)
-            one = sum(max(last["predicted"]) == sum(last["predicted"]) for last in lasts)
-            assert told.pop("One class predicted") == f"{one} of {len(lasts)}"
-            assert told == {}, "a column that nothing traces"
-
-
 # --- answers and how it was run
 
 

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from dglib.analysis import two_groups
 from dglib.analysis.style import COLUMN_WIDTH
-from dglib.analysis.two_groups import auc, auc_interval, permutation_test, seeds_needed, smallest_p
+from dglib.analysis.two_groups import auc, auc_interval, permutation_test
 from dglib.experiments.figures import draw_all
 from dglib.experiments.trapping import words as worded
 from dglib.experiments.trapping.signs import Groups, primary_family, summarise_signs
@@ -53,16 +53,6 @@ def test_p_and_its_correction_are_those_of_brute_force_with_students_t(n, size):
     assert np.allclose(np.column_stack([family.p, family.corrected]), expected)
 
 
-@given(st.integers(1, 4), st.integers(1, 5), st.integers(0, 2**32 - 1))
-def test_no_p_lies_below_the_smallest_stated_nor_the_corrected_below_the_plain(first, second, key):
-    values = np.random.default_rng(key).normal(size=(first + second, 3))
-    values[:first] += 5.0
-    family = permutation_test(values, np.arange(first + second) < first)
-    assert family.smallest == smallest_p(first, second)
-    for p, corrected in zip(family.p, family.corrected, strict=True):
-        assert family.smallest <= p <= corrected <= 1
-
-
 @given(st.integers(0, 2**32 - 1), st.floats(0.01, 100), st.floats(-10, 10))
 def test_units_and_the_order_of_seeds_and_tests_do_not_matter(key, scale, shift):
     generator = np.random.default_rng(key)
@@ -71,12 +61,6 @@ def test_units_and_the_order_of_seeds_and_tests_do_not_matter(key, scale, shift)
     plain = permutation_test(values, first)
     moved = permutation_test((scale * values + shift)[order][:, ::-1], first[order])
     assert moved.corrected == pytest.approx(plain.corrected[::-1])
-
-
-def test_a_quantity_that_is_the_same_in_all_seeds_says_nothing():
-    values = np.column_stack([np.full(6, 0.1), np.arange(6.0)])
-    family = permutation_test(values, np.arange(6) < 3)
-    assert family.corrected[0] == 1.0
 
 
 def test_under_the_null_hypothesis_the_family_errs_in_five_of_a_hundred_at_most():
@@ -88,12 +72,6 @@ def test_under_the_null_hypothesis_the_family_errs_in_five_of_a_hundred_at_most(
         errors += min(permutation_test(values, first).corrected) <= 0.05
     allowed = 0.05 + 3 * math.sqrt(0.05 * 0.95 / families)
     assert 0 < errors / families <= allowed
-
-
-def test_a_large_difference_is_found_through_the_correction():
-    values = np.random.default_rng(3).normal(size=(10, 13))
-    values[:3, 4] += 12.0
-    assert permutation_test(values, np.arange(10) < 3).corrected[4] <= 0.05
 
 
 def test_drawn_labellings_give_the_p_of_all_of_them_within_chance(monkeypatch):
@@ -108,12 +86,6 @@ def test_drawn_labellings_give_the_p_of_all_of_them_within_chance(monkeypatch):
     assert not drawn.enumerated
     for one, other in zip(exact.p + exact.corrected, drawn.p + drawn.corrected, strict=True):
         assert other == pytest.approx(one, abs=2 * 4 * math.sqrt(0.25 / 20_000))
-
-
-@pytest.mark.parametrize("others", [0, 1, 2, 3, 5, 9])
-def test_as_many_seeds_as_are_needed_reach_the_level_and_one_fewer_do_not(others):
-    count = seeds_needed(others)
-    assert smallest_p(count, others or count) <= 0.05 < smallest_p(count - 1, others or count - 1)
 
 
 # --- the area under the ROC curve
@@ -224,15 +196,6 @@ def test_without_one_of_the_classes_it_is_said_what_would_be_needed(records, nee
     assert needed in " ".join(worded.paragraphs(summarise_signs(records)))
 
 
-def test_the_scan_covers_every_epoch_and_is_called_exploratory():
-    signs = summarise_signs(planted())
-    assert signs["scan"]["exploratory"] is True
-    assert signs["scan"]["tests"] == 4 * 40
-    assert signs["scan"]["earliest"]["last_epoch"] < 5
-    (words,) = [text for text in worded.paragraphs(signs) if text.startswith("Exploratory")]
-    assert "must be shown again on new seeds" in words
-
-
 def test_an_error_has_settled_when_its_class_does_not_change_any_more():
     def of(*errors):
         entries = [evaluation("init", 0.6, 5 * (i + 1), e, constant=e == 0.9) for i, e in enumerate(errors)]
@@ -260,14 +223,3 @@ def test_the_figure_fits_a_column_and_no_panel_is_empty(records):
     assert len(drawn.axes) == (3 if Groups.of(records).trapped and Groups.of(records).partial else 1)
     for axes in drawn.axes:
         assert axes.lines or axes.texts
-
-
-def test_the_figure_shows_every_planned_test_with_its_interval_and_the_error():
-    _, tests, _ = figure(planted()).axes
-    rows = [label.get_text() for label in tests.get_yticklabels()]
-    assert len(rows) == 13
-    found = summarise_signs(planted())["family"]["tests"]
-    spans = [tuple(line.get_xdata()) for line in tests.lines if len(line.get_xdata()) == 2]
-    for test in found:
-        assert (test["lower"], test["upper"]) in spans
-    assert sum(line.get_marker() == "|" for line in tests.lines) == 13

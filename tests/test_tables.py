@@ -74,19 +74,6 @@ def test_a_seeds_row_is_what_its_trajectory_says(run):
     assert np.isnan(seeds.loc["T1", 2]["lower"])
 
 
-def test_evaluations_are_tidy_and_non_finite_ones_have_no_error(run):
-    evaluations = load_records(run).trajectories
-    assert set(evaluations["phase"]) == {"init", "sweep", "return", "ordered", "collapse"} | {
-        "ordered_init",
-        "collapse_init",
-    }
-    bad = evaluations[~evaluations["finite"]]
-    assert len(bad) == 4
-    assert bad["error"].isna().all()
-    assert not bad["constant"].any()
-    assert evaluations["error"].dropna().between(0, 1).all()
-
-
 def test_the_tables_have_their_columns_and_types_without_any_row(tmp_path):
     tables = load_records(tmp_path)
     for table, columns in (
@@ -134,12 +121,6 @@ def test_classes_are_recomputed_and_a_difference_from_the_recorded_ones_is_shown
     assert set(load_records(path).steps["category"]) == {"partial_collapse", "trapped_90"}
 
 
-def test_a_recorded_event_that_the_trajectory_has_not_is_shown(tmp_path):
-    record = t1(0, None) | {"lambda_up": 0.5, "collapsed": True}
-    seeds = load_records(write(tmp_path, "T1-spinodal_results.json", [record])).seeds
-    assert seeds["difference"][0] == "lambda_up 0.5 (collapsed: true) on record, none in the trajectory"
-
-
 BARE = [
     {"seed": 0},
     {"seed": 0, "trajectory": None, "lambda_up": None},
@@ -180,12 +161,6 @@ def test_what_cannot_be_read_is_named_and_the_rest_is_read(tmp_path, text):
     (problem,) = tables.problems
     assert problem.startswith(f"{path}: ")
     assert "\n" not in problem
-
-
-def test_a_seed_twice_in_a_file_is_named_and_the_first_one_read(tmp_path):
-    tables = load_records(write(tmp_path, "T1-spinodal_results.json", [t1(0, 0.6), t1(0, 0.7)]))
-    assert tables.seeds["level"].to_list() == [0.6]
-    assert tables.problems[0].endswith("record 1 not read: seed 0 is there already")
 
 
 def test_seeds_under_way_are_taken_from_the_published_checkpoint(tmp_path):

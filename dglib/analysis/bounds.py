@@ -1,4 +1,4 @@
-"""What a sweep over discrete levels can say of a threshold: an interval, open where nothing happened."""
+"""Bounds of a threshold from a sweep over discrete levels: an interval, open where nothing happened."""
 
 import math
 from collections.abc import Mapping, Sequence
@@ -76,7 +76,7 @@ def spread(values: Sequence[float]) -> dict[str, Any] | None:
 
 def _median(values: Sequence[float]) -> float:
     middle = median(values)
-    # An even count whose middle pair is -inf and +inf has no median: say nothing on either side.
+    # An even count whose middle pair is -inf and +inf has no median: open on both sides.
     return middle if not math.isnan(middle) else math.inf
 
 

@@ -7,7 +7,7 @@ from typing import Any
 
 from dglib.analysis.fields import Entry, Record, Records, entries, level_of, number
 
-_NO_SWEEP = ("return_", "error_")  # the way back, and a training at one λ
+_NO_SWEEP = ("return_", "error_")  # the return sweep, and training at one λ
 
 
 def dwell(records: Records) -> dict[str, Any]:

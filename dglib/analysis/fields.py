@@ -1,4 +1,4 @@
-"""What a record says, whoever wrote it: any field may be missing, null or NaN."""
+"""Fields of records, ours and published: any may be missing, null or NaN."""
 
 import math
 from collections.abc import Iterable, Mapping, Sequence
@@ -60,7 +60,7 @@ def is_finite(entry: Entry) -> bool:
 def is_constant(entry: Entry) -> bool:
     """Whether a finite network predicted one class for the whole test set.
 
-    Told by the counts of predicted classes; published entries lack them, and there error 0.9 stands for it.
+    By the counts of predicted classes; published entries lack them, and there error 0.9 counts as constant.
     """
     if not is_finite(entry):
         return False

@@ -67,7 +67,7 @@ class Measure:
         return None if value is None else Bounds(value, value)
 
     def glyph(self, kind: str) -> str:
-        """The mark that stands for a kind of end."""
+        """The mark of a kind of end."""
         mildest = next(iter(self.kinds))
         return (_GLYPHS | dict(self.glyphs)).get(kind, _MILD if kind == mildest else _SEVERE)
 

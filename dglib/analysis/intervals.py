@@ -7,6 +7,7 @@ import math
 import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cache
 from statistics import fmean, stdev
 from typing import Any
 
@@ -121,6 +122,7 @@ def welch(a: Sequence[float], b: Sequence[float], confidence: float = CONFIDENCE
     return Interval(float(found.low), float(found.high), confidence)
 
 
+@cache
 def _binomial(successes: int, n: int, method: str, confidence: float) -> Interval:
     from scipy import stats
 

@@ -23,7 +23,7 @@ def is_running(record: Record) -> bool:
 
 
 def has_diverged(record: Record, *fields: str) -> bool:
-    """Whether the record says so, or any evaluation under `fields` had logits that were not finite."""
+    """Whether that is on record, or any evaluation under `fields` had logits that were not finite."""
     if "diverged" in (record.get("outcome"), record.get("category")):
         return True
     return any(not is_finite(entry) for field in fields for entry in entries(record, field))

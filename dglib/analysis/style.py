@@ -12,7 +12,7 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.patheffects import withStroke
 
-# Okabe and Ito's colours, safe for colour-blind readers; line style repeats what colour says, for grey print.
+# Okabe and Ito's colours, safe for colour-blind readers; line styles repeat the colours, for grey print.
 BLUE, VERMILION, GREEN, PURPLE, BLACK = "#0072B2", "#D55E00", "#009E73", "#CC79A7", "#000000"
 GREY, DARK_GREY, LIGHT_GREY = "#8A8A8A", "#555555", "#C8C8C8"
 
@@ -49,9 +49,9 @@ LOOKS = {
     "ordered": Look(BLUE, "-", "o"),
     "collapsed": Look(VERMILION, (0, (5, 1.5)), "s"),
     "trapped": Look(BLACK, (0, (1, 1.2)), "D"),
-    # Where they stand beside the first two: Okabe and Ito's paler pair.
-    "ordered beside": Look("#56B4E9", "-", "^"),
-    "collapsed beside": Look("#E69F00", (0, (5, 1.5)), "v"),
+    # Drawn together with the first two: Okabe and Ito's paler pair.
+    "ordered pale": Look("#56B4E9", "-", "^"),
+    "collapsed pale": Look("#E69F00", (0, (5, 1.5)), "v"),
     "lowered": Look(GREEN, (0, (5, 1.5, 1, 1.5)), "P"),  # no triangle: it would point
     "diverged": Look(PURPLE, (0, (5, 1.5, 1, 1.5)), "X"),
 }
@@ -97,7 +97,7 @@ def panel(axes: Axes, title: str, xlabel: str, ylabel: str) -> None:
     axes.set_xlabel(xlabel)
     axes.set_ylabel(ylabel)
     axes.spines[["top", "right"]].set_visible(False)
-    # Stated on the axis as well: ticks made later, outside the context, keep these sizes.
+    # Stated on the axis as well: ticks made later, outside the context, have these sizes.
     axes.tick_params(labelsize=RC["xtick.labelsize"], width=0.7, length=3)
 
 

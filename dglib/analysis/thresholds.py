@@ -52,7 +52,7 @@ class Detection:
     Attributes:
         visited: the sweep's levels, in the order visited.
         first: λ at which the run of evaluations that fires begins; None if none fires.
-        last: λ of that run's last evaluation, which is what records keep.
+        last: λ of that run's last evaluation, which is the one in records.
         begun: λ at which a run began that the end of the sweep cut short; None if none was under way.
         full: whether the last level has as many evaluations as any; None where there is only one level.
     """
@@ -107,7 +107,7 @@ def _full(placed: Sequence[tuple[float, bool]], visited: Sequence[float]) -> boo
 
 @dataclass(frozen=True)
 class Direction:
-    """What tells the rising sweep from the falling one."""
+    """The rising sweep, or the falling one."""
 
     symbol: str
     field: str  # of the record: the level of the event
@@ -172,7 +172,7 @@ def threshold(direction: Direction, record: Record) -> Threshold:
     found = detect(sweep, rule)
     recorded, final = level_of(record, direction.field), level_of(record, "final_lambda")
     last = found.visited[-1] if found.visited else final
-    # Without a sweep on record its event stands as recorded.
+    # Without a sweep on record its event is taken as recorded.
     level, fired = (found.first, found.last) if sweep else (recorded, recorded)
     outcome = _outcome(direction, record, level, recorded, last)
     bounds = _bounds(direction, record, found, outcome, level, last)
@@ -210,7 +210,7 @@ def init_level(record: Record) -> float | None:
 def _outcome(
     direction: Direction, record: Record, level: float | None, recorded: float | None, last: float | None
 ) -> str:
-    if level is not None:  # the threshold stands, even if the way back diverged
+    if level is not None:  # even if the return sweep diverged
         return direction.event
     if recorded is None and has_diverged(record, "trajectory"):
         return "diverged"
@@ -218,9 +218,9 @@ def _outcome(
         return "unfinished"
     if record.get("init_success") is False:
         return "init_failed"
-    # Silence is no finding: only a record that says "no event" counts as one.
-    told = direction.field in record or record.get(direction.event) is False
-    return "no_event" if told and last is not None else "unfinished"
+    # A missing field is no finding: only a stated "no event" counts as one.
+    stated = direction.field in record or record.get(direction.event) is False
+    return "no_event" if stated and last is not None else "unfinished"
 
 
 def _bounds(

@@ -44,7 +44,7 @@ class Sweep:
         look: name in `dglib.analysis.style.LOOKS`.
         phase: of the entries that count; None: all of the field.
         short: of rows in a panel of thresholds; empty where the sweep has none.
-        look_beside: as `look`, where sweeps that an event ends are drawn as well; default: `look`.
+        alternate_look: as `look`, where sweeps that an event ends are drawn as well; default: `look`.
     """
 
     key: str
@@ -54,7 +54,7 @@ class Sweep:
     look: str = "ordered"
     phase: str | None = None
     short: str = ""
-    look_beside: str = ""
+    alternate_look: str = ""
 
     def evaluations(self, record: Record) -> list[Entry]:
         return entries(record, self.trajectory, self.phase)
@@ -171,7 +171,7 @@ class Experiment:
     @property
     def nothing(self) -> str:
         """The answer of no records."""
-        return f"{self.name}: no records, so nothing to say."
+        return f"{self.name}: no records, so no answer."
 
     def words(self, summary: Summary) -> Words:
         """The finding in sentences, of at least one record."""

@@ -68,7 +68,7 @@ class RecordedPicture:
 
     def _look(self, branch: Sweep) -> Look:
         in_loop = any(get(seed.experiment).direction for seed in self._visible)
-        return LOOKS[(branch.look_beside if in_loop else "") or branch.look]
+        return LOOKS[(branch.alternate_look if in_loop else "") or branch.look]
 
     def _panels(self, second_row: bool) -> None:
         figure = self._canvas.figure

@@ -5,7 +5,6 @@ from __future__ import annotations
 import csv
 import io
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
 from itertools import product
 from pathlib import Path
 from typing import Any
@@ -31,7 +30,7 @@ from dglib.files import write_atomically
 from dglib.report.collect import Found, GridCell, GridCollection
 from dglib.report.limits import limits
 from dglib.report.page import DWELL_CAPTION, ENLARGED, LAG_READING, environment, overview
-from dglib.report.parts import Link, Picture, Table, link_to, picture, seed_table
+from dglib.report.parts import Table, link_to, picture, seed_table
 from dglib.report.provenance import same_in_all
 
 DWELL = "epochs_per_level"
@@ -50,25 +49,6 @@ _CURVE_READING = (
     " Values lie at equal distances, whatever they are."
 )
 _TOO_MANY = "More combinations than maps would hold: see the table."
-
-
-@dataclass(frozen=True)
-class Drawn:
-    """A figure and how to read it; without a picture, why there is none."""
-
-    title: str
-    picture: Picture | None
-    reading: str
-
-
-@dataclass(frozen=True)
-class CellSection:
-    """One cell in short."""
-
-    name: str
-    answers: list[str]
-    tables: list[Table]
-    links: list[Link]
 
 
 def render_grid(collection: GridCollection, target: Path) -> str:
@@ -180,8 +160,8 @@ def _overview(collection: GridCollection) -> str:
     return f"{count}, {state}. {overview(collection.found)}"
 
 
-def _maps(collection: GridCollection) -> list[Drawn]:
-    """Each experiment's map or curve; how to read them is below the last."""
+def _maps(collection: GridCollection) -> list[dict[str, Any]]:
+    """Each experiment's map or curve, or why there is none; how to read them is below the last."""
     drawn = []
     *leading, last = collection.index.axes
     names = " and ".join(map(symbol, [*leading[-1:], last]))
@@ -194,13 +174,14 @@ def _maps(collection: GridCollection) -> list[Drawn]:
         reading = _MAP_READING if leading else _CURVE_READING
         final = experiment == collection.index.experiments[-1]
         words = (reading if final else "") if figure else _TOO_MANY
-        drawn.append(Drawn(f"{about.symbol} by {names}", picture(figure, caption) if figure else None, words))
+        shown = picture(figure, caption) if figure else None
+        drawn.append({"title": f"{about.symbol} by {names}", "picture": shown, "reading": words})
     return drawn
 
 
-def _dwells(collection: GridCollection) -> tuple[list[str], list[Drawn]]:
+def _dwells(collection: GridCollection) -> tuple[list[str], list[dict[str, Any]]]:
     """Findings against dwell time in words and figures, for each combination of the other parameters."""
-    answers, drawn = list[str](), list[Drawn]()
+    answers, drawn = list[str](), list[dict[str, Any]]()
     for joint in joints():
         for where, records in _dwell_groups(joint, collection):
             lag = joint.lag(*records)
@@ -211,9 +192,10 @@ def _dwells(collection: GridCollection) -> tuple[list[str], list[Drawn]]:
             words = joint.lag_words(lag)
             answers.append(f"At {where}: {words}" if where else words)
             title = f"Width against dwell time{f' at {where}' if where else ''}"
-            drawn.append(Drawn(title, picture(figure, DWELL_CAPTION, ENLARGED), ""))
+            shown = picture(figure, DWELL_CAPTION, ENLARGED)
+            drawn.append({"title": title, "picture": shown, "reading": ""})
     if drawn:
-        drawn[-1] = replace(drawn[-1], reading=LAG_READING)
+        drawn[-1]["reading"] = LAG_READING
     return answers, drawn
 
 
@@ -240,7 +222,7 @@ def _records(cells: Sequence[GridCell], where: Mapping[str, Any]) -> list[Mappin
     ]
 
 
-def _sections(collection: GridCollection, target: Path) -> list[CellSection]:
+def _sections(collection: GridCollection, target: Path) -> list[dict[str, Any]]:
     """By directory, so that a width is with the two sweeps it is between."""
     sections = []
     for directory in dict.fromkeys(cell.asked.directory for cell in collection.cells):
@@ -254,7 +236,8 @@ def _sections(collection: GridCollection, target: Path) -> list[CellSection]:
         links = [link_to(path, target) for each in found for path in _files(each)]
         tables = [seed_table(each) for each in found]
         name = values_text(mine[0].asked.values)
-        sections.append(CellSection(name, answers or ["No seed has finished."], tables, links))
+        answers = answers or ["No seed has finished."]
+        sections.append({"name": name, "answers": answers, "tables": tables, "links": links})
     return sections
 
 

@@ -1,4 +1,4 @@
-"""The report in a notebook: the same page, shown in place."""
+"""The report in a notebook: the same page, shown in the notebook."""
 
 from __future__ import annotations
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from functools import cache
 from itertools import groupby
 from pathlib import Path
@@ -13,11 +12,11 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 
 from dglib.analysis import wording
 from dglib.analysis.style import styled
-from dglib.experiments import Joint, get, joints, names
+from dglib.experiments import get, joints, names
 from dglib.experiments.figures import draw_all
 from dglib.report.collect import Collection, Found
 from dglib.report.limits import limits
-from dglib.report.parts import ENDS_READING, Link, Picture, Table, ends_of, link_to, picture, seed_table
+from dglib.report.parts import ENDS_READING, Picture, ends_of, link_to, picture, seed_table
 from dglib.report.provenance import UNRECORDED, data_name, facts
 from dglib.runs.identity import differences
 
@@ -33,44 +32,6 @@ _LAG_REFUSED = (
 )
 # What networks must have in common for errors from scratch to be compared with those of sweeps.
 _ALIKE = ("dataset", "noise_rate", "network", "network_width", "batch_size", "lr", "refresh_period")
-
-
-@dataclass(frozen=True)
-class Run:
-    """One experiment in one run directory, as the page shows it."""
-
-    name: str
-    number: int
-    differs: list[str]
-    headline: str
-    answer: str
-    more: list[str]
-    pictures: list[Picture]
-    table: Table
-    ends: tuple[Table, Picture | None] | None
-    facts: list[tuple[str, str]]
-    records: list[Link]
-
-
-@dataclass(frozen=True)
-class Section:
-    """One experiment with all its runs, which are shown apart."""
-
-    symbol: str
-    title: str
-    question: str
-    counts: str
-    runs: list[Run]
-    notebooks: list[Link]
-
-
-@dataclass(frozen=True)
-class Loop:
-    """The hysteresis figure of a run directory, and the width where both sweeps are there."""
-
-    name: str
-    picture: Picture
-    answer: str | None
 
 
 def render(collection: Collection, target: Path, whole: bool = True) -> str:
@@ -105,7 +66,7 @@ def _content(collection: Collection, target: Path) -> dict[str, Any]:
         _section(collection.base, experiment, list(members), target)
         for experiment, members in groupby(found, key=lambda each: each.experiment)
     ]
-    symbols = wording.listing([section.symbol for section in sections])
+    symbols = wording.listing([section["about"].symbol for section in sections])
     return {
         "title": f"Hysteresis in learning with noisy labels: {symbols}" if found else "No records",
         "overview": overview(found) if found else "",
@@ -113,7 +74,7 @@ def _content(collection: Collection, target: Path) -> dict[str, Any]:
         "loops": _loops(collection),
         "lag": _lag(collection),
         "lag_reading": LAG_READING,
-        "ends_reading": ENDS_READING if any(run.ends for each in sections for run in each.runs) else "",
+        "ends_reading": ENDS_READING if any(run["ends"] for each in sections for run in each["runs"]) else "",
         "limits": limits(found, collection.damaged),
         "damaged": collection.damaged,
     }
@@ -131,62 +92,54 @@ def overview(found: Sequence[Found]) -> str:
     return f"{wording.seeds(seeds)} in {where}{when}.{used}"
 
 
-def _section(base: Path, experiment: str, members: Sequence[Found], target: Path) -> Section:
+def _section(base: Path, experiment: str, members: Sequence[Found], target: Path) -> dict[str, Any]:
+    """One experiment with all its runs, which are shown apart."""
     about = get(experiment)
     executed = base / "executed" / f"{about.notebook}.ipynb"
-    return Section(
-        about.symbol,
-        about.title,
-        about.question,
-        about.counts,
-        [_run(found, number, members[0], target) for number, found in enumerate(members, 1)],
-        [link_to(executed, target)] if executed.is_file() else [],
-    )
+    return {
+        "about": about,
+        "runs": [_run(found, number, members[0], target) for number, found in enumerate(members, 1)],
+        "notebooks": [link_to(executed, target)] if executed.is_file() else [],
+    }
 
 
-def _run(found: Found, number: int, first: Found, target: Path) -> Run:
+def _run(found: Found, number: int, first: Found, target: Path) -> dict[str, Any]:
     changed = differences(first.parameters, found.parameters) if number > 1 else []
-    about, drawn = get(found.experiment), {}
-    headline = answer = about.nothing
+    about, words, drawn = get(found.experiment), None, {}
     if found.records:
         words, drawn = about.words(found.summary), draw_all(about.name, found.records)
-        headline, answer = words.headline, words.answer
     captions = {name: drawing.caption for name, drawing in about.figures().items()}
-    return Run(
-        name=found.directory.absolute().name,
-        number=number,
-        differs=changed or ["no parameter; see how each was run"] * (number > 1),
-        headline=headline,
-        answer=answer,
-        more=about.paragraphs(found.summary),
-        pictures=[picture(figure, captions[name]) for name, figure in drawn.items()],
-        table=seed_table(found),
-        ends=ends_of(found),
-        facts=facts(found),
-        records=[link_to(path, target) for path in found.results],
-    )
+    return {
+        "name": found.directory.absolute().name,
+        "number": number,
+        "differs": changed or ["no parameter; see how each was run"] * (number > 1),
+        "headline": words.headline if words else about.nothing,
+        "answer": words.answer if words else about.nothing,
+        "more": about.paragraphs(found.summary),
+        "pictures": [picture(figure, captions[name]) for name, figure in drawn.items()],
+        "table": seed_table(found),
+        "ends": ends_of(found),
+        "facts": facts(found),
+        "records": [link_to(path, target) for path in found.results],
+    }
 
 
-def _loops(collection: Collection) -> list[Loop]:
-    """By directory: experiments of different runs are never drawn, or subtracted, together."""
-    return [
-        _loop(joint, directory, collection)
-        for joint in joints()
-        for directory in sorted(
-            {each.directory for name in joint.experiments for each in collection.of(name) if each.records}
-        )
-    ]
+def _loops(collection: Collection) -> list[dict[str, Any]]:
+    """The figure of each joint finding, and the finding where all records of it are there.
 
-
-def _loop(joint: Joint, directory: Path, collection: Collection) -> Loop:
-    records = [
-        next((each.records for each in collection.of(name) if each.directory == directory), ())
-        for name in joint.experiments
-    ]
-    with styled():
-        drawn = joint.draw(*records)
-    answer = joint.answer(*records) if all(records) else None
-    return Loop(directory.absolute().name, picture(drawn, joint.caption, ENLARGED), answer)
+    By directory: experiments of different runs are never drawn, or subtracted, together.
+    """
+    loops = []
+    for joint in joints():
+        found = [run for name in joint.experiments for run in collection.of(name) if run.records]
+        for directory in sorted({run.directory for run in found}):
+            mine = {run.experiment: run.records for run in found if run.directory == directory}
+            records = [mine.get(name, ()) for name in joint.experiments]
+            with styled():
+                drawn = picture(joint.draw(*records), joint.caption, ENLARGED)
+            answer = joint.answer(*records) if all(records) else None
+            loops.append({"name": directory.absolute().name, "picture": drawn, "answer": answer})
+    return loops
 
 
 def _lag(collection: Collection) -> tuple[str, Picture | None] | None:

@@ -181,41 +181,16 @@ def versions(manifest: Mapping[str, Any]) -> str:
 
 
 def same_in_all(collection: GridCollection) -> list[tuple[str, str]]:
-    """(name, value) pairs; where cells do differ in one of these, all of its values."""
-    runs = collection.found
-    rows = [("Seeds", _grid_seeds(collection))]
-    if not runs:
-        return rows
-    sets = dict.fromkeys(map(data_name, runs))
-    rows += [("Data", "; ".join(sets)), *_grid_parameters(collection, runs)]
-    times = [time for each in runs for record in each.records if (time := number(record, "time")) is not None]
-    if times:
-        rows.append(("Time", f"{duration(sum(times))} in all, {duration(median(times))} a seed (median)"))
-    made_on = computed_on([record for each in runs for record in each.records])
-    rows.append(("Computed on", made_on or UNRECORDED))
-    rows.append(("Versions", "; ".join(dict.fromkeys(versions(each.manifest or {}) for each in runs))))
-    return rows
-
-
-def _grid_seeds(collection: GridCollection) -> str:
-    asked = dict.fromkeys((cell.asked.experiment, tuple(cell.asked.seeds)) for cell in collection.cells)
-    several = len({seeds for _, seeds in asked}) > 1
-    return "; ".join(
-        f"{get(name).symbol + ': ' if several else ''}{wording.listing([str(seed) for seed in seeds])}"
-        for name, seeds in (asked if several else list(asked)[:1])
-    )
-
-
-def _grid_parameters(collection: GridCollection, runs: list[Found]) -> list[tuple[str, str]]:
-    """Per experiment, the nearest profile and what differs from it besides the crossed parameters."""
-    rows = []
-    for experiment in collection.index.experiments:
-        mine = [each for each in runs if each.experiment == experiment]
-        others = {
-            repr({k: v for k, v in each.parameters.items() if k not in collection.index.axes}): each
-            for each in reversed(mine)
-        }
-        found = [parameters(each, collection.index.axes) for each in reversed(others.values())]
-        if found:
-            rows.append((f"Parameters of {get(experiment).symbol}", " | ".join(dict.fromkeys(found))))
-    return rows
+    """(name, value) pairs of the runs of a grid; all values where cells do differ in one of these."""
+    runs, axes = collection.found, collection.index.axes
+    asked = dict.fromkeys(wording.listing([str(seed) for seed in c.asked.seeds]) for c in collection.cells)
+    rows = {"Seeds": list(asked)}
+    if runs:
+        rows["Data"] = list(map(data_name, runs))
+        for name in collection.index.experiments:
+            mine = [parameters(run, axes) for run in runs if run.experiment == name]
+            rows |= {f"Parameters of {get(name).symbol}": mine} if mine else {}
+        rows["Time"] = [_time([record for run in runs for record in run.records])]
+        rows["Computed on"] = [computed_on([r for run in runs for r in run.records]) or UNRECORDED]
+        rows["Versions"] = [versions(run.manifest or {}) for run in runs]
+    return [(name, " | ".join(dict.fromkeys(values))) for name, values in rows.items()]

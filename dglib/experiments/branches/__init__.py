@@ -94,11 +94,11 @@ class V3(Experiment):
     sweeps = (
         Sweep(
             "V3-ordered", "V3, ordered branch", "ordered_trajectory", True, "ordered",
-            look_beside="ordered beside",
+            alternate_look="ordered pale",
         ),
         Sweep(
             "V3-collapse", "V3, collapse branch", "collapse_trajectory", False, "collapsed",
-            look_beside="collapsed beside",
+            alternate_look="collapsed pale",
         ),
         Sweep("V3-trapped", "V3, began trapped", "collapse_trajectory", False, "trapped"),
     )  # fmt: skip

@@ -63,7 +63,7 @@ class Td1(Experiment):
     notebook = "Td1_trapping"
     line = "λ held, from scratch"
     title = "What marks, early, the seeds that end trapped"
-    question = "Do gradients early in training tell the seeds that will end trapped at chance level?"
+    question = "Do gradients early in training mark the seeds that will end trapped at chance level?"
     counts = (
         "A quantity that separates trapped from partial seeds, after correction for all that were"
         " tested, and better than the test error does by then."

@@ -53,7 +53,7 @@ _LOGS = {
 _EARLY = 20
 _NAMES = {TRAPPED: "trapped", PARTIAL: "partial", ORDERED: "ordered"}
 _SYMBOLS = {"c_sv": "c_sv", "c_mc": "c_mc", "norm_s": "‖g_s‖", "loss_v": "clean loss"}
-# Dashes and grey value both tell the curves apart without colour.
+# Dashes and grey values distinguish the curves without colour.
 _CURVES = {
     "c_sv": Look(style.BLUE, "-", "o"),
     "c_mc": Look(style.VERMILION, (0, (5, 1.5)), "s"),
@@ -162,7 +162,7 @@ def draw_signs(records: Records) -> Figure:
 
     b: the area under the ROC curve of each planned test, with its interval, and the test error's by then;
     filled where the corrected p is at most 0.05. c: the areas over all epochs. Without trapped or without
-    partial seeds panel a stands alone.
+    partial seeds there is panel a alone.
     """
     groups = Groups.of(records)
     tested, _ = compare_groups(groups, primary_family(records))

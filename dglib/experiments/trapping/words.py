@@ -50,7 +50,7 @@ def sentence(signs: Summary) -> str:
     if signs["needed"]:
         return (
             f"Early signs could not be tested: with {sizes} no p goes below {p_value(signs['smallest_p'])},"
-            f" whatever the logs say; {_needed(signs)} would be needed."
+            f" whatever the logs hold; {_needed(signs)} would be needed."
         )
     reach = f"{sizes} reach {p_value(signs['smallest_p'])} at best"
     if signs["sign"]:
