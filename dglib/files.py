@@ -33,9 +33,9 @@ def older(path: Path) -> Path:
     return path.with_suffix(".old")
 
 
-def phase_end_path(checkpoint: Path, end: tuple[str, str]) -> Path:
-    """The path of the state at the end of an (arm, phase), given that of the seed's checkpoint."""
-    return checkpoint.with_name(f"{checkpoint.stem}.{'@'.join(end)}.ckpt")
+def phase_end_path(checkpoint: Path, end: str) -> Path:
+    """The path of the state at the end of a phase ("arm/phase"), given that of the seed's checkpoint."""
+    return checkpoint.with_name(f"{checkpoint.stem}.{end.replace('/', '@')}.ckpt")
 
 
 def phase_end_paths(checkpoint: Path) -> list[Path]:

@@ -100,7 +100,7 @@ def fork(
             raise _no_state(files, at, states)
         with store.exclusive(seed) as held:
             if held:
-                _copy(start, new, files, mine)
+                _copy(start, files, mine)
         print(f"{new.name} seed {seed}: starts from the state at epoch {epoch}", flush=True)
 
     _, numerics = check(after)
@@ -115,15 +115,13 @@ def _no_state(files: SeedFiles, at: int, states: Iterable[int]) -> UserError:
     )
 
 
-def _copy(start: Checkpoint, spec: ExperimentSpec, theirs: SeedFiles, mine: SeedFiles) -> None:
+def _copy(start: Checkpoint, theirs: SeedFiles, mine: SeedFiles) -> None:
     """Save the state that a fork starts from, and before it the states that later arms start from."""
     for end in start.cursor.ended:
-        arm = spec.arms[end.arm]
-        name = arm.name, arm.phases[end.phase].name
-        for path in (phase_end_path(path, name) for path in (theirs.checkpoint, theirs.state)):
+        for path in (phase_end_path(near, end) for near in (theirs.checkpoint, theirs.state)):
             if path.exists():
                 saved = replace(checkpoint.read(path), job=start.job)
-                checkpoint.save(phase_end_path(mine.checkpoint, name), saved, keep_older=False)
+                checkpoint.save(phase_end_path(mine.checkpoint, end), saved, keep_older=False)
     checkpoint.save(mine.checkpoint, start)
 
 
@@ -195,7 +193,7 @@ def _under(
         raise UserError(f"under the changed parameters the seed ends at epoch {epoch} ({cursor.outcome})")
     if saved.steps % steps_per_epoch:  # within the next epoch
         plans = engine.plan(old, saved.cursor), engine.plan(new, cursor)
-        was, now = ((plan.arm.name, plan.phase.name, plan.lam, plan.lr) for plan in plans)
+        was, now = ((plan.name, plan.lam, plan.lr) for plan in plans)
         if was != now:
             raise UserError(f"the state is within epoch {epoch + 1}, which would change: {was} → {now}")
     if tuple(saved.state["run"]) > cursor.run:

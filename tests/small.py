@@ -107,7 +107,7 @@ def hold(lam, fires=0.0, name=None, **changes):
 def branching_spec(*arms, lambdas=(0.3, 0.5, 0.7), **changes):
     """Arms of the small VGG with dropout; by default a trunk and a branch for each λ."""
     small = small_spec("T1", batch_size=8, refresh_period=2, network="vgg11_bn", network_width=0.0625)
-    branches = (Arm(f"at {lam:g}", (hold(lam, **changes),), ("trunk", "init")) for lam in lambdas)
+    branches = (Arm(f"at {lam:g}", (hold(lam, **changes),), "trunk/init") for lam in lambdas)
     return replace(small, arms=arms or (trunk(), *branches))
 
 

@@ -40,7 +40,7 @@ def test_a_branch_trains_as_if_its_phase_followed_in_the_trunk():
 
 
 def test_a_branch_that_restarts_begins_with_the_trunks_weights_and_streams_of_its_own():
-    arms = [Arm(name, (hold(0.5, restart=True, name=name),), ("trunk", "init")) for name in ("a", "b")]
+    arms = [Arm(name, (hold(0.5, restart=True, name=name),), "trunk/init") for name in ("a", "b")]
     found, _ = run_to_end(branching_spec(trunk(), *arms))
     first, second = (epochs(found, name)[0] for name in ("a", "b"))
     assert first["loss_s"] != second["loss_s"]
@@ -125,12 +125,12 @@ def test_a_state_that_cannot_be_used_is_refused_in_a_line_that_names_it(damage, 
 
 
 def test_an_arm_starts_only_from_a_phase_of_an_earlier_arm_that_is_always_held():
-    early = Arm("early", (hold(0.5),), ("trunk", "init"))
-    with pytest.raises(ValueError, match=r"arm early: start = .*: must be one of"):
+    early = Arm("early", (hold(0.5),), "trunk/init")
+    with pytest.raises(ValueError, match=r"arm early: start = 'trunk/init': must be one of"):
         branching_spec(early, trunk())
     skipped = hold(0.4, only_after_event="below", name="skipped")
-    with pytest.raises(ValueError, match=r"start = .*'skipped'"):
-        branching_spec(trunk(hold(0.6), skipped), Arm("next", (hold(0.5),), ("trunk", "skipped")))
+    with pytest.raises(ValueError, match=r"start = 'trunk/skipped'"):
+        branching_spec(trunk(hold(0.6), skipped), Arm("next", (hold(0.5),), "trunk/skipped"))
 
 
 def test_the_identity_of_specifications_without_starts_is_as_it_was():

@@ -6,8 +6,9 @@ Pure functions of the specification and a cursor; no tensors, files or clocks.
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass, replace
-from typing import Any, NamedTuple
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from typing import Any
 
 from dglib.protocol.events import (
     EpochDone,
@@ -26,20 +27,9 @@ SKIPPED_AT_MOST = 0.5  # of an epoch's steps; beyond it the seed has diverged
 CONTINUED = -1  # as `run_phase`: the run began in the arm whose state this arm started from
 
 
-class PhaseEnd(NamedTuple):
-    """The end of a phase that other arms start from: indices of arm, phase and run, and completed epochs."""
-
-    arm: int
-    phase: int
-    run_arm: int
-    run_phase: int
-    run_epochs: int
-    arm_epochs: int
-
-
 @dataclass(frozen=True)
 class Cursor:
-    """A position in the protocol, as plain data.
+    """A position in the protocol, as plain data; by default that of a seed that has not begun.
 
     Attributes:
         arm, phase, level: indices; `level` counts within the levels that the phase holds for this seed.
@@ -55,7 +45,8 @@ class Cursor:
         last_error: error of the latest evaluation.
         next_event: number of the next event.
         outcome: set when the seed is over.
-        ended: the ends so far of phases that other arms start from.
+        ended: of phases that other arms start from and that are over, by "arm/phase": the name of their
+            random `stream`, and `run_epochs` and `arm_epochs` at their end.
     """
 
     arm: int = 0
@@ -73,11 +64,7 @@ class Cursor:
     last_error: float | None = None
     next_event: int = 0
     outcome: str | None = None
-    ended: tuple[PhaseEnd, ...] = ()
-
-    def __post_init__(self) -> None:
-        """JSON has lists for tuples."""
-        object.__setattr__(self, "ended", tuple(PhaseEnd(*end) for end in self.ended))
+    ended: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
 
     @property
     def done(self) -> bool:
@@ -99,6 +86,11 @@ class Plan:
     lr: float
     evaluates: bool
 
+    @property
+    def name(self) -> str:
+        """The phase as "arm/phase"."""
+        return f"{self.arm.name}/{self.phase.name}"
+
 
 @dataclass(frozen=True)
 class EpochStats:
@@ -112,11 +104,6 @@ class EpochStats:
     taken: int = 0  # steps
     skipped: int = 0  # of those, the ones whose gradient was not finite
     c_sv: float = float("nan")
-
-
-def start(spec: ExperimentSpec) -> Cursor:
-    """The cursor of a seed that has not begun."""
-    return Cursor()
 
 
 def levels(phase: Phase, fired_at: float | None) -> tuple[float, ...]:
@@ -145,11 +132,11 @@ def plan(spec: ExperimentSpec, cursor: Cursor) -> Plan:
 
 def stream_name(spec: ExperimentSpec, cursor: Cursor) -> str:
     """The name of the run's random streams: the arm and phase at which it began."""
-    arm, phase = cursor.run
-    if phase == CONTINUED:
-        end = _end(spec, cursor, arm)
-        arm, phase = end.run_arm, end.run_phase
-    return f"{spec.arms[arm].name}/{spec.arms[arm].phases[phase].name}"
+    arm = spec.arms[cursor.arm]
+    if cursor.run_phase == CONTINUED:
+        assert arm.start is not None
+        return str(cursor.ended[arm.start]["stream"])
+    return f"{arm.name}/{arm.phases[cursor.run_phase].name}"
 
 
 def advance(
@@ -231,13 +218,10 @@ def _leave_phase(
         log.add(SuccessTested, success=success, error=cursor.last_error)
         if not success:
             return log.end(cursor, "init_failed")
-    if (here.arm.name, here.phase.name) in spec.starts:
-        run = cursor.run
-        if cursor.run_phase == CONTINUED:
-            before = _end(spec, cursor, cursor.arm)
-            run = before.run_arm, before.run_phase
-        end = PhaseEnd(cursor.arm, cursor.phase, *run, cursor.run_epochs, cursor.arm_epochs)
-        cursor = replace(cursor, ended=(*cursor.ended, end))
+    if here.name in spec.starts:
+        stream = stream_name(spec, cursor)
+        end = {"stream": stream, "run_epochs": cursor.run_epochs, "arm_epochs": cursor.arm_epochs}
+        cursor = replace(cursor, ended={**cursor.ended, here.name: end})
     cursor = replace(cursor, fired_at=cursor.passed, passed=None)
     phases = here.arm.phases
     for index in range(cursor.phase + 1, len(phases)):
@@ -257,19 +241,11 @@ def _enter_arm(spec: ExperimentSpec, cursor: Cursor) -> Cursor:
     arm = spec.arms[new.arm]
     if arm.start is None:
         return new
-    end = _end(spec, new, new.arm)
-    new = replace(new, arm_epochs=end.arm_epochs)
+    end = cursor.ended[arm.start]
+    new = replace(new, arm_epochs=end["arm_epochs"])
     if arm.phases[0].restart:
         return new
-    return replace(new, run_phase=CONTINUED, run_epochs=end.run_epochs)
-
-
-def _end(spec: ExperimentSpec, cursor: Cursor, arm: int) -> PhaseEnd:
-    """The phase end that an arm starts from."""
-    ends = {(spec.arms[e.arm].name, spec.arms[e.arm].phases[e.phase].name): e for e in cursor.ended}
-    wanted = spec.arms[arm].start
-    assert wanted is not None
-    return ends[wanted]
+    return replace(new, run_phase=CONTINUED, run_epochs=end["run_epochs"])
 
 
 def _why_diverged(stats: EpochStats) -> str | None:

@@ -6,7 +6,7 @@ import math
 from collections.abc import Iterable
 from itertools import zip_longest
 
-from dglib.protocol.engine import Cursor, EpochStats, advance, plan, start
+from dglib.protocol.engine import Cursor, EpochStats, advance, plan
 from dglib.protocol.events import EpochDone, Evaluated, Evaluation, Event, StepsLogged
 from dglib.protocol.spec import ExperimentSpec
 
@@ -17,7 +17,7 @@ def replay(spec: ExperimentSpec, events: Iterable[Event]) -> tuple[Cursor, list[
     Raises:
         ValueError: the specification trains or evaluates one of these epochs otherwise.
     """
-    cursor, found = start(spec), list[Event]()
+    cursor, found = Cursor(), list[Event]()
     rows: tuple[tuple[float, ...], ...] = ()
     given = [event for event in events if isinstance(event, StepsLogged | EpochDone | Evaluated)]
     for event, after in zip_longest(given, given[1:]):
@@ -54,7 +54,7 @@ def _compare(spec: ExperimentSpec, cursor: Cursor, event: EpochDone, evaluated: 
         raise ValueError(f"{where}: the seed ends before it ({cursor.outcome})")
     here = plan(spec, cursor)
     for name, before, now in (
-        ("phase", f"{event.arm}/{event.phase}", f"{here.arm.name}/{here.phase.name}"),
+        ("phase", f"{event.arm}/{event.phase}", here.name),
         ("λ", event.lam, here.lam),
         ("LR", event.lr, here.lr),
         ("evaluated", evaluated is not None, here.evaluates),

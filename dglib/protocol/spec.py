@@ -127,7 +127,7 @@ class Arm:
     """One network trained through the phases.
 
     Attributes:
-        start: (arm, phase) of an earlier arm: begin with the whole state at the end of that phase (weights,
+        start: "arm/phase" of an earlier arm: begin with the whole state at the end of that phase (weights,
             optimizer, held value gradient, step counter), under the same random streams and LR schedule. So
             the arm trains as if its phases had followed there, whatever other arms start from that state.
             A first phase with `restart` keeps the weights alone. None: begin with a new network.
@@ -135,7 +135,7 @@ class Arm:
 
     name: str
     phases: tuple[Phase, ...]
-    start: tuple[str, str] | None = None
+    start: str | None = None
 
 
 @dataclass(frozen=True)
@@ -222,13 +222,13 @@ class ExperimentSpec:
         empty = [phase.name for arm in self.arms for phase in arm.phases if not phase.levels]
         if empty or not all(arm.phases for arm in self.arms):
             raise ValueError(f"phase {empty}: must hold at least one level")
-        always: list[tuple[str, str]] = []  # phases of earlier arms that are always held
+        always: list[str] = []  # phases of earlier arms that are always held
         for arm in self.arms:
             if arm.start is not None and arm.start not in always:
-                raise ValueError(f"arm {arm.name}: start = {arm.start}: must be one of {always}")
-            always += [(arm.name, phase.name) for phase in arm.phases if phase.only_after_event is None]
+                raise ValueError(f"arm {arm.name}: start = {arm.start!r}: must be one of {always}")
+            always += [f"{arm.name}/{phase.name}" for phase in arm.phases if phase.only_after_event is None]
 
     @property
-    def starts(self) -> set[tuple[str, str]]:
-        """The (arm, phase) at whose end another arm starts."""
+    def starts(self) -> set[str]:
+        """The phases, as "arm/phase", from whose end other arms start."""
         return {arm.start for arm in self.arms if arm.start is not None}

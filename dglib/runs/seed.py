@@ -100,10 +100,10 @@ class SeedRun:
         self.hashes = {**source_hashes(spec), "labels": self.data.noise.fingerprint}
         self.stretches: list[dict[str, Any]] = [{"from_step": 0, **numerics.describe()}]
         self.made: list[dict[str, Any]] = [] if made is None else [{"from_step": 0, **made}]
-        self.phase_ends: dict[tuple[str, str], dict[str, Any]] = {}  # states, where no file keeps them
+        self.phase_ends: dict[str, dict[str, Any]] = {}  # states, where no file keeps them
         self.events: list[Event] = []
         self.steps = self.epochs_unsaved = 0
-        self.cursor = engine.start(spec)
+        self.cursor = Cursor()
         self.state = self._new_network(self.cursor)
         self.seconds_before = 0.0
         self.began = self.saved_at = time.monotonic()
@@ -125,7 +125,7 @@ class SeedRun:
             self.epochs_unsaved += 1
             moved = (before.arm, before.phase) != (self.cursor.arm, self.cursor.phase)
             if moved or self.cursor.outcome not in (None, "diverged"):
-                self._save_phase_end((plan.arm.name, plan.phase.name))
+                self._save_phase_end(plan.name)
             self._save_if_due()
         return self._record()
 
@@ -200,8 +200,8 @@ class SeedRun:
         streams = Streams(self.seed, engine.stream_name(self.spec, self.cursor))
         return Trainer(self.spec, self.data, streams, self.numerics)
 
-    def _start_from(self, start: tuple[str, str]) -> None:
-        """Load the state at the end of an (arm, phase), as the state of the cursor's run."""
+    def _start_from(self, start: str) -> None:
+        """Load the state at the end of a phase, as the state of the cursor's run."""
         if self.saving.path is None:
             state = self.phase_ends[start]
         else:
@@ -226,8 +226,8 @@ class SeedRun:
             for sink in self.sinks:
                 sink(event)
 
-    def _save_phase_end(self, end: tuple[str, str]) -> None:
-        """Save the state at the end of an (arm, phase) if an arm starts from it, or if states are kept."""
+    def _save_phase_end(self, end: str) -> None:
+        """Save the state at the end of a phase if an arm starts from it, or if states are kept."""
         path, states = self.saving.path, self.saving.states
         if end in self.spec.starts and not self.cursor.done:
             if path is None:

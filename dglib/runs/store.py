@@ -69,7 +69,7 @@ class SeedFiles:
 
     record: Path
     checkpoint: Path
-    state: Path  # with an (arm, phase) in its name, see `checkpoint.phase_end_path`
+    state: Path  # with a phase in its name, see `files.phase_end_path`
     heartbeat: Path
     lock: Path
     attempts: Path
