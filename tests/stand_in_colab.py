@@ -32,7 +32,7 @@ CODE = (
 
 
 class Runtime:
-    """A machine with a user's Drive behind it. The Drive outlasts `new_machine`, as nothing else does.
+    """A machine with a user's Drive.
 
     In the notebooks' directory lies a module of the user's, `held`; while there is the file `hold`, a seed
     trains one epoch with its network and waits.
@@ -66,24 +66,14 @@ class Runtime:
             "PYTHONDONTWRITEBYTECODE": "1",
             "DGLIB_HOLD": str(self.hold),
         }
-        self.new_machine()
-
-    @property
-    def drive(self) -> Path:
-        """The user's Drive, whether it is mounted or not."""
-        return self._cloud
+        for directory in (self.content, self.home):
+            directory.mkdir()
+        shutil.copy(Path(__file__).with_name("held.py"), self.content)
 
     @property
     def results(self) -> Path:
         """Where the notebooks leave results by themselves."""
         return self._cloud / "dual-gradient-learning" / "Paper-A"
-
-    def new_machine(self) -> None:
-        """Take the machine away and give a fresh one."""
-        for directory in (self.content, self.home):
-            shutil.rmtree(directory, ignore_errors=True)
-            directory.mkdir()
-        shutil.copy(Path(__file__).with_name("held.py"), self.content)
 
     def start(self, notebook: Path, **parameters: Any) -> subprocess.Popen[str]:
         """Begin "Run all" of a notebook with other values in its parameters' cell."""
@@ -122,12 +112,6 @@ class Runtime:
             for cell in cells
             if cell["cell_type"] == "code" and not set(own) & set(cell["metadata"].get("tags", []))
         ]
-
-    def shown(self, notebook: Path) -> list[str]:
-        """The kinds (MIME types) of what a notebook displayed when it was last run, each once."""
-        cells = json.loads(self._executed(notebook).read_text(encoding="utf-8"))["cells"]
-        outputs = [output for cell in cells for output in cell.get("outputs", [])]
-        return sorted({kind for output in outputs for kind in output.get("data", {})})
 
     def kill_in_a_seed(self, process: subprocess.Popen[str], *, epochs: int, seconds: float = 600.0) -> str:
         """SIGKILL the kernel once a seed has trained some epochs and has a checkpoint; "T2 seed 1, epoch 6".

@@ -126,19 +126,6 @@ def test_of_a_damaged_newest_checkpoint_the_older_one_is_used_or_a_clear_refusal
     assert refused == 0 or damage == "a flipped bit of the head"
 
 
-def test_with_both_generations_damaged_the_run_refuses_and_names_both(generations, tmp_path):
-    damage = "a flipped bit"
-    newest = DAMAGES[damage](generations["newest"], "newest")
-    older = DAMAGES[damage](generations["older"], "older")
-    for pair in zip(newest, older, strict=True):
-        path = laid_out(tmp_path, *pair)
-        found, _ = loaded(path)
-        assert isinstance(found, UserError)
-        assert "\n" not in str(found)
-        assert "seed.ckpt: " in str(found) or "seed.old: " in str(found)
-        assert (path.read_bytes(), checkpoint.older(path).read_bytes()) == pair
-
-
 # ── records ──
 
 

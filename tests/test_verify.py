@@ -238,20 +238,3 @@ def test_a_record_that_gives_no_view_is_reported(base):
     (finding,) = verify(base)
     assert finding.path == path.parent.parent / "Td1_results.json"
     assert finding.problem == "the seeds' files do not give it: KeyError('step_logs')"
-
-
-@pytest.mark.parametrize(
-    ("arguments", "problem"),
-    [
-        (["none"], "none: no such directory"),
-        (["empty"], "empty: no run there"),
-        ([], "the following arguments are required: DIR"),
-    ],
-)
-def test_a_bad_argument_gets_one_line_and_status_2(arguments, problem, base, tmp_path, monkeypatch, capsys):
-    monkeypatch.chdir(tmp_path)
-    (tmp_path / "empty").mkdir()
-    assert main(["verify", *arguments]) == 2
-    out, err = capsys.readouterr()
-    assert (out, len(err.splitlines())) == ("", 1)
-    assert err.startswith(f"dglib: error: {problem}")
