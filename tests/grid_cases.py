@@ -36,8 +36,7 @@ def store_of(cell: Cell, directory: Path, records: Sequence[Record]) -> Store:
     spec = build_spec(cell.experiment, cell.parameters)
     described = identity.describe(spec, "d1" * 32, **requested_numerics(cell.parameters))
     provenance = {"numerics": NUMERICS, "command": ["dglib", "run"], "commit": "c0ffee" * 6, "dirty": False}
-    shared = identity.describe_shared(spec, "d1" * 32)
-    store, _ = Store.open(directory / cell.directory, spec, described, shared, provenance)
+    store, _ = Store.open(directory / cell.directory, spec, described, provenance)
     for record in records:
         stretch = {"numerics": [{"from_step": 0, **NUMERICS}], "bitwise": True}
         told = {"experiment": cell.experiment, "parameters": {**record["parameters"], **spec.parameters}}

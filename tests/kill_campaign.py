@@ -71,8 +71,7 @@ class Run:
 
     def open(self) -> Store:
         described = identity.describe(self.spec, DATA.fingerprint, device="cpu", threads=1)
-        shared = identity.describe_shared(self.spec, DATA.fingerprint)
-        return Store.open(self.base, self.spec, described, shared, {})[0]
+        return Store.open(self.base, self.spec, described, {})[0]
 
     def train(self) -> None:
         warnings.simplefilter("error")  # a kill alone tears no file: no checkpoint may have to be passed over

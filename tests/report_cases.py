@@ -28,7 +28,7 @@ def run_of(
     spec = build_spec(experiment, load_profile(experiment, "quick", settings))
     described = identity.describe(spec, data, device="cpu", threads=1)
     provenance = {"numerics": numerics, "command": ["dglib", "run"], "commit": "c0ffee" * 6, "dirty": False}
-    store, _ = Store.open(base, spec, described, identity.describe_shared(spec, data), provenance)
+    store, _ = Store.open(base, spec, described, provenance)
     for record in records:
         made = {"numerics": [{"from_step": 0, **numerics}], "bitwise": True}
         parameters = {**record.get("parameters", {}), **spec.parameters}

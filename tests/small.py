@@ -124,8 +124,7 @@ def run_to_end(spec, saving=None, control=None):
 def open_store(base, spec, data, threads=1):
     """The store of a run on the CPU, and the line that names its directory."""
     described = identity.describe(spec, data.fingerprint, device="cpu", threads=threads)
-    shared = identity.describe_shared(spec, data.fingerprint)
-    return Store.open(base, spec, described, shared, {"command": ["test"]})
+    return Store.open(base, spec, described, {"command": ["test"]})
 
 
 def without_time(record):

@@ -70,7 +70,7 @@ def test_a_record_has_one_trajectory_and_event_per_branch(record):
 
 def store_in(base, spec=SPEC):
     described = identity.describe(spec, DATA.fingerprint, device="cpu", threads=1)
-    return Store.open(base, spec, described, identity.describe_shared(spec, DATA.fingerprint), {})[0]
+    return Store.open(base, spec, described, {})[0]
 
 
 def test_states_are_removed_with_the_checkpoint_or_kept_where_asked_for(tmp_path):

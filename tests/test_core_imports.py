@@ -43,8 +43,7 @@ from pathlib import Path
 import tempfile
 with tempfile.TemporaryDirectory() as base:
     described = dglib.runs.identity.describe(spec, data.fingerprint, device="cpu", threads=1)
-    shared = dglib.runs.identity.describe_shared(spec, data.fingerprint)
-    store, _ = dglib.runs.store.Store.open(Path(base), spec, described, shared, {{}})
+    store, _ = dglib.runs.store.Store.open(Path(base), spec, described, {{}})
     from dglib.runs.experiment import run_experiment
     again = run_experiment(store, [0], data, Numerics.resolve("cpu", 1))
     assert [{{**r, "time": 0}} for r in again] == [{{**record, "time": 0}}]

@@ -266,8 +266,7 @@ def test_a_released_manifest_is_the_identity_of_todays_code():
     asked = manifest["identity"]["numerics"]
     described = identity.describe(spec, manifest["identity"]["data"], **asked)
     assert identity.fingerprint(described) == manifest["fingerprint"]
-    shared = identity.describe_shared(spec, manifest["identity"]["data"])
-    assert identity.fingerprint(shared) == manifest["shared_fingerprint"]
+    assert identity.fingerprint(identity.shared_of(described)) == manifest["shared_fingerprint"]
 
 
 # ── records and checkpoints against the manifest ──

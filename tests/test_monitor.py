@@ -33,8 +33,7 @@ def plan(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Plan:
 @pytest.fixture
 def store(plan: Plan) -> Store:
     described = identity.describe(plan.spec, "of the data", **requested_numerics(plan.parameters))
-    shared = identity.describe_shared(plan.spec, "of the data")
-    return Store.open(plan.base, plan.spec, described, shared, {})[0]
+    return Store.open(plan.base, plan.spec, described, {})[0]
 
 
 def beat(store: Store, seed: int, epochs: int, *, age: float = 0.0) -> None:

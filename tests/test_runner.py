@@ -359,7 +359,7 @@ def test_without_momentum_the_norm_of_the_update_is_unknown_and_not_zero():
 def test_a_signal_stops_the_run_with_its_state_saved_and_the_same_call_resumes(undisturbed, tmp_path):
     spec, data = SPECS["T1"], random_data()
     described = identity.describe(spec, data.fingerprint, device="cpu", threads=1)
-    store, _ = Store.open(tmp_path, spec, described, identity.describe_shared(spec, data.fingerprint), {})
+    store, _ = Store.open(tmp_path, spec, described, {})
     before = signal.getsignal(signal.SIGTERM)
 
     def signalled(store, seed):

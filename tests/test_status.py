@@ -38,8 +38,7 @@ def plan(tmp_path: Path) -> Plan:
 def store(plan: Plan) -> Store:
     """The run directory of the plan, as a worker would have made it."""
     described = identity.describe(plan.spec, "of the data", **requested_numerics(plan.parameters))
-    shared = identity.describe_shared(plan.spec, "of the data")
-    return Store.open(plan.base, plan.spec, described, shared, {})[0]
+    return Store.open(plan.base, plan.spec, described, {})[0]
 
 
 @pytest.fixture

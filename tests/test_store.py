@@ -311,13 +311,13 @@ def test_processes_that_open_the_same_run_at_once_share_one_directory(tmp_path):
     spec = quick()
     described = identity.describe(spec, DATA.fingerprint, device="cpu", threads=1)
     description = tmp_path / "described.json"
-    description.write_bytes(to_json([described, identity.describe_shared(spec, DATA.fingerprint)]))
+    description.write_bytes(to_json(described))
     script = (
         "import json, sys; from pathlib import Path; from types import SimpleNamespace as S\n"
         "from dglib.runs.store import Store\n"
         "spec = S(name='T1', prefix='T1-spinodal', directory_prefix='exp_T_spinodal', parameters={})\n"
-        "identity, shared = json.loads(Path(sys.argv[2]).read_bytes())\n"
-        "print(Store.open(Path(sys.argv[1]), spec, identity, shared, {})[0].directory)\n"
+        "identity = json.loads(Path(sys.argv[2]).read_bytes())\n"
+        "print(Store.open(Path(sys.argv[1]), spec, identity, {})[0].directory)\n"
     )
     command = [sys.executable, "-c", script, tmp_path / "base", description]
     started = [subprocess.Popen(command, stdout=subprocess.PIPE, text=True) for _ in range(3)]

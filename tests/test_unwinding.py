@@ -83,14 +83,13 @@ def test_a_closed_terminal_stops_training_after_a_checkpoint_unless_it_is_ignore
                 self.done = True
                 signal.raise_signal(signal.SIGHUP)
 
-    from small import CPU, random_data, small_spec
+    from small import CPU, open_store, random_data, small_spec
 
     from dglib.control import Interrupted
     from dglib.runs.experiment import run_experiment
-    from dglib.runs.store import Store
 
     def train(directory):
-        store, _ = Store.open(directory, small_spec("Td1"), {"name": "a"}, {"name": "b"}, {})
+        store, _ = open_store(directory, small_spec("Td1"), random_data())
         return run_experiment(store, [0], random_data(), CPU, sinks_for=[lambda store, seed: Closed()])
 
     with pytest.raises(Interrupted):

@@ -27,7 +27,7 @@ SPEC = small_spec("T1")
 
 def open_store(base, spec=SPEC):
     described = identity.describe(spec, DATA.fingerprint, device="cpu", threads=1)
-    return Store.open(base, spec, described, identity.describe_shared(spec, DATA.fingerprint), {})[0]
+    return Store.open(base, spec, described, {})[0]
 
 
 def made_record(seed, **fields):

@@ -115,8 +115,7 @@ def open_run(
     notes = try_noise(*noise, parameters.seeds, data.classes)
     hashes = run_hashes(spec, data)
     described = identity.describe(spec, data.fingerprint, hashes, **requested_numerics(parameters))
-    shared = identity.describe_shared(spec, data.fingerprint, hashes)
-    location.bring_back(spec.directory_prefix, described, shared)
+    location.bring_back(spec.directory_prefix, described)
     made = provenance.made_by(numerics, data)
     for_manifest = {
         "command": list(command or sys.orig_argv),
@@ -125,7 +124,7 @@ def open_run(
         **{name: made[name] for name in ("dglib", "commit", "dirty", "numpy")},
         **({} if spec.lineage is None else {"lineage": dict(spec.lineage)}),
     }
-    store, why = Store.open(location.work, spec, described, shared, for_manifest)
+    store, why = Store.open(location.work, spec, described, for_manifest)
     save_reading(store.directory, spec.name, reading_of(parameters))
     return OpenRun(parameters, spec, numerics, data, location, store, why, made, notes)
 

@@ -76,15 +76,8 @@ def describe(
     return {**_described(spec, data_fingerprint, hashes), "numerics": numerics}
 
 
-def describe_shared(
-    spec: ExperimentSpec, data_fingerprint: str, hashes: Mapping[str, str] | None = None
-) -> dict[str, Any]:
-    """What two experiments must have in common to share a run directory, so that λ↑ − λ↓ means something."""
-    return shared_of(_described(spec, data_fingerprint, hashes))
-
-
 def shared_of(description: Mapping[str, Any]) -> dict[str, Any]:
-    """As `describe_shared`, from what `describe` gave."""
+    """The part of a description that experiments share in a run directory, so that λ↑ − λ↓ has a meaning."""
     spec = description["spec"]
     shared = {
         "network": spec["network"],

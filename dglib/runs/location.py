@@ -65,15 +65,14 @@ class RunLocation:
         self,
         prefix: str,
         identity: Mapping[str, Any],
-        shared: Mapping[str, Any],
         report: Callable[[str], None] = _to_stderr,
     ) -> None:
         """Before a run directory is made: restore from the mirror what is newer there than here.
 
         Args:
             prefix: of the names of run directories to consider.
-            identity: of the run, from `identity.describe`.
-            shared: what a directory that it may join must share; one that another machine trains is left.
+            identity: of the run, from `identity.describe`. A directory that it could only join is left while
+                another machine trains there.
             report: given a line for each damaged mirror.
 
         Raises:
@@ -86,7 +85,7 @@ class RunLocation:
             with suppress(FileNotFoundError):
                 next(self.base.iterdir(), None)  # an unreadable directory is not an empty one
             for remote in run_directories(self.base, prefix):
-                damaged = self._restore(MirrorFolder(remote), self.work / remote.name, identity, shared)
+                damaged = self._restore(MirrorFolder(remote), self.work / remote.name, identity)
                 if damaged:
                     more = f" and {len(damaged) - 5} more" if len(damaged) > 5 else ""
                     line = f"damaged: {'; '.join(damaged[:5])}{more}; what is lost is trained again"
@@ -94,15 +93,13 @@ class RunLocation:
         except OSError as error:
             raise StorageError.of(self.base, error, "read") from error
 
-    def _restore(
-        self, folder: MirrorFolder, local: Path, identity: Mapping[str, Any], shared: Mapping[str, Any]
-    ) -> list[str]:
+    def _restore(self, folder: MirrorFolder, local: Path, identity: Mapping[str, Any]) -> list[str]:
         runs = folder.run_manifests()
         if folder.sizes and not runs:
             return [*folder.torn, "no manifest of a run can be read, nothing is restored"]
         described = [current(run["identity"]) for run in runs if "identity" in run]
         own = any(agree(each, identity) for each in described)
-        if not own and not any(agree(shared_of(each), shared) for each in described):
+        if not own and not any(agree(shared_of(each), shared_of(identity)) for each in described):
             return []
         try:
             folder.refuse_others(token_of(local))

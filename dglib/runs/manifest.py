@@ -16,14 +16,12 @@ from dglib.protocol.spec import ExperimentSpec
 from dglib.runs.identity import FILES, current, fingerprint, is_file, shared_of
 
 
-def new_manifest(
-    spec: ExperimentSpec, identity: Mapping[str, Any], shared: Mapping[str, Any]
-) -> dict[str, Any]:
-    """The manifest of a new run; `identity` and `shared` are from `dglib.runs.identity`."""
+def new_manifest(spec: ExperimentSpec, identity: Mapping[str, Any]) -> dict[str, Any]:
+    """The manifest of a new run; `identity` is from `identity.describe`."""
     return {
         "experiment": spec.name,
         "fingerprint": fingerprint(identity),
-        "shared_fingerprint": fingerprint(shared),
+        "shared_fingerprint": fingerprint(shared_of(identity)),
         "identity": identity,
         "parameters": dict(spec.parameters),
         "created": datetime.now(UTC).isoformat(timespec="seconds"),
@@ -59,7 +57,7 @@ def completed_manifest(
 
 
 def shared_in(directory: Path) -> list[dict[str, Any]]:
-    """What the experiments of a run directory share, as `identity.describe_shared`, one by one."""
+    """What the experiments of a run directory share, as `identity.shared_of`, one by one."""
     found = []
     for path in manifests(directory):
         with suppress(UserError):

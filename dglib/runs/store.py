@@ -46,6 +46,7 @@ from dglib.runs.identity import (
     current,
     fingerprint,
     job_of,
+    shared_of,
 )
 from dglib.runs.liveness import this_process
 from dglib.runs.manifest import completed_manifest, new_manifest, read_manifest, shared_in
@@ -88,14 +89,13 @@ class Store:
         base: Path,
         spec: ExperimentSpec,
         identity: dict[str, Any],
-        shared: dict[str, Any],
         provenance: dict[str, Any],
     ) -> tuple[Store, str]:
         """Resume the newest directory with this identity, join one that shares data and step, or make one.
 
         Args:
-            identity: from `identity.describe`; must agree with the manifest's for a resume.
-            shared: from `identity.describe_shared`; where it agrees, T2 joins T1's directory.
+            identity: from `identity.describe`; must agree with the manifest's for a resume. Where only its
+                `shared_of` agrees, the directory of another experiment is joined, as T1's by T2.
             provenance: versions and the like, for the manifest.
 
         Returns:
@@ -106,7 +106,7 @@ class Store:
         except OSError as error:
             raise StorageError.of(base, error) from error
         with locked(base / ".dglib.lock"):
-            directory, why = cls._choose(base, spec, identity, shared)
+            directory, why = cls._choose(base, spec, identity)
             store = cls(directory, spec)
             make_directory(directory)
             for name in FOLDERS:
@@ -116,7 +116,7 @@ class Store:
             if manifest is not None:
                 wanted = completed_manifest(manifest, identity, spec)
             elif not store.manifest_path.exists():  # a damaged one stays
-                wanted = {**new_manifest(spec, identity, shared), **provenance}
+                wanted = {**new_manifest(spec, identity), **provenance}
             else:
                 wanted = None
             if wanted != manifest:
@@ -124,9 +124,8 @@ class Store:
         return store, why
 
     @classmethod
-    def _choose(
-        cls, base: Path, spec: ExperimentSpec, identity: dict[str, Any], shared: dict[str, Any]
-    ) -> tuple[Path, str]:
+    def _choose(cls, base: Path, spec: ExperimentSpec, identity: dict[str, Any]) -> tuple[Path, str]:
+        shared = shared_of(identity)
         candidates = {path: cls(path, spec) for path in run_directories(base, spec.directory_prefix)}
         known = {path: m for path, store in candidates.items() if (m := store.manifest()) is not None}
         same = [path for path, manifest in known.items() if manifest["fingerprint"] == fingerprint(identity)]
