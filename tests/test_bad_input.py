@@ -125,7 +125,7 @@ CAMPAIGN = [
     ("no cluster", "--cluster host:8786", "--cluster host:8786 … tcp://HOST:PORT or slurm:FILE.yaml"),
     ("no port", "--cluster tcp://host:99999", "--cluster … address is tcp://HOST:PORT"),
     ("no Slurm file", "--cluster slurm:none.yaml", "none.yaml … cannot be read"),
-    ("a wrong Slurm file", "--cluster slurm:wrong.yaml", "slurm:wrong.yaml … noise_rate … no such field"),
+    ("a wrong Slurm file", "--cluster slurm:wrong.yaml", "slurm:wrong.yaml … jobs is missing"),
     ("no such grid", "--grid nowhere", "grid … nowhere … phase_diagram"),
     ("no such grid file", "--grid nowhere.yaml", "nowhere.yaml … cannot be read"),
     ("a grid and experiments", "--grid phase_diagram --only T1", "--only … grid"),

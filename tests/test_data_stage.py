@@ -85,8 +85,8 @@ def test_what_a_job_says_before_its_first_heartbeat_stands_in_a_campaigns_lines(
 
     for lines, shown in (("-- begun", ""), ("cifar10: 3 of 170 MB", "; T1 seed 0 cifar10: 3 of 170 MB")):
         Job.log.write_text(f"-- begun before\n{lines}\n")
-        Lines([Job], out := io.StringIO()).progress([Job], {})
+        Lines([Job], out := io.StringIO()).progress({})
         assert out.getvalue() == f"0 of 1 jobs{shown}\n"
     os.utime(Job.log, (0, 0))
-    Lines([Job], out := io.StringIO()).progress([Job], {})
+    Lines([Job], out := io.StringIO()).progress({})
     assert out.getvalue() == "0 of 1 jobs\n", "a line of an attempt before is none"

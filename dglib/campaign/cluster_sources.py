@@ -14,7 +14,6 @@ from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 from datetime import timedelta
 from importlib.util import find_spec
-from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Protocol
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field
@@ -106,23 +105,6 @@ class Address:
         pass
 
 
-def _walltime(text: str) -> str:
-    _duration(text)
-    return text
-
-
-def _memory(text: str) -> str:
-    if not re.fullmatch(r"\d+(\.\d+)?\s?[KMGT]i?B", text, re.ASCII):
-        raise ValueError("must be a number and a unit, as 16GB")
-    return text
-
-
-def _directory(text: str) -> str:
-    if not Path(text).is_dir():
-        raise ValueError("must be a directory that exists")
-    return text
-
-
 def _duration(text: str) -> timedelta:
     found = re.fullmatch(r"(?:(\d+)-)?(\d{1,2}):(\d\d):(\d\d)", text, re.ASCII)
     if found is None:
@@ -134,14 +116,19 @@ def _duration(text: str) -> timedelta:
     return duration
 
 
-class SlurmFile(BaseModel):
-    """The fields of the file; `params/slurm.example.yaml` is one.
+def _walltime(text: str) -> str:
+    _duration(text)
+    return text
 
-    Each Slurm job is one worker that runs one job of ours at a time. Names are those of
-    `dask_jobqueue.SLURMCluster`, `jobs` and `gpus` excepted.
+
+class SlurmFile(BaseModel):
+    """The fields of the file, of which `params/slurm.example.yaml` is an example.
+
+    Each Slurm job is one worker that runs one job of ours at a time. Other fields are arguments of
+    `dask_jobqueue.SLURMCluster`, which checks them, as does `sbatch --test-only` the job script.
     """
 
-    model_config = ConfigDict(extra="forbid", frozen=True, strict=True, use_attribute_docstrings=True)
+    model_config = ConfigDict(extra="allow", frozen=True, strict=True, use_attribute_docstrings=True)
 
     jobs: Count
     """Slurm jobs at a time, each with one worker, from 1."""
@@ -149,35 +136,19 @@ class SlurmFile(BaseModel):
     """GPUs of each, 1 or 0."""
     walltime: Annotated[str, AfterValidator(_walltime)]
     """Of each Slurm job, HH:MM:SS or D-HH:MM:SS; a worker ends a little before and is replaced."""
-    memory: Annotated[str, AfterValidator(_memory)]
+    memory: Text
     """Of each Slurm job, as 16GB."""
-    job_cpu: Count = 2
-    """CPU cores of each, from 1."""
-    queue: Text | None = None
-    """The partition."""
-    account: Text | None = None
-    """The account to charge."""
-    interface: Text | None = None
-    """The network interface between scheduler and workers, as ib0."""
-    python: Text | None = None
-    """The interpreter on the nodes; null: the one that runs this command."""
-    job_name: Text = "dglib"
-    """Name of the Slurm jobs in squeue."""
     job_extra_directives: Names = []
     """More #SBATCH lines, as --constraint=a100."""
-    job_script_prologue: Names = []
-    """Shell lines before the worker starts, as module load cuda."""
     worker_extra_args: Names = []
     """More arguments of dask worker."""
-    log_directory: Annotated[Text, AfterValidator(_directory)] | None = None
-    """Directory of the Slurm jobs' output; it must exist. null: Slurm's default."""
-    local_directory: Text | None = None
-    """Fast local storage on the nodes for Dask's own files, as $TMPDIR."""
 
     def options(self) -> dict[str, Any]:
         """The arguments of `dask_jobqueue.SLURMCluster`."""
         lifetime = int((_duration(self.walltime) - NOTICE).total_seconds())
         return {
+            "job_name": "dglib",
+            "job_cpu": 2,
             **self.model_dump(exclude={"jobs", "gpus"}, exclude_none=True),
             "cores": 1,  # threads of a worker: one job at a time
             "processes": 1,
@@ -220,7 +191,7 @@ class Slurm:
                     scheduler_options={"dashboard_address": ":0"},
                     silence_logs="critical",
                 )
-            except (OSError, RuntimeError, ValueError) as error:
+            except (OSError, RuntimeError, TypeError, ValueError) as error:
                 raise UserError(f"--cluster {self.text}: {' '.join(str(error).split())}") from None
             with made as self._cluster:
                 self._try_out(self._cluster.job_script())

@@ -8,7 +8,7 @@ import time
 from collections.abc import Sequence
 from datetime import UTC, datetime
 from types import TracebackType
-from typing import IO, Any, Protocol
+from typing import IO, Any
 
 from tqdm import tqdm
 
@@ -16,24 +16,28 @@ from dglib.campaign.jobs import Job
 from dglib.runs.progress import duration, in_words, last_line, read_heartbeat
 
 REFRESH_SECONDS = 1.0  # heartbeats come no faster
-LINE_SECONDS = 30.0  # between two lines on where all stands, where there is no terminal
+LINE_SECONDS = 30.0  # between two lines on the state of all jobs, where there is no terminal
+EPOCH = (
+    "phase",
+    "lambda",
+    "epoch",
+    "error",
+    "epochs_done",
+    "epochs_planned",
+    "epochs_per_second",
+    "seconds_left",
+)
 
-
-class Show(Protocol):
-    """Shows people what happens."""
-
-    def event(self, name: str, job: Job, facts: dict[str, Any]) -> None: ...
-    def progress(self, jobs: Sequence[Job], beats: dict[Job, dict[str, Any]]) -> None: ...
-    def close(self) -> None: ...
+Beats = dict[Job, dict[str, Any]]
 
 
 class CampaignMonitor:
-    """The monitor of a campaign: reads the heartbeats of running seeds and shows them.
+    """Reads the heartbeats of running seeds and shows them.
 
     Args:
         jobs: all of the campaign.
-        events: where a JSON line per event goes; None for none.
-        out: where people look, a terminal or not.
+        events: receives a JSON line per event; None for none.
+        out: for people, a terminal or not.
     """
 
     def __init__(
@@ -41,17 +45,19 @@ class CampaignMonitor:
     ) -> None:
         out = sys.stderr if out is None else out
         self._jobs, self._events = jobs, events
-        self._show: Show = Bars(jobs, out) if out.isatty() else Lines(jobs, out)
+        self._show = Bars(jobs, out) if out.isatty() else Lines(jobs, out)
         self._refreshed = 0.0
         self._epochs: dict[Job, int] = {}
         self._unread: BrokenPipeError | None = None
 
     def event(self, name: str, job: Job, **facts: Any) -> None:
+        if self._unread is not None:
+            return
         try:
             self._emit(name, job, facts)
-            self._show.event(name, job, facts)
+            self._show.event(name, job, _line(name, job, facts))
         except BrokenPipeError as error:  # raised by the next refresh, between two changes of a job
-            self._events, self._show, self._unread = None, Silence(), error
+            self._unread = error
 
     def refresh(self) -> None:
         """Read the heartbeats of running seeds, at most once a second, and show them.
@@ -64,7 +70,7 @@ class CampaignMonitor:
         if time.monotonic() - self._refreshed < REFRESH_SECONDS:
             return
         self._refreshed = time.monotonic()
-        beats = {}
+        beats: Beats = {}
         for job in self._jobs:
             if job.status != "running" or job.seed_id is None or (directory := job.directory()) is None:
                 continue
@@ -74,10 +80,8 @@ class CampaignMonitor:
             beats[job] = beat
             if self._epochs.get(job) != beat["epochs_done"]:
                 self._epochs[job] = beat["epochs_done"]
-                names = ("phase", "lambda", "epoch", "error", "epochs_done", "epochs_planned")
-                told = {name: beat.get(name) for name in (*names, "epochs_per_second", "seconds_left")}
-                self._emit("epoch", job, told)
-        self._show.progress(self._jobs, beats)
+                self._emit("epoch", job, {name: beat.get(name) for name in EPOCH})
+        self._show.progress(beats)
 
     def _emit(self, name: str, job: Job, facts: dict[str, Any]) -> None:
         cell = {"cell": job.plan.cell} if job.plan.cell else {}
@@ -98,8 +102,8 @@ class CampaignMonitor:
         self._show.close()
 
 
-def told(name: str, job: Job, facts: dict[str, Any]) -> str:
-    """An event as a line for people; empty for one that needs none."""
+def _line(name: str, job: Job, facts: dict[str, Any]) -> str:
+    """An event in words; empty for one that needs none."""
     match name:
         case "seed_done":
             outcome = str(facts["outcome"]).replace("trapped_90", "trapped").replace("_", " ")
@@ -113,43 +117,30 @@ def told(name: str, job: Job, facts: dict[str, Any]) -> str:
     return ""
 
 
-def _said(job: Job) -> str:
-    """What a running job has to say before its first heartbeat, as on a download."""
+def _last_line(job: Job) -> str:
+    """The last line of a running job's log, before its first heartbeat, as on a download."""
     return last_line(job.log, job.began or 0.0) if job.status == "running" else ""
 
 
-class Silence:
-    """For nobody."""
-
-    def event(self, name: str, job: Job, facts: dict[str, Any]) -> None:
-        pass
-
-    def progress(self, jobs: Sequence[Job], beats: dict[Job, dict[str, Any]]) -> None:
-        pass
-
-    def close(self) -> None:
-        pass
-
-
 class Lines:
-    """For a log: a line when a job ends, and from time to time where all stands."""
+    """For a log: a line when a job ends, and from time to time the state of all."""
 
     def __init__(self, jobs: Sequence[Job], out: IO[str]) -> None:
-        self._out, self._count = out, len(jobs)
+        self._jobs, self._out = jobs, out
         self._written = time.monotonic()
 
-    def event(self, name: str, job: Job, facts: dict[str, Any]) -> None:
-        if line := told(name, job, facts):
+    def event(self, name: str, job: Job, line: str) -> None:
+        if line:
             print(line, file=self._out, flush=True)
 
-    def progress(self, jobs: Sequence[Job], beats: dict[Job, dict[str, Any]]) -> None:
+    def progress(self, beats: Beats) -> None:
         if time.monotonic() - self._written < LINE_SECONDS:
             return
         self._written = time.monotonic()
-        over = sum(job.is_over for job in jobs)
+        over = sum(job.is_over for job in self._jobs)
         running = [f"{job.name} {in_words(beat)}" for job, beat in beats.items()]
-        running += [f"{job.name} {line}" for job in jobs if job not in beats and (line := _said(job))]
-        print("; ".join([f"{over} of {self._count} jobs", *running]), file=self._out, flush=True)
+        running += [f"{j.name} {line}" for j in self._jobs if j not in beats and (line := _last_line(j))]
+        print("; ".join([f"{over} of {len(self._jobs)} jobs", *running]), file=self._out, flush=True)
 
     def close(self) -> None:
         pass
@@ -159,31 +150,32 @@ class Bars:
     """For a terminal: a bar over all jobs, in epochs, and one below it for each that runs."""
 
     def __init__(self, jobs: Sequence[Job], out: IO[str]) -> None:
+        self._seeds = [job for job in jobs if job.seed is not None]
         self._out = out
-        self._planned = sum(job.plan.planned for job in jobs if job.seed is not None)
-        self._all: tqdm[Any] | None = None  # from the first event on: what is said before stands above
+        self._all: tqdm[Any] | None = None  # from the first event on: what is printed before is above it
         self._bars: dict[Job, tqdm[Any]] = {}
 
-    def event(self, name: str, job: Job, facts: dict[str, Any]) -> None:
-        self._all = self._all or self._bar(0, self._planned, "all")
+    def event(self, name: str, job: Job, line: str) -> None:
+        self._all = self._all or self._bar(0, sum(seed.plan.planned for seed in self._seeds), "all")
         if name == "job_started":
             taken = {abs(bar.pos) for bar in self._bars.values()}
-            place = next(n for n in range(1, len(taken) + 2) if n not in taken)
-            self._bars[job] = self._bar(place, job.plan.planned if job.seed is not None else None, job.name)
+            position = next(n for n in range(1, len(taken) + 2) if n not in taken)
+            total = job.plan.planned if job.seed is not None else None
+            self._bars[job] = self._bar(position, total, job.name)
         elif job in self._bars:
             self._bars.pop(job).close()
-        if line := told(name, job, facts):
+        if line:
             tqdm.write(line, file=self._out)
 
-    def progress(self, jobs: Sequence[Job], beats: dict[Job, dict[str, Any]]) -> None:
-        epochs = sum(job.plan.planned for job in jobs if job.seed is not None and job.is_over)
+    def progress(self, beats: Beats) -> None:
+        epochs = sum(seed.plan.planned for seed in self._seeds if seed.is_over)
         for job, bar in self._bars.items():
             if (beat := beats.get(job)) is not None:
                 epochs += beat["epochs_done"]
                 error = "" if beat.get("error") is None else f" error {beat['error']:.2f}"
                 bar.set_postfix_str(f"{beat['phase']} λ {beat['lambda']:g}{error}", refresh=False)
                 bar.n = beat["epochs_done"]
-            elif line := _said(job):
+            elif line := _last_line(job):
                 bar.set_postfix_str(line, refresh=False)
             bar.refresh()
         if self._all is not None:
@@ -196,13 +188,13 @@ class Bars:
                 bar.close()
         self._bars.clear()
 
-    def _bar(self, place: int, total: int | None, name: str) -> tqdm[Any]:
+    def _bar(self, position: int, total: int | None, name: str) -> tqdm[Any]:
         full = "{desc} {percentage:3.0f}%|{bar:20}| {n}/{total} epochs {elapsed}<{remaining}{postfix}"
         return tqdm(
             total=total,
             desc=name,
-            position=place,
-            leave=place == 0,
+            position=position,
+            leave=position == 0,
             file=self._out,
             bar_format="{desc} {elapsed}" if total is None else full,
             dynamic_ncols=True,

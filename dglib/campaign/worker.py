@@ -1,15 +1,14 @@
 """Runs jobs: trains a seed, or executes an experiment's notebook, in the process that calls it.
 
 `python -m dglib.campaign.worker` is a process that runs jobs one after the other, so that torch is imported
-once. Jobs come as JSON lines on stdin and answers go as JSON lines to stdout:
+once. Jobs are JSON lines on stdin, answers JSON lines on stdout:
 
     {"kind": "seed", "experiment": "T1", "seed": 3, "parameters": {…}, "base": "/…/runs", "key": "5d0c…", …}
     {"done": {…}} or {"failed": reason} or {"stopped": true}, with "last" where the process ends after it
 
-A job is plain data (`jobs.Job.message`) that any machine can run that sees its directories; its parameters
-hold one seed, complete and with absolute paths. Running it again is safe: a finished seed is found finished,
-an interrupted one resumes. What a job prints goes to its log. The end of stdin asks for a stop after a
-checkpoint: it also comes when the process at the other end was killed.
+A job is plain data (`jobs.Job.message`) for any machine that sees its directories. Running it again is safe:
+a finished seed is only read, an interrupted one resumes. Its output goes to its log. The end of stdin, also
+after a kill of the process at the other end, stops the job after a checkpoint.
 """
 
 from __future__ import annotations
@@ -37,7 +36,7 @@ from dglib.errors import UserError
 from dglib.experiments import get
 from dglib.experiments import load as load_experiments
 from dglib.experiments.notebook import injected, notebook_source
-from dglib.experiments.profiles import Layer, validate_layers
+from dglib.experiments.profiles import validate
 
 if TYPE_CHECKING:
     from dglib.experiments.parameters import Parameters
@@ -45,11 +44,13 @@ if TYPE_CHECKING:
 
 STOP_SECONDS = 120.0  # for a job to save its state after the end of stdin
 
+Message = Mapping[str, Any]
+
 
 def run_job(
-    job: Mapping[str, Any], load: LastDataset, *, control: Control | None = None, wait: bool = False
+    job: Message, load: LastDataset, *, control: Control | None = None, wait: bool = False
 ) -> dict[str, Any]:
-    """Run a job with its output going to its log. Returns the answer, plain data.
+    """Run a job with its output going to its log.
 
     Args:
         control, wait: as for `train` and `execute_notebook`.
@@ -79,20 +80,14 @@ def run_job(
 
 
 def train(
-    job: Mapping[str, Any],
+    job: Message,
     *,
     control: Control | None = None,
     load: Callable[[Parameters], Dataset] | None = None,
     wait: bool = False,
     tell: Callable[[str], None] = lambda line: print(line, file=sys.stderr, flush=True),
 ) -> dict[str, Any]:
-    """Train the seed of a job of kind "seed" until it has its record, from its checkpoint if there is one.
-
-    Args:
-        control: asked between steps whether to stop; None: signals ask, in the main thread.
-        load: gives the data set; None: `dglib.experiments.running.load`.
-        wait: for as long as another process trains the seed, instead of a few seconds.
-        tell: receives lines for people.
+    """Train the seed of a job, from its checkpoint if there is one. Arguments as for `running.train_seed`.
 
     Returns:
         `directory`: the run directory; `outcome`: of the seed; `seconds`: of training, in all.
@@ -114,46 +109,37 @@ def train(
     return {"directory": str(directory), "outcome": record["outcome"], "seconds": record["time"]}
 
 
-def execute_notebook(job: Mapping[str, Any], *, control: Control | None = None) -> dict[str, Any]:
-    """Execute the notebook of a job of kind "summary": it reads its seeds' records, draws and answers.
-
-    A seed without a record is trained by the notebook. The executed notebook replaces an older one when the
-    execution has ended, well or not.
-
-    Args:
-        control: asks for a stop where this is called outside the main thread; there signals do.
+def execute_notebook(job: Message, *, control: Control | None = None) -> dict[str, Any]:
+    """Execute the notebook of a job, which reads its seeds' records, and trains a seed without one.
 
     Returns:
         `notebook`: the executed notebook, `<base>/executed/<name>.ipynb`.
 
-    Raises:
-        UserError: what was given cannot be used.
-        ExecutionError: the notebook or its kernel failed.
-        Interrupted: a stop was asked for.
+    Raises: as `dglib.campaign.notebooks.execute`.
     """
     from dglib.campaign.notebooks import execute  # imports papermill
 
     parameters = _parameters(job)
     name = f"{get(job['experiment']).notebook}.ipynb"
-    output = Path(job["base"]) / "executed" / name
-    output.parent.mkdir(parents=True, exist_ok=True)
+    target = Path(job["base"]) / "executed" / name
+    target.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(prefix="dglib-") as folder:
         source = NOTEBOOKS / name
         if not source.is_file():
             source = Path(folder, name)
             source.write_text(notebook_source(job["experiment"]), encoding="utf-8")
-        execute(source, output, injected(parameters, job.get("profile", "quick")), control)
-    return {"notebook": str(output)}
+        execute(source, target, injected(parameters, job.get("profile", "quick")), control)
+    return {"notebook": str(target)}
 
 
-def _parameters(job: Mapping[str, Any]) -> Parameters:
+def _parameters(job: Message) -> Parameters:
     for source in job.get("experiments", ()):
         load_experiments(source)
-    return validate_layers(job["experiment"], [Layer(f"job {job['key'][:12]}", job["parameters"])])
+    return validate(job["experiment"], job["parameters"], where=f"job {job['key'][:12]}")
 
 
 class LastDataset:
-    """Loads data sets and keeps the last one: jobs that follow each other often share it."""
+    """Loads data sets and keeps the last one: consecutive jobs often share it."""
 
     def __init__(self) -> None:
         self._last: tuple[object, Dataset] | None = None
@@ -209,7 +195,7 @@ def main() -> int:
 
 
 def _read_jobs(jobs: queue.Queue[dict[str, Any]]) -> None:
-    """Pass the jobs of stdin on; its end stops the one that runs."""
+    """Queue the jobs of stdin; its end stops the one that runs."""
     for line in sys.stdin:
         jobs.put(json.loads(line))
     signal.pthread_kill(threading.main_thread().ident or 0, signal.SIGTERM)

@@ -233,7 +233,7 @@ def _described(problem: ErrorDetails, model: type[BaseModel], advice: str) -> st
     field = f"{name}{''.join(f'[{index}]' for index in indices)}"
     if problem["type"] == "missing":
         return f"{field} is missing: {model.model_fields[str(name)].description}"
-    if problem["type"] == "extra_forbidden":
+    if problem["type"] == "extra_forbidden" and issubclass(model, Parameters):
         rule = _unknown(str(name), model) + advice
     else:
         rule = _RULES.get(problem["type"], problem["msg"]).format(**problem.get("ctx", {}))
@@ -245,14 +245,10 @@ def _shown(value: object) -> str:
     return text if len(text) <= 100 else f"{text[:99]}…"
 
 
-def _unknown(name: str, model: type[BaseModel]) -> str:
+def _unknown(name: str, model: type[Parameters]) -> str:
     near = get_close_matches(name, model.model_fields, n=1)
-    if not issubclass(model, Parameters):
-        hint = f"did you mean {near[0]}?" if near else f"there are {', '.join(model.model_fields)}"
-        return f"no such field; {hint}"
-    hint = (
-        f"did you mean {near[0]}?" if near else f"`python -m dglib parameters {model.experiment}` lists all"
-    )
+    everything = f"`python -m dglib parameters {model.experiment}` lists all"
+    hint = f"did you mean {near[0]}?" if near else everything
     return f"{model.experiment} has no such parameter; {hint}"
 
 
