@@ -45,7 +45,9 @@ def beat(store: Store, seed: int, epochs: int, *, age: float = 0.0) -> None:
 def end(store: Store, schedule: Schedule, job: Job) -> None:
     assert job.seed is not None
     store.files(job.seed).record.write_text("{}")
-    schedule.ended(job, {"done": {"directory": str(store.directory), "outcome": "no_event", "seconds": 61.0}})
+    schedule.ended(
+        job, {"done": {"directory": str(store.directory), "outcome": "trapped_90", "seconds": 61.0}}
+    )
 
 
 def begin(schedule: Schedule, count: int) -> list[Job]:
@@ -81,7 +83,7 @@ def test_a_log_gets_a_line_for_each_end_and_now_and_then_one_on_where_all_stands
         schedule.refresh()
     assert third.seed == 2
     assert out.getvalue().splitlines() == [
-        "T2 seed 0: no event, 1 min 1 s",
+        "T2 seed 0: trapped, 1 min 1 s",
         "T2 seed 1: its process was ended by SIGKILL; begun again",
         "T2 seed 1: failed: no space",
         "2 of 4 jobs; T2 seed 2 init λ 0.55, epoch 7 of 55, error 0.50",
@@ -114,7 +116,7 @@ def test_a_terminal_gets_a_bar_for_all_and_one_for_each_job_that_runs(plan: Plan
         end(store, schedule, second)
         end(store, schedule, third)
     shown = out.getvalue()
-    assert "T2 seed 0: no event, 1 min 1 s" in shown
+    assert "T2 seed 0: trapped, 1 min 1 s" in shown
     assert "init λ 0.55 error 0.50" in shown
 
 
@@ -139,19 +141,8 @@ def test_programs_get_a_json_line_per_event_and_an_epoch_once(plan: Plan, store:
         ("all_done", None, None),
     ]
     assert told[2]["lambda"] == 0.55
-    assert told[4]["outcome"] == "no_event"
+    assert told[4]["outcome"] == "trapped_90"
     assert all(datetime.fromisoformat(event["time"]).tzinfo is not None for event in told)
-
-
-def test_a_trapped_seed_is_told_as_trapped(plan: Plan, store: Store) -> None:
-    out = io.StringIO()
-    with CampaignMonitor(jobs_of([plan]), out=out) as monitor:
-        schedule = Schedule(jobs_of([plan]), monitor)
-        (job,) = begin(schedule, 1)
-        store.files(0).record.write_text("{}")
-        result = {"directory": str(store.directory), "outcome": "trapped_90", "seconds": 61.0}
-        schedule.ended(job, {"done": result})
-    assert out.getvalue() == "T2 seed 0: trapped, 1 min 1 s\n"
 
 
 class Gone(io.StringIO):
@@ -174,12 +165,3 @@ def test_a_reader_that_has_gone_is_noticed_between_events_and_told_nothing_more(
         assert [job.status for job in schedule._jobs] == ["failed", "stopped", "waiting", "waiting"]
         for each in schedule._jobs:
             each.status = "waiting"
-
-
-def test_events_of_a_cell_name_it(tmp_path: Path) -> None:
-    cell = Plan(anchored(load_profile("T2", "quick", ["seeds=0"]), tmp_path), tmp_path, cell="lr=0.1")
-    lines = io.StringIO()
-    with CampaignMonitor(jobs_of([cell]), lines, io.StringIO()) as monitor:
-        begin(Schedule(jobs_of([cell]), monitor), 1)
-    (event,) = events(lines)
-    assert (event["cell"], event["experiment"], event["seed"]) == ("lr=0.1", "T2", 0)

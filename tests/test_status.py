@@ -17,7 +17,6 @@ from dglib.campaign.scheduler import Schedule
 from dglib.experiments import requested_numerics
 from dglib.experiments.profiles import load_profile
 from dglib.runs import identity
-from dglib.runs.progress import duration, read_heartbeat
 from dglib.runs.store import Store
 
 HERE = {"pid": os.getpid(), "host": socket.gethostname()}
@@ -132,22 +131,6 @@ def test_after_a_kill_what_ran_is_lost_and_what_waits_is_nobodys(plan: Plan, sto
     ]
 
 
-def test_a_worker_may_still_save_its_state_when_its_owner_is_gone(
-    plan: Plan, store: Store, gone: int
-) -> None:
-    begin(plan)
-    beat(store)
-    edit(plan.base, plan.jobs[0], owner=HERE | {"pid": gone})
-    assert of(plan.base, "T2 seed 0")["status"] == "running"
-
-
-def test_a_worker_that_is_gone_is_told_before_its_owner_notices(plan: Plan, store: Store, gone: int) -> None:
-    begin(plan, pid=gone)
-    assert of(plan.base, "T2 seed 0")["status"] == "lost"
-    beat(store, pid=gone)
-    assert of(plan.base, "T2 seed 0")["status"] == "lost"
-
-
 def test_a_record_makes_a_seed_done_whatever_its_job_says(plan: Plan, store: Store) -> None:
     schedule = begin(plan, 2)
     schedule.stopping = True
@@ -209,16 +192,3 @@ def test_a_torn_record_is_passed_over(content: str, plan: Plan) -> None:
     begin(plan)
     (plan.base / "jobs" / "torn.json").write_text(content)
     assert len(status.read_status(plan.base)) == 5
-
-
-@pytest.mark.parametrize("content", ["", "{}", '{"updated": 3, "epochs_done": 1}', "[]"])
-def test_a_torn_heartbeat_is_none(content: str, store: Store) -> None:
-    store.files(0).heartbeat.write_text(content)
-    assert read_heartbeat(store.directory, "T2-spinodal-000") is None
-
-
-@pytest.mark.parametrize(
-    ("seconds", "words"), [(0.4, "0 s"), (59.4, "59 s"), (200, "3 min 20 s"), (18600, "5 h 10 min")]
-)
-def test_a_duration_in_words(seconds: float, words: str) -> None:
-    assert duration(seconds) == words

@@ -44,6 +44,7 @@ _RULES = {
     "string_type": "must be text",
     "string_too_short": "must not be empty",
     "list_type": "must be a list",
+    "dict_type": "must hold lines of the form name: value",
     "too_short": "must hold at least one value",
     "literal_error": "must be {expected}",
     "value_error": "{error}",
@@ -230,11 +231,13 @@ def one_of(choices: Iterable[str]) -> str:
 
 def _described(problem: ErrorDetails, model: type[BaseModel], advice: str) -> str:
     name, *indices = problem["loc"]
-    field = f"{name}{''.join(f'[{index}]' for index in indices)}"
+    field = f"{name}{''.join(f'[{i}]' if isinstance(i, int) else f'.{i}' for i in indices)}"
     if problem["type"] == "missing":
         return f"{field} is missing: {model.model_fields[str(name)].description}"
-    if problem["type"] == "extra_forbidden" and issubclass(model, Parameters):
-        rule = _unknown(str(name), model) + advice
+    if problem["type"] == "extra_forbidden":
+        rule = f"must be {one_of(model.model_fields)}"
+        if issubclass(model, Parameters):
+            rule = _unknown(str(name), model) + advice
     else:
         rule = _RULES.get(problem["type"], problem["msg"]).format(**problem.get("ctx", {}))
     return f"{field} = {_shown(problem['input'])}: {rule}"
