@@ -58,12 +58,10 @@ CPU_BATCH = 8
 MIN_PAIRS, MAX_PAIRS = 3, 31
 BAD_INPUT, INTERRUPTED = 2, 130
 BASELINES = {"train": "published loop", "dual_over_plain": "plain SGD", "logging_over_none": "no log"}
-TITLES = ("case", "batch", "prec.", "s", "against", "s", "ratio", "[low, high]", "n")
-WIDTHS = (36, 5, 5, 9, 14, 9, 7, 17, 3)
 LEGEND = """\
-s: median, for 50,000 images; of dglib, then of the baseline.
-ratio: median of n pairs, baseline over dglib (…_over_…: dglib over baseline), with its minimum and maximum.
-A batch smaller than the published one gives more weight to norms, mix and SGD."""
+s: median, for 50,000 images; of dglib, then of the baseline. ratio: median of n pairs, baseline over dglib
+(…_over_…: dglib over baseline), with minimum and maximum. A batch smaller than the published one gives more
+weight to norms, mix and SGD."""
 
 Pairs = list[tuple[float, float]]  # seconds per image of dglib and of the baseline
 
@@ -352,17 +350,12 @@ def row(case: Case, numerics: Numerics, pairs: Pairs, **more: object) -> dict[st
     }
 
 
-def line(cells: Sequence[object]) -> str:
-    """A row of the table under `TITLES`."""
-    first, *rest = map(str, cells)
-    return " ".join([first.ljust(WIDTHS[0]), *map(str.rjust, rest, WIDTHS[1:])])
-
-
 def text_of(row: dict[str, Any]) -> str:
-    spread = f"[{row['low']:.3f}, {row['high']:.3f}]"
-    times = f"{row['seconds']:.4g}", row["against"], f"{row['baseline_seconds']:.4g}", f"{row['ratio']:.3f}"
-    what = row["case"], row["batch"], row["precision"]
-    return line((*what, *times, spread, row["n"])) + f"  {row['note']}".rstrip()
+    return (
+        f"{row['case']}: {row['seconds']:.4g} s, {row['against']} {row['baseline_seconds']:.4g} s,"
+        f" ratio {row['ratio']:.3f} [{row['low']:.3f}, {row['high']:.3f}], n {row['n']},"
+        f" batch {row['batch']}, {row['precision']}  {row['note']}"
+    ).rstrip()
 
 
 @dataclass
@@ -378,7 +371,7 @@ class Session:
         torch.set_num_threads(self.arguments.threads)  # of the baseline
         self.machine = describe_machine(self.numerics())
         print("; ".join(f"{name} {value}" for name, value in self.machine.items()))
-        print(line(TITLES), flush=True)
+        print(LEGEND, flush=True)
         for number, case in enumerate(wanted):
             try:
                 left = self.deadline - time.monotonic()
@@ -392,7 +385,6 @@ class Session:
                 self.rows.append(result)
                 print(text_of(result), flush=True)
             self.write(complete=number + 1 == len(wanted))
-        print(LEGEND)
 
     def numerics(self, setting: Setting | None = None, **given: str) -> Numerics:
         """This machine's defaults for a network, with some changed."""
