@@ -84,7 +84,7 @@ def test_both_sides_measure_the_train_case():
     assert row["ratio"] > 0
 
 
-def test_the_ratio_is_the_median_of_the_pairs_and_of_ours_over_the_other_side_where_the_name_says_so():
+def test_the_ratio_is_the_median_over_pairs_inverted_where_the_name_has_over():
     pairs = [(2.0, 1.0), (3.0, 1.0), (9.0, 1.0), (4.0, 2.0), (8.0, 2.0)]
     for kind, expected in (("dual_over_plain", (3.0, 2.0, 9.0)), ("train", (1 / 3, 1 / 9, 0.5))):
         row = benchmark.row(Case(SMALL, kind), CPU, pairs)

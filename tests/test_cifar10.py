@@ -137,7 +137,7 @@ def test_an_interrupt_while_unpacking_leaves_no_batch_half_written_and_no_lock(s
     monkeypatch.undo()
 
 
-def test_a_failed_download_says_what_to_do_in_one_line_and_leaves_nothing(nowhere, tmp_path):
+def test_a_failed_download_is_one_line_with_a_remedy_and_leaves_nothing(nowhere, tmp_path):
     folder = tmp_path / "data"
     with pytest.raises(UserError) as caught:
         load_dataset("cifar10", data_dir=folder)

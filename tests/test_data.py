@@ -153,7 +153,7 @@ FLOATS = {"x_test": grey(3, "float64")}
         ({"x_train": grey(8)[:0], "y_train": np.arange(0)}, "x_train is empty: its shape is (0, 1, 6, 5)"),
     ],
 )
-def test_a_bad_array_is_told_with_file_and_name_in_one_line(npz, changes, message):
+def test_a_bad_array_is_one_line_with_file_and_name(npz, changes, message):
     path = npz(**changes)
     with pytest.raises(UserError) as caught:
         load(path)
@@ -176,7 +176,7 @@ def test_given_statistics_must_fit_the_channels(npz, tmp_path, options, message)
             load_dataset(name, data_dir=tmp_path, **options)
 
 
-def test_files_that_are_no_npz_are_told_with_their_path(tmp_path):
+def test_a_file_that_is_no_npz_is_refused_with_its_path(tmp_path):
     missing, text, folder, array = (
         tmp_path / f"{name}.npz" for name in ("missing", "text", "folder", "array")
     )
@@ -195,7 +195,7 @@ def test_files_that_are_no_npz_are_told_with_their_path(tmp_path):
         assert str(caught.value).startswith(f"{path}: {message}")
 
 
-def test_damage_inside_an_npz_is_told_with_the_array(npz):
+def test_damage_inside_an_npz_names_the_array(npz):
     path = Path(npz())
     content = bytearray(path.read_bytes())
     content[content.find(grey(3).tobytes())] ^= 0xFF
@@ -243,7 +243,7 @@ def no_dataset(data_dir: Path) -> int:
     return 3
 
 
-def test_a_check_before_the_run_loads_ones_own_data_set_from_the_data_dir_that_was_given():
+def test_the_check_before_a_run_loads_a_users_data_set_from_data_dir():
     asked.clear()
     check(load_profile("T1", "quick", [f"dataset={__name__}:noted", "data_dir=mine"]))
     assert set(asked) == {Path("mine")}
@@ -254,7 +254,7 @@ def test_a_loader_must_give_a_dataset(tmp_path):
         load_dataset(f"{__name__}:no_dataset", data_dir=tmp_path)
 
 
-def test_an_unknown_dataset_is_told_with_the_nearest_and_what_else_is_allowed(tmp_path):
+def test_an_unknown_dataset_is_refused_with_the_nearest_and_all_allowed(tmp_path):
     for ask in (lambda: load_dataset("cifar", data_dir=tmp_path), lambda: describe_dataset("cifar")):
         with pytest.raises(UserError) as caught:
             ask()

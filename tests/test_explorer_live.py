@@ -252,7 +252,7 @@ def wait(condition):
         time.sleep(0.01)
 
 
-def test_before_a_start_nothing_trains_and_the_panel_says_what_to_press(make):
+def test_before_a_start_nothing_trains_and_the_panel_names_the_button_to_press(make):
     panel = make(ThreadDriver)
     assert live_threads() == []
     assert (shown(panel, "state"), shown(panel, "step"), shown(panel, "error")) == ("paused", "0", "–")
@@ -302,7 +302,7 @@ def test_buttons_start_pause_step_and_reset(panel):
     assert (shown(panel, "step"), shown(panel, "state")) == (str(EPOCH * PREPARED), "running")
 
 
-def test_save_path_writes_a_table_and_a_picture_or_says_why_not(panel, tmp_path):
+def test_save_path_writes_a_table_and_a_picture_or_reports_the_reason(panel, tmp_path):
     panel.begin("ordered")
     panel.save.click()
     assert turn(panel) is True

@@ -45,7 +45,7 @@ def panels(notebook: nbformat.NotebookNode) -> list[nbformat.NotebookNode]:
     return [cell for cell in notebook.cells if cell.cell_type == "code" and ".show()" in cell.source]
 
 
-def test_the_parameters_are_those_that_the_explorer_takes_each_with_its_meaning():
+def test_the_notebook_has_the_explorers_parameters_with_their_meaning():
     listed = papermill.inspect_notebook(SOURCE)
     assert tuple(listed) == PARAMETERS
     assert all(each["help"] and each["default"] == "None" for each in listed.values())

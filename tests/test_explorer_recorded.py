@@ -51,7 +51,7 @@ def pixels(png: bytes) -> np.ndarray:
 # ── which runs there are ──
 
 
-def test_the_newest_run_directory_stands_first_and_the_recorded_quick_run_last(tmp_path):
+def test_the_newest_run_directory_is_listed_first_and_the_quick_run_last(tmp_path):
     for name in ("exp_T_spinodal_20260101_000000", "exp_V3_vgg11_20260301_000000"):
         published_in(tmp_path / name, "T1", [t1(0)])
     published_in(tmp_path / "copied", "T1", [t1(0)])
@@ -64,7 +64,7 @@ def test_the_newest_run_directory_stands_first_and_the_recorded_quick_run_last(t
 
 
 @pytest.mark.parametrize("sweep", ["T1", "T2"])
-def test_a_newer_v3_does_not_stand_before_a_run_whose_sweep_looks_for_a_threshold(sweep, tmp_path):
+def test_a_run_with_a_threshold_is_shown_before_a_newer_v3(sweep, tmp_path):
     record = {"T1": t1, "T2": t2}[sweep](0)
     for name in ("exp_T_spinodal_20260101_000000", "exp_T_spinodal_20260201_000000"):
         published_in(tmp_path / name, sweep, [record])
@@ -75,7 +75,7 @@ def test_a_newer_v3_does_not_stand_before_a_run_whose_sweep_looks_for_a_threshol
     assert panel_on(v3_alone).experiments.value == ("V3",)
 
 
-def test_a_run_whose_records_do_not_hold_what_its_files_are_called_for_gives_way_to_the_next(tmp_path):
+def test_a_run_with_unreadable_records_is_skipped(tmp_path):
     torn = tmp_path / "exp_T_spinodal_20260401_000000"
     torn.mkdir()
     (torn / "T1-spinodal_results.json").write_text("{")
@@ -101,7 +101,7 @@ def test_the_error_at_a_level_is_its_mean_and_between_levels_lies_on_the_line():
     assert "errors are interpolated" in readout_html(between)
 
 
-def test_a_sweep_that_ended_has_no_error_beyond_its_end_and_the_table_says_why():
+def test_beyond_the_end_of_a_sweep_there_is_no_error_but_a_reason():
     _, found = shown(LOOP, 0.62)
     by_seed = {row.seed.seed: row for row in found.seeds if row.seed.experiment == "T1"}
     assert by_seed[0].readings[0].error is None

@@ -113,7 +113,7 @@ class Refusing(Replaying):
 
 
 @pytest.mark.parametrize("captured", [0, 2])
-def test_a_capture_that_fails_leaves_the_bits_alone_and_says_why(captured):
+def test_a_capture_that_fails_changes_no_bits_and_reports_the_reason(captured):
     state, trainer = after(CASES["T1"], Refusing(captured))
     assert trainer.take_step.fallback == "CUDA graphs: operation not permitted when stream is capturing"
     assert same(state, after(CASES["T1"])[0])
@@ -181,13 +181,13 @@ def test_after_a_failed_capture_the_stream_is_the_one_before_and_the_generator_a
     assert same(state, after(CASES["Td1 with dropout"], steps=4)[0])
 
 
-def test_a_torch_that_stays_in_capture_is_told_in_one_line(cuda, monkeypatch):
+def test_a_torch_that_stays_in_capture_is_refused_in_one_line(cuda, monkeypatch):
     monkeypatch.setattr(graphs, "SAFE_FROM", (99, 0))
     with pytest.raises(UserError, match=r"CUDA graphs: no; torch .* set cuda_graphs=off, or use torch 99\.0"):
         graphs._recover(RuntimeError("no\nand more"), None, None, None)
 
 
-def test_the_reason_of_a_fallback_stands_in_the_record(monkeypatch, tmp_path):
+def test_the_record_contains_the_reason_of_a_fallback(monkeypatch, tmp_path):
     def refusing(spec, settled, *, log):
         return StepRunner(spec, settled, log=log, recorder=Refusing(2))
 
@@ -256,7 +256,7 @@ def test_channels_last_reaches_the_images_and_the_convolutions():
     assert all(g.stride() == p.stride() for g, p in zip(state.g_v, state.params, strict=True))
 
 
-def test_a_checkpoint_goes_on_in_another_memory_format():
+def test_a_checkpoint_resumes_in_another_memory_format():
     plain, _ = after(CASES["T1"], steps=3)
     other, trainer = after(CASES["T1"], settled=replace(FUSED, channels_last=True), steps=1)
     other.load_state_dict(plain.state_dict())
@@ -312,7 +312,7 @@ def test_a_step_that_overflows_moves_no_weight_and_is_counted(fused, recorder, m
     assert not any(torch.equal(a, b) for a, b in zip(now, seed.state.params, strict=False))
 
 
-def test_a_seed_whose_steps_overflow_ends_as_diverged_with_the_way_out(monkeypatch):
+def test_a_seed_whose_steps_overflow_is_diverged_with_a_remedy(monkeypatch):
     monkeypatch.setitem(numerics.LOSS_SCALE, "fp16", 2.0**40)
     record = run_seed(CASES["T1"], 0, random_data(), replace(CPU, precision="fp16"))
     assert record["outcome"] == "diverged"

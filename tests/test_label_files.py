@@ -111,7 +111,7 @@ class Code:
 
 
 @pytest.mark.parametrize("name", ["objects.npz", "objects.pt", "torn.npz", "torn.pt"])
-def test_a_file_of_objects_or_a_torn_one_is_told_in_one_line_and_never_executed(name, run, tmp_path):
+def test_a_file_of_objects_or_a_torn_one_is_refused_in_one_line_and_never_executed(name, run, tmp_path):
     if name.startswith("torn"):
         (tmp_path / name).write_bytes(b"PK\x03\x04 and no more")
     elif name.endswith(".pt"):
@@ -125,7 +125,7 @@ def test_a_file_of_objects_or_a_torn_one_is_told_in_one_line_and_never_executed(
 
 
 @pytest.mark.parametrize("name", ["absent.npy", "absent.pt:worse_label", "labels.npz:absent"])
-def test_a_file_or_entry_that_is_not_there_is_told_in_one_line(name, run, tmp_path):
+def test_a_missing_file_or_entry_is_one_line(name, run, tmp_path):
     save("labels.npz", clean_label=LABELS, noisy=NOISY)
     status, out, error = run(name)
     assert (status, out, error.count("\n")) == (2, "", 1)

@@ -117,7 +117,7 @@ def record_of(monkeypatch, steps, spec=SPEC, **kwargs):
         return run_seed(spec, 0, random_data(), CPU, **kwargs)
 
 
-def test_a_run_whose_refreshes_are_all_lost_ends_as_diverged(monkeypatch):
+def test_a_run_whose_refreshes_are_all_lost_is_diverged(monkeypatch):
     record = record_of(monkeypatch, range(K, 10**6))
     assert record["outcome"] == "diverged"
     assert "steps had a gradient that is not finite" in record["reason"]
@@ -125,7 +125,7 @@ def test_a_run_whose_refreshes_are_all_lost_ends_as_diverged(monkeypatch):
 
 
 @pytest.mark.parametrize("stop", [1, 22])
-def test_a_run_interrupted_after_lost_refreshes_goes_on_as_if_it_had_not_been(stop, monkeypatch, tmp_path):
+def test_a_run_interrupted_after_lost_refreshes_resumes_bit_for_bit(stop, monkeypatch, tmp_path):
     lost = {0, 10, 15, 20, 25, 45}  # none held yet, then one too many in a row
     spec = small_spec("T1", batch_size=2, refresh_period=K)  # eleven steps an epoch
     whole = record_of(monkeypatch, lost, spec)
@@ -138,7 +138,7 @@ def test_a_run_interrupted_after_lost_refreshes_goes_on_as_if_it_had_not_been(st
     assert whole["skipped_steps"] == len([0, 10, 15, 20, *range(25, 30), 45])
 
 
-def test_a_log_row_of_a_lost_refresh_says_that_there_was_no_value_gradient(monkeypatch):
+def test_a_log_row_of_a_lost_refresh_has_no_value_gradient(monkeypatch):
     spec = small_spec("Td1", batch_size=4, refresh_period=K, log_every=K)
     record = record_of(monkeypatch, {10}, spec)
     rows = {row["step"]: row for row in record["step_logs"]}

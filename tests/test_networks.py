@@ -159,7 +159,7 @@ def build_own(factory) -> nn.Module:
     return build_network(f"{__name__}:{factory.__name__}", input_shape=DIGITS, classes=10)
 
 
-def test_every_dropout_of_ones_own_network_is_keyed_with_its_probability():
+def test_every_dropout_of_a_users_network_is_keyed_with_its_probability():
     model = build_own(nested_dropout)
     assert not any(isinstance(layer, nn.Dropout) for layer in model.modules())
     assert [layer.p for layer in model.modules() if isinstance(layer, KeyedDropout)] == [0.2, 0.3]

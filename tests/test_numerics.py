@@ -52,7 +52,7 @@ def test_another_device_precision_or_torch_begins_a_stretch_that_claims_no_bits(
         assert record["numerics"][1][name] == value != record["numerics"][0][name]
 
 
-def test_exact_mode_refuses_to_go_on_elsewhere_and_names_what_differs(tmp_path, monkeypatch):
+def test_exact_mode_refuses_to_resume_elsewhere_and_names_what_differs(tmp_path, monkeypatch):
     path, exact = tmp_path / "seed.ckpt", replace(CPU, exact=True)
     stopped(path, exact)
     before = path.read_bytes()

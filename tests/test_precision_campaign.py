@@ -84,7 +84,7 @@ def test_a_censored_seed_counts_one_level_further_and_a_failed_one_not_at_all():
     assert comparison.levels("T2", records("T2", ["no_event"])) == ([0.35], 1)
 
 
-def test_sides_one_level_apart_are_told_from_equal_ones():
+def test_sides_one_level_apart_differ_and_equal_ones_do_not():
     equal = comparison.compare(side(), side())
     assert equal["T1"]["equivalent"]
     assert equal["T1"]["tests"]["paired_t"]["interval_90"] == [0.0, 0.0]
@@ -136,7 +136,7 @@ def test_rounded_convolutions_give_torchs_half_precision_to_within_a_rounding(dt
 
 
 @pytest.mark.slow
-def test_a_short_campaign_runs_every_side_and_goes_on_without_running_a_seed_again(tmp_path, monkeypatch):
+def test_a_short_campaign_runs_every_side_and_resumes_without_running_a_seed_again(tmp_path, monkeypatch):
     monkeypatch.setattr("dglib.api.draw_figure", lambda *_: [])  # most of the time, otherwise
 
     def run(seeds):

@@ -67,7 +67,7 @@ def test_an_unknown_name_gets_the_kind_the_value_the_nearest_and_all_allowed(ani
         (f"{__name__}:not_callable", "is no function or class, but 3"),
     ],
 )
-def test_what_cannot_be_imported_is_told_in_one_line(animals, name, why):
+def test_what_cannot_be_imported_is_one_line(animals, name, why):
     with pytest.raises(UserError) as caught:
         animals.get(name)
     message = str(caught.value)

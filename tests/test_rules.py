@@ -36,7 +36,7 @@ def test_a_step_moves_the_weights_along_the_users_mix_of_the_users_gradients():
         torch.testing.assert_close(p - q, 0.1 * (0.7 * s + 0.3 * v), rtol=1e-4, atol=1e-7)
 
 
-def test_the_default_rules_stand_in_no_identity_and_others_do():
+def test_the_identity_contains_only_rules_other_than_the_defaults():
     step = identity.describe(SPEC, "")["spec"]["step"]
     assert not {"mix", "value"} & set(step)
     other = replace(SPEC, step=replace(SPEC.step, value="my_rules:shifted"))

@@ -196,7 +196,7 @@ def test_two_pass_statistics_move_no_weight_and_restore_the_momentum():
 
 @settings(max_examples=8)
 @given(st.integers(1, 30), st.integers(1, 30))
-def test_the_step_may_be_stopped_and_gone_on_with_anywhere(first, second):
+def test_training_can_be_stopped_and_resumed_at_any_step(first, second):
     whole, parts = begun(batch_size=4), begun(batch_size=4)
     whole.trainer.advance(whole.state, 0.4, 0.05, first + second)
     parts.trainer.advance(parts.state, 0.4, 0.05, first)

@@ -58,7 +58,7 @@ def test_a_noise_that_gives_no_labels_is_refused_in_one_line_before_anything_is_
     assert_refused(run(f"noise=users_parts:{name}"), tmp_path, f"noise 'users_parts:{name}' {why}")
 
 
-def test_an_error_in_a_users_function_is_told_with_its_file_and_line(run, tmp_path):
+def test_an_error_in_a_users_function_is_reported_with_its_file_and_line(run, tmp_path):
     assert_refused(run("noise=users_parts:fails"), tmp_path, f"({users_parts.__file__}, line ")
 
 
@@ -97,7 +97,7 @@ def test_a_record_holds_the_rate_that_came_out_and_the_flips_per_class_pair():
         ("one_class_declared", None),
     ],
 )
-def test_a_rate_that_is_not_the_expected_one_is_told_in_one_line_at_the_start(name, line, run):
+def test_an_unexpected_rate_is_one_line_at_the_start(name, line, run):
     status, out, _ = run(f"noise=users_parts:{name}")
     assert status == 0
     lines = [each for each in out.splitlines() if each.startswith(f"noise users_parts:{name}: ")]
