@@ -14,12 +14,9 @@ from __future__ import annotations
 
 import argparse
 import json
-import multiprocessing
 import os
 import platform
-import subprocess
 import sys
-from concurrent.futures import Executor, Future, ProcessPoolExecutor
 from contextlib import nullcontext
 from datetime import UTC, datetime
 from pathlib import Path
@@ -29,6 +26,8 @@ sys.path.insert(0, str(Path(__file__).parent.parent))
 
 from precision_comparison import compare, verdict
 from rounded_convolutions import rounded_convolutions
+
+from dglib.runs import provenance
 
 EXPERIMENTS = ("T1", "T2", "Td1")
 STAGE = 10  # seeds that all sides finish before any begins the next: results at any time are of as many
@@ -80,38 +79,19 @@ def campaign(options: argparse.Namespace, tell: Any) -> dict[str, Any]:
     """Run all sides, in stages of seeds, and compare; what is found is written after every stage."""
     found: dict[str, Any] = {}
     rounded = options.convolutions == "rounded"
-    with executor(options.processes) as run:
-        for seeds in [*range(STAGE, options.seeds, STAGE), options.seeds]:
-            sides = [(name, precision) for name in EXPERIMENTS for precision in options.precisions]
-            jobs = [
-                run.submit(
-                    run_side, name, p, seeds, options.base, rounded, SHORT[name] if options.short else []
-                )
-                for name, p in sides
-            ]
-            done = dict(zip(sides, [job.result() for job in jobs], strict=True))
-            found = judged(done, options, seeds)
-            if options.json is not None:
-                options.json.write_text(json.dumps(found, indent=1, ensure_ascii=False) + "\n", "utf-8")
-            for precision, part in found["compared"].items():
-                tell(f"\n{seeds} seeds, {precision} against {options.precisions[0]}")
-                tell("\n".join(part["verdict"]))
+    for seeds in [*range(STAGE, options.seeds, STAGE), options.seeds]:
+        done = {
+            (name, p): run_side(name, p, seeds, options.base, rounded, SHORT[name] if options.short else [])
+            for name in EXPERIMENTS
+            for p in options.precisions
+        }
+        found = judged(done, options, seeds)
+        if options.json is not None:
+            options.json.write_text(json.dumps(found, indent=1, ensure_ascii=False) + "\n", "utf-8")
+        for precision, part in found["compared"].items():
+            tell(f"\n{seeds} seeds, {precision} against {options.precisions[0]}")
+            tell("\n".join(part["verdict"]))
     return found
-
-
-class Here(Executor):
-    """Runs every job at once in this process."""
-
-    def submit(self, function: Any, /, *arguments: Any, **named: Any) -> Future[Any]:
-        future: Future[Any] = Future()
-        future.set_result(function(*arguments, **named))
-        return future
-
-
-def executor(processes: int) -> Executor:
-    if processes == 1:
-        return Here()
-    return ProcessPoolExecutor(processes, mp_context=multiprocessing.get_context("spawn"))
 
 
 def judged(done: dict[tuple[str, str], Path], options: argparse.Namespace, seeds: int) -> dict[str, Any]:
@@ -134,7 +114,7 @@ def judged(done: dict[tuple[str, str], Path], options: argparse.Namespace, seeds
         },
         "command": f"python tests/precision_campaign.py --seeds {seeds} --precisions"
         f" {' '.join(options.precisions)} --convolutions {options.convolutions}",
-        "commit": commit(),
+        "made_by": provenance.versions(),
         "profile": "quick, shortened" if options.short else "quick",
         "half_convolutions": options.convolutions,
         "seeds": seeds,
@@ -146,21 +126,6 @@ def judged(done: dict[tuple[str, str], Path], options: argparse.Namespace, seeds
     }
 
 
-def commit() -> str | None:
-    """The checkout's commit, with a + if files of dglib were changed since."""
-    git = ["git", "-C", str(Path(__file__).parent.parent)]
-    try:
-        head = subprocess.run(
-            [*git, "rev-parse", "--short", "HEAD"], capture_output=True, text=True, check=True
-        )
-        changed = subprocess.run(
-            [*git, "status", "--porcelain", "--", "dglib"], capture_output=True, text=True, check=True
-        )
-    except (OSError, subprocess.CalledProcessError):
-        return None
-    return head.stdout.strip() + ("+" if changed.stdout else "")
-
-
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--seeds", type=int, default=30, help="0 to this less one")
@@ -168,7 +133,6 @@ def main() -> int:
     parser.add_argument(
         "--convolutions", choices=("torch", "rounded"), default="torch", help="of half precision"
     )
-    parser.add_argument("--processes", type=int, choices=(1, 2), default=1)
     parser.add_argument("--base", type=Path, default=Path("runs/precision"), help="of the run directories")
     parser.add_argument("--json", type=Path, help="where the numbers go")
     parser.add_argument("--short", action="store_true", help="a minute of training, to try the script out")
