@@ -49,7 +49,7 @@ def run_all(argv: Sequence[str] | None = None) -> int:
 
 def _main(words: Sequence[str], program: str, typed: Sequence[str]) -> int:
     try:
-        arguments = _parser(program).parse_args(words)
+        arguments = parser(program).parse_args(words)
         for source in getattr(arguments, "experiment_file", ()):
             arguments.own = [*getattr(arguments, "own", ()), *load(source)]
         arguments.typed = list(typed)
@@ -65,7 +65,9 @@ def _main(words: Sequence[str], program: str, typed: Sequence[str]) -> int:
 Add = Callable[..., Any]
 
 
-def _parser(program: str) -> argparse.ArgumentParser:
+def parser(program: str) -> argparse.ArgumentParser:
+    """The options of python -m dglib ("dglib"), or of run_all.py ("run_all")."""
+    """The options of `python -m dglib` ("dglib"), or of run_all.py ("run_all")."""
     parser = Parser(prog=program, description="Hysteresis in learning with noisy labels", allow_abbrev=False)
     commands = parser.add_subparsers(dest="command", metavar="COMMAND", required=True)
 
