@@ -67,7 +67,6 @@ Add = Callable[..., Any]
 
 def parser(program: str) -> argparse.ArgumentParser:
     """The options of python -m dglib ("dglib"), or of run_all.py ("run_all")."""
-    """The options of `python -m dglib` ("dglib"), or of run_all.py ("run_all")."""
     parser = Parser(prog=program, description="Hysteresis in learning with noisy labels", allow_abbrev=False)
     commands = parser.add_subparsers(dest="command", metavar="COMMAND", required=True)
 

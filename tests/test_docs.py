@@ -1,7 +1,7 @@
 """Every code block of the documentation is run, or parsed, or says that it is external.
 
-The word after a block's language decides: `run` (Python, in a process of its own), `file NAME` (Python, saved for the
-commands that use it), `parsed` (shell: options of our commands are checked, nothing is started), `external`.
+The word after a block's language decides: `run` (Python, in its own process), `file NAME` (Python, imported
+from a file), `parsed` (shell: the options of our commands are checked, nothing is started), `external`.
 """
 
 import re
@@ -16,7 +16,7 @@ from dglib import cli
 
 ROOT = Path(__file__).parents[1]
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
-BLOCK = re.compile(r"^```(\w*) ?(.*)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
+BLOCK = re.compile(r"^```(\w*) ?([^\n]*)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 BLOCKS = [
     (f"{page.name}-{number}", language, mark, text)
     for page in PAGES
@@ -45,7 +45,8 @@ def test_python_blocks_run(text, tmp_path):
 @pytest.mark.parametrize("text", marked("file"))
 def test_files_can_be_imported(text, tmp_path):
     (tmp_path / "shown.py").write_text(text, encoding="utf-8")
-    done = subprocess.run([sys.executable, "-c", "import shown"], cwd=tmp_path, capture_output=True, text=True)
+    command = [sys.executable, "-c", "import shown"]
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
 
 
