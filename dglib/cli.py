@@ -135,6 +135,7 @@ def parser(program: str) -> argparse.ArgumentParser:
     add("--at", type=int, required=True, metavar="EPOCH", help=about)
     add("--set", nargs="+", action="extend", default=[], metavar="NAME=VALUE", help="the changes")
     add("--base-dir", metavar="DIR", help="of the new run directory; default: that of the original")
+    _add_file(add)
 
     about = "every parameter of an experiment with its value, meaning and range"
     add = command("parameters", _list_parameters, about, "The output can be saved as a YAML file for --file.")
