@@ -12,7 +12,7 @@ pydantic and ipywidgets are missing.
 from importlib import import_module
 from typing import Any
 
-__version__ = "0.1.0"
+__version__ = "0.2.0"
 
 _HOMES = {
     "UserError": "dglib.errors",
