@@ -109,11 +109,6 @@ def test_a_noise_that_gives_other_labels_by_what_it_imports_is_another_run(run):
     assert len(directories()) == 2
 
 
-def test_the_identity_does_not_depend_on_which_seeds_are_run(run):
-    run("noise=a_module:noise", seeds="3")
-    assert "resuming" in run("noise=a_module:noise", seeds="5,6")
-
-
 def cell(number, source, namespace):
     """Run a notebook's cell as IPython does, which leaves its source with `linecache`."""
     name = f"<ipython-input-{number}>"
@@ -277,21 +272,15 @@ def reseal(path, changed):
     path.write_bytes(sealed("seed record", changed(record)))
 
 
-@pytest.mark.parametrize(
-    ("changed", "line"),
-    [
-        (lambda r: r | {"hashes": r["hashes"] | {"network": "0" * 64}}, "made with another network than"),
-        (lambda r: {k: v for k, v in r.items() if k not in ("hashes", "noise")}, None),
-    ],
-)
-def test_verify_compares_the_hashes_that_record_and_manifest_both_have(changed, line, run, capsys):
+def test_verify_compares_the_hashes_that_record_and_manifest_both_have(run, capsys):
     run("network=a_module:net", "noise=a_module:noise")
     (path,) = Path("runs").glob("*/seeds/*.json")
-    reseal(path, changed)
+    reseal(path, lambda r: r | {"hashes": r["hashes"] | {"network": "0" * 64}})
     main(["verify", "runs"])
-    out = capsys.readouterr().out
-    assert (line is None) == ("made with" not in out)
-    assert line is None or line in out
+    assert "made with another network than" in capsys.readouterr().out
+    reseal(path, lambda r: {k: v for k, v in r.items() if k not in ("hashes", "noise")})
+    main(["verify", "runs"])
+    assert "made with" not in capsys.readouterr().out
 
 
 def test_a_checkpoint_of_another_network_or_noise_is_refused(tmp_path):

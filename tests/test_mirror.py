@@ -1,6 +1,5 @@
 """A mirror gives the old files or the new ones, whatever fails and when, and refuses a second machine."""
 
-import errno
 import os
 import shutil
 import socket
@@ -280,19 +279,6 @@ def test_a_mirror_that_was_unmounted_is_not_made_anew_below_its_mount_point(base
     run.sync()
 
 
-def test_a_mirror_that_cannot_be_read_is_an_error_and_not_an_empty_one(base, local, remote, monkeypatch):
-    """Or a run would begin anew beside its own results."""
-    sync(local, remote)
-
-    def disconnected(path):
-        raise OSError(errno.ENOTCONN, os.strerror(errno.ENOTCONN))
-
-    monkeypatch.setattr(os, "scandir", disconnected)
-    with pytest.raises(OSError, match="not connected"):
-        restore(MirrorFolder(remote), base / "run")
-    assert not (base / "run").exists()
-
-
 # ── restoring ──
 
 
@@ -327,11 +313,9 @@ def test_the_older_copy_replaces_a_damaged_newest_manifest_or_file_and_the_damag
 @pytest.mark.parametrize(
     ("path", "stored_as"),
     [
-        ("../outside.json", "../outside.json.0"),
         ("/etc/x_manifest.json", "/etc/x_manifest.json.0"),
         ("seeds/../../x.json", "seeds/../../x.json.0"),
         ("seeds/x.json", "../outside.json"),
-        ("seeds/x.json", "/etc/hostname"),
         ("seeds/x.json", "seeds/x.json.0/../../../x.0"),
     ],
 )

@@ -248,62 +248,45 @@ from dglib import api, cli
 from dglib.runs import mirror, mirror_folder
 
 mirror.POLL_S = mirror.PERIOD_S = 1000.0
+real = mirror_folder.write_through
 
 def held(*_):
     Path("drawing").touch()
     time.sleep(1000)
 
-if sys.argv[1] == "slow":
-    real = mirror_folder.write_through
-    def slow(path, *rest, **options):
-        if Path("drawing").exists():
-            Path("writing").touch()
-            time.sleep(1000)
-        real(path, *rest, **options)
-    mirror_folder.write_through = slow
+def slow(path, *rest, **options):
+    if sys.argv[1] == "slow" and Path("drawing").exists():
+        Path("writing").touch()
+        time.sleep(1000)
+    real(path, *rest, **options)
+
+mirror_folder.write_through = slow
 api.draw_figure = held
 sys.exit(cli.main(sys.argv[2:]))
 """
 
 
-def started(tmp_path, mode):
-    places = [f"base_dir={tmp_path / 'drive'}", f"work_dir={tmp_path / 'work'}"]
-    words = [*TINY, "epochs_per_level=1", *places]
+@pytest.mark.parametrize("stops", [1, 2])
+def test_a_stop_makes_the_last_pass_and_a_second_one_ends_at_once_with_a_valid_mirror(stops, tmp_path):
+    words = [*TINY, "epochs_per_level=1", f"base_dir={tmp_path / 'drive'}", f"work_dir={tmp_path / 'work'}"]
+    mode = "slow" if stops == 2 else "plain"
     command = [sys.executable, "-c", HELD, mode, "run", "T2", "--mirror", "--seeds", "0", "--set", *words]
     environment = os.environ | {"PYTHONPATH": os.pathsep.join(filter(None, sys.path)), "OMP_NUM_THREADS": "1"}
     process = subprocess.Popen(
         command, cwd=tmp_path, env=environment, stderr=subprocess.STDOUT, stdout=subprocess.PIPE, text=True
     )
-    wait_for(tmp_path / "drawing", process)
-    return process
-
-
-def wait_for(path, process):
-    end = time.monotonic() + PATIENCE
-    while not path.exists():
-        assert process.poll() is None, process.communicate()[0]
-        assert time.monotonic() < end, "waited in vain"
-        time.sleep(0.02)
-
-
-def test_a_stop_outside_training_makes_the_last_pass(tmp_path):
-    process = started(tmp_path, "plain")
-    process.send_signal(signal.SIGTERM)
+    for name in ("drawing", "writing")[:stops]:
+        end = time.monotonic() + PATIENCE
+        while not (tmp_path / name).exists():
+            assert process.poll() is None, process.communicate()[0]
+            assert time.monotonic() < end, "waited in vain"
+            time.sleep(0.02)
+        time.sleep(0.2)
+        process.send_signal(signal.SIGTERM)
     out, _ = process.communicate(timeout=PATIENCE)
     assert process.returncode == 130
     assert "Traceback" not in out
-    [remote] = (tmp_path / "drive").glob("exp_*")
-    assert "seeds/T2-spinodal-000.json" in contents(remote)
-    assert list((remote / "mirror").glob("claim-*")) == []
-
-
-def test_a_second_stop_in_the_last_pass_ends_at_once_and_leaves_a_valid_mirror(tmp_path):
-    process = started(tmp_path, "slow")
-    process.send_signal(signal.SIGTERM)
-    wait_for(tmp_path / "writing", process)
-    time.sleep(0.2)
-    process.send_signal(signal.SIGTERM)
-    out, _ = process.communicate(timeout=PATIENCE)
-    assert process.returncode == 130
-    assert "mirror: the last state is only in" in out
+    assert ("mirror: the last state is only in" in out) == (stops == 2)
     assert main(["verify", str(tmp_path / "drive")]) == 0
+    [remote] = (tmp_path / "drive").glob("exp_*")
+    assert ("seeds/T2-spinodal-000.json" in contents(remote)) == (stops == 1)
