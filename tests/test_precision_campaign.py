@@ -8,10 +8,7 @@ import numpy as np
 import precision_campaign as campaign
 import precision_comparison as comparison
 import pytest
-import torch
-from equivalence import paired_tost, welch_tost
-from rounded_convolutions import rounded_convolutions
-from torch import nn
+from precision_comparison import paired_tost, welch_tost
 
 SCRIPT = Path(__file__).with_name("precision_campaign.py")
 TESTS = [paired_tost, welch_tost]
@@ -110,38 +107,13 @@ def test_the_committed_result_follows_from_its_own_thresholds(path):
             assert test(*zip(*pairs, strict=True), LEVEL).as_dict() == part["T1"]["tests"][name]
 
 
-@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])
-def test_rounded_convolutions_give_torchs_half_precision_to_within_a_rounding(dtype):
-    generator = torch.Generator().manual_seed(0)
-    layer = nn.Conv2d(4, 8, 3, padding=1)
-    with torch.no_grad():
-        for parameter in layer.parameters():
-            parameter.copy_(torch.randn(parameter.shape, generator=generator) / 6)
-    x = torch.randn(5, 4, 8, 8, generator=generator).requires_grad_()
-    up = torch.randn(5, 8, 8, 8, generator=generator)
-
-    def results():
-        with torch.autocast("cpu", dtype=dtype):
-            y = layer(x)
-        return [y.detach(), *torch.autograd.grad((y.float() * up).sum(), [x, *layer.parameters()])]
-
-    ordinary = results()
-    with rounded_convolutions():
-        rounded, outside = results(), layer(x)
-    assert torch.equal(outside, layer(x))  # no autocast: as ever
-    for a, b in zip(ordinary, rounded, strict=True):
-        assert a.dtype == b.dtype
-        assert (a.double() - b.double()).norm() < 0.6 * torch.finfo(dtype).eps * b.double().norm()
-    assert torch.equal(results()[0], ordinary[0])  # and put back
-
-
 @pytest.mark.slow
 def test_a_short_campaign_runs_every_side_and_resumes_without_running_a_seed_again(tmp_path, monkeypatch):
     monkeypatch.setattr("dglib.api.draw_figure", lambda *_: [])  # most of the time, otherwise
 
     def run(seeds):
         file = tmp_path / f"{seeds}.json"
-        words = f"--short --convolutions rounded --base {tmp_path} --seeds {seeds} --json {file}"
+        words = f"--short --base {tmp_path} --seeds {seeds} --json {file}"
         monkeypatch.setattr(sys, "argv", [str(SCRIPT), *words.split()])
         assert campaign.main() == 1  # so few seeds show nothing
         return json.loads(file.read_bytes()), {
