@@ -57,22 +57,22 @@ def why_apart(names: Sequence[str], *records: Sequence[Record]) -> str | None:
         records: of each of `names`, each list made under one set of parameters.
     """
     stated = [_parameters(mine[0]) for mine in records]
-    silent = [name for name, each in zip(names, stated, strict=True) if not each]
+    silent = [name for name, side in zip(names, stated, strict=True) if not side]
     if silent and len(silent) < len(names):
         stating = [name for name in names if name not in silent]
         return (
             f"{wording.listing(stating)} states its parameters and {wording.listing(silent)} none, so they"
             " are not taken together"
         )
-    texts = [_texts({"eta": mine[0].get("eta"), **each}) for mine, each in zip(records, stated, strict=True)]
+    texts = [_texts({"eta": mine[0].get("eta"), **side}) for mine, side in zip(records, stated, strict=True)]
     differing = [
         name
         for name in ("eta", *SHARED)
-        if all(name in each for each in texts) and len({each[name] for each in texts}) > 1
+        if all(name in side for side in texts) and len({side[name] for side in texts}) > 1
     ]
     if not differing:
         return None
-    found = [f"{name} = {' | '.join(each[name] for each in texts)}" for name in differing]
+    found = [f"{name} = {' | '.join(side[name] for side in texts)}" for name in differing]
     return f"{wording.listing(list(names))} were run under different parameters: {'; '.join(found)}"
 
 
@@ -80,15 +80,15 @@ def _differing(sources: Sequence[Source], made_on: MadeOn) -> Iterator[tuple[str
     """Name -> value -> the sources that have it, for everything that is not the same in all."""
     stated = [_stated(source.record) for source in sources]
     seen = [_seen(s.record) | made_on.get((s.run, s.experiment), {}) for s in sources]
-    for name in dict.fromkeys(name for each in (*stated, *seen) for name in each):
+    for name in dict.fromkeys(name for side in (*stated, *seen) for name in side):
         found: dict[str, list[Source]] = {}
         for source, own, read in zip(sources, stated, seen, strict=True):
             value = own.get(name, read.get(name))
-            if value is None and any(name in each for each in stated):  # what is only seen may lack by chance
-                twins = (each for other, each in zip(sources, stated, strict=True) if other.run == source.run)
+            if value is None and any(name in side for side in stated):  # what is only seen may lack by chance
+                twins = (side for other, side in zip(sources, stated, strict=True) if other.run == source.run)
                 ours = own and (source.run, source.experiment) in made_on
                 # Of one run, a record of an earlier release may lack a parameter: it has the others' value.
-                value = next((each[name] for each in twins if ours and name in each), _UNSTATED)
+                value = next((side[name] for side in twins if ours and name in side), _UNSTATED)
             if value is not None:
                 found.setdefault(value, []).append(source)
         if len(found) > 1:
@@ -105,7 +105,7 @@ def _parameters(record: Record) -> Mapping[str, Any]:
     """The parameters on record, where a file of data or labels counts by its contents, not by its path."""
     parameters = dict(record.get("parameters") or {})
     contents = {
-        "dataset": next((each.get("data_fingerprint") for each in record.get("provenance") or ()), None),
+        "dataset": next((side.get("data_fingerprint") for side in record.get("provenance") or ()), None),
         "noise": (record.get("noise") or {}).get("labels"),
     }
     for name, value in contents.items():

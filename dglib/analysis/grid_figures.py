@@ -76,9 +76,9 @@ def draw_curve(cells: Cells) -> Figure:
     below.set_xticks(range(len(cells)), [value_text(cell.values[name]) for cell in cells])
     top.tick_params(labelbottom=False)
     below.set_xlim(-0.6, len(cells) - 0.4)
-    for x, each in enumerate(summaries):
-        if not each["n"]:
-            waiting = f"{each['running']} under way" if each["running"] else "no seed finished"
+    for x, item in enumerate(summaries):
+        if not item["n"]:
+            waiting = f"{item['running']} under way" if item["running"] else "no seed finished"
             grey = {"color": style.DARK_GREY, "fontsize": 6.5, "rotation": 90}
             across = below.get_xaxis_transform()
             below.text(x, 0.5, waiting, transform=across, ha="center", va="center", **grey)
@@ -103,7 +103,7 @@ def _quantities(axes: Axes, cells: Cells, summaries: Sequence[Summary]) -> list[
             axes.plot(
                 [x], [sum(finite) / len(finite)], linestyle="", marker=mark, color=style.BLACK, markersize=3.4
             )
-    medians = [(x, Bounds.of(each["median"]), middle(each["median"])) for x, each in enumerate(summaries)]
+    medians = [(x, Bounds.of(item["median"]), middle(item["median"])) for x, item in enumerate(summaries)]
     known = [(x, math.nan if value is None or _arrowhead(b) else value) for x, b, value in medians]
     # Flat around each value, so that a median between two open ones is seen as well.
     steps = [(x + aside, y) for x, y in known for aside in (-_FLAT, _FLAT)]
@@ -130,12 +130,12 @@ def _arrowhead(bounds: Bounds) -> str:
 def _shares(axes: Axes, measure: Measure, summaries: Sequence[Summary]) -> list[tuple[str, dict[str, Any]]]:
     """Draws the shares of each end that occurs; the legend's keys to them."""
     kinds = measure.all_kinds
-    present = [kind for kind in kinds if any(each["counts"][kind] for each in summaries)]
+    present = [kind for kind in kinds if any(item["counts"][kind] for item in summaries)]
     handles = []
     for order, kind in enumerate(present):
         look = _LOOKS.get(kind, LOOKS["ordered" if kind == next(iter(kinds)) else "collapsed"])
         aside = 0.16 * (order - (len(present) - 1) / 2)
-        places = [(x, each["shares"][kind]) for x, each in enumerate(summaries) if each["n"]]
+        places = [(x, item["shares"][kind]) for x, item in enumerate(summaries) if item["n"]]
         xs = [x + aside for x, _ in places]
         for x, (_, share) in zip(xs, places, strict=True):
             axes.plot([x, x], [share["lower"], share["upper"]], color=look.color, linewidth=1.0, alpha=0.7)
@@ -168,7 +168,7 @@ def draw_maps(cells: Cells) -> Figure | None:
     measure = cells[0].measure
     shade = _scale(measure, summaries)
     for axes, facet in zip(panels, facets, strict=False):
-        mine = [each for each in summaries if [each["values"][name] for name in leading] == list(facet)]
+        mine = [item for item in summaries if [item["values"][name] for name in leading] == list(facet)]
         named = zip(leading, facet, strict=True)
         title = values_text(dict(named))
         _map(axes, measure, mine, (xs, ys), (columns, rows), shade, min(1.0, size / 0.7))
@@ -176,7 +176,7 @@ def draw_maps(cells: Cells) -> Figure | None:
     for axes in list(figure.axes)[len(facets) :]:
         axes.set_visible(False)
     bar = figure.colorbar(matplotlib.cm.ScalarMappable(shade, _SHADES), ax=figure.axes, pad=0.02, aspect=28)
-    bounded = any(each["median"]["lower"] != each["median"]["upper"] for each in summaries)
+    bounded = any(item["median"]["lower"] != item["median"]["upper"] for item in summaries)
     of_bounds = " (middle of its bounds)" if bounded else ""
     bar.set_label(f"Median {measure.symbol}{of_bounds}")
     bar.outline.set_visible(False)
@@ -186,7 +186,7 @@ def draw_maps(cells: Cells) -> Figure | None:
 
 def _scale(measure: Measure, summaries: Sequence[Summary]) -> Normalize:
     """Errors and gaps from 0 to 1; thresholds over the range that there is."""
-    found = [value for each in summaries if (value := middle(each["median"])) is not None]
+    found = [value for item in summaries if (value := middle(item["median"])) is not None]
     if measure.in_unit_interval or not found:
         return Normalize(0, 1)
     return Normalize(min(found) - 0.05, max(found) + 0.05)
@@ -203,14 +203,14 @@ def _map(
 ) -> None:
     (xs, ys), (columns, rows) = values, names
     places = {}
-    for each in summaries:
-        x, y = xs.index(each["values"][columns]), ys.index(each["values"][rows])
-        places[x, y] = each
-        _cell(axes, measure, (x, y), each, shade, scale)
-    for (x, y), each in places.items():
+    for item in summaries:
+        x, y = xs.index(item["values"][columns]), ys.index(item["values"][rows])
+        places[x, y] = item
+        _cell(axes, measure, (x, y), item, shade, scale)
+    for (x, y), item in places.items():
         for dx, dy in ((1, 0), (0, 1)):
             other = places.get((x + dx, y + dy))
-            if other and each["phase"] and other["phase"] and each["phase"] != other["phase"]:
+            if other and item["phase"] and other["phase"] and item["phase"] != other["phase"]:
                 ends = ([x + 0.5, x + 0.5 - dy], [y + 0.5, y + 0.5 - dx])
                 for color, width, order in (("white", 4.2, 3), (style.BLACK, 2.2, 4)):  # seen on any shade
                     line: dict[str, Any] = {"color": color, "linewidth": width, "zorder": order}
@@ -267,15 +267,15 @@ def _key(figure: Figure, measure: Measure, summaries: Sequence[Summary]) -> None
     """What the marks stand for, of those that occur; the hatching and the line, where there are any."""
     handles: list[Any] = []
     for kind, words in measure.all_kinds.items():
-        if any(each["counts"][kind] for each in summaries):
+        if any(item["counts"][kind] for item in summaries):
             marker = f"${measure.glyph(kind)}$"
             handles.append(
                 Line2D([], [], linestyle="", marker=marker, color=style.BLACK, markersize=5, label=words)
             )
-    if len({each["phase"] for each in summaries if each["phase"]}) > 1:
+    if len({item["phase"] for item in summaries if item["phase"]}) > 1:
         label = "beyond it half of the seeds come to another end"
         handles.append(Line2D([], [], color=style.BLACK, linewidth=2.2, label=label))
-    if any(not each["n"] for each in summaries):
+    if any(not item["n"] for item in summaries):
         handles.append(Patch(**_HATCHED, label="no seed finished"))
     figure.legend(
         handles=handles,

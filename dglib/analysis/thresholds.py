@@ -101,7 +101,7 @@ def cell(found: Detection, start: float | None, rising: bool, finished: bool = T
 def _full(placed: Sequence[tuple[float, bool]], visited: Sequence[float]) -> bool | None:
     if len(visited) < 2:
         return None
-    counts = [sum(level == each for each, _ in placed) for level in visited]
+    counts = [sum(level == item for item, _ in placed) for level in visited]
     return counts[-1] >= max(counts[:-1])
 
 
@@ -125,7 +125,7 @@ DOWN = Direction("λ↓", "lambda_down", "recovered", "recovery", False, "recove
 def limits(records: Iterable[Record]) -> list[float]:
     """The errors at or below which a network counts as recovered, and at or above which as collapsed."""
     known = list(records)
-    return [parameter(known, each.limit, each.default_limit) for each in (DOWN, UP)]
+    return [parameter(known, item.limit, item.default_limit) for item in (DOWN, UP)]
 
 
 @dataclass(frozen=True)

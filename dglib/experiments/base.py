@@ -238,7 +238,7 @@ class Experiment:
     def traces(self, record: Record) -> list[tuple[str, Curve, Sequence[Entry]]]:
         """Each sweep of a seed with a finite evaluation: its key, error at each level, evaluations."""
         found = [(sweep.key, sweep.evaluations(record)) for sweep in self.sweeps]
-        return [(key, curve, each) for key, each in found if (curve := Curve.of(each)).errors]
+        return [(key, curve, item) for key, item in found if (curve := Curve.of(item)).errors]
 
     def held(self, record: Record) -> tuple[str, Look] | None:
         """The outcome in words of a seed whose λ was held, and how it is drawn."""

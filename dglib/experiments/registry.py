@@ -102,13 +102,13 @@ def _from_file(path: Path) -> str:
 
 def loaded() -> list[str]:
     """The files and modules loaded besides the built-in ones, for other processes to load."""
-    return [each for each in os.environ.get(VARIABLE, "").split(os.pathsep) if each]
+    return [item for item in os.environ.get(VARIABLE, "").split(os.pathsep) if item]
 
 
 def load_all() -> None:
     """Load the built-in experiments, then those that the environment names."""
-    for each in BUILT_IN:
-        import_module(f"dglib.experiments.{each}")
+    for item in BUILT_IN:
+        import_module(f"dglib.experiments.{item}")
     for source in loaded():
         load(source)
 
@@ -144,7 +144,7 @@ def names() -> tuple[str, ...]:
 
 def default_names() -> tuple[str, ...]:
     """The names of those that run without being asked for."""
-    return tuple(name for name, each in _registered.items() if each.in_default_run)
+    return tuple(name for name, item in _registered.items() if item.in_default_run)
 
 
 def joints() -> tuple[Joint, ...]:

@@ -89,7 +89,7 @@ def load_records(path: str | Path, **limits: float | None) -> Tables:
     """
     stated = {name: value for name, value in limits.items() if value is not None}
     for name, value in stated.items():
-        if not any(name in get(each).parameters.model_fields for each in names()):
+        if not any(name in get(item).parameters.model_fields for item in names()):
             raise UserError(f"{name} = {value!r}: no experiment has such a parameter")
     found = find_records(path)
     evaluations = [row for source in found.sources for row in _evaluations(source)]

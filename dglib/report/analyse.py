@@ -102,8 +102,8 @@ def summarise(path: Path, target: Path | None = None) -> tuple[Summaries, list[s
 
 def as_json(summaries: Summaries, problems: Sequence[str]) -> dict[str, Any]:
     """The summaries under the names of the JSON: estimates in their own names, joint ones in both."""
-    quantities = dict.fromkeys(name for each in names() for name in get(each).quantities)
-    joint = {each.quantity: each for each in joints()}
+    quantities = dict.fromkeys(name for item in names() for name in get(item).quantities)
+    joint = {item.quantity: item for item in joints()}
     result: dict[str, Any] = {}
     for name, summary in summaries.items():
         if name in names():
@@ -111,9 +111,9 @@ def as_json(summaries: Summaries, problems: Sequence[str]) -> dict[str, Any]:
             result[name] = {**common, **_flat(summary)}
         else:
             result[name] = _flat(summary)
-    for quantity, each in joint.items():
-        for name in each.experiments if each.key in result else ():
-            result[name][quantity] = result[each.key][quantity]
+    for quantity, item in joint.items():
+        for name in item.experiments if item.key in result else ():
+            result[name][quantity] = result[item.key][quantity]
     return {**result, "problems": list(problems)}
 
 

@@ -63,7 +63,7 @@ class Collection:
 
     def of(self, experiment: str) -> list[Found]:
         """The runs of one experiment."""
-        return [each for each in self.found if each.experiment == experiment]
+        return [item for item in self.found if item.experiment == experiment]
 
 
 @dataclass(frozen=True)
@@ -126,7 +126,7 @@ def collect_whatever(base: Path) -> Collection:
     collection = Collection(base)
     for directory in runs_in(base):
         _collect_run(collection, directory)
-    collection.found.sort(key=lambda each: (names().index(each.experiment), each.directory.name))
+    collection.found.sort(key=lambda item: (names().index(item.experiment), item.directory.name))
     return collection
 
 
@@ -147,18 +147,18 @@ def collect_grid(base: Path) -> GridCollection | None:
     taken: set[tuple[Path, str]] = set()
     for cell in index.cells:
         mine = [
-            each
-            for each in there[cell.directory].of(cell.experiment)
-            if each.manifest is not None and run_of(each.manifest) == cell.run
+            item
+            for item in there[cell.directory].of(cell.experiment)
+            if item.manifest is not None and run_of(item.manifest) == cell.run
         ]
-        newest = max(mine, key=lambda each: each.directory.name, default=None)
+        newest = max(mine, key=lambda item: item.directory.name, default=None)
         collection.cells.append(GridCell(cell, newest))
         taken |= {(newest.directory, cell.experiment)} if newest else set()
     others = {
-        str(each.directory.relative_to(base))
+        str(item.directory.relative_to(base))
         for runs in there.values()
-        for each in runs.found
-        if (each.directory, each.experiment) not in taken
+        for item in runs.found
+        if (item.directory, item.experiment) not in taken
     }
     strangers = {path.name for path in base.iterdir() if path.is_dir() and "=" in path.name} - there.keys()
     collection.left_out = sorted(others | strangers)

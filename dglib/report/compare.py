@@ -85,14 +85,14 @@ def read_as(a: Sequence[Record], b: Sequence[Record]) -> list[Record]:
 def text(a: Path, b: Path, found: Iterable[Comparison]) -> str:
     """The comparison as a page of plain text."""
     lines = [f"A: {a}", f"B: {b}"]
-    for each in found:
-        table = [("", "A", "B", "A − B"), *((r.name, r.a, r.b, r.difference) for r in each.rows)]
+    for item in found:
+        table = [("", "A", "B", "A − B"), *((r.name, r.a, r.b, r.difference) for r in item.rows)]
         widths = [max(len(row[column]) for row in table) for column in range(3)]
-        lines += ["", each.name]
+        lines += ["", item.name]
         for *cells, last in table:
             padded = (cell.ljust(size) for cell, size in zip(cells, widths, strict=True))
             lines.append(f"  {'  '.join([*padded, last])}".rstrip())
-        lines += [f"  {line}" for line in each.differed]
+        lines += [f"  {line}" for line in item.differed]
     lines += ["", "Intervals are at 95 %, for one difference at a time, with the sides taken as independent."]
     return "\n".join(lines)
 
@@ -119,11 +119,11 @@ def _side(path: Path) -> dict[str, Found]:
         raise UserError(f"{collection.damaged[0]}; see `python -m dglib verify {collection.base}`")
     held = collection.of(files[path.name]) if path.is_file() else collection.found
     side: dict[str, Found] = {}
-    for each in (found for found in held if found.records):
-        if each.experiment in side:
-            several = f"{side[each.experiment].directory.name}, {each.directory.name}"
-            raise UserError(f"{path}: holds several runs of {each.experiment} ({several}): name one of them")
-        side[each.experiment] = each
+    for item in (found for found in held if found.records):
+        if item.experiment in side:
+            several = f"{side[item.experiment].directory.name}, {item.directory.name}"
+            raise UserError(f"{path}: holds several runs of {item.experiment} ({several}): name one of them")
+        side[item.experiment] = item
     if not side:
         raise UserError(f"{path}: no seed has finished there")
     return side
@@ -131,11 +131,11 @@ def _side(path: Path) -> dict[str, Found]:
 
 def _parameters(a: Found, b: Found) -> list[str]:
     sides, lines = [], []
-    for name, each in (("A", a), ("B", b)):
-        sides.append(each.parameters or dict(profile_layer(each.experiment, "paper").values))
-        if not each.parameters:
+    for name, item in (("A", a), ("B", b)):
+        sides.append(item.parameters or dict(profile_layer(item.experiment, "paper").values))
+        if not item.parameters:
             lines.append(
-                f"parameters: {name} records none; taken to be those of params/paper/{each.experiment}.yaml"
+                f"parameters: {name} records none; taken to be those of params/paper/{item.experiment}.yaml"
             )
     one, other = sides
     # A profile also has settings of where and on what; only what both sides have is a difference of the runs.
@@ -161,7 +161,7 @@ def _data(a: Found, b: Found) -> list[str]:
     if one != other:
         return [f"data: {one} | {other}"]
     if None not in prints and prints[0] != prints[1]:
-        ends = (f"fingerprint {str(each)[:12]}" for each in prints)
+        ends = (f"fingerprint {str(item)[:12]}" for item in prints)
         return [f"data: {one} on both sides, but not the same: {' | '.join(ends)}"]
     return []
 

@@ -73,16 +73,16 @@ def write_figures(collection: GridCollection) -> list[Path]:
 def results(cells: Sequence[Summary]) -> list[list[Any]]:
     """Head and rows of plain numbers, for a CSV: shares with both ends of their intervals."""
     names, parts = list(cells[0]["values"]), ("count", "share", "lower", "upper")
-    kinds = list(dict.fromkeys(kind for each in cells for kind in get(each["experiment"]).measure.all_kinds))
+    kinds = list(dict.fromkeys(kind for item in cells for kind in get(item["experiment"]).measure.all_kinds))
     head = ["experiment", *names, "planned", "n", "running", "phase", "median_lower", "median_upper"]
     rows = [[*head, *(f"{kind}_{part}" for kind in kinds for part in parts)]]
-    for each in cells:
-        row = [each["experiment"], *(value_text(each["values"][name]) for name in names)]
-        row += [each["planned"], each["n"], each["running"], each["phase"]]
-        row += [each["median"]["lower"], each["median"]["upper"]]
+    for item in cells:
+        row = [item["experiment"], *(value_text(item["values"][name]) for name in names)]
+        row += [item["planned"], item["n"], item["running"], item["phase"]]
+        row += [item["median"]["lower"], item["median"]["upper"]]
         for kind in kinds:
-            share = each["shares"].get(kind, {})
-            row += [each["counts"].get(kind), *(share.get(part) for part in parts[1:])]
+            share = item["shares"].get(kind, {})
+            row += [item["counts"].get(kind), *(share.get(part) for part in parts[1:])]
         rows.append(row)
     return rows
 
@@ -91,7 +91,7 @@ def cell_table(cells: Sequence[Summary]) -> Table:
     """A row per cell of one experiment, in the grid's order. Shares: count, and the 95 % interval."""
     measure = get(cells[0]["experiment"]).measure
     kinds, unusual = measure.all_kinds, (*UNUSUAL, *measure.unusual)
-    shown = [kind for kind in kinds if kind not in unusual or any(each["counts"][kind] for each in cells)]
+    shown = [kind for kind in kinds if kind not in unusual or any(item["counts"][kind] for item in cells)]
     head = [
         *(symbol(name) for name in cells[0]["values"]),
         "Seeds",
@@ -100,12 +100,12 @@ def cell_table(cells: Sequence[Summary]) -> Table:
     ]
     rows = [
         [
-            *(value_text(value) for value in each["values"].values()),
-            _seeds(each),
-            *(_share(each, kind) for kind in shown),
-            median_text(each) if each["n"] else NONE,
+            *(value_text(value) for value in item["values"].values()),
+            _seeds(item),
+            *(_share(item, kind) for kind in shown),
+            median_text(item) if item["n"] else NONE,
         ]
-        for each in cells
+        for item in cells
     ]
     return Table(head, rows)
 
@@ -128,7 +128,7 @@ def _content(collection: GridCollection, target: Path) -> dict[str, Any]:
     cells = {name: [summarise_cell(cell.cell) for cell in collection.of(name)] for name in index.experiments}
     symbols = wording.listing([get(name).symbol for name in index.experiments])
     widths, dwells = _dwells(collection)
-    phases = [phases_sentence(get(n).symbol, get(n).measure, each) for n, each in cells.items()]
+    phases = [phases_sentence(get(n).symbol, get(n).measure, item) for n, item in cells.items()]
     return {
         "title": f"{index.name}: {symbols} over {' × '.join(symbol(name) for name in index.axes)}",
         "overview": _overview(collection),
@@ -141,7 +141,7 @@ def _content(collection: GridCollection, target: Path) -> dict[str, Any]:
         "answers": [*widths, *phases],
         "waiting": _waiting(collection),
         "figures": [*dwells, *_maps(collection)],
-        "tables": [(get(name).symbol, cell_table(each)) for name, each in cells.items()],
+        "tables": [(get(name).symbol, cell_table(item)) for name, item in cells.items()],
         "cells": _sections(collection, target),
         "left_out": collection.left_out,
         "limits": limits(collection.found, collection.damaged, unit="cell"),
@@ -228,13 +228,13 @@ def _sections(collection: GridCollection, target: Path) -> list[dict[str, Any]]:
     for directory in dict.fromkeys(cell.asked.directory for cell in collection.cells):
         mine = [cell for cell in collection.cells if cell.asked.directory == directory]
         found = [cell.found for cell in mine if cell.found]
-        answers = [get(each.experiment).words(each.summary).short for each in found if each.records]
-        there = {each.experiment: each.records for each in reversed(found) if each.records}
+        answers = [get(item.experiment).words(item.summary).short for item in found if item.records]
+        there = {item.experiment: item.records for item in reversed(found) if item.records}
         for joint in joints():
             if there.keys() >= set(joint.experiments):
                 answers.append(joint.answer(*(there[name] for name in joint.experiments)))
-        links = [link_to(path, target) for each in found for path in _files(each)]
-        tables = [seed_table(each) for each in found]
+        links = [link_to(path, target) for item in found for path in _files(item)]
+        tables = [seed_table(item) for item in found]
         name = values_text(mine[0].asked.values)
         answers = answers or ["No seed has finished."]
         sections.append({"name": name, "answers": answers, "tables": tables, "links": links})

@@ -14,18 +14,18 @@ FEW = 10
 
 def limits(found: Sequence[Found], damaged: Sequence[str], unit: str = "experiment") -> list[str]:
     """A sentence or two per limit that applies to these runs; `unit`: experiment or cell."""
-    read = [each for each in found if each.records]
+    read = [run for run in found if run.records]
     if not read:
         return []
-    names = {each.experiment: get(each.experiment) for each in read}
+    names = {run.experiment: get(run.experiment) for run in read}
     lines = [_few_seeds(read, unit), *_data(read)]
-    swept = [each for each in read if names[each.experiment].sweeps]
+    swept = [run for run in read if names[run.experiment].sweeps]
     if swept:
         lines += [_lag(swept), *_frozen(swept)]
     lines += [
-        each.limitation for each in joints() if each.limitation and names.keys() >= set(each.experiments)
+        joint.limitation for joint in joints() if joint.limitation and names.keys() >= set(joint.experiments)
     ]
-    trapped = sum((each.summary.get("start") or {}).get("trapped", 0) for each in read)
+    trapped = sum((run.summary.get("start") or {}).get("trapped", 0) for run in read)
     if trapped:
         lines.append(
             f"{wording.seeds(trapped)} began the falling sweep trapped, with one class predicted for"
@@ -33,8 +33,8 @@ def limits(found: Sequence[Found], damaged: Sequence[str], unit: str = "experime
             " question."
         )
     if unit == "experiment":  # a grid asks for ends alone
-        lines += [each.limitation for each in names.values() if each.limitation]
-    moved = sum(record.get("bitwise") is False for each in read for record in each.records)
+        lines += [about.limitation for about in names.values() if about.limitation]
+    moved = sum(record.get("bitwise") is False for run in read for record in run.records)
     if moved:
         lines.append(
             f"{wording.seeds(moved)} resumed under other numerics (machine, torch version or thread count)"
@@ -43,14 +43,14 @@ def limits(found: Sequence[Found], damaged: Sequence[str], unit: str = "experime
     if damaged:
         files = "1 file was" if len(damaged) == 1 else f"{len(damaged)} files were"
         lines.append(f"{files} damaged and left out; the numbers here are without them.")
-    under_way = sum(len(each.heartbeats) for each in read)
+    under_way = sum(len(run.heartbeats) for run in read)
     if under_way:
         lines.append(f"{wording.seeds(under_way)} had not finished, and the numbers are without them.")
     return lines
 
 
 def _few_seeds(read: Sequence[Found], unit: str) -> str:
-    counts = [len(each.records) for each in read]
+    counts = [len(run.records) for run in read]
     least, most = min(counts), max(counts)
     number = wording.seeds(most) if least == most else f"{least} to {most} seeds"
     if most >= FEW:
@@ -62,7 +62,7 @@ def _few_seeds(read: Sequence[Found], unit: str) -> str:
 
 
 def _data(read: Sequence[Found]) -> list[str]:
-    lines, sets = [], sorted({data_name(each) for each in read})
+    lines, sets = [], sorted({data_name(run) for run in read})
     if any("digits" in name for name in sets):
         lines.append(
             "Small networks on 8×8 digits were trained here. They show the phenomenon in minutes, and"
@@ -80,7 +80,7 @@ def _data(read: Sequence[Found]) -> list[str]:
 
 
 def _lag(swept: Sequence[Found]) -> str:
-    times = sorted({time for each in swept for time in each.summary["dwell"]["epochs_per_level"]})
+    times = sorted({time for run in swept for time in run.summary["dwell"]["epochs_per_level"]})
     here = f" (here {wording.listing([str(time) for time in times], 'or')} epochs per level)" if times else ""
     return (
         f"Part of what a sweep shows as hysteresis is lag: the network has a limited time at each λ{here},"
@@ -89,7 +89,7 @@ def _lag(swept: Sequence[Found]) -> str:
 
 
 def _frozen(swept: Sequence[Found]) -> list[str]:
-    held = {(each.experiment, each.summary["dwell"]["constant_lr"]) for each in swept}
+    held = {(run.experiment, run.summary["dwell"]["constant_lr"]) for run in swept}
     falling = sorted(name for name, constant in held if constant is False)
     unknown = sorted(name for name, constant in held if constant is None)
     lines = []

@@ -64,7 +64,7 @@ def _content(collection: Collection, target: Path) -> dict[str, Any]:
     found = collection.found
     sections = [
         _section(collection.base, experiment, list(members), target)
-        for experiment, members in groupby(found, key=lambda each: each.experiment)
+        for experiment, members in groupby(found, key=lambda item: item.experiment)
     ]
     symbols = wording.listing([section["about"].symbol for section in sections])
     return {
@@ -74,7 +74,7 @@ def _content(collection: Collection, target: Path) -> dict[str, Any]:
         "loops": _loops(collection),
         "lag": _lag(collection),
         "lag_reading": LAG_READING,
-        "ends_reading": ENDS_READING if any(run["ends"] for each in sections for run in each["runs"]) else "",
+        "ends_reading": ENDS_READING if any(run["ends"] for item in sections for run in item["runs"]) else "",
         "limits": limits(found, collection.damaged),
         "damaged": collection.damaged,
     }
@@ -82,12 +82,12 @@ def _content(collection: Collection, target: Path) -> dict[str, Any]:
 
 def overview(found: Sequence[Found]) -> str:
     """How many seeds, where, when and on what."""
-    seeds = sum(len(each.records) for each in found)
-    runs = len({each.directory for each in found})
+    seeds = sum(len(item.records) for item in found)
+    runs = len({item.directory for item in found})
     where = f"{runs} run director{'y' if runs == 1 else 'ies'}"
-    begun = sorted(str(each.manifest["created"])[:10] for each in found if each.manifest)
+    begun = sorted(str(item.manifest["created"])[:10] for item in found if item.manifest)
     when = "" if not begun else f", begun {begun[0]}" + (f" to {begun[-1]}" if begun[-1] != begun[0] else "")
-    sets = sorted({data_name(each) for each in found})
+    sets = sorted({data_name(item) for item in found})
     used = f" Trained on {wording.listing(sets)}." if sets and sets != [UNRECORDED] else ""
     return f"{wording.seeds(seeds)} in {where}{when}.{used}"
 
@@ -149,7 +149,7 @@ def _lag(collection: Collection) -> tuple[str, Picture | None] | None:
     """
     for joint in joints():
         runs = {name: [e for e in collection.of(name) if e.records] for name in names()}
-        records = {name: [r for each in found for r in each.records] for name, found in runs.items()}
+        records = {name: [r for item in found for r in item.records] for name, found in runs.items()}
         sweeps = [records[name] for name in joint.experiments]
         others = [r for name, mine in records.items() if not get(name).sweeps for r in mine]
         others = others if _alike([*(r for mine in sweeps for r in mine), *others]) else []
@@ -157,7 +157,7 @@ def _lag(collection: Collection) -> tuple[str, Picture | None] | None:
         if lag is None:
             continue
         differing = list(lag["differing"])
-        if len({data_name(each) for name in joint.experiments for each in runs[name]}) > 1:
+        if len({data_name(item) for name in joint.experiments for item in runs[name]}) > 1:
             differing.append("the data")
         if differing:
             return _LAG_REFUSED.format(wording.listing(differing)), None
@@ -169,4 +169,4 @@ def _lag(collection: Collection) -> tuple[str, Picture | None] | None:
 
 def _alike(records: Sequence[Mapping[str, Any]]) -> bool:
     stated = [record.get("parameters") or {} for record in records]
-    return all(len({repr(each.get(name)) for each in stated}) == 1 for name in _ALIKE)
+    return all(len({repr(item.get(name)) for item in stated}) == 1 for name in _ALIKE)

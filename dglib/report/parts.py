@@ -138,16 +138,16 @@ def ends_of(found: Found) -> tuple[Table, Picture | None] | None:
     classes = summarise_diagnostics(found.records, experiment.ends)
     if not classes:
         return None
-    shown = [name for name in _ENDS if any(each[name] for each in classes)]
+    shown = [name for name in _ENDS if any(item[name] for item in classes)]
     head = [experiment.end_head, "n", "One class predicted", *(_ENDS[name][0] for name in shown)]
     rows = [
         [
-            each["name"],
-            str(each["n"]),
-            f"{each['constant']} of {each['n_predicted']}" if each["n_predicted"] else NONE,
-            *(_spread(name, each[name]) for name in shown),
+            item["name"],
+            str(item["n"]),
+            f"{item['constant']} of {item['n_predicted']}" if item["n_predicted"] else NONE,
+            *(_spread(name, item[name]) for name in shown),
         ]
-        for each in classes
+        for item in classes
     ]
     with styled():
         drawn = experiment.draw_ends(found.records) if "dead" in shown else None

@@ -68,8 +68,8 @@ def command(words: Sequence[str]) -> str:
 def _other_code(found: Found) -> str:
     """The seeds that another commit than the manifest's made, or part of."""
     begun = (found.manifest or {}).get("commit")
-    made = [each for record in found.records for each in record.get("provenance") or ()]
-    if all(each.get("commit") == begun for each in made):
+    made = [item for record in found.records for item in record.get("provenance") or ()]
+    if all(item.get("commit") == begun for item in made):
         return ""
     return "; ".join(made_otherwise(found.records, {}))
 
@@ -113,7 +113,7 @@ def parameters(found: Found, crossed: Iterable[str] = ()) -> str:
     if not found.parameters:
         return f"none on record; those of the published protocol are in params/paper/{found.experiment}.yaml"
     compared = ((profile, _changed(found, profile)) for profile in profiles_of(found.experiment))
-    profile, changes = min(compared, key=lambda each: len(each[1]), default=("no", {}))
+    profile, changes = min(compared, key=lambda item: len(item[1]), default=("no", {}))
     shown = [
         f"{name} = {json.dumps(value, ensure_ascii=False)}"
         for name, value in changes.items()

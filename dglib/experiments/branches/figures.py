@@ -89,7 +89,7 @@ def _gaps(axes: Axes, records: Records, states: list[str | None]) -> None:
     # Of two seeds the interval may be nearly as wide as all gaps there can be.
     axes.set_ylim(max(min(low, -0.05), _LOWEST), min(max(high, 2.5 * limit), 1.05))
     for state, curve in curves.items():
-        cut = [each.level for each in curve if each.interval and each.interval.lower < _LOWEST]
+        cut = [item.level for item in curve if item.interval and item.interval.lower < _LOWEST]
         if cut:
             axes.plot(cut, [_LOWEST] * len(cut), "v", color=LOOKS[state].color, markersize=4, clip_on=False)
 
@@ -99,9 +99,9 @@ def _mean_gap(axes: Axes, curve: Sequence[GapAt], look: Look) -> None:
 
     An interval that goes on below what is shown ends in an arrowhead there.
     """
-    known = [(each, each.interval) for each in curve if each.interval is not None]
+    known = [(item, item.interval) for item in curve if item.interval is not None]
     if known:
-        levels, means = [each.level for each, _ in known], [each.mean for each, _ in known]
+        levels, means = [item.level for item, _ in known], [item.mean for item, _ in known]
         lows, highs = [i.lower for _, i in known], [i.upper for _, i in known]
         axes.plot(levels, means, **look.line(THICK), zorder=4)
         axes.vlines(levels, lows, highs, color=look.color, linewidth=0.9, zorder=3)

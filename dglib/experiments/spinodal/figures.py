@@ -103,15 +103,15 @@ def _draw_remaining(
     """A line of steps for the rising sweep; for the falling one a line for each state in which it began."""
     groups = {"ordered": found}
     if not direction.rising:
-        groups = {state: [each for each in found if each.start == state] for state in STARTS}
+        groups = {state: [item for item in found if item.start == state] for state in STARTS}
     shares = {name: still(direction, mine, levels) for name, mine in groups.items()}
-    drawn = {name: each for name, each in shares.items() if each.steps}
+    drawn = {name: item for name, item in shares.items() if item.steps}
     apart = _APART * min((b - a for a, b in pairwise(levels)), default=0.0)
-    for index, (name, each) in enumerate(drawn.items()):
-        _draw_steps(axes, LOOKS[name], each, apart * (index - (len(drawn) - 1) / 2))
-        method = f" ({each.method})" if each.method != "binomial" else ""
+    for index, (name, item) in enumerate(drawn.items()):
+        _draw_steps(axes, LOOKS[name], item, apart * (index - (len(drawn) - 1) / 2))
+        method = f" ({item.method})" if item.method != "binomial" else ""
         where: dict[str, Any] = {"transform": axes.transAxes, "color": LOOKS[name].color, "fontsize": 6.5}
-        axes.text(0.03, 0.92 - 0.08 * index, f"{name}, n = {each.n}{method}", **where)
+        axes.text(0.03, 0.92 - 0.08 * index, f"{name}, n = {item.n}{method}", **where)
     axes.set_ylim(-0.04, 1.26)  # room for the names
     axes.set_yticks([0, 0.25, 0.5, 0.75, 1.0])
     if not drawn:

@@ -47,14 +47,14 @@ def draw_loop(t1_records: Records, t2_records: Records) -> Figure:
     """
     figure = style.new_figure(height=4.8, width=COLUMN_WIDTH)
     top, below = figure.subplots(2, 1, sharex=True, gridspec_kw={"height_ratios": [2.6, 1.6]})
-    made = [each for record in t1_records for each in sweeps_of("T1", record)]
-    made += [each for record in t2_records for each in sweeps_of("T2", record)]
+    made = [item for record in t1_records for item in sweeps_of("T1", record)]
+    made += [item for record in t2_records for item in sweeps_of("T2", record)]
     style.panel(top, "a  Mean error at each level of λ", "", "Test error")
     style.error_axis(top)
     style.panel(below, "b  Where each seed's threshold lies", "λ", "")
     keys = []
     for sweep in (*get("T1").sweeps, *get("T2").sweeps):
-        look, curves = LOOKS[sweep.look], [each.curve for each in made if each.key == sweep.key]
+        look, curves = LOOKS[sweep.look], [item.curve for item in made if item.key == sweep.key]
         style.draw_sweep(top, [c.errors for c in curves], median_curve(curves, sweep.rising), look)
         if curves:
             line = look.line(THICK) | {"marker": look.marker, "markersize": 4}
@@ -69,7 +69,7 @@ def draw_loop(t1_records: Records, t2_records: Records) -> Figure:
 
 def _draw_cells(axes: Axes, made: Sequence[SeedSweep]) -> None:
     """A bar per seed over the cell of its threshold; one that is open at a side ends there in an arrow."""
-    levels = [level for each in made for level in each.curve.errors]
+    levels = [level for item in made for level in item.curve.errors]
     low, high = min(levels, default=0.3) - 0.03, max(levels, default=0.7) + 0.03
     row = 0
     ticks: list[tuple[float, str]] = []
@@ -164,10 +164,10 @@ def _looks(drawn: Sequence[Series]) -> list[Look]:
 
 def _draw_widths(axes: Axes, drawn: Sequence[Series], looks: Sequence[Look]) -> bool:
     """Draw bars and medians; whether some median is open on a side."""
-    ends = [end for *_, held in drawn for each in held.values() for b in each for end in (b.lower, b.upper)]
+    ends = [end for *_, held in drawn for item in held.values() for b in item for end in (b.lower, b.upper)]
     finite = [end for end in ends if math.isfinite(end)]
     low, high = min([0.0, *finite]) - 0.04, max([0.1, *finite]) + 0.08
-    rooms = [max(len(each) for each in held.values()) for *_, held in drawn]
+    rooms = [max(len(item) for item in held.values()) for *_, held in drawn]
     total = sum(rooms)
     dwells = sorted({epochs for *_, held in drawn for epochs in held})
     nearest = min((after / before for before, after in pairwise(dwells)), default=2.0)
@@ -176,8 +176,8 @@ def _draw_widths(axes: Axes, drawn: Sequence[Series], looks: Sequence[Look]) -> 
     for (*_, held), look, room in zip(drawn, looks, rooms, strict=True):
         medians = []
         for epochs, bounds in held.items():
-            for index, each in enumerate(sorted(bounds, key=lambda b: (b.lower, b.upper))):
-                _draw_bar(axes, epochs * spacing ** (first + index), each, look, (low, high), upright=True)
+            for index, item in enumerate(sorted(bounds, key=lambda b: (b.lower, b.upper))):
+                _draw_bar(axes, epochs * spacing ** (first + index), item, look, (low, high), upright=True)
             medians.append((epochs * spacing ** (first + (room - 1) / 2), median_bounds(bounds)))
         open_ = _draw_medians(axes, medians, look) or open_
         first += room

@@ -59,22 +59,22 @@ def summarise_sweep(name: str, direction: Direction, records: Records) -> dict[s
     kinds = (direction.event, "no_event", "init_failed", "diverged", "unfinished")
     levels = planned_levels(records)
     known = [(seed["start"], pair) for seed in seeds if (pair := cell_and_point(seed))]
-    fired = [each for each in found if each.outcome == direction.event]
-    states = Counter(each.final_state for each in found)
+    fired = [item for item in found if item.outcome == direction.event]
+    states = Counter(item.final_state for item in found)
     summary = common(name, records, seeds, kinds)
     outcomes = summary["outcomes"]
     events, unfinished = outcomes[direction.event], outcomes["unfinished"]
-    differences = {str(each.seed): each.difference for each in found if each.difference}
+    differences = {str(item.seed): item.difference for item in found if item.difference}
     summary |= {
         "events": events,
         "measured": len(known),
-        direction.field: spread([each.level for each in fired if each.level is not None]),
-        f"{direction.field}_recorded": spread([each.recorded for each in fired if each.recorded is not None]),
+        direction.field: spread([item.level for item in fired if item.level is not None]),
+        f"{direction.field}_recorded": spread([item.recorded for item in fired if item.recorded is not None]),
         "limit": parameter(records, direction.limit, direction.default_limit),
         "median": median_of(found),
         "remaining": still(direction, found, levels).as_dict(),
         "levels": levels,
-        "censored": [each.seed for each in found if each.outcome == "no_event"],
+        "censored": [item.seed for item in found if item.outcome == "no_event"],
         "final_states": {state: states[state] for state in FINAL_STATES},
         "differences": differences,
         "in_every_seed": in_every_seed([cell for _, (cell, _) in known]),
@@ -88,15 +88,15 @@ def summarise_sweep(name: str, direction: Direction, records: Records) -> dict[s
     if direction.rising:
         return summary | {"loop": _loops(records)}
     summary["start"] = {
-        **{state: sum(each.start == state for each in found) for state in STARTS},
-        "left_trap": sum(each.left_trap for each in found),
+        **{state: sum(item.start == state for item in found) for state in STARTS},
+        "left_trap": sum(item.left_trap for item in found),
     }
     summary["by_start"] = {
         state: {
             "n": sum(start == state for start, _ in known),
-            "events": sum(each.outcome == direction.event for each in found if each.start == state),
-            "median": median_of([each for each in found if each.start == state]),
-            "remaining": still(direction, [each for each in found if each.start == state], levels).as_dict(),
+            "events": sum(item.outcome == direction.event for item in found if item.start == state),
+            "median": median_of([item for item in found if item.start == state]),
+            "remaining": still(direction, [item for item in found if item.start == state], levels).as_dict(),
             direction.field: quantity([pair for start, pair in known if start == state]),
         }
         for state in STARTS
@@ -115,7 +115,7 @@ def median_of(found: Sequence[Threshold]) -> dict[str, Any]:
 
     The interval is None below six seeds: no 95 % interval from order statistics exists there.
     """
-    known = [each.bounds for each in found if each.bounds]
+    known = [item.bounds for item in found if item.bounds]
     return {"n": len(known), **_median(known)}
 
 
@@ -126,7 +126,7 @@ def _median(known: Sequence[Bounds]) -> dict[str, Any]:
 
 def still(direction: Direction, found: Sequence[Threshold], levels: Sequence[float]) -> Remaining:
     """The share of seeds that the sweep has not yet moved, at each level: still ordered, or not recovered."""
-    return remaining([each.bounds for each in found if each.bounds], levels, direction.rising)
+    return remaining([item.bounds for item in found if item.bounds], levels, direction.rising)
 
 
 def planned_levels(records: Records) -> list[float]:
@@ -144,29 +144,29 @@ def _loops(records: Records) -> dict[str, Any] | None:
     loops = [found for record in records if (found := loop(record)) is not None]
     if not loops:
         return None
-    outcomes = Counter(each["outcome"] for each in loops)
-    measured = [each for each in loops if each["outcome"] != "diverged"]
+    outcomes = Counter(item["outcome"] for item in loops)
+    measured = [item for item in loops if item["outcome"] != "diverged"]
     downs = []
-    for each in measured:
-        back = Bounds.of({"lower": each["return_lower"], "upper": each["return_upper"]})
-        downs.append((back, back if each["lambda_down"] is None else Bounds(*[each["lambda_down"]] * 2)))
-    ups = [Bounds(*[each["lambda_up"]] * 2) for each in measured]
+    for item in measured:
+        back = Bounds.of({"lower": item["return_lower"], "upper": item["return_upper"]})
+        downs.append((back, back if item["lambda_down"] is None else Bounds(*[item["lambda_down"]] * 2)))
+    ups = [Bounds(*[item["lambda_up"]] * 2) for item in measured]
     widths = [
-        (Bounds.of(each), up - point) for each, up, (_, point) in zip(measured, ups, downs, strict=True)
+        (Bounds.of(item), up - point) for item, up, (_, point) in zip(measured, ups, downs, strict=True)
     ]
-    closed = [each for each in loops if each["outcome"] == "closed"]
-    median = _median([Bounds.of(each) for each in measured])
+    closed = [item for item in loops if item["outcome"] == "closed"]
+    median = _median([Bounds.of(item) for item in measured])
     return {
         "n": len(loops),
         "outcomes": {kind: outcomes[kind] for kind in ("closed", "open", "diverged")},
-        "trapped": sum(each["trapped"] for each in loops),
-        "lambda_down": spread([each["lambda_down"] for each in closed]),
-        "width": spread([each["width"] for each in closed]),
+        "trapped": sum(item["trapped"] for item in loops),
+        "lambda_down": spread([item["lambda_down"] for item in closed]),
+        "width": spread([item["width"] for item in closed]),
         "median": {end: median[end] for end in ("lower", "upper")},
         "interval": median["interval"],
-        "thresholds": [parameter(records, each.limit, each.default_limit) for each in (UP, DOWN)],
-        "memory": spread([each["memory"] for each in loops if each["memory"] is not None]),
-        "area": spread([each["area"] for each in loops if each["area"] is not None]),
+        "thresholds": [parameter(records, item.limit, item.default_limit) for item in (UP, DOWN)],
+        "memory": spread([item["memory"] for item in loops if item["memory"] is not None]),
+        "area": spread([item["area"] for item in loops if item["area"] is not None]),
         "estimates": {"lambda_down": quantity(downs), "width": quantity(widths)},
         "seeds": loops,
     }
@@ -209,8 +209,8 @@ def summarise_width(t1_records: Records, t2_records: Records) -> dict[str, Any]:
     λ↑ less mean λ↓) is given only if every seed of both sweeps had its event. No survival curve of widths:
     how a width is censored depends on λ↑ and λ↓ themselves, which biases one.
     """
-    ups = {each.seed: each for each in (threshold(UP, record) for record in t1_records)}
-    downs = {each.seed: each for each in (threshold(DOWN, record) for record in t2_records)}
+    ups = {item.seed: item for item in (threshold(UP, record) for record in t1_records)}
+    downs = {item.seed: item for item in (threshold(DOWN, record) for record in t2_records)}
     both = [
         (ups[s], downs[s]) for s in sorted(ups.keys() & downs.keys()) if ups[s].bounds and downs[s].bounds
     ]
@@ -258,7 +258,7 @@ def _over(widths: Sequence[Bounds]) -> dict[str, Any]:
 
 
 def _mean_difference(ups: list[Threshold], downs: list[Threshold]) -> float | None:
-    up, down = (spread([each.level for each in side if each.level is not None]) for side in (ups, downs))
+    up, down = (spread([item.level for item in side if item.level is not None]) for side in (ups, downs))
     if not up or not down or up["n"] < len(ups) or down["n"] < len(downs):
         return None
     return rounded(up["mean"] - down["mean"])
@@ -340,8 +340,8 @@ def lag(t1_records: Records, t2_records: Records, others: Records = ()) -> dict[
         loops = (_loops(t1) or {"seeds": []})["seeds"]
         widths = summarise_width(t1, t2)["seeds"]
         found = {"rule": setting[0], "epochs": setting[1]}
-        found |= {"loop": [_ends(each) for each in loops if each["outcome"] != "diverged"]}
-        groups = {state: [_ends(each) for each in widths if each["start"] == state] for state in STARTS}
+        found |= {"loop": [_ends(item) for item in loops if item["outcome"] != "diverged"]}
+        groups = {state: [_ends(item) for item in widths if item["start"] == state] for state in STARTS}
         settings.append(found | groups)
     scratch: defaultdict[float, list[float]] = defaultdict(list)
     for level, error in sorted(_from_scratch([*t1_records, *t2_records, *others])):
@@ -373,5 +373,5 @@ def _differing(records: Records) -> list[str]:
     stated = [record.get("parameters") or {} for record in records]
     names = {name for parameters in stated for name in parameters} - _VARIED
     # A parameter that a record does not state came later than it.
-    values = {name: {repr(each[name]) for each in stated if name in each} for name in names}
+    values = {name: {repr(item[name]) for item in stated if name in item} for name in names}
     return [name for name in names if len(values[name]) > 1]

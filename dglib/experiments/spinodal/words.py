@@ -24,7 +24,7 @@ def threshold_words(direction: Direction, summary: Summary) -> Words:
 
 def seed_columns(direction: Direction, summary: Summary) -> dict[str, Column]:
     """The outcome of each seed, and where its threshold lies."""
-    loops = {each["seed"]: each for each in (summary.get("loop") or {}).get("seeds", ())}
+    loops = {loop["seed"]: loop for loop in (summary.get("loop") or {}).get("seeds", ())}
     none = f"no {direction.noun}"
     return {
         "Seed": wording.seed,
@@ -153,10 +153,10 @@ def _loop_sentence(loop: Summary) -> str:
 
 def width_sentences(summary: Summary) -> str:
     """The hysteresis width between T1 and T2 by its bounds, and how much of it rests on trapped seeds."""
-    dwells = {name: f"Dwell time: {wording.dwell(each)}." for name, each in summary["dwell"].items()}
+    dwells = {name: f"Dwell time: {wording.dwell(found)}." for name, found in summary["dwell"].items()}
     closing = dwells["T1"]
     if dwells["T1"] != dwells["T2"]:
-        closing = " ".join(f"{name}: {each}" for name, each in dwells.items())
+        closing = " ".join(f"{name}: {text}" for name, text in dwells.items())
     n = summary["n"]
     if not n:
         return f"Hysteresis width: no seed has both thresholds, so nothing is known of it. {closing}"

@@ -215,16 +215,16 @@ def _planned(axes: Axes, tested: Sequence[Tested], groups: Groups) -> None:
     style.panel(
         axes, f"b  Planned tests; corrected p ≥ {reach}", "AUC, trapped above partial", "Quantity, epoch"
     )
-    for row, each in enumerate(tested):
-        look = _CURVES[each.candidate.quantity]
-        found = each.separation
+    for row, item in enumerate(tested):
+        look = _CURVES[item.candidate.quantity]
+        found = item.separation
         axes.plot([found.lower, found.upper], [row, row], color=look.color, linewidth=1.4, zorder=2)
-        face = look.color if each.p_corrected <= LEVEL else "white"
+        face = look.color if item.p_corrected <= LEVEL else "white"
         axes.plot([found.auc], [row], look.marker, color=look.color, markerfacecolor=face, markersize=4.5)
-        if each.error is not None:
-            axes.plot([each.error.auc], [row], "|", color="black", markersize=8, markeredgewidth=1.2)
+        if item.error is not None:
+            axes.plot([item.error.auc], [row], "|", color="black", markersize=8, markeredgewidth=1.2)
         axes.annotate(
-            p_value(each.p_corrected),
+            p_value(item.p_corrected),
             (1.02, row),
             xycoords=("axes fraction", "data"),
             va="center",
@@ -236,7 +236,7 @@ def _planned(axes: Axes, tested: Sequence[Tested], groups: Groups) -> None:
     axes.axvline(0.5, color=style.GREY, linewidth=0.8, linestyle=(0, (2, 2)), zorder=1)
     axes.set_xlim(-0.03, 1.03)
     axes.set_ylim(len(tested) - 0.5, -0.8)
-    axes.set_yticks(range(len(tested)), [_label(each) for each in tested])
+    axes.set_yticks(range(len(tested)), [_label(item) for item in tested])
     axes.tick_params(axis="y", length=0)
     interval: dict[str, Any] = {"color": style.DARK_GREY, "linewidth": 1.4, "marker": "o", "markersize": 4.5}
     keys = [
@@ -246,9 +246,9 @@ def _planned(axes: Axes, tested: Sequence[Tested], groups: Groups) -> None:
     _legend(axes, keys, 2)
 
 
-def _label(each: Tested) -> str:
-    first, last = each.candidate.first, each.candidate.last
-    return f"{_SYMBOLS[each.candidate.quantity]}, {last if first == last else f'{first}–{last}'}"
+def _label(item: Tested) -> str:
+    first, last = item.candidate.first, item.candidate.last
+    return f"{_SYMBOLS[item.candidate.quantity]}, {last if first == last else f'{first}–{last}'}"
 
 
 def _scanned(axes: Axes, groups: Groups) -> None:
@@ -258,7 +258,7 @@ def _scanned(axes: Axes, groups: Groups) -> None:
     axes.plot([x for x, _ in points], [y for _, y in points], **_ERROR, zorder=1, solid_capstyle="round")
     keys = [Line2D([], [], label="test error", **_ERROR)]
     for quantity in COMPARED:
-        mine = [each for each in tested if each.candidate.quantity == quantity]
+        mine = [item for item in tested if item.candidate.quantity == quantity]
         line = _CURVES[quantity].line(1.2)
         axes.plot([e.candidate.known_after for e in mine], [e.separation.auc for e in mine], **line)
         keys.append(Line2D([], [], label=_SYMBOLS[quantity], **line))

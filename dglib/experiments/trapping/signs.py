@@ -230,7 +230,7 @@ def summarise_signs(records: Records) -> dict[str, Any]:
             "planned": len(planned),
             "labellings": family.labellings,
             "enumerated": family.enumerated,
-            "tests": [each.as_dict() for each in tested],
+            "tests": [item.as_dict() for item in tested],
         },
         "sign": _earliest(tested, [epoch for epoch in since.values() if epoch is not None]),
         "settled": _spread([epoch for epoch in since.values() if epoch is not None])
@@ -260,10 +260,10 @@ def _spread(epochs: Sequence[int]) -> dict[str, Any]:
 
 
 def _earliest(tested: Sequence[Tested], epochs: Sequence[int]) -> dict[str, Any] | None:
-    signs = [each for each in tested if each.is_sign]
+    signs = [item for item in tested if item.is_sign]
     if not signs:
         return None
-    first = min(signs, key=lambda each: (each.candidate.known_after, each.p_corrected))
+    first = min(signs, key=lambda item: (item.candidate.known_after, item.p_corrected))
     known = first.candidate.known_after
     lead = _spread([epoch - known for epoch in epochs]) if epochs else None
     return {**first.as_dict(), "known_after": known, "lead": lead}
@@ -273,9 +273,9 @@ def _scan(groups: Groups) -> dict[str, Any] | None:
     tested, family = scan(groups)
     if family is None:
         return None
-    signs = [each for each in tested if each.is_sign]
-    earliest = min(signs, key=lambda each: each.candidate.known_after, default=None)
-    best = min(tested, key=lambda each: (each.p_corrected, -each.separation.strength))
+    signs = [item for item in tested if item.is_sign]
+    earliest = min(signs, key=lambda item: item.candidate.known_after, default=None)
+    best = min(tested, key=lambda item: (item.p_corrected, -item.separation.strength))
     return {
         "exploratory": True,
         "tests": len(tested),
