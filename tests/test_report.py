@@ -4,8 +4,6 @@ import base64
 import json
 import re
 import shutil
-import subprocess
-import sys
 from pathlib import Path
 
 import papermill
@@ -280,9 +278,3 @@ def test_papermill_executes_the_reports_notebook_into_the_page(tmp_path):
     assert "V3: the gap at λ = 0.50" in shown.data["text/html"]
     assert path.text == "my runs/report.html\n"
     assert (tmp_path / "my runs" / "report.html").is_file()
-
-
-def test_a_report_needs_no_torch():
-    code = "import sys, dglib.report.notebook, dglib.report.compare; print('torch' in sys.modules)"
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
-    assert done.stdout.strip() == "False"

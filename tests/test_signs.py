@@ -98,14 +98,6 @@ def test_the_area_is_the_share_of_pairs_won_with_ties_as_halves():
     assert auc([2, 5], [1, 2, 3]) == pytest.approx((1.5 + 3) / 6)
 
 
-@pytest.mark.parametrize(("trapped", "partial"), [(1, 1), (1, 5), (3, 7), (5, 5), (10, 10)])
-def test_the_interval_at_perfect_separation_is_no_point(trapped, partial):
-    top, bottom = auc_interval(1.0, trapped, partial), auc_interval(0.0, trapped, partial)
-    assert top.upper == 1.0
-    assert top.lower < 0.90
-    assert (bottom.lower, bottom.upper) == (0.0, pytest.approx(1 - top.lower))
-
-
 @pytest.mark.parametrize(("trapped", "partial"), [(3, 3), (3, 7), (5, 5)])
 @pytest.mark.parametrize("area", [0.5, 0.8, 0.95])
 def test_the_interval_covers_the_true_area_about_as_often_as_it_says(trapped, partial, area):
@@ -172,14 +164,6 @@ def test_a_sign_that_the_test_error_gives_as_well_is_none():
     assert not any(test["beats_error"] for test in clear)
     assert signs["sign"] is None
     assert "but the test error by then does as well (AUC 1.00)" in worded.sentence(signs)
-
-
-def test_a_test_without_values_of_every_seed_is_left_out_and_said_to_be():
-    records = planted()
-    records[0]["step_logs"] = [row for row in records[0]["step_logs"] if row["epoch"] < 20]
-    signs = summarise_signs(records)
-    assert {test["last_epoch"] for test in signs["family"]["tests"]} == {5, 10}
-    assert "4 of them could not be made" in " ".join(worded.paragraphs(signs))
 
 
 @pytest.mark.parametrize(

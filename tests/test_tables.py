@@ -88,15 +88,6 @@ def test_the_tables_have_their_columns_and_types_without_any_row(tmp_path):
     assert tables.problems == (f"{tmp_path}: no records there",)
 
 
-def test_published_records_read_as_ours(tmp_path):
-    ours = load_records(write(tmp_path / "a", "T1-spinodal_results.json", [t1(s, None) for s in range(3)]))
-    theirs = [published(t1(s, None)) for s in range(3)]
-    read = load_records(write(tmp_path / "b", "T1-spinodal_results.json", theirs))
-    same = ["outcome", "lower", "upper", "init_lambda", "epochs_per_level", "final_state"]
-    assert read.seeds[same].equals(ours.seeds[same])
-    assert read.seeds["lr"].isna().all()
-
-
 def test_a_stated_threshold_moves_the_event_or_censors_it_at_the_stop(tmp_path):
     path = write(tmp_path, "T1-spinodal_results.json", [t1(0, 0.60), t1(1, None)])
     lax = load_records(path, collapse_error=0.05).seeds.iloc[0]
