@@ -112,15 +112,6 @@ def test_a_start_is_prepared_once_and_restored_bit_for_bit(run, start):
     assert run.status().state == "preparing"
 
 
-def test_reset_restores_the_defaults(run):
-    run.begin("collapsed")
-    prepared(run)
-    run.change(Settings(lam=0.1, lr=0.3, refresh_period=4, noise_rate=0.0))
-    steps(run, 2)
-    run.reset()
-    assert run.status().settings == run.status().wanted == Settings(lam=STARTS["collapsed"].lam)
-
-
 def test_evaluations_inside_an_epoch_leave_no_trace(monkeypatch):
     one, other = prepared(LiveRun(DATA, CPU)), prepared(LiveRun(DATA, CPU))
     monkeypatch.setattr(other, "_evaluate_inside_epoch", lambda: None)

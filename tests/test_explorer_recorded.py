@@ -130,13 +130,6 @@ def test_the_gap_of_one_seed_on_both_branches_is_taken_seed_by_seed():
     assert '<span data-value="gap">0.250</span>' in readout_html(found)
 
 
-def test_gaps_between_t1_and_t2_say_that_they_compare_means():
-    _, found = shown({"T1": [t1(0, None), t1(1, None)], "T2": [t2(0, None)]}, 0.50)
-    (gap,) = found.gaps
-    assert (gap.n, gap.paired) == ((1, 2), False)
-    assert "difference of the means of 1 and 2 seeds" in readout_html(found)
-
-
 @pytest.mark.parametrize(
     ("globals_", "line"),
     [

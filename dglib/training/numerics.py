@@ -98,7 +98,11 @@ class Numerics:
         cuda = device != "cpu"
         large = network_parameters is not None and network_parameters >= LARGE_FROM
         if precision == "auto":
-            precision = _cuda_precision(device) if cuda else _cpu_precision(large)
+            # fp16 where matrix units run it: its mix lies several times nearer to float64 than that of bf16.
+            if cuda and torch.cuda.get_device_capability(torch.device(device)) >= (7, 0):
+                precision = "fp16"
+            else:
+                precision = "bf16" if not cuda and large and has_bf16_matrix_units() else "fp32"
         if precision == "tf32" and not cuda:
             raise UserError("precision = 'tf32': CUDA devices alone have it; use fp32, bf16 or auto on a CPU")
         usual = {
@@ -201,15 +205,6 @@ def _settled_device(device: str) -> str:
             have = f"{count} CUDA device(s)" if count else "no CUDA device"
             raise UserError(f"device = {device!r}: torch sees {have} here; use auto or cpu")
     return device
-
-
-def _cuda_precision(device: str) -> str:
-    """fp16 where matrix units run it: its mix lies several times nearer to float64 than that of bf16."""
-    return "fp16" if torch.cuda.get_device_capability(torch.device(device)) >= (7, 0) else "fp32"
-
-
-def _cpu_precision(large: bool) -> str:
-    return "bf16" if large and has_bf16_matrix_units() else "fp32"
 
 
 def has_bf16_matrix_units() -> bool:
