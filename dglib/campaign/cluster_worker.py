@@ -11,7 +11,6 @@ import asyncio
 import hashlib
 import os
 import platform
-import socket
 import threading
 from collections.abc import Collection, Mapping, Sequence
 from importlib.metadata import version
@@ -23,6 +22,7 @@ from distributed import Status, Worker, get_worker
 from dglib.campaign import worker
 from dglib.control import Control
 from dglib.runs import provenance
+from dglib.runs.liveness import this_process
 
 CHECK_SECONDS = 0.2
 LEAVING = (Status.closing, Status.closing_gracefully, Status.closed, Status.stopping, Status.failed)
@@ -44,8 +44,7 @@ def describe(probes: Sequence[tuple[str, str]] = ()) -> dict[str, Any]:
         "code": code.hexdigest(),
         "python": ".".join(platform.python_version_tuple()[:2]),
         "torch": version("torch"),
-        "pid": os.getpid(),
-        "host": socket.gethostname(),
+        **this_process(),
         "sees": next(filter(None, (_sees(Path(path), content) for path, content in probes)), ""),
     }
 

@@ -6,7 +6,6 @@ import json
 import os
 import queue
 import signal
-import socket
 import subprocess
 import sys
 import tempfile
@@ -22,6 +21,7 @@ from dglib.campaign.jobs import Job, Plan, anchored
 from dglib.campaign.monitor import CampaignMonitor
 from dglib.campaign.scheduler import STOP_SECONDS, Answer
 from dglib.control import Interrupted
+from dglib.runs.liveness import this_process
 from dglib.training.registry import module_path
 
 if TYPE_CHECKING:
@@ -96,7 +96,7 @@ class LocalBackend:
                 worker = self._workers[number] = _Worker(self._environments[number], self._messages)
                 self._alive.add(worker)
                 worker.give(job)  # should it have ended already, its output ends, too
-            return {"pid": worker.process.pid, "host": socket.gethostname()}
+            return {**this_process(), "pid": worker.process.pid}
         return None
 
     def poll(self, timeout: float) -> list[tuple[Job, Answer]]:

@@ -8,8 +8,6 @@ same for both. Each job's record, `jobs/<key>.json` below its plan's home, is wr
 
 from __future__ import annotations
 
-import os
-import socket
 import time
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
@@ -22,6 +20,7 @@ from dglib.campaign.jobs import Job
 from dglib.control import unwinding
 from dglib.errors import StorageError, UserError
 from dglib.files import to_json, write_atomically
+from dglib.runs.liveness import this_process
 from dglib.runs.progress import read_heartbeat
 
 RETRIES = 3  # of a job whose process died, without an epoch completed in between
@@ -107,7 +106,7 @@ class Schedule:
     def __init__(self, jobs: Sequence[Job], monitor: Monitor) -> None:
         self._jobs, self._monitor = jobs, monitor
         self.stopping = False
-        self._owner = {"pid": os.getpid(), "host": socket.gethostname()}
+        self._owner = this_process()
         self._homes = sorted({job.plan.home / "jobs" for job in jobs})
         self._owner_written = float("-inf")
         self._epochs_at_start: dict[Job, int] = {}
