@@ -15,7 +15,6 @@ from small import CPU, KillAfter, StopAfter, branching_spec, random_data, run_to
 
 from dglib.control import Control, Interrupted
 from dglib.errors import UserError
-from dglib.protocol.engine import Cursor
 from dglib.protocol.events import EpochDone, SeedDone
 from dglib.runs import checkpoint, identity
 from dglib.runs import seed as runner
@@ -201,35 +200,6 @@ def test_a_run_neither_moves_nor_reads_the_global_generators(undisturbed):
     assert random.getstate() == before[2]
 
 
-def test_v3s_sweeps_start_with_a_new_optimizer_and_each_branch_with_its_own_network(monkeypatch):
-    entered = []
-
-    def enter(self, original=SeedRun._enter_run):
-        before = [tensor.clone() for tensor in self.state.model.state_dict().values()]
-        original(self)
-        if self.cursor.run_epochs == 0:
-            after = list(self.state.model.state_dict().values())
-            kept = all(torch.equal(a, b) for a, b in zip(before, after, strict=True))
-            moving = any(buffer.any() for buffer in self.state.momentum())
-            entered.append((kept, self.state.t, self.state.g_v, moving))
-
-    monkeypatch.setattr(SeedRun, "_enter_run", enter)
-    run_to_end(SPECS["V3 with dropout"])
-    # init (as built), sweep (kept), the other branch's init (a new network), its sweep (kept)
-    assert [kept for kept, *_ in entered] == [True, True, False, True]
-    assert [rest for _, *rest in entered] == [[0, None, False]] * 4
-
-
-def test_networks_are_drawn_with_the_seed_and_v3s_collapse_branch_with_100_more():
-    one = SeedRun(SPECS["V3 with dropout"], 3, random_data(), CPU)
-    for arm, drawn_with in ((0, 3), (1, 103)):
-        state = one._new_network(Cursor(arm=arm))
-        with torch.random.fork_rng(devices=[]):
-            torch.manual_seed(drawn_with)
-            expected = torch.nn.Conv2d(1, state.params[0].shape[0], 3).weight
-        assert torch.equal(state.params[0], expected)
-
-
 # ── checkpoints that cannot be used; damaged ones are in test_damage ──
 
 
@@ -301,13 +271,6 @@ def test_a_network_that_diverges_in_the_sweep_has_not_collapsed_there():
     assert [point["finite"] for point in record["trajectory"]] == [True, False]
 
 
-def test_a_diverged_branch_ends_the_seed():
-    record = diverging("V3", sweep_lr=1e30)
-    assert (record["outcome"], record["ordered_init_success"]) == ("diverged", True)
-    assert [point["finite"] for point in record["ordered_trajectory"]] == [False]
-    assert record["collapse_trajectory"] == record["collapse_init_trajectory"] == []
-
-
 # ── what an epoch's log says ──
 
 
@@ -338,19 +301,6 @@ def test_the_epoch_log_holds_mean_losses_of_all_steps_and_of_the_refreshes(monke
     noisy, clean = [losses[k] for k in (0, 2, 3, 4, 5, 7)], [losses[k] for k in (1, 6)]
     assert len(losses) == 8
     assert (stats.loss_s, stats.loss_v) == pytest.approx((sum(noisy) / 6, sum(clean) / 2), rel=1e-6)
-
-
-def test_an_epoch_without_refresh_has_no_clean_loss():
-    record, _ = run_to_end(small_spec("T1", batch_size=4, refresh_period=100))
-    means = [row["loss_v"] for row in record["epoch_log"]]
-    assert means[0] > 0
-    assert set(means[1:-2]) == {None}
-    assert all(row["loss_s"] > 0 for row in record["epoch_log"])
-
-
-def test_without_momentum_the_norm_of_the_update_is_unknown_and_not_zero():
-    record, _ = run_to_end(small_spec("T1", batch_size=4, momentum=0.0))
-    assert {row["update_norm"] for row in record["epoch_log"]} == {None}
 
 
 # ── signals ──

@@ -26,8 +26,8 @@ SMALL = [
 ]
 
 
-def command(base, *settings, seeds="0-2"):
-    given = ["--seeds", seeds, "--base-dir", str(base), "--set", *SMALL, *settings]
+def command(base, *settings):
+    given = ["--seeds", "0-2", "--base-dir", str(base), "--set", *SMALL, *settings]
     return [sys.executable, "-m", "dglib", "run", "T1", *given]
 
 
@@ -35,9 +35,8 @@ def environment(base):
     return os.environ | {"TQDM_DISABLE": "1", "OMP_NUM_THREADS": "1"} | held_up(base / "hold")
 
 
-def run(base, *settings, seeds="0-2"):
-    given = command(base, *settings, seeds=seeds)
-    return subprocess.run(given, capture_output=True, text=True, env=environment(base))
+def run(base, *settings):
+    return subprocess.run(command(base, *settings), capture_output=True, text=True, env=environment(base))
 
 
 def records(base) -> list[Record]:
