@@ -81,7 +81,7 @@ def _import_early(jobs: Sequence[Job], over: threading.Event) -> None:
     """Import what the results need, which takes seconds, while the last notebooks leave a core idle."""
     while not over.wait(0.5):
         if all(job.is_over for job in jobs if job.kind == "seed"):
-            for name in ("dglib.experiments.summary_file", "dglib.report"):
+            for name in ("dglib.experiments.summary_file", "dglib.report.grid_page"):
                 import_module(name)
             return
 

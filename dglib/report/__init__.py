@@ -9,8 +9,6 @@ from dglib.errors import UserError
 from dglib.files import write_atomically
 from dglib.report.collect import Collection, collect, collect_grid
 from dglib.report.grid_index import NAME as INDEX
-from dglib.report.grid_page import render_grid, write_figures
-from dglib.report.page import render
 
 NAME = "report.html"
 
@@ -30,6 +28,9 @@ def write_report(base: Path, target: Path | None = None) -> Path:
     Raises:
         UserError: there is no such directory, no run in it, or the page cannot be written.
     """
+    from dglib.report.grid_page import render_grid, write_figures  # matplotlib: `analyse` needs none
+    from dglib.report.page import render
+
     target = base / NAME if target is None else target
     grid = collect_grid(base)
     if grid is not None:
