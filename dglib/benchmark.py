@@ -15,7 +15,6 @@ import argparse
 import json
 import math
 import os
-import platform
 import signal
 import sys
 import time
@@ -27,7 +26,7 @@ from datetime import UTC, datetime
 from importlib.util import find_spec
 from pathlib import Path
 from statistics import median
-from typing import Any, NoReturn, Protocol
+from typing import Any, NoReturn, Union
 
 import numpy as np
 import torch
@@ -106,17 +105,15 @@ def cases(settings: Sequence[Setting]) -> list[Case]:
 # ── what is measured ──
 
 
-class Side(Protocol):
-    """Trains `images` images in a block; `fallback`: why it is slower than asked to be, or ""."""
-
-    images: int
-    fallback: str
-
-    def block(self) -> None: ...
+Side = Union["Experiment", "PublishedLoop"]  # trains `images` images in a block; see `fallback`
 
 
 class Experiment:
-    """Training as in an experiment; `plain`: SGD steps in the same loop."""
+    """Training as in an experiment; `plain`: SGD steps in the same loop.
+
+    Attributes:
+        fallback: why it is slower than asked to be, or "".
+    """
 
     def __init__(
         self, setting: Setting, data: Dataset, numerics: Numerics, step: StepSpec, *, plain: bool = False
@@ -314,21 +311,13 @@ def cores() -> int:
 
 
 def describe_machine(numerics: Numerics) -> dict[str, Any]:
-    cuda, load = numerics.device != "cpu", None
+    """The default numerics, device and versions; `busy`: whether other processes compute as well."""
+    load = None
     with suppress(AttributeError, OSError):
         load = round(os.getloadavg()[0], 2)
-    return {
-        "processor": Numerics("cpu", numerics.threads).describe()["device_name"],
-        "cores": cores(),
-        "threads": numerics.threads,
-        "gpu": torch.cuda.get_device_name(numerics.torch_device) if cuda else None,
-        "torch": torch.__version__,
-        "cuda": torch.version.cuda if cuda else None,
-        "python": platform.python_version(),
-        "date": datetime.now(UTC).isoformat(timespec="seconds"),
-        "load_average": load,
-        "busy": load is not None and load > cores() / 2,
-    }
+    busy = load is not None and load > cores() / 2
+    date = datetime.now(UTC).isoformat(timespec="seconds")
+    return numerics.describe() | {"cores": cores(), "date": date, "load_average": load, "busy": busy}
 
 
 def row(case: Case, numerics: Numerics, pairs: Pairs, **more: object) -> dict[str, Any]:

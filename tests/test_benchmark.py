@@ -141,7 +141,7 @@ def test_with_torch_and_numpy_alone_it_measures_and_reports_what_it_skips(tmp_pa
     assert done.returncode == 0, done.stderr
     report = json.loads(path.read_bytes())
     assert report["complete"] is True
-    assert {"processor", "cores", "threads", "gpu", "torch", "date", "busy"} <= set(report["machine"])
+    assert {"device_name", "cores", "threads", "torch", "date", "busy"} <= set(report["machine"])
     assert [row["case"] for row in report["rows"]] == [f"small_cnn/{name}" for name in only[1:-1]]
     for row in report["rows"]:
         assert row.keys() >= {"device", "precision", "batch", "published_batch", "against"}
