@@ -26,16 +26,9 @@ PATIENCE = 120  # seconds, on a loaded machine
 
 
 def run(base, seeds=SEEDS, sinks_for=()):
-    tell = lambda line: None  # noqa: E731
-    return run_experiment(
-        open_store(base, SPEC, DATA)[0],
-        seeds,
-        DATA,
-        CPU,
-        checkpoint_epochs=1,
-        sinks_for=[heartbeat, *sinks_for],
-        report=tell,
-    )
+    store, _ = open_store(base, SPEC, DATA)
+    sinks, options = [heartbeat, *sinks_for], {"checkpoint_epochs": 1, "report": lambda line: None}
+    return run_experiment(store, seeds, DATA, CPU, sinks_for=sinks, **options)
 
 
 def attempts_of(store):
