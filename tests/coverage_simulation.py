@@ -3,24 +3,22 @@
     python tests/coverage_simulation.py
 
 Writes tests/results/interval_coverage.md; the generators' seeds are fixed, so the table comes out the same.
-Rows without a Monte-Carlo error are enumerated exactly, at the least favourable of 99 shares.
+Rows without a Monte-Carlo error are enumerated exactly.
 """
 
 import argparse
 import math
 import zlib
 from collections.abc import Callable, Iterator, Sequence
-from functools import cache
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-from coverage_table import Row, text
 from scipy import stats
 
-from dglib.analysis.bounds import Bounds, median_bounds
+from dglib.analysis.bounds import Bounds
 from dglib.analysis.intervals import (
     Interval,
-    clopper_pearson,
     clopper_pearson_undecided,
     median_interval,
     newcombe_difference,
@@ -29,10 +27,76 @@ from dglib.analysis.thresholds import Rule, cell, detect
 from dglib.experiments.branches.summary import gap_interval
 
 TABLE = Path(__file__).parent / "results" / "interval_coverage.md"
-REPLICATES = 5000
+REPLICATES = 3000
 SHARES = np.linspace(0.01, 0.99, 99)
 GRID = np.round(np.arange(0.40, 0.701, 0.05), 2)  # levels of the simulated sweeps
 Outcome = tuple[bool, Sequence[float]]  # whether all held, and the lengths, infinite where open
+
+
+NOT_BELOW = 3.0  # Monte-Carlo errors by which a coverage may lie below nominal and still be said to hold
+READING = """
+What lies below nominal, and what follows from it:
+
+- The t interval is exact for normal gaps. Of skewed ones it covers less, and of two states mixed much
+  less: that is why seeds that began the collapse branch trapped are apart from those that began it
+  collapsed.
+- Newcombe's interval is near nominal on average over shares, and below it for single ones.
+
+What lies above nominal, and why it stays so:
+
+- The interval of a median threshold is never narrower than a cell, which is a step of the sweep
+  wide (0.05 here), so it covers more than nominal, with 30 seeds too. Levels that lie closer would
+  shorten it; so would an assumption on where in its cell a threshold lies, which is not made.
+- With undecided seeds the interval of a share holds whatever their outcome. The price is its length;
+  a shorter one would need the reason why they were cut short.
+"""
+
+
+@dataclass(frozen=True)
+class Row:
+    """A line of the table: see `text`. `error`: None where the coverage is exact."""
+
+    interval: str
+    case: str
+    n: int
+    nominal: float
+    coverage: float
+    error: float | None
+    length: float | None
+    open: float = 0.0
+
+    @property
+    def cells(self) -> list[str]:
+        """The columns after `nominal`."""
+        error = "exact" if self.error is None else f"{self.error:.4f}"
+        length = "–" if self.length is None else f"{self.length:.3f}"
+        excess = f"{self.coverage - self.nominal:+.4f}"
+        return [f"{self.coverage:.4f}", excess, error, length, f"{self.open:.2f}", self.verdict]
+
+    @property
+    def verdict(self) -> str:
+        return (
+            "holds"
+            if self.coverage >= self.nominal - NOT_BELOW * (self.error or 0) - 1e-9
+            else "**below nominal**"
+        )
+
+
+def text(rows: list[Row], count: int) -> str:
+    lines = [
+        "# Coverage of the intervals",
+        "",
+        f"Made by `python tests/coverage_simulation.py`: {count} replicates a row with a Monte-Carlo error",
+        "(at the nominal coverage), the others enumerated exactly. Nominal 1: bounds that must always hold.",
+        f"A row holds if its coverage is not below nominal by more than {NOT_BELOW:g} Monte-Carlo errors.",
+        "Excess: coverage less nominal. Length: mean of the intervals that are closed, in units of the",
+        "quantity (λ, a share or an error). Open: share of intervals that censoring leaves open on a side.",
+        "",
+        "| interval | case | n | nominal | coverage | excess | error | length | open | |",
+        "|---|---|---|---|---|---|---|---|---|---|",
+    ]
+    lines += [f"| {' | '.join([r.interval, r.case, str(r.n), f'{r.nominal:g}', *r.cells])} |" for r in rows]
+    return "\n".join([*lines, READING])
 
 
 def simulated(
@@ -50,28 +114,12 @@ def simulated(
     return Row(interval, case, n, nominal, share, error, length, 1 - len(closed) / max(len(lengths), 1))
 
 
-clopper_pearson_undecided = cache(clopper_pearson_undecided)
-
-
 def holds(interval: Interval | Bounds, truth: float) -> bool:
     return interval.lower <= truth <= interval.upper
 
 
 def checked(interval: Interval | Bounds, truth: float) -> Outcome:
     return holds(interval, truth), [interval.upper - interval.lower]
-
-
-def binomials() -> Iterator[Row]:
-    for n in (3, 6, 10, 20, 30):
-        intervals = [clopper_pearson(k, n) for k in range(n + 1)]
-        covered = [
-            sum(stats.binom.pmf(k, n, p) for k, found in enumerate(intervals) if holds(found, p))
-            for p in SHARES
-        ]
-        worst = int(np.argmin(covered))
-        chances = stats.binom.pmf(np.arange(n + 1), n, SHARES[worst])
-        length = float(chances @ [found.upper - found.lower for found in intervals])
-        yield Row("Clopper–Pearson, share of seeds", "worst share", n, 0.95, min(covered), None, length)
 
 
 def differences() -> Iterator[Row]:
@@ -174,17 +222,7 @@ def width_cells(up: np.ndarray, down: np.ndarray) -> list[Bounds]:
 
 
 def widths(count: int) -> Iterator[Row]:
-    for n in (3, 6, 10, 20, 30):
-
-        def each(rng: np.random.Generator, n: int = n) -> Outcome:
-            up, down = pair(rng, n)
-            cells = width_cells(up, down)
-            held = all(holds(b, w) for b, w in zip(cells, up - down, strict=True))
-            return held, [c.upper - c.lower for c in cells]
-
-        def sample(rng: np.random.Generator, n: int = n) -> Outcome:
-            up, down = pair(rng, n)
-            return checked(median_bounds(width_cells(up, down)), float(np.median(up - down)))
+    for n in (6, 10, 20, 30):
 
         def population(rng: np.random.Generator, n: int = n) -> Outcome:
             cells = width_cells(*pair(rng, n))
@@ -197,10 +235,7 @@ def widths(count: int) -> Iterator[Row]:
             return checked(clopper_pearson_undecided(above, n - above - below, n), truth)
 
         case = "censored on both sides"
-        yield simulated("bounds, each seed's width", case, n, 1.0, each, count)
-        yield simulated("bounds, sample's median width", case, n, 1.0, sample, count)
-        if n >= 6:
-            yield simulated("order statistics, median width", case, n, 0.95, population, count)
+        yield simulated("order statistics, median width", case, n, 0.95, population, count)
         yield simulated("Clopper–Pearson, share of widths above 0", case, n, 0.95, share, count)
 
 
@@ -250,7 +285,6 @@ def detections(count: int) -> Iterator[Row]:
 
 GAPS = {
     "normal gaps": (lambda rng, n: rng.normal(0.2, 0.1, n), 0.2),
-    "uniform gaps": (lambda rng, n: rng.uniform(0, 0.4, n), 0.2),
     "skewed gaps (lognormal)": (lambda rng, n: 0.1 * rng.lognormal(0, 0.8, n), 0.1 * math.exp(0.32)),
     "gaps of two states, 1 : 4": (lambda rng, n: np.where(rng.random(n) < 0.2, 0.5, 0.05), 0.14),
 }
@@ -267,7 +301,7 @@ def gaps(count: int) -> Iterator[Row]:
 
 
 def table(count: int) -> list[Row]:
-    found = [*binomials(), *survival(count), *detections(count), *medians(count)]
+    found = [*survival(count), *detections(count), *medians(count)]
     return [*found, *widths(count), *gaps(count), *differences()]
 
 
