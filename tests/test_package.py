@@ -28,5 +28,8 @@ def test_an_import_against_the_direction_of_the_rooms_is_refused(tmp_path):
 
 def test_an_installation_holds_every_package_and_the_profiles():
     packages = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["setuptools"]["packages"]
-    folders = (path.parent.relative_to(ROOT) for path in (ROOT / "dglib").rglob("__init__.py"))
-    assert sorted(packages) == sorted([*(".".join(folder.parts) for folder in folders), "dglib.params"])
+    files = [*(ROOT / "dglib").rglob("*.py"), *(ROOT / "dglib").rglob("*.j2")]
+    folders = {".".join(path.parent.relative_to(ROOT).parts) for path in files}
+    yaml = ROOT.glob("params/**/*.yaml")
+    profiles = {".".join(["dglib", *path.parent.relative_to(ROOT).parts]) for path in yaml}
+    assert sorted(packages) == sorted(folders | profiles)

@@ -122,7 +122,7 @@ def call(what: str, function: Callable[..., Any], *arguments: object) -> Any:
 def module_path() -> str:
     """Where this process finds a user's modules, as a child's PYTHONPATH: it finds `module:attribute` too."""
     given = os.environ.get("PYTHONPATH", "").split(os.pathsep)
-    paths = dict.fromkeys([sys.path[0], *filter(None, given)])
+    paths = dict.fromkeys([sys.path[0], str(Path.cwd()), *filter(None, given)])
     return os.pathsep.join(str(Path(path).absolute()) for path in paths)
 
 
