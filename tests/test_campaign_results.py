@@ -24,7 +24,7 @@ def mirrored(*words: str) -> Campaign:
     """A campaign that writes to `work` and is copied to `drive`."""
     Path("drive").mkdir()
     given = ["campaign", *words, "--base-dir", "drive", "--mirror", "--set", "work_dir=work"]
-    arguments = cli._parser("run_all").parse_args(given)
+    arguments = cli.parser("run_all").parse_args(given)
     arguments.typed = []
     return plan_campaign(arguments)
 

@@ -67,7 +67,7 @@ def run_all(*arguments: str, **environment: str) -> subprocess.CompletedProcess[
 
 
 def campaign(*words: str) -> planning.Campaign:
-    arguments: Namespace = cli._parser("run_all").parse_args(["campaign", *words])
+    arguments: Namespace = cli.parser("run_all").parse_args(["campaign", *words])
     arguments.typed = []
     return planning.plan_campaign(arguments)
 
