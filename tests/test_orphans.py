@@ -25,7 +25,7 @@ TINY = [
     "init_error_min=0",
     "network=held:network",
 ]
-PATIENCE = 300  # seconds; a loaded machine takes its time to import torch
+PATIENCE = 120  # seconds, on a loaded machine
 
 
 @pytest.fixture(autouse=True)
@@ -89,8 +89,9 @@ WORKER_OF_ENDLESS = """
 from pathlib import Path
 from dglib.campaign import worker
 from dglib.experiments import get
+from dglib.experiments.profiles import load_profile
 worker.NOTEBOOKS, get("T2").notebook = Path.cwd(), "endless"
-worker._parameters = lambda job: type("None", (), {"model_dump": dict})
+worker._parameters = lambda job: load_profile("T2", "quick")
 raise SystemExit(worker.main())
 """
 
@@ -148,7 +149,7 @@ except execute.Interrupted:
 
 @pytest.mark.parametrize(
     ("when", "output"),
-    [("before any", ""), ("in a cell", f"{-signal.SIGINT}\n")],
+    [("before any", f"{-signal.SIGKILL}\n"), ("in a cell", f"{-signal.SIGINT}\n")],
     ids=["before any", "in a cell"],
 )
 def test_a_stop_kills_a_kernel_that_is_just_starting_and_interrupts_a_cell_and_begins_no_other(

@@ -21,7 +21,7 @@ import like_windows
 like_windows.install()
 import dglib
 from dglib.cli import main
-from run_all import main as run_all
+from dglib.cli import run_all
 
 small = sys.argv[1].split()
 run = ["run", "T1", "--seeds", "0", "--base-dir", "runs", "--set", *small]
