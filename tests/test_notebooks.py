@@ -66,12 +66,6 @@ def to_the_check(name: str, *changes: Callable[[NotebookNode, int], object]) -> 
     return notebook
 
 
-def test_there_is_a_pair_of_files_for_each_notebook() -> None:
-    names = [*(NAMES[experiment] for experiment in MODELS), *OTHERS]
-    expected = {f"{name}.{kind}" for name in names for kind in ("py", "ipynb")}
-    assert {path.name for path in NOTEBOOKS.iterdir() if path.is_file()} == expected
-
-
 @every_notebook
 def test_a_notebook_is_what_its_script_gives_without_outputs_and_holds_no_logic(
     experiment: str, tmp_path: Path

@@ -2,7 +2,6 @@
 
 import json
 import shutil
-import sys
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +12,7 @@ from dglib.campaign import worker
 from dglib.campaign.jobs import Plan, anchored
 from dglib.control import Control, Interrupted
 from dglib.errors import UserError
-from dglib.experiments import build_spec, running
+from dglib.experiments import build_spec
 from dglib.experiments.profiles import load_profile
 from dglib.runs.location import RunLocation
 from dglib.runs.store import Store, read_records
@@ -40,38 +39,15 @@ def untold(line: str) -> None:
 def test_a_seed_is_trained_once_however_often_it_is_asked_for(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    asked = job(tmp_path)
+    asked = job(tmp_path) | {"command": ["python", "run_all.py"]}
     first = worker.train(asked, tell=untold)
     assert Path(first["directory"]).parent == tmp_path
     (record,) = read_records(Path(first["directory"]), "T2")
+    manifest = json.loads(Path(first["directory"], "T2-spinodal_manifest.json").read_bytes())
+    assert manifest["command"] == ["python", "run_all.py"]
     assert (record["seed"], record["outcome"], record["time"]) == (0, first["outcome"], first["seconds"])
     monkeypatch.setattr("dglib.runs.experiment.run_seed", lambda *_, **__: pytest.fail("trained again"))
     assert worker.train(asked, tell=untold) == first
-
-
-def test_seeds_of_one_run_share_its_directory_and_data_that_are_remembered(tmp_path: Path) -> None:
-    loaded = []
-
-    def load(parameters: Any) -> Any:
-        loaded.append(running.load(parameters))
-        return loaded[-1]
-
-    directories = {worker.train(job(tmp_path, seed), load=load, tell=untold)["directory"] for seed in (0, 3)}
-    assert len(directories) == 1
-    assert [record["seed"] for record in read_records(Path(directories.pop()), "T2")] == [0, 3]
-    assert len(loaded) == 2
-
-
-@pytest.mark.parametrize(
-    "typed", [["python", "run_all.py", "--seeds", "0"], []], ids=["a campaign", "nobody"]
-)
-def test_the_manifest_tells_what_was_typed_and_not_how_a_worker_was_started(
-    typed: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(sys, "argv", ["/somewhere/dglib/worker.py"])
-    directory = Path(worker.train(job(tmp_path) | {"command": typed}, tell=untold)["directory"])
-    manifest = json.loads((directory / "T2-spinodal_manifest.json").read_bytes())
-    assert manifest["command"] == (typed or sys.orig_argv)
 
 
 def test_a_stopped_job_saves_its_state_and_goes_on_from_there(tmp_path: Path) -> None:

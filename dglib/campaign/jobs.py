@@ -1,4 +1,4 @@
-"""What there is to do, as data: an experiment's plan, and its jobs: one per seed, one for the summary."""
+"""Plans and jobs as plain data: an experiment's plan has a job per seed, and one for the summary."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ OVER = ("done", "failed", "stopped", "skipped")
 
 
 def anchored(parameters: Parameters, base: Path) -> Parameters:
-    """The parameters with every path absolute, since a job is done in another directory."""
+    """The parameters with every path absolute, since a job runs in another directory."""
     paths = {"base_dir": base, "data_dir": data_directory(parameters.data_dir)}
     if parameters.work_dir is not None:
         paths["work_dir"] = user_path(parameters.work_dir, "work_dir")
@@ -88,7 +88,7 @@ class Plan:
 
     @property
     def executed(self) -> Path:
-        """The executed notebook; its log lies beside it."""
+        """The executed notebook; its log is in the same directory."""
         return self.base / "executed" / self.notebook.name
 
     @cached_property
@@ -98,7 +98,7 @@ class Plan:
 
     @property
     def status(self) -> str:
-        """What has become of the jobs: "done" if of all, else "failed" or "stopped" if of one."""
+        """Of all jobs: "done", or the state of one that is not."""
         found = {job.status for job in self.jobs}
         return next((each for each in ("failed", "stopped", "running", "waiting") if each in found), "done")
 
@@ -113,12 +113,12 @@ class Plan:
         for job in self.jobs:
             if job.status == "failed":
                 found.setdefault(job.reason, []).append(job)
-        return [(_told(reason, jobs), jobs) for reason, jobs in found.items()]
+        return [(_with_seeds(reason, jobs), jobs) for reason, jobs in found.items()]
 
     def directory(self) -> Path | None:
         """The newest run directory of a run with these parameters, or None before there is one."""
         found = [each for each in run_directories(self.base, self.spec.directory_prefix) if self._is_of(each)]
-        # Two may differ in a user's code alone, which only a worker has read: it has said which one it took.
+        # Two may differ in a user's code alone, which only a worker reads: its answer names the directory.
         taken = {Path(job.result["directory"]).name for job in self.jobs if job.result.get("directory")}
         return next((each for each in found if each.name in taken), next(iter(found), None))
 
@@ -134,7 +134,7 @@ class Plan:
         return path in self._ours
 
 
-def _told(reason: str, jobs: Sequence[Job]) -> str:
+def _with_seeds(reason: str, jobs: Sequence[Job]) -> str:
     seeds = [str(job.seed) for job in jobs if job.seed is not None]
     if not seeds:
         return reason
@@ -143,16 +143,16 @@ def _told(reason: str, jobs: Sequence[Job]) -> str:
 
 @dataclass(eq=False)
 class Job:
-    """A piece of work that one process does: a seed, or the notebook over all seeds.
+    """A unit that one process runs: a seed, or the notebook over all seeds.
 
     Attributes:
         kind: "seed" or "summary".
         after: jobs that must have ended before.
         status: "waiting", "running", "done", "failed", "stopped", or "skipped" for a summary of no seed;
             `reason` says why it failed.
-        attempts: how often it was begun. began, ended: Unix time of the last one.
+        attempts: how often it was started. began, ended: Unix time of the last attempt.
         result: what the worker returned.
-        process: who does it, once that is known: "pid" and "host".
+        process: "pid" and "host" of the process that runs it, once known.
     """
 
     plan: Plan = field(repr=False)
@@ -173,7 +173,7 @@ class Job:
 
     @cached_property
     def key(self) -> str:
-        """SHA-256 of what the job is: the same for the same job of any campaign."""
+        """SHA-256 of the job's content: the same for the same job of any campaign."""
         plan, what = self.plan, self.plan.identity
         if self.seed is not None:
             return identity.fingerprint(what | {"seed": self.seed})
@@ -182,7 +182,7 @@ class Job:
 
     @property
     def log(self) -> Path:
-        """What the job printed, and the traceback where it failed."""
+        """The job's output, with the traceback where it failed."""
         if self.kind == "summary":
             return self.plan.executed.with_suffix(".log")
         return self.plan.home / "jobs" / f"{self.key}.log"
@@ -202,7 +202,7 @@ class Job:
         return self.plan.directory() if given is None else Path(given)
 
     def message(self) -> dict[str, Any]:
-        """What a worker is given. A summary is of the seeds that have a record."""
+        """The job for a worker. A summary is of the seeds that have a record."""
         given = [self] if self.seed is not None else [job for job in self.plan.jobs if job.status == "done"]
         seeds = [job.seed for job in given]
         return {
@@ -220,10 +220,9 @@ class Job:
 
 
 def jobs_of(plans: Sequence[Plan]) -> list[Job]:
-    """All jobs in the order in which to begin them: the longest seeds first, the summaries at the end.
+    """All jobs in the order in which to start them: the longest seeds first, so that none runs on alone.
 
-    So no long job is left running alone. A notebook that reads other experiments' seeds as well
-    comes after those.
+    A summary comes after all seeds that its notebook reads, also of other experiments.
     """
     seeds = [job for plan in plans for job in plan.jobs if job.kind == "seed"]
     summaries = [job for plan in plans for job in plan.jobs if job.kind == "summary"]

@@ -37,11 +37,11 @@ def train_in_parallel(
 ) -> None:
     """Train seeds of one run in worker processes, `parameters.seeds_at_once` at a time.
 
-    Seeds that fail are reported and left without a record, for instance where a network is defined in a
-    notebook's cell that no other process can import.
+    Seeds that fail are reported and get no record, for instance where a network is defined in a notebook's
+    cell, which no other process can import.
 
     Args:
-        base: where the run directory lies; it must exist already.
+        base: the directory of the run directory, which must exist already.
 
     Raises:
         Interrupted: a stop was asked for; the seeds have saved their states.
@@ -118,11 +118,11 @@ class LocalBackend:
 
 
 class _Worker:
-    """A process of `dglib.campaign.worker`, in a session of its own: the terminal's Ctrl-C is not for it."""
+    """A process of `dglib.campaign.worker`, in a session of its own: no Ctrl-C of a terminal reaches it."""
 
     def __init__(self, environment: Mapping[str, str], messages: queue.Queue[_Message]) -> None:
         self.job: Job | None = None
-        self._log = tempfile.TemporaryFile()  # noqa: SIM115  # what it prints while it runs no job
+        self._log = tempfile.TemporaryFile()  # noqa: SIM115  # its output while it runs no job
         quiet = {"TQDM_DISABLE": "1", "PYDEVD_DISABLE_FILE_VALIDATION": "1"}
         self.process = subprocess.Popen(
             WORKER,

@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 from collections.abc import Sequence
 from dataclasses import dataclass
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -114,15 +115,16 @@ def _cells(arguments: argparse.Namespace) -> tuple[list[Plan], RunLocation, Grid
 
 
 def _check_machine(parameters: Parameters, checked: set[str]) -> None:
-    """Device, data set, network and noise; what another plan has in common is checked once.
+    """Device, data set, network, noise and rules; what another plan has in common is checked once.
 
     torch is imported only for what is not surely there.
     """
     p = parameters
-    here = p.device in ("auto", "cpu") and p.dataset == "digits"
-    usual = requested_numerics(p).keys() <= {"device", "threads", "exact"}
-    known = p.network in ("small_cnn", "vgg11_bn") and p.noise == "symmetric" and p.mix == "normalised"
-    if here and usual and known and p.value == "clean" and not p.metrics:
+    resnet = p.network in ("resnet18", "resnet34") and p.network_width == 1 and find_spec("torchvision")
+    network = p.network in ("small_cnn", "vgg11_bn") or bool(resnet)
+    usual = requested_numerics(p).keys() <= {"device", "threads", "exact"} and p.device in ("auto", "cpu")
+    rules = (p.noise, p.mix, p.value, p.metrics) == ("symmetric", "normalised", "clean", [])
+    if network and usual and rules and p.dataset in ("digits", "cifar10"):
         return
     names = "dataset data_dir network network_width noise batch_size mix value metrics two_pass_statistics"
     same = repr([getattr(p, name, None) for name in (*names.split(), *NUMERICS)])

@@ -1,4 +1,4 @@
-"""The scheduler: one loop that hands jobs to a backend's workers and decides what becomes of each.
+"""The scheduler: one loop that gives jobs to a backend's workers and decides what becomes of them.
 
 A backend runs jobs in worker processes: of this machine (`local.LocalBackend`) or of a Dask cluster
 (`cluster.ClusterBackend`). Which job is next, how often a lost one is repeated and what is recorded is the
@@ -24,7 +24,7 @@ from dglib.runs.liveness import this_process
 from dglib.runs.progress import read_heartbeat
 
 RETRIES = 3  # of a job whose process died, without an epoch completed in between
-OWNER_SECONDS = 10.0  # between two updates of the file that says which process schedules
+OWNER_SECONDS = 10.0  # between two updates of the file that names the scheduling process
 POLL_SECONDS = 0.2
 STOP_SECONDS = 130.0  # for running jobs to save their state; a worker gives up somewhat earlier
 
@@ -68,7 +68,7 @@ def run(
 
     Args:
         jobs: in the order in which they may start.
-        begin: called when the backend is there and nothing has been written.
+        begin: called when the backend has started and nothing has been written.
 
     Raises:
         UserError: the backend cannot be used, or the directory of the jobs' records cannot be written to.
@@ -186,9 +186,9 @@ class Schedule:
                 self._owner_file(home).unlink(missing_ok=True)
 
     def _retry(self, job: Job, reason: str) -> None:
-        """Repeat a job whose process died, unless it dies at the same epoch over and over.
+        """Repeat a job whose process died, unless it dies again and again without completing an epoch.
 
-        A seed that completes epochs in between may continue: its workers may have an hour each.
+        Workers may have an hour each, so a seed that advances in between is repeated without limit.
         """
         if self._epochs(job) > self._epochs_at_start[job]:
             del self._deaths[job]
@@ -216,7 +216,7 @@ class Schedule:
         return directory is not None and (directory / "seeds" / f"{job.seed_id}.json").exists()
 
     def _epochs(self, job: Job) -> int:
-        """The epochs that a seed is known to have completed."""
+        """The epochs that a seed has completed, by its heartbeat."""
         directory = job.directory() if job.seed_id is not None else None
         beat = None if directory is None else read_heartbeat(directory, job.seed_id or "")
         return 0 if beat is None else int(beat["epochs_done"])
@@ -253,5 +253,5 @@ class Schedule:
 
 
 def _below(home: Path, path: Path) -> str:
-    """A path relative to `home` where it lies below, since other machines may mount it elsewhere."""
+    """A path relative to `home` if it is below it, since other machines may mount it elsewhere."""
     return str(path.relative_to(home)) if path.is_relative_to(home) else str(path)

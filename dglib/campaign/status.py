@@ -1,6 +1,6 @@
-"""What the jobs of a base directory are at, from what lies on the disk: `run_all.py status`.
+"""The state of the jobs in a base directory, from the files there: `run_all.py status`.
 
-Reads the jobs' records and the seeds' heartbeats, and changes nothing: it may be called while a campaign
+Reads the jobs' records and the seeds' heartbeats, and changes nothing. It may be called while a campaign
 runs, after it was killed or has ended, and on another machine that sees the directory.
 """
 
@@ -23,12 +23,11 @@ ORDER = ("running", "lost", "failed", "stopped", "waiting", "skipped", "done")
 
 
 def read_status(base: Path) -> list[dict[str, Any]]:
-    """The jobs below `base/jobs`, each as its record has it, with `name` and what is the case now.
+    """The jobs below `base/jobs`: their records with `name` and the present `status`.
 
-    `status` is "waiting", "running", "done", "failed", "stopped", "skipped" (a summary of no seed), or
-    "lost": begun, and nobody at it any more. A running seed has its `heartbeat`, or
-    before the first one `said`, the last line of its log. `owned` says of one that waits whether a campaign
-    will come to it.
+    `status` is "waiting", "running", "done", "failed", "stopped", "skipped" (a summary of no seed) or "lost":
+    started, and without a process now. A running seed has its `heartbeat`, or before the first one `said`,
+    the last line of its log. `owned`: whether a campaign that runs has the job.
 
     Raises:
         UserError: there are no jobs.
@@ -38,17 +37,17 @@ def read_status(base: Path) -> list[dict[str, Any]]:
     if not jobs:
         raise UserError(f"{base}: no jobs of run_all.py there")
     pulses = {(r["host"], r["pid"]): r["updated"] for r in records if r.keys() == {"host", "pid", "updated"}}
-    return sorted((_now(base, job, pulses) for job in jobs), key=_place)
+    return sorted((_now(base, job, pulses) for job in jobs), key=_order)
 
 
-def _place(job: dict[str, Any]) -> tuple[Any, ...]:
+def _order(job: dict[str, Any]) -> tuple[Any, ...]:
     summary = job["seed"] is None
     known = [*names(), job["experiment"]]  # of a user's own experiment the file may be elsewhere
     return job["cell"], known.index(job["experiment"]), summary, job["seed"] or 0, job["began"] or 0
 
 
 def _now(base: Path, job: dict[str, Any], pulses: dict[tuple[str, int], float]) -> dict[str, Any]:
-    """A job's record with what is the case now."""
+    """A job's record with its present status."""
     word = "summary" if job["seed"] is None else f"seed {job['seed']}"
     job["name"] = f"{job['cell']} {job['experiment']} {word}".strip()
     beat = None
@@ -69,7 +68,7 @@ def _now(base: Path, job: dict[str, Any], pulses: dict[tuple[str, int], float]) 
 
 
 def _is_training(job: dict[str, Any], beat: dict[str, Any], owned: bool) -> bool:
-    """Whether somebody trains it. An epoch may outlast a heartbeat: then the owner's pulse counts."""
+    """Whether a process trains it. An epoch may outlast a heartbeat: then the owner's pulse counts."""
     if "outcome" in beat or beat["updated"] <= (job["ended"] or 0.0):
         return False
     ours = job["status"] == "running" and beat["updated"] >= job["began"] - 1
