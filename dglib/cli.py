@@ -58,7 +58,7 @@ def _main(words: Sequence[str], program: str, typed: Sequence[str]) -> int:
         print(f"{program}: error:", " ".join(str(error).split()), file=sys.stderr)
         return BAD_INPUT
     except KeyboardInterrupt:
-        print(f"{program}: stopped; the same command goes on from here", file=sys.stderr)
+        print(f"{program}: stopped; the same command resumes", file=sys.stderr)
         return INTERRUPTED
 
 

@@ -50,7 +50,7 @@ def run(base: Path, seeds: str, controls: str, minutes: float) -> None:
     begun = time.monotonic()
     for command in commands(seeds, controls):
         if time.monotonic() - begun > 60 * minutes:
-            print(f"{minutes:g} minutes are over: the same command goes on from here")
+            print(f"{minutes:g} minutes are over: the same command resumes")
             return
         name, *options = command
         words = [sys.executable, "-m", "dglib", "run", name, "--profile", "quick", *options]

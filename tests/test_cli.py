@@ -77,7 +77,7 @@ def test_named_options_are_taken_as_they_are_written(api: Callable[..., list[Par
     ("failure", "status", "line"),
     [
         (UserError("a.npz: y_train:\n must be integers"), 2, "error: a.npz: y_train: must be integers"),
-        (KeyboardInterrupt(), 130, "stopped; the same command goes on from here"),
+        (KeyboardInterrupt(), 130, "stopped; the same command resumes"),
     ],
 )
 def test_a_failure_in_the_run_is_one_line_and_a_status(

@@ -62,7 +62,7 @@ def test_an_interrupt_during_the_download_ends_a_command_and_leaves_a_part_to_re
     out, err = process.communicate()
     assert process.returncode == 130, err
     assert "Traceback" not in err
-    assert err.strip().splitlines()[-1].endswith("stopped; the same command goes on from here")
+    assert err.strip().splitlines()[-1].endswith("stopped; the same command resumes")
     assert [path.name for path in (tmp_path / "data").iterdir()] == ["cifar-10-python.tar.gz.part"]
     assert list(tmp_path.glob("runs/exp_*")) == []
     assert command is RUN or out.startswith(f"T1 into {tmp_path / 'runs'}: ")

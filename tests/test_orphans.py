@@ -79,8 +79,8 @@ def test_a_killed_run_all_leaves_no_process_and_a_checkpoint() -> None:
     wait_for_ends(family)
     assert wait_for("runs/*/checkpoints/T2-spinodal-000.ckpt")
     assert status().splitlines() == [
-        "T2 seed 0: lost: the same command goes on",
-        "2 jobs: 1 lost, 1 waiting; what waits is nobody's: the same command goes on",
+        "T2 seed 0: lost: the same command resumes",
+        "2 jobs: 1 lost, 1 waiting; no campaign runs the waiting ones: the same command resumes",
     ]
     assert list(Path("runs").glob("*/seeds/*")) == []
 

@@ -329,7 +329,7 @@ def test_a_stopped_run_leaves_no_process_and_resumes_to_the_records_of_an_uninte
     _, err = process.communicate(timeout=PATIENCE)
     hold.unlink()
     assert process.returncode == 130
-    assert err.splitlines()[-1] == "run_all: stopped; the same command goes on from here"
+    assert err.splitlines()[-1] == "run_all: stopped; the same command resumes"
     assert "Traceback" not in err
     assert psutil.wait_procs(family, timeout=PATIENCE)[1] == []
     assert len(list(cell.glob("exp_T_spinodal_*/checkpoints/T2-spinodal-000.ckpt"))) == 1

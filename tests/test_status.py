@@ -115,7 +115,7 @@ def test_jobs_that_ended_are_counted_and_a_failed_one_gives_its_reason_and_log(
     schedule.ended(plan.jobs[2], {"stopped": True})
     assert status.text(status.read_status(plan.base)).splitlines() == [
         f"T2 seed 1: failed: no space (log: jobs/{plan.jobs[1].key}.log)",
-        "T2 seed 2: stopped: the same command goes on",
+        "T2 seed 2: stopped: the same command resumes",
         "5 jobs: 1 failed, 1 stopped, 2 waiting, 1 done",
     ]
 
@@ -126,8 +126,8 @@ def test_after_a_kill_what_ran_is_lost_and_what_waits_is_nobodys(plan: Plan, sto
     for job in plan.jobs:
         edit(plan.base, job, owner=HERE | {"pid": gone})
     assert status.text(status.read_status(plan.base)).splitlines() == [
-        "T2 seed 0: lost: the same command goes on",
-        "5 jobs: 1 lost, 4 waiting; what waits is nobody's: the same command goes on",
+        "T2 seed 0: lost: the same command resumes",
+        "5 jobs: 1 lost, 4 waiting; no campaign runs the waiting ones: the same command resumes",
     ]
 
 

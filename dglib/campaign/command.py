@@ -61,7 +61,7 @@ def _run(campaign: Campaign, as_json: bool) -> int:
             threading.Thread(target=_import_early, args=(jobs, over), daemon=True).start()
             scheduler.run(jobs, campaign.backend, monitor, begin)
         except BrokenPipeError:
-            words = "nobody reads its output any more; the same command goes on from here"
+            words = "nobody reads its output any more; the same command resumes"
             print(f"run_all: stopped: {words}", file=sys.stderr)
             raise
         finally:

@@ -92,11 +92,11 @@ def text(jobs: Sequence[dict[str, Any]]) -> str:
             where += f", on {job['process']['host']}" if job["process"].get("host") else ""
             lines.append(f"{job['name']}: running: {where}")
         elif job["status"] in ("lost", "stopped"):
-            lines.append(f"{job['name']}: {job['status']}: the same command goes on")
+            lines.append(f"{job['name']}: {job['status']}: the same command resumes")
         elif job["status"] == "failed":
             lines.append(f"{job['name']}: failed: {job['reason']} (log: {job['log']})")
     counts = Counter(job["status"] for job in jobs)
     count = f"{len(jobs)} jobs: " + ", ".join(f"{counts[each]} {each}" for each in ORDER if counts[each])
     if any(job["status"] == "waiting" and not job["owned"] for job in jobs):
-        count += "; what waits is nobody's: the same command goes on"
+        count += "; no campaign runs the waiting ones: the same command resumes"
     return "\n".join([*lines, count])
