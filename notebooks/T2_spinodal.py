@@ -82,7 +82,7 @@ parameters = dglib.notebook_parameters("T2", globals())
 # %% [markdown]
 # ## The run
 #
-# Seeds that have finished under these parameters are not run again; an interrupted one goes on where it stopped.
+# Seeds that have finished under these parameters are not run again; an interrupted one resumes.
 
 # %%
 run = dglib.run(parameters)
