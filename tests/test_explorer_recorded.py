@@ -25,10 +25,10 @@ from report_cases import published_in
 import dglib.explorer
 from dglib.errors import UserError
 from dglib.experiments.tables import load_records
-from dglib.explorer.readout import Limits, Selection, limits_of, readout, thresholds
+from dglib.explorer.readout import Limits, Selection, analyse, limits_of, readout
 from dglib.explorer.readout_html import readout_html
 from dglib.explorer.recorded_panel import RecordedPanel
-from dglib.explorer.runs import choices, first, notebook_source, seeds_of, value_at
+from dglib.explorer.runs import choices, first, label, notebook_source, seeds_of, value_at
 
 Record = dict[str, Any]
 LOOP = {"T1": [t1(0, 0.60, 0.40, True), t1(1, 0.65, 0.45, True)], "T2": [t2(0), t2(1, 0.30)]}
@@ -59,8 +59,8 @@ def test_the_newest_run_directory_is_listed_first_and_the_quick_run_last(tmp_pat
     (tmp_path / "executed").mkdir()
     found = choices(notebook_source({"base_dir": str(tmp_path)}))
     names = ["exp_V3_vgg11_20260301_000000", "exp_T_spinodal_20260101_000000", "copied", "quick"]
-    assert [choice.path.name for choice in found] == names
-    assert found[0].label == "exp_V3_vgg11_20260301_000000 (T1)"
+    assert [path.name for path in found] == names
+    assert label(found[0]) == "exp_V3_vgg11_20260301_000000 (T1)"
 
 
 @pytest.mark.parametrize("sweep", ["T1", "T2"])
@@ -70,7 +70,7 @@ def test_a_run_with_a_threshold_is_shown_before_a_newer_v3(sweep, tmp_path):
         published_in(tmp_path / name, sweep, [record])
     v3_alone = published_in(tmp_path / "exp_V3_vgg11_20260301_000000", "V3", [v3(0)])
     panel = dglib.explorer.recorded({"base_dir": str(tmp_path), "runs": None})
-    assert panel.runs.value.path.name == "exp_T_spinodal_20260201_000000"
+    assert panel.runs.value.name == "exp_T_spinodal_20260201_000000"
     assert panel.experiments.value == (sweep,)
     assert panel_on(v3_alone).experiments.value == ("V3",)
 
@@ -107,7 +107,7 @@ def test_beyond_the_end_of_a_sweep_there_is_no_error_but_a_reason():
     assert by_seed[0].readings[0].error is None
     assert by_seed[1].readings[0].error is not None
     assert "collapsed at 0.60" in readout_html(found)
-    assert "T1, λ raised to 0.62: 1 of 2 seeds have collapsed (seed 0)." in readout_html(found)
+    assert "T1, λ raised: 1 of 2 seeds collapsed by λ = 0.62 (seed 0)." in readout_html(found)
 
 
 def test_states_follow_the_limits_in_force_and_trapped_ones_stay_trapped():
@@ -180,10 +180,9 @@ def test_thresholds_are_those_that_the_report_reads_under_the_same_limits(limits
     for name, members in records.items():
         published_in(tmp_path, name, members)
     rows = load_records(tmp_path, **vars(limits)).seeds.set_index(["experiment", "seed"])
-    found = thresholds(seeds_of(records), limits)
+    found = analyse(seeds_of(records), limits).thresholds
     for (experiment, seed), row in rows.iterrows():
-        key = "lambda-up" if experiment == "T1" else "lambda-down"
-        bounds = found[experiment, seed][key].bounds
+        bounds = found[experiment, seed]["trajectory"].bounds
         ends = (np.nan, np.nan) if bounds is None else (bounds.lower, bounds.upper)
         np.testing.assert_array_equal(ends, (row["lower"], row["upper"]))
 
@@ -252,7 +251,7 @@ def test_another_run_brings_its_own_levels_seeds_and_limits(tmp_path):
     published_in(tmp_path / "a_20260101_000000", "T1", [t1(0)])
     published_in(tmp_path / "b_20260102_000000", "V3", [v3(4), v3(5)])
     panel = panel_on(tmp_path)
-    by_name = {choice.path.name[0]: choice for _, choice in panel.runs.options}
+    by_name = {path.name[0]: path for _, path in panel.runs.options}
     panel.runs.value = by_name["b"]
     assert (panel.seeds.options, panel.lam.max) == ((4, 5), 0.70)
     panel.collapse_error.value = 0.77
@@ -268,9 +267,9 @@ def test_looking_again_finds_a_run_that_came_since(tmp_path):
     panel = panel_on(tmp_path)
     published_in(tmp_path / "b_20260102_000000", "T1", [t1(0), t1(1)])
     panel.again.click()
-    names = [choice.path.name for _, choice in panel.runs.options]
+    names = [path.name for _, path in panel.runs.options]
     assert names[:2] == ["b_20260102_000000", "a_20260101_000000"]
-    assert panel.runs.value.path.name == "a_20260101_000000"
+    assert panel.runs.value.name == "a_20260101_000000"
 
 
 def test_files_that_could_not_be_read_are_named_below_the_numbers(tmp_path):

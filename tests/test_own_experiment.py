@@ -96,7 +96,7 @@ def test_it_is_resumed_and_read_by_name_file_module_and_environment(ran):
 
 def test_the_explorer_shows_its_sweeps(ran):
     (run,) = map(str, (ran / "runs").glob("exp_R1_*"))
-    script = "from dglib.explorer.recorded_panel import recorded_panel as panel\n"
+    script = "from dglib.explorer import recorded as panel\n"
     script += f"print(panel({{'runs': {run!r}}}).still())"
     shown = command(ran, "-c", script, DGLIB_EXPERIMENTS=str(ran / "my_loop.py"))
     assert "R1: A loop of my own" in shown

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -12,29 +11,6 @@ if TYPE_CHECKING:
     from dglib.analysis.differences import Row
     from dglib.analysis.fields import Records
     from dglib.analysis.summary import Summary
-
-
-@dataclass(frozen=True)
-class EventSweep:
-    """A sweep that an event ends, as a cursor on λ is worded.
-
-    Attributes:
-        experiment, kind: whose threshold, "lambda-up" or "lambda-down".
-        sweep: key of the sweep that the seeds in question made.
-        key: of the sweep itself, and `title`, `symbol` of its threshold.
-        where, verb: "T1, λ raised to" … "have collapsed".
-        width: where the difference to the first threshold is taken; empty for the first.
-    """
-
-    experiment: str
-    kind: str
-    sweep: str
-    key: str
-    title: str
-    symbol: str
-    where: str
-    verb: str
-    width: str = ""
 
 
 class Joint:
@@ -46,7 +22,6 @@ class Joint:
         experiments: those whose records it takes, in order.
         quantity, symbol: the name of the estimate that each of them has from it; its part of `summary.json`.
         limitation: what it cannot show; empty for none.
-        event_sweeps: those between whose thresholds it lies, the first one first.
     """
 
     key: str
@@ -56,7 +31,6 @@ class Joint:
     quantity: str
     symbol: str
     limitation: str = ""
-    event_sweeps: tuple[EventSweep, ...] = ()
 
     def summarise(self, *records: Records) -> dict[str, Any]:
         """The finding as plain values: `n`, `measured`, `estimates`, `notes`, `left_out`, `seeds`."""

@@ -24,12 +24,17 @@ if TYPE_CHECKING:
 def recorded(globals_: Mapping[str, object]) -> RecordedPanel:
     """Recorded runs under a cursor, from a notebook's globals(): `base_dir` and `runs`. Prints the versions.
 
+    A panel that an earlier run of the cell left in the global `recorded` is closed.
+
     Raises:
         UserError: one line on what is wrong with the parameters, or that there is no run to show.
     """
-    from dglib.explorer.recorded_panel import recorded_panel
+    from dglib.explorer.recorded_panel import RecordedPanel
+    from dglib.explorer.runs import notebook_source
 
-    panel = recorded_panel(globals_)
+    source = notebook_source(globals_)
+    RecordedPanel.close_earlier(globals_, "recorded")
+    panel = RecordedPanel(source)
     print(provenance.line(provenance.versions()))
     return panel
 
@@ -37,11 +42,12 @@ def recorded(globals_: Mapping[str, object]) -> RecordedPanel:
 def live(globals_: Mapping[str, object]) -> LivePanel:
     """A small network in training, from a notebook's globals(), as `recorded`.
 
-    A panel that an earlier run of the cell left in the global `live` is closed.
-
     Raises:
         UserError: one line on what is wrong with the parameters.
     """
-    from dglib.explorer.live_panel import live_panel
+    from dglib.explorer.live_panel import LivePanel
+    from dglib.explorer.runs import notebook_source
 
-    return live_panel(globals_)
+    source = notebook_source(globals_)
+    LivePanel.close_earlier(globals_, "live")
+    return LivePanel(source)

@@ -4,43 +4,26 @@ from __future__ import annotations
 
 import queue
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from typing import Any
 
 import ipywidgets as widgets
 
 from dglib.errors import UserError
-from dglib.explorer.canvas import hiding, show, static_html
 from dglib.explorer.drivers import Turn, driver_here
-from dglib.explorer.live_picture import DPI, WIDTH, LivePicture, readout_html, recorded_loop
+from dglib.explorer.live_picture import LivePicture, readout_html, recorded_loop
 from dglib.explorer.live_run import STARTS, LiveRun, Settings, save_path
-from dglib.explorer.runs import Source, notebook_source
+from dglib.explorer.panel import Panel
+from dglib.explorer.runs import Source
 from dglib.training.data import load_dataset
 from dglib.training.numerics import Numerics
 
-STILL_NOTE = "A still picture: in a running notebook, or under Voilà, a network trains here while λ is moved."
 IDLE_SECONDS = 600.0  # without a change; then it pauses: the page may be closed, and servers end idle kernels
-_PIXELS = round(WIDTH * DPI)
 _RATES = (0.001, 0.003, 0.01, 0.03, 0.1, 0.3)
 _PERIODS = (1, 2, 4, 8, 16, 32, 64, 128)
 
 
-def live_panel(globals_: Mapping[str, object]) -> LivePanel:
-    """A live panel from a notebook's parameters; an earlier panel of the same cell is closed.
-
-    The earlier one is in the global `live`, or in one of IPython's output variables.
-
-    Raises:
-        UserError: one line on what is wrong with the parameters.
-    """
-    source = notebook_source(globals_)
-    for name, value in list(globals_.items()):
-        if isinstance(value, LivePanel) and (name == "live" or name.startswith("_")):
-            value.close()
-    return LivePanel(source)
-
-
-class LivePanel:
+class LivePanel(Panel):
     """The live part of the explorer. Controls are attributes: `panel.lam.value = 0.6` moves λ.
 
     Args:
@@ -54,7 +37,13 @@ class LivePanel:
         failure: the unexpected error that stopped the training, or None.
     """
 
+    part, css = "live", "dglib-live"
+    still_note = (
+        "A still picture: in a running notebook, or under Voilà, a network trains here while λ is moved."
+    )
+
     def __init__(self, source: Source, driver: Callable[[Turn], Any] = driver_here) -> None:
+        super().__init__()
         self._source = source
         self.run = LiveRun(load_dataset("digits"), Numerics.resolve("cpu", 1))
         self.run.control.pause()
@@ -68,20 +57,7 @@ class LivePanel:
         self._driver = driver(self._turn)
         self._message: str = self._driver.hint
         self._make_controls()
-        self._lay_out()
         self._draw()
-
-    def show(self) -> None:
-        show(self.still(), self.widget)
-
-    def _ipython_display_(self) -> None:
-        self.show()
-
-    def still(self) -> str:
-        """The picture and its numbers as HTML."""
-        alternative = "Error over epochs and over λ of a network in training; the numbers are below."
-        numbers = readout_html(self.run.status(), STILL_NOTE)
-        return static_html("live", self.picture.value, alternative, numbers, _PIXELS)
 
     def close(self) -> None:
         """End the training and its thread, and close the widgets; repeated calls do nothing."""
@@ -89,9 +65,7 @@ class LivePanel:
             return
         self._closed = True
         self._driver.close()
-        for widget in (*self._controls, self.picture, self.numbers, *self._boxes, self.widget):
-            widget.unobserve_all()
-            widget.close()
+        super().close()
 
     # ── the user's actions, in the kernel's thread ──
 
@@ -216,14 +190,20 @@ class LivePanel:
         self._shown = state
         self.frames += 1
 
+    def _alternative(self) -> str:
+        return "Error over epochs and over λ of a network in training; the numbers are below."
+
+    def _html(self, note: str) -> str:
+        return readout_html(self.run.status(), note)
+
     # ── widgets ──
 
     def _make_controls(self) -> None:
         """The controls, each with its own CSS class."""
-        default, self._line = Settings(), widgets.Layout(width=f"{_PIXELS}px", max_width="100%")
+        default = Settings()
         third, decimals = widgets.Layout(width="330px"), {"readout_format": ".2f"}
         self.lam = widgets.FloatSlider(
-            default.lam, min=0.0, max=1.0, step=0.01, description="λ", layout=self._line, **decimals
+            default.lam, min=0.0, max=1.0, step=0.01, description="λ", layout=self.line, **decimals
         )
         rates = [(f"{rate:g}", rate) for rate in _RATES]
         self.lr = widgets.SelectionSlider(options=rates, value=default.lr, description="LR", layout=third)
@@ -239,31 +219,16 @@ class LivePanel:
         self.one = _button("step", self.step)
         self.again = _button("reset", self.reset)
         self.save = _button("save path", self.save_path)
-        self.picture = widgets.Image(format="png", layout=self._line)
-        self.numbers = widgets.HTML(layout=self._line)
         classes = {
             "lambda": self.lam, "lr": self.lr, "k": self.k, "eta": self.eta, "ordered": self.ordered,
             "collapsed": self.collapsed, "pause": self.pause, "step": self.one, "reset": self.again,
             "save": self.save,
         }  # fmt: skip
-        self._controls = list(classes.values())
-        for name, control in {**classes, "picture": self.picture, "readout": self.numbers}.items():
-            control.add_class(f"dglib-live-{name}")
+        buttons = [self.ordered, self.collapsed, self.pause, self.one, self.again, self.save]
+        view = [self._driver.view] if self._driver.view is not None else []
+        self._lay_out(classes, [buttons, *view, self.lam, [self.lr, self.k, self.eta]])
         for slider in (self.lam, self.lr, self.k, self.eta):
             slider.observe(self._moved, "value")
-
-    def _lay_out(self) -> None:
-        wrapped = widgets.Layout(flex_flow="row wrap")
-        buttons = [self.ordered, self.collapsed, self.pause, self.one, self.again, self.save]
-        rows = [
-            widgets.HBox(buttons, layout=wrapped),
-            widgets.HBox([self.lr, self.k, self.eta], layout=wrapped),
-        ]
-        hidden = widgets.HTML(hiding("live"))
-        view = [self._driver.view] if self._driver.view is not None else []
-        self._boxes = [*rows, hidden, *view]
-        self.widget = widgets.VBox([hidden, rows[0], *view, self.lam, rows[1], self.picture, self.numbers])
-        self.widget.add_class("dglib-live")
         # Also closed from outside, by itself or with all widgets: the thread must end.
         self.widget.observe(lambda change: self.close() if change["new"] is None else None, "comm")
 

@@ -14,11 +14,11 @@ from matplotlib.ticker import MaxNLocator
 from dglib.analysis import style
 from dglib.analysis.curves import median_curve
 from dglib.analysis.style import LOOKS, THICK, THIN
-from dglib.explorer.canvas import Canvas
 from dglib.explorer.live_run import Point, Status
+from dglib.explorer.panel import Canvas, Cursor
 from dglib.explorer.runs import QUICK, Seed, Source, branches, choices, load
 
-WIDTH, HEIGHT, DPI = 8.6, 3.9, 125  # inches, and pixels per inch
+HEIGHT = 3.9  # inches
 RISING, FALLING = LOOKS["ordered"], LOOKS["collapsed"]  # of λ
 _PALE = 0.32
 _FIRST_EPOCHS = 50  # on the axis of time; doubled as needed
@@ -49,8 +49,8 @@ def stretches(points: Sequence[Point]) -> tuple[list[list[Point]], list[list[Poi
 def recorded_loop(source: Source) -> list[Seed]:
     """The seeds of the newest recorded run in which λ was raised, else of the quick run; [] without any."""
     available = choices(source)
-    for choice in [*available[:_OPENED], *(c for c in available[_OPENED:] if c.path == QUICK)]:
-        seeds = load(choice).seeds
+    for path in [*available[:_OPENED], *(p for p in available[_OPENED:] if p == QUICK)]:
+        seeds = load(path).seeds
         if any(trace.branch.rising and trace.branch.short for seed in seeds for trace in seed.traces):
             return seeds
     return []
@@ -61,12 +61,11 @@ class LivePicture:
 
     Args:
         recorded: seeds whose loop is shown behind the path; may be empty.
-        dpi: pixels per inch.
     """
 
-    def __init__(self, recorded: Sequence[Seed], dpi: float = DPI) -> None:
+    def __init__(self, recorded: Sequence[Seed]) -> None:
         with style.styled():
-            self._canvas = Canvas(WIDTH, HEIGHT, dpi)
+            self._canvas = Canvas(HEIGHT)
             self._panels()
             self._loop(recorded)
             self._moving()
@@ -150,20 +149,15 @@ class LivePicture:
         (self._lam,) = self._lam_over_time.plot(
             [], [], color=style.BLACK, linewidth=1.1, drawstyle="steps-pre", animated=True
         )
-        self._cursor = self._plane.axvline(0, color=style.BLACK, linewidth=0.9, animated=True, zorder=3)
+        self._cursor = Cursor(self._plane, size=9, width=0.9)
         self._newest = [
             axes.plot(
                 [], [], "o", markersize=size, markeredgecolor="black", animated=True, zorder=6, clip_on=False
             )[0]
             for axes, size in ((self._over_time, 5), (self._plane, 8))
         ]
-        self._name = self._plane.text(
-            0, 1.0, "", transform=self._plane.get_xaxis_transform(), fontsize=9, fontweight="bold",
-            ha="center", va="top", animated=True, zorder=7,
-            bbox={"facecolor": "white", "edgecolor": "none", "alpha": 0.85, "pad": 1},
-        )  # fmt: skip
         self._artists = [
-            *self._preparing, self._cursor, *self._lines.values(), self._lam, *self._newest, self._name,
+            *self._preparing, *self._cursor.artists, *self._lines.values(), self._lam, *self._newest,
         ]  # fmt: skip
         for artist in self._artists:
             artist.set_in_layout(False)
@@ -190,10 +184,7 @@ class LivePicture:
             color = style.GREY if len(prepared) == len(points) else (FALLING if falls else RISING).color
             mark.set_markerfacecolor(color)
         self._lam.set_data([p.epoch for p in points], [p.lam for p in points])
-        lam = status.wanted.lam
-        self._cursor.set_xdata([lam, lam])
-        self._name.set_text(f"λ = {lam:.2f}")
-        self._name.set_x(min(max(lam, 0.09), 0.92))
+        self._cursor.move(status.wanted.lam)
 
 
 def readout_html(status: Status, message: str = "") -> str:

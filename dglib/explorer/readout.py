@@ -1,4 +1,4 @@
-"""Values at the cursor: errors at λ, states, gaps, and thresholds under the current limits."""
+"""Values at the cursor: errors at λ, states, gaps, thresholds under the current limits."""
 
 from __future__ import annotations
 
@@ -8,14 +8,12 @@ from statistics import fmean
 
 from dglib.analysis import wording
 from dglib.analysis.bounds import Bounds
-from dglib.analysis.fields import entries, is_finite, parameter
+from dglib.analysis.fields import Record, entries, is_finite, parameter
 from dglib.analysis.loops import return_bounds, return_event
 from dglib.analysis.states import state_of
 from dglib.analysis.thresholds import DOWN, UP, rule_of, threshold
 from dglib.experiments import get, joints, names
 from dglib.explorer.runs import Seed, Trace, value_at
-
-_OUTCOMES = {"init_failed": "init failed", "diverged": "diverged", "unfinished": "not finished"}
 
 
 @dataclass(frozen=True)
@@ -49,8 +47,17 @@ class Threshold:
     text: str
 
 
-Thresholds = Mapping[tuple[str, int], Mapping[str, Threshold]]
-"""By experiment and seed: thresholds by "lambda-up" and "lambda-down", of the sweeps that the seed made."""
+@dataclass(frozen=True)
+class Analysis:
+    """What depends on the limits, but not on λ.
+
+    Attributes:
+        thresholds: by experiment and seed, then by the field of the record that holds the sweep.
+        answers: those of the chosen experiments, and of findings on several of them.
+    """
+
+    thresholds: Mapping[tuple[str, int], Mapping[str, Threshold]]
+    answers: tuple[str, ...]
 
 
 @dataclass(frozen=True)
@@ -65,7 +72,7 @@ class Reading:
 
     trace: Trace
     error: float | None
-    state: str | None
+    state: str
     measured: bool
 
 
@@ -95,6 +102,7 @@ class Readout:
     selection: Selection
     seeds: tuple[SeedReadout, ...]
     gaps: tuple[Gap, ...]
+    answers: tuple[str, ...]
 
 
 def limits_of(seeds: Sequence[Seed]) -> Limits:
@@ -108,68 +116,57 @@ def limits_of(seeds: Sequence[Seed]) -> Limits:
     return Limits(limits[UP.limit], limits[DOWN.limit], consecutive)
 
 
-def thresholds(seeds: Iterable[Seed], limits: Limits) -> Thresholds:
-    """The thresholds of the report's analysis, under these limits."""
-    return {(seed.experiment, seed.seed): _thresholds(seed, limits) for seed in seeds}
+def analyse(seeds: Sequence[Seed], limits: Limits) -> Analysis:
+    """Thresholds and answers of the report's analysis, as if the runs had asked for these limits."""
+    thresholds, records = {}, dict[str, list[Record]]()
+    for seed in seeds:
+        record = seed.record
+        if get(seed.experiment).direction:
+            record = {**record, "parameters": {**(record.get("parameters") or {}), **vars(limits)}}
+        records.setdefault(seed.experiment, []).append(record)
+        thresholds[seed.experiment, seed.seed] = _thresholds(seed.experiment, record)
+    answers = [get(name).answer(mine) for name, mine in records.items()]
+    for joint in joints():
+        if records.keys() >= set(joint.experiments):
+            answers.append(joint.answer(*(records[name] for name in joint.experiments)))
+    return Analysis(thresholds, tuple(answers))
 
 
-def readout(seeds: Sequence[Seed], selection: Selection, known: Thresholds | None = None) -> Readout:
-    """Values of the chosen seeds; `known`: their thresholds under these limits, if already computed."""
+def readout(seeds: Sequence[Seed], selection: Selection, analysis: Analysis | None = None) -> Readout:
+    """Values of the chosen seeds; `analysis`: of these seeds under these limits, if already made."""
     chosen = selection.of(seeds)
-    known = thresholds(chosen, selection.limits) if known is None else known
+    analysis = analysis or analyse(chosen, selection.limits)
     rows = tuple(
         SeedReadout(
             seed,
             tuple(_reading(trace, selection) for trace in seed.traces),
-            known[seed.experiment, seed.seed],
+            analysis.thresholds[seed.experiment, seed.seed],
         )
         for seed in chosen
     )
-    return Readout(selection, rows, _gaps([reading for row in rows for reading in row.readings]))
+    return Readout(selection, rows, gaps(chosen, selection.lam), analysis.answers)
 
 
-def _thresholds(seed: Seed, limits: Limits) -> dict[str, Threshold]:
-    """λ↑ and, of a return sweep, λ↓; or λ↓ alone; of experiments without a threshold nothing."""
-    direction = get(seed.experiment).direction
-    if direction is None:
-        return {}
-    # As if the run had asked for these limits, so that every analysis applies them.
-    record = {**seed.record, "parameters": {**(seed.record.get("parameters") or {}), **vars(limits)}}
-    found = threshold(direction, record)
-    reason = f"no {direction.noun}" if found.outcome == "no_event" else _OUTCOMES.get(found.outcome, "")
-    key = "lambda-up" if direction.rising else "lambda-down"
-    result = {key: Threshold(found.bounds, found.level, _text(found.bounds, reason))}
-    back = entries(record, "return_trajectory")
-    if direction.rising and back and found.last is not None:
-        level = return_event(record).first
-        bounds = return_bounds(record, found.last)
-        reason = "no recovery" if all(is_finite(e) for e in back) or level is not None else "diverged"
-        result["lambda-down"] = Threshold(bounds, level, _text(bounds, reason))
-    return result
-
-
-def _text(bounds: Bounds | None, reason: str) -> str:
-    """ "0.45 to 0.50", "above 0.70", "below 0.38"; without bounds the reason."""
-    if bounds is None:
-        return reason or "not measured"
-    plain = bounds.as_dict()
-    if plain["lower"] is None or plain["upper"] is None:
-        return wording.interval(plain["lower"], plain["upper"])
-    return f"{wording.level(bounds.lower)} to {wording.level(bounds.upper)}"
-
-
-def _reading(trace: Trace, selection: Selection) -> Reading:
-    lam, limits = selection.lam, selection.limits
-    error = value_at(trace, lam)
-    if error is None:
-        return Reading(trace, None, None, False)
-    nearest = min(trace.curve.errors, key=lambda level: abs(level - lam))
-    state: str | None = state_of(error, limits.recovery_error, limits.collapse_error)
-    return Reading(trace, error, "trapped" if nearest in trace.constant else state, abs(nearest - lam) < 1e-9)
+def gaps(seeds: Iterable[Seed], lam: float) -> tuple[Gap, ...]:
+    """Gaps between branches at λ; where the same seeds are on both, seed by seed."""
+    errors: dict[str, dict[int, float]] = {}
+    for trace in (trace for seed in seeds for trace in seed.traces):
+        if (error := value_at(trace, lam)) is not None:
+            errors.setdefault(trace.branch.key, {})[trace.seed] = error
+    found = []
+    for above, below, paired in _pairs():
+        high, low = errors.get(above, {}), errors.get(below, {})
+        if paired:
+            both = high.keys() & low.keys()
+            high, low = ({seed: side[seed] for seed in both} for side in (high, low))
+        if high and low:
+            ends = fmean(low.values()), fmean(high.values())
+            found.append(Gap(above, below, ends[1] - ends[0], ends, (len(high), len(low)), paired))
+    return tuple(found)
 
 
 def _pairs() -> Iterator[tuple[str, str, bool]]:
-    """Branch above, branch below; whether one seed is on both, so that gaps are taken seed by seed."""
+    """Branch above, branch below; whether one seed is on both."""
     for name in names():
         falling = [sweep.key for sweep in get(name).sweeps if not sweep.rising]
         rising = [sweep.key for sweep in get(name).sweeps if sweep.rising]
@@ -180,18 +177,31 @@ def _pairs() -> Iterator[tuple[str, str, bool]]:
                 yield from ((above, below, False) for above in falling for below in others)
 
 
-def _gaps(readings: Sequence[Reading]) -> tuple[Gap, ...]:
-    by_key: dict[str, dict[int, float]] = {}
-    for reading in readings:
-        if reading.error is not None:
-            by_key.setdefault(reading.trace.branch.key, {})[reading.trace.seed] = reading.error
-    gaps = []
-    for above, below, paired in _pairs():
-        high, low = by_key.get(above, {}), by_key.get(below, {})
-        if paired:
-            both = high.keys() & low.keys()
-            high, low = ({seed: side[seed] for seed in both} for side in (high, low))
-        if high and low:
-            ends = fmean(low.values()), fmean(high.values())
-            gaps.append(Gap(above, below, ends[1] - ends[0], ends, (len(high), len(low)), paired))
-    return tuple(gaps)
+def _thresholds(experiment: str, record: Record) -> dict[str, Threshold]:
+    """Of the sweeps that the seed made; nothing of experiments whose sweeps end at no event."""
+    direction = get(experiment).direction
+    if direction is None:
+        return {}
+    found = threshold(direction, record)
+    reason = f"no {direction.noun}" if found.outcome == "no_event" else wording.outcome(found.outcome)
+    result = {"trajectory": _threshold(found.bounds, found.level, reason)}
+    back = entries(record, "return_trajectory")
+    if direction.rising and back and found.last is not None:
+        level = return_event(record).first
+        reason = "no recovery" if all(is_finite(e) for e in back) or level is not None else "diverged"
+        result["return_trajectory"] = _threshold(return_bounds(record, found.last), level, reason)
+    return result
+
+
+def _threshold(bounds: Bounds | None, level: float | None, reason: str) -> Threshold:
+    return Threshold(bounds, level, wording.cell(**bounds.as_dict()) if bounds else reason)
+
+
+def _reading(trace: Trace, selection: Selection) -> Reading:
+    lam, limits = selection.lam, selection.limits
+    error = value_at(trace, lam)
+    if error is None:
+        return Reading(trace, None, "", False)
+    nearest = min(trace.curve.errors, key=lambda level: abs(level - lam))
+    state = state_of(error, limits.recovery_error, limits.collapse_error)
+    return Reading(trace, error, "trapped" if nearest in trace.constant else state, abs(nearest - lam) < 1e-9)

@@ -16,13 +16,12 @@ from dglib.analysis.curves import median_curve
 from dglib.analysis.fields import rounded
 from dglib.analysis.style import LOOKS, THICK, THIN, Look
 from dglib.experiments import Sweep, get
-from dglib.explorer.canvas import Canvas
+from dglib.explorer.panel import BOX, Canvas, Cursor
 from dglib.explorer.readout import Readout, Selection
 from dglib.explorer.runs import Evaluation, Seed, branches, evaluations_at, levels
 
-WIDTH, HEIGHT, DPI = 8.6, 4.9, 125  # inches, and pixels per inch
+HEIGHT = 4.9  # inches
 _PALE = 0.13  # of seeds not chosen
-_BOX = {"facecolor": "white", "edgecolor": "none", "alpha": 0.85, "pad": 1}
 _UNDER: dict[str, Any] = {"color": style.LIGHT_GREY, "linewidth": THIN}  # outside the branches: the init
 _STAIRS: dict[str, Any] = {**_UNDER, "color": style.DARK_GREY, "alpha": 0.5, "drawstyle": "steps-pre"}
 Marks = dict[tuple[float, float], str]  # colour by place
@@ -34,7 +33,7 @@ class RecordedPicture:
     Made for one choice of experiments and seeds; `draw` shows a cursor and limits.
     """
 
-    def __init__(self, seeds: Sequence[Seed], selection: Selection, dpi: float = DPI) -> None:
+    def __init__(self, seeds: Sequence[Seed], selection: Selection) -> None:
         self._visible = [seed for seed in seeds if seed.experiment in selection.experiments]
         self._chosen = selection.of(seeds)
         self._traces = [trace for seed in self._chosen for trace in seed.traces]
@@ -48,7 +47,7 @@ class RecordedPicture:
         margin = max(0.03, 0.1 - (visited[-1] - visited[0]) / 2)
         self._low, self._high = visited[0] - margin, visited[-1] + margin
         with style.styled():
-            self._canvas = Canvas(WIDTH, HEIGHT, dpi)
+            self._canvas = Canvas(HEIGHT)
             keys = self._legend_keys()
             self._panels(second_row=len(keys) > 4)
             self._branches()
@@ -187,9 +186,8 @@ class RecordedPicture:
 
     def _moving(self) -> None:
         """Artists outside the background."""
-        cursor: dict[str, Any] = {"color": style.BLACK, "linewidth": 1.1, "animated": True, "zorder": 5}
-        self._cursors = [axes.axvline(0, **cursor) for axes in (self.plane, self.lower)]
-        self._level = self.lam_over_time.axhline(0, **cursor)
+        self._cursor = Cursor(self.plane, self.lower, size=8, width=1.1)
+        self._level = self.lam_over_time.axhline(0, color=style.BLACK, linewidth=1.1, animated=True, zorder=5)
         dashed: dict[str, Any] = {
             "color": style.DARK_GREY,
             "linewidth": 0.9,
@@ -203,7 +201,7 @@ class RecordedPicture:
             self.over_time.text(
                 0.995, 0, "", transform=self.over_time.get_yaxis_transform(), ha="right", va="bottom",
                 fontsize=7, color=style.DARK_GREY, animated=True, zorder=5,
-                bbox=_BOX | {"pad": 0.5},
+                bbox=BOX | {"pad": 0.5},
             )
             for _ in range(2)
         ]  # fmt: skip
@@ -219,16 +217,12 @@ class RecordedPicture:
             [], [], "_-", color=style.BLACK, linewidth=3, markersize=9, animated=True, zorder=6
         )
         self._gap_name = self.plane.text(
-            0, 0, "", fontsize=8, fontweight="bold", va="center", bbox=_BOX, animated=True, zorder=7
+            0, 0, "", fontsize=8, fontweight="bold", va="center", bbox=BOX, animated=True, zorder=7
         )
-        self._name = self.plane.text(
-            0, 1.0, "", transform=self.plane.get_xaxis_transform(), fontsize=8, fontweight="bold",
-            ha="center", va="top", bbox=_BOX, animated=True, zorder=7,
-        )  # fmt: skip
         self._artists: list[Artist] = [
             *(line for pair in self._limits for line in pair), *self._limit_names, self._cells,
-            *self._open.values(), *self._cursors, self._level, self._dots, self._passed, self._gap,
-            self._gap_name, self._name,
+            *self._open.values(), *self._cursor.artists, self._level, self._dots, self._passed, self._gap,
+            self._gap_name,
         ]  # fmt: skip
 
     def _place_limits(self, readout: Readout) -> None:
@@ -249,8 +243,8 @@ class RecordedPicture:
         bars, colors = [], []
         marks: dict[int, Marks] = {-1: {}, 1: {}, 0: {}}
         for y, (branch, seed) in enumerate(self._rows):
-            look, kind = self._look(branch), "lambda-up" if branch.rising else "lambda-down"
-            threshold = found.get((seed.experiment, seed.seed), {}).get(kind)
+            look = self._look(branch)
+            threshold = found.get((seed.experiment, seed.seed), {}).get(branch.trajectory)
             bounds = threshold.bounds if threshold else None
             if bounds is None:
                 marks[0][self._low, y] = look.color
@@ -268,11 +262,8 @@ class RecordedPicture:
 
     def _place_cursor(self, readout: Readout) -> None:
         lam, span = readout.selection.lam, self._high - self._low
-        for line in self._cursors:
-            line.set_xdata([lam, lam])
+        self._cursor.move(lam)
         self._level.set_ydata([lam, lam])
-        self._name.set_text(f"λ = {lam:.2f}")
-        self._name.set_x(min(max(lam, self._low + 0.08 * span), self._high - 0.08 * span))
         readings = [r for row in readout.seeds for r in row.readings]
         dots = [((lam, r.error), self._look(r.trace.branch).color) for r in readings if r.error is not None]
         _set(self._dots, dots)

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import math
 import re
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 from itertools import pairwise
 from pathlib import Path
+
+import numpy as np
 
 from dglib.analysis.curves import Curve
 from dglib.analysis.fields import Entry, Record, is_finite, level_of, levels_of, number, seed_of
@@ -36,14 +39,6 @@ class Source:
 
     base: Path
     runs: Path | None
-
-
-@dataclass(frozen=True)
-class Choice:
-    """A run that can be shown, and its name in the list."""
-
-    path: Path
-    label: str
 
 
 @dataclass(frozen=True)
@@ -93,9 +88,9 @@ class Seed:
 
 @dataclass(frozen=True)
 class Run:
-    """The seeds of a choice by experiment and number, and a line for each file that could not be read."""
+    """The seeds of a run by experiment and number, and a line for each file that could not be read."""
 
-    choice: Choice
+    path: Path
     seeds: list[Seed]
     problems: tuple[str, ...]
 
@@ -132,7 +127,7 @@ def notebook_source(globals_: Mapping[str, object]) -> Source:
     return Source(base_directory(base if isinstance(base, str) else None, where="notebook"), runs)
 
 
-def choices(source: Source) -> list[Choice]:
+def choices(source: Source) -> list[Path]:
     """The runs that can be shown, the newest first, and last the quick run that comes with the project.
 
     Newest by the time in the name of the run directory, else by its last change.
@@ -147,44 +142,45 @@ def choices(source: Source) -> list[Choice]:
         paths = []
     if source.runs is not None and not paths:
         raise UserError(f"{root}: no run there: must be a run directory, a results file or contain a run")
-    found = [Choice(path, _label(path)) for path in sorted(paths, key=_made, reverse=True)]
+    found = sorted(paths, key=_made, reverse=True)
     if is_run(QUICK) and QUICK.resolve() not in {path.resolve() for path in paths}:
-        found.append(Choice(QUICK, "the recorded quick run"))
+        found.append(QUICK)
     return found
 
 
-def load(choice: Choice) -> Run:
-    """Read the records of a choice.
+def label(path: Path) -> str:
+    """The name with the experiments inside: ``exp_T_spinodal_20260117_121637 (T1, T2)``."""
+    if path == QUICK:
+        return "the recorded quick run"
+    inside = [] if path.is_file() else sorted(experiments_in(path))
+    return f"{path.name} ({', '.join(inside)})" if inside else path.name
+
+
+def load(path: Path) -> Run:
+    """Read the records of a run.
 
     Raises:
         UserError: it no longer exists.
     """
-    found = find_records(choice.path)
+    found = find_records(path)
     records: dict[str, list[Record]] = {}
     for source in sorted(found.sources, key=lambda source: source.seed):
         records.setdefault(source.experiment, []).append(source.record)
-    return Run(choice, seeds_of(records), tuple(found.problems))
+    return Run(path, seeds_of(records), tuple(found.problems))
 
 
-def first(available: Sequence[Choice]) -> Run | None:
-    """The run to show first: the newest whose sweeps end at an event, and so have a λ↑ or a λ↓.
+def first(paths: Sequence[Path]) -> Run | None:
+    """The run to show first, of those with records: the newest whose sweeps end at an event.
 
-    Else the newest in which λ moved, else the newest with any record; the quick run if there is no other.
+    Else the newest in which λ moved, else the newest; the quick run if there is no other.
     """
-    best: Run | None = None
-    expected = [(choice.path == QUICK, _rank(experiments_in(choice.path)), choice) for choice in available]
-    for is_quick, rank, choice in sorted(expected, key=lambda item: item[:2]):
-        if best and (is_quick or rank >= _rank(best.experiments)):
-            break
-        run = load(choice)
-        if run.seeds and (best is None or _rank(run.experiments) < _rank(best.experiments)):
-            best = run
-    return best
+    expected = sorted(paths, key=lambda path: (path == QUICK, _rank(path)))
+    return next((run for run in map(load, expected) if run.seeds), None)
 
 
-def _rank(experiments: Collection[str]) -> int:
+def _rank(path: Path) -> int:
     """0 where a sweep runs until an event, 1 where λ moved, 2 for all others."""
-    known = [get(name) for name in experiments]
+    known = [get(name) for name in experiments_in(path)]
     return 0 if any(about.direction for about in known) else 1 if any(about.sweeps for about in known) else 2
 
 
@@ -192,12 +188,6 @@ def _made(path: Path) -> tuple[str, str]:
     stamp = _STAMP.search(path.name)
     changed = datetime.fromtimestamp(path.stat().st_mtime).strftime("%Y%m%d_%H%M%S")  # local, as names are
     return (stamp[1] if stamp else changed), path.name
-
-
-def _label(path: Path) -> str:
-    """The name with the experiments inside: ``exp_T_spinodal_20260117_121637 (T1, T2)``."""
-    inside = [] if path.is_file() else sorted(experiments_in(path))
-    return f"{path.name} ({', '.join(inside)})" if inside else path.name
 
 
 # ── their seeds ──
@@ -215,14 +205,9 @@ def seeds_of(records: Mapping[str, Sequence[Record]]) -> list[Seed]:
 
 def value_at(trace: Trace, lam: float) -> float | None:
     """The error at λ, linear between levels; None where λ was not reached."""
-    points = list(trace.curve.errors.items())
-    if len(points) == 1 and abs(points[0][0] - lam) < 1e-9:
-        return points[0][1]
-    value = None
-    for (x0, y0), (x1, y1) in pairwise(points):
-        if min(x0, x1) - 1e-9 <= lam <= max(x0, x1) + 1e-9:
-            value = y1 if x0 == x1 else y0 + (y1 - y0) * (lam - x0) / (x1 - x0)
-    return value
+    levels, errors = zip(*sorted(trace.curve.errors.items()), strict=True)
+    value = float(np.interp(lam, levels, errors, left=np.nan, right=np.nan))
+    return None if math.isnan(value) else value
 
 
 def evaluations_at(trace: Trace, lam: float) -> list[Evaluation]:

@@ -19,7 +19,7 @@ from dglib.analysis.summary import Summary
 from dglib.analysis.thresholds import DOWN, UP, Direction, threshold
 from dglib.analysis.wording import Words
 from dglib.experiments.base import Column, Drawing, Experiment, Sweep
-from dglib.experiments.joint import EventSweep, Joint
+from dglib.experiments.joint import Joint
 from dglib.experiments.parameters import Count, Downward, Flag, Fraction, OneState, Upward
 from dglib.experiments.parameters import Sweep as Swept
 from dglib.experiments.pydantic import ValidationInfo, field_validator
@@ -225,24 +225,6 @@ class Width(Joint):
         " same λ."
     )
     nothing = ("width", "in_every_seed", "above_zero", "by_start")
-    event_sweeps = (
-        EventSweep(
-            "T1", "lambda-up", "T1-up", "T1-up", "T1, λ raised", "λ↑", "T1, λ raised to", "have collapsed",
-        ),
-        EventSweep(
-            "T1", "lambda-down", "T1-up", "T1-back", "T1, swept back", "λ↓", "T1, swept back to",
-            "have recovered", "T1’s own return",
-        ),
-        EventSweep(
-            "T2", "lambda-down", "T2-down", "T2-down", "T2, λ lowered", "λ↓", "T2, λ lowered to",
-            "have recovered", "T1 and T2, by seed",
-        ),
-        EventSweep(
-            "T2", "lambda-down", "T2-trapped", "T2-trapped", "T2, trapped", "λ↓",
-            "T2, began trapped, λ lowered to", "have recovered",
-            "T1 and T2 where it began trapped, by seed",
-        ),
-    )  # fmt: skip
 
     def summarise(self, *records: Records) -> dict[str, Any]:
         return summaries.summarise_width(*records)
