@@ -16,9 +16,7 @@ from analysis_cases import (
     v3_diverged,
     v3_failed,
 )
-from by_name import answer, summarise, width_answer
-
-from dglib.analysis import wording
+from by_name import answer, summarise
 
 CASES = {
     "T1": {
@@ -70,33 +68,6 @@ def test_every_summary_is_plain_strict_json(experiment, records):
 def test_no_event_is_a_result_with_its_bound():
     assert "all 2 showed no collapse up to 0.70, so λ↑ > 0.70" in answer("T1", [t1(0, None), t1(1, None)])
     assert "1 showed no recovery down to 0.25, so λ↓ < 0.25" in answer("T2", [t2(0, None)])
-
-
-def relevelled(record, levels):
-    """The same published record on another grid."""
-    sweep = [entry["lambda"] for entry in record["trajectory"] if entry["phase"] == "sweep"]
-    names = dict(zip(dict.fromkeys(sweep), levels, strict=True))
-    trajectory = [e | {"lambda": names.get(e["lambda"], e["lambda"])} for e in record["trajectory"]]
-    return record | {"trajectory": trajectory, "final_lambda": levels[-1]}
-
-
-def test_ten_seeds_without_any_event_bound_thresholds_and_width_with_their_uncertainty():
-    up, down = (
-        [round(start + step * i, 2) for i in range(7)] for start, step in ((0.58, 0.02), (0.5, -0.02))
-    )
-    ups = [relevelled(published(t1(seed, None)), up) for seed in range(10)]
-    downs = [relevelled(published(t2(seed, None, trapped=seed > 2)), down) for seed in range(10)]
-    text = answer("T1", ups)
-    assert "all 10 showed no collapse up to 0.70, so λ↑ > 0.70" in text
-    assert "share still ordered at 0.70: 1.00 (95 % interval 0.69 to 1.00)" in text
-    assert "median λ↑ above 0.70 (95 % interval above 0.70)" in text
-    text = answer("T2", downs)
-    assert "all 10 showed no recovery down to 0.38, so λ↓ < 0.38" in text
-    assert "median λ↓ of the trapped below 0.38 (95 % interval below 0.38)" in text
-    text = width_answer(ups, downs)
-    assert "above 0.32 in each of 10 seeds; for the median, 95 % interval above 0.32" in text
-    assert "above 0 for certain in 10 of 10 (share's 95 % interval 0.69 to 1.00)" in text
-    assert "in the 3 that began collapsed the width is above 0.32" in text
 
 
 @pytest.mark.parametrize(("evaluations", "where"), [(1, "where"), (2, "where"), (6, "and at 0.30")])
@@ -164,8 +135,3 @@ def test_an_interval_for_a_gap_of_two_seeds_holds_no_gap_that_cannot_be():
     intervals = [summary["gap_interval"], *(g["interval"] for g in summary["gap_by_level"]["collapsed"])]
     assert all(-1 <= each["lower"] <= each["upper"] <= 1 for each in intervals)
     assert "95 % t interval −1.00 to 1.00" in answer("V3", records)
-
-
-def test_numbers_keep_the_digits_of_the_grid():
-    assert [wording.level(x) for x in (0.7, 0.525, 0.1 + 0.2, -0.05)] == ["0.70", "0.525", "0.30", "−0.05"]
-    assert wording.decimal(-0.0001, 2) == "0.00"

@@ -1,7 +1,7 @@
 """What is claimed about V3's two branches."""
 
 import pytest
-from analysis_cases import ALL_LEVELS, v3, v3_diverged, v3_failed
+from analysis_cases import ALL_LEVELS, v3
 from by_name import summarise
 from scipy import stats
 
@@ -64,26 +64,8 @@ def test_the_limit_and_the_level_are_those_of_the_experiment():
     assert (summary["gap_lambda"], summary["gap_limit"], summary["two_branches"]) == (0.35, 0.3, "no")
 
 
-def test_failed_and_diverged_seeds_have_no_gap_and_are_counted():
-    summary = summarise("V3", [v3(0), v3_failed(1), v3_diverged(2)])
-    assert summary["outcomes"] == {"complete": 1, "init_failed": 1, "diverged": 1, "unfinished": 0}
-    assert [seed["gap"] is not None for seed in summary["seeds"]] == [True, False, False]
-
-
-def test_trapped_branches_are_kept_apart_from_collapsed_ones():
-    summary = summarise("V3", [v3(0, 0.2), v3(1, 0.4), v3(2, trapped=True)])
-    assert summary["start"] == {"collapsed": 2, "trapped": 1}
-    assert (summary["gap"]["n"], summary["gap_collapsed"]["n"]) == (3, 2)
-    assert summary["gap_collapsed"]["mean"] == pytest.approx(0.3)
-
-
 def test_the_median_does_not_drift_towards_seeds_that_never_fired():
     calm = [Curve({0.6: 0.1, 0.7: error}) for error in (0.1, 0.2, 0.3)]
     fired = [Curve({0.6: 0.6}, fired=True)] * 2
     assert median_curve(calm + fired, rising=True) == ([0.6, 0.7], [0.1, 0.3])
     assert median_curve(calm + fired * 2, rising=True) == ([0.6], [0.6])
-
-
-def test_levels_that_half_of_the_seeds_never_reached_have_no_median():
-    curves = [Curve({0.6: 0.5, 0.5: 0.4}), Curve({0.5: 0.2})]
-    assert median_curve(curves, rising=False) == ([0.5], [pytest.approx(0.3)])

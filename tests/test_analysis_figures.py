@@ -4,7 +4,6 @@ import matplotlib
 import numpy as np
 import pytest
 from analysis_cases import (
-    UP_LEVELS,
     diverged,
     failed_init,
     t1,
@@ -21,10 +20,7 @@ from matplotlib.text import Text
 
 from dglib.analysis.fields import mean_by_level
 from dglib.analysis.style import MEDIAN, THICK
-from dglib.analysis.thresholds import DOWN, UP, threshold
 from dglib.experiments.figures import save_figure
-from dglib.experiments.spinodal.figures import columns
-from dglib.experiments.spinodal.summary import planned_levels
 
 MIXED = {
     "T1": [t1(0, 0.6), t1(1, 0.65), t1(2, None), failed_init(t1(3)), diverged(t1(4)), {"seed": 5}],
@@ -107,22 +103,6 @@ def test_medians_and_means_leave_trapped_and_diverged_seeds_out():
     _, collapse = (line for line in left.lines if line.get_linewidth() == THICK)
     alone = {e["lambda"]: e["error"] for e in v3(0)["collapse_trajectory"]}
     assert dict(zip(*collapse.get_data(), strict=True)) == alone
-
-
-def test_no_column_of_the_histogram_holds_two_levels():
-    records = [t1(seed, level) for seed, level in enumerate(UP_LEVELS)]
-    found = [threshold(UP, record) for record in records]
-    bars = columns(UP, found, planned_levels(records))
-    assert [len(seeds) for _, seeds in bars] == [1] * len(UP_LEVELS) + [0]
-    assert [label for label, _ in bars[:-1]] == [f"{level:.2f}" for level in UP_LEVELS]
-
-
-@pytest.mark.parametrize(("direction", "make", "place"), [(UP, t1, -1), (DOWN, t2, 0)])
-def test_seeds_without_event_stand_in_a_bar_on_the_side_to_which_they_are_censored(direction, make, place):
-    records = [make(0, None), make(1, None), make(2)]
-    bars = columns(direction, [threshold(direction, r) for r in records], planned_levels(records))
-    assert [seed.seed for seed in bars[place][1]] == [0, 1]
-    assert bars[place][0] == "none"
 
 
 def test_a_figure_drawn_again_has_the_same_bytes(tmp_path):

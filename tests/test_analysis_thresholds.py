@@ -6,8 +6,8 @@ import pytest
 from analysis_cases import DWELL, diverged, evaluation, failed_init, published, t1, t2, td1, v3_failed
 from by_name import summarise
 
-from dglib.analysis.bounds import UNKNOWN, Bounds, censored_cell, event_cell, median_bounds
-from dglib.analysis.fields import is_constant, levels_of
+from dglib.analysis.bounds import UNKNOWN, Bounds, median_bounds
+from dglib.analysis.fields import is_constant
 
 
 def only_seed(experiment: str, record: dict) -> dict:
@@ -103,17 +103,6 @@ def test_error_of_chance_is_no_constant_prediction_where_the_counts_say_otherwis
     assert is_constant(evaluation("sweep", 0.5, 1, 0.89, constant=True))
     assert is_constant({"error": 1 - 1000 / 10000})
     assert not is_constant({"error": 0.8968})
-
-
-def test_levels_compare_in_spite_of_float_noise():
-    entries = [evaluation("sweep", level, 1, 0.1) for level in (0.3, 0.1 + 0.2, 0.35)]
-    assert levels_of(entries) == [0.3, 0.35]
-    assert event_cell(0.35, [0.3, 0.35], None, rising=True) == Bounds(0.3, 0.35)
-
-
-def test_bounds_of_a_difference_take_the_ends_crosswise():
-    assert Bounds(0.55, 0.60) - Bounds(0.35, 0.40) == Bounds(0.15, 0.25)
-    assert (censored_cell(0.70, rising=True) - censored_cell(0.38, rising=False)) == Bounds(0.32, math.inf)
 
 
 def test_the_median_of_bounds_is_open_where_the_median_seed_is():

@@ -1,13 +1,8 @@
 """What is claimed about hysteresis widths: of one seed's loop, and between the sweeps of T1 and T2."""
 
 import pytest
-from analysis_cases import evaluation, failed_init, published, t1, t2
+from analysis_cases import evaluation, failed_init, t1, t2
 from by_name import summarise, width
-
-
-def test_without_any_event_the_width_exceeds_the_distance_of_the_last_levels():
-    found = width([published(t1(s, None)) for s in range(4)], [published(t2(s, None)) for s in range(4)])
-    assert (found["n"], found["lower"], found["upper"], found["above_zero"]) == (4, 0.45, None, 4)
 
 
 def test_bounds_are_those_of_each_seeds_own_pair():

@@ -63,10 +63,6 @@ def ran(tmp_path_factory):
     return here
 
 
-def test_the_users_file_has_at_most_80_lines():
-    assert len((TESTS / "users_loop.py").read_text().splitlines()) <= 80
-
-
 def test_its_records_notebook_summary_and_page_come_from_one_command(ran):
     (run,) = (ran / "runs").glob("exp_R1_*")
     assert len(list((run / "seeds").glob("R1-*.json"))) == 2

@@ -280,11 +280,6 @@ def test_a_later_layer_replaces_an_earlier_one_and_is_named_for_its_values() -> 
         validate_layers("T1", [*layers, Layer("--seeds", {"seeds": "x"})])
 
 
-def test_every_parameter_is_explained() -> None:
-    for model in MODELS.values():
-        assert [name for name, field in model.model_fields.items() if not field.description] == []
-
-
 def test_a_parameter_of_the_release_before_is_accepted_with_one_line_that_names_it(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -14,7 +14,6 @@ from report_cases import NUMERICS, published_in, run_of
 from report_page import Page
 from update_notebooks import write_paired
 
-import dglib
 from dglib import cli
 from dglib.base_dir import NOTEBOOKS
 from dglib.errors import UserError
@@ -130,17 +129,6 @@ def test_runs_under_different_parameters_are_shown_apart_and_never_averaged(tmp_
     assert "never averaged" in found.text
 
 
-def test_widths_at_several_dwell_times_are_held_against_each_other(tmp_path, plain, monkeypatch):
-    monkeypatch.setattr(Width, "draw_lag", lambda self, *records, others: Figure((1, 1)))
-    for dwell in (4, 8):
-        record = t1(0, 0.6, 0.35, True) | {"epochs_per_level": dwell}
-        run_of(tmp_path, "T1", [record], f"epochs_per_level={dwell}")
-    text = written(tmp_path).text
-    assert "How much of it is lag" in text
-    assert "LR 0.1: 4 epochs per level, loop" in text
-    assert "; 8 epochs per level, loop" in text
-
-
 def test_a_damaged_record_is_named_and_the_others_are_shown(tmp_path, plain):
     directory = run_of(tmp_path, "V3", [v3(0), v3(1)])
     torn = directory / "seeds" / "V3-s1.json"
@@ -172,19 +160,6 @@ def test_published_files_make_a_page_that_says_what_they_lack(tmp_path, plain):
     )
     assert "Computed on not on record" in found.text
     assert "The files of T2 do not state the learning rate of the sweep" in found.text
-
-
-def test_skipped_steps_and_reasons_are_columns_only_where_a_seed_has_them(tmp_path, plain):
-    lost = td1_diverged(1) | {"skipped_steps": 12, "reason": "gradient not finite in 12 steps in a row"}
-    records = [td1(0) | {"skipped_steps": 0}, lost, td1(2) | {"skipped_steps": 3}]
-    run_of(tmp_path / "some", "Td1", records)
-    run_of(tmp_path / "none", "Td1", records[:1])
-    (head, *rows), (plain_head, _) = (written(tmp_path / name).seeds[0] for name in ("some", "none"))
-    skipped, reason = head.index("Skipped steps"), head.index("Reason")
-    assert [row[skipped] for row in rows] == ["0", "12", "3"]
-    assert [row[reason] for row in rows] == ["–", "gradient not finite in 12 steps in a row", "–"]
-    assert {"Skipped steps", "Reason"}.isdisjoint(plain_head)
-    assert [name for name in head if name not in ("Skipped steps", "Reason")] == plain_head
 
 
 def test_what_networks_look_like_stands_only_where_records_tell(tmp_path, plain):
@@ -263,18 +238,3 @@ def test_the_reports_notebook_is_a_pair_without_outputs_whose_one_parameter_pape
     listed = papermill.inspect_notebook(script.with_suffix(".ipynb"))
     assert list(listed) == ["base_dir"]
     assert listed["base_dir"]["help"].startswith("Where the run directories lie")
-
-
-@pytest.mark.slow
-def test_papermill_executes_the_reports_notebook_into_the_page(tmp_path):
-    run_of(tmp_path / "my runs", "V3", [v3(0), v3(1)])
-    executed = papermill.execute_notebook(
-        NOTEBOOKS / "Hysteresis_report.ipynb", tmp_path / "out.ipynb", {"base_dir": "my runs"},
-        kernel_name="python3", progress_bar=False, cwd=tmp_path, start_timeout=300,
-    )  # fmt: skip
-    outputs = [output for cell in executed.cells if cell.cell_type == "code" for output in cell.outputs]
-    made, shown, path = outputs
-    assert made.text.startswith(f"made by dglib {dglib.__version__}, ")
-    assert "V3: the gap at λ = 0.50" in shown.data["text/html"]
-    assert path.text == "my runs/report.html\n"
-    assert (tmp_path / "my runs" / "report.html").is_file()

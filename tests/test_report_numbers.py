@@ -2,8 +2,7 @@
 
 Covered: each cell with a digit in the tables of seeds and of networks' ends, recomputed here from the records
 without the analysis; each number of the answers and of "how it was run", found among the values of the
-records, their summaries and manifests at the rounding shown; and changes of single values in records, which
-must change what is shown of them and nothing of other seeds. Not covered: numbers drawn in figures; that a
+records, their summaries and manifests at the rounding shown. Not covered: numbers drawn in figures; that a
 summary's value is the right one, which the tests of the analysis check; and, for answers, a number that is
 wrong and by chance one of the other values there. The main ones of each answer are therefore recomputed.
 """
@@ -217,18 +216,3 @@ def test_every_number_of_the_answers_is_in_the_summaries_of_the_records(show):
     assert len(answers) == 9  # four headlines, the width, and an answer in each of four sections
     assert sum(len(NUMBER.findall(FIXED.sub(" ", text))) for text in answers) > 100
     assert {text: lost for text in answers if (lost := untraced(text, values))} == {}
-
-
-# --- changes
-
-
-CHANGES = [  # experiment, seed, change of the record, columns of its row that then change
-    ("T1", 0, {"init_error": 0.2345}, {"Init error"}),
-    ("T1", 1, {"final_error": 0.3456}, {"Final error"}),
-    ("T1", 0, {"time": 3000.0}, {"Time"}),
-    ("T2", 2, {"init_error": 0.777}, {"Init error"}),
-    ("V3", 1, {"ordered_init": 0.0456}, {"Ordered init error"}),
-    ("V3", 1, {"collapse_init": 0.6543}, {"Collapse init error"}),
-    ("Td1", 1, {"final_error": 0.6789}, {"Final error"}),
-    ("Td1", 2, {"skipped_steps": 17}, {"Skipped steps"}),
-]

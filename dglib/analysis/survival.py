@@ -6,48 +6,21 @@ grid, may be undecided at a level; the intervals hold whatever their outcome.
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import Any
 
 from dglib.analysis.bounds import Bounds
-from dglib.analysis.intervals import Interval, clopper_pearson_undecided
+from dglib.analysis.intervals import clopper_pearson_undecided
 
 _TOLERANCE, _MOST_STEPS = 1e-10, 10_000
 
 Span = tuple[float, float]
 
 
-@dataclass(frozen=True)
-class Step:
-    """What is known after a level: of the seeds, `stayed` still in their state, `left`, `undecided`."""
-
-    level: float
-    stayed: int
-    left: int
-    undecided: int
-    share: float
-    interval: Interval
-
-    def as_dict(self) -> dict[str, Any]:
-        ends = {"lower": round(self.interval.lower, 10), "upper": round(self.interval.upper, 10)}
-        counts = {"level": self.level, "stayed": self.stayed, "left": self.left, "undecided": self.undecided}
-        return {**counts, "share": round(self.share, 10), **ends}
-
-
-@dataclass(frozen=True)
-class Remaining:
-    """The steps in the order swept, of `n` seeds; `method` is what estimates the share."""
-
-    method: str
-    n: int
-    steps: tuple[Step, ...]
-
-    def as_dict(self) -> dict[str, Any]:
-        return {"method": self.method, "n": self.n, "steps": [step.as_dict() for step in self.steps]}
-
-
-def remaining(cells: Sequence[Bounds], levels: Sequence[float], rising: bool) -> Remaining:
+def remaining(cells: Sequence[Bounds], levels: Sequence[float], rising: bool) -> dict[str, Any]:
     """The share of seeds that stayed beyond each of `levels`, from the cells of their thresholds.
+
+    `{"method", "n", "steps"}`; each step, in the order swept, has the `level`, the numbers of seeds that
+    `stayed`, `left` and are `undecided` there, and the `share` with its `lower` and `upper`.
 
     The share is the plain one where every seed is decided; Kaplan and Meier's where some sweeps were cut
     short, which assumes that they were so for unrelated reasons; Turnbull's where grids differ. Where a run
@@ -76,8 +49,10 @@ def remaining(cells: Sequence[Bounds], levels: Sequence[float], rising: bool) ->
         stayed, left = sum(low >= x for low, _ in spans), sum(high <= x for _, high in spans)
         undecided = len(spans) - stayed - left
         interval = clopper_pearson_undecided(stayed, undecided, len(spans))
-        steps.append(Step(sign * x, stayed, left, undecided, share, interval))
-    return Remaining(method, len(spans), tuple(steps))
+        counts = {"level": sign * x, "stayed": stayed, "left": left, "undecided": undecided}
+        ends = {"lower": round(interval.lower, 10), "upper": round(interval.upper, 10)}
+        steps.append({**counts, "share": round(share, 10), **ends})
+    return {"method": method, "n": len(spans), "steps": steps}
 
 
 def _kaplan_meier(spans: Sequence[Span], levels: Sequence[float]) -> list[float]:

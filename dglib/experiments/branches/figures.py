@@ -11,11 +11,11 @@ from dglib.analysis import style, wording
 from dglib.analysis.curves import Curve, mean_curve
 from dglib.analysis.fields import Records, parameter
 from dglib.analysis.style import LOOKS, THICK, THIN, Look
+from dglib.analysis.summary import Summary
 from dglib.experiments.branches.summary import (
     BRANCHES,
     GAP_ERROR,
     GAP_LEVEL,
-    GapAt,
     branch,
     gap_curve,
     gaps,
@@ -89,20 +89,20 @@ def _gaps(axes: Axes, records: Records, states: list[str | None]) -> None:
     # Of two seeds the interval may be nearly as wide as all gaps there can be.
     axes.set_ylim(max(min(low, -0.05), _LOWEST), min(max(high, 2.5 * limit), 1.05))
     for state, curve in curves.items():
-        cut = [item.level for item in curve if item.interval and item.interval.lower < _LOWEST]
+        cut = [item["lambda"] for item in curve if item["interval"] and item["interval"]["lower"] < _LOWEST]
         if cut:
             axes.plot(cut, [_LOWEST] * len(cut), "v", color=LOOKS[state].color, markersize=4, clip_on=False)
 
 
-def _mean_gap(axes: Axes, curve: Sequence[GapAt], look: Look) -> None:
+def _mean_gap(axes: Axes, curve: Sequence[Summary], look: Look) -> None:
     """The mean over seeds at each level with its pointwise t interval, where there are two seeds or more.
 
     An interval that goes on below what is shown ends in an arrowhead there.
     """
-    known = [(item, item.interval) for item in curve if item.interval is not None]
+    known = [item for item in curve if item["interval"]]
     if known:
-        levels, means = [item.level for item, _ in known], [item.mean for item, _ in known]
-        lows, highs = [i.lower for _, i in known], [i.upper for _, i in known]
+        levels, means = [item["lambda"] for item in known], [item["mean"] for item in known]
+        lows, highs = ([item["interval"][end] for item in known] for end in ("lower", "upper"))
         axes.plot(levels, means, **look.line(THICK), zorder=4)
         axes.vlines(levels, lows, highs, color=look.color, linewidth=0.9, zorder=3)
         for ends in (lows, highs):

@@ -1,7 +1,6 @@
 """V3's summary: the error on two branches at the same λ, and the gap between them, paired by seed."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from statistics import fmean
 from typing import Any
 
@@ -52,23 +51,19 @@ def start_state(record: Record) -> str | None:
     return "trapped" if starts_trapped(entries(record, "collapse_trajectory")) else "collapsed"
 
 
-@dataclass(frozen=True)
-class GapAt:
-    """The gap at a level over `n` seeds: its mean and the pointwise t interval, None of a single seed."""
+def gap_curve(records: Records, state: str) -> list[dict[str, Any]]:
+    """The mean gap at each level with its pointwise t interval, null of a single seed, paired by seed.
 
-    level: float
-    n: int
-    mean: float
-    interval: Interval | None
-
-
-def gap_curve(records: Records, state: str) -> list[GapAt]:
-    """The gap at each level, paired by seed, of complete seeds whose collapse branch began in `state`."""
+    Of complete seeds whose collapse branch began in `state`.
+    """
     seeds = [gaps(record) for record in records if start_state(record) == state]
     curve = []
     for level in sorted({level for seed in seeds for level in seed}):
         values = [seed[level] for seed in seeds if level in seed]
-        curve.append(GapAt(level, len(values), fmean(values), gap_interval(values)))
+        interval = as_json(gap_interval(values))
+        curve.append(
+            {"lambda": level, "n": len(values), "mean": rounded(fmean(values)), "interval": interval}
+        )
     return curve
 
 
@@ -108,13 +103,7 @@ def summarise_branches(records: Records) -> dict[str, Any]:
         "gap_interval": as_json(interval),
         "gap_mean": {"estimate": rounded(fmean(apart)), "ci95": ends} if apart else None,
         "two_branches": verdict,
-        "gap_by_level": {
-            state: [
-                {"lambda": g.level, "n": g.n, "mean": rounded(g.mean), "interval": as_json(g.interval)}
-                for g in gap_curve(records, state)
-            ]
-            for state in STARTS
-        },
+        "gap_by_level": {state: gap_curve(records, state) for state in STARTS},
         "start": {kind: sum(seed["start"] == kind for seed in seeds) for kind in STARTS},
         "by_start": {
             state: {"n": len(members), "gap": quantity([exact(gap) for gap in members])}

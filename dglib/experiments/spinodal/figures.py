@@ -16,7 +16,7 @@ from dglib.analysis import style, wording
 from dglib.analysis.curves import Curve, median_curve
 from dglib.analysis.fields import Entry, Records, entries, is_finite, level_of, number, parameter
 from dglib.analysis.style import LOOKS, THIN, Look
-from dglib.analysis.survival import Remaining
+from dglib.analysis.summary import Summary
 from dglib.analysis.thresholds import Direction, Threshold, end_state, threshold
 from dglib.experiments.spinodal.summary import STARTS, planned_levels, still
 
@@ -105,23 +105,24 @@ def _draw_remaining(
     if not direction.rising:
         groups = {state: [item for item in found if item.start == state] for state in STARTS}
     shares = {name: still(direction, mine, levels) for name, mine in groups.items()}
-    drawn = {name: item for name, item in shares.items() if item.steps}
+    drawn = {name: item for name, item in shares.items() if item["steps"]}
     apart = _APART * min((b - a for a, b in pairwise(levels)), default=0.0)
     for index, (name, item) in enumerate(drawn.items()):
         _draw_steps(axes, LOOKS[name], item, apart * (index - (len(drawn) - 1) / 2))
-        method = f" ({item.method})" if item.method != "binomial" else ""
+        method = f" ({item['method']})" if item["method"] != "binomial" else ""
         where: dict[str, Any] = {"transform": axes.transAxes, "color": LOOKS[name].color, "fontsize": 6.5}
-        axes.text(0.03, 0.92 - 0.08 * index, f"{name}, n = {item.n}{method}", **where)
+        axes.text(0.03, 0.92 - 0.08 * index, f"{name}, n = {item['n']}{method}", **where)
     axes.set_ylim(-0.04, 1.26)  # room for the names
     axes.set_yticks([0, 0.25, 0.5, 0.75, 1.0])
     if not drawn:
         style.note(axes, "no sweep on record" if found else "no records")
 
 
-def _draw_steps(axes: Axes, look: Look, shares: Remaining, shift: float) -> None:
-    xs, ys = [step.level + shift for step in shares.steps], [step.share for step in shares.steps]
-    below = [max(y - step.interval.lower, 0.0) for y, step in zip(ys, shares.steps, strict=True)]
-    above = [max(step.interval.upper - y, 0.0) for y, step in zip(ys, shares.steps, strict=True)]
+def _draw_steps(axes: Axes, look: Look, shares: Summary, shift: float) -> None:
+    steps = shares["steps"]
+    xs, ys = [step["level"] + shift for step in steps], [step["share"] for step in steps]
+    below = [max(step["share"] - step["lower"], 0.0) for step in steps]
+    above = [max(step["upper"] - step["share"], 0.0) for step in steps]
     axes.step(xs, ys, where="post", **look.line(1.6))
     bars: dict[str, Any] = {"markersize": 3.2, "elinewidth": 0.8, "capsize": 1.8}
     axes.errorbar(xs, ys, yerr=(below, above), fmt=look.marker, color=look.color, **bars)

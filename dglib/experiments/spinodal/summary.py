@@ -37,7 +37,7 @@ from dglib.analysis.summary import (
     quantity,
     share,
 )
-from dglib.analysis.survival import Remaining, remaining
+from dglib.analysis.survival import remaining
 from dglib.analysis.thresholds import DOWN, UP, Direction, Threshold, end_state, init_level, threshold
 
 STARTS = ("collapsed", "trapped")
@@ -72,7 +72,7 @@ def summarise_sweep(name: str, direction: Direction, records: Records) -> dict[s
         f"{direction.field}_recorded": spread([item.recorded for item in fired if item.recorded is not None]),
         "limit": parameter(records, direction.limit, direction.default_limit),
         "median": median_of(found),
-        "remaining": still(direction, found, levels).as_dict(),
+        "remaining": still(direction, found, levels),
         "levels": levels,
         "censored": [item.seed for item in found if item.outcome == "no_event"],
         "final_states": {state: states[state] for state in FINAL_STATES},
@@ -96,7 +96,7 @@ def summarise_sweep(name: str, direction: Direction, records: Records) -> dict[s
             "n": sum(start == state for start, _ in known),
             "events": sum(item.outcome == direction.event for item in found if item.start == state),
             "median": median_of([item for item in found if item.start == state]),
-            "remaining": still(direction, [item for item in found if item.start == state], levels).as_dict(),
+            "remaining": still(direction, [item for item in found if item.start == state], levels),
             direction.field: quantity([pair for start, pair in known if start == state]),
         }
         for state in STARTS
@@ -124,7 +124,7 @@ def _median(known: Sequence[Bounds]) -> dict[str, Any]:
     return {**median_bounds(known).as_dict(), "interval": as_json(interval)}
 
 
-def still(direction: Direction, found: Sequence[Threshold], levels: Sequence[float]) -> Remaining:
+def still(direction: Direction, found: Sequence[Threshold], levels: Sequence[float]) -> dict[str, Any]:
     """The share of seeds that the sweep has not yet moved, at each level: still ordered, or not recovered."""
     return remaining([item.bounds for item in found if item.bounds], levels, direction.rising)
 

@@ -18,7 +18,7 @@ from dglib.analysis.fields import Record, Records, entries, is_finite, number, p
 from dglib.analysis.grid import DIVERGED, TRAPPED
 from dglib.analysis.style import COLUMN_WIDTH, LOOKS, THICK, THIN, Look
 from dglib.analysis.two_groups import LEVEL, smallest_p
-from dglib.experiments.trapping.signs import Groups, Tested, compare_groups, primary_family, scan
+from dglib.experiments.trapping.signs import Groups, compare_groups, primary_family, scan
 from dglib.experiments.trapping.summary import (
     CLASS_NAMES,
     CLASSES,
@@ -64,7 +64,7 @@ _ERROR: dict[str, Any] = {"color": style.LIGHT_GREY, "linewidth": 3.5}
 _HEIGHTS = {"a": 1.9, "b": 3.0, "c": 2.2}
 
 Curve = Mapping[int, float]
-Classed = Sequence[tuple[str, Record]]
+Test = Mapping[str, Any]  # of `signs.compare_groups`
 
 
 def draw_trapping(records: Records) -> Figure:
@@ -209,22 +209,21 @@ def _outcomes(axes: Axes, records: Records) -> None:
         style.note(axes, "nothing to compare" if records else "no records")
 
 
-def _planned(axes: Axes, tested: Sequence[Tested], groups: Groups) -> None:
+def _planned(axes: Axes, tested: Sequence[Test], groups: Groups) -> None:
     sizes = len(groups.trapped), len(groups.partial)
     reach = p_value(smallest_p(*sizes))
     style.panel(
         axes, f"b  Planned tests; corrected p ≥ {reach}", "AUC, trapped above partial", "Quantity, epoch"
     )
     for row, item in enumerate(tested):
-        look = _CURVES[item.candidate.quantity]
-        found = item.separation
-        axes.plot([found.lower, found.upper], [row, row], color=look.color, linewidth=1.4, zorder=2)
-        face = look.color if item.p_corrected <= LEVEL else "white"
-        axes.plot([found.auc], [row], look.marker, color=look.color, markerfacecolor=face, markersize=4.5)
-        if item.error is not None:
-            axes.plot([item.error.auc], [row], "|", color="black", markersize=8, markeredgewidth=1.2)
+        look = _CURVES[item["quantity"]]
+        axes.plot([item["lower"], item["upper"]], [row, row], color=look.color, linewidth=1.4, zorder=2)
+        face = look.color if item["p_corrected"] <= LEVEL else "white"
+        axes.plot([item["auc"]], [row], look.marker, color=look.color, markerfacecolor=face, markersize=4.5)
+        if item["error_auc"] is not None:
+            axes.plot([item["error_auc"]], [row], "|", color="black", markersize=8, markeredgewidth=1.2)
         axes.annotate(
-            p_value(item.p_corrected),
+            p_value(item["p_corrected"]),
             (1.02, row),
             xycoords=("axes fraction", "data"),
             va="center",
@@ -246,21 +245,21 @@ def _planned(axes: Axes, tested: Sequence[Tested], groups: Groups) -> None:
     _legend(axes, keys, 2)
 
 
-def _label(item: Tested) -> str:
-    first, last = item.candidate.first, item.candidate.last
-    return f"{_SYMBOLS[item.candidate.quantity]}, {last if first == last else f'{first}–{last}'}"
+def _label(item: Test) -> str:
+    first, last = item["first_epoch"], item["last_epoch"]
+    return f"{_SYMBOLS[item['quantity']]}, {last if first == last else f'{first}–{last}'}"
 
 
 def _scanned(axes: Axes, groups: Groups) -> None:
     style.panel(axes, "c  All epochs (exploratory)", "Epochs completed", "AUC")
     tested, _ = scan(groups)
-    points = [(epoch, groups.separation(errors).auc) for epoch, errors in _errors_by_epoch(groups)]
+    points = [(epoch, groups.separation(errors)["auc"]) for epoch, errors in _errors_by_epoch(groups)]
     axes.plot([x for x, _ in points], [y for _, y in points], **_ERROR, zorder=1, solid_capstyle="round")
     keys = [Line2D([], [], label="test error", **_ERROR)]
     for quantity in COMPARED:
-        mine = [item for item in tested if item.candidate.quantity == quantity]
+        mine = [item for item in tested if item["quantity"] == quantity]
         line = _CURVES[quantity].line(1.2)
-        axes.plot([e.candidate.known_after for e in mine], [e.separation.auc for e in mine], **line)
+        axes.plot([e["last_epoch"] + 1 for e in mine], [e["auc"] for e in mine], **line)
         keys.append(Line2D([], [], label=_SYMBOLS[quantity], **line))
     axes.axhline(0.5, color=style.GREY, linewidth=0.8, linestyle=(0, (2, 2)), zorder=1)
     for members, name, y in ((groups.trapped, TRAPPED, -0.13), (groups.partial, PARTIAL, -0.23)):

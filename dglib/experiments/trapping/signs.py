@@ -7,13 +7,12 @@ better than the test error does by then. The scan over all epochs is exploratory
 
 import math
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from functools import cached_property
 from statistics import fmean, median
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
-from numpy.typing import NDArray
 
 from dglib.analysis.fields import Record, Records, entries, is_finite, number, rounded, seed_of
 from dglib.analysis.grid import TRAPPED
@@ -36,33 +35,15 @@ from dglib.experiments.trapping.summary import (
     settled,
 )
 
+Tests = tuple[list[dict[str, Any]], Family | None]
 
-@dataclass(frozen=True)
-class Candidate:
+
+class Candidate(NamedTuple):
     """A quantity averaged over the epochs `first` to `last` (from 0, both included)."""
 
     quantity: str
     first: int
     last: int
-
-    @property
-    def known_after(self) -> int:
-        """Completed epochs after which it is known; error trajectories count these."""
-        return self.last + 1
-
-
-@dataclass(frozen=True)
-class Separation:
-    """How well a number separates trapped from partial seeds: the AUC, above 1/2 if trapped lie higher."""
-
-    auc: float
-    lower: float
-    upper: float
-
-    @property
-    def strength(self) -> float:
-        """Distance from a coin's 1/2 in either direction: 0 to 1/2."""
-        return abs(self.auc - 0.5)
 
 
 @dataclass(frozen=True)
@@ -92,11 +73,6 @@ class Groups:
         """Trapped seeds, then partial ones: the order of all values."""
         return self.trapped + self.partial
 
-    @property
-    def labels(self) -> NDArray[np.bool_]:
-        """(seeds,), true for trapped ones."""
-        return np.arange(len(self.members)) < len(self.trapped)
-
     @cached_property
     def curves(self) -> dict[str, list[dict[int, float]]]:
         """Quantity -> each member's means by epoch."""
@@ -116,12 +92,12 @@ class Groups:
         known = [error for error in found if error is not None]
         return known if len(known) == len(found) else None
 
-    def separation(self, values: Sequence[float]) -> Separation:
-        """Of values by member."""
+    def separation(self, values: Sequence[float]) -> dict[str, float]:
+        """Of values by member: the AUC, above 1/2 if trapped seeds lie higher, and its interval."""
         size = len(self.trapped)
         area = auc(values[:size], values[size:])
         interval = auc_interval(area, size, len(values) - size)
-        return Separation(rounded(area), rounded(interval.lower), rounded(interval.upper))
+        return {"auc": rounded(area), "lower": rounded(interval.lower), "upper": rounded(interval.upper)}
 
 
 def error_after(record: Record, completed: int) -> float | None:
@@ -134,49 +110,6 @@ def error_after(record: Record, completed: int) -> float | None:
     return error
 
 
-@dataclass(frozen=True)
-class Tested:
-    """One candidate: the classes' means, how far they separate, and how far the test error does by then.
-
-    Attributes:
-        error: of the latest test errors by then; None where some seed had not been evaluated yet.
-    """
-
-    candidate: Candidate
-    trapped: float
-    partial: float
-    separation: Separation
-    error: Separation | None
-    p: float
-    p_corrected: float
-
-    @property
-    def beats_error(self) -> bool:
-        """Whether it separates the classes strictly better than the test error by then, as points go."""
-        return self.error is not None and self.separation.strength > self.error.strength
-
-    @property
-    def is_sign(self) -> bool:
-        """Whether it is significant after correction and beats the error."""
-        return self.p_corrected <= LEVEL and self.beats_error
-
-    def as_dict(self) -> dict[str, Any]:
-        return {
-            "quantity": self.candidate.quantity,
-            "first_epoch": self.candidate.first,
-            "last_epoch": self.candidate.last,
-            "trapped": rounded(self.trapped),
-            "partial": rounded(self.partial),
-            "difference": rounded(self.trapped - self.partial),
-            **asdict(self.separation),
-            "error_auc": None if self.error is None else self.error.auc,
-            "p": rounded(self.p),
-            "p_corrected": rounded(self.p_corrected),
-            "beats_error": self.beats_error,
-            "sign": self.is_sign,
-        }
-
-
 def primary_family(records: Records) -> list[Candidate]:
     """The protocol's tests, 13 unless other epochs were asked for: the mean c_sv first, then by quantity."""
     epochs = compare_epochs(records)
@@ -184,24 +117,46 @@ def primary_family(records: Records) -> list[Candidate]:
     return [Candidate("c_sv", 0, last_early_epoch(records)), *single]
 
 
-def scan(groups: Groups) -> tuple[list[Tested], Family | None]:
+def scan(groups: Groups) -> Tests:
     """Every quantity at every epoch, corrected for all of these. Exploratory."""
     epochs = sorted({epoch for curves in groups.curves.values() for curve in curves for epoch in curve})
     return compare_groups(groups, [Candidate(quantity, e, e) for quantity in COMPARED for e in epochs])
 
 
-def compare_groups(groups: Groups, candidates: Sequence[Candidate]) -> tuple[list[Tested], Family | None]:
-    """Trapped against partial seeds; a candidate without all values is left out."""
+def compare_groups(groups: Groups, candidates: Sequence[Candidate]) -> Tests:
+    """Trapped against partial seeds; a candidate without all values is left out.
+
+    `sign`: significant after correction, and strictly further from an AUC of 1/2 than the latest test errors
+    by then (`error_auc`; null where some seed had not been evaluated yet).
+    """
     columns = {c: values for c in candidates if (values := groups.values(c)) is not None}
     if not groups.trapped or not groups.partial or not columns:
         return [], None
-    family = permutation_test(np.array(list(columns.values())).T, groups.labels)
-    size, tested = len(groups.trapped), []
+    size, tested = len(groups.trapped), list[dict[str, Any]]()
+    family = permutation_test(np.array(list(columns.values())).T, np.arange(len(groups.members)) < size)
     for (candidate, values), p, corrected in zip(columns.items(), family.p, family.corrected, strict=True):
-        errors = groups.errors(candidate.known_after)
-        error = None if errors is None else groups.separation(errors)
-        means = fmean(values[:size]), fmean(values[size:])
-        tested.append(Tested(candidate, *means, groups.separation(values), error, p, corrected))
+        quantity, first, last = candidate
+        errors = groups.errors(last + 1)  # error trajectories count completed epochs
+        error_auc = None if errors is None else groups.separation(errors)["auc"]
+        separation = groups.separation(values)
+        beats_error = error_auc is not None and abs(separation["auc"] - 0.5) > abs(error_auc - 0.5)
+        trapped, partial = fmean(values[:size]), fmean(values[size:])
+        tested.append(
+            {
+                "quantity": quantity,
+                "first_epoch": first,
+                "last_epoch": last,
+                "trapped": rounded(trapped),
+                "partial": rounded(partial),
+                "difference": rounded(trapped - partial),
+                **separation,
+                "error_auc": error_auc,
+                "p": rounded(p),
+                "p_corrected": rounded(corrected),
+                "beats_error": beats_error,
+                "sign": corrected <= LEVEL and beats_error,
+            }
+        )
     return tested, family
 
 
@@ -218,6 +173,7 @@ def summarise_signs(records: Records) -> dict[str, Any]:
     planned = primary_family(records)
     tested, family = compare_groups(groups, planned)
     since = {seed_of(member): settled(member) for member in groups.members}
+    epochs = [epoch for epoch in since.values() if epoch is not None]
     return {
         "trapped": trapped,
         "partial": partial,
@@ -230,10 +186,10 @@ def summarise_signs(records: Records) -> dict[str, Any]:
             "planned": len(planned),
             "labellings": family.labellings,
             "enumerated": family.enumerated,
-            "tests": [item.as_dict() for item in tested],
+            "tests": tested,
         },
-        "sign": _earliest(tested, [epoch for epoch in since.values() if epoch is not None]),
-        "settled": _spread([epoch for epoch in since.values() if epoch is not None])
+        "sign": _earliest(tested, epochs),
+        "settled": _spread(epochs)
         | {
             "seeds": [
                 {"seed": seed_of(member), "category": category(member), "epoch": since[seed_of(member)]}
@@ -259,27 +215,25 @@ def _spread(epochs: Sequence[int]) -> dict[str, Any]:
     return {"median": median(epochs), "min": min(epochs), "max": max(epochs)}
 
 
-def _earliest(tested: Sequence[Tested], epochs: Sequence[int]) -> dict[str, Any] | None:
-    signs = [item for item in tested if item.is_sign]
+def _earliest(tested: Sequence[dict[str, Any]], epochs: Sequence[int]) -> dict[str, Any] | None:
+    signs = [item for item in tested if item["sign"]]
     if not signs:
         return None
-    first = min(signs, key=lambda item: (item.candidate.known_after, item.p_corrected))
-    known = first.candidate.known_after
+    first = min(signs, key=lambda item: (item["last_epoch"], item["p_corrected"]))
+    known = first["last_epoch"] + 1
     lead = _spread([epoch - known for epoch in epochs]) if epochs else None
-    return {**first.as_dict(), "known_after": known, "lead": lead}
+    return {**first, "known_after": known, "lead": lead}
 
 
 def _scan(groups: Groups) -> dict[str, Any] | None:
     tested, family = scan(groups)
     if family is None:
         return None
-    signs = [item for item in tested if item.is_sign]
-    earliest = min(signs, key=lambda item: item.candidate.known_after, default=None)
-    best = min(tested, key=lambda item: (item.p_corrected, -item.separation.strength))
+    signs = [item for item in tested if item["sign"]]
     return {
         "exploratory": True,
         "tests": len(tested),
         "signs": len(signs),
-        "earliest": None if earliest is None else earliest.as_dict(),
-        "best": best.as_dict(),
+        "earliest": min(signs, key=lambda item: item["last_epoch"], default=None),
+        "best": min(tested, key=lambda item: (item["p_corrected"], -abs(item["auc"] - 0.5))),
     }
