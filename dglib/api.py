@@ -12,6 +12,7 @@ from dglib.control import Control, unwinding
 from dglib.experiments import get, joints, read_under
 from dglib.experiments.running import check, load, open_run
 from dglib.experiments.seeds import beyond_asked
+from dglib.files import phase_end_paths
 from dglib.protocol.records import Record
 from dglib.protocol.spec import ExperimentSpec
 from dglib.runs import provenance
@@ -100,6 +101,8 @@ def run_checked(
     where = f"{spec.name}: {run.why} in {run.location.work.absolute()}"
     print(where, provenance.line(run.made), *run.notes, sep="\n", flush=True)
     begin(run.store)
+    if parameters.keep_states:
+        _report_stateless(run.store, parameters.seeds)
 
     bar = Bar(spec, len(parameters.seeds))
     with run.location.mirroring(run.store.directory, bar.print):
@@ -124,15 +127,18 @@ def run_checked(
         return Run(spec.name, run.store.directory, records, drawn, tuple(parameters.seeds))
 
 
+def _report_stateless(store: Store, seeds: Sequence[int]) -> None:
+    """Print how many finished seeds have no saved states, which only training could give them."""
+    finished = [seed for seed in seeds if store.finished(seed)]
+    count = sum(not phase_end_paths(store.files(seed).state) for seed in finished)
+    if count:
+        what = "1 finished seed has" if count == 1 else f"{count} finished seeds have"
+        print(f"{what} no saved states: trained without keep_states", flush=True)
+
+
 def draw_figure(store: Store, records: list[Record]) -> list[Path]:
     """Draw an experiment's figures into its run directory, as PNG and PDF, the published one first."""
-    from dglib.analysis.plot_metrics import draw_metrics, metric_names
-    from dglib.analysis.style import styled
     from dglib.experiments.figures import draw_all, save_figure
 
-    drawn = draw_all(store.spec.name, records)
-    if metric_names(records):
-        with styled():
-            drawn[f"{store.spec.prefix}_metrics"] = draw_metrics(records)
-    figures = store.directory / "figures"
+    drawn, figures = draw_all(store.spec.name, records), store.directory / "figures"
     return [path for name, each in drawn.items() for path in save_figure(each, figures, name)]

@@ -113,18 +113,21 @@ def parser(program: str) -> argparse.ArgumentParser:
     add = command("verify", _verify, "what is wrong or unusual in run directories", "Changes nothing.")
     about = "a run directory, or a base directory with several"
     add("directories", type=Path, nargs="+", metavar="DIR", help=about)
+    _add_file(add)
 
     about = "the same quantities of two runs, their differences, and how the runs themselves differed"
     add = command("compare", _compare, about, "")
     about = "a run directory, a base directory with one run of each experiment, or published results' files"
     for name in ("a", "b"):
         add(name, type=Path, metavar=name.upper(), help=about)
+    _add_file(add)
 
     more = "In the JSON a finding on two experiments (`width`) is in both, its seeds under `hysteresis`."
     about = "thresholds, width, gap and classes of the records, with intervals"
     add = command("analyse", _analyse, about, more)
     add("path", type=Path, metavar="PATH", help="a results file, a run directory, or a folder of several")
     add("--json", type=Path, metavar="FILE", help="write the JSON there, too")
+    _add_file(add)
 
     about = "a new run from a seed's state at an epoch, under other parameters from there on"
     add = command("fork", _fork, about, "")
@@ -249,7 +252,7 @@ def _verify(arguments: argparse.Namespace) -> int:
     print(*findings, sep="\n", end="\n" if findings else "")
     wrong = sum(finding.severity == "wrong" for finding in findings)
     notes = len(findings) - wrong
-    found = f"{wrong} wrong" if wrong else "all is well"
+    found = f"{wrong} wrong" if wrong else "nothing wrong" if notes else "all is well"
     found += f", {notes} to note" if notes else ""
     print(f"{len(runs)} run {'directory' if len(runs) == 1 else 'directories'}: {found}")
     return WRONG if wrong else 0

@@ -108,10 +108,13 @@ def fork(
 
 
 def _no_state(files: SeedFiles, at: int, states: Iterable[int]) -> UserError:
-    others = f" ({', '.join(map(str, states))})" if states else ""
+    directory, others = files.record.parent.parent, f" ({', '.join(map(str, states))})" if states else ""
+    if not files.record.exists() and not files.attempts.exists():
+        return UserError(f"{files.record.stem}: has not been trained in {directory}")
     return UserError(
-        f"{files.record.stem}: no saved state at or before epoch {at}{others} in"
-        f" {files.record.parent.parent}: with keep_states=true a run keeps the state at every phase's end"
+        f"{files.record.stem}: no saved state at or before epoch {at}{others} in {directory}: with"
+        " keep_states=true a run keeps the state at every phase's end (in another base directory if its seeds"
+        " have finished)"
     )
 
 

@@ -122,7 +122,7 @@ def test_constant_and_falling_rates_read_differently_and_absent_ones_are_no_numb
 
 def test_the_gap_is_told_with_its_verdict():
     text = answer("V3", [v3(0, 0.3), v3(1, 0.32), v3(2, 0.28)])
-    assert "is 0.300 ± 0.016 (mean ± std; 0.28 to 0.32) in 3 of 3 seeds, 95 % t interval 0.25 to 0.35" in text
+    assert "is 0.300 ± 0.016 (mean ± SD; 0.28 to 0.32) in 3 of 3 seeds, 95 % t interval 0.25 to 0.35" in text
     assert "against a limit of 0.10: two branches." in text
     assert "0.10: not two branches" in answer("V3", [v3(0, 0.05), v3(1, 0.05)])
     assert "0.10: undecided whether there are two branches" in answer("V3", [v3(0, 0.2), v3(1, 0.4)])

@@ -20,7 +20,8 @@ from matplotlib.text import Text
 
 from dglib.analysis.fields import mean_by_level
 from dglib.analysis.style import MEDIAN, THICK
-from dglib.experiments.figures import save_figure
+from dglib.experiments import Experiment
+from dglib.experiments.figures import draw_sweeps, save_figure
 
 MIXED = {
     "T1": [t1(0, 0.6), t1(1, 0.65), t1(2, None), failed_init(t1(3)), diverged(t1(4)), {"seed": 5}],
@@ -112,3 +113,16 @@ def test_a_figure_drawn_again_has_the_same_bytes(tmp_path):
     assert [path.name for path in first] == ["figure.png", "figure.pdf"]
     for one, other in zip(first, second, strict=True):
         assert one.read_bytes() == other.read_bytes()
+
+
+def test_the_general_figure_and_answer_of_a_held_experiment_show_no_sweep():
+    class Held(Experiment):
+        name = "Held"
+
+    record = t1(0)
+    figure = draw_sweeps(Held(), [record])
+    (axes,) = figure.axes
+    (line,) = axes.get_lines()
+    assert list(line.get_xdata()) == [entry["epoch"] for entry in record["trajectory"]]
+    assert_nothing_cut_off(figure)
+    assert Held().answer([record]).endswith("; final error 0.532. LR: 0.1 (constant).")

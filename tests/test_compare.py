@@ -10,7 +10,7 @@ from by_name import compared
 from report_cases import NUMERICS, published_in, run_of
 
 from dglib.analysis.bounds import Bounds
-from dglib.analysis.differences import median_row, share_row
+from dglib.analysis.differences import mean_row, median_row, share_row
 from dglib.cli import main
 from dglib.report.compare import compare
 
@@ -33,6 +33,10 @@ def test_a_share_is_given_on_both_sides_with_newcombes_interval_for_the_differen
     row = share_row("collapsed", (56, 70), (48, 80))
     assert (row.a, row.b) == ("56 of 70", "48 of 80")
     assert row.difference == "0.20 (95 % interval 0.05 to 0.33)"  # Newcombe (1998), table II (a)
+
+
+def test_a_mean_has_the_deviation_of_answers_and_their_count():
+    assert mean_row("final error", [0.25, 0.75], [0.5]).a == "0.500 ± 0.250 (2)"
 
 
 def test_the_medians_interval_holds_with_censoring_and_covers_as_often_as_it_says():

@@ -151,6 +151,18 @@ def test_a_fork_is_what_the_changed_parameters_give_from_scratch(stop, at, chang
     assert verify(forked) == []
 
 
+def test_seeds_that_finished_without_states_are_reported_and_their_forks_refused(original, dataset, capsys):
+    directory = original("T1")
+    before = content(directory / "seeds")
+    given = [*T1, f"dataset={dataset}", f"base_dir={directory.parent}", "keep_states=true"]
+    capsys.readouterr()
+    api.run(load_profile("T1", "quick", given))
+    assert content(directory / "seeds") == before
+    assert "1 finished seed has no saved states: trained without keep_states\n" in capsys.readouterr().out
+    with pytest.raises(UserError, match="in another base directory if its seeds have finished"):
+        fork(directory, 3, 4)
+
+
 def test_a_fork_between_two_arms_begins_the_second_one_anew(original):
     directory = original("V3", "keep_states=true")
     forked = fork(directory, 3, 5).directory
@@ -241,7 +253,7 @@ def _refused(status, capsys, contains):
         ("none --seed 3 --at 4", "none: no such directory"),
         (". --seed 3 --at 4", ".: no run there"),
         ("{run} --seed 3 --at 4", "T1-spinodal-003: no saved state … keep_states=true"),
-        ("{run} --seed 7 --at 4", "T1-spinodal-007: no saved state … keep_states=true"),
+        ("{run} --seed 7 --at 4", "T1-spinodal-007: has not been trained in "),
         ("{run} --seed 3 --at 4 --experiment T2", "--experiment T2: must be T1"),
         ("{run} --seed 3 --at 4 --base-dir file", "--base-dir: base_dir = 'file': must be a directory"),
     ],

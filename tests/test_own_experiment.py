@@ -73,6 +73,8 @@ def test_its_records_notebook_summary_and_page_come_from_one_command(ran):
         "A loop of my own",
         "Does the error come back the way it went?",
         "R1: of 2 seeds, 2 complete",
+        "Dwell time: 1 epoch per level; LR: ",
+        "<dd>quick profile</dd>",
     ):
         assert words in page, words
     assert json.loads((ran / "runs" / "summary.json").read_text())["R1"]["outcomes"]["complete"] == 2
@@ -82,12 +84,22 @@ def test_it_is_resumed_and_read_by_name_file_module_and_environment(ran):
     assert re.fullmatch(r"(\d) jobs: \1 done\n", run_all(ran, "status", *OWN))
     for given in ("my_loop.py", "my_loop"):
         assert "resuming exp_R1_" in command(ran, "-m", "dglib", "run", given, "--base-dir", "runs")
-    known = {"DGLIB_EXPERIMENTS": str(ran / "my_loop.py")}
+    own, known = OWN[:2], {"DGLIB_EXPERIMENTS": str(ran / "my_loop.py")}
     (run,) = map(str, (ran / "runs").glob("exp_R1_*"))
-    assert "R1: of 2 seeds" in command(ran, "-m", "dglib", "analyse", run, **known)
-    assert "final error" in command(ran, "-m", "dglib", "compare", run, run, **known)
+    assert "R1: of 2 seeds" in command(ran, "-m", "dglib", "analyse", run, *own)
+    assert "final error" in command(ran, "-m", "dglib", "compare", run, run, *own)
+    assert "1 run directory: all is well\n" in command(ran, "-m", "dglib", "verify", run, *own)
     script = f"import dglib; print(dglib.load_records({run!r}).seeds.outcome.tolist())"
     assert "['complete', 'complete']" in command(ran, "-c", script, **known)
+
+
+def test_without_its_file_its_records_are_refused_or_noted_with_the_option_that_reads_them(ran):
+    (run,) = map(str, (ran / "runs").glob("exp_R1_*"))
+    assert "give its file as --experiment-file" in command(ran, "-m", "dglib", "analyse", run, status=2)
+    found = command(ran, "-m", "dglib", "verify", run)
+    assert "note: " in found
+    assert "R1 is no known experiment" in found
+    assert "nothing wrong, 1 to note" in found
 
 
 def test_the_explorer_shows_its_sweeps(ran):

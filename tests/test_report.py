@@ -26,7 +26,7 @@ JPEG = "13e678bb620a2e74ca0a31b7f381da2b223fb452a99edef555214867408e9c92"
 RECORDS = {
     "T1": [t1(0, 0.6, 0.35, True), t1(1, None), failed_init(t1(2)), diverged(t1(3))],
     "T2": [t2(0), t2(1, None, trapped=True), t2(2, 0.30)],
-    "V3": [v3(0), v3(1, 0.4), v3_failed(2)],
+    "V3": [v3(0), v3(1, 0.4), v3_failed(2) | {"own_trajectory": [{"epoch": 1, "sharpness": 0.5}]}],
     "Td1": [td1(0), td1(1, 0.5), td1(2, 0.1), td1_diverged(3)],
 }
 
@@ -64,7 +64,7 @@ def test_the_page_is_one_file_that_asks_for_nothing_else(whole):
     assert not re.search(r"https?:|file:|url\(|@import|//", re.sub(r'src="[^"]*"', "", html))
     assert {"link", "script", "iframe", "object", "video"}.isdisjoint(name for name, _ in found.tags)
     pictures = found.all("img")
-    assert len(pictures) == 6  # the loop, four experiments, and the early signs
+    assert len(pictures) == 7  # the loop, four experiments, a metric, and the early signs
     for shown in pictures:
         kind, _, content = shown["src"].partition(",")
         assert kind == "data:image/png;base64"
@@ -101,6 +101,13 @@ def test_text_from_files_cannot_become_markup(tmp_path, plain):
 
 
 # --- what it says
+
+
+def test_an_experiments_own_paragraphs_are_below_their_heading_also_without_a_figure(tmp_path, monkeypatch):
+    monkeypatch.setattr(page, "draw_all", lambda name, records: {})
+    monkeypatch.setattr(type(get("V3")), "paragraphs", lambda self, summary: ["More of it."])
+    run_of(tmp_path, "V3", [v3(0)])
+    assert "In more detail More of it. Seeds" in written(tmp_path).text
 
 
 def test_questions_answers_dwell_time_and_limits_stand_on_the_page(whole):

@@ -210,7 +210,7 @@ def test_a_second_record_of_a_seed_is_a_note(base, run, capsys):
     assert main(["verify", str(base)]) == 0
     line, last = capsys.readouterr().out.splitlines()
     assert line == f"note: {run / OTHER}: {finding.problem}"
-    assert last == "2 run directories: all is well, 1 to note"
+    assert last == "2 run directories: nothing wrong, 1 to note"
 
 
 def test_a_record_is_checked_also_where_its_manifest_is_damaged(run):

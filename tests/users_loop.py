@@ -1,13 +1,12 @@
 """An experiment of a user's own: `python run_all.py --experiment-file users_loop.py`."""
 
 from dglib.experiments import Experiment, Sweep, register
-from dglib.experiments.parameters import Downward, OneState, Upward
-from dglib.experiments.parameters import Sweep as Swept
+from dglib.experiments.parameters import Downward, OneState, SweepParameters, Upward
 from dglib.experiments.specs import rate, shared, sweep_rate
 from dglib.protocol.spec import Arm, ExperimentSpec, Phase
 
 
-class R1Parameters(Swept, OneState):
+class R1Parameters(SweepParameters, OneState):
     sweep_lambdas: Upward
     """Levels of λ on the way up."""
     return_lambdas: Downward

@@ -6,7 +6,7 @@ The sides count as independent, also where they share seeds: then the intervals 
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from statistics import fmean, stdev
+from statistics import fmean, pstdev
 
 from dglib.analysis import wording
 from dglib.analysis.bounds import Bounds, median_bounds
@@ -37,7 +37,7 @@ def share_row(name: str, a: tuple[int, int], b: tuple[int, int]) -> Row:
 
 
 def mean_row(name: str, a: Sequence[float], b: Sequence[float], places: int = 3) -> Row:
-    """Of a value per seed: means with deviations (ddof 1), and Welch's interval for their difference."""
+    """Of a value per seed: means ± SD (ddof 0, as in answers), and Welch's interval for their difference."""
     one, other = (_mean(values, places) for values in (a, b))
     if not a or not b:
         return Row(name, one, other, "no difference: a side without values")
@@ -85,7 +85,7 @@ def _mean(values: Sequence[float], places: int) -> str:
     if not values:
         return wording.NONE
     mean = wording.decimal(fmean(values), places)
-    return mean if len(values) == 1 else f"{mean} ± {wording.decimal(stdev(values), places)} ({len(values)})"
+    return mean if len(values) == 1 else f"{mean} ± {wording.decimal(pstdev(values), places)} ({len(values)})"
 
 
 def _with(difference: float, interval: Interval | None, places: int) -> str:

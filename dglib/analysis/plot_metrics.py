@@ -8,14 +8,14 @@ from matplotlib.figure import Figure
 from dglib.analysis import style
 from dglib.analysis.fields import Records, number
 from dglib.analysis.style import THIN
-
-# What dglib writes into each evaluation of a trajectory; anything else there is a metric of the user's.
-OWN = {"phase", "lambda", "epoch", "error", "test_loss", "predicted", "finite", "dead_channels", "lr"}
+from dglib.protocol.records import EVALUATION_FIELDS
 
 
 def metric_names(records: Records) -> list[str]:
     """The names of users' metrics on record, sorted."""
-    return sorted({name for _, _, entry in _evaluations(records) for name in entry.keys() - OWN})
+    return sorted(
+        {name for _, _, entry in _evaluations(records) for name in entry.keys() - EVALUATION_FIELDS}
+    )
 
 
 def draw_metrics(records: Records) -> Figure:

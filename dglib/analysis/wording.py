@@ -1,6 +1,6 @@
 """Numbers and counts as sentences and tables show them: the text of a summary's values."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -34,11 +34,11 @@ def listing(parts: Sequence[str], last: str = "and") -> str:
 
 
 def spread(values: Mapping[str, Any], places: int = 3) -> str:
-    """ "0.633 ± 0.024 (mean ± std; 0.60 to 0.65)" from `bounds.spread`; of one value, the value."""
+    """ "0.633 ± 0.024 (mean ± SD; 0.60 to 0.65)" from `bounds.spread`; of one value, the value."""
     if values["n"] == 1:
         return level(round(values["mean"], places))
     ends = " to ".join(level(round(values[end], places)) for end in ("min", "max"))
-    return f"{decimal(values['mean'], places)} ± {decimal(values['std'], places)} (mean ± std; {ends})"
+    return f"{decimal(values['mean'], places)} ± {decimal(values['std'], places)} (mean ± SD; {ends})"
 
 
 def interval(lower: float | None, upper: float | None) -> str:
@@ -74,7 +74,7 @@ class Words:
 
     Attributes:
         finding: the first sentence.
-        dwell: the dwell time and the LR, without which no number means anything.
+        dwell: the dwell time and the LR, of `dwell`; without them no number means anything.
         details: sentences that a headline has as well.
         asides: sentences for the experiment's own section alone.
     """
@@ -97,14 +97,20 @@ class Words:
         return self._text()
 
     def _text(self, *more: str) -> str:
-        return " ".join([self.finding, *more, f"Dwell time: {self.dwell}."])
+        return " ".join([self.finding, *more, f"{self.dwell}."])
 
 
-def dwell(found: Mapping[str, Any]) -> str:
-    """ "4 epochs per level; LR: 0.1 (constant)", from `dwell.dwell`."""
-    epochs: Iterable[int] = found["epochs_per_level"]
-    time = listing([str(value) for value in epochs], "or") + " epochs per level" if epochs else "not recorded"
-    return f"{time}; LR: {rates(found['lr'], found['constant_lr'])}"
+def dwell(found: Mapping[str, Any], swept: bool = True) -> str:
+    """ "Dwell time: 4 epochs per level; LR: 0.1 (constant)" from `dwell.dwell`; unswept, the LR alone."""
+    lr = f"LR: {rates(found['lr'], found['constant_lr'])}"
+    epochs = found["epochs_per_level"]
+    return f"Dwell time: {per_level(*epochs) if epochs else 'not recorded'}; {lr}" if swept else lr
+
+
+def per_level(*epochs: int) -> str:
+    """ "1 epoch per level", "4 or 8 epochs per level"; 0: unknown."""
+    unit = "epoch" if epochs == (1,) else "epochs"
+    return f"{listing([str(value or 'unknown') for value in epochs], 'or')} {unit} per level"
 
 
 def rates(found: Sequence[Sequence[float]], constant: bool | None = None) -> str:

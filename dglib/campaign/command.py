@@ -51,7 +51,9 @@ def _run(campaign: Campaign, as_json: bool) -> int:
 
     def begin() -> None:
         where = campaign.location.work.absolute()
-        print(f"{names} into {where}: {len(jobs)} jobs{at_a_time}", file=out, flush=True)
+        print(
+            f"{names} into {where}: {len(jobs)} job{'s' * (len(jobs) != 1)}{at_a_time}", file=out, flush=True
+        )
         if campaign.grid is not None:  # so that a page written meanwhile has all cells
             write_index(campaign.grid, campaign.location.work)
 

@@ -12,6 +12,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import torch
 
+from dglib.analysis import wording
 from dglib.campaign.jobs import Plan
 from dglib.campaign.planning import Campaign
 from dglib.errors import UserError
@@ -62,14 +63,14 @@ def print_plan(campaign: Campaign, *, as_json: bool = False, elsewhere: bool = F
         if found.seconds is not None:
             total = f"about {duration(found.seconds * len(p.seeds))} on {found.device}"
         epochs = plan.planned * len(p.seeds)
-        print(f"{p.experiment}: {name}, {len(p.seeds)} seeds, {epochs} epochs at most, {total}")
+        print(f"{p.experiment}: {name}, {wording.seeds(len(p.seeds))}, {epochs} epochs at most, {total}")
         print("  " + ", ".join(f"{name}={value}" for name, value in p.model_dump().items()))
         for seed in p.seeds:
             about = "" if found.seconds is None else f": about {duration(found.seconds)}"
             print(f"  {plan.name} seed {seed}{about}")
     if not as_json:
         on_gpus = any("cuda" in str(found.device) for found in jobs)
-        line = f"{len(jobs)} jobs{_total(jobs, campaign.at_once)}"
+        line = f"{len(jobs)} job{'s' * (len(jobs) != 1)}{_total(jobs, campaign.at_once)}"
         line += SHARING if campaign.sharing and on_gpus else ""
         print(f"{line}; {ELSEWHERE}" if elsewhere and any(found.device for found in jobs) else line)
 

@@ -96,7 +96,9 @@ def text(jobs: Sequence[dict[str, Any]]) -> str:
         elif job["status"] == "failed":
             lines.append(f"{job['name']}: failed: {job['reason']} (log: {job['log']})")
     counts = Counter(job["status"] for job in jobs)
-    count = f"{len(jobs)} jobs: " + ", ".join(f"{counts[each]} {each}" for each in ORDER if counts[each])
+    count = f"{len(jobs)} job{'s' * (len(jobs) != 1)}: " + ", ".join(
+        f"{counts[each]} {each}" for each in ORDER if counts[each]
+    )
     if any(job["status"] == "waiting" and not job["owned"] for job in jobs):
         count += "; no campaign runs the waiting ones: the same command resumes"
     return "\n".join([*lines, count])

@@ -88,6 +88,7 @@ class Experiment:
         quantities: the names of its quantities in a summary's estimates, with their symbols.
         compared: numbers of each seed in a summary that a comparison of two runs shows, with their names.
         measure: what the cells of a grid show.
+        more: the heading of `paragraphs`.
         limitation: what the experiment cannot show; empty for none.
         end_head: the first column of the table of networks at their end.
     """
@@ -115,6 +116,7 @@ class Experiment:
         field="final_error",
         in_unit_interval=True,
     )
+    more: str = "In more detail"
     limitation: str = ""
     end_head: str = "State"
 
@@ -183,11 +185,11 @@ class Experiment:
         return Words(f"{words}.", self.dwell_text(summary))
 
     def dwell_text(self, summary: Summary) -> str:
-        """The dwell time and the LR, in words."""
-        return wording.dwell(summary["dwell"])
+        """The dwell time and the LR, in words; the LR alone where no sweep moves λ."""
+        return wording.dwell(summary["dwell"], swept=bool(self.sweeps))
 
     def paragraphs(self, summary: Summary) -> list[str]:
-        """More to read below the answer."""
+        """More to read below the figures, under the heading `more`."""
         return []
 
     def seed_columns(self, summary: Summary) -> dict[str, Column]:
@@ -209,7 +211,11 @@ class Experiment:
 
     def figures(self) -> dict[str, Drawing]:
         """Figures by file name without suffix; the published one first."""
-        return {f"{self.name}_sweeps": Drawing(f"{self.symbol}: error against λ", self._draw)}
+        return {
+            f"{self.name}_sweeps": Drawing(
+                f"{self.symbol}: error against {'λ' if self.sweeps else 'epoch'}", self._draw
+            )
+        }
 
     def _draw(self, records: Records) -> Figure:
         from dglib.experiments.figures import draw_sweeps

@@ -11,6 +11,7 @@ from matplotlib.figure import Figure
 from dglib.analysis import style
 from dglib.analysis.curves import Curve, median_curve
 from dglib.analysis.fields import Records, entries, is_finite, number
+from dglib.analysis.plot_metrics import draw_metrics, metric_names
 from dglib.analysis.style import LOOKS, THICK, THIN, styled
 from dglib.experiments.registry import get
 from dglib.files import make_directory, write_atomically
@@ -29,13 +30,17 @@ _METADATA: dict[str, dict[str, Any]] = {
 def draw_all(experiment: str, records: Records) -> dict[str, Figure]:
     """Every figure of an experiment by its file name without suffix, the published one first.
 
-    Of no records, empty panels with a note.
+    The last one shows the user's metrics, where any are on record. Of no records, empty panels with a note.
 
     Raises:
         UserError: an unknown experiment.
     """
+    about = get(experiment)
     with styled():
-        return {name: drawing.draw(records) for name, drawing in get(experiment).figures().items()}
+        drawn = {name: drawing.draw(records) for name, drawing in about.figures().items()}
+        if metric_names(records):
+            drawn[f"{about.prefix}_metrics"] = draw_metrics(records)
+        return drawn
 
 
 def save_figure(figure: Figure, directory: str | Path, name: str) -> list[Path]:
@@ -60,16 +65,24 @@ def save_figure(figure: Figure, directory: str | Path, name: str) -> list[Path]:
 
 
 def draw_sweeps(experiment: Experiment, records: Records) -> Figure:
-    """Two panels: each sweep of every seed with its median, and every evaluation against epoch."""
-    figure = style.new_figure(height=3.4)
-    left, right = figure.subplots(1, 2)
-    style.panel(left, "a  Mean error at each level of λ", "λ", "Test error")
-    style.panel(right, "b  Error of every seed", "Epoch", "Test error")
+    """Two panels: each sweep of every seed with its median, and every evaluation against epoch.
+
+    Of an experiment without sweeps, the second one alone.
+    """
+    swept = bool(experiment.sweeps)
+    figure = style.new_figure(height=3.4, width=style.FULL_WIDTH if swept else style.COLUMN_WIDTH)
+    panels = list(figure.subplots(1, 1 + swept, squeeze=False)[0])
+    if swept:
+        style.panel(panels[0], "a  Mean error at each level of λ", "λ", "Test error")
+    style.panel(panels[-1], f"{'b  ' * swept}Error of every seed", "Epoch", "Test error")
     keys = []
     for sweep in experiment.sweeps:
         curves = [curve for record in records if (curve := Curve.of(sweep.evaluations(record))).errors]
         style.draw_sweep(
-            left, [curve.errors for curve in curves], median_curve(curves, sweep.rising), LOOKS[sweep.look]
+            panels[0],
+            [curve.errors for curve in curves],
+            median_curve(curves, sweep.rising),
+            LOOKS[sweep.look],
         )
         if curves:
             keys.append((f"{sweep.title} ({len(curves)})", LOOKS[sweep.look].line(THICK)))
@@ -78,8 +91,8 @@ def draw_sweeps(experiment: Experiment, records: Records) -> Figure:
         for field in experiment.trajectories():
             found = [e for e in entries(record, field) if is_finite(e) and number(e, "epoch") is not None]
             line = looks[field].line(THIN, 0.7) if field in looks else {"color": style.LIGHT_GREY}
-            right.plot([e["epoch"] for e in found], [e["error"] for e in found], **line)
-    for axes in (left, right):
+            panels[-1].plot([e["epoch"] for e in found], [e["error"] for e in found], **line)
+    for axes in panels:
         style.error_axis(axes)
         if not records:
             style.note(axes, "no records")

@@ -9,14 +9,13 @@ from dglib.analysis.loops import area_of, differences_at, mean_difference
 from dglib.analysis.summary import Summary, exact, quantity
 from dglib.analysis.wording import Words
 from dglib.experiments.base import Experiment, Sweep
-from dglib.experiments.parameters import Downward, Fraction, OneState, Upward
-from dglib.experiments.parameters import Sweep as Swept
+from dglib.experiments.parameters import Downward, Fraction, OneState, SweepParameters, Upward
 from dglib.experiments.registry import register
 from dglib.experiments.specs import rate, shared, sweep_rate
 from dglib.protocol.spec import Arm, Criterion, ExperimentSpec, Phase, Success
 
 
-class LoopParameters(Swept, OneState):
+class LoopParameters(SweepParameters, OneState):
     """An ordered network under λ that rises and falls again."""
 
     init_error_max: Fraction = 0.30

@@ -200,7 +200,7 @@ class OneState(Parameters):
     """Epochs completed since scratch when the LR drops by lr_decay, rising, from 1; [] for never."""
 
 
-class Sweep(Parameters):
+class SweepParameters(Parameters):
     """λ moved level by level, starting from a trained network."""
 
     in_cell: ClassVar[dict[str, str]] = {"Sweep": "epochs_per_level sweep_lr"}

@@ -28,6 +28,11 @@ from dglib.protocol.spec import ExperimentSpec, Phase
 
 Record = dict[str, Any]
 
+# Of each evaluation in a record; anything else there is a user's metric.
+EVALUATION_FIELDS = frozenset(
+    ("phase", "lambda", "epoch", "error", "test_loss", "predicted", "finite", "dead_channels", "lr")
+)
+
 
 def fold(spec: ExperimentSpec, seed: int, events: Iterable[Event], seconds: float) -> Record:
     """The record of a seed from its events; `seconds` is the time that training took."""

@@ -93,7 +93,8 @@ def text(a: Path, b: Path, found: Iterable[Comparison]) -> str:
             padded = (cell.ljust(size) for cell, size in zip(cells, widths, strict=True))
             lines.append(f"  {'  '.join([*padded, last])}".rstrip())
         lines += [f"  {line}" for line in item.differed]
-    lines += ["", "Intervals are at 95 %, for one difference at a time, with the sides taken as independent."]
+    lines += ["", "± is the SD over seeds (population, ddof 0); their number follows in brackets."]
+    lines += ["Intervals are at 95 %, for one difference at a time, with the sides taken as independent."]
     return "\n".join(lines)
 
 

@@ -81,7 +81,7 @@ def _data(read: Sequence[Found]) -> list[str]:
 
 def _lag(swept: Sequence[Found]) -> str:
     times = sorted({time for run in swept for time in run.summary["dwell"]["epochs_per_level"]})
-    here = f" (here {wording.listing([str(time) for time in times], 'or')} epochs per level)" if times else ""
+    here = f" (here {wording.per_level(*times)})" if times else ""
     return (
         f"Part of what a sweep shows as hysteresis is lag: the network has a limited time at each λ{here},"
         " and with more time the loop narrows. How much is lag only runs at several dwell times can show."

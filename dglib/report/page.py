@@ -22,6 +22,7 @@ from dglib.runs.identity import differences
 
 ENLARGED = 1.45  # a figure of one column, on the page
 DWELL_CAPTION = "Width against dwell time, and the slowest sweep against training from scratch at each λ"
+METRICS_CAPTION = "Metrics of your own against epoch; a line for each seed and branch"
 LAG_READING = (
     "A network has a limited time at each λ. Where the width shrinks with longer dwell times, that part of"
     " it was lag; where it does not, it is memory at least on these time scales."
@@ -116,7 +117,7 @@ def _run(found: Found, number: int, first: Found, target: Path) -> dict[str, Any
         "headline": words.headline if words else about.nothing,
         "answer": words.answer if words else about.nothing,
         "more": about.paragraphs(found.summary),
-        "pictures": [picture(figure, captions[name]) for name, figure in drawn.items()],
+        "pictures": [picture(figure, captions.get(name, METRICS_CAPTION)) for name, figure in drawn.items()],
         "table": seed_table(found),
         "ends": ends_of(found),
         "facts": facts(found),

@@ -12,8 +12,9 @@ from typing import Any
 
 from dglib.analysis import wording
 from dglib.analysis.fields import number
+from dglib.errors import UserError
 from dglib.experiments import get
-from dglib.experiments.profiles import profile_layer, profiles_of
+from dglib.experiments.profiles import load_profile, profile_layer, profiles_of
 from dglib.protocol.records import Record
 from dglib.report.collect import Found, GridCollection
 from dglib.runs.identity import differences
@@ -38,7 +39,7 @@ def facts(found: Found) -> list[tuple[str, str]]:
     rows = [
         ("Data", data(found)),
         ("Parameters", parameters(found)),
-        ("Dwell time", get(found.experiment).dwell_text(found.summary) if found.records else UNRECORDED),
+        ("Schedule", get(found.experiment).dwell_text(found.summary) if found.records else UNRECORDED),
         ("Time", _time(found.records)),
         ("Computed on", computed_on(found.records) or UNRECORDED),
     ]
@@ -123,7 +124,10 @@ def parameters(found: Found, crossed: Iterable[str] = ()) -> str:
 
 
 def _changed(found: Found, profile: str) -> dict[str, Any]:
-    values = profile_layer(found.experiment, profile).values
+    try:
+        values = load_profile(found.experiment, profile).model_dump()
+    except UserError:  # a profile of the user's that is not whole
+        values = dict(profile_layer(found.experiment, profile).values)
     return {
         name: value
         for name, value in found.parameters.items()

@@ -17,6 +17,7 @@ from dglib.runs.manifest import manifests
 # The prefix of each experiment's files, by its name; filled by `dglib.experiments.register`.
 PREFIXES: dict[str, str] = {}
 LISTS = ("results", "checkpoint")  # files that are lists of records; published directories hold these alone
+OWN_FILE = "if it is your own, give its file as --experiment-file or in DGLIB_EXPERIMENTS"
 # What a run directory contains besides records.
 _FOLDERS = re.compile(
     "attempts|checkpoints|executed|figures|heartbeats|jobs|live_paths|locks|mirror|seeds|states|[.].*"
@@ -107,7 +108,7 @@ class Source:
 
 
 @dataclass
-class Found:
+class RecordsFound:
     """All records below a path.
 
     Attributes:
@@ -129,13 +130,13 @@ class Found:
         return [source.record for source in self.sources if source.experiment == experiment]
 
 
-def find_records(path: str | Path) -> Found:
+def find_records(path: str | Path) -> RecordsFound:
     """Read a list of records, a run directory as by `read_run`, or a folder of several, to any depth.
 
     Raises:
         UserError: there is nothing at the path.
     """
-    root, found = Path(path), Found()
+    root, found = Path(path), RecordsFound()
     if root.is_file():
         _Run(root.parent, found).read_list(root)
     elif root.is_dir():
@@ -148,14 +149,14 @@ def find_records(path: str | Path) -> Found:
     return found
 
 
-def read_run(directory: Path) -> Found:
+def read_run(directory: Path) -> RecordsFound:
     """Read one run directory, and nothing below it.
 
     The seeds' sealed files are read, and the results file only for experiments that have none there, damaged
     or not; `<prefix>_checkpoint.json` adds seeds that the results file lacks. Reading parameters of the last
     command replace those among each record's parameters.
     """
-    found = Found()
+    found = RecordsFound()
     _Run(directory, found).read()
     return found
 
@@ -172,7 +173,7 @@ def _directories(root: Path) -> Iterator[Path]:
 class _Run:
     """Reads one run directory into `found`."""
 
-    def __init__(self, directory: Path, found: Found) -> None:
+    def __init__(self, directory: Path, found: RecordsFound) -> None:
         self.directory, self.found = directory, found
         self.seen: set[tuple[str, int]] = set()
         self.reading: dict[str, dict[str, Any]] = {}
@@ -232,7 +233,7 @@ class _Run:
     def _take(self, record: Any, name: str, path: Path, *, repeats: bool = False) -> None:
         why, experiment = _why_not(record), _experiment_of(record, path)
         if why is None and experiment is None:
-            why = "of no known experiment"
+            why = f"of no known experiment; {OWN_FILE}"
         if why is None and (experiment, record["seed"]) in self.seen:
             if repeats:
                 return

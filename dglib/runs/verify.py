@@ -21,7 +21,7 @@ from dglib.runs.checkpoint import UNREADABLE
 from dglib.runs.identity import FILES, agree, changed_hashes, current, differences, is_file, shared_of
 from dglib.runs.manifest import read_manifest
 from dglib.runs.mirror_folder import CLAIM, MirrorFolder
-from dglib.runs.reading import experiment_of_list, find_records, runs_in
+from dglib.runs.reading import OWN_FILE, experiment_of_list, find_records, prefixes, runs_in
 
 
 @dataclass(frozen=True)
@@ -87,6 +87,10 @@ def _findings(run: Path) -> Iterator[Finding]:
         except UserError as error:
             yield Finding(files[name], str(error))
             continue
+        if (own := experiments[-1].spec.name) not in prefixes():
+            yield Finding(
+                files[name], f"{own} is no known experiment, so its records are not read; {OWN_FILE}", "note"
+            )
         first, last = (shared_of(current(experiments[n].manifest["identity"])) for n in (0, -1))
         if not agree(first, last):
             other = experiments[0].spec.name

@@ -24,6 +24,7 @@ from torch import Tensor, nn
 from dglib.errors import UserError
 from dglib.protocol.engine import EpochStats
 from dglib.protocol.events import Evaluation
+from dglib.protocol.records import EVALUATION_FIELDS
 from dglib.training.numerics import Numerics
 from dglib.training.registry import Registry
 from dglib.training.state import TrainState
@@ -36,15 +37,13 @@ CPU_BATCH, CUDA_BATCH = 1000, 2500
 Metric = Callable[[Tensor, Tensor], Tensor | float]
 metrics: Registry[Metric] = Registry("metric")
 
-RESERVED = ("phase", "lambda", "epoch", "error", "predicted", "finite", "lr", "test_loss", "dead_channels")
-
 
 def check_metrics(names: Sequence[str], classes: int) -> None:
     """Try metrics out on random logits. Raises UserError for one that is unknown or gives no number."""
     logits = torch.randn(8, classes, generator=torch.Generator().manual_seed(0))
     labels = torch.arange(8) % classes
     for name in names:
-        if metric_field(name) in RESERVED:
+        if metric_field(name) in EVALUATION_FIELDS:
             raise UserError(f"metrics = {name!r}: is the name of another field of an evaluation")
         _number(name, metrics.get(name)(logits, labels))
 

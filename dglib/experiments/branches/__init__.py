@@ -16,8 +16,7 @@ from dglib.analysis.wording import Words
 from dglib.experiments.base import Column, Drawing, Experiment, Sweep
 from dglib.experiments.branches import summary as summaries
 from dglib.experiments.branches.summary import BRANCHES, start_state
-from dglib.experiments.parameters import Count, Fraction, Milestones, Positive, Upward
-from dglib.experiments.parameters import Sweep as Swept
+from dglib.experiments.parameters import Count, Fraction, Milestones, Positive, SweepParameters, Upward
 from dglib.experiments.registry import register
 from dglib.experiments.specs import rate, shared
 from dglib.protocol.spec import Arm, Criterion, ExperimentSpec, LearningRate, Phase, Success
@@ -26,7 +25,7 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 
-class V3Parameters(Swept):
+class V3Parameters(SweepParameters):
     """Two branches: an ordered network under rising λ, a collapsed one under falling λ."""
 
     in_cell: ClassVar[dict[str, str]] = {

@@ -28,7 +28,7 @@ _BRANCH_LOOKS = {"ordered": LOOKS["ordered"], "collapse": LOOKS["collapsed"]}
 
 
 def draw_branches(records: Records) -> Figure:
-    """Two panels: error on each branch (every seed, mean ± std); gap of every seed, mean and t interval.
+    """Two panels: error on each branch (every seed, mean ± SD); gap of every seed, mean and t interval.
 
     A collapse branch that began trapped is drawn apart and is not in the mean: it is another state.
     """
@@ -113,7 +113,7 @@ def _keys(states: Counter[str | None]) -> list[tuple[str, dict[str, Any]]]:
     """Branches with the number of seeds in their means, then the seeds drawn apart."""
     counts = {"ordered": states["collapsed"] + states["trapped"], "collapse": states["collapsed"]}
     keys = [
-        (f"{name} branch, mean ± std ({counts[name]})", _BRANCH_LOOKS[name].line(THICK))
+        (f"{name} branch, mean ± SD ({counts[name]})", _BRANCH_LOOKS[name].line(THICK))
         for name in BRANCHES
         if counts[name]
     ]

@@ -20,8 +20,7 @@ from dglib.analysis.thresholds import DOWN, UP, Direction, threshold
 from dglib.analysis.wording import Words
 from dglib.experiments.base import Column, Drawing, Experiment, Sweep
 from dglib.experiments.joint import Joint
-from dglib.experiments.parameters import Count, Downward, Flag, Fraction, OneState, Upward
-from dglib.experiments.parameters import Sweep as Swept
+from dglib.experiments.parameters import Count, Downward, Flag, Fraction, OneState, SweepParameters, Upward
 from dglib.experiments.pydantic import ValidationInfo, field_validator
 from dglib.experiments.registry import register, register_joint
 from dglib.experiments.specs import rate, shared, sweep_rate
@@ -33,7 +32,7 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 
-class SpinodalParameters(Swept, OneState):
+class SpinodalParameters(SweepParameters, OneState):
     """A sweep that ends once the error has crossed a threshold and stays beyond it."""
 
     in_cell: ClassVar[dict[str, str]] = {"Event": "consecutive"}

@@ -12,7 +12,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import FixedLocator, NullLocator
 
-from dglib.analysis import style
+from dglib.analysis import style, wording
 from dglib.analysis.bounds import Bounds, median_bounds
 from dglib.analysis.curves import Curve, median_curve
 from dglib.analysis.fields import Records, entries
@@ -122,7 +122,7 @@ def draw_lag(t1_records: Records, t2_records: Records, others: Records = ()) -> 
     groups = by_setting(t1_records), by_setting(t2_records)
     constant = [s for s in (*groups[0], *groups[1]) if s[0] not in _RULES]
     setting = max(constant or (*groups[0], *groups[1]), key=lambda s: s[1], default=None)
-    held = f", {setting[1]} epochs per level" if setting else ""
+    held = f", {wording.per_level(setting[1])}" if setting else ""
     style.panel(below, f"b  Error at each λ{held}", "λ", "Test error")
     style.error_axis(below)
     t1, t2 = (group.get(setting, []) if setting else [] for group in groups)

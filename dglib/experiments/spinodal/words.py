@@ -153,7 +153,7 @@ def _loop_sentence(loop: Summary) -> str:
 
 def width_sentences(summary: Summary) -> str:
     """The hysteresis width between T1 and T2 by its bounds, and how much of it rests on trapped seeds."""
-    dwells = {name: f"Dwell time: {wording.dwell(found)}." for name, found in summary["dwell"].items()}
+    dwells = {name: f"{wording.dwell(found)}." for name, found in summary["dwell"].items()}
     closing = dwells["T1"]
     if dwells["T1"] != dwells["T2"]:
         closing = " ".join(f"{name}: {text}" for name, text in dwells.items())
@@ -187,7 +187,7 @@ def lag_sentences(lag: Summary) -> str:
     for setting in lag["settings"]:
         found = [_median_width(name, setting[kind]) for kind, name in names.items() if setting[kind]]
         if found:
-            words = f"{setting['epochs'] or 'unknown'} epochs per level, {', '.join(found)}"
+            words = f"{wording.per_level(setting['epochs'])}, {', '.join(found)}"
             rules.setdefault(setting["rule"], []).append(words)
     if not rules:
         return "Width against dwell time: no sweep with a width on record."

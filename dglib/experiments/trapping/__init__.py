@@ -83,6 +83,7 @@ class Td1(Experiment):
         has_init=False,
     )
     end_head = "Class"
+    more = "The early signs, at more length"
     limitation = (
         "An early sign is an association over the seeds of one setting. It does not show its cause, and"
         " only new seeds can confirm what a search over epochs suggests."

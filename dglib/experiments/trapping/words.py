@@ -38,7 +38,7 @@ def dwell_text(summary: Summary) -> str:
     levels = wording.listing([wording.level(level) for level in summary["levels"]])
     time = wording.listing([str(epochs) for epochs in summary["epochs"]], "or")
     duration = f"{time} epochs{f' at λ = {levels}' if levels else ''}" if time else "not recorded"
-    return f"{duration}; LR: {wording.rates(summary['dwell']['lr'])}"
+    return f"Dwell time: {duration}; LR: {wording.rates(summary['dwell']['lr'])}"
 
 
 def sentence(signs: Summary) -> str:
