@@ -167,7 +167,7 @@ def plain_step(
         g, _ = method.gradient(state, batch.x, batch.noisy, numerics)
     sgd(
         list(state.params),
-        list(g if numerics.loss_scale == 1 else torch._foreach_mul(tuple(g), 1 / numerics.loss_scale)),
+        list(g),
         list(state.momentum_buffers),
         fused=numerics.fused,
         foreach=not numerics.fused and state.device.type == "cuda",  # torch.optim.SGD's own choice

@@ -17,6 +17,9 @@ import dglib
 def sharpness(logits, labels):
     return logits.softmax(dim=1).amax(dim=1).mean()
 
+def fails(logits, labels):
+    return logits.no_such_thing
+
 def vector(logits, labels):
     return logits.mean(dim=1)
 """
@@ -59,6 +62,7 @@ def test_a_metric_appears_in_records_tables_and_a_figure_and_changes_nothing_els
     ("name", "says"),
     [
         ("my_metrics:vector", "metric 'my_metrics:vector' gives a tensor of shape (8,): must be one number"),
+        ("my_metrics:fails", "my_metrics.py, line 9)"),
         ("sharpnes", "metric 'sharpnes' is unknown"),
         ("my_metrics:error", "is the name of another field of an evaluation"),
     ],

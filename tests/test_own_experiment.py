@@ -12,7 +12,9 @@ from pathlib import Path
 import pytest
 
 import dglib
-from dglib.experiments import get, names
+from dglib.errors import UserError
+from dglib.experiments import Experiment, build_spec, get, names, registry
+from dglib.experiments.parameters import OneState
 from dglib.experiments.profiles import profile_layer
 
 TESTS = Path(__file__).parent
@@ -122,6 +124,22 @@ def test_a_file_that_registers_nothing_is_refused_in_one_line(tmp_path):
     told = run_all(tmp_path, "--experiment-file", "empty.py", status=2)
     assert told.count("\n") == 1
     assert "registers no experiment" in told
+
+
+class Failing(Experiment):
+    name, title, question, parameters = "R9", "Failing", "Does it?", OneState
+
+    def spec(self, parameters):
+        return parameters.no_such_parameter
+
+
+def test_a_users_spec_that_fails_is_one_line_and_a_bug_of_ours_a_traceback(monkeypatch):
+    monkeypatch.setitem(registry._registered, "R9", Failing())
+    with pytest.raises(UserError, match=r"'R9': spec\(\) fails: AttributeError: .*experiment\.py, line"):
+        build_spec("R9", object())
+    monkeypatch.setattr(type(get("T2")), "spec", Failing.spec)
+    with pytest.raises(AttributeError):
+        build_spec("T2", object())
 
 
 def literals(path):

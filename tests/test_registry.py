@@ -76,6 +76,20 @@ def test_what_cannot_be_imported_is_one_line(animals, name, why):
     assert "\n" not in message
 
 
+def test_a_dotted_name_gets_the_form_with_a_colon():
+    with pytest.raises(UserError, match=r"did you mean 'my_zoo.animals:cow'\? allowed is module:attribute"):
+        Registry("animal").get("my_zoo.animals.cow")
+
+
+def test_a_module_that_is_not_found_gets_the_places_searched(animals, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    for first, place in ((tmp_path / "scripts", tmp_path / "scripts"), (tmp_path, "the current directory")):
+        monkeypatch.syspath_prepend(first)
+        with pytest.raises(UserError) as caught:
+            animals.get("my_animals:cow")
+        assert str(caught.value).endswith(f"No module named 'my_animals' in PYTHONPATH or {place}")
+
+
 def test_an_error_inside_the_users_module_keeps_its_traceback(animals, tmp_path, monkeypatch):
     (tmp_path / "broken_part.py").write_text("1 / 0\n")
     monkeypatch.syspath_prepend(tmp_path)

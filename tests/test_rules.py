@@ -10,7 +10,9 @@ from dataclasses import replace
 import my_rules
 import pytest
 import torch
-from small import CPU, random_data, small_spec
+from replaying import Replaying
+from small import CPU, digits, random_data, small_spec
+from test_precision import bound
 
 import dglib
 from dglib.base_dir import NOTEBOOKS
@@ -18,6 +20,7 @@ from dglib.cli import main
 from dglib.experiments.profiles import load_profile
 from dglib.runs import identity
 from dglib.runs.seed import SeedRun
+from dglib.training.graphs import StepRunner
 from dglib.training.step import gradient, mixes, values
 
 SPEC = small_spec("T1", batch_size=4, momentum=0.0, weight_decay=0.0)
@@ -34,6 +37,34 @@ def test_a_step_moves_the_weights_along_the_users_mix_of_the_users_gradients():
     g_v, _ = gradient(before, batch.x, (batch.clean + 1) % 10, CPU)
     for p, q, s, v in zip(before.params, seed.state.params, g_s, g_v, strict=True):
         torch.testing.assert_close(p - q, 0.1 * (0.7 * s + 0.3 * v), rtol=1e-4, atol=1e-7)
+
+
+def moves(settled, recorder=None):
+    """The steps' moves under `average`, the second with a held value gradient, and that gradient."""
+    spec = small_spec("T1", batch_size=64, refresh_period=2, momentum=0.0, weight_decay=0.0)
+    step = replace(spec.step, mix="my_rules:average")
+    seed = SeedRun(replace(spec, step=step), 0, digits(), settled)
+    seed.trainer.take_step = StepRunner(step, settled, recorder=recorder)
+    before = flat(seed.state.params)
+    for _ in range(6 if recorder else 3):  # captured after three of a kind
+        seed.trainer.advance(seed.state, 0.3, 1e-3, 1)
+        yield flat(seed.state.params) - before
+        before = flat(seed.state.params)
+    yield flat(seed.state.g_v)
+
+
+def flat(tensors):
+    return torch.cat([tensor.detach().flatten() for tensor in tensors])
+
+
+@pytest.mark.parametrize("technique", ["plain", "compiled", "captured"])
+def test_a_rule_that_is_not_scale_free_moves_the_weights_in_fp16_as_in_fp32(technique, monkeypatch):
+    monkeypatch.setattr(torch, "compile", lambda function, **_: function)
+    half = replace(CPU, precision="fp16", compiled=technique == "compiled", fused=technique == "captured")
+    recorders = (Replaying(), Replaying()) if technique == "captured" else (None, None)
+    sides = zip(moves(half, recorders[0]), moves(CPU, recorders[1]), strict=True)
+    for ours, exact in sides:
+        assert (ours - exact).norm() < bound("small_cnn ordered", "fp16") * exact.norm()
 
 
 def test_the_identity_contains_only_rules_other_than_the_defaults():
@@ -96,6 +127,8 @@ def test_a_users_file_runs_through_papermill(tmp_path):
         ("mix=wrong_rules:in_place", "changes the gradients that it is given"),
         ("mix=wrong_rules:nothing", "gives NoneType: must be a list of tensors"),
         ("mix=wrong_rules:two_arguments", "TypeError"),
+        ("mix=wrong_rules:number_alone", "lam a 0-dim float64 tensor,: RuntimeError"),
+        ("mix=wrong_rules:halves_lam", "changes lam"),
         ("mix=normalized", "did you mean 'normalised'?"),
         ("value=wrong_rules:nothing", "gives NoneType: must be a pair of tensors"),
         ("value=wrong_rules:images_alone", "gives Tensor: must be a pair of tensors"),

@@ -1,5 +1,7 @@
 """Mixing rules and value sources that a step cannot use."""
 
+import torch
+
 
 def too_few(g_s, g_v, lam):
     return list(g_s)[:-1]
@@ -27,6 +29,16 @@ def nothing(*given):
 
 def two_arguments(g_s, g_v):
     return g_s
+
+
+def number_alone(g_s, g_v, lam):
+    weights = torch.tensor([1 - lam, lam])  # float64 of tensors
+    return [torch.tensordot(weights, torch.stack(pair), 1) for pair in zip(g_s, g_v, strict=True)]
+
+
+def halves_lam(g_s, g_v, lam):
+    lam *= 0.5
+    return [(1 - lam) * s + lam * v for s, v in zip(g_s, g_v, strict=True)]
 
 
 def images_alone(batch):

@@ -22,11 +22,20 @@ from dglib.experiments.registry import (
 )
 from dglib.experiments.specs import read_under, reading_of, requested_numerics
 from dglib.protocol.spec import ExperimentSpec
+from dglib.training.registry import call
 
 
 def build_spec(experiment: str, parameters: Any) -> ExperimentSpec:
-    """The specification of an experiment by name under `parameters`: any object with their attributes."""
-    return get(experiment).spec(parameters)
+    """The specification of an experiment by name under `parameters`: any object with their attributes.
+
+    Raises:
+        UserError: there is no such experiment, or a user's own fails.
+    """
+    found = get(experiment)
+    if type(found).__module__.startswith("dglib."):
+        return found.spec(parameters)
+    spec: ExperimentSpec = call(f"experiment {experiment!r}: spec() fails", found.spec, parameters)
+    return spec
 
 
 load_all()

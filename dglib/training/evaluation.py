@@ -26,7 +26,7 @@ from dglib.protocol.engine import EpochStats
 from dglib.protocol.events import Evaluation
 from dglib.protocol.records import EVALUATION_FIELDS
 from dglib.training.numerics import Numerics
-from dglib.training.registry import Registry
+from dglib.training.registry import Registry, call
 from dglib.training.state import TrainState
 from dglib.training.step import total_norm
 from dglib.training.trainer import DeviceData
@@ -45,7 +45,7 @@ def check_metrics(names: Sequence[str], classes: int) -> None:
     for name in names:
         if metric_field(name) in EVALUATION_FIELDS:
             raise UserError(f"metrics = {name!r}: is the name of another field of an evaluation")
-        _number(name, metrics.get(name)(logits, labels))
+        _measure(name, logits, labels)
 
 
 def metric_field(name: str) -> str:
@@ -53,9 +53,10 @@ def metric_field(name: str) -> str:
     return re.sub(r"^.*:", "", name)
 
 
-def _number(name: str, value: object) -> float:
+def _measure(name: str, logits: Tensor, labels: Tensor) -> float:
+    value = call(f"metric {name!r} fails", metrics.get(name), logits, labels)
     try:
-        return float(value)  # type: ignore[arg-type]
+        return float(value)
     except (TypeError, ValueError, RuntimeError):
         shape = getattr(value, "shape", None)
         what = type(value).__name__ if shape is None else f"a tensor of shape {tuple(shape)}"
@@ -102,8 +103,8 @@ def evaluate(
     numbers = torch.cat([flags, loss.view(1), dead.view(1), predicted.double()]).tolist()
     by_name = {"test_loss": numbers[2] / total if numbers[1] else math.nan, "dead_channels": numbers[3]}
     for name in extra:
-        value = metrics.get(name)(torch.cat(all_logits), data.y_test.clone())
-        by_name[metric_field(name)] = _number(name, value) if numbers[1] else math.nan
+        given = torch.cat(all_logits), data.y_test.clone()
+        by_name[metric_field(name)] = _measure(name, *given) if numbers[1] else math.nan
     return Evaluation(
         error=1 - int(numbers[0]) / total,
         predicted=tuple(int(n) for n in numbers[4:]),

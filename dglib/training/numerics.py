@@ -20,7 +20,7 @@ PRECISIONS = ("fp32", "tf32", "bf16", "fp16")
 HALF = {"bf16": torch.bfloat16, "fp16": torch.float16}
 
 # fp16 ends at 65504 and thins out below 6e-5, and a batch's mean loss sends back gradients of 1e-3 and less.
-# The mix is scale-free, so a constant needs no adapting; `tests/test_precision.py` has the errors at others.
+# A constant is enough: `tests/test_precision.py` has the errors at others. Powers of two: exact to divide by.
 LOSS_SCALE = {"fp16": 2.0**10}
 
 # Versions of one function that torch may compile in a process. It would stop at 8, without a word to us, and
@@ -126,7 +126,7 @@ class Numerics:
 
     @property
     def loss_scale(self) -> float:
-        """What the loss is multiplied by before the backward pass; gradients come out larger by it."""
+        """What the loss is multiplied by before the backward pass; gradients are divided by it after."""
         return LOSS_SCALE.get(self.precision, 1.0)
 
     @property

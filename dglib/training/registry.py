@@ -19,6 +19,8 @@ from typing import Any, Generic, TypeVar
 
 from dglib.errors import UserError
 
+PACKAGE = str(Path(__file__).parents[1]) + os.sep
+
 T = TypeVar("T", bound=Callable[..., object])
 
 
@@ -73,10 +75,12 @@ class Registry(Generic[T]):
         if ":" in name:
             return self._imported(name)
         near = difflib.get_close_matches(name, self._entries, n=1)
+        module, _, attribute = name.rpartition(".")
+        if not near and module and all(map(str.isidentifier, name.split("."))):
+            near = [f"{module}:{attribute}"]
         hint = f"did you mean {near[0]!r}? " if near else ""
-        raise UserError(
-            f"{self.kind} {name!r} is unknown: {hint}allowed are {', '.join(self.names())}, or {self._also}"
-        )
+        allowed = f"allowed are {', '.join(self.names())}, or" if self._entries else "allowed is"
+        raise UserError(f"{self.kind} {name!r} is unknown: {hint}{allowed} {self._also}")
 
     def is_own(self, name: str) -> bool:
         """Whether an entry is the user's, and not one of dglib's. Raises as `get`."""
@@ -91,7 +95,9 @@ class Registry(Generic[T]):
         try:
             entry: T = getattr(importlib.import_module(module_name), attribute)
         except (ImportError, AttributeError, TypeError, ValueError) as error:
-            raise UserError(f"{self.kind} {name!r} cannot be imported: {error}") from error
+            missing = getattr(error, "name", None) if isinstance(error, ModuleNotFoundError) else None
+            where = f" in {_searched()}" if missing == module_name.partition(".")[0] else ""
+            raise UserError(f"{self.kind} {name!r} cannot be imported: {error}{where}") from error
         if not callable(entry):
             raise UserError(f"{self.kind} {name!r} is no function or class, but {entry!r}")
         return entry
@@ -114,9 +120,15 @@ def call(what: str, function: Callable[..., Any], *arguments: object) -> Any:
         raise
     except Exception as error:
         inside = traceback.extract_tb(error.__traceback__)[1:]
-        own = [frame for frame in inside if "site-packages" not in frame.filename]
+        own = [f for f in inside if "site-packages" not in f.filename and not f.filename.startswith(PACKAGE)]
         where = f" ({own[-1].filename}, line {own[-1].lineno})" if own else ""
         raise UserError(f"{what}: {type(error).__name__}: {error}{where}") from error
+
+
+def _searched() -> str:
+    """Where a user's modules are imported from, in words."""
+    here = any(Path(path).absolute() == Path.cwd() for path in sys.path)
+    return f"PYTHONPATH or {'the current directory' if here else Path(sys.path[0]).absolute()}"
 
 
 def module_path() -> str:

@@ -11,7 +11,7 @@ from dglib.errors import UserError
 from dglib.protocol.spec import StepSpec
 from dglib.training.data import InputShape
 from dglib.training.registry import call
-from dglib.training.step import Batch, Gradient, mixes, values
+from dglib.training.step import Batch, Gradient, Number, mixes, values
 
 LAMBDA, IMAGES = 0.3, 4
 
@@ -24,18 +24,19 @@ def check_rules(step: StepSpec, params: Sequence[Tensor], input_shape: InputShap
     """
     generator = torch.Generator().manual_seed(0)
     if mixes.is_own(step.mix):
-        given = [[torch.randn(p.shape, generator=generator) for p in params] for _ in "sv"]
-        _check_mix(step.mix, params, *map(Gradient, given))
+        g_s, g_v = (Gradient([torch.randn(p.shape, generator=generator) for p in params]) for _ in "sv")
+        for lam in (LAMBDA, torch.tensor(LAMBDA, dtype=torch.float64)):  # a tensor once captured or compiled
+            _check_mix(step.mix, params, g_s, g_v, lam)
     if values.is_own(step.value):
         x = torch.rand(IMAGES, *input_shape, generator=generator)
         noisy, clean = (torch.randint(classes, (IMAGES,), generator=generator) for _ in "nc")
         _check_value(step.value, Batch(x, noisy, clean), classes)
 
 
-def _check_mix(name: str, params: Sequence[Tensor], g_s: Gradient, g_v: Gradient) -> None:
-    what = f"mix {name!r}"
+def _check_mix(name: str, params: Sequence[Tensor], g_s: Gradient, g_v: Gradient, lam: Number) -> None:
+    what = f"mix {name!r}" + (", lam a 0-dim float64 tensor," if isinstance(lam, Tensor) else "")
     before = [tensor.clone() for tensor in (*g_s, *g_v)]
-    result = call(what, mixes.get(name), g_s, g_v, LAMBDA)
+    result = call(what, mixes.get(name), g_s, g_v, lam)
     if not isinstance(result, list | tuple):
         raise UserError(f"{what} gives {type(result).__name__}: must be a list of tensors, one per parameter")
     if len(result) != len(params):
@@ -49,6 +50,8 @@ def _check_mix(name: str, params: Sequence[Tensor], g_s: Gradient, g_v: Gradient
             raise UserError(f"{what} gives values that are not finite for parameter {number}, of finite ones")
     if not all(torch.equal(a, b) for a, b in zip((*g_s, *g_v), before, strict=True)):
         raise UserError(f"{what} changes the gradients that it is given: must give new tensors")
+    if lam != LAMBDA:
+        raise UserError(f"{what} changes lam: must leave it as it is")
 
 
 def _check_value(name: str, batch: Batch, classes: int) -> None:

@@ -21,8 +21,7 @@ class TrainState:
         model: the network, on its device.
         momentum_buffers: SGD's, one tensor per parameter; all None where the momentum is 0.
         g_v: the held value gradient, one tensor per parameter, or None before the first refresh: the last
-            one that was finite, once there is one. A half precision's constant loss scale is left in it: the
-            mix does not feel it.
+            one that was finite, once there is one.
         norm_v: the norm of g_v, 0-dim, or None.
         lost: refreshes in a row whose value gradient was not finite, 0-dim int64; g_v is older by so many
             periods.

@@ -172,8 +172,8 @@ def step(
         if fresh is None or loss_v is None:
             with no_trace(state, method.log_dropout):
                 fresh, loss_v = method.gradient(state, *method.value(batch), numerics)
-        direction, scale = Gradient(g), numerics.loss_scale
-        norms = g_s.norm / scale, fresh.norm / scale, direction.norm
+        direction = Gradient(g)
+        norms = g_s.norm, fresh.norm, direction.norm
         row = torch.stack([cosine(g_s, fresh), cosine(direction, fresh), *norms, loss_s, loss_v])
 
     # The descent. A fused kernel sees by itself whether the step is finite; on a CPU asking costs nothing.
@@ -206,12 +206,15 @@ def gradient(
 ) -> tuple[Gradient, Tensor]:
     """A forward in train mode and the gradient of the mean cross-entropy, with the loss (0-dim).
 
-    The gradient is `numerics.loss_scale` times too large; the mix does not feel it.
+    The backward pass runs at `numerics.loss_scale`, which the float32 gradient is divided by: a power of two,
+    so that this rounds nothing.
     """
     with numerics.autocast():
         loss = loss_of(state.model, x, labels)
-    scaled = loss if numerics.loss_scale == 1 else loss * numerics.loss_scale
-    tensors = torch.autograd.grad(scaled, state.params)
+    scale = numerics.loss_scale
+    tensors = torch.autograd.grad(loss if scale == 1 else loss * scale, state.params)
+    if scale != 1:
+        tensors = torch._foreach_mul(tensors, 1 / scale)
     return Gradient(in_layout_of(state.params, tensors)), loss.detach()
 
 
