@@ -5,12 +5,13 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
+from report_cases import open_with
+
 from dglib.campaign.grid import Cell, Grid, load_grid, write_index
 from dglib.experiments import build_spec, requested_numerics
 from dglib.runs import identity
 from dglib.runs.store import Store
 
-NUMERICS = {"device": "cpu", "device_name": "Test CPU", "threads": 1, "precision": "fp32", "torch": "2.99"}
 Record = dict[str, Any]
 
 
@@ -35,14 +36,8 @@ def store_of(cell: Cell, directory: Path, records: Sequence[Record]) -> Store:
     """The run of a cell, holding these records."""
     spec = build_spec(cell.experiment, cell.parameters)
     described = identity.describe(spec, "d1" * 32, **requested_numerics(cell.parameters))
-    provenance = {"numerics": NUMERICS, "command": ["dglib", "run"], "commit": "c0ffee" * 6, "dirty": False}
-    store, _ = Store.open(directory / cell.directory, spec, described, provenance)
-    for record in records:
-        stretch = {"numerics": [{"from_step": 0, **NUMERICS}], "bitwise": True}
-        told = {"experiment": cell.experiment, "parameters": {**record["parameters"], **spec.parameters}}
-        store.save({**record, **stretch, **told, "eta": cell.parameters.noise_rate})
-    store.rebuild_views()
-    return store
+    rated = [record | {"eta": cell.parameters.noise_rate} for record in records]
+    return open_with(directory / cell.directory, spec, described, rated)
 
 
 def begin(store: Store, seed: int) -> None:

@@ -27,14 +27,21 @@ def run_of(
     base.mkdir(parents=True, exist_ok=True)
     spec = build_spec(experiment, load_profile(experiment, "quick", settings))
     described = identity.describe(spec, data, device="cpu", threads=1)
+    return open_with(base, spec, described, records, numerics).directory
+
+
+def open_with(
+    base: Path, spec: Any, described: Record, records: Sequence[Record], numerics: Record = NUMERICS
+) -> Store:
+    """The run of a specification, holding these records."""
     provenance = {"numerics": numerics, "command": ["dglib", "run"], "commit": "c0ffee" * 6, "dirty": False}
     store, _ = Store.open(base, spec, described, provenance)
     for record in records:
         made = {"numerics": [{"from_step": 0, **numerics}], "bitwise": True}
         parameters = {**record.get("parameters", {}), **spec.parameters}
-        store.save({**_strict(record), **made, "experiment": experiment, "parameters": parameters})
+        store.save({**_strict(record), **made, "experiment": spec.name, "parameters": parameters})
     store.rebuild_views()
-    return store.directory
+    return store
 
 
 def _strict(value: Any) -> Any:

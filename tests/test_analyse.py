@@ -189,24 +189,6 @@ def test_the_gap_is_that_of_seeds_that_collapsed_and_the_trapped_are_apart(tmp_p
     assert found["gap_mean"]["ci95"] == pytest.approx(list(t_interval))
 
 
-def test_final_errors_are_classed_by_the_runs_own_limits_whatever_was_written(tmp_path):
-    finals = [0.90, 0.80, 0.79, 0.50, 0.30, 0.29]
-    records = [td1(seed, final) | {"category": "ordered"} for seed, final in enumerate(finals)]
-    for record in records:
-        record["parameters"] |= {"partial_error": 0.30, "trapped_error": 0.80}
-    diverged_one = td1_diverged(6)
-    diverged_one["parameters"] |= {"partial_error": 0.30, "trapped_error": 0.80}
-    published_in(tmp_path, "Td1", [*records, diverged_one])
-    found = analyse(tmp_path)["Td1"]
-    assert found["limits"] == {"partial_error": 0.30, "trapped_error": 0.80}
-    classes = {"trapped_90": 2, "partial_collapse": 3, "ordered": 1}
-    assert found["outcomes"] == {**classes, "diverged": 1, "unfinished": 0}
-    assert found["diverged"] == 1
-    assert {name: share["count"] for name, share in found["shares"].items()} == classes
-    exact = stats.binomtest(2, 6).proportion_ci(method="exact")
-    assert found["shares"]["trapped_90"]["ci95"] == pytest.approx([exact.low, exact.high], abs=1e-9)
-
-
 # --- the file
 
 
@@ -267,16 +249,6 @@ def test_nothing_there_is_told_in_a_line(tmp_path, capsys):
     assert "no records there" in refused(capsys, tmp_path)
     (tmp_path / "T1-spinodal_results.json").write_text('[{"seed": 0, "traj')
     assert "T1-spinodal_results.json: not read: no JSON" in refused(capsys, tmp_path)
-
-
-def test_files_that_could_not_be_read_are_named_and_the_others_are_analysed(tmp_path):
-    published_in(tmp_path, "T1", [t1(0), t1(1) | {"seed": None}])
-    (tmp_path / "T2-spinodal_results.json").write_text("[")
-    found = analyse(tmp_path)
-    assert found["T1"]["n"] == 1
-    assert len(found["problems"]) == 2
-    assert "seed = None" in found["problems"][0] + found["problems"][1]
-    assert any("T2-spinodal_results.json" in line for line in found["problems"])
 
 
 @pytest.mark.parametrize(

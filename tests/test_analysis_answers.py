@@ -70,31 +70,6 @@ def test_no_event_is_a_result_with_its_bound():
     assert "1 showed no recovery down to 0.25, so λ↓ < 0.25" in answer("T2", [t2(0, None)])
 
 
-@pytest.mark.parametrize(("evaluations", "where"), [(1, "where"), (2, "where"), (6, "and at 0.30")])
-def test_a_sweep_that_ended_in_the_middle_of_a_run_of_evaluations_says_how_far_it_went(evaluations, where):
-    record = t2(0, None)
-    record["parameters"]["consecutive"] = evaluations + 1
-    for entry in record["trajectory"][-evaluations:]:
-        entry["error"] = 0.2
-    certain = "0.35" if evaluations > 4 else "0.30"
-    text = answer("T2", [record])
-    assert f"1 was swept down to 0.25, {where} a run of evaluations at or below 0.20 had begun" in text
-    assert f"that the end cut short, so only λ↓ < {certain};" in text
-    assert "no recovery down to" not in text
-
-
-def test_the_share_is_a_range_where_an_event_had_begun_and_else_named_by_its_method():
-    begun, under_way = t1(0, None), t1(1, None) | {"outcome": None}
-    begun["trajectory"][-1]["error"] = 0.5
-    text = answer("T1", [begun, t1(2, 0.6), t1(3, None), t1(4, None)])
-    assert "share still ordered at 0.70: 0.50 to 0.75, as 1 seed is undecided there (95 % interval 0" in text
-    under_way["trajectory"] = under_way["trajectory"][:11]
-    text = answer("T1", [under_way, t1(2, 0.6), t1(3, None), t1(4, None)])
-    assert "share still ordered at 0.70: 0.67 (Kaplan–Meier; 95 % interval 0.07 to 0.99)" in text
-    text = answer("T1", [t1(2, 0.6), t1(3, None), t1(4, None)])
-    assert "share still ordered at 0.70: 0.67 (95 % interval 0.09 to 0.99)" in text
-
-
 def test_a_path_retraced_exactly_shows_no_memory_although_it_has_a_width():
     record = t1(0, 0.60, 0.35, True)
     errors = {0.60: 0.5, 0.55: 0.45, 0.50: 0.35, 0.45: 0.25, 0.40: 0.2, 0.35: 0.1}
@@ -118,15 +93,6 @@ def test_constant_and_falling_rates_read_differently_and_absent_ones_are_no_numb
     assert answer("T1", [t1(0)]).endswith("Dwell time: 4 epochs per level; LR: 0.1 (constant).")
     assert answer("T1", [falling]).endswith("LR: 0.01, then 0.001.")
     assert answer("T1", [published(t1(0, None))]).endswith("4 epochs per level; LR: not recorded.")
-
-
-def test_the_gap_is_told_with_its_verdict():
-    text = answer("V3", [v3(0, 0.3), v3(1, 0.32), v3(2, 0.28)])
-    assert "is 0.300 ± 0.016 (mean ± SD; 0.28 to 0.32) in 3 of 3 seeds, 95 % t interval 0.25 to 0.35" in text
-    assert "against a limit of 0.10: two branches." in text
-    assert "0.10: not two branches" in answer("V3", [v3(0, 0.05), v3(1, 0.05)])
-    assert "0.10: undecided whether there are two branches" in answer("V3", [v3(0, 0.2), v3(1, 0.4)])
-    assert "1 began the collapse branch trapped" in answer("V3", [v3(0), v3(1, trapped=True)])
 
 
 def test_an_interval_for_a_gap_of_two_seeds_holds_no_gap_that_cannot_be():

@@ -82,6 +82,3 @@ def test_classes_are_summarised_apart_with_n_mean_and_range():
     assert first["dead"] == {"n": 2, "mean": 0.97, "std": 0.02, "min": 0.95, "max": 0.99}
     assert second["dead"]["mean"] == pytest.approx(0.04)
     assert first["weight_norm"] is None
-
-
-# --- drawn

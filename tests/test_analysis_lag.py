@@ -45,11 +45,6 @@ def test_widths_are_summed_up_at_each_setting_by_themselves():
     assert found[8, DROPPING]["loop"] == []
 
 
-def test_a_seed_that_was_run_twice_in_a_setting_counts_once():
-    (setting,) = lag([t1(0, 0.6, 0.35, True)] * 2 + [t1(1, 0.6, 0.35, True)], [])["settings"]
-    assert len(setting["loop"]) == 2
-
-
 def test_the_answer_gives_every_width_with_its_dwell_time_and_lr():
     text = lag_answer(*campaign())
     assert "LR 0.1: 2 epochs per level, loop between 0.30 and 0.40 (3 seeds), T1 to T2 between" in text

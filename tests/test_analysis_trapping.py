@@ -34,17 +34,6 @@ def test_a_diverged_seed_is_never_trapped(record):
     assert (outcomes["diverged"], outcomes["trapped_90"]) == (1, 0)
 
 
-def test_quantities_are_compared_at_three_epochs():
-    comparison = summarise("Td1", [td1(0, 0.9, c_sv=0.3), td1(1, 0.5, c_sv=0.4)])["comparison"]
-    assert list(comparison) == ["5", "10", "20"]
-    for epoch in comparison.values():
-        assert set(epoch["difference"]) == {"c_sv", "c_mc", "norm_s", "loss_v"}
-        assert epoch["difference"]["c_sv"] == pytest.approx(-0.1, abs=0.03)
-        assert epoch["difference"]["norm_s"] == pytest.approx(0.4)
-        assert epoch["difference"]["loss_v"] == pytest.approx(0.1)
-        assert epoch["trapped_90"]["norm_s"] == pytest.approx(1.9)
-
-
 def test_each_seed_counts_once_whatever_the_number_of_its_rows():
     many, few, partial = td1(0), td1(1), td1(2, 0.5)
     many["step_logs"] = [{"epoch": 5, "step": s, "c_sv": 0.2} for s in range(9)]

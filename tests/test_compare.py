@@ -14,8 +14,6 @@ from dglib.analysis.differences import mean_row, median_row, share_row
 from dglib.cli import main
 from dglib.report.compare import compare
 
-JPEG = "13e678bb620a2e74ca0a31b7f381da2b223fb452a99edef555214867408e9c92"
-
 
 def named(found, name):
     (row,) = [row for row in found if row.name == name]
@@ -111,15 +109,6 @@ def test_two_runs_are_compared_and_what_differed_is_listed(tmp_path, capsys):
     assert "seeds: 0, 1 | 0" in out
     assert "of 1 seed on both sides, 0 with the same errors bit for bit" in out
     assert not re.search(r"\bnan\b|\binf\b|None", out)
-
-
-def test_data_of_one_name_and_two_contents_are_told_apart(tmp_path):
-    a = run_of(tmp_path / "a", "T2", [t2(0)], data="a" * 64)
-    b = run_of(tmp_path / "b", "T2", [t2(0)], data="b" * 64)
-    assert (
-        "8×8 digits on both sides, but not the same: fingerprint aaaaaaaaaaaa | fingerprint bbb"
-        in differed(a, b)
-    )
 
 
 def test_published_files_are_a_side_and_what_they_lack_is_said(tmp_path):

@@ -9,7 +9,6 @@ from by_name import MODELS
 from pydantic import ValidationError
 
 from dglib.errors import UserError
-from dglib.experiments import profiles
 from dglib.experiments.parameters import MACHINE_SETTINGS
 from dglib.experiments.profiles import (
     PARAMS,
@@ -157,14 +156,6 @@ def test_a_profile_value_that_no_longer_fits_is_reported_with_its_file() -> None
 def test_an_unknown_profile_is_refused_with_the_known_ones(profile: str) -> None:
     with pytest.raises(UserError, match=r"^profile = '.*': must be paper or quick$"):
         load_profile("T1", profile)
-
-
-def test_a_package_without_its_profiles_says_how_to_install_it(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(profiles, "PARAMS", tmp_path)
-    with pytest.raises(UserError, match="no profiles there; install dglib from its checkout"):
-        load_profile("T1")
 
 
 @pytest.mark.parametrize(

@@ -74,13 +74,6 @@ def test_t1_cells_have_the_median_of_their_thresholds_open_where_most_are_censor
     assert (median_text(told), told["phase"]) == ("> 0.70", "no_event")
 
 
-def test_t2_cells_keep_trapped_seeds_apart_from_those_that_only_did_not_recover():
-    records = [t2(0, 0.35), t2(1, None), t2(2, None, trapped=True), diverged(t2(3))]
-    told = summarise_cell(cell("T2", records))
-    expected = {"recovered": 1, "no_event": 1, "trapped_90": 1, "diverged": 1, "init_failed": 0}
-    assert told["counts"] == expected
-
-
 def test_v3_cells_tell_one_branch_from_two_and_from_a_trapped_start():
     records = [v3(0, 0.3), v3(1, 0.02), v3(2, trapped=True), v3_failed(3), v3_diverged(4)]
     told = summarise_cell(cell("V3", records))

@@ -22,7 +22,6 @@ from dglib.experiments.spinodal import Width
 from dglib.report import page, write_report
 from dglib.report.notebook import notebook_report
 
-JPEG = "13e678bb620a2e74ca0a31b7f381da2b223fb452a99edef555214867408e9c92"
 RECORDS = {
     "T1": [t1(0, 0.6, 0.35, True), t1(1, None), failed_init(t1(2)), diverged(t1(3))],
     "T2": [t2(0), t2(1, None, trapped=True), t2(2, 0.30)],
@@ -203,9 +202,6 @@ def test_run_all_report_refuses_in_one_line_and_writes_nothing(words, says, tmp_
     assert out == ""
     assert line.startswith(f"run_all: error: {says}")
     assert not list(tmp_path.rglob("report.html"))
-
-
-# --- what it refuses
 
 
 # --- in a notebook

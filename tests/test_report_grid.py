@@ -65,15 +65,6 @@ def test_the_table_has_every_cell_with_its_counts_intervals_and_median(whole):
     assert rows[1][3:] == ["1 (0.01 to 0.91)", "2 (0.09 to 0.99)", "0 (0.00 to 0.71)", "0.50"]
 
 
-def test_what_varies_is_named_and_what_is_the_same_is_said_once(whole):
-    _, page = whole
-    assert "0.2, 0.4" in page.facts
-    assert "0.4, 0.6, 0.8" in page.facts
-    assert "quick profile, except init_epochs = 40" in page.facts
-    assert page.text.count("init_epochs = 40") == 1
-    assert page.text.count("Test CPU") == 1 + 18  # once for all, and once for each seed in its cell's table
-
-
 def test_the_page_opens_with_the_finding_and_one_map_and_holds_no_report_per_cell(whole):
     _, page = whole
     assert [answer.strip() for answer in page.answers] == [

@@ -20,7 +20,6 @@ from analysis_cases import (
 
 import dglib
 from dglib.experiments.tables import SEEDS, STEPS, TRAJECTORIES, load_records
-from dglib.files import sealed
 
 ALL = {
     "T1-spinodal": [t1(0, 0.6, 0.35, True), t1(1, None), failed_init(t1(2)), diverged(t1(3))],
@@ -152,27 +151,3 @@ def test_what_cannot_be_read_is_named_and_the_rest_is_read(tmp_path, text):
     (problem,) = tables.problems
     assert problem.startswith(f"{path}: ")
     assert "\n" not in problem
-
-
-def test_seeds_under_way_are_taken_from_the_published_checkpoint(tmp_path):
-    write(tmp_path, "T1-spinodal_results.json", [published(t1(0, 0.6))])
-    write(tmp_path, "T1-spinodal_checkpoint.json", [published(t1(0, 0.65)), published(t1(1, 0.65))])
-    tables = load_records(tmp_path)
-    assert tables.seeds["level"].to_list() == [0.6, 0.65]
-    assert tables.problems == ()
-
-
-def test_sealed_seeds_are_the_truth_and_the_view_beside_them_is_not_read(tmp_path):
-    for seed in (0, 1):
-        (tmp_path / "seeds").mkdir(exist_ok=True)
-        path = tmp_path / "seeds" / f"T1-spinodal-{seed:03d}.json"
-        path.write_bytes(sealed("seed record", t1(seed, 0.6)))
-    write(tmp_path, "T1-spinodal_results.json", [t1(0, 0.7), t1(1, 0.7), t1(2, 0.7)])
-    write(tmp_path, "V3_results.json", [v3(0)])
-    tables = load_records(tmp_path)
-    assert tables.seeds["level"].to_list()[:2] == [0.6, 0.6]
-    assert tables.seeds["experiment"].to_list() == ["T1", "T1", "V3"]
-    path.write_bytes(path.read_bytes().replace(b'"seed": 1', b'"seed": 7'))
-    tables = load_records(tmp_path)
-    assert len(tables.seeds) == 2
-    assert "checksum does not match" in tables.problems[0]

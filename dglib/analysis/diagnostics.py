@@ -54,12 +54,6 @@ def at_evaluation(entry: Entry) -> dict[str, float | None]:
     return {"dead": number(entry, "dead_channels"), "entropy": entropy(entry.get("predicted"))}
 
 
-def skipped_steps(record: Record) -> int | None:
-    """Steps left out because their gradient was not finite; None where that is not on record."""
-    skipped = number(record, "skipped_steps")
-    return None if skipped is None else int(skipped)
-
-
 def end_of(record: Record, field: str, arm: str, name: str) -> list[End]:
     """The last evaluation under `field`, and the arm's last norms and cosine by then."""
     found = entries(record, field)

@@ -64,13 +64,11 @@ def median_row(name: str, a: Sequence[Bounds], b: Sequence[Bounds]) -> Row:
 
 
 def outcome_row(name: str, kind: str, a: Summary, b: Summary) -> Row:
-    """The share of the finished seeds that had an outcome."""
     counts = ((s["outcomes"].get(kind, 0), s["n"] - s["outcomes"]["unfinished"]) for s in (a, b))
     return share_row(name, *counts)
 
 
 def field_row(name: str, field: str, a: Summary, b: Summary) -> Row:
-    """The means of a number that seeds have."""
     one, other = ([s[field] for s in side["seeds"] if s.get(field) is not None] for side in (a, b))
     return mean_row(name, one, other)
 

@@ -67,7 +67,6 @@ class Measure:
         return None if value is None else Bounds(value, value)
 
     def glyph(self, kind: str) -> str:
-        """The mark of a kind of end."""
         mildest = next(iter(self.kinds))
         return (_GLYPHS | dict(self.glyphs)).get(kind, _MILD if kind == mildest else _SEVERE)
 
@@ -92,7 +91,6 @@ class Cell:
 
     @property
     def seeds(self) -> list[Summary]:
-        """The finished seeds."""
         return [seed for seed in self.summary["seeds"] if seed["end"] != "unfinished"]
 
 
@@ -134,7 +132,6 @@ def middle(median: Mapping[str, float | None]) -> float | None:
 
 
 def distinct(cells: Sequence[Cell], name: str) -> list[Any]:
-    """The values of a crossed parameter in the order of the cells."""
     found: list[Any] = []
     for cell in cells:
         if cell.values[name] not in found:
@@ -143,7 +140,6 @@ def distinct(cells: Sequence[Cell], name: str) -> list[Any]:
 
 
 def parameter_name(name: str) -> str:
-    """A crossed parameter on an axis."""
     return NAMES.get(name, name)
 
 

@@ -256,7 +256,6 @@ def _cell(
 
 
 def _ink(shade: float | None) -> str:
-    """Black or white, whichever the ground is further from."""
     if shade is None:
         return style.BLACK
     red, green, blue, _ = _SHADES(shade)

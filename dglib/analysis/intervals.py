@@ -30,7 +30,6 @@ class Interval:
 
 
 def as_json(interval: Interval | None) -> dict[str, Any] | None:
-    """`Interval.as_dict`, or null where there is no interval."""
     return None if interval is None else interval.as_dict()
 
 

@@ -12,7 +12,6 @@ from dglib.protocol.records import EVALUATION_FIELDS
 
 
 def metric_names(records: Records) -> list[str]:
-    """The names of users' metrics on record, sorted."""
     return sorted(
         {name for _, _, entry in _evaluations(records) for name in entry.keys() - EVALUATION_FIELDS}
     )

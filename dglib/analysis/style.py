@@ -41,7 +41,6 @@ class Look:
     marker: str
 
     def line(self, width: float, alpha: float = 1.0) -> dict[str, Any]:
-        """Keyword arguments of `Axes.plot`."""
         return {"color": self.color, "linestyle": self.dashes, "linewidth": width, "alpha": alpha}
 
 
@@ -92,7 +91,6 @@ def styled() -> Iterator[None]:
 
 
 def panel(axes: Axes, title: str, xlabel: str, ylabel: str) -> None:
-    """Title, axis labels and open frame of one panel."""
     axes.set_title(title, loc="left")
     axes.set_xlabel(xlabel)
     axes.set_ylabel(ylabel)

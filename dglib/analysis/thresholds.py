@@ -150,7 +150,6 @@ class Threshold:
     difference: str | None  # between the record and its own trajectory, in words
 
     def as_dict(self) -> dict[str, Any]:
-        """Plain values, with the bounds as `lower` and `upper`."""
         bounds = self.bounds.as_dict() if self.bounds else {"lower": None, "upper": None}
         plain = {name: value for name, value in vars(self).items() if name != "bounds"}
         return plain | bounds

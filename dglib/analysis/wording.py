@@ -128,7 +128,6 @@ def unmeasured(outcomes: Mapping[str, int]) -> list[str]:
 
 
 def outcome(name: str, words: Mapping[str, str] | None = None) -> str:
-    """The outcome of a seed, in words where it has any."""
     return (OUTCOMES | dict(words or {})).get(name, name)
 
 
@@ -148,7 +147,6 @@ def cell(lower: float | None, upper: float | None) -> str:
 
 
 def is_are(count: int) -> str:
-    """The verb of a count."""
     return "is" if count == 1 else "are"
 
 

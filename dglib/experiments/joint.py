@@ -37,11 +37,9 @@ class Joint:
         raise NotImplementedError
 
     def words(self, summary: Summary) -> str:
-        """The finding in sentences."""
         raise NotImplementedError
 
     def answer(self, *records: Records) -> str:
-        """The finding of records in sentences."""
         return self.words(self.summarise(*records))
 
     def draw(self, *records: Records) -> Figure:
@@ -49,7 +47,6 @@ class Joint:
         raise NotImplementedError
 
     def compare(self, a: Summary, b: Summary) -> list[Row]:
-        """The quantities on two sides."""
         raise NotImplementedError
 
     def lag(self, *records: Records, others: Records = ()) -> Summary | None:
@@ -61,11 +58,9 @@ class Joint:
         return None
 
     def lag_words(self, lag: Summary) -> str:
-        """The finding at each dwell time, in sentences."""
         raise NotImplementedError
 
     def draw_lag(self, *records: Records, others: Records = ()) -> Figure:
-        """The finding against dwell time."""
         raise NotImplementedError
 
     @property

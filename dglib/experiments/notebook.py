@@ -3,6 +3,8 @@
 import ast
 import json
 from collections.abc import Collection, Mapping
+from importlib import import_module
+from typing import Any
 
 from dglib.errors import UserError
 from dglib.experiments import get
@@ -136,38 +138,18 @@ def _cell_values(experiment: str) -> dict[str, object]:
 
 def notebook_source(experiment: str) -> str:
     """A notebook for an experiment that has none, as the text of an .ipynb file."""
+    v4: Any = import_module("nbformat.v4")  # of papermill, and without types
     about = get(experiment)
     run = f'import dglib\n\nparameters = dglib.notebook_parameters("{experiment}", globals())'
+    about_cell = f"# {about.symbol}: {about.title}\n\n{about.question}\n\n{about.counts}".rstrip()
     cells = [
-        ("markdown", f"# {about.symbol}: {about.title}\n\n{about.question}\n\n{about.counts}".rstrip(), []),
-        ("code", parameters_cell(experiment), ["parameters"]),
-        ("code", run, []),
-        ("code", "run = dglib.run(parameters)", []),
-        ("code", "run.show()", []),
-        ("code", "print(run.answer())", []),
+        v4.new_markdown_cell(about_cell),
+        v4.new_code_cell(parameters_cell(experiment), metadata={"tags": ["parameters"]}),
+        *map(v4.new_code_cell, (run, "run = dglib.run(parameters)", "run.show()", "print(run.answer())")),
     ]
-    code: dict[str, object] = {"execution_count": None, "outputs": []}
-    return json.dumps(
-        {
-            "cells": [
-                {
-                    "cell_type": kind,
-                    "id": str(index),
-                    "metadata": {"tags": tags} if tags else {},
-                    "source": text,
-                }
-                | (code if kind == "code" else {})
-                for index, (kind, text, tags) in enumerate(cells)
-            ],
-            "metadata": {
-                "kernelspec": {"display_name": "Python 3", "language": "python", "name": "python3"},
-                "language_info": {"name": "python"},
-            },
-            "nbformat": 4,
-            "nbformat_minor": 5,
-        },
-        ensure_ascii=False,
-    )
+    kernel = {"display_name": "Python 3", "language": "python", "name": "python3"}
+    metadata = {"kernelspec": kernel, "language_info": {"name": "python"}}
+    return str(v4.writes(v4.new_notebook(cells=cells, metadata=metadata)))
 
 
 def listing(experiment: str, profile: str) -> str:

@@ -42,18 +42,15 @@ def _plain(kind: type) -> BeforeValidator:
     return BeforeValidator(spelt)
 
 
-def _rising(values: list[Ordered]) -> list[Ordered]:
-    for earlier, later in pairwise(values):
-        if later <= earlier:
-            raise ValueError(f"each value must be above the one before, but {later} follows {earlier}")
-    return values
+def _ordered(above: bool) -> AfterValidator:
+    def check(values: list[Ordered]) -> list[Ordered]:
+        for earlier, later in pairwise(values):
+            if later <= earlier if above else later >= earlier:
+                where = "above" if above else "below"
+                raise ValueError(f"each value must be {where} the one before, but {later} follows {earlier}")
+        return values
 
-
-def _falling(values: list[Ordered]) -> list[Ordered]:
-    for earlier, later in pairwise(values):
-        if later >= earlier:
-            raise ValueError(f"each value must be below the one before, but {later} follows {earlier}")
-    return values
+    return AfterValidator(check)
 
 
 def _device(name: str) -> str:
@@ -81,12 +78,12 @@ Positive = Annotated[Number, Field(gt=0)]
 Fraction = Annotated[Number, Field(ge=0, le=1)]
 Channels = Annotated[list[Number], Field(min_length=1, strict=False), Listed]
 PositiveChannels = Annotated[list[Positive], Field(min_length=1, strict=False), Listed]
-Epochs = Annotated[list[CountOrZero], Field(min_length=1, strict=False), AfterValidator(_rising), Listed]
-Milestones = Annotated[list[Count], Field(strict=False), AfterValidator(_rising), Listed]
+Epochs = Annotated[list[CountOrZero], Field(min_length=1, strict=False), _ordered(above=True), Listed]
+Milestones = Annotated[list[Count], Field(strict=False), _ordered(above=True), Listed]
 Names = Annotated[list[Text], Field(strict=False), Listed]
 Levels = Annotated[list[Fraction], Field(min_length=1, strict=False), Listed]
-Upward = Annotated[Levels, AfterValidator(_rising)]
-Downward = Annotated[Levels, AfterValidator(_falling)]
+Upward = Annotated[Levels, _ordered(above=True)]
+Downward = Annotated[Levels, _ordered(above=False)]
 
 
 class Parameters(BaseModel):

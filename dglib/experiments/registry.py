@@ -48,7 +48,6 @@ def register(experiment: Experiment) -> None:
 
 
 def register_joint(joint: Joint) -> None:
-    """Add a finding on several experiments."""
     _joints.append(joint)
 
 
@@ -138,15 +137,12 @@ def own_file(name: str) -> Path | None:
 
 
 def names() -> tuple[str, ...]:
-    """The names of all experiments, in their order."""
     return tuple(_registered)
 
 
 def default_names() -> tuple[str, ...]:
-    """The names of those that run without being asked for."""
     return tuple(name for name, item in _registered.items() if item.in_default_run)
 
 
 def joints() -> tuple[Joint, ...]:
-    """The findings on several experiments."""
     return tuple(_joints)

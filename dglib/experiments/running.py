@@ -34,7 +34,6 @@ if TYPE_CHECKING:
 
 
 def load(parameters: Parameters) -> Dataset:
-    """The data set that the parameters name."""
     return load_dataset(
         parameters.dataset,
         data_dir=parameters.data_dir,

@@ -26,7 +26,6 @@ def read_under(parameters: Any, records: Sequence[dict[str, Any]]) -> list[dict[
 
 
 def reading_of(parameters: Any) -> dict[str, Any]:
-    """The READING parameters among an experiment's parameters."""
     return {name: getattr(parameters, name) for name in sorted(READING) if hasattr(parameters, name)}
 
 

@@ -71,7 +71,6 @@ class Tables:
     sources: tuple[Source, ...]
 
     def records(self, experiment: str) -> list[Record]:
-        """The records of one experiment, for its `summarise` and its figures."""
         return [source.record for source in self.sources if source.experiment == experiment]
 
 

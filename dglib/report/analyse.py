@@ -152,14 +152,6 @@ def _numbers(symbols: Mapping[str, str], summary: Summary) -> list[str]:
     shares = {name: share for name, share in estimates.items() if name not in symbols}
     for name, share in (shares | summary.get("shares", {})).items():
         lines += [f"{name.replace('_', ' ')}: {_share(share)}"] if share else []
-    every = summary.get("in_every_seed")
-    if every:
-        n, where = every["n"], wording.interval(every["lower"], every["upper"])
-        words = (
-            f"{next(iter(symbols.values()))} {where} in {'every one of ' if n > 1 else ''}{wording.seeds(n)}"
-        )
-        fraction = f"a fraction of {every['share_ci95'][0]:.3f} to 1 of such seeds"
-        lines.append(f"{words}: holds in {fraction} (95 % interval, Clopper–Pearson, n = {n})")
     return [f"  {line}" for line in (*lines, *summary["notes"])]
 
 
@@ -212,7 +204,6 @@ def _made_on(sources: Sequence[Source], problems: list[str]) -> dict[tuple[Path,
 
 
 def _check_target(target: Path, path: Path) -> None:
-    """Refuse to write the analysis over records."""
     same = path.is_file() and target.resolve() == path.resolve()
     if same or target.name.endswith(_RECORDS) or target.resolve().parent.name == "seeds":
         raise UserError(f"{target}: is where records lie: name another file for the JSON")

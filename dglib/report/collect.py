@@ -47,7 +47,6 @@ class Found:
 
     @property
     def results(self) -> list[Path]:
-        """The results' files that are there, JSON first."""
         prefix = get(self.experiment).prefix
         paths = (self.directory / f"{prefix}_results.{kind}" for kind in ("json", "csv"))
         return [path for path in paths if path.is_file()]
@@ -62,7 +61,6 @@ class Collection:
     damaged: list[str] = field(default_factory=list)
 
     def of(self, experiment: str) -> list[Found]:
-        """The runs of one experiment."""
         return [item for item in self.found if item.experiment == experiment]
 
 
@@ -75,7 +73,6 @@ class GridCell:
 
     @property
     def cell(self) -> Cell:
-        """For the analysis."""
         experiment, found = get(self.asked.experiment), self.found
         return Cell(
             experiment.name,
@@ -98,12 +95,10 @@ class GridCollection:
     left_out: list[str] = field(default_factory=list)
 
     def of(self, experiment: str) -> list[GridCell]:
-        """The cells of one experiment."""
         return [cell for cell in self.cells if cell.asked.experiment == experiment]
 
     @property
     def found(self) -> list[Found]:
-        """All runs that belong to the grid."""
         return [cell.found for cell in self.cells if cell.found is not None]
 
 

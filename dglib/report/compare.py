@@ -83,7 +83,6 @@ def read_as(a: Sequence[Record], b: Sequence[Record]) -> list[Record]:
 
 
 def text(a: Path, b: Path, found: Iterable[Comparison]) -> str:
-    """The comparison as a page of plain text."""
     lines = [f"A: {a}", f"B: {b}"]
     for item in found:
         table = [("", "A", "B", "A − B"), *((r.name, r.a, r.b, r.difference) for r in item.rows)]

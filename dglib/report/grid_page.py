@@ -246,7 +246,6 @@ def _files(found: Found) -> list[Path]:
 
 
 def _waiting(collection: GridCollection) -> list[str]:
-    """The cells that are not done, by name."""
     begun, not_begun = [], []
     for cell in collection.cells:
         values = values_text(cell.asked.values)

@@ -45,7 +45,6 @@ def render(collection: Collection, target: Path, whole: bool = True) -> str:
 
 @cache
 def environment() -> Environment:
-    """Of the page's templates."""
     return Environment(
         loader=PackageLoader("dglib.report"),
         autoescape=True,

@@ -14,7 +14,7 @@ from urllib.parse import quote
 from matplotlib.figure import Figure
 
 from dglib.analysis import wording
-from dglib.analysis.diagnostics import LATE, skipped_steps, summarise_diagnostics
+from dglib.analysis.diagnostics import LATE, summarise_diagnostics
 from dglib.analysis.fields import number
 from dglib.analysis.style import styled
 from dglib.analysis.wording import NONE
@@ -60,14 +60,11 @@ class Picture:
 
 @dataclass(frozen=True)
 class Link:
-    """A file by its path from the page."""
-
     href: str
     text: str
 
 
 def link_to(path: Path, target: Path) -> Link:
-    """A file by its path from the page at `target`."""
     from_page = relpath(path.absolute(), target.absolute().parent)
     return Link(quote(Path(from_page).as_posix()), path.name)
 
@@ -107,14 +104,11 @@ def seed_table(found: Found) -> Table:
 
 def _optional(records: Sequence[Record]) -> dict[str, list[str]]:
     """Columns that most runs do not need: skipped steps and why a seed diverged, where any seed has them."""
-    columns = {
-        "Skipped steps": [skipped_steps(record) for record in records],
-        "Reason": [record.get("reason") for record in records],
-    }
+    fields = {"Skipped steps": "skipped_steps", "Reason": "reason"}
     return {
-        head: [NONE if value is None else str(value) for value in values]
-        for head, values in columns.items()
-        if any(values)
+        head: [NONE if record.get(field) is None else str(record[field]) for record in records]
+        for head, field in fields.items()
+        if any(record.get(field) for record in records)
     }
 
 

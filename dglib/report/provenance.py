@@ -58,7 +58,6 @@ def facts(found: Found) -> list[tuple[str, str]]:
 
 
 def command(words: Sequence[str]) -> str:
-    """The command line that a manifest has."""
     if any(PurePath(word).stem in KERNELS for word in words):
         return "run as a notebook"
     if len(words) == 1 and words[0].endswith(("dglib/worker.py", "dglib/campaign/worker.py")):
@@ -76,7 +75,6 @@ def _other_code(found: Found) -> str:
 
 
 def data(found: Found) -> str:
-    """The data set in words, with the noise on its labels."""
     name, p = data_name(found), found.parameters
     rates = {rate for record in found.records if (rate := number(record, "eta")) is not None}
     if not rates:
@@ -171,7 +169,6 @@ def _time(records: Sequence[Record]) -> str:
 
 
 def versions(manifest: Mapping[str, Any]) -> str:
-    """Of Python, torch and the project, as a manifest has them."""
     parts = [f"Python {manifest.get('python', 'unknown')}"]
     if torch := (manifest.get("numerics") or {}).get("torch"):
         parts.append(f"torch {torch}")

@@ -103,7 +103,6 @@ class V3(Experiment):
     )  # fmt: skip
 
     def spec(self, p: Any) -> ExperimentSpec:
-        """From the ordered network upward, from the collapsed one downward."""
         sweep_rate = LearningRate(p.lr * p.sweep_lr_factor if p.sweep_lr is None else p.sweep_lr)
 
         def arm(

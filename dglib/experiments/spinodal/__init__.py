@@ -107,8 +107,6 @@ def _spec(p: Any, name: str, success: Criterion, event: StopEvent, *more: Phase)
 
 
 class Spinodal(Experiment):
-    """A sweep that an event ends."""
-
     in_default_run = True
     partners = ("T1", "T2")
     direction: Direction

@@ -142,7 +142,6 @@ def draw_lag(t1_records: Records, t2_records: Records, others: Records = ()) -> 
 
 
 def series_of(found: Mapping[str, Any]) -> list[Series]:
-    """The widths of `summary.lag` by kind and LR rule."""
     series: dict[tuple[str, str], dict[int, list[Bounds]]] = {}
     for setting in found["settings"]:
         for kind in _KINDS:

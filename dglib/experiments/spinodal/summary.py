@@ -297,7 +297,6 @@ def _fired_row(direction: Direction, a: Summary, b: Summary) -> Row:
 
 
 def compare_widths(a: Summary, b: Summary) -> list[Row]:
-    """The hysteresis width on two sides."""
     above = [(side["above_zero"], side["n"]) for side in (a, b)]
     return [
         median_row("median width λ↑ − λ↓", *([Bounds.of(seed) for seed in side["seeds"]] for side in (a, b))),

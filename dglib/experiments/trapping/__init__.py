@@ -90,7 +90,6 @@ class Td1(Experiment):
     )
 
     def spec(self, p: Any) -> ExperimentSpec:
-        """One phase at one λ, with step logs."""
         train = Phase(
             "init", (p.init_lambda,), p.init_epochs, rate(p, p.milestones), p.evaluate_every,
             trajectory="error_trajectory", final="",

@@ -61,6 +61,7 @@ _CURVES = {
     "loss_v": Look(style.PURPLE, (0, (1, 1.2)), "D"),
 }
 _ERROR: dict[str, Any] = {"color": style.LIGHT_GREY, "linewidth": 3.5}
+_BESIDE: dict[str, Any] = {"xycoords": ("axes fraction", "data"), "va": "center", "fontsize": 6.5}
 _HEIGHTS = {"a": 1.9, "b": 3.0, "c": 2.2}
 
 Curve = Mapping[int, float]
@@ -222,16 +223,8 @@ def _planned(axes: Axes, tested: Sequence[Test], groups: Groups) -> None:
         axes.plot([item["auc"]], [row], look.marker, color=look.color, markerfacecolor=face, markersize=4.5)
         if item["error_auc"] is not None:
             axes.plot([item["error_auc"]], [row], "|", color="black", markersize=8, markeredgewidth=1.2)
-        axes.annotate(
-            p_value(item["p_corrected"]),
-            (1.02, row),
-            xycoords=("axes fraction", "data"),
-            va="center",
-            fontsize=6.5,
-        )
-    axes.annotate(
-        "p", (1.02, -1), xycoords=("axes fraction", "data"), va="center", fontsize=6.5, style="italic"
-    )
+        axes.annotate(p_value(item["p_corrected"]), (1.02, row), **_BESIDE)
+    axes.annotate("p", (1.02, -1), style="italic", **_BESIDE)
     axes.axvline(0.5, color=style.GREY, linewidth=0.8, linestyle=(0, (2, 2)), zorder=1)
     axes.set_xlim(-0.03, 1.03)
     axes.set_ylim(len(tested) - 0.5, -0.8)
@@ -287,11 +280,5 @@ def _legend(axes: Axes, keys: Sequence[Line2D], columns: int) -> None:
     """Beneath the panel, so that it hides no data."""
     figure = axes.get_figure()
     if figure is not None:
-        figure.legend(
-            handles=keys,
-            loc="outside lower center",
-            ncols=columns,
-            frameon=False,
-            handlelength=2.4,
-            columnspacing=1.2,
-        )
+        options = {"frameon": False, "handlelength": 2.4, "columnspacing": 1.2}
+        figure.legend(handles=keys, loc="outside lower center", ncols=columns, **options)

@@ -167,7 +167,6 @@ def last_early_epoch(records: Records) -> int:
 
 
 def compare_epochs(records: Records) -> list[int]:
-    """The epochs, from 0, at which the classes are compared."""
     for record in records:
         stated = (record.get("parameters") or {}).get("compare_epochs")
         if stated:
