@@ -119,15 +119,6 @@ def test_ten_of_ten_say_by_clopper_and_pearson_what_fraction_of_seeds_behaves_so
         assert every["share_ci95"] == pytest.approx([1 - high, 1.0], abs=1e-9)
 
 
-def test_a_seed_that_sat_at_chance_for_twenty_epochs_and_left_is_not_called_trapped(ten):
-    found = analyse(ten)
-    seeds = found["T2"]["seeds"]
-    assert [seed["start"] for seed in seeds] == ["collapsed"] + 6 * ["trapped"] + 3 * ["collapsed"]
-    assert seeds[0]["final_state"] == "collapsed"
-    assert found["T2"]["by_start"]["trapped"]["n"] == 6
-    assert found["hysteresis"]["by_start"]["collapsed"]["width"]["lower"] == 0.32
-
-
 # --- quantities
 
 

@@ -57,26 +57,19 @@ def beyond_asked(found: Sequence[int], asked: Iterable[int]) -> str:
 
 def _terms(given: object) -> Iterator[int]:
     if isinstance(given, str):
-        for term in _bare(given).split(","):
-            yield from _spelt(term.strip())
+        text = given.strip()
+        text = text[1:-1] if text.startswith("[") and text.endswith("]") else text
+        for term in map(str.strip, text.split(",")):
+            match = _TERM.fullmatch(term)
+            if match is None:
+                raise ValueError(f"{term!r} is not a seed; {FORMS}")
+            first, last = int(match[1]), int(match[2] or match[1])
+            if last < first:
+                raise ValueError(f"{term!r} runs backwards; {FORMS}")
+            yield from range(first, last + 1)
         return
     items: Iterable[object] = given if isinstance(given, list | tuple | range) else [given]
     for item in items:
         if not isinstance(item, int) or isinstance(item, bool) or item < 0:
             raise ValueError(f"{item!r} is not a seed; {FORMS}")
         yield item
-
-
-def _bare(text: str) -> str:
-    text = text.strip()
-    return text[1:-1] if text.startswith("[") and text.endswith("]") else text
-
-
-def _spelt(term: str) -> range:
-    match = _TERM.fullmatch(term)
-    if match is None:
-        raise ValueError(f"{term!r} is not a seed; {FORMS}")
-    first, last = int(match[1]), int(match[2] or match[1])
-    if last < first:
-        raise ValueError(f"{term!r} runs backwards; {FORMS}")
-    return range(first, last + 1)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import csv
 import io
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from itertools import product
 from pathlib import Path
 from typing import Any
@@ -24,7 +24,7 @@ from dglib.analysis.grid_figures import draw_grid
 from dglib.analysis.style import styled
 from dglib.analysis.summary import Summary
 from dglib.analysis.wording import NONE
-from dglib.experiments import Joint, get, joints
+from dglib.experiments import get, joints
 from dglib.experiments.figures import save_figure
 from dglib.files import write_atomically
 from dglib.report.collect import Found, GridCell, GridCollection
@@ -181,36 +181,27 @@ def _maps(collection: GridCollection) -> list[dict[str, Any]]:
 
 def _dwells(collection: GridCollection) -> tuple[list[str], list[dict[str, Any]]]:
     """Findings against dwell time in words and figures, for each combination of the other parameters."""
+    axes = collection.index.axes
+    others = {name: values for name, values in axes.items() if name != DWELL}
+    groups = [dict(zip(others, group, strict=True)) for group in product(*others.values())]
+    if DWELL not in axes or len(groups) > MAX_DWELLS:
+        return [], []
     answers, drawn = list[str](), list[dict[str, Any]]()
-    for joint in joints():
-        for where, records in _dwell_groups(joint, collection):
-            lag = joint.lag(*records)
-            if lag is None:
-                continue
-            with styled():
-                figure = joint.draw_lag(*records)
-            words = joint.lag_words(lag)
-            answers.append(f"At {where}: {words}" if where else words)
-            title = f"Width against dwell time{f' at {where}' if where else ''}"
-            shown = picture(figure, DWELL_CAPTION, ENLARGED)
-            drawn.append({"title": title, "picture": shown, "reading": ""})
+    for joint, group in product(joints(), groups):
+        records = [_records(collection.of(name), group) for name in joint.experiments]
+        lag = joint.lag(*records)
+        if lag is None:
+            continue
+        with styled():
+            figure = joint.draw_lag(*records)
+        words, where = joint.lag_words(lag), values_text(group)
+        answers.append(f"At {where}: {words}" if where else words)
+        title = f"Width against dwell time{f' at {where}' if where else ''}"
+        shown = picture(figure, DWELL_CAPTION, ENLARGED)
+        drawn.append({"title": title, "picture": shown, "reading": ""})
     if drawn:
         drawn[-1]["reading"] = LAG_READING
     return answers, drawn
-
-
-def _dwell_groups(
-    joint: Joint, collection: GridCollection
-) -> Iterator[tuple[str, list[list[Mapping[str, Any]]]]]:
-    """The records of all dwell times, by what else the grid crosses, in words."""
-    axes = collection.index.axes
-    others = [name for name in axes if name != DWELL]
-    groups = list(product(*(axes[name] for name in others)))
-    if DWELL not in axes or len(groups) > MAX_DWELLS:
-        return
-    for group in groups:
-        where = dict(zip(others, group, strict=True))
-        yield values_text(where), [_records(collection.of(name), where) for name in joint.experiments]
 
 
 def _records(cells: Sequence[GridCell], where: Mapping[str, Any]) -> list[Mapping[str, Any]]:
