@@ -21,8 +21,7 @@ from small import CPU, random_data
 import dglib.explorer
 from dglib.errors import UserError
 from dglib.explorer import live_panel, live_run
-from dglib.explorer.drivers import PlayDriver, ThreadDriver, driver_here
-from dglib.explorer.live_panel import LivePanel
+from dglib.explorer.live_panel import LivePanel, PlayDriver, ThreadDriver, driver_here
 from dglib.explorer.live_picture import LivePicture, recorded_loop, stretches
 from dglib.explorer.live_run import STARTS, LiveRun, Point, Settings, save_path
 from dglib.explorer.runs import Source
@@ -100,13 +99,11 @@ def test_changes_during_the_preparation_act_at_its_end(run):
 def test_a_start_is_prepared_once_and_restored_bit_for_bit(run, start):
     run.begin(start)
     first = weights(prepared(run))
-    for again in (lambda: run.begin(start), run.reset):
-        run.change(Settings(lr=0.1, refresh_period=32))
-        steps(run, 4)
-        again()
-        assert run.status().state == "running"
-        assert torch.equal(weights(run), first)
-        assert run.status().epochs == PREPARED
+    run.change(Settings(lr=0.3))
+    steps(run, 4)
+    run.begin(start, defaults=True)
+    assert (run.status().state, run.status().epochs) == ("running", PREPARED)
+    assert torch.equal(weights(run), first)
     run.change(Settings(lr=0.05))
     run.begin(start)
     assert run.status().state == "preparing"
@@ -130,7 +127,7 @@ def test_a_network_that_diverges_stops_and_can_be_reset(run):
     assert (status.state, status.error) == ("diverged", None)
     run.step()
     assert run.status().steps == status.steps
-    run.reset()
+    run.begin("ordered")
     assert run.status().state == "running"
 
 
@@ -150,12 +147,10 @@ def test_a_saved_path_has_a_row_for_every_epoch_with_its_settings(run, tmp_path)
     moved = [(float(row["lambda"]), float(row["lr"]), int(row["refresh_period"])) for row in rows[-2:]]
     assert moved == [(0.5, 0.1, 32), (0.7, 0.03, 32)]
     assert [float(row["error"]) for row in rows] == [point.error for point in run.status().points]
-    assert all(float(row[name]) > 0 for row in rows for name in ("test_loss", "loss_s"))
     assert save_path(run.status(), b"", tmp_path) != table
     (tmp_path / "file").write_text("")
-    with pytest.raises(UserError) as caught:
+    with pytest.raises(UserError):
         save_path(run.status(), b"", tmp_path / "file")
-    assert "\n" not in str(caught.value)
 
 
 # ── the panel ──
@@ -219,7 +214,7 @@ def turn(panel, seconds=0.0):
 
 def trained(panel, start="ordered"):
     """Through the preparation."""
-    panel.begin(start)
+    getattr(panel, start).click()
     turn(panel)
     while panel.run.status().state == "preparing":
         turn(panel, 0.01)
@@ -243,15 +238,10 @@ def wait(condition):
         time.sleep(0.01)
 
 
-def test_before_a_start_nothing_trains_and_the_panel_names_the_button_to_press(make):
-    panel = make(ThreadDriver)
-    assert live_threads() == []
-    assert (shown(panel, "state"), shown(panel, "step"), shown(panel, "error")) == ("paused", "0", "–")
-    assert "Press ‘start ordered’" in shown(panel, "message")
-
-
 def test_sliders_set_what_is_trained_and_shown(panel):
-    panel.begin("ordered")
+    assert (shown(panel, "state"), shown(panel, "step"), shown(panel, "error")) == ("paused", "0", "–")
+    panel.ordered.click()
+    turn(panel)
     panel.lam.value = 0.62
     turn(panel)
     assert "your settings (λ 0.62) apply after that" in shown(panel, "message")
@@ -261,40 +251,34 @@ def test_sliders_set_what_is_trained_and_shown(panel):
     while panel.run.status().steps == before:
         turn(panel, 0.001)
     assert panel.run.status().settings == Settings(0.62, 0.03, 8, 0.2)
-    names = ("state", "step", "lambda", "lr", "k", "eta")
-    step = str(panel.run.status().steps)
-    assert [shown(panel, name) for name in names] == ["running", step, "0.620", "0.03", "8", "0.20"]
+    names = ("state", "lambda", "lr", "k", "eta")
+    assert [shown(panel, name) for name in names] == ["running", "0.620", "0.03", "8", "0.20"]
 
 
 def test_buttons_start_pause_step_and_reset(panel):
-    panel.collapsed.click()
-    turn(panel)
-    assert (shown(panel, "start"), panel.lam.value) == ("collapsed", STARTS["collapsed"].lam)
     trained(panel, "collapsed")
+    assert (shown(panel, "start"), panel.lam.value) == ("collapsed", STARTS["collapsed"].lam)
     panel.pause.click()
     assert turn(panel, 0.05) is False
     before = panel.run.status().steps
-    frames, picture = panel.frames, panel.picture.value
     assert (shown(panel, "state"), panel.pause.description) == ("paused", "resume")
-    turn(panel, 0.05)
-    assert (panel.run.status().steps, panel.frames) == (before, frames)  # nothing changed, nothing drawn
     panel.lam.value = 0.7
-    turn(panel)
-    assert panel.picture.value != picture
+    turn(panel, 0.05)
+    assert (panel.run.status().steps, panel.run.status().wanted.lam) == (before, 0.7)
     panel.one.click()
     turn(panel, 0.05)
     assert (shown(panel, "step"), shown(panel, "state")) == (str(before + 1), "paused")
-    panel.pause.click()
-    assert turn(panel, 0.05) is True
     panel.again.click()
     turn(panel)
     sliders = (panel.lam.value, panel.lr.value, panel.k.value, panel.eta.value)
     assert sliders == (STARTS["collapsed"].lam, 0.1, 32, 0.4)
-    assert (shown(panel, "step"), shown(panel, "state")) == (str(EPOCH * PREPARED), "running")
+    assert (shown(panel, "step"), shown(panel, "state")) == (str(EPOCH * PREPARED), "paused")
+    panel.pause.click()
+    assert turn(panel, 0.05) is True
 
 
 def test_save_path_writes_a_table_and_a_picture_or_reports_the_reason(panel, tmp_path):
-    panel.begin("ordered")
+    panel.ordered.click()
     panel.save.click()
     assert turn(panel) is True
     assert "nothing to save yet" in shown(panel, "message")
@@ -315,10 +299,9 @@ def test_an_error_is_shown_and_a_new_start_continues(panel, monkeypatch):
         broken.setattr(panel.run, "advance", fails)
         assert turn(panel, 0.01) is False
     assert shown(panel, "message") == "stopped by RuntimeError: out of <memory>"
-    assert isinstance(panel.failure, RuntimeError)
-    panel.begin("ordered")
+    panel.ordered.click()
     assert turn(panel, 0.01) is True
-    assert (shown(panel, "state"), shown(panel, "message")) == ("running", "")
+    assert shown(panel, "message") == ""
 
 
 def test_after_minutes_without_a_change_it_pauses(panel, clock):
@@ -340,40 +323,39 @@ def test_after_minutes_without_a_change_it_pauses(panel, clock):
 
 def test_in_a_thread_it_trains_and_draws_while_sliders_move(make):
     panel = make(ThreadDriver)
-    panel.begin("ordered")
+    assert live_threads() == []
+    panel.ordered.click()
     wait(lambda: panel.run.status().state == "running")
-    first = panel.frames
+    first = panel.picture.value
     for position in range(200):
         panel.lam.value = round(0.2 + position % 60 / 100, 2)
-        panel.k.value = (1, 2, 4)[position % 3]
     panel.lam.value = 0.95
-    wait(lambda: shown(panel, "lambda") == "0.950" and panel.frames > first)
+    wait(lambda: shown(panel, "lambda") == "0.950" and panel.picture.value != first)
     with pytest.MonkeyPatch.context() as broken:
         broken.setattr(panel.run, "advance", lambda seconds: 1 / 0)
-        wait(lambda: panel.failure is not None)
-    panel.begin("ordered")
+        wait(lambda: "stopped by ZeroDivisionError" in shown(panel, "message"))
+    panel.ordered.click()
     wait(lambda: shown(panel, "state") == "running")  # an error does not end the thread
     assert len(live_threads()) == 1
 
 
-@pytest.mark.parametrize("how", ["close", "root widget", "all widgets"])
+@pytest.mark.parametrize("how", ["root widget", "all widgets"])
 def test_closing_ends_the_thread(make, how):
     panel = make(ThreadDriver)
-    panel.begin("ordered")
-    wait(lambda: panel.frames > 1)
-    {"close": panel.close, "root widget": panel.widget.close, "all widgets": widgets.Widget.close_all}[how]()
+    panel.ordered.click()
+    wait(lambda: panel.run.status().steps)
+    {"root widget": panel.widget.close, "all widgets": widgets.Widget.close_all}[how]()
     assert live_threads() == []
-    assert panel.failure is None
-    panel.begin("ordered")  # a closed panel starts no thread again
+    panel.ordered.click()  # a closed panel starts no thread again
     assert live_threads() == []
 
 
-@pytest.mark.parametrize("name", ["live", "_", "_12"])
+@pytest.mark.parametrize("name", ["live", "_12"])
 def test_running_the_cell_again_closes_the_earlier_panel(make, tmp_path, name):
     globals_ = {"base_dir": str(tmp_path)}
     earlier = globals_[name] = make(ThreadDriver)
-    earlier.begin("ordered")
-    wait(lambda: earlier.frames > 1)
+    earlier.ordered.click()
+    wait(live_threads)
     later = dglib.explorer.live(globals_)
     assert live_threads() == []
     later.close()
@@ -385,18 +367,14 @@ def test_in_colab_the_clock_of_the_page_drives_it_and_no_thread(make, monkeypatc
     play = panel._driver.play
     assert isinstance(panel._driver, PlayDriver)
     assert panel._driver.view in panel.widget.children
-    panel.begin("ordered")
+    panel.ordered.click()
     assert (shown(panel, "state"), panel.run.status().steps) == ("preparing", 0)  # at once, without training
     play.value = 1
     steps = panel.run.status().steps
     assert steps > 0
-    panel.pause_or_resume()
+    panel.pause.click()
     assert shown(panel, "state") == "paused"
     play.value = 2
-    assert panel.run.status().steps == steps
-    panel.pause_or_resume()
-    panel.close()
-    play.value = 3
     assert panel.run.status().steps == steps
     assert live_threads() == []
 
@@ -406,7 +384,7 @@ def test_in_colab_the_clock_of_the_page_drives_it_and_no_thread(make, monkeypatc
 
 def test_a_path_is_cut_where_λ_turns():
     lams = [0.3, 0.3, 0.5, 0.5, 0.4, 0.4, 0.6]
-    points = [Point(epoch, lam, 0.1, False) for epoch, lam in enumerate(lams)]
+    points = [Point(epoch, Settings(lam), 0.1, False) for epoch, lam in enumerate(lams)]
     rising, falling = stretches(points)
     assert [[p.epoch for p in part] for part in rising] == [[0, 1, 2, 3], [5, 6]]
     assert [[p.epoch for p in part] for part in falling] == [[3, 4, 5]]
@@ -417,20 +395,12 @@ def test_the_axis_of_time_grows_and_shrinks_and_the_picture_keeps_its_size(run):
     picture, status = LivePicture([]), run.status()
     sizes, ends = set(), []
     for epochs in (0, 49, 50, 5000, 20):
-        points = tuple(Point(e, 0.3 + 0.4 * (e % 100) / 100, e / 5001, e < 20) for e in range(1, epochs + 1))
+        points = tuple(Point(e, Settings(e % 100 / 100), e / 5001, e < 20) for e in range(1, epochs + 1))
         png = picture.draw(replace(status, points=points, now=points[-1] if points else None))
         sizes.add(Image.open(io.BytesIO(png)).size)
         ends.append(picture._over_time.get_xlim()[1])
     assert ends == [50, 50, 100, 6400, 50]
     assert len(sizes) == 1
-
-
-def test_the_still_picture_shows_the_panels_numbers(panel):
-    trained(panel)
-    still = panel.still()
-    assert '<div class="dglib-static dglib-static-live"><img src="data:image/png;base64,' in still
-    assert f'data-value="step">{panel.run.status().steps}<' in still
-    assert ".dglib-static-live{display:none}" in panel.widget.children[0].value
 
 
 def test_without_another_run_the_loop_behind_the_path_is_the_quick_run(tmp_path):

@@ -25,7 +25,10 @@ _FIRST_EPOCHS = 50  # on the axis of time; doubled as needed
 _MOST = 1500  # points drawn; older ones are thinned out
 _OPENED = 6  # runs searched for a recorded loop
 _CSS = "font-family:'DejaVu Sans',sans-serif;font-size:13px;line-height:1.6"
-_X: tuple[Callable[[Point], float], ...] = (lambda p: p.epoch, lambda p: p.lam)  # in time, in the plane
+_X: tuple[Callable[[Point], float], ...] = (
+    lambda p: p.epoch,
+    lambda p: p.settings.lam,
+)  # in time, in the plane
 
 
 def stretches(points: Sequence[Point]) -> tuple[list[list[Point]], list[list[Point]]]:
@@ -33,13 +36,14 @@ def stretches(points: Sequence[Point]) -> tuple[list[list[Point]], list[list[Poi
 
     A constant λ continues the part before it. Every part begins with the last point of the one before.
     """
-    moves = (b.lam > a.lam for a, b in pairwise(points) if a.lam != b.lam)
+    lams = [point.settings.lam for point in points]
+    moves = (after > before for before, after in pairwise(lams) if after != before)
     rising = next(moves, True)
     parts: dict[bool, list[list[Point]]] = {True: [], False: []}
     if points:
         parts[rising].append([points[0]])
     for before, after in pairwise(points):
-        if after.lam != before.lam and (after.lam > before.lam) != rising:
+        if (change := after.settings.lam - before.settings.lam) and (change > 0) != rising:
             rising = not rising
             parts[rising].append([before])
         parts[rising][-1].append(after)
@@ -114,11 +118,9 @@ class LivePicture:
             ("preparing", {"color": style.GREY, "linewidth": THIN}),
         ]
         for branch in branches().values():
-            if not branch.short or branch.look == "trapped":
-                continue
             curves = [trace.curve for seed in recorded for trace in seed.traces if trace.branch == branch]
-            xs, ys = median_curve(curves, branch.rising) if curves else ([], [])
-            if not xs:
+            xs, ys = median_curve(curves, branch.rising)
+            if not xs or not branch.short or branch.look == "trapped":
                 continue
             line = LOOKS[branch.look].line(THICK, _PALE)
             marker = LOOKS[branch.look].marker
@@ -183,7 +185,7 @@ class LivePicture:
             falls = any(part[-1] is moved[-1] for part in falling)
             color = style.GREY if len(prepared) == len(points) else (FALLING if falls else RISING).color
             mark.set_markerfacecolor(color)
-        self._lam.set_data([p.epoch for p in points], [p.lam for p in points])
+        self._lam.set_data([p.epoch for p in points], [p.settings.lam for p in points])
         self._cursor.move(status.wanted.lam)
 
 

@@ -76,18 +76,17 @@ class Point:
 
     Attributes:
         epoch: trained so far; fractional inside an epoch.
-        lam: λ of the step before.
+        settings: of the step before.
         error: 0 to 1; None where the logits were not finite.
         prepared: evaluated during the preparation.
         test_loss, loss_s, loss_v: in nats, the latter two means over the epoch; None where not measured.
     """
 
     epoch: float
-    lam: float
+    settings: Settings
     error: float | None
     prepared: bool
     step: int = 0
-    settings: Settings = Settings()
     test_loss: float | None = None
     loss_s: float | None = None
     loss_v: float | None = None
@@ -139,14 +138,15 @@ class LiveRun:
         self._wanted = Settings()
         self.begin("ordered")
 
-    def begin(self, start: str) -> None:
-        """Start "ordered" or "collapsed", at that state's λ, the other settings as wanted.
+    def begin(self, start: str, defaults: bool = False) -> None:
+        """Start "ordered" or "collapsed", at that state's λ, the other settings as wanted, or by default.
 
         The preparation for one start and one set of settings runs once; later starts restore its result.
         """
         with self._lock:
             self._start = STARTS[start]
-            self._settings = self._wanted = replace(self._wanted, lam=self._start.lam)
+            others = Settings() if defaults else self._wanted
+            self._settings = self._wanted = replace(others, lam=self._start.lam)
             self._state = TrainState.create(
                 NETWORK,
                 StepSpec(BATCH_SIZE, self._settings.refresh_period),
@@ -164,11 +164,6 @@ class LiveRun:
             self._now = self._points[-1] if self._points else None
             self._diverged = False
             self._make_trainer()
-
-    def reset(self) -> None:
-        """Repeat the latest start with every setting at its default."""
-        self._wanted = Settings()
-        self.begin(self._start.name)
 
     def change(self, settings: Settings) -> None:
         """Use these settings from the next step on or, during the preparation, from its end on."""
@@ -241,11 +236,10 @@ class LiveRun:
         losses = (result.metrics["test_loss"], loss_s, loss_v)
         return Point(
             self._state.t / self._trainer.steps_per_epoch,
-            self._settings.lam,
+            self._settings,
             result.error if result.finite else None,
             self._preparing,
             self._state.t,
-            self._settings,
             *(loss if math.isfinite(loss) else None for loss in losses),
         )
 
@@ -292,11 +286,9 @@ def save_path(status: Status, png: bytes, base: Path) -> Path:
     rows = csv.writer(text, lineterminator="\n")
     rows.writerow(COLUMNS)
     for p in status.points:
-        _, *others = astuple(p.settings)
         phase = "init" if p.prepared else "sweep"
-        rows.writerow(
-            [p.step, f"{p.epoch:g}", phase, p.lam, *others, p.error, p.test_loss, p.loss_s, p.loss_v]
-        )
+        losses = p.test_loss, p.loss_s, p.loss_v
+        rows.writerow([p.step, f"{p.epoch:g}", phase, *astuple(p.settings), p.error, *losses])
     write_atomically(path.with_suffix(".png"), png)
     write_atomically(path, text.getvalue().encode())
     return path

@@ -1,4 +1,4 @@
-"""The readout as HTML: sentences, then a table per experiment; every number has a `data-value` attribute."""
+"""The readout as HTML: sentences on λ, a table per experiment, answers under the limits."""
 
 from __future__ import annotations
 
@@ -25,20 +25,18 @@ _COLORS = {"ordered": "#0072B2", "between": "#8A8A8A", "collapsed": "#D55E00", "
 
 
 def readout_html(readout: Readout, note: str = "") -> str:
-    lines = [*_sentences(readout), *([escape(note)] if note else [])]
     shown = dict.fromkeys(row.seed.experiment for row in readout.seeds)
     tables = "".join(_table(name, [r for r in readout.seeds if r.seed.experiment == name]) for name in shown)
-    text = "".join(f"<p>{line}</p>" for line in lines)
-    return f'{_STYLE}<div class="dglib-numbers">{text}<div class="tables">{tables}</div></div>'
+    above = "".join(f"<p>{line}</p>" for line in (*_sentences(readout), escape(note)) if line)
+    answers = "".join(f'<p class="aside">{escape(answer)}</p>' for answer in readout.answers)
+    below = f"<p><b>Under these limits</b></p>{answers}" if answers else ""
+    return f'{_STYLE}<div class="dglib-numbers">{above}<div class="tables">{tables}</div>{below}</div>'
 
 
 def _sentences(readout: Readout) -> Iterator[str]:
     lam = readout.selection.lam
     yield f'<b>At λ = <span data-value="lambda">{lam:.2f}</span></b>: {_gap_line(readout)}{_aside(readout)}'
-    if events := " ".join(_events(readout.seeds, lam)):
-        yield events
-    for index, answer in enumerate(readout.answers):
-        yield f'<span class="aside">{"" if index else "<b>Under these limits</b>: "}{escape(answer)}</span>'
+    yield " ".join(_events(readout.seeds, lam))
 
 
 def _gap_line(readout: Readout) -> str:

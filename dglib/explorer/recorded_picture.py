@@ -103,7 +103,7 @@ class RecordedPicture:
                 self.plane.plot(*last, marker, color=seed.look.color, alpha=2 * alpha if alpha < 0.5 else 1)
         for branch in branches().values():
             curves = [trace.curve for trace in self._traces if trace.branch == branch]
-            xs, ys = median_curve(curves, branch.rising) if curves else ([], [])
+            xs, ys = median_curve(curves, branch.rising)
             look = self._look(branch)
             self.plane.plot(xs, ys, **look.line(THICK), marker=look.marker, markersize=4, zorder=4)
             style.arrow(self.plane, xs, ys, look.color)
