@@ -28,7 +28,7 @@ from dglib.experiments.tables import load_records
 from dglib.explorer.readout import Limits, Selection, analyse, limits_of, readout
 from dglib.explorer.readout_html import readout_html
 from dglib.explorer.recorded_panel import RecordedPanel
-from dglib.explorer.runs import choices, first, label, notebook_source, seeds_of, value_at
+from dglib.explorer.runs import choices, label, notebook_source, seeds_of, value_at
 
 Record = dict[str, Any]
 LOOP = {"T1": [t1(0, 0.60, 0.40, True), t1(1, 0.65, 0.45, True)], "T2": [t2(0), t2(1, 0.30)]}
@@ -63,26 +63,17 @@ def test_the_newest_run_directory_is_listed_first_and_the_quick_run_last(tmp_pat
     assert label(found[0]) == "exp_V3_vgg11_20260301_000000 (T1)"
 
 
-@pytest.mark.parametrize("sweep", ["T1", "T2"])
-def test_a_run_with_a_threshold_is_shown_before_a_newer_v3(sweep, tmp_path):
-    record = {"T1": t1, "T2": t2}[sweep](0)
+def test_the_newest_run_with_a_threshold_is_shown_before_newer_v3_and_unreadable_ones(tmp_path):
     for name in ("exp_T_spinodal_20260101_000000", "exp_T_spinodal_20260201_000000"):
-        published_in(tmp_path / name, sweep, [record])
+        published_in(tmp_path / name, "T2", [t2(0)])
     v3_alone = published_in(tmp_path / "exp_V3_vgg11_20260301_000000", "V3", [v3(0)])
-    panel = dglib.explorer.recorded({"base_dir": str(tmp_path), "runs": None})
-    assert panel.runs.value.name == "exp_T_spinodal_20260201_000000"
-    assert panel.experiments.value == (sweep,)
-    assert panel_on(v3_alone).experiments.value == ("V3",)
-
-
-def test_a_run_with_unreadable_records_is_skipped(tmp_path):
     torn = tmp_path / "exp_T_spinodal_20260401_000000"
     torn.mkdir()
     (torn / "T1-spinodal_results.json").write_text("{")
-    published_in(tmp_path / "exp_V3_vgg11_20260301_000000", "V3", [v3(0)])
-    run = first(choices(notebook_source({"base_dir": str(tmp_path)})))
-    assert run is not None
-    assert run.experiments == ["V3"]
+    panel = dglib.explorer.recorded({"base_dir": str(tmp_path), "runs": None})
+    assert panel.runs.value.name == "exp_T_spinodal_20260201_000000"
+    assert panel.experiments.value == ("T2",)
+    assert panel_on(v3_alone).experiments.value == ("V3",)
 
 
 # ── values at λ ──
@@ -118,7 +109,6 @@ def test_states_follow_the_limits_in_force_and_trapped_ones_stay_trapped():
         return [reading.state for row in found.seeds for reading in row.readings]
 
     assert states() == ["ordered", "trapped"]
-    assert states(recovery_error=0.01) == ["between", "trapped"]
     assert states(recovery_error=0.01, collapse_error=0.05) == ["collapsed", "trapped"]
 
 
@@ -134,9 +124,8 @@ def test_the_gap_of_one_seed_on_both_branches_is_taken_seed_by_seed():
     ("globals_", "line"),
     [
         ({"base_dr": "x"}, "base_dr = 'x': the explorer has no such parameter, only base_dir and runs"),
-        ({"runs": 3}, "runs = 3: must be text"),
         ({"runs": "nowhere"}, "runs = 'nowhere': no such file or directory"),
-        ({"base_dir": ""}, "base_dir = '': must be text"),
+        ({"base_dir": 3}, "base_dir = 3: must be text"),
         ({"runs": "."}, "no run there"),
     ],
 )
@@ -165,13 +154,9 @@ def test_a_limit_slider_moves_both_thresholds_and_the_button_restores_them(tmp_p
     assert texts() == ["above 0.60", "0.55 to 0.60"]
     panel.as_run.click()
     assert (texts(), panel.picture.value) == (before, picture)
-    panel.consecutive.value = 10
-    assert texts()[0].startswith("above")
 
 
-@pytest.mark.parametrize(
-    "limits", [Limits(), Limits(0.3, 0.3, 1), Limits(0.57, 0.1, 2), Limits(0.05, 0.45, 4)]
-)
+@pytest.mark.parametrize("limits", [Limits(), Limits(0.57, 0.1, 2), Limits(0.05, 0.45, 4)])
 def test_thresholds_are_those_that_the_report_reads_under_the_same_limits(limits, tmp_path):
     records = {
         "T1": [t1(0), t1(1, None), failed_init(t1(2)), diverged(t1(3))],
@@ -187,26 +172,16 @@ def test_thresholds_are_those_that_the_report_reads_under_the_same_limits(limits
         np.testing.assert_array_equal(ends, (row["lower"], row["upper"]))
 
 
-def test_the_limits_begin_as_the_runs_had_them():
-    records = {"T1": [t1(0)], "T2": [t2(0)]}
-    records["T1"][0]["parameters"] |= {"collapse_error": 0.55, "consecutive": 2}
-    assert limits_of(seeds_of(records)) == Limits(0.55, 0.20, 2)
-    assert limits_of(seeds_of({"V3": [v3(0)]})) == Limits(0.40, 0.20, 3)
-
-
 # ── the panel, for whatever records there are ──
 
 KINDS = {
-    "T1 alone": {"T1": [t1(0), t1(1, None)]},
-    "T2 alone": {"T2": [t2(0), t2(1, None, trapped=True)]},
+    "T1 alone": {"T1": [t1(0), t1(1, None), diverged(t1(2))]},
     "V3 alone": {"V3": [v3(0), v3(1, trapped=True), v3_failed(2), v3_diverged(3)]},
     "Td1 alone": {"Td1": [td1(0), td1(1, 0.5), td1_diverged(2)]},
     "published": {"T1": [published(t1(0, None))], "T2": [published(t2(0, None))]},
     "V3 without epochs": {"V3": [{"seed": 0, "ordered_trajectory": [{"lambda": 0.5, "error": 0.2}]}]},
     "failed inits alone": {"T1": [failed_init(t1(0))], "T2": [failed_init(t2(0))]},
-    "diverged alone": {"T1": [diverged(t1(0))]},
-    "one seed": {"T1": [t1(7, 0.6, 0.4, True)]},
-    "all": {**LOOP, "V3": [v3(0)], "Td1": [td1(0)]},
+    "all": {**LOOP, "T2": [t2(0), t2(1, None, trapped=True)], "V3": [v3(0)], "Td1": [td1(0)]},
     "nothing but a seed": {"T1": [{"seed": 0}]},
 }
 
@@ -238,15 +213,6 @@ def test_moving_lambda_moves_cursor_and_numbers_and_moving_it_back_restores_ever
     assert (panel.picture.value, panel.numbers.value) == (picture, numbers)
 
 
-def test_leaving_a_seed_out_leaves_it_out_of_the_numbers(tmp_path):
-    panel = panel_on(published_in(tmp_path, "V3", [v3(0, 0.3), v3(1, 0.2)]))
-    panel.lam.value = 0.50
-    panel.seeds.value = (1,)
-    assert panel.readout.gaps[0].value == pytest.approx(0.2)
-    panel.all_seeds.click()
-    assert panel.readout.gaps[0].value == pytest.approx(0.25)
-
-
 def test_another_run_brings_its_own_levels_seeds_and_limits(tmp_path):
     published_in(tmp_path / "a_20260101_000000", "T1", [t1(0)])
     published_in(tmp_path / "b_20260102_000000", "V3", [v3(4), v3(5)])
@@ -262,20 +228,16 @@ def test_another_run_brings_its_own_levels_seeds_and_limits(tmp_path):
     assert panel.experiments.value == ("T1",)
 
 
-def test_looking_again_finds_a_run_that_came_since(tmp_path):
+def test_looking_again_finds_a_later_run_and_names_files_that_cannot_be_read(tmp_path):
     published_in(tmp_path / "a_20260101_000000", "T1", [t1(0)])
     panel = panel_on(tmp_path)
     published_in(tmp_path / "b_20260102_000000", "T1", [t1(0), t1(1)])
+    (tmp_path / "a_20260101_000000" / "T2-spinodal_results.json").write_text("{")
     panel.again.click()
     names = [path.name for _, path in panel.runs.options]
     assert names[:2] == ["b_20260102_000000", "a_20260101_000000"]
     assert panel.runs.value.name == "a_20260101_000000"
-
-
-def test_files_that_could_not_be_read_are_named_below_the_numbers(tmp_path):
-    published_in(tmp_path, "T1", [t1(0)])
-    (tmp_path / "T2-spinodal_results.json").write_text("{")
-    assert "T2-spinodal_results.json: not read" in panel_on(tmp_path).numbers.value
+    assert "T2-spinodal_results.json: not read" in panel.numbers.value
 
 
 def test_running_the_cell_again_takes_the_earlier_panel_off_the_page(tmp_path):
