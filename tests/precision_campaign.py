@@ -2,25 +2,18 @@
 
     python tests/precision_campaign.py --seeds 30 --precisions fp32 bf16 --json result.json
 
-The first precision is the reference. Everything is run in run directories below --base; the same command goes
-on after an interruption and runs no finished seed again. λ↑ is tested for equivalence within one level of the
-sweep; outcomes are counted, with intervals. Exits with status 1 where equivalence is not shown.
-
-A CPU without half-precision units takes five times as long for half precision as for float32, most of it in
-convolutions; `--convolutions rounded` computes those in float32 on rounded operands.
+The first precision is the reference. Everything is run in run directories below --base; the same command
+resumes after an interruption and runs no finished seed again. λ↑ is tested for equivalence within one level
+of the sweep; outcomes are counted, with intervals. Exits with status 1 where equivalence is not shown.
 """
 
 from __future__ import annotations
 
 import argparse
 import json
-import multiprocessing
 import os
 import platform
-import subprocess
 import sys
-from concurrent.futures import Executor, Future, ProcessPoolExecutor
-from contextlib import nullcontext
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -28,14 +21,11 @@ from typing import Any
 sys.path.insert(0, str(Path(__file__).parent.parent))
 
 from precision_comparison import compare, verdict
-from rounded_convolutions import rounded_convolutions
+
+from dglib.runs import provenance
 
 EXPERIMENTS = ("T1", "T2", "Td1")
 STAGE = 10  # seeds that all sides finish before any begins the next: results at any time are of as many
-ROUNDED = (
-    "Half precision's convolutions were computed in float32 on operands rounded to half, and their results"
-    " rounded to half: torch's own kernels and matrix units add in other orders."
-)
 SHORT = {  # for trying the script out
     "T1": [
         "init_epochs=2",
@@ -50,20 +40,14 @@ SHORT = {  # for trying the script out
 
 
 def run_side(
-    experiment: str, precision: str, seeds: int, base: Path, rounded: bool, overrides: list[str]
+    experiment: str, precision: str, seeds: int, base: Path, device: str, overrides: list[str]
 ) -> Path:
     """Run the seeds that are not finished; the run directory."""
     import dglib
-    from dglib.training.numerics import HALF
 
-    rounded = rounded and precision in HALF
-
-    own = [f"seeds=[{', '.join(map(str, range(seeds)))}]", f"precision={precision}", "device=cpu"]
+    own = [f"seeds=[{', '.join(map(str, range(seeds)))}]", f"precision={precision}", f"device={device}"]
     parameters = dglib.load_profile(experiment, "quick", [*own, *overrides])
-    directory = base / (f"{precision}_rounded" if rounded else precision)
-    parameters = parameters.model_copy(update={"base_dir": str(directory)})
-    with rounded_convolutions() if rounded else nullcontext():
-        return dglib.run(parameters).directory
+    return dglib.run(parameters.model_copy(update={"base_dir": str(base / precision)})).directory
 
 
 def read_side(experiment: str, directory: Path, seeds: int) -> tuple[list[dict], dict]:
@@ -79,39 +63,21 @@ def read_side(experiment: str, directory: Path, seeds: int) -> tuple[list[dict],
 def campaign(options: argparse.Namespace, tell: Any) -> dict[str, Any]:
     """Run all sides, in stages of seeds, and compare; what is found is written after every stage."""
     found: dict[str, Any] = {}
-    rounded = options.convolutions == "rounded"
-    with executor(options.processes) as run:
-        for seeds in [*range(STAGE, options.seeds, STAGE), options.seeds]:
-            sides = [(name, precision) for name in EXPERIMENTS for precision in options.precisions]
-            jobs = [
-                run.submit(
-                    run_side, name, p, seeds, options.base, rounded, SHORT[name] if options.short else []
-                )
-                for name, p in sides
-            ]
-            done = dict(zip(sides, [job.result() for job in jobs], strict=True))
-            found = judged(done, options, seeds)
-            if options.json is not None:
-                options.json.write_text(json.dumps(found, indent=1, ensure_ascii=False) + "\n", "utf-8")
-            for precision, part in found["compared"].items():
-                tell(f"\n{seeds} seeds, {precision} against {options.precisions[0]}")
-                tell("\n".join(part["verdict"]))
+    for seeds in [*range(STAGE, options.seeds, STAGE), options.seeds]:
+        done = {
+            (name, p): run_side(
+                name, p, seeds, options.base, options.device, SHORT[name] if options.short else []
+            )
+            for name in EXPERIMENTS
+            for p in options.precisions
+        }
+        found = judged(done, options, seeds)
+        if options.json is not None:
+            options.json.write_text(json.dumps(found, indent=1, ensure_ascii=False) + "\n", "utf-8")
+        for precision, part in found["compared"].items():
+            tell(f"\n{seeds} seeds, {precision} against {options.precisions[0]}")
+            tell("\n".join(part["verdict"]))
     return found
-
-
-class Here(Executor):
-    """Runs every job at once in this process."""
-
-    def submit(self, function: Any, /, *arguments: Any, **named: Any) -> Future[Any]:
-        future: Future[Any] = Future()
-        future.set_result(function(*arguments, **named))
-        return future
-
-
-def executor(processes: int) -> Executor:
-    if processes == 1:
-        return Here()
-    return ProcessPoolExecutor(processes, mp_context=multiprocessing.get_context("spawn"))
 
 
 def judged(done: dict[tuple[str, str], Path], options: argparse.Namespace, seeds: int) -> dict[str, Any]:
@@ -122,8 +88,7 @@ def judged(done: dict[tuple[str, str], Path], options: argparse.Namespace, seeds
     compared = {}
     for precision in options.precisions[1:]:
         part = compare(records[reference], records[precision])
-        lines = verdict(precision, reference, part) + ([ROUNDED] if options.convolutions == "rounded" else [])
-        compared[precision] = {"verdict": lines, **part}
+        compared[precision] = {"verdict": verdict(precision, reference, part), **part}
     everything = {p: [r for side in records[p].values() for r in side] for p in options.precisions}
     return {
         "date": datetime.now(UTC).date().isoformat(),
@@ -133,10 +98,9 @@ def judged(done: dict[tuple[str, str], Path], options: argparse.Namespace, seeds
             "python": platform.python_version(),
         },
         "command": f"python tests/precision_campaign.py --seeds {seeds} --precisions"
-        f" {' '.join(options.precisions)} --convolutions {options.convolutions}",
-        "commit": commit(),
+        f" {' '.join(options.precisions)} --device {options.device}",
+        "made_by": provenance.versions(),
         "profile": "quick, shortened" if options.short else "quick",
-        "half_convolutions": options.convolutions,
         "seeds": seeds,
         "reference": reference,
         "numerics": {p: read["T1", p][1] for p in options.precisions},
@@ -146,29 +110,11 @@ def judged(done: dict[tuple[str, str], Path], options: argparse.Namespace, seeds
     }
 
 
-def commit() -> str | None:
-    """The checkout's commit, with a + if files of dglib were changed since."""
-    git = ["git", "-C", str(Path(__file__).parent.parent)]
-    try:
-        head = subprocess.run(
-            [*git, "rev-parse", "--short", "HEAD"], capture_output=True, text=True, check=True
-        )
-        changed = subprocess.run(
-            [*git, "status", "--porcelain", "--", "dglib"], capture_output=True, text=True, check=True
-        )
-    except (OSError, subprocess.CalledProcessError):
-        return None
-    return head.stdout.strip() + ("+" if changed.stdout else "")
-
-
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--seeds", type=int, default=30, help="0 to this less one")
     parser.add_argument("--precisions", nargs="+", default=["fp32", "bf16"], help="the reference first")
-    parser.add_argument(
-        "--convolutions", choices=("torch", "rounded"), default="torch", help="of half precision"
-    )
-    parser.add_argument("--processes", type=int, choices=(1, 2), default=1)
+    parser.add_argument("--device", default="cpu")
     parser.add_argument("--base", type=Path, default=Path("runs/precision"), help="of the run directories")
     parser.add_argument("--json", type=Path, help="where the numbers go")
     parser.add_argument("--short", action="store_true", help="a minute of training, to try the script out")
@@ -176,7 +122,7 @@ def main() -> int:
     try:
         found = campaign(options, lambda line: print(line, flush=True))
     except KeyboardInterrupt:
-        print("stopped; the same command resumes", file=sys.stderr)
+        print("stopped; the same command resumes here", file=sys.stderr)
         return 130
     shown = all(part["T1"]["equivalent"] for part in found["compared"].values())
     return 0 if shown else 1
