@@ -16,13 +16,13 @@ from torch import Tensor, nn
 from dglib.training.networks import build_network
 
 HOLD = "DGLIB_HOLD"
-_told = threading.Event()
+_stopped = threading.Event()
 
 
 def held_up(hold: Path) -> dict[str, str]:
     """The environment in which a process waits after the first epoch that it trains below `hold`'s directory.
 
-    It waits while that file is there. One that is told to stop by a signal waits no longer.
+    It waits while that file is there. One that a signal stops waits no longer.
     """
     paths = [str(Path(__file__).parent), *filter(None, [os.environ.get("PYTHONPATH")])]
     return {HOLD: str(hold), "PYTHONPATH": os.pathsep.join(paths)}
@@ -47,7 +47,7 @@ class Held(nn.Module):
 
 
 def _wait(hold: Path) -> None:
-    if _told.is_set() or not hold.exists() or not _has_begun(hold.parent):
+    if _stopped.is_set() or not hold.exists() or not _has_begun(hold.parent):
         return
     before = {}
     if threading.current_thread() is threading.main_thread():
@@ -55,12 +55,12 @@ def _wait(hold: Path) -> None:
             before[number] = signal.getsignal(number)
 
             def hear(number, frame):
-                _told.set()
+                _stopped.set()
                 before[number](number, frame)
 
             signal.signal(number, hear)
     try:
-        while hold.exists() and not _told.is_set():
+        while hold.exists() and not _stopped.is_set():
             time.sleep(0.01)
     finally:
         for number, handler in before.items():
