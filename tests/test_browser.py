@@ -57,7 +57,7 @@ def test_browser_limits_and_seeds_act_on_the_same_table(page: Tab) -> None:
     page.type(LAMBDA, "0.4")
     page.click(".dglib-as-run")
     expect(threshold).to_have_text("0.50 to 0.55")
-    page.drag(".dglib-collapse-error", 0.97)
+    page.type(".dglib-collapse-error", "0.97")  # one message; a drag's last one may follow the next click
     expect(threshold).to_have_text(re.compile("^above"))
     page.click(".dglib-as-run")
     expect(threshold).to_have_text("0.50 to 0.55")
