@@ -16,8 +16,8 @@ from pathlib import Path
 import numpy as np
 from scipy import stats
 
-from dglib.analysis.bounds import Bounds
 from dglib.analysis.intervals import (
+    Bounds,
     Interval,
     clopper_pearson_undecided,
     median_interval,

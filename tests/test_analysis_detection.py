@@ -6,9 +6,7 @@ import pytest
 from analysis_cases import DWELL, failed_init, published, t1
 from by_name import summarise
 
-from dglib.analysis.bounds import Bounds
-from dglib.analysis.intervals import clopper_pearson
-from dglib.analysis.survival import remaining
+from dglib.analysis.intervals import Bounds, clopper_pearson, remaining
 from dglib.analysis.thresholds import UP, threshold
 
 

@@ -6,8 +6,8 @@ import pytest
 from analysis_cases import DWELL, diverged, evaluation, failed_init, published, t1, t2, td1, v3_failed
 from by_name import summarise
 
-from dglib.analysis.bounds import UNKNOWN, Bounds, median_bounds
 from dglib.analysis.fields import is_constant
+from dglib.analysis.intervals import UNKNOWN, Bounds, median_bounds
 
 
 def only_seed(experiment: str, record: dict) -> dict:

@@ -9,8 +9,8 @@ from analysis_cases import published, t1, t2, td1, v3
 from by_name import compared
 from report_cases import NUMERICS, published_in, run_of
 
-from dglib.analysis.bounds import Bounds
 from dglib.analysis.differences import mean_row, median_row, share_row
+from dglib.analysis.intervals import Bounds
 from dglib.cli import main
 from dglib.report.compare import compare
 

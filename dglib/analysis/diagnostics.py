@@ -11,8 +11,8 @@ from dataclasses import dataclass
 from statistics import fmean
 from typing import Any
 
-from dglib.analysis.bounds import spread
 from dglib.analysis.fields import Entry, Record, Records, entries, is_finite, number
+from dglib.analysis.intervals import spread
 
 QUANTITIES = ("dead", "entropy", "weight_norm", "update_norm", "c_sv")
 LATE = 10  # epochs with a refresh

@@ -9,8 +9,15 @@ from dataclasses import dataclass
 from statistics import fmean, pstdev
 
 from dglib.analysis import wording
-from dglib.analysis.bounds import Bounds, median_bounds
-from dglib.analysis.intervals import CONFIDENCE, Interval, median_interval, newcombe_difference, welch
+from dglib.analysis.intervals import (
+    CONFIDENCE,
+    Bounds,
+    Interval,
+    median_bounds,
+    median_interval,
+    newcombe_difference,
+    welch,
+)
 from dglib.analysis.summary import Summary
 
 # A median's interval on either side at this level: their difference then has 95 % by Bonferroni's inequality.

@@ -1,8 +1,12 @@
-"""Fields of records, ours and published: any may be missing, null or NaN."""
+"""What records contain, ours and published ones: any field may be missing, null or NaN.
+
+Fields, levels and errors; the state of a network (trapped, collapsed, diverged); dwell time and LR.
+"""
 
 import math
 from collections.abc import Iterable, Mapping, Sequence
-from statistics import fmean
+from itertools import pairwise
+from statistics import fmean, median_low
 from typing import Any
 
 Record = Mapping[str, Any]
@@ -93,3 +97,118 @@ def mean_by_level(evaluations: Iterable[Entry]) -> dict[float, float]:
 def rounded(value: float) -> float:
     """Without the tail that binary floats leave on differences of levels (0.70 - 0.38)."""
     return round(value, 10)
+
+
+LASTING_LEVELS = 3
+FINAL_STATES = ("ordered", "between", "collapsed", "trapped", "diverged")
+
+
+def is_running(record: Record) -> bool:
+    """Whether the record is of a seed that is not done: ours names an outcome only at the end."""
+    return "outcome" in record and record["outcome"] is None
+
+
+def has_diverged(record: Record, *fields: str) -> bool:
+    """Whether that is on record, or any evaluation under `fields` had logits that were not finite."""
+    if "diverged" in (record.get("outcome"), record.get("category")):
+        return True
+    return any(not is_finite(entry) for field in fields for entry in entries(record, field))
+
+
+def starts_trapped(sweep: Sequence[Entry], fired: bool = False) -> bool:
+    """Whether a sweep began in the trapped state: one class predicted for everything, and for long.
+
+    That is so if most evaluations of the first level were constant predictions, and most of the third
+    still (of the last, in a shorter sweep). One reading at chance is not enough: some networks leave again
+    within a level or two. A seed that `fired` before the third level has left; one that
+    diverged is not trapped.
+    """
+    levels = levels_of(sweep)[:LASTING_LEVELS]
+    if not levels or not all(is_finite(entry) for entry in sweep):
+        return False
+    if fired and len(levels) < LASTING_LEVELS:
+        return False
+    return all(mostly_constant(sweep, level) for level in (levels[0], levels[-1]))
+
+
+def final_state(record: Record, ordered: float, collapsed: float) -> str | None:
+    """The state in which a T1 or T2 sweep ended, one of `FINAL_STATES`; None where no sweep is on record.
+
+    Trapped: most of the last level's evaluations were constant predictions. The others by the final error:
+    ordered at or below the one limit, collapsed at or above the other. Counts of these are all that few seeds
+    give: below 30 a test of bimodality has no power worth its name, so none is made.
+    """
+    if has_diverged(record, "trajectory"):
+        return "diverged"
+    sweep = entries(record, "trajectory", "sweep")
+    error = number(sweep[-1], "error") if sweep else number(record, "final_error")
+    if error is None:
+        return None
+    levels = levels_of(sweep)
+    if levels and mostly_constant(sweep, levels[-1]):
+        return "trapped"
+    return state_of(error, ordered, collapsed)
+
+
+def state_of(error: float, ordered: float, collapsed: float) -> str:
+    """ "ordered" at or below the one limit, else "collapsed" at or above the other, else "between"."""
+    return "ordered" if error <= ordered else "collapsed" if error >= collapsed else "between"
+
+
+def mostly_constant(sweep: Sequence[Entry], level: float) -> bool:
+    """Whether most of the level's evaluations predicted one class for everything."""
+    readings = [is_constant(entry) for entry in sweep if level_of(entry) == level]
+    return 2 * sum(readings) > len(readings)
+
+
+_NO_SWEEP = ("return_", "error_")  # the return sweep, and training at one λ
+
+
+def dwell(records: Records) -> dict[str, Any]:
+    """`{"epochs_per_level": [...], "lr": [[...], ...], "constant_lr": bool | None}` over the records.
+
+    Each list holds the distinct values, so one entry where all seeds ran alike. A seed's LRs are those of
+    its sweep in order. Published records state neither: there the dwell time is read off the
+    epochs, and the LR is unknown.
+    """
+    sweeps = [_sweep(record) for record in records]
+    epochs = [_epochs_per_level(record, sweep) for record, sweep in zip(records, sweeps, strict=True)]
+    rates = [_rates(record, sweep) for record, sweep in zip(records, sweeps, strict=True)]
+    stated = [record["sweep_lr"] is not None for record in records if "sweep_lr" in record]
+    return {
+        "epochs_per_level": sorted({value for value in epochs if value is not None}),
+        "lr": [list(rate) for rate in sorted(set(rates)) if rate],
+        "constant_lr": all(stated) if stated else None,
+    }
+
+
+def _sweep(record: Record) -> list[Entry]:
+    fields = [
+        f for f in record if f.endswith("trajectory") and "init" not in f and not f.startswith(_NO_SWEEP)
+    ]
+    found = [e for field in fields for e in entries(record, field) if e.get("phase") != "init"]
+    return found or entries(record, "error_trajectory")
+
+
+def _epochs_per_level(record: Record, sweep: Sequence[Entry]) -> int | None:
+    stated = number(record, "epochs_per_level")
+    if stated is None:
+        stated = number(record.get("parameters") or {}, "epochs_per_level")
+    if stated is not None:
+        return int(stated)
+    last_epoch: dict[float, int] = {}
+    for entry in sweep:
+        level, epoch = level_of(entry), number(entry, "epoch")
+        if level is not None and epoch is not None:
+            last_epoch[level] = int(epoch)
+    ends = list(last_epoch.values())
+    steps = [after - before for before, after in pairwise(ends)]
+    return median_low(steps) if steps else None
+
+
+def _rates(record: Record, sweep: Iterable[Entry]) -> tuple[float, ...]:
+    constant = number(record, "sweep_lr")
+    if constant is not None:
+        return (constant,)
+    found = (number(entry, "lr") for entry in sweep)
+    return tuple(dict.fromkeys(rate for rate in found if rate is not None))

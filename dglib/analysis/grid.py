@@ -8,8 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from dglib.analysis import wording
-from dglib.analysis.bounds import Bounds, median_bounds
-from dglib.analysis.intervals import clopper_pearson
+from dglib.analysis.intervals import Bounds, clopper_pearson, median_bounds
 from dglib.analysis.summary import Summary
 
 TRAPPED, DIVERGED, INIT_FAILED = "trapped_90", "diverged", "init_failed"

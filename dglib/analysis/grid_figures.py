@@ -19,7 +19,6 @@ from matplotlib.lines import Line2D
 from matplotlib.patches import Patch, Rectangle
 
 from dglib.analysis import style
-from dglib.analysis.bounds import Bounds
 from dglib.analysis.grid import (
     DIVERGED,
     INIT_FAILED,
@@ -34,6 +33,7 @@ from dglib.analysis.grid import (
     value_text,
     values_text,
 )
+from dglib.analysis.intervals import Bounds
 from dglib.analysis.style import COLUMN_WIDTH, FULL_WIDTH, LOOKS, Look
 from dglib.analysis.summary import Summary
 

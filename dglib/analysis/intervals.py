@@ -1,15 +1,94 @@
-"""Confidence intervals for few seeds; their coverage was simulated (tests/results/interval_coverage.md).
+"""Bounds of censored quantities, confidence intervals for few seeds, and the share that a sweep left unmoved.
 
-`scipy.stats` is imported where it is used: it takes a second.
+The intervals' coverage was simulated (tests/results/interval_coverage.md). `scipy.stats` is imported where it
+is used: it takes a second.
 """
 
 import math
 import warnings
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
-from statistics import fmean, stdev
+from statistics import fmean, median, pstdev, stdev
 from typing import Any
+
+from dglib.analysis.fields import rounded
+
+
+@dataclass(frozen=True)
+class Bounds:
+    """A quantity known to lie between two values; ±inf where a side is open (censored)."""
+
+    lower: float
+    upper: float
+
+    def __sub__(self, other: "Bounds") -> "Bounds":
+        """Bounds of the difference of two quantities: [L - U', U - L']."""
+        return Bounds(rounded(self.lower - other.upper), rounded(self.upper - other.lower))
+
+    @classmethod
+    def of(cls, plain: Mapping[str, Any]) -> "Bounds":
+        """From `as_dict`, or anything with its two values."""
+        lower, upper = plain["lower"], plain["upper"]
+        return cls(-math.inf if lower is None else lower, math.inf if upper is None else upper)
+
+    def as_dict(self) -> dict[str, float | None]:
+        """`{"lower", "upper"}`, null where open: JSON has no infinity."""
+        return {"lower": _closed(self.lower), "upper": _closed(self.upper)}
+
+
+UNKNOWN = Bounds(-math.inf, math.inf)
+
+
+def event_cell(level: float, visited: Sequence[float], start: float | None, rising: bool) -> Bounds:
+    """The cell of a threshold that fired at `level`: it lies past the level visited before.
+
+    `start` is the λ from which the sweep's first level was reached; None where it is not known. A first level
+    at the start's own λ has no level before it: the cell is open there.
+    """
+    before = visited.index(level) if level in visited else 0
+    previous = visited[before - 1] if before else start
+    if previous == level:
+        previous = None
+    if rising:
+        return Bounds(-math.inf if previous is None else previous, level)
+    return Bounds(level, math.inf if previous is None else previous)
+
+
+def censored_cell(last: float, rising: bool) -> Bounds:
+    """The bounds of a threshold that was not met up to the level `last`."""
+    return Bounds(last, math.inf) if rising else Bounds(-math.inf, last)
+
+
+def median_bounds(bounds: Sequence[Bounds]) -> Bounds:
+    """[median of the lowers, median of the uppers], which contains the sample median."""
+    if not bounds:
+        return UNKNOWN
+    return Bounds(rounded(_median([b.lower for b in bounds])), rounded(_median([b.upper for b in bounds])))
+
+
+def spread(values: Sequence[float]) -> dict[str, Any] | None:
+    """`{"n", "mean", "std" (ddof 0), "min", "max"}` of the values; None where there are none."""
+    if not values:
+        return None
+    return {
+        "n": len(values),
+        "mean": rounded(fmean(values)),
+        "std": rounded(pstdev(values)),
+        "min": min(values),
+        "max": max(values),
+    }
+
+
+def _median(values: Sequence[float]) -> float:
+    middle = median(values)
+    # An even count whose middle pair is -inf and +inf has no median: open on both sides.
+    return middle if not math.isnan(middle) else math.inf
+
+
+def _closed(value: float) -> float | None:
+    return value if math.isfinite(value) else None
+
 
 CONFIDENCE = 0.95
 
@@ -136,3 +215,76 @@ def _binomial(successes: int, n: int, method: str, confidence: float) -> Interva
 def _enclosed(rank: int, n: int) -> float:
     """The chance that the rank-th smallest and largest of n values enclose their population's median."""
     return 1 - sum(math.comb(n, k) for k in range(rank)) / float(2 ** (n - 1))
+
+
+_TOLERANCE, _MOST_STEPS = 1e-10, 10_000
+
+Span = tuple[float, float]
+
+
+def remaining(cells: Sequence[Bounds], levels: Sequence[float], rising: bool) -> dict[str, Any]:
+    """The share of seeds that stayed beyond each of `levels`, from the cells of their thresholds.
+
+    `{"method", "n", "steps"}`; each step, in the order swept, has the `level`, the numbers of seeds that
+    `stayed`, `left` and are `undecided` there, and the `share` with its `lower` and `upper`.
+
+    The share is the plain one where every seed is decided; Kaplan and Meier's where some sweeps were cut
+    short, which assumes that they were so for unrelated reasons; Turnbull's where grids differ. Where a run
+    of evaluations had begun as a sweep ended, that is not so, and the share at the last level is rather too
+    high. The intervals (Clopper–Pearson, over all outcomes of the undecided) assume nothing.
+    """
+    sign = 1.0 if rising else -1.0
+    # Turned so that every sweep rises: (low, high] holds the threshold.
+    spans: list[Span] = [
+        (min(sign * c.lower, sign * c.upper), max(sign * c.lower, sign * c.upper)) for c in cells
+    ]
+    reached = [
+        x
+        for x in sorted({sign * level for level in levels})
+        if any(low >= x or high <= x for low, high in spans)
+    ]
+    undecided_at = [span for span in spans for x in reached if span[0] < x < span[1]]
+    if not undecided_at:
+        method, shares = "binomial", [sum(low >= x for low, _ in spans) / len(spans) for x in reached]
+    elif all(math.isinf(high) for _, high in undecided_at):
+        method, shares = "Kaplan–Meier", _kaplan_meier(spans, reached)
+    else:
+        method, shares = "Turnbull", _turnbull(spans, reached)
+    steps = []
+    for x, share in zip(reached, shares, strict=True):
+        stayed, left = sum(low >= x for low, _ in spans), sum(high <= x for _, high in spans)
+        undecided = len(spans) - stayed - left
+        interval = clopper_pearson_undecided(stayed, undecided, len(spans))
+        counts = {"level": sign * x, "stayed": stayed, "left": left, "undecided": undecided}
+        ends = {"lower": round(interval.lower, 10), "upper": round(interval.upper, 10)}
+        steps.append({**counts, "share": round(share, 10), **ends})
+    return {"method": method, "n": len(spans), "steps": steps}
+
+
+def _kaplan_meier(spans: Sequence[Span], levels: Sequence[float]) -> list[float]:
+    from scipy import stats
+
+    times = [low if math.isinf(high) else high for low, high in spans]
+    sample = stats.CensoredData.right_censored(times, [math.isinf(high) for _, high in spans])
+    return [float(share) for share in stats.ecdf(sample).sf.evaluate(levels)]
+
+
+def _turnbull(spans: Sequence[Span], levels: Sequence[float]) -> list[float]:
+    """The self-consistent estimate of Turnbull (J. R. Stat. Soc. B 38, 1976, 290), in closed grid cells.
+
+    `scipy.stats` has none for intervals. Where the mass lies within a cell is undetermined; a level counts
+    mass as gone once its cell's upper end is reached.
+    """
+    import numpy as np
+
+    ends = sorted({end for span in spans for end in span if math.isfinite(end)} | set(levels))
+    tops, bottoms = np.array([*ends, math.inf]), np.array([-math.inf, *ends])
+    holds = np.array([(bottoms >= low) & (tops <= high) for low, high in spans], dtype=float)
+    mass = np.full(len(tops), 1 / len(tops))
+    for _ in range(_MOST_STEPS):
+        shared = holds * mass
+        new = (shared / shared.sum(axis=1, keepdims=True)).mean(axis=0)
+        change, mass = np.abs(new - mass).max(), new
+        if change < _TOLERANCE:
+            break
+    return [float(mass[tops > x].sum()) for x in levels]

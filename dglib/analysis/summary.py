@@ -13,10 +13,14 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from dglib.analysis.bounds import Bounds, median_bounds
-from dglib.analysis.dwell import dwell
-from dglib.analysis.fields import Records, rounded
-from dglib.analysis.intervals import clopper_pearson, clopper_pearson_undecided, median_interval
+from dglib.analysis.fields import Records, dwell, rounded
+from dglib.analysis.intervals import (
+    Bounds,
+    clopper_pearson,
+    clopper_pearson_undecided,
+    median_bounds,
+    median_interval,
+)
 
 Summary = Mapping[str, Any]
 Pair = tuple[Bounds, Bounds]

@@ -11,13 +11,24 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from dglib.analysis import wording
-from dglib.analysis.bounds import spread
 from dglib.analysis.curves import Curve
 from dglib.analysis.diagnostics import End, end_of
 from dglib.analysis.differences import Row, field_row, outcome_row
-from dglib.analysis.fields import Entry, Record, Records, entries, is_finite, level_of, number, seed_of
+from dglib.analysis.fields import (
+    Entry,
+    Record,
+    Records,
+    entries,
+    has_diverged,
+    is_finite,
+    is_running,
+    level_of,
+    mostly_constant,
+    number,
+    seed_of,
+)
 from dglib.analysis.grid import DIVERGED, Measure
-from dglib.analysis.states import has_diverged, is_running, mostly_constant
+from dglib.analysis.intervals import spread
 from dglib.analysis.summary import UNMEASURED, Summary, common, missing
 from dglib.analysis.wording import Words
 from dglib.protocol.spec import ExperimentSpec

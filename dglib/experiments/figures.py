@@ -1,8 +1,9 @@
-"""Every experiment's figures by name, the general one, and files whose bytes depend on the records alone."""
+"""Every experiment's figures by name, the general ones, and files whose bytes depend on the records alone."""
 
 from __future__ import annotations
 
 import io
+from collections import defaultdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -11,10 +12,10 @@ from matplotlib.figure import Figure
 from dglib.analysis import style
 from dglib.analysis.curves import Curve, median_curve
 from dglib.analysis.fields import Records, entries, is_finite, number
-from dglib.analysis.plot_metrics import draw_metrics, metric_names
 from dglib.analysis.style import LOOKS, THICK, THIN, styled
 from dglib.experiments.registry import get
 from dglib.files import make_directory, write_atomically
+from dglib.protocol.records import EVALUATION_FIELDS
 
 if TYPE_CHECKING:
     from dglib.experiments.base import Experiment
@@ -38,8 +39,8 @@ def draw_all(experiment: str, records: Records) -> dict[str, Figure]:
     about = get(experiment)
     with styled():
         drawn = {name: drawing.draw(records) for name, drawing in about.figures().items()}
-        if metric_names(records):
-            drawn[f"{about.prefix}_metrics"] = draw_metrics(records)
+        if metrics := _draw_metrics(records):
+            drawn[f"{about.prefix}_metrics"] = metrics
         return drawn
 
 
@@ -97,4 +98,29 @@ def draw_sweeps(experiment: Experiment, records: Records) -> Figure:
         if not records:
             style.note(axes, "no records")
     style.legend_below(figure, keys)
+    return figure
+
+
+def _draw_metrics(records: Records) -> Figure | None:
+    """Panels of the user's own metrics against epoch, a line per seed and trajectory; None without any."""
+    lines: defaultdict[str, defaultdict[tuple[Any, str], list[tuple[float, float]]]]
+    lines = defaultdict(lambda: defaultdict(list))
+    for record in records:
+        for field in record:
+            for entry in entries(record, field) if field.endswith("trajectory") else ():
+                for name in entry.keys() - EVALUATION_FIELDS:
+                    points = lines[name][record.get("seed"), field]
+                    epoch, value = number(entry, "epoch"), number(entry, name)
+                    if epoch is not None and value is not None:
+                        points.append((epoch, value))
+    if not lines:
+        return None
+    figure = style.new_figure(height=1.0 + 1.8 * len(lines))
+    for axes, name in zip(figure.subplots(len(lines), 1, squeeze=False)[:, 0], sorted(lines), strict=True):
+        style.panel(axes, name, "Epoch", name)
+        drawn = [points for points in lines[name].values() if points]
+        for points in drawn:
+            axes.plot(*zip(*points, strict=True), linewidth=THIN, alpha=0.7)
+        if not drawn:
+            style.note(axes, "no finite value on record")
     return figure

@@ -3,10 +3,10 @@
 from typing import Any
 
 from dglib.analysis import wording
-from dglib.analysis.bounds import spread
 from dglib.analysis.fields import Records
-from dglib.analysis.loops import area_of, differences_at, mean_difference
+from dglib.analysis.intervals import spread
 from dglib.analysis.summary import Summary, exact, quantity
+from dglib.analysis.thresholds import area_of, differences_at, mean_difference
 from dglib.analysis.wording import Words
 from dglib.experiments.base import Experiment, Sweep
 from dglib.experiments.parameters import Downward, Fraction, OneState, SweepParameters, Upward

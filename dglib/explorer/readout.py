@@ -7,11 +7,9 @@ from dataclasses import dataclass, field
 from statistics import fmean
 
 from dglib.analysis import wording
-from dglib.analysis.bounds import Bounds
-from dglib.analysis.fields import Record, entries, is_finite, parameter
-from dglib.analysis.loops import return_bounds, return_event
-from dglib.analysis.states import state_of
-from dglib.analysis.thresholds import DOWN, UP, rule_of, threshold
+from dglib.analysis.fields import Record, entries, is_finite, parameter, state_of
+from dglib.analysis.intervals import Bounds
+from dglib.analysis.thresholds import DOWN, UP, return_bounds, return_event, rule_of, threshold
 from dglib.experiments import get, joints, names
 from dglib.explorer.runs import Seed, Trace, value_at
 

@@ -13,8 +13,16 @@ from pathlib import Path
 import numpy as np
 
 from dglib.analysis.curves import Curve
-from dglib.analysis.fields import Entry, Record, is_finite, level_of, levels_of, number, seed_of
-from dglib.analysis.states import mostly_constant
+from dglib.analysis.fields import (
+    Entry,
+    Record,
+    is_finite,
+    level_of,
+    levels_of,
+    mostly_constant,
+    number,
+    seed_of,
+)
 from dglib.analysis.style import Look
 from dglib.base_dir import NOTEBOOKS, base_directory
 from dglib.errors import UserError

@@ -5,11 +5,21 @@ from statistics import fmean
 from typing import Any
 
 from dglib.analysis import wording
-from dglib.analysis.bounds import spread
-from dglib.analysis.fields import Record, Records, entries, last_by_level, number, parameter, rounded, seed_of
+from dglib.analysis.fields import (
+    Record,
+    Records,
+    entries,
+    has_diverged,
+    is_running,
+    last_by_level,
+    number,
+    parameter,
+    rounded,
+    seed_of,
+    starts_trapped,
+)
 from dglib.analysis.grid import TRAPPED
-from dglib.analysis.intervals import Interval, as_json, t_interval
-from dglib.analysis.states import has_diverged, is_running, starts_trapped
+from dglib.analysis.intervals import Interval, as_json, spread, t_interval
 from dglib.analysis.summary import UNMEASURED, Summary, common, exact, missing, quantity
 from dglib.analysis.wording import Words
 

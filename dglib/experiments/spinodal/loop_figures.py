@@ -13,9 +13,9 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import FixedLocator, NullLocator
 
 from dglib.analysis import style, wording
-from dglib.analysis.bounds import Bounds, median_bounds
 from dglib.analysis.curves import Curve, median_curve
 from dglib.analysis.fields import Records, entries
+from dglib.analysis.intervals import Bounds, median_bounds
 from dglib.analysis.style import COLUMN_WIDTH, LOOKS, THICK, Look
 from dglib.analysis.thresholds import DOWN, threshold
 from dglib.experiments.registry import get

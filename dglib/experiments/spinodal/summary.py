@@ -8,14 +8,15 @@ from dataclasses import dataclass
 from typing import Any
 
 from dglib.analysis import wording
-from dglib.analysis.bounds import Bounds, median_bounds, spread
 from dglib.analysis.curves import Curve
 from dglib.analysis.differences import Row, cells, field_row, median_row, share_row
-from dglib.analysis.dwell import dwell
 from dglib.analysis.fields import (
+    FINAL_STATES,
     Record,
     Records,
+    dwell,
     entries,
+    is_running,
     level_of,
     levels_of,
     number,
@@ -24,9 +25,15 @@ from dglib.analysis.fields import (
     seed_of,
 )
 from dglib.analysis.grid import TRAPPED
-from dglib.analysis.intervals import as_json, clopper_pearson_undecided, median_interval
-from dglib.analysis.loops import loop, return_bounds, return_event
-from dglib.analysis.states import FINAL_STATES, is_running
+from dglib.analysis.intervals import (
+    Bounds,
+    as_json,
+    clopper_pearson_undecided,
+    median_bounds,
+    median_interval,
+    remaining,
+    spread,
+)
 from dglib.analysis.summary import (
     Summary,
     cell_and_point,
@@ -37,8 +44,18 @@ from dglib.analysis.summary import (
     quantity,
     share,
 )
-from dglib.analysis.survival import remaining
-from dglib.analysis.thresholds import DOWN, UP, Direction, Threshold, end_state, init_level, threshold
+from dglib.analysis.thresholds import (
+    DOWN,
+    UP,
+    Direction,
+    Threshold,
+    end_state,
+    init_level,
+    loop,
+    return_bounds,
+    return_event,
+    threshold,
+)
 
 STARTS = ("collapsed", "trapped")
 DROPPING, UNKNOWN_RATE = "dropping", "not recorded"

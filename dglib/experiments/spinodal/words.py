@@ -4,7 +4,7 @@ from collections import Counter
 from typing import Any
 
 from dglib.analysis import wording
-from dglib.analysis.bounds import Bounds, median_bounds
+from dglib.analysis.intervals import Bounds, median_bounds
 from dglib.analysis.summary import Summary
 from dglib.analysis.thresholds import Direction
 from dglib.analysis.wording import Words

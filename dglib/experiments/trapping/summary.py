@@ -5,9 +5,18 @@ from collections.abc import Iterable, Sequence
 from statistics import fmean
 from typing import Any
 
-from dglib.analysis.fields import Record, Records, entries, number, parameter, rounded, seed_of
+from dglib.analysis.fields import (
+    Record,
+    Records,
+    entries,
+    has_diverged,
+    is_running,
+    number,
+    parameter,
+    rounded,
+    seed_of,
+)
 from dglib.analysis.grid import DIVERGED, TRAPPED
-from dglib.analysis.states import has_diverged, is_running
 from dglib.analysis.summary import common, missing, share
 
 PARTIAL, ORDERED = "partial_collapse", "ordered"
