@@ -14,6 +14,7 @@ from dglib.experiments.profiles import load_profile
 from dglib.protocol import engine
 from dglib.protocol.engine import Cursor, EpochStats
 from dglib.protocol.events import (
+    ArmFailed,
     EpochDone,
     Evaluated,
     Evaluation,
@@ -305,7 +306,7 @@ def branched(draw):
     """Three arms, each but the first from scratch or from a phase of an earlier one."""
     (a, ends_a), (b, ends_b), (c, _) = (draw(arms(name)) for name in "abc")
     b, c = replace(b, start=draw(ends_a)), replace(c, start=draw(ends_a | ends_b))
-    return replace(small_spec("T1"), arms=(a, b, c))
+    return replace(small_spec("T1"), arms=(a, b, c), independent_arms=draw(st.booleans()))
 
 
 specs = st.sampled_from([small_spec(name) for name in ("T1", "T2", "V3", "Td1")]) | branched()
@@ -319,7 +320,8 @@ def test_any_errors_end_the_seed_within_the_planned_epochs_with_events_numbered_
     assert len(visited) == len(of(EpochDone, events)) <= engine.planned_epochs(spec)
     assert [event.number for event in events] == list(range(len(events)))
     assert len(of(SeedDone, events)) == 1
-    assert events[-1].outcome == "diverged" or None not in [e.error for e in of(Evaluated, events)]
+    diverged = {e.outcome for e in (*of(ArmFailed, events), events[-1])} >= {"diverged"}
+    assert diverged == (None in [e.error for e in of(Evaluated, events)])
     done = {f"{e.arm}/{e.phase}": e.epoch for e in of(EpochDone, events)}
     for arm in spec.arms:  # an arm's epochs count from 1, or from its start, through its phases
         epochs, before = [e.epoch for e in of(EpochDone, events) if e.arm == arm.name], done.get(arm.start, 0)
@@ -374,6 +376,27 @@ def test_an_arm_with_a_start_has_the_random_streams_and_learning_rate_of_the_arm
             assert not new or cursor.run_epochs == 0
             if cursor.phase == 0 and not new:
                 assert (name, cursor.run_epochs) == streams[here.arm.start]
+
+
+@settings(max_examples=40)
+@given(branched(), st.sampled_from("abc"), st.sampled_from([None, 0.2, 0.6]))
+def test_an_independent_arm_that_fails_ends_alone_with_the_arms_that_start_from_it(spec, failing, fallback):
+    spec = replace(spec, independent_arms=True)
+    errors = dict.fromkeys("abc", 0.2) | {failing: fallback}
+    visited, events = drive(spec, lambda here, cursor: errors[here.arm.name])
+    failed = {e.arm: e.outcome for e in of(ArmFailed, events)}
+    trained, ended = {here.arm.name for _, here in visited}, visited[-1][0].ended
+    for arm in spec.arms:
+        own = replace(spec, arms=(replace(arm, start=None),))
+        alone, _ = drive(own, lambda here, cursor: errors[here.arm.name])
+        if arm.start is None:
+            assert [h.name for _, h in visited if h.arm == arm] == [h.name for _, h in alone]
+        elif arm.name not in trained:
+            assert arm.start not in ended
+            trunk = arm.start.split("/")[0]
+            assert trunk in failed or trunk not in trained
+    (end,) = of(SeedDone, events)
+    assert (end.outcome in ("diverged", "init_failed")) == (trained <= set(failed))
 
 
 @settings(max_examples=40)

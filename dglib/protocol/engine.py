@@ -11,6 +11,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from dglib.protocol.events import (
+    ArmFailed,
     EpochDone,
     Evaluated,
     Evaluation,
@@ -47,6 +48,7 @@ class Cursor:
         outcome: set when the seed is over.
         ended: of phases that other arms start from and that are over, by "arm/phase": the name of their
             random `stream`, and `run_epochs` and `arm_epochs` at their end.
+        failed: of independent arms that ended early: the outcome by name.
     """
 
     arm: int = 0
@@ -65,6 +67,7 @@ class Cursor:
     next_event: int = 0
     outcome: str | None = None
     ended: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+    failed: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def done(self) -> bool:
@@ -186,19 +189,20 @@ def advance(
             metrics={name: _number(value) for name, value in evaluation.metrics.items()},
         )
         if error is None:
-            return log.end(cursor, "diverged", why)
+            return _fail(spec, here, cursor, log, "diverged", why)
         met = phase.event is not None and phase.event.criterion.holds(error)
         consecutive = cursor.consecutive + 1 if met else 0
         cursor = replace(cursor, last_error=error, consecutive=consecutive)
         fires = phase.event is not None and cursor.passed is None and consecutive >= phase.event.consecutive
     if why is not None:
-        return log.end(cursor, "diverged", why)
+        return _fail(spec, here, cursor, log, "diverged", why)
 
     if fires:
         assert phase.event is not None
         log.add(Fired)
-        cursor = replace(cursor, passed=here.lam, reached=cursor.reached or phase.event.flag)
+        cursor = replace(cursor, passed=here.lam)
         if phase.event.ends_phase:
+            cursor = replace(cursor, reached=cursor.reached or phase.event.flag)
             return _leave_phase(spec, here, cursor, log)
     if cursor.epoch < phase.epochs_per_level:
         return log.close(cursor), log.events
@@ -217,7 +221,7 @@ def _leave_phase(
         success = here.phase.success.criterion.holds(cursor.last_error)
         log.add(SuccessTested, success=success, error=cursor.last_error)
         if not success:
-            return log.end(cursor, "init_failed")
+            return _fail(spec, here, cursor, log, "init_failed")
     if here.name in spec.starts:
         stream = stream_name(spec, cursor)
         end = {"stream": stream, "run_epochs": cursor.run_epochs, "arm_epochs": cursor.arm_epochs}
@@ -230,15 +234,36 @@ def _leave_phase(
             if phases[index].restart:
                 cursor = replace(cursor, run_phase=index, run_epochs=0)
             return log.close(cursor), log.events
-    if cursor.arm + 1 < len(spec.arms):
-        return log.close(_enter_arm(spec, cursor)), log.events
-    return log.end(cursor, _outcome(spec, cursor))
+    return _leave_arm(spec, cursor, log)
 
 
-def _enter_arm(spec: ExperimentSpec, cursor: Cursor) -> Cursor:
-    """The beginning of the next arm."""
-    new = Cursor(arm=cursor.arm + 1, reached=cursor.reached, ended=cursor.ended)
-    arm = spec.arms[new.arm]
+def _fail(
+    spec: ExperimentSpec, here: Plan, cursor: Cursor, log: _Log, outcome: str, reason: str | None = None
+) -> tuple[Cursor, tuple[Event, ...]]:
+    """A network that cannot be trained further ends the seed, or of independent arms its own arm."""
+    if not spec.independent_arms:
+        return log.end(cursor, outcome, reason)
+    log.add(ArmFailed, outcome=outcome, reason=reason)
+    return _leave_arm(spec, replace(cursor, failed={**cursor.failed, here.arm.name: outcome}), log)
+
+
+def _leave_arm(spec: ExperimentSpec, cursor: Cursor, log: _Log) -> tuple[Cursor, tuple[Event, ...]]:
+    """Go to the next arm whose start there is."""
+
+    def can_start(arm: Arm) -> bool:
+        return arm.start is None or arm.start in cursor.ended
+
+    for index in range(cursor.arm + 1, len(spec.arms)):
+        if can_start(spec.arms[index]):
+            return log.close(_enter_arm(spec, cursor, index)), log.events
+    if any(can_start(arm) and arm.name not in cursor.failed for arm in spec.arms):
+        return log.end(cursor, _outcome(spec, cursor))
+    return log.end(cursor, next(iter(cursor.failed.values())))
+
+
+def _enter_arm(spec: ExperimentSpec, cursor: Cursor, index: int) -> Cursor:
+    new = Cursor(arm=index, reached=cursor.reached, ended=cursor.ended, failed=cursor.failed)
+    arm = spec.arms[index]
     if arm.start is None:
         return new
     end = cursor.ended[arm.start]

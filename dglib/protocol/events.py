@@ -107,6 +107,14 @@ class Fired(Event):
 
 
 @dataclass(frozen=True)
+class ArmFailed(Event):
+    """An independent arm is over early: "init_failed" or "diverged". Arms that start from it are left out."""
+
+    outcome: str
+    reason: str | None = None
+
+
+@dataclass(frozen=True)
 class SeedDone(Event):
     """The seed is over. `outcome` says how, `reason` why where that needs words."""
 
@@ -118,7 +126,7 @@ Sink = Callable[[Event], None]
 
 _KINDS: dict[str, type[Event]] = {
     kind.__name__: kind
-    for kind in (StepsLogged, EpochDone, Evaluated, SuccessTested, LevelDone, Fired, SeedDone)
+    for kind in (StepsLogged, EpochDone, Evaluated, SuccessTested, LevelDone, Fired, ArmFailed, SeedDone)
 }
 
 

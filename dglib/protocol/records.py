@@ -16,6 +16,7 @@ from typing import Any
 from dglib.files import to_json
 from dglib.protocol.events import (
     LOG_FIELDS,
+    ArmFailed,
     EpochDone,
     Evaluated,
     Event,
@@ -91,6 +92,8 @@ def fold(spec: ExperimentSpec, seed: int, events: Iterable[Event], seconds: floa
                 record[phase.event.flag] = True
                 if phase.event.epochs_field is not None:
                     record[phase.event.epochs_field] = epochs[event.arm, event.phase]
+            case ArmFailed(outcome=outcome, reason=reason):
+                record["failed_arms"][event.arm] = {"outcome": outcome, "reason": reason}
             case SeedDone(outcome=outcome, reason=reason):
                 record["outcome"] = outcome
                 if reason is not None:
@@ -114,6 +117,8 @@ def _blank(spec: ExperimentSpec, seed: int, phases: Iterable[Phase]) -> Record:
         **spec.constants,
         "skipped_steps": 0,
     }
+    if spec.independent_arms:
+        record["failed_arms"] = {}
     if spec.lineage is not None:
         record["lineage"] = dict(spec.lineage)
     phases = list(phases)

@@ -192,6 +192,8 @@ class ExperimentSpec:
         parameters: the flat parameters that it was built from, as plain data, for the record.
         metrics: registered metrics computed at each evaluation, see `dglib.training.evaluation`.
         lineage: what a fork started from, see `dglib.fork`; part of its identity and of its records.
+        independent_arms: whether an arm that diverges or fails its success criterion ends alone, with the
+            arms that start from it, and the others are trained. Else it ends the seed.
     """
 
     name: str
@@ -209,6 +211,7 @@ class ExperimentSpec:
     parameters: Mapping[str, object] = field(default_factory=dict)
     lineage: Mapping[str, object] | None = None
     metrics: tuple[str, ...] = ()
+    independent_arms: bool = False
 
     def __post_init__(self) -> None:
         """Refuse what would mix two things: ValueError."""
