@@ -1,7 +1,8 @@
-"""An experiment from its parameters to its answer, as notebooks and the command line call it."""
+"""An experiment from its parameters to its answer, for notebooks, the command line, jobs and forks alike."""
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -9,17 +10,21 @@ from typing import TYPE_CHECKING
 
 from dglib import output
 from dglib.control import Control, unwinding
-from dglib.experiments import get, joints, read_under
-from dglib.experiments.running import check, load, open_run
-from dglib.experiments.seeds import beyond_asked
+from dglib.experiments import get, joints, read_under, reading_of, requested_numerics
+from dglib.experiments.checks import check
+from dglib.experiments.parameters import beyond_asked
 from dglib.files import phase_end_paths
 from dglib.protocol.records import Record
 from dglib.protocol.spec import ExperimentSpec
-from dglib.runs import provenance
+from dglib.runs import identity, provenance
+from dglib.runs.experiment import run_experiment
+from dglib.runs.hashes import run_hashes
+from dglib.runs.location import RunLocation
 from dglib.runs.progress import Bar, heartbeat
+from dglib.runs.reading import save_reading
 from dglib.runs.store import Store, read_records
-from dglib.training.data import Dataset
-from dglib.training.numerics import Numerics
+from dglib.training.data import Dataset, load_dataset
+from dglib.training.noise import try_noise
 
 if TYPE_CHECKING:
     from dglib.experiments.parameters import Parameters
@@ -27,7 +32,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Run:
-    """A finished experiment.
+    """An experiment that has run.
 
     Attributes:
         experiment: its name.
@@ -49,7 +54,7 @@ class Run:
 
     def width(self) -> str:
         """The result of this experiment together with its partners in this directory, in sentences."""
-        joint = next((each for each in joints() if self.experiment in each.experiments), None)
+        joint = next((joint for joint in joints() if self.experiment in joint.experiments), None)
         if joint is None:
             return f"{self.experiment} has no finding together with another experiment."
         found = {name: read_records(self.directory, name) for name in joint.experiments}
@@ -73,7 +78,7 @@ class Run:
 
 
 def run(parameters: Parameters, *, control: Control | None = None) -> Run:
-    """Run an experiment's seeds, those already finished excepted, and draw its figure.
+    """Run an experiment's seeds, those already finished excepted, and draw its figures.
 
     Everything that was given is checked before anything is written.
 
@@ -82,49 +87,102 @@ def run(parameters: Parameters, *, control: Control | None = None) -> Run:
         Interrupted: a stop was asked for; the same call resumes.
     """
     with unwinding():
-        spec, numerics = check(parameters)
-        return run_checked(parameters, spec, numerics, load(parameters), control=control)
+        output.never_fail()  # also for scripts, not only for the commands
+        return train(parameters, control=control)
 
 
-def run_checked(
+def train(
     parameters: Parameters,
-    spec: ExperimentSpec,
-    numerics: Numerics,
-    data: Dataset,
     *,
     control: Control | None = None,
+    spec: ExperimentSpec | None = None,
+    data: Dataset | None = None,
     begin: Callable[[Store], None] = lambda store: None,
+    log: Callable[[str], None] | None = None,
+    wait: bool = False,
+    command: Sequence[str] = (),
 ) -> Run:
-    """As `run`, of what `check` and `load` gave; `begin` is called before the seeds are run."""
-    output.never_fail()  # also for scripts, not only for the commands
-    run = open_run(parameters, spec, numerics, data)
-    where = f"{spec.name}: {run.why} in {run.location.work.absolute()}"
-    print(where, provenance.line(run.made), *run.notes, sep="\n", flush=True)
-    begin(run.store)
-    if parameters.keep_states:
-        _report_stateless(run.store, parameters.seeds)
+    """As `run`, also for a job and for a fork.
 
-    bar = Bar(spec, len(parameters.seeds))
-    with run.location.mirroring(run.store.directory, bar.print):
+    Args:
+        spec: in place of the parameters' own.
+        data: the data set, where it is loaded already.
+        begin: called with the run directory before its seeds are trained.
+        log: takes the lines of a job, which has no progress bar and draws no figures.
+        wait: for as long as another process trains a seed, instead of a few seconds.
+        command: for the manifest; by default this process's own command line.
+    """
+    own_spec, numerics = check(parameters)
+    spec = spec or own_spec
+    data = load_data(parameters) if data is None else data
+    location, seeds = RunLocation.of(parameters), parameters.seeds
+    # Before anything is written, for every seed.
+    notes = try_noise(spec.data.noise, data.y_train, spec.data.noise_rate, seeds, data.classes)
+    hashes = run_hashes(spec, data)
+    described = identity.describe(spec, data.fingerprint, hashes, **requested_numerics(parameters))
+    location.bring_back(spec.directory_prefix, described)
+    made = provenance.made_by(numerics, data)
+    for_manifest = {
+        "command": list(command or sys.orig_argv),
+        "numerics": numerics.describe(),
+        "data_name": data.name,
+        **{name: made[name] for name in ("dglib", "commit", "dirty", "numpy")},
+        **({} if spec.lineage is None else {"lineage": dict(spec.lineage)}),
+    }
+    store, why = Store.open(location.work, spec, described, for_manifest)
+    save_reading(store.directory, spec.name, reading_of(parameters))
+    where = f"{why} in {location.work.absolute()}"
+    if log is None:
+        print(f"{spec.name}: {where}", provenance.line(made), *notes, sep="\n", flush=True)
+        begin(store)
+        if parameters.keep_states:
+            _report_stateless(store, seeds)
+    else:
+        for line in (f"{spec.name} seed {seeds[0]}: {where}", *notes):
+            log(line)
+
+    bar = Bar(spec, len(seeds)) if log is None else None
+    report = bar.print if bar else log or print
+    with location.mirroring(store.directory, report):
         try:
-            left = [seed for seed in parameters.seeds if not run.store.finished(seed)]
+            left = [seed for seed in seeds if not store.finished(seed)]
             if min(parameters.seeds_at_once, len(left)) > 1:
                 from dglib.campaign.local import train_in_parallel
 
-                train_in_parallel(parameters, left, run.location.work, bar.print)
-            records = run.train(
+                train_in_parallel(parameters, left, location.work, report)
+            records = run_experiment(
+                store,
+                seeds,
+                data,
+                numerics,
+                checkpoint_seconds=60 * parameters.checkpoint_minutes,
+                checkpoint_epochs=parameters.checkpoint_epochs,
+                keep_states=parameters.keep_states,
                 control=control,
-                sinks_for=[bar.sink, heartbeat],
-                finished=lambda seed: bar.skip_seed(),
-                report=bar.print,
+                sinks_for=[bar.sink, heartbeat] if bar else [heartbeat],
+                finished=(lambda seed: bar.skip_seed()) if bar else lambda seed: None,
+                wait=wait,
+                made=made,
+                report=report,
             )
         finally:
-            bar.close()
-        for line in provenance.made_otherwise(records, run.made):
+            if bar:
+                bar.close()
+        if log is not None:
+            return Run(spec.name, store.directory, records, [], tuple(seeds))
+        for line in provenance.made_otherwise(records, made):
             print(line)
-        records = read_under(parameters, run.store.records())
-        drawn = draw_figure(run.store, records)
-        return Run(spec.name, run.store.directory, records, drawn, tuple(parameters.seeds))
+        records = read_under(parameters, store.records())
+        return Run(spec.name, store.directory, records, draw_figure(store, records), tuple(seeds))
+
+
+def load_data(parameters: Parameters) -> Dataset:
+    return load_dataset(
+        parameters.dataset,
+        data_dir=parameters.data_dir,
+        pixel_mean=parameters.pixel_mean,
+        pixel_std=parameters.pixel_std,
+    )
 
 
 def _report_stateless(store: Store, seeds: Sequence[int]) -> None:
@@ -141,4 +199,4 @@ def draw_figure(store: Store, records: list[Record]) -> list[Path]:
     from dglib.experiments.figures import draw_all, save_figure
 
     drawn, figures = draw_all(store.spec.name, records), store.directory / "figures"
-    return [path for name, each in drawn.items() for path in save_figure(each, figures, name)]
+    return [path for name, figure in drawn.items() for path in save_figure(figure, figures, name)]

@@ -21,7 +21,6 @@ from dglib.errors import UserError
 from dglib.experiments import build_spec
 from dglib.experiments.parameters import Parameters
 from dglib.experiments.profiles import Layer, one_of, override_layer, validate_layers
-from dglib.experiments.running import check, load
 from dglib.files import older, phase_end_path, phase_end_paths
 from dglib.protocol import engine
 from dglib.protocol.replay import replay
@@ -65,7 +64,7 @@ def fork(
         was, now = ({name: asdict(getattr(spec, name))} for spec in (old, new))
         if changed := identity.differences(was, now):
             raise UserError(f"--set {'; '.join(changed)}: network, data and step cannot change in a fork")
-    data = load(after)
+    data = api.load_data(after)
     if data.fingerprint != manifest["identity"]["data"]:
         raise UserError(f"{directory}: dataset {after.dataset} has changed since that run")
     lineage = {
@@ -103,8 +102,7 @@ def fork(
                 _copy(start, files, mine)
         print(f"{new.name} seed {seed}: starts from the state at epoch {epoch}", flush=True)
 
-    _, numerics = check(after)
-    return api.run_checked(after, new, numerics, data, control=control, begin=begin)
+    return api.train(after, control=control, spec=new, data=data, begin=begin)
 
 
 def _no_state(files: SeedFiles, at: int, states: Iterable[int]) -> UserError:

@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 
 from dglib.errors import UserError
+from dglib.experiments.checks import check
 from dglib.experiments.profiles import load_profile
-from dglib.experiments.running import check
 from dglib.training.data import Dataset, DatasetInfo, describe_dataset, load_dataset, make_dataset
 
 # digits

@@ -12,8 +12,9 @@ from pathlib import Path
 import pytest
 
 import dglib
+from dglib import experiments
 from dglib.errors import UserError
-from dglib.experiments import Experiment, build_spec, get, names, registry
+from dglib.experiments import Experiment, build_spec, get, names
 from dglib.experiments.parameters import OneState
 from dglib.experiments.profiles import profile_layer
 
@@ -134,7 +135,7 @@ class Failing(Experiment):
 
 
 def test_a_users_spec_that_fails_is_one_line_and_a_bug_of_ours_a_traceback(monkeypatch):
-    monkeypatch.setitem(registry._registered, "R9", Failing())
+    monkeypatch.setitem(experiments._registered, "R9", Failing())
     with pytest.raises(UserError, match=r"'R9': spec\(\) fails: AttributeError: .*experiment\.py, line"):
         build_spec("R9", object())
     monkeypatch.setattr(type(get("T2")), "spec", Failing.spec)

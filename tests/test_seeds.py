@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from dglib.experiments.seeds import LARGEST, MOST, parse_seeds
+from dglib.experiments.parameters import LARGEST, MOST, parse_seeds
 
 
 @pytest.mark.parametrize(

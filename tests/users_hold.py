@@ -1,8 +1,7 @@
 """Two trunks with branches in a user's file: `python -m dglib run users_hold.py -f my.yaml`."""
 
-from dglib.experiments import Experiment, register
+from dglib.experiments import Experiment, rate, register, shared
 from dglib.experiments.parameters import Count, Fraction, OneState, Upward
-from dglib.experiments.specs import rate, shared
 from dglib.protocol.spec import Arm, Criterion, ExperimentSpec, Phase, StopEvent
 
 

@@ -1,8 +1,7 @@
 """An experiment of a user's own: `python run_all.py --experiment-file users_loop.py`."""
 
-from dglib.experiments import Experiment, Sweep, register
+from dglib.experiments import Experiment, Sweep, rate, register, shared, sweep_rate
 from dglib.experiments.parameters import Downward, OneState, SweepParameters, Upward
-from dglib.experiments.specs import rate, shared, sweep_rate
 from dglib.protocol.spec import Arm, ExperimentSpec, Phase
 
 

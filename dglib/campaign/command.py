@@ -83,7 +83,7 @@ def _import_early(jobs: Sequence[Job], over: threading.Event) -> None:
     """Import what the results need, which takes seconds, while the last notebooks leave a core idle."""
     while not over.wait(0.5):
         if all(job.is_over for job in jobs if job.kind == "seed"):
-            for name in ("dglib.experiments.summary_file", "dglib.report.grid_page"):
+            for name in ("dglib.campaign.summary_file", "dglib.report.grid_page"):
                 import_module(name)
             return
 
@@ -99,7 +99,7 @@ def write_results(campaign: Campaign, out: IO[str]) -> list[Path]:
 
 
 def _of_experiments(campaign: Campaign, out: IO[str]) -> list[Path]:
-    from dglib.experiments.summary_file import write_summary
+    from dglib.campaign.summary_file import write_summary
 
     base, plans = campaign.location.work, campaign.plans
     print("What was found:\n", file=out)

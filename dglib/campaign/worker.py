@@ -29,6 +29,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import dglib
 from dglib import output
 from dglib.base_dir import NOTEBOOKS
 from dglib.control import Control
@@ -87,7 +88,7 @@ def train(
     wait: bool = False,
     tell: Callable[[str], None] = lambda line: print(line, file=sys.stderr, flush=True),
 ) -> dict[str, Any]:
-    """Train the seed of a job, from its checkpoint if there is one. Arguments as for `running.train_seed`.
+    """Train the seed of a job, from its checkpoint if there is one. Arguments as for `dglib.train`.
 
     Returns:
         `directory`: the run directory; `outcome`: of the seed; `seconds`: of training, in all.
@@ -96,17 +97,16 @@ def train(
         UserError: what was given cannot be used, or another process trains the seed.
         Interrupted: a stop was asked for; the same job resumes.
     """
-    from dglib.experiments import running  # imports torch
-
-    directory, record = running.train_seed(
+    run = dglib.train(  # the public function: a job does what a notebook's cell does
         _parameters(job),
         control=control,
-        load=load or running.load,
+        data=load(_parameters(job)) if load else None,
         wait=wait,
-        report=tell,
+        log=tell,
         command=job.get("command") or (),
     )
-    return {"directory": str(directory), "outcome": record["outcome"], "seconds": record["time"]}
+    (record,) = run.records
+    return {"directory": str(run.directory), "outcome": record["outcome"], "seconds": record["time"]}
 
 
 def execute_notebook(job: Message, *, control: Control | None = None) -> dict[str, Any]:
@@ -145,12 +145,14 @@ class LastDataset:
         self._last: tuple[object, Dataset] | None = None
 
     def __call__(self, parameters: Parameters) -> Dataset:
-        from dglib.experiments.running import load
-
         p = parameters
         key = (p.dataset, p.data_dir, p.pixel_mean, p.pixel_std)
         if self._last is None or self._last[0] != key:
-            self._last = key, load(parameters)
+            from dglib.training.data import load_dataset
+
+            mean, std = p.pixel_mean, p.pixel_std
+            data = load_dataset(p.dataset, data_dir=p.data_dir, pixel_mean=mean, pixel_std=std)
+            self._last = key, data
         return self._last[1]
 
 

@@ -31,7 +31,8 @@ from dglib.analysis.grid import DIVERGED, Measure
 from dglib.analysis.intervals import spread
 from dglib.analysis.summary import UNMEASURED, Summary, common, missing
 from dglib.analysis.wording import Words
-from dglib.protocol.spec import ExperimentSpec
+from dglib.protocol.spec import DataSpec, ExperimentSpec, LearningRate, NetworkSpec, StepSpec
+from dglib.runs.identity import is_identity
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -264,3 +265,42 @@ class Experiment:
     def arms(self, record: Record) -> list[list[Any]]:
         """The evaluations of each network of a seed, in the order run."""
         return [[entry for field in self.trajectories() for entry in record.get(field) or ()]]
+
+
+def shared(p: Any, **step: Any) -> dict[str, Any]:
+    """For a specification: network, data, step constants and the parameters for the record.
+
+    Source of the protocols: HIDEKI, Dual-Gradient Learning, Paper A (doi 10.5281/zenodo.18215925).
+
+    Args:
+        p: flat parameters, any object with their names as attributes.
+        step: other fields of the `StepSpec`.
+    """
+    given = p if isinstance(p, dict) else dict(p) if hasattr(p, "__iter__") else dict(vars(p))
+    mean, std = p.pixel_mean, p.pixel_std
+    rules = {name: getattr(p, name) for name in ("mix", "value") if hasattr(p, name)}
+    return {
+        "network": NetworkSpec(p.network, p.network_width),
+        "data": DataSpec(
+            dataset=p.dataset,
+            noise_rate=p.noise_rate,
+            noise=p.noise,
+            augmentation=p.augmentation,
+            crop_padding=p.crop_padding,
+            pixel_mean=None if mean is None else tuple(mean),
+            pixel_std=None if std is None else tuple(std),
+        ),
+        "step": StepSpec(p.batch_size, p.refresh_period, p.momentum, p.weight_decay, **rules, **step),
+        "metrics": tuple(getattr(p, "metrics", ())),
+        "parameters": {name: value for name, value in given.items() if is_identity(name)},
+    }
+
+
+def rate(p: Any, milestones: list[int]) -> LearningRate:
+    """The LR at the start, dropping at `milestones` (epochs completed)."""
+    return LearningRate(p.lr, tuple(milestones), p.lr_decay)
+
+
+def sweep_rate(p: Any) -> LearningRate:
+    """The published schedule running on from the init, or the constant rate that was asked for."""
+    return rate(p, p.milestones) if p.sweep_lr is None else LearningRate(p.sweep_lr)

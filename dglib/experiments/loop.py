@@ -8,10 +8,9 @@ from dglib.analysis.intervals import spread
 from dglib.analysis.summary import Summary, exact, quantity
 from dglib.analysis.thresholds import area_of, differences_at, mean_difference
 from dglib.analysis.wording import Words
-from dglib.experiments.base import Experiment, Sweep
+from dglib.experiments import register
+from dglib.experiments.base import Experiment, Sweep, rate, shared, sweep_rate
 from dglib.experiments.parameters import Downward, Fraction, OneState, SweepParameters, Upward
-from dglib.experiments.registry import register
-from dglib.experiments.specs import rate, shared, sweep_rate
 from dglib.protocol.spec import Arm, Criterion, ExperimentSpec, Phase, Success
 
 

@@ -8,15 +8,95 @@ hold plain data (numbers, text, lists), so they go through YAML, JSON and paperm
 """
 
 import re
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import suppress
+from importlib.util import find_spec
 from itertools import pairwise
-from typing import Annotated, ClassVar, Literal, TypeVar
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal, TypeVar
 
-from dglib.experiments.pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field
-from dglib.experiments.seeds import parse_seeds
-from dglib.runs.identity import MACHINE
+from dglib.runs.identity import MACHINE, NUMERICS, READING, TECHNIQUES
+
+if TYPE_CHECKING or find_spec("pydantic") is not None:
+    from pydantic import (
+        AfterValidator,
+        BaseModel,
+        BeforeValidator,
+        ConfigDict,
+        Field,
+        ValidationInfo,
+        field_validator,
+    )
+else:  # A machine that only trains: plain objects give specifications, and no model can be filled.
+
+    class BaseModel: ...
+
+    ValidationInfo = Any
+    ConfigDict = dict
+
+    def AfterValidator(check: Any) -> Any:  # noqa: N802
+        return check
+
+    def Field(*given: Any, **rules: Any) -> Any:  # noqa: N802
+        return given
+
+    def field_validator(*names: str) -> Any:
+        return lambda check: check
+
+    BeforeValidator = AfterValidator
+
+__all__ = ["Field", "ValidationInfo", "field_validator"]  # of pydantic, where it is installed
+
+_SEEDS = "give whole numbers from 0, such as 3, [0, 3], 0-9 or 0-3,7"
+LARGEST = 2**32 - 1  # of NumPy's legacy generator, which draws the label noise
+MOST = 10_000  # so that a slip in a range (0-1000000000) does not fill the memory
+_TERM = re.compile(r"(\d+)(?:\s*-\s*(\d+))?", re.ASCII)
 
 Ordered = TypeVar("Ordered", bound=float)
+
+
+def parse_seeds(given: object) -> list[int]:
+    """The seeds that `given` stands for: in its order, each once, at least one, each 0 to 2³² − 1.
+
+    Args:
+        given: an int; a list, tuple or range of ints; or text: seeds and ranges ``first-last`` (both ends
+            included) with commas between them, with or without square brackets.
+
+    Raises:
+        ValueError: in words for the user, without the name of the field.
+    """
+    seeds: list[int] = []
+    for seed in _terms(given):
+        if seed > LARGEST:
+            raise ValueError(f"{seed} is above the largest seed, {LARGEST}")
+        if len(seeds) == MOST:
+            raise ValueError(f"too many seeds, at most {MOST} are allowed")
+        seeds.append(seed)
+    if not seeds:
+        raise ValueError(f"no seed is given; {_SEEDS}")
+    if len(set(seeds)) < len(seeds):
+        twice = next(seed for seed in seeds if seeds.count(seed) > 1)
+        raise ValueError(f"seed {twice} appears twice; give each once")
+    return seeds
+
+
+def _terms(given: object) -> Iterator[int]:
+    if isinstance(given, str):
+        text = given.strip()
+        text = text[1:-1] if text.startswith("[") and text.endswith("]") else text
+        for term in map(str.strip, text.split(",")):
+            match = _TERM.fullmatch(term)
+            if match is None:
+                raise ValueError(f"{term!r} is not a seed; {_SEEDS}")
+            first, last = int(match[1]), int(match[2] or match[1])
+            if last < first:
+                raise ValueError(f"{term!r} runs backwards; {_SEEDS}")
+            yield from range(first, last + 1)
+        return
+    items: Iterable[object] = given if isinstance(given, list | tuple | range) else [given]
+    for item in items:
+        if not isinstance(item, int) or isinstance(item, bool) or item < 0:
+            raise ValueError(f"{item!r} is not a seed; {_SEEDS}")
+        yield item
 
 
 def _number(value: object) -> object:
@@ -208,6 +288,43 @@ class SweepParameters(Parameters):
     """Epochs at each λ of the sweep (the dwell time), from 1."""
     sweep_lr: Positive | None = None
     """Constant LR of the sweep, above 0; null: the rule published for the experiment."""
+
+
+def spelled(seeds: Iterable[int]) -> str:
+    """The seeds in ascending order as `parse_seeds` reads them: "0-2, 7"."""
+    runs: list[list[int]] = []
+    for seed in sorted(set(seeds)):
+        if runs and seed == runs[-1][-1] + 1:
+            runs[-1].append(seed)
+        else:
+            runs.append([seed])
+    return ", ".join(str(run[0]) if len(run) == 1 else f"{run[0]}-{run[-1]}" for run in runs)
+
+
+def beyond_asked(found: Sequence[int], asked: Iterable[int]) -> str:
+    """A sentence, after a space, where an answer covers more seeds than were asked for; else nothing."""
+    asked = set(asked)
+    if set(found) <= asked:
+        return ""
+    count = f"{len(found)} seed{'s' * (len(found) > 1)} ({spelled(found)})"
+    return f" This covers the {count} in the run directory; the command asked for {spelled(asked)}."
+
+
+def requested_numerics(parameters: Any) -> dict[str, Any]:
+    """The numerics asked for, as they identify a run; a technique left to "auto" is not among them."""
+    asked = {name: getattr(parameters, name) for name in NUMERICS}
+    return {name: value for name, value in asked.items() if name not in TECHNIQUES or value != "auto"}
+
+
+def reading_of(parameters: Any) -> dict[str, Any]:
+    """Those of the parameters that decide how records are read."""
+    return {name: getattr(parameters, name) for name in sorted(READING) if hasattr(parameters, name)}
+
+
+def read_under(parameters: Any, records: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
+    """The records with the READING parameters as they are now: none was trained under them."""
+    now = reading_of(parameters)
+    return [{**record, "parameters": {**record["parameters"], **now}} for record in records]
 
 
 MACHINE_SETTINGS = MACHINE | {"base_dir", "data_dir"}

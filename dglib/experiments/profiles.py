@@ -20,8 +20,8 @@ from pydantic_core import ErrorDetails
 
 from dglib.base_dir import base_directory
 from dglib.errors import UserError
+from dglib.experiments import get, names, own_file
 from dglib.experiments.parameters import RETIRED, Parameters
-from dglib.experiments.registry import get, names, own_file
 
 _ROOT = Path(__file__).resolve().parents[2]
 PARAMS = _ROOT / "dglib" / "params"

@@ -12,7 +12,7 @@ from dglib.analysis import wording
 from dglib.analysis.fields import Record, entries, is_constant, is_finite, level_of, number
 from dglib.analysis.thresholds import init_level
 from dglib.errors import UserError
-from dglib.experiments.registry import get, names
+from dglib.experiments import get, names
 from dglib.runs.reading import Source, find_records
 
 if TYPE_CHECKING:

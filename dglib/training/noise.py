@@ -119,11 +119,13 @@ def make_noise(name: str, labels: Labels, rate: float, seed: int, classes: int) 
 
 
 def try_noise(name: str, labels: Labels, rate: float, seeds: Sequence[int], classes: int) -> list[str]:
-    """Try the noise `name` for each of the seeds; a line for whatever is not as expected, or not checked.
+    """Try a noise of the user's own for each of the seeds; a line for whatever is not as expected.
 
     Raises:
         UserError: as `make_noise`, and for a function that gives other labels when it is called again.
     """
+    if not noises.is_own(name):
+        return []
     entry = noises.get(name)
     tried = [_make(name, entry, labels, rate, seed, classes) for seed in seeds]
     again = _make(name, entry, labels, rate, seeds[0], classes)

@@ -13,12 +13,11 @@ from dglib.analysis.fields import Entry, Record, Records, entries
 from dglib.analysis.grid import DIVERGED, TRAPPED, Measure
 from dglib.analysis.summary import Summary
 from dglib.analysis.wording import Words
-from dglib.experiments.base import Column, Drawing, Experiment, Sweep
+from dglib.experiments import register
+from dglib.experiments.base import Column, Drawing, Experiment, Sweep, rate, shared
 from dglib.experiments.branches import summary as summaries
 from dglib.experiments.branches.summary import BRANCHES, start_state
 from dglib.experiments.parameters import Count, Fraction, Milestones, Positive, SweepParameters, Upward
-from dglib.experiments.registry import register
-from dglib.experiments.specs import rate, shared
 from dglib.protocol.spec import Arm, Criterion, ExperimentSpec, LearningRate, Phase, Success
 
 if TYPE_CHECKING:

@@ -18,12 +18,20 @@ from dglib.analysis.grid import DIVERGED, TRAPPED, Measure
 from dglib.analysis.summary import Summary
 from dglib.analysis.thresholds import DOWN, UP, Direction, threshold
 from dglib.analysis.wording import Words
-from dglib.experiments.base import Column, Drawing, Experiment, Sweep
+from dglib.experiments import register, register_joint
+from dglib.experiments.base import Column, Drawing, Experiment, Sweep, rate, shared, sweep_rate
 from dglib.experiments.joint import Joint
-from dglib.experiments.parameters import Count, Downward, Flag, Fraction, OneState, SweepParameters, Upward
-from dglib.experiments.pydantic import ValidationInfo, field_validator
-from dglib.experiments.registry import register, register_joint
-from dglib.experiments.specs import rate, shared, sweep_rate
+from dglib.experiments.parameters import (
+    Count,
+    Downward,
+    Flag,
+    Fraction,
+    OneState,
+    SweepParameters,
+    Upward,
+    ValidationInfo,
+    field_validator,
+)
 from dglib.experiments.spinodal import summary as summaries
 from dglib.experiments.spinodal import words as worded
 from dglib.protocol.spec import Arm, Criterion, ExperimentSpec, Phase, StopEvent, Success

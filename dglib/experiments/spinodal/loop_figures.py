@@ -18,7 +18,7 @@ from dglib.analysis.fields import Records, entries
 from dglib.analysis.intervals import Bounds, median_bounds
 from dglib.analysis.style import COLUMN_WIDTH, LOOKS, THICK, Look
 from dglib.analysis.thresholds import DOWN, threshold
-from dglib.experiments.registry import get
+from dglib.experiments import get
 from dglib.experiments.spinodal.summary import DROPPING, UNKNOWN_RATE, SeedSweep, by_setting, lag, sweeps_of
 
 # Of the kinds of widths: title, and looks at a constant LR and under another rule.

@@ -12,11 +12,9 @@ from dglib.analysis.fields import Record, Records
 from dglib.analysis.grid import DIVERGED, TRAPPED, Measure
 from dglib.analysis.summary import Summary
 from dglib.analysis.wording import Words
-from dglib.experiments.base import Column, Drawing, Experiment
-from dglib.experiments.parameters import Count, CountOrZero, Epochs, Flag, Fraction, Number, OneState
-from dglib.experiments.pydantic import Field
-from dglib.experiments.registry import register
-from dglib.experiments.specs import rate, shared
+from dglib.experiments import register
+from dglib.experiments.base import Column, Drawing, Experiment, rate, shared
+from dglib.experiments.parameters import Count, CountOrZero, Epochs, Field, Flag, Fraction, Number, OneState
 from dglib.experiments.trapping.summary import (
     CLASS_NAMES,
     ORDERED,

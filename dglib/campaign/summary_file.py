@@ -4,35 +4,19 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 from dglib.analysis.style import styled
+from dglib.campaign.jobs import Plan
 from dglib.errors import UserError
 from dglib.experiments import get, joints, names, read_under
 from dglib.experiments.figures import save_figure
-from dglib.experiments.parameters import Parameters
-from dglib.experiments.seeds import beyond_asked
+from dglib.experiments.parameters import beyond_asked
 from dglib.files import to_json, write_atomically
 from dglib.runs.store import read_records
 
 
-class Finished(Protocol):
-    """An experiment that has run, or failed to."""
-
-    @property
-    def experiment(self) -> str: ...
-    @property
-    def parameters(self) -> Parameters: ...
-    @property
-    def executed(self) -> Path: ...
-    @property
-    def status(self) -> str: ...
-    @property
-    def error(self) -> str: ...
-    def directory(self) -> Path | None: ...
-
-
-def write_summary(base: Path, experiments: Sequence[Finished]) -> list[str]:
+def write_summary(base: Path, plans: Sequence[Plan]) -> list[str]:
     """Write `summary.md` and `summary.json` into `base`, and the figures of several experiments.
 
     An experiment whose records cannot be read gets the reason as its paragraph.
@@ -43,24 +27,24 @@ def write_summary(base: Path, experiments: Sequence[Finished]) -> list[str]:
     numbers: dict[str, Any] = {}
     paragraphs, text = [], ["# What was found", ""]
     records: dict[Path, dict[str, Sequence[dict[str, Any]]]] = {}
-    for finished in sorted(experiments, key=lambda e: names().index(e.experiment)):
-        directory, name = finished.directory(), finished.experiment
-        state = "" if finished.status == "done" else f" ({finished.status}: {finished.error})"
+    for plan in sorted(plans, key=lambda plan: names().index(plan.experiment)):
+        directory, name = plan.directory(), plan.experiment
+        state = "" if plan.status == "done" else f" ({plan.status}: {plan.error})"
         try:
-            mine = [] if directory is None else read_under(finished.parameters, read_records(directory, name))
+            mine = [] if directory is None else read_under(plan.parameters, read_records(directory, name))
         except UserError as error:
             directory, paragraph = None, f"{name}: {error}{state}"
         else:
             summary = get(name).summarise(mine)
             answer = get(name).words(summary).answer if mine else get(name).nothing
-            paragraph = answer + beyond_asked([r["seed"] for r in mine], finished.parameters.seeds) + state
+            paragraph = answer + beyond_asked([r["seed"] for r in mine], plan.parameters.seeds) + state
         paragraphs.append(paragraph)
         text += [f"## {name}", "", paragraph, ""]
         if directory is None:
             continue
         records.setdefault(directory, {})[name] = mine
         numbers[name] = {"answer": paragraph, "directory": str(directory), **summary}
-        text += [f"Run directory `{directory}`, executed notebook `{finished.executed}`.", ""]
+        text += [f"Run directory `{directory}`, executed notebook `{plan.executed}`.", ""]
         pictures = sorted((directory / "figures").glob(f"{name}*.png"))
         text += [f"![{picture.stem}]({picture.relative_to(base)})" for picture in pictures]
         text.append("")

@@ -1,0 +1,70 @@
+"""Checks of parameters before anything is written: device, directories, data, network, noise and rules."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import torch
+
+from dglib.control import require_posix
+from dglib.errors import UserError
+from dglib.experiments import build_spec, requested_numerics
+from dglib.protocol.spec import ExperimentSpec
+from dglib.runs.location import RunLocation
+from dglib.training.data import DatasetInfo, describe_dataset
+from dglib.training.evaluation import check_metrics
+from dglib.training.networks import build_network, check_own, key_dropout
+from dglib.training.noise import noises
+from dglib.training.numerics import Numerics
+from dglib.training.rules import check_rules
+
+if TYPE_CHECKING:
+    from dglib.experiments.parameters import Parameters
+
+
+def check(parameters: Parameters) -> tuple[ExperimentSpec, Numerics]:
+    """The protocol and the numerics of an experiment, checked as far as possible without loading data.
+
+    Raises:
+        UserError: what was given cannot be used here.
+    """
+    if parameters.seeds_at_once > 1:
+        require_posix(f"seeds_at_once = {parameters.seeds_at_once}", "use 1")
+    spec = build_spec(parameters.experiment, parameters)
+    asked = requested_numerics(parameters)
+    Numerics.resolve(**asked)  # refuses a wrong device before a network is built
+    RunLocation.of(parameters)
+    noises.get(spec.data.noise)
+    info = describe_dataset(spec.data.dataset, data_dir=parameters.data_dir)
+    check_metrics(spec.metrics, info.classes)
+    return spec, Numerics.resolve(**asked, network_parameters=_check_network(spec, info))
+
+
+def _check_network(spec: ExperimentSpec, info: DatasetInfo) -> int:
+    """Build the network once, so that a wrong name, width or input is refused before anything is written.
+
+    Returns the number of its parameters.
+    """
+    name, width = spec.network.name, spec.network.width
+    with torch.random.fork_rng(devices=[]):
+        model = build_network(name, input_shape=info.input_shape, classes=info.classes, width=width)
+        check_own(name, model, input_shape=info.input_shape, classes=info.classes, width=width)
+    check_rules(spec.step, list(model.parameters()), info.input_shape, info.classes)
+    if info.n_train % spec.step.batch_size == 1:
+        key_dropout(model, torch.Generator())
+        try:
+            model(torch.zeros(1, *info.input_shape))
+        except ValueError as error:
+            raise UserError(
+                f"batch_size = {spec.step.batch_size}: leaves one image for the last of {info.n_train}, and"
+                f" network {name!r} cannot train on one ({error})"
+            ) from None
+    if spec.step.two_pass_statistics and any(
+        isinstance(layer, torch.nn.modules.batchnorm._BatchNorm) and layer.momentum is None
+        for layer in model.modules()
+    ):
+        raise UserError(
+            f"two_pass_statistics = True: network {name!r} has a BatchNorm with momentum None, whose"
+            " cumulative average has no two-pass form"
+        )
+    return sum(parameter.numel() for parameter in model.parameters())
