@@ -218,7 +218,7 @@ def _status(arguments: argparse.Namespace) -> None:
 
 def _report(arguments: argparse.Namespace) -> None:
     base = base_directory(arguments.base_dir, where="--base-dir")
-    from dglib.report import write_report
+    from dglib.report.page import write_report
 
     print(write_report(base))
 

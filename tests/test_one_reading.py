@@ -10,8 +10,8 @@ from test_api import V3
 
 from dglib import load_records
 from dglib.cli import main
-from dglib.report import write_report
 from dglib.report.analyse import analyse
+from dglib.report.page import write_report
 
 
 def report(base: Path) -> Page:

@@ -12,7 +12,7 @@ from dglib import api
 from dglib.control import Interrupted
 from dglib.experiments.profiles import load_profile
 from dglib.files import unsealed
-from dglib.report.provenance import command
+from dglib.report.facts import command
 from dglib.runs import provenance
 from dglib.runs.seed import run_seed
 

@@ -19,8 +19,9 @@ from dglib.base_dir import NOTEBOOKS
 from dglib.errors import UserError
 from dglib.experiments import get
 from dglib.experiments.spinodal import Width
-from dglib.report import page, write_report
+from dglib.report import page
 from dglib.report.notebook import notebook_report
+from dglib.report.page import write_report
 
 RECORDS = {
     "T1": [t1(0, 0.6, 0.35, True), t1(1, None), failed_init(t1(2)), diverged(t1(3))],

@@ -12,10 +12,8 @@ from report_page import Page
 from dglib.api import run
 from dglib.campaign.grid import write_index
 from dglib.errors import UserError
-from dglib.report import write_report
-from dglib.report.collect import collect_grid
-from dglib.report.grid_index import NAME, read_index, run_of
-from dglib.report.grid_page import render_grid
+from dglib.report.collect import INDEX, Grid, collect, run_of
+from dglib.report.page import render, write_report
 
 MAP = """
 experiment: Td1
@@ -40,9 +38,7 @@ def sweeps(cell):
 
 
 def read(base: Path) -> Page:
-    collection = collect_grid(base)
-    assert collection is not None
-    return Page(render_grid(collection, base / "report.html"))
+    return Page(render(collect(base), base / "report.html"))
 
 
 @pytest.fixture(scope="module")
@@ -123,15 +119,15 @@ def test_cells_that_the_grid_no_longer_has_are_left_out_by_name(tmp_path):
     fill(grid_of(tmp_path, MAP), tmp_path / "runs", by_level)
     smaller = grid_of(tmp_path, MAP.replace("0.6, 0.8", "0.6"))
     directory = write_index(smaller, tmp_path / "runs")
-    collection = collect_grid(directory)
-    assert collection is not None
+    collection = collect(directory)
+    assert isinstance(collection, Grid)
     assert collection.left_out == ["noise_rate=0.2,init_lambda=0.8", "noise_rate=0.4,init_lambda=0.8"]
     assert len(collection.found) == 4
 
 
 @pytest.mark.parametrize("content", ["", "{", "[]", '{"grid": "map", "axes": {}, "cells": []}'])
 def test_a_damaged_index_is_told_by_its_path(tmp_path, content):
-    (tmp_path / NAME).write_text(content)
+    (tmp_path / INDEX).write_text(content)
     with pytest.raises(UserError, match=r"grid.json: not a readable index of a grid"):
         write_report(tmp_path)
 
@@ -149,9 +145,9 @@ def test_a_cell_that_was_trained_is_found_again_by_its_index(tmp_path, monkeypat
     directory = write_index(grid, tmp_path / "runs")
     (cell,) = grid.cells
     run(cell.parameters.model_copy(update={"base_dir": str(directory / cell.directory)}))
-    index = read_index(directory)
+    index = collect(directory)
     (manifest,) = directory.glob("*/*/Td1_manifest.json")
-    assert index is not None
+    assert isinstance(index, Grid)
     assert run_of(json.loads(manifest.read_bytes())) == index.cells[0].run
     page = read(directory)
     assert "1 cell, all finished. 1 seed in 1 run directory" in page.text

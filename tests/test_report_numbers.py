@@ -20,8 +20,9 @@ from report_page import Page
 
 from dglib.experiments import get
 from dglib.experiments.spinodal import Width
-from dglib.report import page, write_report
+from dglib.report import page
 from dglib.report.collect import collect
+from dglib.report.page import write_report
 
 NUMBER = re.compile(r"(?<![\w.])−?\d+(?:\.\d+)?(?![\w]|\.\d)")
 # Of the method, not of a record: the confidence level, as it is worded everywhere.

@@ -19,7 +19,7 @@ from dglib.campaign.planning import Campaign, plan_campaign
 from dglib.control import require_posix
 from dglib.errors import UserError
 from dglib.experiments import joints
-from dglib.report.grid_index import NAME as INDEX
+from dglib.report.collect import INDEX
 from dglib.runs.progress import duration
 
 
@@ -83,7 +83,7 @@ def _import_early(jobs: Sequence[Job], over: threading.Event) -> None:
     """Import what the results need, which takes seconds, while the last notebooks leave a core idle."""
     while not over.wait(0.5):
         if all(job.is_over for job in jobs if job.kind == "seed"):
-            for name in ("dglib.campaign.summary_file", "dglib.report.grid_page"):
+            for name in ("dglib.campaign.summary_file", "dglib.report.grids"):
                 import_module(name)
             return
 
@@ -130,7 +130,7 @@ def _of_experiments(campaign: Campaign, out: IO[str]) -> list[Path]:
 
 
 def _of_grid(campaign: Campaign, out: IO[str]) -> list[Path]:
-    from dglib.report.grid_page import RESULTS
+    from dglib.report.grids import RESULTS
 
     assert campaign.grid is not None
     directory = write_index(campaign.grid, campaign.location.work)
@@ -142,7 +142,7 @@ def _of_grid(campaign: Campaign, out: IO[str]) -> list[Path]:
 
 
 def _write_page(base: Path) -> list[Path]:
-    from dglib.report import write_report
+    from dglib.report.page import write_report
 
     try:
         return [write_report(base)]

@@ -40,7 +40,7 @@ from dglib.experiments.profiles import (
     validate_model,
 )
 from dglib.files import to_json, write_atomically
-from dglib.report.grid_index import NAME
+from dglib.report.collect import INDEX
 from dglib.runs.identity import NUMERICS, describe, fingerprint, is_identity
 
 MAX_CELLS = 1000
@@ -240,7 +240,7 @@ def write_index(grid: Grid, base: Path) -> Path:
     except OSError as error:
         raise StorageError.of(directory, error) from error
     write_atomically(
-        directory / NAME, to_json({"grid": grid.name, "axes": grid.axes, "cells": cells}, indent=1)
+        directory / INDEX, to_json({"grid": grid.name, "axes": grid.axes, "cells": cells}, indent=1)
     )
     return directory
 

@@ -1,10 +1,15 @@
-"""The contents of a directory: runs with records and manifests, the cells of a grid, and damaged files."""
+"""The contents of a directory: runs with records and manifests, the cells of a grid, and damaged files.
+
+A grid's directory has an index, ``grid.json``: the crossed parameters and every cell with its directory,
+seeds and the fingerprint of its runs. From it, cells that have not begun are known.
+"""
 
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Mapping, Sequence
+from contextlib import suppress
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -14,9 +19,11 @@ from dglib.analysis.summary import Summary
 from dglib.errors import UserError
 from dglib.experiments import get, names
 from dglib.protocol.records import Record
-from dglib.report.grid_index import Index, IndexedCell, read_index, run_of
+from dglib.runs.identity import asked, fingerprint
 from dglib.runs.manifest import manifests, read_manifest
 from dglib.runs.reading import read_run, runs_in
+
+INDEX = "grid.json"
 
 
 @dataclass(frozen=True)
@@ -24,14 +31,14 @@ class Found:
     """One experiment's records in one run directory.
 
     Attributes:
-        manifest: what the run was made under; None where there is none, as in published folders.
+        manifest: what the run was made under; empty where there is none, as in published folders.
         heartbeats: of seeds that have begun and have no record.
     """
 
     experiment: str
     directory: Path
     records: tuple[Record, ...]
-    manifest: Mapping[str, Any] | None = None
+    manifest: Mapping[str, Any] = field(default_factory=dict)
     heartbeats: tuple[Mapping[str, Any], ...] = ()
 
     @cached_property
@@ -41,7 +48,7 @@ class Found:
     @property
     def parameters(self) -> dict[str, Any]:
         """As the manifest has them, else the first record that states any; empty for published files."""
-        if self.manifest is not None:
+        if self.manifest:
             return dict(self.manifest["parameters"])
         return next((dict(r["parameters"]) for r in self.records if r.get("parameters")), {})
 
@@ -50,6 +57,36 @@ class Found:
         prefix = get(self.experiment).prefix
         paths = (self.directory / f"{prefix}_results.{kind}" for kind in ("json", "csv"))
         return [path for path in paths if path.is_file()]
+
+
+@dataclass(frozen=True)
+class GridCell:
+    """One experiment at one combination of values, and its run.
+
+    Attributes:
+        directory: below the grid's directory.
+        run: what `run_of` gives for its manifests.
+        found: None before it has begun.
+    """
+
+    experiment: str
+    name: str
+    directory: str
+    values: Mapping[str, Any]
+    seeds: tuple[int, ...]
+    run: str
+    found: Found | None = None
+
+    @property
+    def records(self) -> Sequence[Record]:
+        return self.found.records if self.found else ()
+
+    @property
+    def cell(self) -> Cell:
+        experiment, found = get(self.experiment), self.found
+        summary = found.summary if found else experiment.summarise(())
+        running = len(found.heartbeats) if found else 0
+        return Cell(self.experiment, experiment.measure, self.values, summary, len(self.seeds), running)
 
 
 @dataclass
@@ -64,51 +101,49 @@ class Collection:
         return [item for item in self.found if item.experiment == experiment]
 
 
-@dataclass(frozen=True)
-class GridCell:
-    """A cell as it was asked for, and its run; `found` is None before it has begun."""
-
-    asked: IndexedCell
-    found: Found | None
-
-    @property
-    def cell(self) -> Cell:
-        experiment, found = get(self.asked.experiment), self.found
-        return Cell(
-            experiment.name,
-            experiment.measure,
-            self.asked.values,
-            found.summary if found else experiment.summarise(()),
-            planned=len(self.asked.seeds),
-            running=len(found.heartbeats) if found else 0,
-        )
-
-
 @dataclass
-class GridCollection:
-    """A grid directory: its index, its cells in their order, damaged files, and runs left out by name."""
+class Grid(Collection):
+    """A grid's directory as it was last run.
 
-    base: Path
-    index: Index
+    Attributes:
+        axes: the crossed parameters with their values.
+        cells: in their order; `found` are their runs.
+        left_out: runs and directories that are not the grid's, by name.
+    """
+
+    name: str = ""
+    axes: Mapping[str, tuple[Any, ...]] = field(default_factory=dict)
     cells: list[GridCell] = field(default_factory=list)
-    damaged: list[str] = field(default_factory=list)
     left_out: list[str] = field(default_factory=list)
 
-    def of(self, experiment: str) -> list[GridCell]:
-        return [cell for cell in self.cells if cell.asked.experiment == experiment]
-
     @property
-    def found(self) -> list[Found]:
-        return [cell.found for cell in self.cells if cell.found is not None]
+    def experiments(self) -> list[str]:
+        return list(dict.fromkeys(cell.experiment for cell in self.cells))
+
+    def cells_of(self, experiment: str) -> list[GridCell]:
+        return [cell for cell in self.cells if cell.experiment == experiment]
 
 
 def collect(base: Path) -> Collection:
-    """Read a run directory, or all of those in a base directory; changes nothing.
+    """Read a run directory, or all of those in a base directory, or a grid's directory; changes nothing.
+
+    A run in a cell's directory that was made under other parameters than the grid's is left out by name, as
+    are directories that the grid does not name.
 
     Raises:
-        UserError: there is no such directory, or no run in it of which anything could be read.
+        UserError: there is no such directory, no run in it of which anything could be read, or a grid's index
+            is damaged.
     """
-    collection = collect_whatever(base)
+    if (grid := _read_index(base)) is not None:
+        _collect_cells(grid)
+        return grid
+    try:
+        collection = collect_runs(base)
+    except UserError as error:
+        grids = sorted(path.parent.name for path in base.glob(f"*/{INDEX}"))
+        if not grids:
+            raise
+        raise UserError(f"{error}; grids lie in {', '.join(grids)} there: name one's directory") from None
     if not collection.found:
         first, more = collection.damaged[:1], len(collection.damaged) - 1
         why = f"; {first[0]}" + (f" (and {more} more like it)" if more > 0 else "") if first else ""
@@ -116,8 +151,12 @@ def collect(base: Path) -> Collection:
     return collection
 
 
-def collect_whatever(base: Path) -> Collection:
-    """As `collect`, also where no run could be read."""
+def collect_runs(base: Path) -> Collection:
+    """Read a run directory, or all of those in a base directory, also where none could be read.
+
+    Raises:
+        UserError: there is no such directory, or no run in it.
+    """
     collection = Collection(base)
     for directory in runs_in(base):
         _collect_run(collection, directory)
@@ -125,48 +164,50 @@ def collect_whatever(base: Path) -> Collection:
     return collection
 
 
-def collect_grid(base: Path) -> GridCollection | None:
-    """Read a grid directory; None where `base` is none. Changes nothing.
+def run_of(manifest: Mapping[str, Any]) -> str:
+    """What identifies a manifest's run but for its data, which only a run itself has read."""
+    return fingerprint(asked(manifest))
 
-    A run in a cell's directory that was made under other parameters than the grid's is left out by name, as
-    are directories that the grid does not name.
 
-    Raises:
-        UserError: the index is damaged.
-    """
-    index = read_index(base)
-    if index is None:
+def _read_index(base: Path) -> Grid | None:
+    path = base / INDEX
+    if not path.is_file():
         return None
-    collection = GridCollection(base, index)
-    there = {cell.directory: _cell_runs(base / cell.directory, collection.damaged) for cell in index.cells}
-    taken: set[tuple[Path, str]] = set()
-    for cell in index.cells:
-        mine = [
-            item
-            for item in there[cell.directory].of(cell.experiment)
-            if item.manifest is not None and run_of(item.manifest) == cell.run
-        ]
+    try:
+        content = json.loads(path.read_bytes())
+        cells = [GridCell(**{**cell, "seeds": tuple(cell["seeds"])}) for cell in content["cells"]]
+        axes = {str(name): tuple(values) for name, values in content["axes"].items()}
+        if not cells or not axes or any(list(cell.values) != list(axes) for cell in cells):
+            raise ValueError("cells must have a value of each crossed parameter")
+        return Grid(base, name=str(content["grid"]), axes=axes, cells=cells)
+    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+        raise UserError(f"{path}: not a readable index of a grid ({type(error).__name__}: {error})") from None
+
+
+def _collect_cells(grid: Grid) -> None:
+    there: dict[str, Collection] = {}
+    for directory in dict.fromkeys(cell.directory for cell in grid.cells):
+        try:
+            there[directory] = collect_runs(grid.base / directory)
+        except UserError:  # no directory yet, or nothing in it
+            there[directory] = Collection(grid.base / directory)
+        grid.damaged += [line for line in there[directory].damaged if line not in grid.damaged]
+    cells, grid.cells = grid.cells, []
+    for cell in cells:
+        runs = there[cell.directory].of(cell.experiment)
+        mine = [item for item in runs if item.manifest and run_of(item.manifest) == cell.run]
         newest = max(mine, key=lambda item: item.directory.name, default=None)
-        collection.cells.append(GridCell(cell, newest))
-        taken |= {(newest.directory, cell.experiment)} if newest else set()
+        grid.cells.append(replace(cell, found=newest))
+        grid.found += [newest] if newest else []
+    taken = {(item.directory, item.experiment) for item in grid.found}
     others = {
-        str(item.directory.relative_to(base))
+        str(item.directory.relative_to(grid.base))
         for runs in there.values()
         for item in runs.found
         if (item.directory, item.experiment) not in taken
     }
-    strangers = {path.name for path in base.iterdir() if path.is_dir() and "=" in path.name} - there.keys()
-    collection.left_out = sorted(others | strangers)
-    return collection
-
-
-def _cell_runs(directory: Path, damaged: list[str]) -> Collection:
-    try:
-        found = collect_whatever(directory)
-    except UserError:  # no directory yet, or nothing in it
-        return Collection(directory)
-    damaged += [line for line in found.damaged if line not in damaged]
-    return found
+    strangers = {path.name for path in grid.base.iterdir() if path.is_dir() and "=" in path.name}
+    grid.left_out = sorted(others | (strangers - there.keys()))
 
 
 def _collect_run(collection: Collection, directory: Path) -> None:
@@ -183,20 +224,19 @@ def _collect_run(collection: Collection, directory: Path) -> None:
     for source in sorted(run.sources, key=lambda source: source.seed):
         records.setdefault(source.experiment, []).append(dict(source.record))
     for name in names():
-        mine, manifest = records.get(name, []), known.get(name)
+        mine = records.get(name, [])
         beats = _heartbeats(directory, name, {record.get("seed") for record in mine})
-        if mine or manifest is not None:
-            collection.found.append(Found(name, directory, tuple(mine), manifest, tuple(beats)))
+        if mine or name in known:
+            found = Found(name, directory, tuple(mine), known.get(name, {}), tuple(beats))
+            collection.found.append(found)
 
 
 def _heartbeats(directory: Path, experiment: str, finished: Iterable[Any]) -> list[Mapping[str, Any]]:
-    beats = [_json(path) for path in sorted((directory / "heartbeats").glob("*.json"))]
-    return [b for b in beats if b.get("experiment") == experiment and b.get("seed") not in set(finished)]
-
-
-def _json(path: Path) -> dict[str, Any]:
-    """A JSON object that is a hint only; empty where it is missing or torn."""
-    try:
-        return dict(json.loads(path.read_bytes()))
-    except (OSError, ValueError, TypeError):
-        return {}
+    """Of unfinished seeds. A file that is missing or torn is left out: they are hints only."""
+    found = list[Mapping[str, Any]]()
+    for path in sorted((directory / "heartbeats").glob("*.json")):
+        with suppress(OSError, ValueError, TypeError):
+            beat = dict(json.loads(path.read_bytes()))
+            if beat.get("experiment") == experiment and beat.get("seed") not in set(finished):
+                found.append(beat)
+    return found

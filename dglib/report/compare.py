@@ -18,11 +18,9 @@ from dglib.errors import UserError
 from dglib.experiments import get, joints, names
 from dglib.experiments.profiles import profile_layer
 from dglib.protocol.records import Record
-from dglib.report.collect import Found, collect_whatever
-from dglib.report.provenance import computed_on, data_name
-from dglib.runs.identity import READING
-
-_UNRECORDED = "not on record"
+from dglib.report.collect import Found, collect_runs
+from dglib.report.facts import UNRECORDED, computed_on, data_name
+from dglib.runs.identity import ABSENT, READING, differing
 
 
 @dataclass(frozen=True)
@@ -57,13 +55,12 @@ def compare(a: Path, b: Path) -> list[Comparison]:
         raise UserError(f"nothing to compare: {' and '.join(held)}")
     found = []
     for name in shared:
-        one, other = first[name], second[name]
-        experiment = get(name)
-        sides = one.records, read_as(one.records, other.records)
+        one, other, experiment = first[name], second[name], get(name)
+        sides = one.records, _read_as(one.records, other.records)
         rows = experiment.compare(*(experiment.summarise(records) for records in sides))
         times = [[time for r in records if (time := number(r, "time")) is not None] for records in sides]
         rows.append(mean_row("training time a seed (s)", times[0], times[1], places=1))
-        found.append(Comparison(experiment.symbol, rows, differences(one, other)))
+        found.append(Comparison(experiment.symbol, rows, _differed(one, other)))
     for joint in joints():
         if set(joint.experiments) <= set(shared):
             both = [
@@ -72,14 +69,6 @@ def compare(a: Path, b: Path) -> list[Comparison]:
             ]
             found.append(Comparison(joint.title, joint.compare(*both), []))
     return found
-
-
-def read_as(a: Sequence[Record], b: Sequence[Record]) -> list[Record]:
-    """The records `b` under the reading parameters of `a`."""
-    one = (a[0].get("parameters") if a else None) or {}
-    reading = {name: value for name, value in one.items() if name in READING}
-    others = [{k: v for k, v in (record.get("parameters") or {}).items() if k not in READING} for record in b]
-    return [{**record, "parameters": own | reading} for record, own in zip(b, others, strict=True)]
 
 
 def text(a: Path, b: Path, found: Iterable[Comparison]) -> str:
@@ -97,16 +86,12 @@ def text(a: Path, b: Path, found: Iterable[Comparison]) -> str:
     return "\n".join(lines)
 
 
-def differences(a: Found, b: Found) -> list[str]:
-    """How two runs of an experiment differed, a line for each kind of thing."""
-    pairs = {
-        "numerics": [computed_on(side.records) or _UNRECORDED for side in (a, b)],
-        "versions": [_versions(side) for side in (a, b)],
-        "seeds": [", ".join(str(r.get("seed", "?")) for r in side.records) for side in (a, b)],
-    }
-    lines = [*_parameters(a, b), *_data(a, b)]
-    lines += [f"{what}: {one} | {other}" for what, (one, other) in pairs.items() if one != other]
-    return lines + _bits(a.records, b.records)
+def _read_as(a: Sequence[Record], b: Sequence[Record]) -> list[Record]:
+    """The records `b` under the reading parameters of `a`."""
+    one = (a[0].get("parameters") if a else None) or {}
+    reading = {name: value for name, value in one.items() if name in READING}
+    others = [{k: v for k, v in (record.get("parameters") or {}).items() if k not in READING} for record in b]
+    return [{**record, "parameters": own | reading} for record, own in zip(b, others, strict=True)]
 
 
 def _side(path: Path) -> dict[str, Found]:
@@ -114,7 +99,7 @@ def _side(path: Path) -> dict[str, Found]:
     files = {f"{get(name).prefix}_results.json": name for name in names()}
     if path.is_file() and path.name not in files:
         raise UserError(f"{path}: must be a directory, or a file called {', '.join(files)}")
-    collection = collect_whatever(path.parent if path.is_file() else path)
+    collection = collect_runs(path.parent if path.is_file() else path)
     if collection.damaged:
         raise UserError(f"{collection.damaged[0]}; see `python -m dglib verify {collection.base}`")
     held = collection.of(files[path.name]) if path.is_file() else collection.found
@@ -129,27 +114,42 @@ def _side(path: Path) -> dict[str, Found]:
     return side
 
 
+def _differed(a: Found, b: Found) -> list[str]:
+    """How two runs of an experiment differed, a line for each kind of thing."""
+    lines = [*_parameters(a, b), *_data(a, b)]
+    pairs = {
+        "numerics": [computed_on(side.records) for side in (a, b)],
+        "versions": [_versions(side.manifest) for side in (a, b)],
+        "seeds": [", ".join(str(r.get("seed", "?")) for r in side.records) for side in (a, b)],
+    }
+    lines += [f"{what}: {one} | {other}" for what, (one, other) in pairs.items() if one != other]
+    errors = [{r["seed"]: _errors(r) for r in side.records if "seed" in r} for side in (a, b)]
+    if shared := [seed for seed in errors[0] if seed in errors[1]]:
+        same = sum(errors[0][seed] == errors[1][seed] != [] for seed in shared)
+        both = wording.seeds(len(shared))
+        lines.append(f"of {both} on both sides, {same} with the same errors bit for bit")
+    return lines
+
+
 def _parameters(a: Found, b: Found) -> list[str]:
     sides, lines = [], []
     for name, item in (("A", a), ("B", b)):
         sides.append(item.parameters or dict(profile_layer(item.experiment, "paper").values))
         if not item.parameters:
-            lines.append(
-                f"parameters: {name} records none; taken to be those of params/paper/{item.experiment}.yaml"
-            )
-    one, other = sides
-    # A profile also has settings of where and on what; only what both sides have is a difference of the runs.
-    both = [name for name in one if name in other]
+            taken = f"taken to be those of params/paper/{item.experiment}.yaml"
+            lines.append(f"parameters: {name} records none; {taken}")
+    # A profile also has machine settings; only what both sides have is a difference of the runs.
+    both = bool(a.parameters and b.parameters)
     lines += [
-        f"parameters: {name} = {_value(one[name])} | {_value(other[name])}"
-        for name in both
-        if _value(one[name]) != _value(other[name]) and one[name] != other[name]  # 1 and 1.0 are one value
+        f"parameters: {name} = {' | '.join(map(_value, values))}"
+        for name, values in differing(*sides).items()
+        if both or ABSENT not in values
     ]
-    if a.parameters and b.parameters:
-        for name in sorted(one.keys() ^ other.keys()):
-            values = (_value(side[name]) if name in side else _UNRECORDED for side in sides)
-            lines.append(f"parameters: {name} = {' | '.join(values)}")
     return lines
+
+
+def _value(value: object) -> str:
+    return UNRECORDED if value is ABSENT else json.dumps(value, ensure_ascii=False)
 
 
 def _data(a: Found, b: Found) -> list[str]:
@@ -157,7 +157,7 @@ def _data(a: Found, b: Found) -> list[str]:
         data_name(side) + ("" if side.parameters else " (CIFAR-10 in the published protocol)")
         for side in (a, b)
     )
-    prints = [((side.manifest or {}).get("identity") or {}).get("data") for side in (a, b)]
+    prints = [side.manifest.get("identity", {}).get("data") for side in (a, b)]
     if one != other:
         return [f"data: {one} | {other}"]
     if None not in prints and prints[0] != prints[1]:
@@ -166,29 +166,15 @@ def _data(a: Found, b: Found) -> list[str]:
     return []
 
 
-def _versions(found: Found) -> str:
-    manifest = found.manifest
-    if manifest is None:
-        return _UNRECORDED
+def _versions(manifest: Mapping[str, Any]) -> str:
+    if not manifest:
+        return UNRECORDED
     commit = str(manifest.get("commit") or "unknown")[:12]
     changed = " with changes" if manifest.get("dirty") else ""
-    results = (manifest.get("identity") or {}).get("results_version", "unknown")
+    results = manifest.get("identity", {}).get("results_version", "unknown")
     return f"Python {manifest.get('python', 'unknown')}, dglib {commit}{changed}, results version {results}"
-
-
-def _bits(a: Sequence[Record], b: Sequence[Record]) -> list[str]:
-    """How many of the seeds that both sides have gave the same errors to the last bit."""
-    one, other = ({r["seed"]: _errors(r) for r in side if "seed" in r} for side in (a, b))
-    shared = [seed for seed in one if seed in other]
-    same = sum(one[seed] == other[seed] and bool(one[seed]) for seed in shared)
-    words = f"of {wording.seeds(len(shared))} on both sides, {same} with the same errors bit for bit"
-    return [words] if shared else []
 
 
 def _errors(record: Mapping[str, Any]) -> list[Any]:
     fields = sorted(name for name in record if name.endswith("trajectory"))
     return [entry.get("error") for field in fields for entry in record[field] or ()]
-
-
-def _value(value: object) -> str:
-    return json.dumps(value, ensure_ascii=False)

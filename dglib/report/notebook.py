@@ -9,9 +9,8 @@ from pathlib import Path
 from dglib.base_dir import base_directory
 from dglib.errors import UserError
 from dglib.experiments.notebook import is_data, refuse_replaced
-from dglib.report import write_report
 from dglib.report.collect import Collection, collect
-from dglib.report.page import render
+from dglib.report.page import render, write_report
 from dglib.runs import provenance
 
 

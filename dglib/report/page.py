@@ -1,38 +1,135 @@
-"""The page: what was asked, what came out, on which seeds, how it was run, and what it does not show."""
+"""The page: what was asked, what came out, on which seeds, how it was run, and what it does not show.
+
+python run_all.py report --base-dir runs
+
+A page is a list of sections, each a heading and blocks: (kind, value) pairs, for `templates/page.html.j2`.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import base64
+import io
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from functools import cache
-from itertools import groupby
+from os.path import relpath
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
+from matplotlib.figure import Figure
 
 from dglib.analysis import wording
+from dglib.analysis.diagnostics import LATE, summarise_diagnostics
+from dglib.analysis.fields import number
 from dglib.analysis.style import styled
+from dglib.analysis.wording import NONE
 from dglib.experiments import get, joints, names
 from dglib.experiments.figures import draw_all
-from dglib.report.collect import Collection, Found
-from dglib.report.limits import limits
-from dglib.report.parts import ENDS_READING, Picture, ends_of, link_to, picture, seed_table
-from dglib.report.provenance import UNRECORDED, data_name, facts
+from dglib.files import write_atomically
+from dglib.protocol.records import Record
+from dglib.report.collect import Collection, Found, Grid, collect
+from dglib.report.facts import UNRECORDED, data_name, facts, limits
 from dglib.runs.identity import differences
+from dglib.runs.progress import duration
 
+Block = tuple[str, Any]
+Section = tuple[str, list[Block]]
+
+NAME = "report.html"
 ENLARGED = 1.45  # a figure of one column, on the page
 DWELL_CAPTION = "Width against dwell time, and the slowest sweep against training from scratch at each λ"
-METRICS_CAPTION = "Metrics of your own against epoch; a line for each seed and branch"
 LAG_READING = (
     "A network has a limited time at each λ. Where the width shrinks with longer dwell times, that part of"
     " it was lag; where it does not, it is memory at least on these time scales."
+)
+_ASKED = (
+    "Each training step mixes two normalised gradients of the same batch: one under noisy labels (structure)"
+    " and one under clean labels (value), with weight λ on the value gradient. The test error may depend not"
+    " only on λ but also on its history: a network trained at small λ stays ordered, with low error, as λ is"
+    " raised, until it collapses at some λ↑; a collapsed one recovers only when λ has been lowered to some λ↓"
+    " below that, or never. The width λ↑ − λ↓ measures this hysteresis.",
+    "Ordered: low error. Collapsed: high error, but better than chance. Trapped: one class predicted for"
+    " everything, for long. Diverged: outputs that are not finite. Dwell time: epochs at each λ of a sweep. A"
+    " seed is one training from one random start; every seed is shown. ± SD: population standard deviation"
+    " over seeds.",
+)
+_LOOP_READING = (
+    "Above, thin lines are seeds and thick ones medians, with arrows in the direction of the sweep. Below,"
+    " each bar is a seed and spans the levels between which its threshold lies; an arrowhead means that the"
+    " sweep ended before it was found. Where the rising and the falling sweep lie apart at one λ, the network"
+    " remembers where it came from."
 )
 _LAG_REFUSED = (
     "There are runs at several dwell times or learning rates, but they also differ in {}, so their widths"
     " are not compared."
 )
+_ENDS_READING = (
+    "What the networks look like at the end of the sweep, of each branch, or of training: n networks, their"
+    " mean, in brackets least and greatest. Dead: channels that no image of the first test batch activated."
+    " Entropy: 0 where one class is predicted for everything, 1 where all equally often. Late c_sv: cos(g_s,"
+    f" g_v) at refreshes, over the last {LATE} such epochs."
+)
+_METRICS_CAPTION = "Metrics of your own against epoch; a line for each seed and branch"
 # What networks must have in common for errors from scratch to be compared with those of sweeps.
 _ALIKE = ("dataset", "noise_rate", "network", "network_width", "batch_size", "lr", "refresh_period")
+# quantity at a network's end -> (column head, factor, decimals, unit)
+_ENDS = {
+    "dead": ("Dead channels", 100.0, 0, " %"),
+    "entropy": ("Entropy of predicted classes", 1.0, 2, ""),
+    "weight_norm": ("‖θ‖", 1.0, 1, ""),
+    "update_norm": ("‖last update‖", 1.0, 4, ""),
+    "c_sv": ("Late c_sv", 1.0, 2, ""),
+}
+_PIXELS_PER_INCH = 125  # on the page, where figures are a little larger than in print
+_SHARPER = 1.3  # pixels of the image to one of the page, for screens that have them
+
+
+@dataclass(frozen=True)
+class Table:
+    """Column heads and rows of as many cells, all text."""
+
+    head: list[str]
+    rows: list[list[str]]
+
+
+@dataclass(frozen=True)
+class Picture:
+    """A figure for the page; `source` is a data URI, `width` in CSS pixels."""
+
+    source: str
+    width: int
+    caption: str
+
+
+@dataclass(frozen=True)
+class Link:
+    href: str
+    text: str
+
+
+def write_report(base: Path, target: Path | None = None) -> Path:
+    """Write the page over all runs in `base`, from their records alone, and return its path.
+
+    Of a grid's directory the page is over all of its cells, and the table and figures are files there too.
+    The same records give the same bytes. Figures are in the page; only links to executed notebooks and
+    records lead out of it, relative to where it lies.
+
+    Args:
+        base: a base directory, or one run directory; a folder with published results' files will do.
+        target: the file to write; None: `report.html` in `base`.
+
+    Raises:
+        UserError: there is no such directory, no run in it, or the page cannot be written.
+    """
+    target, collection = base / NAME if target is None else target, collect(base)
+    if isinstance(collection, Grid):
+        from dglib.report.grids import write_figures
+
+        write_figures(collection)
+    write_atomically(target, render(collection, target).encode())
+    return target
 
 
 def render(collection: Collection, target: Path, whole: bool = True) -> str:
@@ -40,11 +137,17 @@ def render(collection: Collection, target: Path, whole: bool = True) -> str:
 
     Links are relative to `target`, where it will lie.
     """
-    return environment().get_template("page.html.j2").render(_content(collection, target), whole=whole)
+    if isinstance(collection, Grid):
+        from dglib.report import grids  # which uses parts of this module
+
+        content = grids.content(collection, target)
+    else:
+        content = _content(collection, target)
+    return _environment().get_template("page.html.j2").render(content, whole=whole)
 
 
 @cache
-def environment() -> Environment:
+def _environment() -> Environment:
     return Environment(
         loader=PackageLoader("dglib.report"),
         autoescape=True,
@@ -61,22 +164,36 @@ def _unbroken(value: object) -> object:
 
 
 def _content(collection: Collection, target: Path) -> dict[str, Any]:
-    found = collection.found
-    sections = [
-        _section(collection.base, experiment, list(members), target)
-        for experiment, members in groupby(found, key=lambda item: item.experiment)
-    ]
-    symbols = wording.listing([section["about"].symbol for section in sections])
+    runs = {name: mine for name in names() if (mine := collection.of(name))}
+    questions = [(f"{get(name).symbol}.", get(name).question) for name in runs]
+    asked: list[Block] = [*(("p", text) for text in _ASKED), ("list", questions)]
+    loops = list(_loops(collection))
+    sections: list[Section] = [("What was asked", asked)]
+    headlines = [block for name, mine in runs.items() for block in _headlines(name, mine)]
+    shown = len(loops) > 1
+    for name, _, answer in loops:
+        headlines += [("answer", (f"Width in {name}" if shown else "", answer))] if answer else []
+    sections += [("What came out", headlines)] if runs else []
+    if loops:
+        blocks: list[Block] = [("p", _LOOP_READING)]
+        for name, drawn, _ in loops:
+            blocks += [*([("h3", name)] if shown else []), ("figure", drawn)]
+        sections.append(("The hysteresis loop", blocks))
+    if lag := _lag(collection):
+        sections.append(("How much of it is lag", [("p", LAG_READING), *lag]))
+    for name, mine in runs.items():
+        sections.append(
+            (f"{get(name).symbol}: {get(name).title}", list(_runs(collection.base, mine, target)))
+        )
+    symbols = wording.listing([get(name).symbol for name in runs])
+    ends = any(kind == "ends" for _, blocks in sections for kind, _ in blocks)
     return {
-        "title": f"Hysteresis in learning with noisy labels: {symbols}" if found else "No records",
-        "overview": overview(found) if found else "",
-        "sections": sections,
-        "loops": _loops(collection),
-        "lag": _lag(collection),
-        "lag_reading": LAG_READING,
-        "ends_reading": ENDS_READING if any(run["ends"] for item in sections for run in item["runs"]) else "",
-        "limits": limits(found, collection.damaged),
+        "title": f"Hysteresis in learning with noisy labels: {symbols}" if runs else "No records",
+        "overview": overview(collection.found) if runs else "",
         "damaged": collection.damaged,
+        "sections": sections,
+        "limits": limits(collection.found, collection.damaged),
+        "notes": [_ENDS_READING] if ends else [],
     }
 
 
@@ -92,44 +209,64 @@ def overview(found: Sequence[Found]) -> str:
     return f"{wording.seeds(seeds)} in {where}{when}.{used}"
 
 
-def _section(base: Path, experiment: str, members: Sequence[Found], target: Path) -> dict[str, Any]:
-    """One experiment with all its runs, which are shown apart."""
+def _headlines(experiment: str, runs: Sequence[Found]) -> Iterator[Block]:
     about = get(experiment)
-    executed = base / "executed" / f"{about.notebook}.ipynb"
-    return {
-        "about": about,
-        "runs": [_run(found, number, members[0], target) for number, found in enumerate(members, 1)],
-        "notebooks": [link_to(executed, target)] if executed.is_file() else [],
-    }
+    for number_, found in enumerate(runs, 1):
+        words = about.words(found.summary).headline if found.records else about.nothing
+        of = f"{about.symbol}, run {number_} of {len(runs)} ({_name(found)})"
+        yield "answer", (of if len(runs) > 1 else "", words)
 
 
-def _run(found: Found, number: int, first: Found, target: Path) -> dict[str, Any]:
-    changed = differences(first.parameters, found.parameters) if number > 1 else []
-    about, words, drawn = get(found.experiment), None, {}
-    if found.records:
-        words, drawn = about.words(found.summary), draw_all(about.name, found.records)
+def _runs(base: Path, runs: Sequence[Found], target: Path) -> Iterator[Block]:
+    """One experiment with all its runs, which are shown apart."""
+    about, several = get(runs[0].experiment), len(runs) > 1
+    yield "p", about.question
+    if about.counts:
+        yield "soft", f"What counts as an answer: {about.counts}"
+    if several:
+        apart = "made under different parameters or in different places"
+        yield "p", f"{len(runs)} runs, {apart}. They are shown apart and never averaged."
+    for number_, found in enumerate(runs, 1):
+        if several:
+            yield "h3", f"Run {number_} of {len(runs)}: {_name(found)}"
+        if number_ > 1:
+            changed = differences(runs[0].parameters, found.parameters)
+            yield (
+                "soft",
+                f"Differs from run 1 in {'; '.join(changed) or 'no parameter; see how each was run'}.",
+            )
+        yield from _run(base, found, target)
+
+
+def _run(base: Path, found: Found, target: Path) -> Iterator[Block]:
+    about = get(found.experiment)
+    yield "answer", ("", about.words(found.summary).answer if found.records else about.nothing)
     captions = {name: drawing.caption for name, drawing in about.figures().items()}
-    return {
-        "name": found.directory.absolute().name,
-        "number": number,
-        "differs": changed or ["no parameter; see how each was run"] * (number > 1),
-        "headline": words.headline if words else about.nothing,
-        "answer": words.answer if words else about.nothing,
-        "more": about.paragraphs(found.summary),
-        "pictures": [picture(figure, captions.get(name, METRICS_CAPTION)) for name, figure in drawn.items()],
-        "table": seed_table(found),
-        "ends": ends_of(found),
-        "facts": facts(found),
-        "records": [link_to(path, target) for path in found.results],
-    }
+    for name, figure in (draw_all(about.name, found.records) if found.records else {}).items():
+        yield "figure", picture(figure, captions.get(name, _METRICS_CAPTION))
+    if more := about.paragraphs(found.summary):
+        yield "h4", about.more
+        yield from (("p", paragraph) for paragraph in more)
+    table = seed_table(found)
+    yield "h4", "Seeds"
+    yield ("table", table) if table.rows else ("p", "No seed has finished.")
+    yield from _ends_of(found)
+    links = {"Records": found.results, "Executed notebook": [base / "executed" / f"{about.notebook}.ipynb"]}
+    known = {name: [link_to(p, target) for p in paths if p.is_file()] for name, paths in links.items()}
+    yield "h4", "How it was run"
+    yield "facts", [("Run directory", _name(found)), *facts(found)]
+    yield from (("links", (f"{name}: ", shown)) for name, shown in known.items() if shown)
 
 
-def _loops(collection: Collection) -> list[dict[str, Any]]:
+def _name(found: Found) -> str:
+    return found.directory.absolute().name
+
+
+def _loops(collection: Collection) -> Iterator[tuple[str, Picture, str | None]]:
     """The figure of each joint finding, and the finding where all records of it are there.
 
     By directory: experiments of different runs are never drawn, or subtracted, together.
     """
-    loops = []
     for joint in joints():
         found = [run for name in joint.experiments for run in collection.of(name) if run.records]
         for directory in sorted({run.directory for run in found}):
@@ -137,19 +274,17 @@ def _loops(collection: Collection) -> list[dict[str, Any]]:
             records = [mine.get(name, ()) for name in joint.experiments]
             with styled():
                 drawn = picture(joint.draw(*records), joint.caption, ENLARGED)
-            answer = joint.answer(*records) if all(records) else None
-            loops.append({"name": directory.absolute().name, "picture": drawn, "answer": answer})
-    return loops
+            yield directory.absolute().name, drawn, joint.answer(*records) if all(records) else None
 
 
-def _lag(collection: Collection) -> tuple[str, Picture | None] | None:
+def _lag(collection: Collection) -> list[Block]:
     """Width against dwell time over runs that differ in nothing else, else why not.
 
-    None where all sweeps had one dwell time and LR rule.
+    Empty where all sweeps had one dwell time and LR rule.
     """
+    runs = {name: [run for run in collection.of(name) if run.records] for name in names()}
+    records = {name: [r for item in found for r in item.records] for name, found in runs.items()}
     for joint in joints():
-        runs = {name: [e for e in collection.of(name) if e.records] for name in names()}
-        records = {name: [r for item in found for r in item.records] for name, found in runs.items()}
         sweeps = [records[name] for name in joint.experiments]
         others = [r for name, mine in records.items() if not get(name).sweeps for r in mine]
         others = others if _alike([*(r for mine in sweeps for r in mine), *others]) else []
@@ -160,13 +295,99 @@ def _lag(collection: Collection) -> tuple[str, Picture | None] | None:
         if len({data_name(item) for name in joint.experiments for item in runs[name]}) > 1:
             differing.append("the data")
         if differing:
-            return _LAG_REFUSED.format(wording.listing(differing)), None
+            return [("answer", ("", _LAG_REFUSED.format(wording.listing(differing))))]
         with styled():
             drawn = joint.draw_lag(*sweeps, others=others)
-        return joint.lag_words(lag), picture(drawn, DWELL_CAPTION, ENLARGED)
-    return None
+        return [("answer", ("", joint.lag_words(lag))), ("figure", picture(drawn, DWELL_CAPTION, ENLARGED))]
+    return []
 
 
 def _alike(records: Sequence[Mapping[str, Any]]) -> bool:
     stated = [record.get("parameters") or {} for record in records]
     return all(len({repr(item.get(name)) for item in stated}) == 1 for name in _ALIKE)
+
+
+def link_to(path: Path, target: Path) -> Link:
+    from_page = relpath(path.absolute(), target.absolute().parent)
+    return Link(quote(Path(from_page).as_posix()), path.name)
+
+
+def picture(figure: Figure, caption: str, enlarged: float = 1.0) -> Picture:
+    """Draw a figure into a PNG, `enlarged` on the page; the same figure has the same bytes."""
+    content, scale = io.BytesIO(), enlarged * _PIXELS_PER_INCH
+    with styled():
+        # Laid out here: savefig would draw the whole figure once more for it, to the same pixels.
+        figure.set_dpi(_SHARPER * scale)
+        if (layout := figure.get_layout_engine()) is not None:
+            layout.execute(figure)
+            figure.set_layout_engine(None)
+        figure.savefig(
+            content,
+            format="png",
+            dpi=_SHARPER * scale,
+            metadata={"Software": None},
+            pil_kwargs={"compress_level": 3},  # half the time, and no larger by much
+        )
+    source = f"data:image/png;base64,{base64.b64encode(content.getvalue()).decode()}"
+    return Picture(source, round(figure.get_figwidth() * scale), caption)
+
+
+def seed_table(found: Found) -> Table:
+    """A row per record, and one for each seed that has begun and not ended."""
+    columns = get(found.experiment).seed_columns(found.summary)
+    texts = {head: [show(seed) for seed in found.summary["seeds"]] for head, show in columns.items()}
+    for head, field in {"Skipped steps": "skipped_steps", "Reason": "reason"}.items():
+        if any(record.get(field) for record in found.records):  # most runs need neither
+            values = [record.get(field) for record in found.records]
+            texts[head] = [NONE if value is None else str(value) for value in values]
+    times = [number(record, "time") for record in found.records]
+    texts["Time"] = [NONE if time is None else duration(time) for time in times]
+    texts["Computed on"] = list(map(_machines, found.records))
+    bits = {True: "yes", False: "no", None: NONE}
+    texts["Bit for bit"] = [bits[record.get("bitwise")] for record in found.records]
+    rows = [list(row) for row in zip(*texts.values(), strict=True)]
+    for beat in found.heartbeats:
+        epochs = f"{beat.get('epochs_done', '?')} of {beat.get('epochs_planned', '?')}"
+        known = {"Seed": str(beat.get("seed", NONE)), "Outcome": f"not finished: epoch {epochs}"}
+        rows.append([known.get(head, NONE) for head in texts])
+    return Table(list(texts), rows)
+
+
+def _machines(record: Record) -> str:
+    stretches = record.get("numerics") or ()
+    on = (f"{s.get('device_name', s.get('device', '?'))}, {s.get('precision', '?')}" for s in stretches)
+    return "; then ".join(dict.fromkeys(on)) or NONE
+
+
+def _ends_of(found: Found) -> Iterator[Block]:
+    """The networks at their end by class, where they are on record, and the experiment's figure of them."""
+    experiment = get(found.experiment)
+    classes = summarise_diagnostics(found.records, experiment.ends)
+    if not classes:
+        return
+    shown = [name for name in _ENDS if any(item[name] for item in classes)]
+    head = [experiment.end_head, "n", "One class predicted", *(_ENDS[name][0] for name in shown)]
+    rows = [
+        [
+            item["name"],
+            str(item["n"]),
+            f"{item['constant']} of {item['n_predicted']}" if item["n_predicted"] else NONE,
+            *(_spread(name, item[name]) for name in shown),
+        ]
+        for item in classes
+    ]
+    yield "h4", "What the networks look like at the end"
+    yield "ends", Table(head, rows)
+    with styled():
+        drawn = experiment.draw_ends(found.records) if "dead" in shown else None
+    if drawn:
+        yield "figure", picture(drawn[1], drawn[0])
+
+
+def _spread(quantity: str, values: Mapping[str, Any] | None) -> str:
+    """ "62 % (52 to 66)"; of one network, its value."""
+    if values is None:
+        return NONE
+    _, factor, places, unit = _ENDS[quantity]
+    mean, least, most = (wording.decimal(factor * values[end], places) for end in ("mean", "min", "max"))
+    return f"{mean}{unit}" if values["n"] == 1 else f"{mean}{unit} ({least} to {most})"

@@ -50,6 +50,7 @@ _ALWAYS = {
     "DataSpec": "dataset noise_rate noise augmentation crop_padding pixel_mean pixel_std",
     "StepSpec": "batch_size refresh_period momentum weight_decay two_pass_statistics log_every",
 }
+ABSENT = object()  # in place of a value, where there is none
 _NEVER = ("parameters", "constants")  # they follow from the rest
 _FILE = re.compile(r".+\.(npy|npz|pt)(:[^/\\]+)?")
 FILES = ("dataset", "noise")  # fields whose value may be a file
@@ -162,6 +163,16 @@ def fingerprint(description: Mapping[str, Any]) -> str:
     return hashlib.sha256(text.encode()).hexdigest()
 
 
+def differing(old: Mapping[str, Any], new: Mapping[str, Any]) -> dict[str, tuple[Any, Any]]:
+    """The names whose values differ, with both values; `ABSENT` where a side lacks the name.
+
+    1 and 1.0 are one value, and so are a list and a tuple.
+    """
+    one, other = _as_json(dict(old)), _as_json(dict(new))
+    pairs = {name: (one.get(name, ABSENT), other.get(name, ABSENT)) for name in one | other}
+    return {name: pair for name, pair in pairs.items() if pair[0] != pair[1]}
+
+
 def differences(old: Any, new: Any, path: str = "") -> list[str]:
     """The leaves in which two descriptions differ, as "path: old → new"."""
     old, new = _as_json(old), _as_json(new)
@@ -186,19 +197,17 @@ def changes(
     """
     stored = current(manifest["identity"])
     since = str(manifest.get("created", ""))[:16].replace("T", " ") + " UTC"
-    old = _as_json({**(manifest.get("parameters") or {}), **stored.get("numerics", {})})
-    new = _as_json({**parameters, **identity.get("numerics", {})})
+    new = {**parameters, **identity.get("numerics", {})}
+    found = differing({**(manifest.get("parameters") or {}), **stored.get("numerics", {})}, new)
     hashes = changed_hashes(stored, identity)
     same = {"dataset": stored["data"] == identity["data"], "noise": "labels" not in hashes}
-    named = [
-        name
-        for name in new
-        if name in old
-        and old[name] != new[name]
-        and not (name in FILES and same[name] and is_file(old[name]) and is_file(new[name]))
-    ]
-    lines = [f"{name} {_shown(old[name])} → {_shown(new[name])}" for name in named]
-    if not same["dataset"] and not {"dataset", "pixel_mean", "pixel_std"} & set(named):
+    named = {
+        name: pair
+        for name, pair in found.items()
+        if ABSENT not in pair and not (name in FILES and same[name] and all(map(is_file, pair)))
+    }
+    lines = [f"{name} {_shown(old)} → {_shown(now)}" for name, (old, now) in named.items()]
+    if not same["dataset"] and not named.keys() & {"dataset", "pixel_mean", "pixel_std"}:
         lines.append(f"dataset {new.get('dataset', '')} has changed since {since}")
     for name in hashes:
         kind, verb = ("noise", "gives other labels") if name == "labels" else (name, "has changed")

@@ -1,0 +1,268 @@
+"""How runs were made (profile, data, machine, versions, time), and what they do not show."""
+
+from __future__ import annotations
+
+import json
+import shlex
+from collections.abc import Iterable, Mapping, Sequence
+from datetime import UTC, datetime
+from pathlib import PurePath
+from statistics import median
+from typing import Any
+
+from dglib.analysis import wording
+from dglib.analysis.fields import number
+from dglib.errors import UserError
+from dglib.experiments import get, joints
+from dglib.experiments.profiles import load_profile, profile_layer, profiles_of
+from dglib.protocol.records import Record
+from dglib.report.collect import Found, Grid
+from dglib.runs.identity import differing
+from dglib.runs.progress import duration
+from dglib.runs.provenance import made_otherwise
+
+UNRECORDED = "not on record"
+FEW = 10  # seeds
+_KERNELS = ("ipykernel", "ipykernel_launcher", "colab_kernel_launcher")
+_SHOWN = ("from_step", "device", "device_name", "threads", "precision")
+# `Dataset.fingerprint` of copies that are easily mistaken; one for each normalisation in use.
+_JPEG = "CIFAR-10 (JPEG-75 copy)"
+_COPIES = {
+    "13e678bb620a2e74ca0a31b7f381da2b223fb452a99edef555214867408e9c92": _JPEG,  # its own mean and std
+    "9177ddb1a84d0f8c4e1c9c9b5ff4fae1944fc60b3f11dfb5973e8964ee3c511c": _JPEG,  # the published ones
+}
+_NAMES = {"digits": "scikit-learn's 8×8 digits", "cifar10": "CIFAR-10"}
+
+
+def facts(found: Found) -> list[tuple[str, str]]:
+    """(name, value) pairs on how a run was made; also on what is not on record."""
+    manifest = found.manifest
+    rows = [
+        ("Data", data(found)),
+        ("Parameters", parameters(found)),
+        ("Schedule", get(found.experiment).dwell_text(found.summary) if found.records else UNRECORDED),
+        ("Time", _time(found.records)),
+        ("Computed on", computed_on(found.records)),
+    ]
+    if manifest:
+        begun = f"{_when(manifest)} on {manifest.get('host', 'an unknown machine')}"
+        rows += [("Versions", versions(manifest)), ("Begun", begun)]
+        if words := [str(word) for word in manifest.get("command") or ()]:
+            rows.append(("Command", command(words)))
+    made = [item for record in found.records for item in record.get("provenance") or ()]
+    if any(item.get("commit") != manifest.get("commit") for item in made):
+        rows.append(("Seeds by other code", "; ".join(made_otherwise(found.records, {}))))
+    if lineage := manifest.get("lineage"):
+        rows.append(("Forked from", ", ".join(f"{name}: {value}" for name, value in lineage.items())))
+    return rows
+
+
+def same_in_all(grid: Grid) -> list[tuple[str, str]]:
+    """(name, value) pairs of the runs of a grid; all values where cells do differ in one of these."""
+    runs = grid.found
+    records = [record for run in runs for record in run.records]
+    rows = {"Seeds": [wording.listing([str(seed) for seed in cell.seeds]) for cell in grid.cells]}
+    if runs:
+        rows["Data"] = list(map(data_name, runs))
+        for name in grid.experiments:
+            if mine := [parameters(run, grid.axes) for run in runs if run.experiment == name]:
+                rows[f"Parameters of {get(name).symbol}"] = mine
+        rows |= {"Time": [_time(records)], "Computed on": [computed_on(records)]}
+        rows["Versions"] = [versions(run.manifest) for run in runs]
+    return [(name, " | ".join(dict.fromkeys(values))) for name, values in rows.items()]
+
+
+def command(words: Sequence[str]) -> str:
+    if any(PurePath(word).stem in _KERNELS for word in words):
+        return "run as a notebook"
+    if len(words) == 1 and words[0].endswith(("dglib/worker.py", "dglib/campaign/worker.py")):
+        return "by a worker process of run_all.py; its command is not on record"
+    return shlex.join(words)
+
+
+def data(found: Found) -> str:
+    """The data set and its label noise, with the share that came out where it is not the one asked for."""
+    name, p = data_name(found), found.parameters
+    rates = {rate for record in found.records if (rate := number(record, "eta")) is not None}
+    if not rates:
+        return name
+    noise = wording.listing([f"{rate:g}" for rate in sorted(rates)])
+    kind = f", {p['noise']}" if "noise" in p else ""
+    off = [
+        rate
+        for record in found.records  # those of earlier releases do not state the share
+        if (rate := number(record.get("noise") or {}, "rate")) is not None
+        and abs(rate - (number(record, "eta") or 0.0)) > 0.01
+    ]
+    came = f", but came out as {' to '.join(sorted({f'{min(off):.4f}', f'{max(off):.4f}'}))}" if off else ""
+    return f"{name}; share of wrong training labels η = {noise}{kind}{came}"
+
+
+def data_name(found: Found) -> str:
+    """The data set by its fingerprint where that is known, as a file name can mislead."""
+    dataset, digest = found.parameters.get("dataset"), found.manifest.get("identity", {}).get("data")
+    digest = digest if isinstance(digest, str) else ""
+    if digest in _COPIES:
+        return _COPIES[digest]
+    if not isinstance(dataset, str):
+        return UNRECORDED
+    return _NAMES.get(dataset, f"{dataset} (fingerprint {digest[:12]})" if digest else dataset)
+
+
+def parameters(found: Found, crossed: Iterable[str] = ()) -> str:
+    """The nearest profile, and each value that differs from it but for the `crossed` parameters of a grid."""
+    if not found.parameters:
+        return f"none on record; those of the published protocol are in params/paper/{found.experiment}.yaml"
+    compared = {profile: _changed(found, profile) for profile in profiles_of(found.experiment)}
+    profile, changes = min(compared.items(), key=lambda item: len(item[1]), default=("no", {}))
+    shown = [
+        f"{name} = {json.dumps(value, ensure_ascii=False)}"
+        for name, value in changes.items()
+        if name not in crossed
+    ]
+    return f"{profile} profile" + (f", except {'; '.join(shown)}" if shown else "")
+
+
+def _changed(found: Found, profile: str) -> dict[str, Any]:
+    try:
+        values = load_profile(found.experiment, profile).model_dump()
+    except UserError:  # a profile of the user's that is not whole
+        values = dict(profile_layer(found.experiment, profile).values)
+    changes = differing(values, found.parameters)
+    return {name: value for name, value in found.parameters.items() if name in changes}
+
+
+def computed_on(records: Iterable[Record]) -> str:
+    """Every machine and arithmetic on which some stretch of some seed was computed."""
+    found = [describe(stretch) for record in records for stretch in record.get("numerics") or ()]
+    return "; ".join(dict.fromkeys(found)) or UNRECORDED
+
+
+def describe(stretch: Mapping[str, Any]) -> str:
+    """ "AMD EPYC AVX2 (cpu, 1 thread), fp32, torch 2.15.0" from a record's `numerics`."""
+    threads = stretch.get("threads")
+    where = str(stretch.get("device", "unknown device"))
+    if where == "cpu" and threads:
+        where += f", {threads} thread" + ("" if threads == 1 else "s")
+    words = f"{stretch.get('device_name', 'unknown machine')} ({where}), {stretch.get('precision', '?')}"
+    for name, value in stretch.items():  # techniques that are on, or have a value
+        if name not in _SHOWN and value not in (None, False):
+            words += f", {name}" if value is True else f", {name} {value}"
+    return words
+
+
+def _when(manifest: Mapping[str, Any]) -> str:
+    try:
+        return datetime.fromisoformat(manifest["created"]).astimezone(UTC).strftime("%Y-%m-%d %H:%M UTC")
+    except (KeyError, TypeError, ValueError):
+        return "at a time not on record"
+
+
+def _time(records: Sequence[Record]) -> str:
+    times = [time for record in records if (time := number(record, "time")) is not None]
+    if not times:
+        return UNRECORDED
+    if len(times) == 1:
+        return f"{duration(times[0])} of training"
+    return f"{duration(sum(times))} of training in all, {duration(median(times))} a seed (median)"
+
+
+def versions(manifest: Mapping[str, Any]) -> str:
+    parts = [f"Python {manifest.get('python', 'unknown')}"]
+    if torch := (manifest.get("numerics") or {}).get("torch"):
+        parts.append(f"torch {torch}")
+    commit = manifest.get("commit")
+    changed = " with changes not committed" if manifest.get("dirty") else ""
+    made = f"at commit {str(commit)[:12]}{changed}" if commit else ""
+    parts.append(f"dglib {made or 'outside a checkout, so its commit is not on record'}")
+    return ", ".join(parts)
+
+
+def limits(found: Sequence[Found], damaged: Sequence[str], unit: str = "experiment") -> list[str]:
+    """What runs do not show: a sentence or two per limit that applies; `unit`: experiment or cell."""
+    read = [run for run in found if run.records]
+    if not read:
+        return []
+    names = {run.experiment: get(run.experiment) for run in read}
+    lines = [_few_seeds(read, unit), *_data_limits(read), *_sweep_limits(read)]
+    lines += [
+        joint.limitation for joint in joints() if joint.limitation and names.keys() >= set(joint.experiments)
+    ]
+    trapped = sum((run.summary.get("start") or {}).get("trapped", 0) for run in read)
+    if trapped:
+        lines.append(
+            f"{wording.seeds(trapped)} began the falling sweep trapped, with one class predicted for"
+            " everything. That is another state than the collapsed one, and its λ↓ or gap answers another"
+            " question."
+        )
+    if unit == "experiment":  # a grid asks for ends alone
+        lines += [about.limitation for about in names.values() if about.limitation]
+    moved = sum(record.get("bitwise") is False for run in read for record in run.records)
+    if moved:
+        lines.append(
+            f"{wording.seeds(moved)} resumed under other numerics (machine, torch version or thread count)"
+            " than before: as trustworthy as the others, but not reproducible bit for bit."
+        )
+    if damaged:
+        files = "1 file was" if len(damaged) == 1 else f"{len(damaged)} files were"
+        lines.append(f"{files} damaged and left out; the numbers here are without them.")
+    under_way = sum(len(run.heartbeats) for run in read)
+    if under_way:
+        lines.append(f"{wording.seeds(under_way)} had not finished, and the numbers are without them.")
+    return lines
+
+
+def _few_seeds(read: Sequence[Found], unit: str) -> str:
+    counts = [len(run.records) for run in read]
+    least, most = min(counts), max(counts)
+    count = wording.seeds(most) if least == most else f"{least} to {most} seeds"
+    if most >= FEW:
+        return f"Each {unit} has {count}. Its intervals show how far these determine the numbers."
+    return (
+        f"Each {unit} has {count}. So few show an effect only if it is large, and one that is not found"
+        " with them may still be there; the intervals show how far they determine the numbers."
+    )
+
+
+def _data_limits(read: Sequence[Found]) -> list[str]:
+    lines, sets = [], sorted({data_name(run) for run in read})
+    if any("digits" in name for name in sets):
+        lines.append(
+            "Small networks on 8×8 digits were trained here. They show the phenomenon in minutes, and"
+            " prove nothing about CIFAR-10 or larger networks."
+        )
+    if _JPEG in sets:
+        lines.append(
+            "The images are a copy of CIFAR-10 that went through JPEG at quality 75, so errors are not those"
+            " of CIFAR-10 itself."
+        )
+    if len(sets) > 1:
+        used = wording.listing(sets)
+        lines.append(f"Not all runs used the same data ({used}); numbers across them do not compare.")
+    return lines
+
+
+def _sweep_limits(read: Sequence[Found]) -> list[str]:
+    dwell = [(run.experiment, run.summary["dwell"]) for run in read if get(run.experiment).sweeps]
+    if not dwell:
+        return []
+    times = sorted({time for _, item in dwell for time in item["epochs_per_level"]})
+    here = f" (here {wording.per_level(*times)})" if times else ""
+    lines = [
+        f"Part of what a sweep shows as hysteresis is lag: the network has a limited time at each λ{here},"
+        " and with more time the loop narrows. How much is lag only runs at several dwell times can show."
+    ]
+    falling = sorted({name for name, item in dwell if item["constant_lr"] is False})
+    unknown = sorted({name for name, item in dwell if item["constant_lr"] is None})
+    if falling:
+        lines.append(
+            f"In {wording.listing(falling)} the learning rate of the sweep is not held but follows the"
+            " schedule, and is low there: a state that stays may be frozen and not stable."
+        )
+    if unknown:
+        lines.append(
+            f"The files of {wording.listing(unknown)} do not state the learning rate of the sweep. In the"
+            " published protocol it drops as the sweep begins, so a state that stays may be frozen and not"
+            " stable."
+        )
+    return lines

@@ -1,0 +1,275 @@
+"""The page over a grid: what varies, the map of it, a table of cells, and each cell in short."""
+
+from __future__ import annotations
+
+import csv
+import io
+from collections.abc import Mapping, Sequence
+from itertools import product
+from pathlib import Path
+from typing import Any
+
+from dglib.analysis import wording
+from dglib.analysis.grid import (
+    NAMES,
+    UNUSUAL,
+    median_text,
+    phases_sentence,
+    summarise_cell,
+    symbol,
+    value_text,
+    values_text,
+)
+from dglib.analysis.grid_figures import draw_grid
+from dglib.analysis.style import styled
+from dglib.analysis.summary import Summary
+from dglib.analysis.wording import NONE
+from dglib.experiments import get, joints
+from dglib.experiments.figures import save_figure
+from dglib.files import write_atomically
+from dglib.protocol.records import Record
+from dglib.report.collect import Grid
+from dglib.report.facts import limits, same_in_all
+from dglib.report.page import (
+    DWELL_CAPTION,
+    ENLARGED,
+    LAG_READING,
+    Block,
+    Table,
+    link_to,
+    overview,
+    picture,
+    seed_table,
+)
+
+RESULTS = "grid_results.csv"
+_DWELL = "epochs_per_level"
+_MAX_DWELLS = 6
+_MAX_NAMED = 12  # cells in a sentence
+_MAP_READING = (
+    "In each cell, the median over its seeds, which its shade repeats, and how many seeds came to which end."
+    " Of a threshold the median is known by its bounds: between two levels, or beyond one (> or <). Thick"
+    " lines part cells in which half of the seeds came to different ends, or passed them. Values lie at"
+    " equal distances, whatever they are."
+)
+_CURVE_READING = (
+    "Above, each mark is a seed, and the broad line joins the medians. An arrowhead stands for a value of"
+    " which only a bound is known: it lies beyond. Below, the share of the seeds that came to each end."
+    " Values lie at equal distances, whatever they are."
+)
+_TOO_MANY = "More combinations than maps would hold: see the table."
+_TABLE_READING = (
+    "For each end: how many seeds came to it and, in brackets, the 95 % interval of their share among such"
+    " seeds (Clopper and Pearson)."
+)
+
+
+def write_figures(grid: Grid) -> None:
+    """Write the table of cells as a CSV in the grid's directory, and each experiment's figure."""
+    every = []
+    for experiment in grid.experiments:
+        cells = [cell.cell for cell in grid.cells_of(experiment)]
+        every += [summarise_cell(cell) for cell in cells]
+        if (figure := draw_grid(cells)) is not None:
+            save_figure(figure, grid.base / "figures", f"grid_{experiment}")
+    text = io.StringIO()
+    csv.writer(text, lineterminator="\n").writerows(_results(every))
+    write_atomically(grid.base / RESULTS, text.getvalue().encode())
+
+
+def _results(cells: Sequence[Summary]) -> list[list[Any]]:
+    """Head and rows of plain numbers, for a CSV: shares with both ends of their intervals."""
+    names, parts = list(cells[0]["values"]), ("count", "share", "lower", "upper")
+    kinds = list(dict.fromkeys(kind for item in cells for kind in get(item["experiment"]).measure.all_kinds))
+    head = ["experiment", *names, "planned", "n", "running", "phase", "median_lower", "median_upper"]
+    rows = [[*head, *(f"{kind}_{part}" for kind in kinds for part in parts)]]
+    for item in cells:
+        row = [item["experiment"], *(value_text(item["values"][name]) for name in names)]
+        row += [item["planned"], item["n"], item["running"], item["phase"]]
+        row += [item["median"]["lower"], item["median"]["upper"]]
+        for kind in kinds:
+            share = item["shares"].get(kind, {})
+            row += [item["counts"].get(kind), *(share.get(part) for part in parts[1:])]
+        rows.append(row)
+    return rows
+
+
+def content(grid: Grid, target: Path) -> dict[str, Any]:
+    """The sections of the page; links are relative to `target`."""
+    cells = {name: [summarise_cell(cell.cell) for cell in grid.cells_of(name)] for name in grid.experiments}
+    several = len(cells) > 1
+    dwells, dwell_figures = _dwells(grid)
+    phases = [phases_sentence(get(name).symbol, get(name).measure, item) for name, item in cells.items()]
+    came: list[Block] = [("answer", ("", line)) for line in (*dwells, *phases)]
+    came += [("p", line) for line in _waiting(grid)]
+    figures = [*dwell_figures, *_maps(grid)]
+    for title, *blocks in figures:
+        came += [*([title] if len(figures) > 1 else []), *blocks]
+
+    tables: list[Block] = []
+    for name, item in cells.items():
+        tables += [*([("h3", get(name).symbol)] if several else []), ("table", _cell_table(item))]
+    tables.append(("soft", _TABLE_READING))
+    if (results := grid.base / RESULTS).is_file():
+        tables.append(("links", ("The same as numbers: ", [link_to(results, target)])))
+
+    varies = [
+        (f"{NAMES[name]} ({name})" if name in NAMES else name, ", ".join(map(value_text, values)))
+        for name, values in grid.axes.items()
+    ]
+    questions = [(f"{get(name).symbol}.", get(name).grid_question) for name in cells]
+    about: list[Block] = [("list", questions), ("facts", varies), ("h4", "The same in every cell")]
+    about.append(("facts", same_in_all(grid)))
+    if grid.left_out:
+        about.append(("p", f"Not of this grid as it was last run, and left out: {', '.join(grid.left_out)}."))
+    symbols = wording.listing([get(name).symbol for name in cells])
+    return {
+        "title": f"{grid.name}: {symbols} over {' × '.join(map(symbol, grid.axes))}",
+        "overview": _overview(grid),
+        "damaged": grid.damaged,
+        "sections": [
+            ("What came out", came),
+            ("The cells", tables),
+            ("What varies, and what does not", about),
+            ("Each cell in short", _in_short(grid, target)),
+        ],
+        "limits": limits(grid.found, grid.damaged, unit="cell"),
+        "notes": [],
+    }
+
+
+def _cell_table(cells: Sequence[Summary]) -> Table:
+    """A row per cell of one experiment, in the grid's order. Shares: count, and the 95 % interval."""
+    measure = get(cells[0]["experiment"]).measure
+    kinds, unusual = measure.all_kinds, (*UNUSUAL, *measure.unusual)
+    shown = [kind for kind in kinds if kind not in unusual or any(item["counts"][kind] for item in cells)]
+    head = [
+        *(symbol(name) for name in cells[0]["values"]),
+        "Seeds",
+        *(kinds[kind].capitalize() for kind in shown),
+        f"Median {measure.symbol}" + ("" if measure.field else " lies"),
+    ]
+    rows = []
+    for item in cells:
+        seeds = f"{item['n']} of {item['planned']}" if item["n"] < item["planned"] else str(item["n"])
+        rows.append(
+            [
+                *map(value_text, item["values"].values()),
+                f"{seeds}, {item['running']} under way" if item["running"] else seeds,
+                *(_share(item, kind) for kind in shown),
+                median_text(item) if item["n"] else NONE,
+            ]
+        )
+    return Table(head, rows)
+
+
+def _share(cell: Summary, kind: str) -> str:
+    """ "3 (0.19 to 0.99)": how many seeds, and the interval of their share."""
+    if not cell["n"]:
+        return NONE
+    ends = " to ".join(wording.decimal(cell["shares"][kind][end]) for end in ("lower", "upper"))
+    return f"{cell['counts'][kind]} ({ends})"
+
+
+def _overview(grid: Grid) -> str:
+    done = sum(bool(cell.records) for cell in grid.cells)
+    whole = sum(len(cell.records) >= len(cell.seeds) for cell in grid.cells if cell.found)
+    state = "all finished" if whole == len(grid.cells) else f"{done} with finished seeds, {whole} finished"
+    count = "1 cell" if len(grid.cells) == 1 else f"{len(grid.cells)} cells"
+    return f"{count}, {state}. {overview(grid.found)}"
+
+
+def _maps(grid: Grid) -> list[list[Block]]:
+    """Each experiment's map or curve, or why there is none; how to read them is below the last."""
+    drawn = list[list[Block]]()
+    *leading, last = grid.axes
+    by = " and ".join(map(symbol, [*leading[-1:], last]))
+    for experiment in grid.experiments:
+        about, figure = get(experiment), draw_grid([cell.cell for cell in grid.cells_of(experiment)])
+        blocks: list[Block] = [("h3", f"{about.symbol} by {by}")]
+        if figure is None:
+            blocks.append(("soft", _TOO_MANY))
+        else:
+            median = f"median {about.measure.symbol}"
+            known = median if about.measure.field else f"bounds of the {median}"
+            blocks.append(
+                ("figure", picture(figure, f"{about.symbol}: {known} and ends of the seeds, by {by}"))
+            )
+            if experiment == grid.experiments[-1]:
+                blocks.append(("soft", _MAP_READING if leading else _CURVE_READING))
+        drawn.append(blocks)
+    return drawn
+
+
+def _dwells(grid: Grid) -> tuple[list[str], list[list[Block]]]:
+    """Findings against dwell time in words and figures, for each combination of the other parameters."""
+    others = {name: values for name, values in grid.axes.items() if name != _DWELL}
+    groups = [dict(zip(others, group, strict=True)) for group in product(*others.values())]
+    if _DWELL not in grid.axes or len(groups) > _MAX_DWELLS:
+        return [], []
+    answers, drawn = list[str](), list[list[Block]]()
+    for joint, group in product(joints(), groups):
+        records = [_records(grid, name, group) for name in joint.experiments]
+        lag = joint.lag(*records)
+        if lag is None:
+            continue
+        with styled():
+            figure = joint.draw_lag(*records)
+        words, where = joint.lag_words(lag), values_text(group)
+        answers.append(f"At {where}: {words}" if where else words)
+        title = f"Width against dwell time{f' at {where}' if where else ''}"
+        drawn.append([("h3", title), ("figure", picture(figure, DWELL_CAPTION, ENLARGED))])
+    if drawn:
+        drawn[-1].append(("soft", LAG_READING))
+    return answers, drawn
+
+
+def _records(grid: Grid, experiment: str, where: Mapping[str, Any]) -> list[Record]:
+    return [
+        record
+        for cell in grid.cells_of(experiment)
+        if all(cell.values[name] == value for name, value in where.items())
+        for record in cell.records
+    ]
+
+
+def _in_short(grid: Grid, target: Path) -> list[Block]:
+    """By directory, so that a width is with the two sweeps it is between."""
+    sections = list[Block]()
+    for directory in dict.fromkeys(cell.directory for cell in grid.cells):
+        mine = [cell for cell in grid.cells if cell.directory == directory]
+        found = [cell.found for cell in mine if cell.found]
+        answers = [get(item.experiment).words(item.summary).short for item in found if item.records]
+        there = {item.experiment: item.records for item in reversed(found) if item.records}
+        for joint in joints():
+            if there.keys() >= set(joint.experiments):
+                answers.append(joint.answer(*(there[name] for name in joint.experiments)))
+        blocks: list[Block] = [("p", line) for line in answers or ["No seed has finished."]]
+        blocks += [("table", table) for item in found if (table := seed_table(item)).rows]
+        files = [
+            link_to(path, target)
+            for item in found
+            for path in (*item.results, *sorted((item.directory / "figures").glob("*.png")))
+        ]
+        blocks += [("links", ("", files))] if files else []
+        sections.append(("details", (values_text(mine[0].values), blocks)))
+    return sections
+
+
+def _waiting(grid: Grid) -> list[str]:
+    begun, not_begun = [], []
+    for cell in grid.cells:
+        values = values_text(cell.values)
+        name = f"{cell.experiment} at {values}" if get(cell.experiment).sweeps else values
+        if cell.found is None:
+            not_begun.append(name)
+        elif len(cell.records) < len(cell.seeds):
+            seeds = wording.seeds(len(cell.seeds))
+            begun.append(f"{name} ({len(cell.records)} of {seeds} finished)")
+    groups = (("Not finished", begun), ("Not begun", not_begun))
+    return [f"{what}: {_some(names)}." for what, names in groups if names]
+
+
+def _some(names: Sequence[str]) -> str:
+    rest = len(names) - _MAX_NAMED
+    return "; ".join([*names[:_MAX_NAMED], *([f"and {rest} more"] if rest > 0 else [])])
