@@ -25,10 +25,9 @@ from report_cases import published_in
 import dglib.explorer
 from dglib.errors import UserError
 from dglib.experiments.tables import load_records
-from dglib.explorer.readout import Limits, Selection, analyse, limits_of, readout
-from dglib.explorer.readout_html import readout_html
+from dglib.explorer.readout import Limits, Selection, analyse, limits_of, readout, readout_html
 from dglib.explorer.recorded_panel import RecordedPanel
-from dglib.explorer.runs import choices, label, notebook_source, seeds_of, value_at
+from dglib.explorer.runs import choices, error_at, label, notebook_source, seeds_of
 
 Record = dict[str, Any]
 LOOP = {"T1": [t1(0, 0.60, 0.40, True), t1(1, 0.65, 0.45, True)], "T2": [t2(0), t2(1, 0.30)]}
@@ -83,20 +82,20 @@ def test_the_error_at_a_level_is_its_mean_and_between_levels_lies_on_the_line():
     seeds, found = shown({"T1": [t1(0)]}, 0.50)
     (trace,) = seeds[0].traces
     held = [e["error"] for e in t1(0)["trajectory"] if e["lambda"] == 0.50]
-    assert found.seeds[0].readings[0].error == pytest.approx(np.mean(held))
-    assert found.seeds[0].readings[0].measured
-    middle = value_at(trace, 0.475)
-    assert middle == pytest.approx((value_at(trace, 0.45) + value_at(trace, 0.50)) / 2)
+    assert found.readings[0].error == pytest.approx(np.mean(held))
+    assert found.readings[0].measured
+    middle = error_at(trace, 0.475)
+    assert middle == pytest.approx((error_at(trace, 0.45) + error_at(trace, 0.50)) / 2)
     _, between = shown({"T1": [t1(0)]}, 0.475)
-    assert not between.seeds[0].readings[0].measured
+    assert not between.readings[0].measured
     assert "errors are interpolated" in readout_html(between)
 
 
 def test_beyond_the_end_of_a_sweep_there_is_no_error_but_a_reason():
     _, found = shown(LOOP, 0.62)
-    by_seed = {row.seed.seed: row for row in found.seeds if row.seed.experiment == "T1"}
-    assert by_seed[0].readings[0].error is None
-    assert by_seed[1].readings[0].error is not None
+    rising = {r.trace.seed: r.error for r in found.readings if r.trace.branch.key == "T1-up"}
+    assert rising[0] is None
+    assert rising[1] is not None
     assert "collapsed at 0.60" in readout_html(found)
     assert "T1, λ raised: 1 of 2 seeds collapsed by λ = 0.62 (seed 0)." in readout_html(found)
 
@@ -106,7 +105,7 @@ def test_states_follow_the_limits_in_force_and_trapped_ones_stay_trapped():
 
     def states(**limits: float) -> list[str | None]:
         _, found = shown(records, 0.50, Limits(**limits))
-        return [reading.state for row in found.seeds for reading in row.readings]
+        return [reading.state for reading in found.readings]
 
     assert states() == ["ordered", "trapped"]
     assert states(recovery_error=0.01, collapse_error=0.05) == ["collapsed", "trapped"]
@@ -144,14 +143,15 @@ def test_a_limit_slider_moves_both_thresholds_and_the_button_restores_them(tmp_p
     panel = panel_on(published_in(tmp_path, "T1", LOOP["T1"]))
 
     def texts() -> list[str]:
-        return [found.text for found in panel.readout.seeds[0].thresholds.values()]
+        return [found.text for found in panel.readout.analysis.thresholds["T1", 0].values()]
 
     before, picture = texts(), panel.picture.value
     assert before == ["0.55 to 0.60", "0.40 to 0.45"]
     assert before[0] in panel.still()
-    panel.collapse_error.value = 0.90
     panel.recovery_error.value = 0.60
-    assert texts() == ["above 0.60", "0.55 to 0.60"]
+    assert texts() == ["0.55 to 0.60", "0.55 to 0.60"]
+    panel.collapse_error.value = 0.90
+    assert texts() == ["above 0.60"]  # without a collapse there is no return from one
     panel.as_run.click()
     assert (texts(), panel.picture.value) == (before, picture)
 
@@ -195,7 +195,7 @@ def test_a_panel_shows_any_records(kind, tmp_path):
     for lam in np.linspace(panel.lam.min, panel.lam.max, 4):
         panel.lam.value = lam
         assert pixels(panel.picture.value).shape[1] == 1075
-    rows = {(row.seed.experiment, row.seed.seed) for row in panel.readout.seeds}
+    rows = {(seed.experiment, seed.seed) for seed in panel.readout.seeds}
     assert rows == {(name, record["seed"]) for name, records in KINDS[kind].items() for record in records}
     assert "nan" not in panel.numbers.value.lower().replace("nano", "")
     panel.close()

@@ -37,7 +37,6 @@ from dglib.runs.identity import is_identity
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-    from dglib.analysis.style import Look
     from dglib.analysis.thresholds import Direction
     from dglib.experiments.parameters import Parameters
 
@@ -257,10 +256,6 @@ class Experiment:
         """Each sweep of a seed with a finite evaluation: its key, error at each level, evaluations."""
         found = [(sweep.key, sweep.evaluations(record)) for sweep in self.sweeps]
         return [(key, curve, item) for key, item in found if (curve := Curve.of(item)).errors]
-
-    def held(self, record: Record) -> tuple[str, Look] | None:
-        """The outcome in words of a seed whose λ was held, and how it is drawn."""
-        return None
 
     def arms(self, record: Record) -> list[list[Any]]:
         """The evaluations of each network of a seed, in the order run."""

@@ -1,17 +1,33 @@
-"""Values at the cursor: errors at λ, states, gaps, thresholds under the current limits."""
+"""Values at the cursor as HTML: errors at λ, gaps, and the summaries under the current limits."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from html import escape
+from itertools import chain
 from statistics import fmean
 
 from dglib.analysis import wording
-from dglib.analysis.fields import Record, entries, is_finite, parameter, state_of
+from dglib.analysis.fields import Record, mostly_constant, state_of
 from dglib.analysis.intervals import Bounds
-from dglib.analysis.thresholds import DOWN, UP, return_bounds, return_event, rule_of, threshold
-from dglib.experiments import get, joints, names
-from dglib.explorer.runs import Seed, Trace, value_at
+from dglib.analysis.style import GREY, LOOKS
+from dglib.analysis.summary import Summary
+from dglib.analysis.thresholds import DOWN, UP, limits, rule_of
+from dglib.experiments import Sweep, get, joints, names
+from dglib.explorer.runs import Seed, Trace, branches, error_at
+
+_STYLE = """<style>
+.dglib-numbers table{border-collapse:collapse;margin:0 0 10px 0;font-size:13px}
+.dglib-numbers caption{text-align:left;font-weight:bold;padding:2px 0;white-space:nowrap}
+.dglib-numbers th,.dglib-numbers td{text-align:right;padding:1px 10px;white-space:nowrap}
+.dglib-numbers th,.dglib-numbers td{border-bottom:1px solid #ddd}
+.dglib-numbers th{font-weight:normal;color:#555;vertical-align:bottom}
+.dglib-numbers p{margin:3px 0;font-size:14px;line-height:1.4}
+.dglib-numbers .tables{display:flex;flex-wrap:wrap;gap:0 32px;margin-top:6px;align-items:flex-start}
+.dglib-numbers i{display:inline-block;width:9px;height:9px;border-radius:5px;margin-right:5px}
+.dglib-numbers .aside{color:#555}
+</style>"""
 
 
 @dataclass(frozen=True)
@@ -38,7 +54,7 @@ class Selection:
 
 @dataclass(frozen=True)
 class Threshold:
-    """A seed's threshold; `level`: λ of the event, None without one; `text`: its bounds, or why none."""
+    """Where a sweep's event lies; `level`: its λ if any; `text`: the bounds, or why there are none."""
 
     bounds: Bounds | None
     level: float | None
@@ -50,10 +66,12 @@ class Analysis:
     """What depends on the limits, but not on λ.
 
     Attributes:
+        summaries: by experiment, as the report has them.
         thresholds: by experiment and seed, then by the field of the record that holds the sweep.
-        answers: those of the chosen experiments, and of findings on several of them.
+        answers: those of the experiments, and of findings on several of them.
     """
 
+    summaries: Mapping[str, Summary]
     thresholds: Mapping[tuple[str, int], Mapping[str, Threshold]]
     answers: tuple[str, ...]
 
@@ -75,21 +93,14 @@ class Reading:
 
 
 @dataclass(frozen=True)
-class SeedReadout:
-    seed: Seed
-    readings: tuple[Reading, ...]
-    thresholds: Mapping[str, Threshold]
-
-
-@dataclass(frozen=True)
 class Gap:
     """Error above less error below at the same λ: the mean over `n` seeds if paired, else of the means."""
 
     above: str
     below: str
     value: float
-    ends: tuple[float, float]
-    n: tuple[int, int]
+    errors: tuple[float, float]  # below, above
+    n: tuple[int, int]  # above, below
     paired: bool
 
 
@@ -98,58 +109,87 @@ class Readout:
     """A selection's values; `gaps`: of pairs of branches that both reached λ, the first is drawn."""
 
     selection: Selection
-    seeds: tuple[SeedReadout, ...]
+    seeds: tuple[Seed, ...]
+    readings: tuple[Reading, ...]
     gaps: tuple[Gap, ...]
-    answers: tuple[str, ...]
+    analysis: Analysis
 
 
 def limits_of(seeds: Sequence[Seed]) -> Limits:
     """The limits under which the runs were made; defaults where the records contain none."""
-    limits = {}
-    for direction in (UP, DOWN):
-        records = [s.record for s in seeds if get(s.experiment).direction is direction]
-        limits[direction.limit] = parameter(records, direction.limit, direction.default_limit)
-    swept = [s.record for s in seeds if get(s.experiment).direction]
-    consecutive = rule_of(UP, swept[0]).consecutive if swept else 3
-    return Limits(limits[UP.limit], limits[DOWN.limit], consecutive)
+    swept = [seed.record for seed in seeds if get(seed.experiment).direction]
+    recovery, collapse = limits(swept)
+    return Limits(collapse, recovery, rule_of(UP, swept[0]).consecutive if swept else 3)
 
 
 def analyse(seeds: Sequence[Seed], limits: Limits) -> Analysis:
-    """Thresholds and answers of the report's analysis, as if the runs had asked for these limits."""
-    thresholds, records = {}, dict[str, list[Record]]()
+    """The report's summaries, as if the runs had been made under these limits."""
+    records: dict[str, list[Record]] = {}
     for seed in seeds:
         record = seed.record
         if get(seed.experiment).direction:
             record = {**record, "parameters": {**(record.get("parameters") or {}), **vars(limits)}}
         records.setdefault(seed.experiment, []).append(record)
-        thresholds[seed.experiment, seed.seed] = _thresholds(seed.experiment, record)
-    answers = [get(name).answer(mine) for name, mine in records.items()]
+    summaries = {name: get(name).summarise(mine) for name, mine in records.items()}
+    answers = [get(name).words(summary).answer for name, summary in summaries.items()]
     for joint in joints():
         if records.keys() >= set(joint.experiments):
             answers.append(joint.answer(*(records[name] for name in joint.experiments)))
-    return Analysis(thresholds, tuple(answers))
+    thresholds = {
+        (name, seed): found
+        for name, summary in summaries.items()
+        for seed, found in _thresholds(name, summary).items()
+    }
+    return Analysis(summaries, thresholds, tuple(answers))
+
+
+def _thresholds(name: str, summary: Summary) -> dict[int, dict[str, Threshold]]:
+    """By seed and trajectory; {} of an experiment whose sweeps end at no event."""
+    if get(name).direction is None:
+        return {}
+    outcome = get(name).seed_columns(summary)["Outcome"]
+    found = {
+        seed["seed"]: {"trajectory": _threshold(seed["lower"], seed["upper"], seed["level"], outcome(seed))}
+        for seed in summary["seeds"]
+    }
+    for back in (summary.get("loop") or {"seeds": ()})["seeds"]:
+        threshold = _threshold(
+            back["return_lower"], back["return_upper"], back["lambda_down"], back["outcome"]
+        )
+        found[back["seed"]]["return_trajectory"] = threshold
+    return found
+
+
+def _threshold(lower: float | None, upper: float | None, level: float | None, without: str) -> Threshold:
+    if lower is None and upper is None:
+        return Threshold(None, level, without)
+    return Threshold(Bounds.of({"lower": lower, "upper": upper}), level, wording.cell(lower, upper))
 
 
 def readout(seeds: Sequence[Seed], selection: Selection, analysis: Analysis | None = None) -> Readout:
     """Values of the chosen seeds; `analysis`: of these seeds under these limits, if already made."""
     chosen = selection.of(seeds)
+    readings = tuple(_reading(trace, selection) for seed in chosen for trace in seed.traces)
     analysis = analysis or analyse(chosen, selection.limits)
-    rows = tuple(
-        SeedReadout(
-            seed,
-            tuple(_reading(trace, selection) for trace in seed.traces),
-            analysis.thresholds[seed.experiment, seed.seed],
-        )
-        for seed in chosen
-    )
-    return Readout(selection, rows, gaps(chosen, selection.lam), analysis.answers)
+    return Readout(selection, tuple(chosen), readings, gaps(chosen, selection.lam), analysis)
+
+
+def _reading(trace: Trace, selection: Selection) -> Reading:
+    lam, limits = selection.lam, selection.limits
+    error = error_at(trace, lam)
+    if error is None:
+        return Reading(trace, None, "", False)
+    nearest = min(trace.curve.errors, key=lambda level: abs(level - lam))
+    state = state_of(error, limits.recovery_error, limits.collapse_error)
+    trapped = mostly_constant(trace.evaluations, nearest)
+    return Reading(trace, error, "trapped" if trapped else state, abs(nearest - lam) < 1e-9)
 
 
 def gaps(seeds: Iterable[Seed], lam: float) -> tuple[Gap, ...]:
     """Gaps between branches at λ; where the same seeds are on both, seed by seed."""
     errors: dict[str, dict[int, float]] = {}
     for trace in (trace for seed in seeds for trace in seed.traces):
-        if (error := value_at(trace, lam)) is not None:
+        if (error := error_at(trace, lam)) is not None:
             errors.setdefault(trace.branch.key, {})[trace.seed] = error
     found = []
     for above, below, paired in _pairs():
@@ -158,8 +198,8 @@ def gaps(seeds: Iterable[Seed], lam: float) -> tuple[Gap, ...]:
             both = high.keys() & low.keys()
             high, low = ({seed: side[seed] for seed in both} for side in (high, low))
         if high and low:
-            ends = fmean(low.values()), fmean(high.values())
-            found.append(Gap(above, below, ends[1] - ends[0], ends, (len(high), len(low)), paired))
+            means = fmean(low.values()), fmean(high.values())
+            found.append(Gap(above, below, means[1] - means[0], means, (len(high), len(low)), paired))
     return tuple(found)
 
 
@@ -175,31 +215,129 @@ def _pairs() -> Iterator[tuple[str, str, bool]]:
                 yield from ((above, below, False) for above in falling for below in others)
 
 
-def _thresholds(experiment: str, record: Record) -> dict[str, Threshold]:
-    """Of the sweeps that the seed made; nothing of experiments whose sweeps end at no event."""
-    direction = get(experiment).direction
-    if direction is None:
-        return {}
-    found = threshold(direction, record)
-    reason = f"no {direction.noun}" if found.outcome == "no_event" else wording.outcome(found.outcome)
-    result = {"trajectory": _threshold(found.bounds, found.level, reason)}
-    back = entries(record, "return_trajectory")
-    if direction.rising and back and found.last is not None:
-        level = return_event(record).first
-        reason = "no recovery" if all(is_finite(e) for e in back) or level is not None else "diverged"
-        result["return_trajectory"] = _threshold(return_bounds(record, found.last), level, reason)
-    return result
+# ── as HTML: sentences on λ, a table per experiment, answers under the limits ──
 
 
-def _threshold(bounds: Bounds | None, level: float | None, reason: str) -> Threshold:
-    return Threshold(bounds, level, wording.cell(**bounds.as_dict()) if bounds else reason)
+def readout_html(readout: Readout, note: str = "") -> str:
+    tables = "".join(_table(name, readout) for name in readout.analysis.summaries)
+    lam = readout.selection.lam
+    at_lam = (
+        f'<b>At λ = <span data-value="lambda">{lam:.2f}</span></b>: {_gap_line(readout)}{_aside(readout)}'
+    )
+    lines = (at_lam, " ".join(_events(readout)), escape(note))
+    above = "".join(f"<p>{line}</p>" for line in lines if line)
+    answers = "".join(f'<p class="aside">{escape(answer)}</p>' for answer in readout.analysis.answers)
+    below = f"<p><b>Under these limits</b></p>{answers}" if answers else ""
+    return f'{_STYLE}<div class="dglib-numbers">{above}<div class="tables">{tables}</div>{below}</div>'
 
 
-def _reading(trace: Trace, selection: Selection) -> Reading:
-    lam, limits = selection.lam, selection.limits
-    error = value_at(trace, lam)
-    if error is None:
-        return Reading(trace, None, "", False)
-    nearest = min(trace.curve.errors, key=lambda level: abs(level - lam))
-    state = state_of(error, limits.recovery_error, limits.collapse_error)
-    return Reading(trace, error, "trapped" if nearest in trace.constant else state, abs(nearest - lam) < 1e-9)
+def _gap_line(readout: Readout) -> str:
+    if readout.gaps:
+        return "; ".join(_gap(gap, index == 0) for index, gap in enumerate(readout.gaps)) + "."
+    if not readout.seeds:
+        return "no seed is chosen."
+    if all(reading.error is None for reading in readout.readings):
+        return "no sweep of a chosen seed reached this λ."
+    return "only one branch reached this λ, so there is no gap."
+
+
+def _gap(gap: Gap, is_first: bool) -> str:
+    low, high = (wording.decimal(error, 2) for error in gap.errors)
+    above, below = (escape(branches()[key].title) for key in (gap.above, gap.below))
+    name = "gap" if is_first else f"gap-{gap.above}"
+    value = f'<span data-value="{name}">{wording.decimal(gap.value, 3)}</span>'
+    over = f"difference of the means of {gap.n[0]} and {wording.seeds(gap.n[1])}"
+    if gap.paired:
+        over = "one seed, on both" if gap.n[0] == 1 else f"mean of {gap.n[0]} seeds, each on both"
+    first = f"error {low} ({below}) and " if is_first else ""
+    return f"{first}{high} ({above}), <b>gap {value}</b> ({over})"
+
+
+def _aside(readout: Readout) -> str:
+    """On which branches the errors are no measurements at this λ."""
+    readings = [reading for reading in readout.readings if reading.error is not None]
+    measured = {reading.trace.branch.title for reading in readings if reading.measured}
+    titles = dict.fromkeys(r.trace.branch.title for r in readings if r.trace.branch.title not in measured)
+    if not titles:
+        return ""
+    listed = wording.listing([f"“{escape(title)}”" for title in titles])
+    return f' <span class="aside">λ was not held here on {listed}: errors are interpolated.</span>'
+
+
+def _events(readout: Readout) -> Iterator[str]:
+    """How many seeds had their event by the cursor, of those of whose threshold anything is known."""
+    lam, known = readout.selection.lam, dict[str, list[tuple[int, float | None]]]()
+    for seed in readout.seeds:
+        thresholds = readout.analysis.thresholds.get((seed.experiment, seed.seed), {})
+        for branch in (trace.branch for trace in seed.traces):
+            found = thresholds.get(branch.trajectory)
+            if found and found.bounds:
+                known.setdefault(branch.key, []).append((seed.seed, found.level))
+    for key, levels in known.items():
+        branch, sign = branches()[key], 1 if branches()[key].rising else -1
+        met = [str(seed) for seed, level in levels if level is not None and sign * (lam - level) > -1e-9]
+        listed = f" (seed {wording.listing(met)})" if met and len(met) < len(levels) else ""
+        verb = (UP if branch.rising else DOWN).event
+        count = f"{len(met)} of {wording.seeds(len(levels))}"
+        yield f"{escape(branch.title)}: {count} {verb} by λ = {lam:.2f}{listed}."
+
+
+def _table(name: str, readout: Readout) -> str:
+    """A row per seed: the error on each sweep, and its threshold; where λ was held, the report's columns."""
+    about, seeds = get(name), [seed for seed in readout.seeds if seed.experiment == name]
+    summary, thresholds = readout.analysis.summaries[name], readout.analysis.thresholds
+    made = set(chain.from_iterable(thresholds.get((name, seed.seed), {}) for seed in seeds))
+    groups: dict[str, list[Sweep]] = {}  # a seed is on one of the sweeps with the same trajectory
+    for sweep in about.sweeps:
+        if not about.direction or sweep.trajectory in made:
+            groups.setdefault(sweep.trajectory, []).append(sweep)
+    if about.sweeps:
+        head = ["Seed"]
+        for sweep, *_ in groups.values():
+            head.append(f"error, {sweep.title.partition(', ')[2] or sweep.title}")
+            head += [f"{(UP if sweep.rising else DOWN).symbol} lies"] if about.direction else []
+        rows = [
+            f"<td>{seed.seed}</td>" + "".join(_cells(seed, group, readout) for group in groups.values())
+            for seed in seeds
+        ]
+    else:
+        columns = about.seed_columns(summary)
+        head = list(columns)
+        rows = [
+            "".join(f"<td>{escape(text(row))}</td>" for text in columns.values()) for row in summary["seeds"]
+        ]
+    top = "".join(f"<th>{escape(text)}</th>" for text in head)
+    body = "".join(f"<tr>{row}</tr>" for row in rows)
+    caption = f"<caption>{about.symbol}: {about.line}</caption>"
+    return f"<table>{caption}<thead><tr>{top}</tr></thead><tbody>{body}</tbody></table>"
+
+
+def _cells(seed: Seed, sweeps: Sequence[Sweep], readout: Readout) -> str:
+    """The error on one of the sweeps; with its threshold, if the experiment has any."""
+    reading = next(
+        (r for r in readout.readings if r.trace.seed == seed.seed and r.trace.branch in sweeps), None
+    )
+    found = readout.analysis.thresholds.get((seed.experiment, seed.seed), {}).get(sweeps[0].trajectory)
+    cell = f"<td>{_error(reading, found)}</td>"
+    if get(seed.experiment).direction:
+        kind = "lambda-up" if sweeps[0].rising else "lambda-down"
+        where = f'data-experiment="{seed.experiment}" data-seed="{seed.seed}"'
+        cell += f'<td data-value="{kind}" {where}>{escape(found.text) if found else wording.NONE}</td>'
+    return cell
+
+
+def _error(reading: Reading | None, threshold: Threshold | None) -> str:
+    if reading is None:
+        return wording.NONE
+    branch = reading.trace.branch
+    if reading.error is None:  # the sweep had ended, at its event or not, or had not begun
+        if threshold is None or threshold.level is None:
+            return "not here"
+        return f"{(UP if branch.rising else DOWN).event} at {wording.level(threshold.level)}"
+    color = LOOKS[reading.state].color if reading.state in LOOKS else GREY
+    return (
+        f'<i style="background:{color}"></i>'
+        f'<span data-value="error" data-branch="{branch.key}"'
+        f' data-seed="{reading.trace.seed}" data-state="{reading.state}">{reading.error:.3f}</span>'
+        f" {reading.state}"
+    )

@@ -12,8 +12,17 @@ import ipywidgets as widgets
 from dglib.errors import UserError
 from dglib.experiments import get
 from dglib.explorer.panel import Panel
-from dglib.explorer.readout import Analysis, Limits, Readout, Selection, analyse, gaps, limits_of, readout
-from dglib.explorer.readout_html import readout_html
+from dglib.explorer.readout import (
+    Analysis,
+    Limits,
+    Readout,
+    Selection,
+    analyse,
+    gaps,
+    limits_of,
+    readout,
+    readout_html,
+)
 from dglib.explorer.recorded_picture import RecordedPicture
 from dglib.explorer.runs import Run, Source, choices, first, label, levels, load
 

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 from matplotlib.artist import Artist
 from matplotlib.axes import Axes
 from matplotlib.collections import LineCollection
-from matplotlib.ticker import MaxNLocator
+from matplotlib.ticker import AutoLocator, MaxNLocator
 
 from dglib.analysis import style
 from dglib.analysis.curves import median_curve
@@ -18,13 +18,13 @@ from dglib.analysis.style import LOOKS, THICK, THIN, Look
 from dglib.experiments import Sweep, get
 from dglib.explorer.panel import BOX, Canvas, Cursor
 from dglib.explorer.readout import Readout, Selection
-from dglib.explorer.runs import Evaluation, Seed, branches, evaluations_at, levels
+from dglib.explorer.runs import Seed, branches, columns, evaluations_at, levels
 
 HEIGHT = 4.9  # inches
 _PALE = 0.13  # of seeds not chosen
 _UNDER: dict[str, Any] = {"color": style.LIGHT_GREY, "linewidth": THIN}  # outside the branches: the init
 _STAIRS: dict[str, Any] = {**_UNDER, "color": style.DARK_GREY, "alpha": 0.5, "drawstyle": "steps-pre"}
-Marks = dict[tuple[float, float], str]  # colour by place
+Mark = tuple[tuple[float, float], str]  # place, colour
 
 
 class RecordedPicture:
@@ -97,39 +97,34 @@ class RecordedPicture:
             for trace in seed.traces:
                 errors, look = trace.curve.errors, self._look(trace.branch)
                 self.plane.plot(list(errors), list(errors.values()), **look.line(THIN, alpha))
-            if seed.look:
-                last = _columns([arm[-1] for arm in seed.trajectories], "level", "error")
-                marker = seed.look.marker
-                self.plane.plot(*last, marker, color=seed.look.color, alpha=2 * alpha if alpha < 0.5 else 1)
         for branch in branches().values():
             curves = [trace.curve for trace in self._traces if trace.branch == branch]
             xs, ys = median_curve(curves, branch.rising)
             look = self._look(branch)
             self.plane.plot(xs, ys, **look.line(THICK), marker=look.marker, markersize=4, zorder=4)
             style.arrow(self.plane, xs, ys, look.color)
-        if not self._chosen:
-            style.note(self.plane, "no seed is chosen")
-        elif not self._traces and not any(seed.look for seed in self._chosen):
-            style.note(self.plane, "no sweep on record for these seeds")
+        if not self._traces:
+            style.note(
+                self.plane, "no sweep on record for these seeds" if self._chosen else "no seed is chosen"
+            )
 
     def _lower(self) -> None:
         """A row for every threshold; without any, the gaps."""
+        style.panel(self.lower, "b  Where each seed's threshold lies", "λ", "")
+        self.lower.set_yticks([])
         if self._rows:
-            style.panel(self.lower, "b  Where each seed's threshold lies", "λ", "")
             self._name_rows()
             return
         for seed in self._chosen:
             if len(seed.traces) == 2:
                 self._plot_gaps(seed)
         if self.lower.lines:
+            self.lower.yaxis.set_major_locator(AutoLocator())
             style.panel(self.lower, "b  Gap of each seed between its branches", "λ", "Gap")
             self.lower.axhline(0, color=style.GREY, linewidth=0.6, zorder=1)
-            return
-        style.panel(self.lower, "b  Where each seed's threshold lies", "λ", "")
-        self.lower.set_yticks([])
-        held = any(seed.look for seed in self._chosen)
-        text = "λ was held: no threshold to find" if held else "no threshold on record"
-        self.lower.text(0.5, 0.5, text, transform=self.lower.transAxes, ha="center", color=style.DARK_GREY)
+        else:
+            place: dict[str, Any] = {"transform": self.lower.transAxes, "ha": "center"}
+            self.lower.text(0.5, 0.5, "no threshold on record", color=style.DARK_GREY, **place)
 
     def _plot_gaps(self, seed: Seed) -> None:
         """Error above less error below, at the levels of both branches."""
@@ -147,38 +142,31 @@ class RecordedPicture:
                 transform=self.lower.get_yaxis_transform(),
                 ha="right", va="center", fontsize=7.5, color=self._look(branch).color,
             )  # fmt: skip
-        self.lower.set_yticks([])
         self.lower.set_ylim(len(self._rows) - 0.3, -0.7)
 
     def _trajectories(self) -> None:
         known = False
         for seed in self._chosen:
             for arm in seed.trajectories:
-                timed = [e for e in arm if e.epoch is not None]
-                known = known or bool(timed)
-                line = seed.look.line(THIN, 0.9) if seed.look else _UNDER
-                self.over_time.plot(*_columns(timed, "epoch", "error"), **line)
-                self.lam_over_time.plot(*_columns(timed, "epoch", "level"), **_STAIRS)
+                epochs, errors, lams = columns(arm, "epoch", "error", "lambda")
+                known = known or any(map(math.isfinite, epochs))
+                self.over_time.plot(epochs, errors, **_UNDER)
+                self.lam_over_time.plot(epochs, lams, **_STAIRS)
             for trace in seed.traces:
-                look = self._look(trace.branch)
-                self.over_time.plot(*_columns(trace.evaluations, "epoch", "error"), **look.line(THIN, 0.85))
+                line = self._look(trace.branch).line(THIN, 0.85)
+                self.over_time.plot(*columns(trace.evaluations, "epoch", "error"), **line)
         self.lam_over_time.xaxis.set_major_locator(MaxNLocator(integer=True))
         if not known:
             for axes in (self.over_time, self.lam_over_time):
                 style.note(axes, "no epochs on record")
 
     def _legend_keys(self) -> list[tuple[str, dict[str, Any]]]:
-        def line(look: Look, width: float) -> dict[str, Any]:
-            return {**look.line(width), "marker": look.marker, "markersize": 4}
-
         keys = []
         for branch in branches().values():
             if n := sum(trace.branch == branch for trace in self._traces):
-                keys.append((f"{branch.title} ({n})", line(self._look(branch), THICK)))
-        held = [(get(seed.experiment).symbol, seed.label, seed.look) for seed in self._chosen if seed.look]
-        for symbol, label, look in dict.fromkeys(held):
-            n = held.count((symbol, label, look))
-            keys.append((f"{symbol}, {label} ({n})", line(look, 1.2)))
+                look = self._look(branch)
+                line = {**look.line(THICK), "marker": look.marker, "markersize": 4}
+                keys.append((f"{branch.title} ({n})", line))
         if self._traces:
             thin = {"color": style.DARK_GREY, "linewidth": THIN}
             keys.append(("thin: each seed; thick: their median", thin))
@@ -186,39 +174,30 @@ class RecordedPicture:
 
     def _moving(self) -> None:
         """Artists outside the background."""
+        moving: dict[str, Any] = {"animated": True}
         self._cursor = Cursor(self.plane, self.lower, size=8, width=1.1)
-        self._level = self.lam_over_time.axhline(0, color=style.BLACK, linewidth=1.1, animated=True, zorder=5)
-        dashed: dict[str, Any] = {
-            "color": style.DARK_GREY,
-            "linewidth": 0.9,
-            "linestyle": (0, (4, 2)),
-            "animated": True,
-        }
+        self._level = self.lam_over_time.axhline(0, color=style.BLACK, linewidth=1.1, zorder=5, **moving)
+        dashed: dict[str, Any] = {"color": style.DARK_GREY, "linewidth": 0.9, "linestyle": (0, (4, 2))}
         self._limits = [
-            [axes.axhline(0, **dashed) for axes in (self.plane, self.over_time)] for _ in range(2)
+            [axes.axhline(0, **dashed, **moving) for axes in (self.plane, self.over_time)] for _ in range(2)
         ]
         self._limit_names = [
             self.over_time.text(
                 0.995, 0, "", transform=self.over_time.get_yaxis_transform(), ha="right", va="bottom",
-                fontsize=7, color=style.DARK_GREY, animated=True, zorder=5,
-                bbox=BOX | {"pad": 0.5},
+                fontsize=7, color=style.DARK_GREY, animated=True, zorder=5, bbox=BOX | {"pad": 0.5},
             )
             for _ in range(2)
         ]  # fmt: skip
         width = min(2.4, 60 / max(len(self._rows), 1))
         self._cells = LineCollection([], linewidths=width, animated=True, zorder=3)
         self.lower.add_collection(self._cells, autolim=False)
-        self._open = {
-            sign: _marks(self.lower, marker, 12) for sign, marker in ((-1, "<"), (1, ">"), (0, "x"))
-        }
+        self._open = {marker: _marks(self.lower, marker, 12) for marker in "<>x"}
         self._dots = _marks(self.plane, "o", 26)
         self._passed = _marks(self.over_time, "o", 16 if len(self._traces) <= 12 else 7)
-        (self._gap,) = self.plane.plot(
-            [], [], "_-", color=style.BLACK, linewidth=3, markersize=9, animated=True, zorder=6
-        )
-        self._gap_name = self.plane.text(
-            0, 0, "", fontsize=8, fontweight="bold", va="center", bbox=BOX, animated=True, zorder=7
-        )
+        bar: dict[str, Any] = {"color": style.BLACK, "linewidth": 3, "markersize": 9}
+        (self._gap,) = self.plane.plot([], [], "_-", **bar, animated=True, zorder=6)
+        bold: dict[str, Any] = {"fontsize": 8, "fontweight": "bold", "va": "center", "bbox": BOX}
+        self._gap_name = self.plane.text(0, 0, "", **bold, animated=True, zorder=7)
         self._artists: list[Artist] = [
             *(line for pair in self._limits for line in pair), *self._limit_names, self._cells,
             *self._open.values(), *self._cursor.artists, self._level, self._dots, self._passed, self._gap,
@@ -239,50 +218,51 @@ class RecordedPicture:
 
     def _place_cells(self, readout: Readout) -> None:
         """A bar per seed over the cell of its threshold, with an arrow where it is open."""
-        found = {(r.seed.experiment, r.seed.seed): r.thresholds for r in readout.seeds}
         bars, colors = [], []
-        marks: dict[int, Marks] = {-1: {}, 1: {}, 0: {}}
+        marks: dict[str, list[Mark]] = {marker: [] for marker in self._open}
         for y, (branch, seed) in enumerate(self._rows):
-            look = self._look(branch)
-            threshold = found.get((seed.experiment, seed.seed), {}).get(branch.trajectory)
-            bounds = threshold.bounds if threshold else None
-            if bounds is None:
-                marks[0][self._low, y] = look.color
+            color = self._look(branch).color
+            found = readout.analysis.thresholds.get((seed.experiment, seed.seed), {}).get(branch.trajectory)
+            if found is None or found.bounds is None:
+                marks["x"].append(((self._low, y), color))
                 continue
-            bars.append([(max(bounds.lower, self._low), y), (min(bounds.upper, self._high), y)])
-            colors.append(look.color)
-            if math.isinf(bounds.lower):
-                marks[-1][self._low, y] = look.color
-            if math.isinf(bounds.upper):
-                marks[1][self._high, y] = look.color
+            lower, upper = found.bounds.lower, found.bounds.upper
+            bars.append([(max(lower, self._low), y), (min(upper, self._high), y)])
+            colors.append(color)
+            if math.isinf(lower):
+                marks["<"].append(((self._low, y), color))
+            if math.isinf(upper):
+                marks[">"].append(((self._high, y), color))
         self._cells.set_segments(bars)
         self._cells.set_color(colors)
-        for side, scatter in self._open.items():
-            _set(scatter, list(marks[side].items()))
+        for marker, scatter in self._open.items():
+            _set(scatter, marks[marker])
 
     def _place_cursor(self, readout: Readout) -> None:
         lam, span = readout.selection.lam, self._high - self._low
         self._cursor.move(lam)
         self._level.set_ydata([lam, lam])
-        readings = [r for row in readout.seeds for r in row.readings]
-        dots = [((lam, r.error), self._look(r.trace.branch).color) for r in readings if r.error is not None]
-        _set(self._dots, dots)
-        passed = [(e, trace.branch) for trace in self._traces for e in evaluations_at(trace, lam)]
         _set(
-            self._passed,
+            self._dots,
             [
-                ((e.epoch, e.error), self._look(branch).color)
-                for e, branch in passed
-                if e.epoch is not None and e.error is not None
+                ((lam, r.error), self._look(r.trace.branch).color)
+                for r in readout.readings
+                if r.error is not None
             ],
         )
+        passed = [
+            ((epoch, error), self._look(trace.branch).color)
+            for trace in self._traces
+            for epoch, error in zip(*columns(evaluations_at(trace, lam), "epoch", "error"), strict=True)
+        ]
+        _set(self._passed, passed)
         gap = readout.gaps[0] if readout.gaps else None
-        self._gap.set_data([lam, lam] if gap else [], list(gap.ends) if gap else [])
+        self._gap.set_data([lam, lam] if gap else [], list(gap.errors) if gap else [])
         self._gap_name.set_visible(gap is not None)
         if gap:
             right = lam > self._high - 0.25 * span
             self._gap_name.set_text(f"gap {gap.value:.2f}".replace("-", "−"))
-            self._gap_name.set_position((lam + (-0.02 if right else 0.02) * span, sum(gap.ends) / 2))
+            self._gap_name.set_position((lam + (-0.02 if right else 0.02) * span, sum(gap.errors) / 2))
             self._gap_name.set_horizontalalignment("right" if right else "left")
 
 
@@ -292,14 +272,8 @@ def _marks(axes: Axes, marker: str, size: float) -> Any:
     return axes.scatter([], [], **look, animated=True, zorder=6)
 
 
-def _set(scatter: Any, marks: Sequence[tuple[tuple[float, float], str]]) -> None:
+def _set(scatter: Any, marks: Sequence[Mark]) -> None:
     scatter.set_offsets([place for place, _ in marks] or [(math.nan, math.nan)])
     colors = [color for _, color in marks] or "none"
     scatter.set_facecolor(colors)
     scatter.set_edgecolor(colors)
-
-
-def _columns(evaluations: Iterable[Evaluation], *names: str) -> list[list[float]]:
-    """Columns of evaluations; NaN, which breaks a line, where there was no finite error."""
-    rows = [[getattr(e, name) for name in names] for e in evaluations]
-    return [[math.nan if row[i] is None else row[i] for row in rows] for i in range(len(names))]

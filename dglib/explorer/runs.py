@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import datetime
 from itertools import pairwise
 from pathlib import Path
@@ -13,17 +13,7 @@ from pathlib import Path
 import numpy as np
 
 from dglib.analysis.curves import Curve
-from dglib.analysis.fields import (
-    Entry,
-    Record,
-    is_finite,
-    level_of,
-    levels_of,
-    mostly_constant,
-    number,
-    seed_of,
-)
-from dglib.analysis.style import Look
+from dglib.analysis.fields import Entry, Record, is_finite, level_of, levels_of, number, seed_of
 from dglib.base_dir import NOTEBOOKS, base_directory
 from dglib.errors import UserError
 from dglib.experiments import Sweep, get, names
@@ -50,48 +40,28 @@ class Source:
 
 
 @dataclass(frozen=True)
-class Evaluation:
-    """One evaluation: `epoch` None where published files have none; error None where it was not finite."""
-
-    epoch: float | None
-    level: float | None
-    error: float | None
-
-
-@dataclass(frozen=True)
 class Trace:
-    """One seed on one branch.
-
-    Attributes:
-        curve: mean error by level, in the order run.
-        evaluations: in order.
-        constant: levels at which most evaluations predicted one class for everything.
-    """
+    """One seed on one branch: its mean error by level, in the order run, and its evaluations."""
 
     branch: Sweep
     seed: int
     curve: Curve
-    evaluations: tuple[Evaluation, ...]
-    constant: frozenset[float] = frozenset()
+    evaluations: Sequence[Entry]
 
 
 @dataclass(frozen=True)
 class Seed:
-    """One record.
-
-    Attributes:
-        traces: over λ; none after a failed init.
-        trajectories: evaluations over epochs, one list per arm.
-        label, look: the outcome of a seed at constant λ; empty and None elsewhere.
-    """
+    """One record with its traces over λ; none after a failed init, or where λ was held."""
 
     experiment: str
     seed: int
     record: Record
     traces: tuple[Trace, ...]
-    trajectories: tuple[tuple[Evaluation, ...], ...]
-    label: str = ""
-    look: Look | None = None
+
+    @property
+    def trajectories(self) -> list[list[Entry]]:
+        """The evaluations of each network, in the order run."""
+        return [arm for arm in get(self.experiment).arms(self.record) if arm]
 
 
 @dataclass(frozen=True)
@@ -123,16 +93,15 @@ def notebook_source(globals_: Mapping[str, object]) -> Source:
                 f"notebook: {name} = {value!r}: the explorer has no such parameter, only"
                 f" {' and '.join(PARAMETERS)}; begin a name of your own with _"
             )
-    for name in PARAMETERS:
-        value = globals_.get(name)
+    given = {name: globals_.get(name) for name in PARAMETERS}
+    for name, value in given.items():
         if value is not None and not (isinstance(value, str) and value):
             raise UserError(f"notebook: {name} = {value!r}: must be text, a path")
-    given = globals_.get("runs")
-    runs = user_path(given, "runs") if isinstance(given, str) else None
-    if runs is not None and not runs.exists():
-        raise UserError(f"notebook: runs = {given!r}: no such file or directory")
-    base = globals_.get("base_dir")
-    return Source(base_directory(base if isinstance(base, str) else None, where="notebook"), runs)
+    base, runs = (None if value is None else str(value) for value in given.values())
+    path = None if runs is None else user_path(runs, "runs")
+    if path is not None and not path.exists():
+        raise UserError(f"notebook: runs = {runs!r}: no such file or directory")
+    return Source(base_directory(base, where="notebook"), path)
 
 
 def choices(source: Source) -> list[Path]:
@@ -211,51 +180,41 @@ def seeds_of(records: Mapping[str, Sequence[Record]]) -> list[Seed]:
     return [_seed(name, record) for name in names() for record in records.get(name, ())]
 
 
-def value_at(trace: Trace, lam: float) -> float | None:
+def _seed(experiment: str, record: Record) -> Seed:
+    seed = seed_of(record)
+    traces = (
+        Trace(branches()[key], seed, curve, sweep) for key, curve, sweep in get(experiment).traces(record)
+    )
+    return Seed(experiment, seed, record, tuple(traces))
+
+
+def error_at(trace: Trace, lam: float) -> float | None:
     """The error at λ, linear between levels; None where λ was not reached."""
     levels, errors = zip(*sorted(trace.curve.errors.items()), strict=True)
     value = float(np.interp(lam, levels, errors, left=np.nan, right=np.nan))
     return None if math.isnan(value) else value
 
 
-def evaluations_at(trace: Trace, lam: float) -> list[Evaluation]:
+def evaluations_at(trace: Trace, lam: float) -> list[Entry]:
     """The evaluations at the level nearest to λ, no further than half a step between levels."""
-    visited = sorted({e.level for e in trace.evaluations if e.level is not None})
+    visited = sorted(levels_of(trace.evaluations))
     nearest = min(visited, key=lambda level: abs(level - lam), default=None)
     steps = [after - before for before, after in pairwise(visited)]
     if nearest is None or abs(nearest - lam) > (min(steps) / 2 if steps else 0) + 1e-9:
         return []
-    return [e for e in trace.evaluations if e.level == nearest]
+    return [e for e in trace.evaluations if level_of(e) == nearest]
 
 
 def levels(seeds: Iterable[Seed]) -> list[float]:
     """Every λ that was visited, ascending."""
-    return sorted({e.level for s in seeds for arm in s.trajectories for e in arm if e.level is not None})
+    return sorted({level for seed in seeds for arm in seed.trajectories for level in levels_of(arm)})
 
 
-def _seed(experiment: str, record: Record) -> Seed:
-    about, seed = get(experiment), seed_of(record)
-    arms = tuple(_evaluations(arm) for arm in about.arms(record) if arm)
-    held = about.held(record)
-    if held is None:
-        traces = tuple(
-            Trace(
-                branches()[key],
-                seed,
-                curve,
-                _evaluations(sweep),
-                frozenset(level for level in levels_of(sweep) if mostly_constant(sweep, level)),
-            )
-            for key, curve, sweep in about.traces(record)
-        )
-        return Seed(experiment, seed, record, traces, arms)
-    level = level_of(record)
-    arms = tuple(tuple(replace(e, level=level) if e.level is None else e for e in arm) for arm in arms)
-    return Seed(experiment, seed, record, (), arms, *held)
+def columns(evaluations: Sequence[Entry], *fields: str) -> list[list[float]]:
+    """Numbers of evaluations by field; NaN, which breaks a line, where there is none or no finite error."""
 
+    def value(entry: Entry, field: str) -> float:
+        found = number(entry, field) if field != "error" or is_finite(entry) else None
+        return math.nan if found is None else found
 
-def _evaluations(entries: Sequence[Entry]) -> tuple[Evaluation, ...]:
-    return tuple(
-        Evaluation(number(e, "epoch"), level_of(e), number(e, "error") if is_finite(e) else None)
-        for e in entries
-    )
+    return [[value(entry, field) for entry in evaluations] for field in fields]

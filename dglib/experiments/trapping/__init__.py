@@ -28,8 +28,6 @@ from dglib.protocol.spec import Arm, ExperimentSpec, Phase
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-    from dglib.analysis.style import Look
-
 
 class Td1Parameters(OneState):
     """Tδ1: one λ held, the two gradients logged until each seed's end."""
@@ -172,12 +170,6 @@ class Td1(Experiment):
             "Tδ1: share of dead channels and entropy of predicted classes, seeds thin and class means thick"
         )
         return caption, draw_ends(records)
-
-    def held(self, record: Record) -> tuple[str, Look] | None:
-        from dglib.experiments.trapping.figures import CLASS_LOOKS
-
-        name = category(record)
-        return CLASS_NAMES.get(name, name), CLASS_LOOKS[name]
 
     def trajectories(self) -> dict[str, tuple[str, str]]:
         return {"error_trajectory": ("main", "init")}
