@@ -1,7 +1,6 @@
 """Where seeds end in each cell of a grid: outcomes, shares with intervals and medians, and their words."""
 
 import dataclasses
-import math
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -113,29 +112,20 @@ def summarise_cell(cell: Cell) -> dict[str, Any]:
         "running": cell.running,
         "counts": {kind: counts[kind] for kind in measure.all_kinds},
         "shares": {kind: _share(counts[kind], n) for kind in measure.all_kinds} if n else {},
-        "measured": len(measured),
-        "median": (median_bounds(measured) if measured else Bounds(-math.inf, math.inf)).as_dict(),
+        "median": median_bounds(measured).as_dict(),
         "phase": ranked[len(ranked) // 2] if ranked else None,  # of the upper median seed
     }
 
 
 def _share(count: int, n: int) -> dict[str, Any]:
-    interval = clopper_pearson(count, n).as_dict()
-    return {"share": count / n, "lower": interval["lower"], "upper": interval["upper"]}
+    interval = clopper_pearson(count, n)
+    return {"share": count / n, "lower": round(interval.lower, 10), "upper": round(interval.upper, 10)}
 
 
 def middle(median: Mapping[str, float | None]) -> float | None:
     """One number for a median known by its bounds: the mean of its finite ends; None without one."""
     finite = [end for end in (median["lower"], median["upper"]) if end is not None]
     return sum(finite) / len(finite) if finite else None
-
-
-def distinct(cells: Sequence[Cell], name: str) -> list[Any]:
-    found: list[Any] = []
-    for cell in cells:
-        if cell.values[name] not in found:
-            found.append(cell.values[name])
-    return found
 
 
 def parameter_name(name: str) -> str:

@@ -7,11 +7,13 @@ at equal distances, in the grid's order.
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from itertools import product
+from statistics import fmean
 from typing import Any
 
 import matplotlib
+import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.colors import Normalize
 from matplotlib.figure import Figure
@@ -25,7 +27,6 @@ from dglib.analysis.grid import (
     TRAPPED,
     Cell,
     Measure,
-    distinct,
     median_text,
     middle,
     parameter_name,
@@ -48,6 +49,7 @@ _ARROW = {  # from a median outwards; sizes in points
 }  # fmt: skip
 
 Cells = Sequence[Cell]
+Key = tuple[str, dict[str, Any]]
 
 
 def draw_grid(cells: Cells) -> Figure | None:
@@ -69,10 +71,12 @@ def draw_curve(cells: Cells) -> Figure:
     title = measure.symbol.capitalize() if measure.symbol.isascii() else measure.symbol
     style.panel(top, f"a  {title}, by seed", "", title)
     style.panel(below, "b  Share of the seeds", parameter_name(name), "Share, 95 % interval")
-    keys = _quantities(top, cells, summaries)
+    keys = _shares(below, measure, summaries)
+    keys += _medians(top, summaries)
+    keys += _seeds(top, cells)
     if measure.in_unit_interval:
         style.error_axis(top)
-    style.legend_below(figure, _shares(below, measure, summaries) + keys, columns=2)
+    style.legend_below(figure, list(dict(keys).items()), columns=2)
     below.set_xticks(range(len(cells)), [value_text(cell.values[name]) for cell in cells])
     top.tick_params(labelbottom=False)
     below.set_xlim(-0.6, len(cells) - 0.4)
@@ -85,9 +89,9 @@ def draw_curve(cells: Cells) -> Figure:
     return figure
 
 
-def _quantities(axes: Axes, cells: Cells, summaries: Sequence[Summary]) -> list[tuple[str, dict[str, Any]]]:
-    """Draws the seeds and the medians; the legend's keys to the medians and to what is open."""
-    arrowheads: list[str] = []
+def _seeds(axes: Axes, cells: Cells) -> list[Key]:
+    """Draws the quantity of each seed; the legend's keys to what is open."""
+    keys = []
     for center, cell in enumerate(cells):
         measured = ((seed, cell.measure.bounds(seed)) for seed in cell.seeds)
         seeds = [(seed, bounds) for seed, bounds in measured if bounds is not None]
@@ -95,30 +99,35 @@ def _quantities(axes: Axes, cells: Cells, summaries: Sequence[Summary]) -> list[
             finite = [end for end in (bounds.lower, bounds.upper) if math.isfinite(end)]
             if not finite:
                 continue
-            x = center + 0.5 * ((index + 0.5) / len(seeds) - 0.5)
+            x, head = center + 0.5 * ((index + 0.5) / len(seeds) - 0.5), _arrowhead(bounds)
             axes.plot([x, x], [finite[0], finite[-1]], color=style.GREY, linewidth=1.4, zorder=2)
-            marker = _arrowhead(bounds)
-            arrowheads += marker
-            mark = marker or f"${cell.measure.glyph(seed['end'])}$"
-            axes.plot(
-                [x], [sum(finite) / len(finite)], linestyle="", marker=mark, color=style.BLACK, markersize=3.4
-            )
+            mark = head or f"${cell.measure.glyph(seed['end'])}$"
+            axes.plot([x], [fmean(finite)], linestyle="", marker=mark, color=style.BLACK, markersize=3.4)
+            keys += [_open(head)] if head else []
+    return keys
+
+
+def _medians(axes: Axes, summaries: Sequence[Summary]) -> list[Key]:
+    """Draws the medians, joined where they are known; the legend's keys to them."""
     medians = [(x, Bounds.of(item["median"]), middle(item["median"])) for x, item in enumerate(summaries)]
     known = [(x, math.nan if value is None or _arrowhead(b) else value) for x, b, value in medians]
     # Flat around each value, so that a median between two open ones is seen as well.
     steps = [(x + aside, y) for x, y in known for aside in (-_FLAT, _FLAT)]
     axes.plot([x for x, _ in steps], [y for _, y in steps], **style.MEDIAN, zorder=1)
-    for x, bounds, value in medians:
-        if value is not None and (head := _arrowhead(bounds)):
-            axes.plot([x - _FLAT, x + _FLAT], [value, value], **style.MEDIAN, zorder=1)
-            tip = (0, 14 if head == "^" else -14)
-            axes.annotate("", (x, value), tip, textcoords="offset points", arrowprops=_ARROW, zorder=1)
-            arrowheads += head
-    if arrowheads:
+    heads = [(x, value, head) for x, b, value in medians if value is not None and (head := _arrowhead(b))]
+    for x, value, head in heads:
+        axes.plot([x - _FLAT, x + _FLAT], [value, value], **style.MEDIAN, zorder=1)
+        tip = (0, 14 if head == "^" else -14)
+        axes.annotate("", (x, value), tip, textcoords="offset points", arrowprops=_ARROW, zorder=1)
+    if heads:
         axes.margins(y=0.16)  # room for them
-    keys = [("median", style.MEDIAN)] if any(value is not None for *_, value in medians) else []
-    open_: dict[str, Any] = {"linestyle": "", "color": style.BLACK, "markersize": 4}
-    return keys + [("lies beyond", open_ | {"marker": head}) for head in sorted(set(arrowheads))]
+    return [("median", style.MEDIAN)] * any(value is not None for *_, value in medians)
+
+
+def _open(head: str) -> Key:
+    return f"lies {'above' if head == '^' else 'below'}", {
+        "linestyle": "", "color": style.BLACK, "markersize": 4, "marker": head,
+    }  # fmt: skip
 
 
 def _arrowhead(bounds: Bounds) -> str:
@@ -127,7 +136,7 @@ def _arrowhead(bounds: Bounds) -> str:
     return "" if above == below else "^" if above else "v"
 
 
-def _shares(axes: Axes, measure: Measure, summaries: Sequence[Summary]) -> list[tuple[str, dict[str, Any]]]:
+def _shares(axes: Axes, measure: Measure, summaries: Sequence[Summary]) -> list[Key]:
     """Draws the shares of each end that occurs; the legend's keys to them."""
     kinds = measure.all_kinds
     present = [kind for kind in kinds if any(item["counts"][kind] for item in summaries)]
@@ -153,35 +162,48 @@ def draw_maps(cells: Cells) -> Figure | None:
     median of the quantity over its seeds, and how many of them came to each end. Hatched: no seed has
     finished. Thick lines part cells whose `phase` differs. All cells are of one experiment.
     """
-    *leading, rows, columns = cells[0].values
-    facets = list(product(*(distinct(list(cells), name) for name in leading)))
+    names, measure = list(cells[0].values), cells[0].measure
+    *leading, ys, xs = (_distinct([cell.values[name] for cell in cells]) for name in names)
+    facets = list(product(*leading))
     if len(facets) > MAX_MAPS:
         return None
-    xs, ys = distinct(list(cells), columns), distinct(list(cells), rows)
-    across = min(len(facets), max(1, 8 // max(len(xs), 1)))
+    across = min(len(facets), max(1, 8 // len(xs)))
     down = -(-len(facets) // across)
     width = min(FULL_WIDTH, max(COLUMN_WIDTH, 0.95 * len(xs) * across + 1.5))
     size = (width - 1.4) / (len(xs) * across)  # inches, of a cell
     figure = style.new_figure(height=down * (min(0.72, 0.9 * size) * len(ys) + 0.75) + 0.5, width=width)
-    panels = figure.subplots(down, across, squeeze=False).flat
+    panels = list(figure.subplots(down, across, squeeze=False).flat)
     summaries = [summarise_cell(cell) for cell in cells]
-    measure = cells[0].measure
     shade = _scale(measure, summaries)
     for axes, facet in zip(panels, facets, strict=False):
-        mine = [item for item in summaries if [item["values"][name] for name in leading] == list(facet)]
-        named = zip(leading, facet, strict=True)
-        title = values_text(dict(named))
-        _map(axes, measure, mine, (xs, ys), (columns, rows), shade, min(1.0, size / 0.7))
-        axes.set_title(title, loc="left")
-    for axes in list(figure.axes)[len(facets) :]:
+        mine = [item for item in summaries if list(item["values"].values())[:-2] == list(facet)]
+        places = {
+            (xs.index(item["values"][names[-1]]), ys.index(item["values"][names[-2]])): item for item in mine
+        }
+        for place, item in places.items():
+            _cell(axes, measure, place, item, shade, min(1.0, size / 0.7))
+        _boundaries(axes, places)
+        axes.set(xlim=(-0.5, len(xs) - 0.5), ylim=(-0.5, len(ys) - 0.5))
+        ticks = style.RC["xtick.labelsize"]
+        axes.set_xticks(range(len(xs)), [value_text(x) for x in xs], fontsize=ticks)
+        axes.set_yticks(range(len(ys)), [value_text(y) for y in ys], fontsize=ticks)
+        axes.set(xlabel=parameter_name(names[-1]), ylabel=parameter_name(names[-2]))
+        axes.tick_params(length=0)
+        axes.spines[:].set_visible(False)
+        axes.set_title(values_text(dict(zip(names, facet, strict=False))), loc="left")
+    for axes in panels[len(facets) :]:
         axes.set_visible(False)
     bar = figure.colorbar(matplotlib.cm.ScalarMappable(shade, _SHADES), ax=figure.axes, pad=0.02, aspect=28)
     bounded = any(item["median"]["lower"] != item["median"]["upper"] for item in summaries)
-    of_bounds = " (middle of its bounds)" if bounded else ""
-    bar.set_label(f"Median {measure.symbol}{of_bounds}")
+    bar.set_label(f"Median {measure.symbol}{' (middle of its bounds)' if bounded else ''}")
     bar.outline.set_visible(False)
     _key(figure, measure, summaries)
     return figure
+
+
+def _distinct(values: Sequence[Any]) -> list[Any]:
+    """Values may be lists, which have no hash."""
+    return [value for index, value in enumerate(values) if value not in values[:index]]
 
 
 def _scale(measure: Measure, summaries: Sequence[Summary]) -> Normalize:
@@ -192,95 +214,53 @@ def _scale(measure: Measure, summaries: Sequence[Summary]) -> Normalize:
     return Normalize(min(found) - 0.05, max(found) + 0.05)
 
 
-def _map(
-    axes: Axes,
-    measure: Measure,
-    summaries: Sequence[Summary],
-    values: tuple[Sequence[Any], Sequence[Any]],
-    names: tuple[str, str],
-    shade: Normalize,
-    scale: float,
-) -> None:
-    (xs, ys), (columns, rows) = values, names
-    places = {}
-    for item in summaries:
-        x, y = xs.index(item["values"][columns]), ys.index(item["values"][rows])
-        places[x, y] = item
-        _cell(axes, measure, (x, y), item, shade, scale)
+def _boundaries(axes: Axes, places: Mapping[tuple[int, int], Summary]) -> None:
+    """Lines between neighbours whose phase differs, on a white edge, so that they are seen on any shade."""
     for (x, y), item in places.items():
         for dx, dy in ((1, 0), (0, 1)):
             other = places.get((x + dx, y + dy))
             if other and item["phase"] and other["phase"] and item["phase"] != other["phase"]:
-                ends = ([x + 0.5, x + 0.5 - dy], [y + 0.5, y + 0.5 - dx])
-                for color, width, order in (("white", 4.2, 3), (style.BLACK, 2.2, 4)):  # seen on any shade
+                for color, width, order in (("white", 4.2, 3), (style.BLACK, 2.2, 4)):
                     line: dict[str, Any] = {"color": color, "linewidth": width, "zorder": order}
+                    ends = ([x + 0.5, x + 0.5 - dy], [y + 0.5, y + 0.5 - dx])
                     axes.plot(*ends, **line, solid_capstyle="projecting")
-    axes.set_xlim(-0.5, len(xs) - 0.5)
-    axes.set_ylim(-0.5, len(ys) - 0.5)
-    axes.set_xticks(range(len(xs)), [value_text(x) for x in xs], fontsize=style.RC["xtick.labelsize"])
-    axes.set_yticks(range(len(ys)), [value_text(y) for y in ys], fontsize=style.RC["ytick.labelsize"])
-    axes.set_xlabel(parameter_name(columns))
-    axes.set_ylabel(parameter_name(rows))
-    axes.tick_params(length=0)
-    axes.spines[:].set_visible(False)
 
 
 def _cell(
-    axes: Axes, measure: Measure, place: tuple[int, int], summaries: Summary, shade: Normalize, scale: float
+    axes: Axes, measure: Measure, place: tuple[int, int], item: Summary, shade: Normalize, scale: float
 ) -> None:
-    x, y = place
-    corner, middle_ = (x - 0.5, y - 0.5), middle(summaries["median"])
-    if not summaries["n"]:
-        axes.add_patch(Rectangle(corner, 1, 1, **_HATCHED))
-    elif middle_ is None:  # seeds, but none with the quantity
-        axes.add_patch(Rectangle(corner, 1, 1, facecolor="#FFFFFF", edgecolor=style.GREY, linewidth=0.6))
-    else:
-        axes.add_patch(Rectangle(corner, 1, 1, facecolor=_SHADES(shade(middle_)), linewidth=0))
-    for side in ("axvline", "axhline"):
-        getattr(axes, side)((x if side == "axvline" else y) + 0.5, color="white", linewidth=1.0, zorder=2)
-    ink = _ink(None if middle_ is None or not summaries["n"] else shade(middle_))
-    lines = []
-    if summaries["n"]:
-        counts = "  ".join(
-            f"{count}{measure.glyph(kind)}" for kind, count in summaries["counts"].items() if count
-        )
-        lines += [(median_text(summaries), 8.5), (counts, 6.5)]
-    if summaries["running"]:
-        lines.append((f"{summaries['running']} under way", 5.8))
-    for index, (text, size) in enumerate(lines):
-        height = y + 0.23 * ((len(lines) - 1) / 2 - index) * (2 / max(2, len(lines)) + 0.25)
-        box = {"facecolor": "#F2F2F2", "edgecolor": "none", "pad": 1.0} if not summaries["n"] else None
-        axes.text(
-            x, height, text, ha="center", va="center", fontsize=size * scale, color=ink, zorder=5, bbox=box
-        )
-
-
-def _ink(shade: float | None) -> str:
-    if shade is None:
-        return style.BLACK
-    red, green, blue, _ = _SHADES(shade)
-    return style.BLACK if 0.2126 * red + 0.7152 * green + 0.0722 * blue > 0.46 else "white"
+    (x, y), value = place, middle(item["median"])
+    fill: dict[str, Any] = {"facecolor": "white", "edgecolor": style.GREY, "linewidth": 0.6}  # no quantity
+    ink, box, lines = style.BLACK, None, []
+    if not item["n"]:
+        fill, box = _HATCHED, {"facecolor": "#F2F2F2", "edgecolor": "none", "pad": 1.0}
+    elif value is not None:
+        color = _SHADES(shade(value))
+        fill = {"facecolor": color, "edgecolor": "white", "linewidth": 1.0}
+        ink = style.BLACK if np.dot(color[:3], (0.2126, 0.7152, 0.0722)) > 0.46 else "white"
+    axes.add_patch(Rectangle((x - 0.5, y - 0.5), 1, 1, **fill))
+    if item["n"]:
+        counts = (f"{count}{measure.glyph(kind)}" for kind, count in item["counts"].items() if count)
+        lines = [median_text(item), "  ".join(counts)]
+    if item["running"]:
+        lines.append(f"{item['running']} under way")
+    text: dict[str, Any] = {"ha": "center", "va": "center", "color": ink, "bbox": box, "zorder": 5}
+    axes.text(x, y, "\n".join(lines), fontsize=7 * scale, linespacing=1.4, **text)
 
 
 def _key(figure: Figure, measure: Measure, summaries: Sequence[Summary]) -> None:
     """What the marks stand for, of those that occur; the hatching and the line, where there are any."""
-    handles: list[Any] = []
-    for kind, words in measure.all_kinds.items():
-        if any(item["counts"][kind] for item in summaries):
-            marker = f"${measure.glyph(kind)}$"
-            handles.append(
-                Line2D([], [], linestyle="", marker=marker, color=style.BLACK, markersize=5, label=words)
-            )
+    mark: dict[str, Any] = {"linestyle": "", "color": style.BLACK, "markersize": 5}
+    handles: list[Any] = [
+        Line2D([], [], marker=f"${measure.glyph(kind)}$", label=words, **mark)
+        for kind, words in measure.all_kinds.items()
+        if any(item["counts"][kind] for item in summaries)
+    ]
     if len({item["phase"] for item in summaries if item["phase"]}) > 1:
         label = "beyond it half of the seeds come to another end"
         handles.append(Line2D([], [], color=style.BLACK, linewidth=2.2, label=label))
     if any(not item["n"] for item in summaries):
         handles.append(Patch(**_HATCHED, label="no seed finished"))
-    figure.legend(
-        handles=handles,
-        loc="outside lower center",
-        ncols=len(handles) if figure.get_figwidth() > 6 else 2,
-        frameon=False,
-        handlelength=1.6,
-        columnspacing=1.4,
-    )
+    columns = len(handles) if figure.get_figwidth() > 6 else 2
+    options = {"frameon": False, "handlelength": 1.6, "columnspacing": 1.4}
+    figure.legend(handles=handles, loc="outside lower center", ncols=columns, **options)
