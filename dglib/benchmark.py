@@ -12,16 +12,15 @@ published loop's transforms. Cases that cannot be measured here are skipped, wit
 from __future__ import annotations
 
 import argparse
-import json
 import math
 import os
 import signal
 import sys
 import time
 import warnings
-from collections.abc import Sequence
-from contextlib import suppress
-from dataclasses import dataclass, field, replace
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from importlib.util import find_spec
 from pathlib import Path
@@ -38,17 +37,19 @@ from torch.utils.data import DataLoader
 from torch.utils.data import Dataset as TorchDataset
 
 from dglib.errors import UserError
-from dglib.output import ends_with_its_reader
-from dglib.protocol.spec import Arm, DataSpec, ExperimentSpec, LearningRate, NetworkSpec, Phase, StepSpec
+from dglib.files import to_json, write_atomically
+from dglib.output import Parser, ends_with_its_reader
+from dglib.protocol.spec import DataSpec, NetworkSpec, StepSpec
+from dglib.training.batches import Batch, DeviceData
 from dglib.training.data import CIFAR10_MEAN, CIFAR10_STD, Dataset
-from dglib.training.graphs import StepRunner
+from dglib.training.graphs import CapturedSteps, CudaRecorder
 from dglib.training.networks import networks
 from dglib.training.noise import noises
 from dglib.training.numerics import SWITCHES, Numerics, has_bf16_matrix_units
 from dglib.training.randomness import Streams
 from dglib.training.state import TrainState
-from dglib.training.step import Batch, Kind, Method, Number
-from dglib.training.trainer import DeviceData, Trainer
+from dglib.training.step import Method, Number
+from dglib.training.trainer import Trainer
 
 EPOCH, CLASSES = 50_000, 10
 K, LOG_EVERY, LAMBDA = 16, 20, 0.35  # as published
@@ -82,7 +83,7 @@ QUICK = (Setting("small_cnn", "small_cnn", 0.25, 16, 8),)
 
 @dataclass(frozen=True)
 class Case:
-    """A row of the table; `option`: the switch or the precision."""
+    """A row of the table; `option`: the switch that is changed, or the precision."""
 
     setting: Setting
     kind: str
@@ -96,9 +97,8 @@ class Case:
 
 def cases(settings: Sequence[Setting]) -> list[Case]:
     """All cases in the order in which they are measured."""
-    kinds = ("train", "dual_over_plain", "logging_over_none")
-    result = [Case(setting, kind) for setting in settings for kind in kinds]
-    result += [Case(settings[0], kind, switch) for kind in ("without", "with") for switch in SWITCHES]
+    result = [Case(setting, kind) for setting in settings for kind in BASELINES]
+    result += [Case(settings[0], "switched", switch) for switch in SWITCHES]
     return result + [Case(settings[0], "precision", precision) for precision in ("fp32", "bf16")]
 
 
@@ -119,31 +119,17 @@ class Experiment:
         self, setting: Setting, data: Dataset, numerics: Numerics, step: StepSpec, *, plain: bool = False
     ) -> None:
         self.numerics, device = numerics, numerics.torch_device
-        phase = Phase("benchmark", (LAMBDA,), 1, LearningRate(LR), evaluate_every=1)
-        spec = ExperimentSpec(
-            name="benchmark",
-            prefix="benchmark",
-            directory_prefix="benchmark",
-            experiment_id="benchmark-{seed}",
-            arms=(Arm("benchmark", (phase,)),),
-            network=NetworkSpec(setting.network, setting.width),
-            data=DataSpec("random", noise_rate=0.4, augmentation="crop_flip"),
-            step=step,
-        )
-        self.state = TrainState.create(
-            spec.network,
-            step,
-            input_shape=data.input_shape,
-            classes=CLASSES,
-            seed=0,
-            device=device,
-            run=(0, 0),
-            memory_format=numerics.memory_format,
-        )
-        placed = DeviceData.place(data, spec.data, 0, device)
-        self.trainer = Trainer(spec, placed, Streams(0, "benchmark"), numerics)
+        network = NetworkSpec(setting.network, setting.width)
+        self.state = TrainState.create(network, step, data.input_shape, CLASSES, numerics, seed=0)
+        random = DataSpec("random", noise_rate=0.4, augmentation="crop_flip")
+        streams = Streams(0, "benchmark")
+        self.trainer = Trainer(step, DeviceData(data, random, 0, device), streams, numerics, log=not plain)
         if plain:
-            self.trainer.take_step = StepRunner(step, numerics, log=False, function=plain_step)
+            self.trainer.step = (
+                CapturedSteps(plain_step, CudaRecorder(device), device)
+                if numerics.cuda_graphs
+                else plain_step
+            )
         self.images, self.fallback = len(data.x_train), ""
         if device.type != "cpu":  # until every kind of step is compiled and captured
             self._advance(4 * math.lcm(K, step.log_every or 1))
@@ -154,12 +140,18 @@ class Experiment:
 
     def block(self) -> None:
         self._advance(self.trainer.steps_per_epoch)
-        self.fallback = self.trainer.take_step.fallback
+        self.fallback = self.trainer.fallback
 
 
 @torch.no_grad()
 def plain_step(
-    state: TrainState, batch: Batch, lam: Number, lr: Number, kind: Kind, method: Method
+    state: TrainState,
+    batch: Batch,
+    lam: Number,
+    lr: Number,
+    method: Method,
+    refresh: bool,
+    logged: bool,
 ) -> Tensor | None:
     """SGD along the gradient under the noisy labels, in place of the dual-gradient step."""
     numerics = method.numerics
@@ -275,7 +267,30 @@ def random_images(setting: Setting, n: int) -> Dataset:
     return Dataset("random", x, y, x[:1], y[:1], CLASSES, 255.0, CIFAR10_MEAN, CIFAR10_STD)
 
 
-# ── pairs ──
+# ── pairs and rows ──
+
+
+class OutOfTime(BaseException):
+    """--minutes are over. No Exception: the fallbacks of compilation and capture must not catch it."""
+
+
+@contextmanager
+def deadline(seconds: float) -> Iterator[None]:
+    """Raise OutOfTime inside the block after so many seconds, on systems with such a timer (not Windows)."""
+
+    def out_of_time(*given: object) -> NoReturn:
+        raise OutOfTime
+
+    if not hasattr(signal, "setitimer"):
+        yield
+        return
+    before = signal.signal(signal.SIGALRM, out_of_time)
+    signal.setitimer(signal.ITIMER_REAL, seconds)
+    try:
+        yield
+    finally:
+        signal.setitimer(signal.ITIMER_REAL, 0)
+        signal.signal(signal.SIGALRM, before)
 
 
 def measure_pairs(ours: Side, other: Side, until: float) -> Pairs:
@@ -301,7 +316,24 @@ def measure_pairs(ours: Side, other: Side, until: float) -> Pairs:
     return pairs
 
 
-# ── rows ──
+def row(case: Case, numerics: Numerics, pairs: Pairs, **more: object) -> dict[str, Any]:
+    """A case's result under the names of the JSON."""
+    ours, other = (median(side) for side in zip(*pairs, strict=True))
+    ratios = [mine / theirs if "_over_" in case.kind else theirs / mine for mine, theirs in pairs]
+    return {
+        "case": case.name,
+        "device": numerics.torch_device.type,
+        "precision": numerics.precision,
+        "seconds": ours * EPOCH,
+        "baseline_seconds": other * EPOCH,
+        "ratio": median(ratios),
+        "low": min(ratios),
+        "high": max(ratios),
+        "n": len(pairs),
+        "against": BASELINES.get(case.kind, "defaults"),
+        "published_batch": case.setting.batch,
+        **more,
+    }
 
 
 def cores() -> int:
@@ -320,25 +352,6 @@ def describe_machine(numerics: Numerics) -> dict[str, Any]:
     return numerics.describe() | {"cores": cores(), "date": date, "load_average": load, "busy": busy}
 
 
-def row(case: Case, numerics: Numerics, pairs: Pairs, **more: object) -> dict[str, Any]:
-    """A case's result under the names of the JSON."""
-    ours, other = (median(side) for side in zip(*pairs, strict=True))
-    ratios = [mine / theirs if "_over_" in case.kind else theirs / mine for mine, theirs in pairs]
-    return {
-        "case": case.name,
-        "device": numerics.torch_device.type,
-        "precision": numerics.precision,
-        "seconds": ours * EPOCH,
-        "baseline_seconds": other * EPOCH,
-        "ratio": median(ratios),
-        "low": min(ratios),
-        "high": max(ratios),
-        "n": len(pairs),
-        "published_batch": case.setting.batch,
-        **more,
-    }
-
-
 def text_of(row: dict[str, Any]) -> str:
     return (
         f"{row['case']}: {row['seconds']:.4g} s, {row['against']} {row['baseline_seconds']:.4g} s,"
@@ -347,107 +360,90 @@ def text_of(row: dict[str, Any]) -> str:
     ).rstrip()
 
 
-@dataclass
-class Session:
-    """Measures cases one after the other, as the command line's `arguments` say."""
+def numerics_of(arguments: argparse.Namespace, setting: Setting | None = None, **given: str) -> Numerics:
+    """This machine's defaults for a network, with some changed."""
+    size = None if setting is None else sum(p.numel() for p in new_network(setting).parameters())
+    device, threads = arguments.device, arguments.threads
+    return Numerics.resolve(device, threads, network_parameters=size, **given)  # type: ignore[arg-type]
 
-    arguments: argparse.Namespace
-    rows: list[dict[str, Any]] = field(default_factory=list)
-    skipped: list[dict[str, str]] = field(default_factory=list)
 
-    def run(self, wanted: Sequence[Case]) -> None:
-        self.deadline = time.monotonic() + 60 * self.arguments.minutes
-        torch.set_num_threads(self.arguments.threads)  # of the baseline
-        self.machine = describe_machine(self.numerics())
-        print("; ".join(f"{name} {value}" for name, value in self.machine.items()))
-        print(LEGEND, flush=True)
-        for number, case in enumerate(wanted):
-            try:
-                left = self.deadline - time.monotonic()
-                if left < 0:
-                    raise UserError("no time is left for it")
-                result = self.measure(case, left / (len(wanted) - number))
-            except UserError as error:
-                self.skipped.append({"case": case.name, "reason": str(error)})
-                print(f"{case.name}: skipped: {error}", flush=True)
-            else:
-                self.rows.append(result)
-                print(text_of(result), flush=True)
-            self.write(complete=number + 1 == len(wanted))
+def varied(case: Case, usual: Numerics, only: bool) -> dict[str, str]:
+    """The defaults with one switch, or the precision, changed.
 
-    def numerics(self, setting: Setting | None = None, **given: str) -> Numerics:
-        """This machine's defaults for a network, with some changed."""
-        size = None if setting is None else sum(p.numel() for p in new_network(setting).parameters())
-        device, threads = self.arguments.device, self.arguments.threads
-        return Numerics.resolve(device, threads, network_parameters=size, **given)  # type: ignore[arg-type]
+    Raises:
+        UserError: that is no change, or not for a CPU; or slow there and not asked for by `only`.
+    """
+    option = case.option
+    given = {name: "on" if getattr(usual, name) else "off" for name in SWITCHES} | {
+        "precision": usual.precision
+    }
+    if option == usual.precision:
+        raise UserError(f"that is the default for {case.setting.label} here")
+    if usual.device == "cpu":
+        if option in ("autotune", "cuda_graphs"):
+            raise UserError("CUDA only")
+        if option == "compiled" and not only:
+            raise UserError("compiling takes minutes on a CPU; --only measures it")
+        if option == "bf16" and not (only or has_bf16_matrix_units()):
+            raise UserError("this CPU has no matrix units for bf16; --only measures it")
+    if option == "fused":  # CUDA graphs need it
+        given["cuda_graphs"] = "off"
+    if case.kind == "precision":
+        return given | {"precision": option}
+    return given | {option: "off" if getattr(usual, option) else "on"}
 
-    def varied(self, case: Case) -> Numerics:
-        """The defaults with one switch, or the precision, changed.
 
-        Raises:
-            UserError: that is no change, or this machine does not have it.
-        """
-        usual, option = self.numerics(case.setting), case.option
-        given = {name: "on" if getattr(usual, name) else "off" for name in SWITCHES}
-        given["precision"] = usual.precision
-        new = option if case.kind == "precision" else "on" if case.kind == "with" else "off"
-        changed = "precision" if case.kind == "precision" else option
-        if given[changed] == new:
-            raise UserError(f"that is the default for {case.setting.label} here")
-        if usual.device == "cpu":
-            if option in ("autotune", "cuda_graphs"):
-                raise UserError("CUDA only")
-            if option == "compiled" and not self.arguments.only:
-                raise UserError("compiling takes minutes on a CPU; --only measures it")
-            if option == "bf16" and not (self.arguments.only or has_bf16_matrix_units()):
-                raise UserError("this CPU has no matrix units for bf16; --only measures it")
-        if option == "fused":  # CUDA graphs need it
-            given["cuda_graphs"] = "off"
-        return self.numerics(case.setting, **given | {changed: new})
+def measure(case: Case, arguments: argparse.Namespace, seconds: float) -> dict[str, Any]:
+    """A case's row, in about so many seconds."""
+    setting, kind = case.setting, case.kind
+    usual = numerics = numerics_of(arguments, setting)
+    if kind not in BASELINES:
+        numerics = numerics_of(arguments, setting, **varied(case, usual, bool(arguments.only)))
+    logs = LOG_EVERY if kind == "logging_over_none" else 0
+    on_cpu = numerics.device == "cpu"
+    batch = min(setting.batch, CPU_BATCH) if on_cpu else setting.batch
+    images = batch * math.lcm(K, logs or 1) if on_cpu else EPOCH
+    until = 0.0 if arguments.quick else time.monotonic() + seconds
+    silent = StepSpec(batch, K, two_pass_statistics=bool(logs))
+    data = random_images(setting, images)
+    ours = Experiment(setting, data, numerics, replace(silent, log_every=logs))
+    other: Side
+    if kind == "train":
+        other = PublishedLoop(setting, data, batch, usual.torch_device)
+    else:
+        other = Experiment(setting, data, usual, silent, plain=kind == "dual_over_plain")
+    pairs = measure_pairs(ours, other, until)
+    note = "; ".join(dict.fromkeys(filter(None, (ours.fallback, other.fallback))))
+    return row(case, numerics, pairs, batch=batch, block_images=images, note=note)
 
-    def measure(self, case: Case, seconds: float) -> dict[str, Any]:
-        """A case's row, in about so many seconds."""
-        setting, kind = case.setting, case.kind
-        usual = self.numerics(setting)
-        numerics = usual if kind in BASELINES else self.varied(case)
-        logs = LOG_EVERY if kind == "logging_over_none" else 0
-        on_cpu = numerics.device == "cpu"
-        batch = min(setting.batch, CPU_BATCH) if on_cpu else setting.batch
-        images = batch * math.lcm(K, logs or 1) if on_cpu else EPOCH // batch * batch
-        until = 0.0 if self.arguments.quick else time.monotonic() + seconds
-        silent = StepSpec(batch, K, two_pass_statistics=bool(logs))
-        step = replace(silent, log_every=logs)
-        data = random_images(setting, images)
-        ours, other = Experiment(setting, data, numerics, step), self.baseline(case, data, usual, silent)
-        pairs = measure_pairs(ours, other, until)
-        note = "; ".join(dict.fromkeys(filter(None, (ours.fallback, other.fallback))))
-        against = BASELINES.get(kind, "defaults")
-        return row(case, numerics, pairs, against=against, batch=batch, block_images=images, note=note)
 
-    def baseline(self, case: Case, data: Dataset, usual: Numerics, step: StepSpec) -> Side:
-        if case.kind == "train":
-            return PublishedLoop(case.setting, data, step.batch_size, usual.torch_device)
-        return Experiment(case.setting, data, usual, step, plain=case.kind == "dual_over_plain")
-
-    def write(self, *, complete: bool) -> None:
-        """The JSON so far, whole or not at all."""
-        path: Path | None = self.arguments.json
-        if path is not None:
-            head = {"machine": self.machine, "complete": complete}
-            report = head | {"rows": self.rows, "skipped": self.skipped}
-            draft = path.with_name(f".{path.name}.{os.getpid()}")
-            draft.write_text(json.dumps(report, indent=1) + "\n", encoding="utf-8")
-            draft.replace(path)
+def run(arguments: argparse.Namespace, wanted: Sequence[Case]) -> None:
+    """Measure cases in series; write machine and rows after each, if a file is given."""
+    ends = time.monotonic() + 60 * arguments.minutes
+    torch.set_num_threads(arguments.threads)  # of the baseline
+    machine = describe_machine(numerics_of(arguments))
+    print("; ".join(f"{name} {value}" for name, value in machine.items()))
+    print(LEGEND, flush=True)
+    rows: list[dict[str, Any]] = []
+    skipped: list[dict[str, str]] = []
+    for number, case in enumerate(wanted):
+        left = ends - time.monotonic()
+        try:
+            if left <= 0:
+                raise OutOfTime
+            with deadline(left):
+                rows.append(measure(case, arguments, left / (len(wanted) - number)))
+            print(text_of(rows[-1]), flush=True)
+        except (UserError, OutOfTime) as error:
+            reason = str(error) or f"no time is left of --minutes {arguments.minutes:g}"
+            skipped.append({"case": case.name, "reason": reason})
+            print(f"{case.name}: skipped: {reason}", flush=True)
+        if arguments.json is not None:
+            head = {"machine": machine, "complete": number + 1 == len(wanted)}
+            write_atomically(arguments.json, to_json(head | {"rows": rows, "skipped": skipped}, indent=1))
 
 
 # ── the command line ──
-
-
-class Parser(argparse.ArgumentParser):
-    """Reports a wrong option as a UserError, in one line."""
-
-    def error(self, message: str) -> NoReturn:
-        raise UserError(message)
 
 
 @ends_with_its_reader
@@ -475,7 +471,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         path: Path | None = arguments.json
         if path is not None and (path.is_dir() or not os.access(path.parent, os.W_OK)):
             raise UserError(f"--json {path}: must be a file in a directory that can be written to")
-        Session(arguments).run([known[name] for name in arguments.only or known])
+        run(arguments, [known[name] for name in arguments.only or known])
     except UserError as error:
         print("dglib.benchmark: error:", " ".join(str(error).split()), file=sys.stderr)
         return BAD_INPUT

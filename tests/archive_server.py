@@ -14,8 +14,7 @@ class ArchiveServer:
 
     Attributes:
         mode: "whole"; "cut", which closes each connection after `piece` bytes; "hang", which sends
-            nothing after the first `piece` bytes of the file; "page", an HTML page, as text/html, or "unnamed
-            page", of no type; or a status, "503".
+            nothing after the first `piece` bytes of the file; "page", an HTML page; or a status, "503".
         ranges: whether a request for the rest of the file gets that rest.
         asked: the Range headers of all requests, None for one without.
         released: set to end a "hang".
@@ -55,7 +54,7 @@ class ArchiveServer:
             request.send_error(int(self.mode))
             return
         body, start = self.content, 0
-        if self.mode.endswith("page"):
+        if self.mode == "page":
             body = PAGE
         elif wanted is not None and self.ranges:
             start = int(wanted.removeprefix("bytes=").rstrip("-"))

@@ -14,16 +14,17 @@ import torch
 from torch._subclasses.fake_tensor import FakeTensor, FakeTensorMode
 from torch.utils.backend_registration import _DummyBackendModule, _setup_privateuseone_for_python_backend
 
-from dglib.protocol.spec import Arm, DataSpec, ExperimentSpec, LearningRate, NetworkSpec, Phase, StepSpec
-from dglib.training import graphs, networks
+from dglib.protocol.spec import DataSpec, NetworkSpec, StepSpec
+from dglib.training import graphs
+from dglib.training.batches import DeviceData
 from dglib.training.data import Dataset
 from dglib.training.evaluation import epoch_stats, evaluate
-from dglib.training.graphs import StepRunner
+from dglib.training.graphs import CapturedSteps
 from dglib.training.numerics import Numerics
 from dglib.training.randomness import Streams
 from dglib.training.state import TrainState
-from dglib.training.step import mix, mixes
-from dglib.training.trainer import DeviceData, Trainer
+from dglib.training.step import mix, mixes, step
+from dglib.training.trainer import Trainer
 
 NAME, CLASSES = "fakegpu", 10
 BATCH, IMAGES = 8, 8 * 2 + 3  # three steps an epoch, the last one smaller
@@ -169,35 +170,23 @@ def replace_what_fake_tensors_lack():
 def run(network, width, rule="normalised", prepare=lambda runner, state: None):
     """60 steps, every kind captured; an evaluation; the state saved and loaded."""
     settled = Numerics(NAME, 1, "fp16", channels_last=True, fused=True)
-    step = StepSpec(BATCH, K, two_pass_statistics=True, log_every=LOG_EVERY, mix=rule)
-    phase = Phase("p", (0.3,), 1, LearningRate(0.1), evaluate_every=1)
+    constants = StepSpec(BATCH, K, two_pass_statistics=True, log_every=LOG_EVERY, mix=rule)
     data = DataSpec("random", noise_rate=0.4, augmentation="crop_flip")
-    spec = ExperimentSpec(
-        "f", "f", "f", "f-{seed}", (Arm("a", (phase,)),), NetworkSpec(network, width), data, step
-    )
     rng, shape, device = np.random.default_rng(0), (3, 32, 32), torch.device(NAME)
     images = [rng.integers(0, 256, (n, *shape), dtype=np.uint8) for n in (IMAGES, 50)]
     labels = [np.arange(n) % CLASSES for n in (IMAGES, 50)]
     arrays = (images[0], labels[0], images[1], labels[1])
     pixels = {"scale": 255.0, "mean": (0.5,) * 3, "std": (0.2,) * 3}
     with FakeTensorMode(), settled.applied():
-        placed = DeviceData.place(Dataset("r", *arrays, classes=CLASSES, **pixels), data, 0, device)
-        state = TrainState.create(
-            spec.network,
-            step,
-            input_shape=shape,
-            classes=CLASSES,
-            seed=0,
-            device=device,
-            run=(0, 0),
-            memory_format=settled.memory_format,
-        )
-        trainer, recorder = Trainer(spec, placed, Streams(0, "x"), settled), Recorder()
-        trainer.take_step = StepRunner(step, settled, recorder=recorder)
-        prepare(trainer.take_step, state)
+        placed = DeviceData(Dataset("r", *arrays, classes=CLASSES, **pixels), data, 0, device)
+        wanted = NetworkSpec(network, width)
+        state = TrainState.create(wanted, constants, shape, CLASSES, settled, seed=0)
+        trainer, recorder = Trainer(constants, placed, Streams(0, "x"), settled), Recorder()
+        trainer.step = CapturedSteps(step, recorder, device)
+        prepare(trainer.step, state)
         for epoch in range(20):
             trainer.advance(state, 0.3 if epoch % 2 else 0.5, 0.1, trainer.steps_per_epoch)
-        assert not trainer.take_step.fallback, trainer.take_step.fallback
+        assert not trainer.fallback, trainer.fallback
         evaluate(state, placed, settled)
         epoch_stats(state, 0.1)
         state.load_state_dict(state.state_dict())
@@ -224,7 +213,7 @@ def contiguous_momentum(runner, state):
 
 
 def double_rate(runner, state):
-    runner._captured._lr = torch.zeros((), dtype=torch.float64, device=NAME)
+    runner._lr = torch.zeros((), dtype=torch.float64, device=NAME)
 
 
 MISTAKES = {
@@ -241,9 +230,8 @@ def main():
     import torch._dynamo  # noqa: F401  before a mode is on
 
     FakeTensorMode.avoid_device_init = True
-    networks._try_out = lambda *given: None
     graphs.WARM_UP = 1
-    for network, width in (("small_cnn", 1.0), ("vgg11_bn", 0.125)):
+    for network, width in (("small_cnn", 1.0), ("vgg11_bn", 0.125), ("resnet18", 1.0)):
         print(f"{network}: {run(network, width)}", flush=True)
     for name, given in MISTAKES.items():
         try:

@@ -40,7 +40,7 @@ from dglib.runs import seed as seed_module
 from dglib.runs.experiment import run_experiment
 from dglib.runs.progress import heartbeat, read_attempts
 from dglib.runs.store import Store
-from dglib.training.graphs import StepRunner
+from dglib.training.trainer import Trainer
 
 SMALL = {"network_width": 0.125, "batch_size": 100, "epochs_per_level": 2}
 NETWORK = {"network": NetworkSpec("small_cnn", 0.125)}
@@ -76,13 +76,13 @@ class Run:
     def train(self) -> None:
         warnings.simplefilter("error")  # a kill alone tears no file: no checkpoint may have to be passed over
         epochs, seconds, seed_module.STEPS_BETWEEN_LOOKS = RHYTHMS[self.rhythm]
-        step = StepRunner.__call__
+        step = Trainer.take_step
 
         def counted(*arguments: Any) -> None:
             step(*arguments)
             self.steps[0] += 1
 
-        StepRunner.__call__ = counted
+        Trainer.take_step = counted
         run_experiment(
             self.open(),
             SEEDS,

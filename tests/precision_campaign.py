@@ -2,30 +2,33 @@
 
     python tests/precision_campaign.py --seeds 30 --precisions fp32 bf16 --json result.json
 
-The first precision is the reference. Everything is run in run directories below --base; the same command
-resumes after an interruption and runs no finished seed again. λ↑ is tested for equivalence within one level
-of the sweep; outcomes are counted, with intervals. Exits with status 1 where equivalence is not shown.
+The first precision is the reference. The same command resumes after an interruption and runs no finished seed
+again. λ↑ is tested for equivalence within one level of the sweep; outcomes are counted, with intervals. Exits
+with status 1 where equivalence is not shown.
+
+No difference found is not the same as equal: equality within a margin is shown only where both one-sided
+tests reject, of a difference of the margin or more upwards and downwards (TOST; Schuirmann, J. Pharmacokinet.
+Biopharm. 15 (1987) 657). At 5 % each, the 90 % interval of the difference then lies within the margin.
 """
 
 from __future__ import annotations
 
 import argparse
 import json
-import os
-import platform
 import sys
-from datetime import UTC, datetime
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+from scipy import stats
+
 sys.path.insert(0, str(Path(__file__).parent.parent))
 
-from precision_comparison import compare, verdict
+from dglib.analysis.intervals import newcombe_difference
 
-from dglib.runs import provenance
-
-EXPERIMENTS = ("T1", "T2", "Td1")
-STAGE = 10  # seeds that all sides finish before any begins the next: results at any time are of as many
+ALPHA = 0.05
+CENSORED_AT_MOST = 0.2  # as a share; with more, the level at which they are counted would decide
 SHORT = {  # for trying the script out
     "T1": [
         "init_epochs=2",
@@ -39,75 +42,73 @@ SHORT = {  # for trying the script out
 }
 
 
-def run_side(
-    experiment: str, precision: str, seeds: int, base: Path, device: str, overrides: list[str]
-) -> Path:
-    """Run the seeds that are not finished; the run directory."""
-    import dglib
-
-    own = [f"seeds=[{', '.join(map(str, range(seeds)))}]", f"precision={precision}", f"device={device}"]
-    parameters = dglib.load_profile(experiment, "quick", [*own, *overrides])
-    return dglib.run(parameters.model_copy(update={"base_dir": str(base / precision)})).directory
-
-
-def read_side(experiment: str, directory: Path, seeds: int) -> tuple[list[dict], dict]:
-    """The records of seeds 0 to `seeds` - 1, and what the numbers were computed on."""
-    from dglib.runs.store import read_records
-
-    records = [record for record in read_records(directory, experiment) if record["seed"] < seeds]
-    assert [record["seed"] for record in records] == list(range(seeds)), directory
-    (manifest,) = directory.glob(f"{experiment}*_manifest.json")
-    return records, json.loads(manifest.read_bytes())["numerics"]
+def paired_tost(first: Sequence[float], second: Sequence[float], margin: float) -> dict[str, Any]:
+    """Student's tests on the differences of pairs, second less first. Exact for normal differences."""
+    d = np.subtract(second, first)
+    if np.ptp(d) < 1e-12:  # no spread, no t
+        low = high = float(d[0])
+        p = float(abs(low) >= margin - 1e-12)
+    else:
+        low, high = map(float, stats.ttest_1samp(d, 0).confidence_interval(1 - 2 * ALPHA))
+        above = stats.ttest_1samp(d, -margin, alternative="greater").pvalue
+        p = float(max(above, stats.ttest_1samp(d, margin, alternative="less").pvalue))
+    return {
+        "difference": round(float(d.mean()), 6),
+        "interval_90": [round(low, 6), round(high, 6)],
+        "p": float(f"{p:.3g}"),
+        "within_margin": p < ALPHA,
+    }
 
 
-def campaign(options: argparse.Namespace, tell: Any) -> dict[str, Any]:
-    """Run all sides, in stages of seeds, and compare; what is found is written after every stage."""
-    found: dict[str, Any] = {}
-    for seeds in [*range(STAGE, options.seeds, STAGE), options.seeds]:
-        done = {
-            (name, p): run_side(
-                name, p, seeds, options.base, options.device, SHORT[name] if options.short else []
-            )
-            for name in EXPERIMENTS
-            for p in options.precisions
-        }
-        found = judged(done, options, seeds)
-        if options.json is not None:
-            options.json.write_text(json.dumps(found, indent=1, ensure_ascii=False) + "\n", "utf-8")
-        for precision, part in found["compared"].items():
-            tell(f"\n{seeds} seeds, {precision} against {options.precisions[0]}")
-            tell("\n".join(part["verdict"]))
+def lambda_up(records: list[dict]) -> tuple[list[float | None], int]:
+    """Each T1 seed's λ↑, and how many are censored.
+
+    A seed without an event counts as one level beyond the sweep; a failed or diverged one is None.
+    """
+    found: list[float | None] = []
+    for record in records:
+        sweep = record["parameters"]["sweep_lambdas"]
+        beyond = round(2 * sweep[-1] - sweep[-2], 9)
+        found.append({"collapsed": record["lambda_up"], "no_event": beyond}.get(record["outcome"]))
+    return found, sum(record["outcome"] == "no_event" for record in records)
+
+
+def compare_thresholds(first: list[dict], second: list[dict]) -> dict[str, Any]:
+    """The test of equivalence within one level; pairs without a threshold on a side are left out."""
+    sweep = first[0]["parameters"]["sweep_lambdas"]
+    margin = round(abs(sweep[1] - sweep[0]), 9)
+    (a, censored_a), (b, censored_b) = lambda_up(first), lambda_up(second)
+    pairs = [(x, y) for x, y in zip(a, b, strict=True) if x is not None and y is not None]
+    counts = {"censored": [censored_a, censored_b], "pairs": len(pairs)}
+    found = {"margin": margin, "thresholds": [a, b], **counts}
+    if len(pairs) < 3 or max(censored_a, censored_b) > CENSORED_AT_MOST * len(pairs):
+        return {**found, "equivalent": False}
+    test = paired_tost(*zip(*pairs, strict=True), margin)
+    return {**found, "tests": {"paired_t": test}, "equivalent": test["within_margin"]}
+
+
+def compare_outcomes(first: list[dict], second: list[dict]) -> dict[str, Any]:
+    """For each outcome its counts and Newcombe's 95 % interval of the shares' difference."""
+    a, b = ([record["outcome"] for record in side] for side in (first, second))
+    found = {}
+    for name in sorted({*a, *b}):
+        interval = newcombe_difference(b.count(name), len(b), a.count(name), len(a))
+        ends = [round(interval.lower, 4), round(interval.upper, 4)]
+        found[name] = {"counts": [a.count(name), b.count(name)], "difference_interval_95": ends}
     return found
 
 
-def judged(done: dict[tuple[str, str], Path], options: argparse.Namespace, seeds: int) -> dict[str, Any]:
-    """The result file's content, from the run directories."""
-    read = {side: read_side(side[0], directory, seeds) for side, directory in done.items()}
-    records = {p: {name: read[name, p][0] for name in EXPERIMENTS} for p in options.precisions}
-    reference = options.precisions[0]
-    compared = {}
-    for precision in options.precisions[1:]:
-        part = compare(records[reference], records[precision])
-        compared[precision] = {"verdict": verdict(precision, reference, part), **part}
-    everything = {p: [r for side in records[p].values() for r in side] for p in options.precisions}
-    return {
-        "date": datetime.now(UTC).date().isoformat(),
-        "machine": {
-            "cores": os.cpu_count(),
-            "system": platform.system(),
-            "python": platform.python_version(),
-        },
-        "command": f"python tests/precision_campaign.py --seeds {seeds} --precisions"
-        f" {' '.join(options.precisions)} --device {options.device}",
-        "made_by": provenance.versions(),
-        "profile": "quick, shortened" if options.short else "quick",
-        "seeds": seeds,
-        "reference": reference,
-        "numerics": {p: read["T1", p][1] for p in options.precisions},
-        "minutes": {p: round(sum(r["time"] for r in every) / 60, 1) for p, every in everything.items()},
-        "skipped_steps": {p: sum(r["skipped_steps"] for r in every) for p, every in everything.items()},
-        "compared": compared,
-    }
+def run_side(experiment: str, precision: str, options: argparse.Namespace) -> list[dict]:
+    """The records of all seeds, after running those that are not finished."""
+    import dglib
+    from dglib.runs.store import read_records
+
+    seeds = list(range(options.seeds))
+    own = [f"seeds={seeds}", f"precision={precision}", f"device={options.device}"]
+    own += SHORT[experiment] if options.short else []
+    parameters = dglib.load_profile(experiment, "quick", [*own, f"base_dir={options.base / precision}"])
+    records = read_records(dglib.run(parameters).directory, experiment)
+    return [record for record in records if record["seed"] in seeds]
 
 
 def main() -> int:
@@ -116,16 +117,25 @@ def main() -> int:
     parser.add_argument("--precisions", nargs="+", default=["fp32", "bf16"], help="the reference first")
     parser.add_argument("--device", default="cpu")
     parser.add_argument("--base", type=Path, default=Path("runs/precision"), help="of the run directories")
-    parser.add_argument("--json", type=Path, help="where the numbers go")
+    parser.add_argument("--json", type=Path, help="file for the numbers")
     parser.add_argument("--short", action="store_true", help="a minute of training, to try the script out")
     options = parser.parse_args()
-    try:
-        found = campaign(options, lambda line: print(line, flush=True))
-    except KeyboardInterrupt:
-        print("stopped; the same command resumes here", file=sys.stderr)
-        return 130
-    shown = all(part["T1"]["equivalent"] for part in found["compared"].values())
-    return 0 if shown else 1
+    sides = {p: {name: run_side(name, p, options) for name in SHORT} for p in options.precisions}
+    reference, *others = options.precisions
+    compared = {
+        p: {
+            "T1": compare_thresholds(sides[reference]["T1"], sides[p]["T1"]),
+            "outcomes": {name: compare_outcomes(sides[reference][name], sides[p][name]) for name in SHORT},
+        }
+        for p in others
+    }
+    numerics = {p: side["T1"][0]["numerics"] for p, side in sides.items()}
+    result = {"seeds": options.seeds, "reference": reference, "numerics": numerics, "compared": compared}
+    text = json.dumps(result, indent=1, ensure_ascii=False)
+    if options.json is not None:
+        options.json.write_text(text + "\n", encoding="utf-8")
+    print(text)
+    return 0 if all(part["T1"]["equivalent"] for part in compared.values()) else 1
 
 
 if __name__ == "__main__":

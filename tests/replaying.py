@@ -7,9 +7,13 @@ here the capture does that first replay's work.
 
 import torch
 
+from dglib.training.graphs import CapturedSteps
+from dglib.training.step import step
+from dglib.training.trainer import Trainer
+
 
 class Replaying:
-    """A recorder for `dglib.training.graphs.StepRunner`; `captures` counts them."""
+    """A recorder for `dglib.training.graphs.CapturedSteps`; `captures` counts them."""
 
     def __init__(self):
         self.captures = 0
@@ -31,3 +35,18 @@ class Replaying:
                     row.copy_(value)
 
         return replay, row
+
+
+def capture(trainer, recorder):
+    """Have a trainer take captured steps."""
+    trainer.step = CapturedSteps(step, recorder, trainer.data.clean.device)
+
+
+class CapturingTrainer(Trainer):
+    """A trainer whose steps are captured by a new `recorder()`."""
+
+    recorder = Replaying
+
+    def __init__(self, *given, **options):
+        super().__init__(*given, **options)
+        capture(self, self.recorder())

@@ -6,7 +6,7 @@ from torch import Tensor
 from torchvision import transforms
 from torchvision.transforms import functional as tv
 
-from dglib.training.trainer import crop_flip, normalise
+from dglib.training.batches import crop_flip, normalise
 
 CIFAR_MEAN, CIFAR_STD = (0.4914, 0.4822, 0.4465), (0.2023, 0.1994, 0.2010)
 

@@ -10,7 +10,7 @@ from small import CPU, random_data, small_spec
 from torch import nn
 
 from dglib.runs.seed import SeedRun
-from dglib.training.compiled import Compiled, CompiledGradient
+from dglib.training.graphs import CompiledGradient, CompiledMix
 from dglib.training.state import TrainState
 from dglib.training.step import gradient, mix, total_norm
 
@@ -57,8 +57,8 @@ def test_where_compiling_fails_the_step_is_the_plain_one_and_the_reason_is_kept(
         for s in (plain, ours)
     )
     assert all(torch.equal(a, b) for a, b in zip(one, other, strict=True))
-    assert ours.trainer.take_step.fallback.startswith("torch.compile: RuntimeError: ")
-    assert "install" not in ours.trainer.take_step.fallback
+    assert ours.trainer.fallback.startswith("torch.compile: RuntimeError: ")
+    assert "install" not in ours.trainer.fallback
 
 
 def counting(compiled):
@@ -74,10 +74,10 @@ def counting(compiled):
 def test_a_change_of_lambda_compiles_nothing_anew():
     compiled, generator = [], torch.Generator().manual_seed(0)
     g_s, g_v = ([torch.randn(3, 2, generator=generator), torch.randn(4, generator=generator)] for _ in "sv")
-    ours = Compiled(mix, counting(compiled))
+    ours = CompiledMix(mix, counting(compiled))
     for level in range(12):
         lam = 0.3 + 0.04 * level
-        found = ours(g_s, g_v, torch.tensor(lam, dtype=torch.float64))
+        found = ours(g_s, g_v, lam)
         assert all(torch.equal(a, b) for a, b in zip(found, mix(g_s, g_v, lam), strict=True))
     assert len(compiled) == 1
     assert not ours.fallback
@@ -92,7 +92,7 @@ def test_a_traced_run_takes_every_kind_of_step_as_the_plain_one_does(monkeypatch
         # Refreshes, logs, the smaller last batch. A mixed gradient's norm is at most 1, so nine steps at this
         # rate move the weights by at most 9e-3; rounding moves them by less than a thousandth of that.
         seed.trainer.advance(seed.state, 0.4, 1e-4, 9)
-    assert ours.trainer.take_step.fallback == ""
+    assert ours.trainer.fallback == ""
     difference = [a.detach() - b.detach() for a, b in zip(ours.state.params, plain.state.params, strict=True)]
     assert float(total_norm(difference) / total_norm([p.detach() for p in plain.state.params])) < 1e-5
     # A draw or a step of the statistics more or less would be a difference of kind, not of rounding.
@@ -109,7 +109,7 @@ def test_generated_code_is_within_a_hundred_thousandth_of_the_plain_step():
     model = nn.Sequential(nn.Flatten(), nn.Linear(64, 10), nn.BatchNorm1d(10))
     state = TrainState(model, SPEC.step, torch.device("cpu"), (0, 0))
     x, labels = torch.randn(8, 1, 8, 8, generator=torch.Generator().manual_seed(0)), torch.arange(8)
-    compiled, mixing = CompiledGradient(), Compiled(mix)
+    compiled, mixing = CompiledGradient(), CompiledMix(mix)
     with CPU.applied():
         plain, _ = gradient(copy.deepcopy(state), x, labels, CPU)
         ours, _ = compiled(copy.deepcopy(state), x, labels, CPU)

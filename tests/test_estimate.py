@@ -5,7 +5,7 @@ from small import CPU, small_spec
 
 from dglib.campaign import dry_run
 from dglib.campaign.dry_run import Estimator
-from dglib.training import graphs
+from dglib.training import graphs, step
 from dglib.training.data import describe_dataset
 from dglib.training.numerics import Numerics
 from dglib.training.trainer import Trainer
@@ -16,13 +16,13 @@ SPEC = small_spec("T1", batch_size=2)
 @pytest.fixture
 def clock(monkeypatch):
     """One second a forward and backward pass."""
-    seconds, original = [0.0], graphs.gradient
+    seconds, original = [0.0], step.gradient
 
     def gradient(*given):
         seconds[0] += 1
         return original(*given)
 
-    monkeypatch.setattr(graphs, "gradient", gradient)
+    monkeypatch.setattr(step, "gradient", gradient)
     monkeypatch.setattr(dry_run, "_now", lambda device: seconds[0])
     monkeypatch.setattr(dry_run.time, "monotonic", lambda: seconds[0])
     return seconds

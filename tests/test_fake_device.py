@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 PROGRAM = Path(__file__).with_name("fake_device.py")
-NETWORKS = ("small_cnn", "vgg11_bn")
+NETWORKS = ("small_cnn", "vgg11_bn", "resnet18")
 
 
 @pytest.fixture(scope="module")

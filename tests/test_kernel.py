@@ -9,13 +9,12 @@ from types import SimpleNamespace
 import pytest
 import torch
 from reference import PlainRun
-from replaying import Replaying
+from replaying import CapturingTrainer, Replaying, capture
 from small import CPU, digits, random_data, small_spec
 
 from dglib.errors import UserError
 from dglib.runs.seed import SeedRun, run_seed
 from dglib.training import graphs, numerics
-from dglib.training.graphs import StepRunner
 from dglib.training.networks import key_dropout
 from dglib.training.step import total_norm
 
@@ -37,7 +36,7 @@ def trained(spec, recorder=None, settled=FUSED, steps=40):
     """A state after steps at changing λ and LR, with six steps an epoch, the last of two images."""
     seed = begun(spec, settled)
     if recorder is not None:
-        seed.trainer.take_step = StepRunner(spec.step, settled, recorder=recorder)
+        capture(seed.trainer, recorder)
     with settled.applied():
         for t in range(steps):
             lam, lr = (0.3, 0.05) if t < 17 else (0.7, 0.02)
@@ -115,7 +114,7 @@ class Refusing(Replaying):
 @pytest.mark.parametrize("captured", [0, 2])
 def test_a_capture_that_fails_changes_no_bits_and_reports_the_reason(captured):
     state, trainer = after(CASES["T1"], Refusing(captured))
-    assert trainer.take_step.fallback == "CUDA graphs: operation not permitted when stream is capturing"
+    assert trainer.fallback == "CUDA graphs: operation not permitted when stream is capturing"
     assert same(state, after(CASES["T1"])[0])
 
 
@@ -132,7 +131,7 @@ class Syncing(Replaying):
 def test_a_step_that_waits_for_the_device_is_not_captured_and_not_taken_twice():
     recorder = Syncing()
     state, trainer = after(CASES["Td1 with logs and two-pass statistics"], recorder)
-    assert (recorder.captures, trainer.take_step.fallback) == (0, "CUDA graphs: the step waits")
+    assert (recorder.captures, trainer.fallback) == (0, "CUDA graphs: the step waits")
     assert same(state, after(CASES["Td1 with logs and two-pass statistics"])[0])
 
 
@@ -188,10 +187,8 @@ def test_a_torch_that_stays_in_capture_is_refused_in_one_line(cuda, monkeypatch)
 
 
 def test_the_record_contains_the_reason_of_a_fallback(monkeypatch, tmp_path):
-    def refusing(spec, settled, *, log):
-        return StepRunner(spec, settled, log=log, recorder=Refusing(2))
-
-    monkeypatch.setattr("dglib.training.trainer.StepRunner", refusing)
+    monkeypatch.setattr(CapturingTrainer, "recorder", lambda self: Refusing(2))
+    monkeypatch.setattr("dglib.runs.seed.Trainer", CapturingTrainer)
     record = run_seed(CASES["T1"], 0, random_data(), FUSED)
     assert record["numerics"][0]["fallback"].startswith("CUDA graphs: operation not permitted")
 
@@ -200,11 +197,7 @@ def test_a_whole_run_through_captured_steps_is_the_direct_run(monkeypatch):
     """With restarts, new networks and events in between: each run of the protocol has a kernel of its own."""
     spec = small_spec("V3", batch_size=4, network="vgg11_bn", network_width=0.0625, ordered_epochs=3)
     direct = run_seed(spec, 0, random_data(), FUSED)
-
-    def captured(step, settled, *, log):
-        return StepRunner(step, settled, log=log, recorder=Replaying())
-
-    monkeypatch.setattr("dglib.training.trainer.StepRunner", captured)
+    monkeypatch.setattr("dglib.runs.seed.Trainer", CapturingTrainer)
     record = run_seed(spec, 0, random_data(), FUSED)
     del record["time"], direct["time"]
     assert record == direct
@@ -298,7 +291,7 @@ def test_a_step_that_overflows_moves_no_weight_and_is_counted(fused, recorder, m
     settled = replace(CPU, precision="fp16", fused=fused or recorder is not None)
     seed = begun(CASES["T1"], settled)
     if recorder is not None:
-        seed.trainer.take_step = StepRunner(CASES["T1"].step, settled, recorder=recorder())
+        capture(seed.trainer, recorder())
     seed.trainer.advance(seed.state, 0.3, 0.05, 5)
     before = [t.detach().clone() for t in (*seed.state.params, *seed.state.momentum())]
     with monkeypatch.context() as patch:

@@ -6,15 +6,14 @@ from itertools import pairwise
 
 import pytest
 import torch
-from replaying import Replaying
+from replaying import Replaying, capture
 from small import CPU, StopAfter, random_data, small_spec
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from dglib.control import Interrupted
 from dglib.runs.seed import SeedRun, run_seed
-from dglib.training import graphs
+from dglib.training import step
 from dglib.training.evaluation import epoch_stats
-from dglib.training.graphs import StepRunner
 from dglib.training.numerics import Numerics
 from dglib.training.state import LOST_AT_MOST
 from dglib.training.step import Gradient
@@ -27,7 +26,7 @@ WAYS = {"as it is": None, "captured": Replaying}
 
 def losing(monkeypatch, steps):
     """Have the value gradients of these steps, told as `t in steps`, come out with an infinity in them."""
-    original, calls = graphs.gradient, Counter()
+    original, calls = step.gradient, Counter()
 
     def found(state, *given):
         grads, loss = original(state, *given)
@@ -36,14 +35,14 @@ def losing(monkeypatch, steps):
             grads[-1][0] = float("inf")
         return Gradient(grads), loss
 
-    monkeypatch.setattr(graphs, "gradient", found)
+    monkeypatch.setattr(step, "gradient", found)
 
 
 def begun(way="as it is", spec=SPEC):
     settled = CPU if WAYS[way] is None else FUSED
     seed = SeedRun(spec, 0, random_data(), settled)
     if WAYS[way] is not None:
-        seed.trainer.take_step = StepRunner(spec.step, settled, recorder=WAYS[way]())
+        capture(seed.trainer, WAYS[way]())
     return seed
 
 
@@ -175,7 +174,7 @@ class Dispatched(TorchDispatchMode):
 def test_between_captured_steps_a_step_only_copies_its_batch_and_a_refresh_nothing_more():
     """What is left to the host there costs it microseconds an operation, and a small GPU step has few."""
     seed, recorder = begun("captured"), Idle()
-    seed.trainer.take_step = StepRunner(SPEC.step, FUSED, recorder=recorder)
+    capture(seed.trainer, recorder)
     list(steps_of(seed, 120))  # of both sizes of batch
     recorder.idle = True
     batches = [seed.trainer.batch(20, step) for step in range(6)]

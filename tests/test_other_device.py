@@ -91,15 +91,8 @@ def test_a_state_of_another_length_claims_no_bits_even_where_nothing_else_differ
 
 
 def new_state(seed, t=0):
-    state = TrainState.create(
-        SPEC.network,
-        StepSpec(8, 16),
-        input_shape=DATA.input_shape,
-        classes=DATA.classes,
-        seed=0,
-        device=torch.device("cpu"),
-        run=(0, 0),
-    )
+    step = StepSpec(8, 16)
+    state = TrainState.create(SPEC.network, step, DATA.input_shape, DATA.classes, CPU, seed=0)
     state.dropout.manual_seed(seed)
     state.t = t
     return state

@@ -23,13 +23,14 @@ import torch.nn.functional as F
 from small import digits, small_spec
 
 from dglib.training import numerics
+from dglib.training.batches import DeviceData
 from dglib.training.evaluation import evaluate
 from dglib.training.networks import key_dropout
 from dglib.training.numerics import Numerics
 from dglib.training.randomness import Streams
 from dglib.training.state import TrainState
-from dglib.training.step import gradient, mix, undo_of_forward
-from dglib.training.trainer import DeviceData, Trainer
+from dglib.training.step import gradient, mix, no_trace
+from dglib.training.trainer import Trainer
 
 FP32, BF16, FP16 = (Numerics.resolve("cpu", 1, precision=name) for name in ("fp32", "bf16", "fp16"))
 
@@ -65,12 +66,9 @@ def trained(name):
 
 def trained_with(r, seed):
     spec = small_spec("Td1", network=r.network, network_width=r.width, refresh_period=32)
-    device = torch.device("cpu")
-    data = DeviceData.place(digits(), spec.data, seed, device)
-    state = TrainState.create(
-        spec.network, spec.step, input_shape=(1, 8, 8), classes=10, seed=seed, device=device, run=(0, 0)
-    )
-    trainer = Trainer(spec, data, Streams(seed, "main/init"), FP32, log=False)
+    data = DeviceData(digits(), spec.data, seed, torch.device("cpu"))
+    state = TrainState.create(spec.network, spec.step, (1, 8, 8), 10, FP32, seed=seed)
+    trainer = Trainer(spec.step, data, Streams(seed, "main/init"), FP32, log=False)
     with FP32.applied():
         for epochs, lr in r.stretches:
             trainer.advance(state, r.lam, lr, epochs * trainer.steps_per_epoch)
@@ -81,12 +79,10 @@ def mixed(name, batch, numerics):
     """One mixed gradient, flat, in double, and the norms of its two; the state stays as it was."""
     state, trainer, _ = trained(name)
     b = trainer.batch(100, batch)
-    undo = undo_of_forward(state)
-    with numerics.applied():
+    with numerics.applied(), no_trace(state):
         state.dropout.manual_seed(batch)
         g_s, _ = gradient(state, b.x, b.noisy, numerics)
         g_v, _ = gradient(state, b.x, b.clean, numerics)
-    undo()
     return flat(mix(g_s, g_v, RECIPES[name].lam))
 
 

@@ -10,7 +10,7 @@ from dataclasses import replace
 import my_rules
 import pytest
 import torch
-from replaying import Replaying
+from replaying import Replaying, capture
 from small import CPU, digits, random_data, small_spec
 from test_precision import bound
 
@@ -20,7 +20,6 @@ from dglib.cli import main
 from dglib.experiments.profiles import load_profile
 from dglib.runs import identity
 from dglib.runs.seed import SeedRun
-from dglib.training.graphs import StepRunner
 from dglib.training.step import gradient, mixes, values
 
 SPEC = small_spec("T1", batch_size=4, momentum=0.0, weight_decay=0.0)
@@ -44,7 +43,8 @@ def moves(settled, recorder=None):
     spec = small_spec("T1", batch_size=64, refresh_period=2, momentum=0.0, weight_decay=0.0)
     step = replace(spec.step, mix="my_rules:average")
     seed = SeedRun(replace(spec, step=step), 0, digits(), settled)
-    seed.trainer.take_step = StepRunner(step, settled, recorder=recorder)
+    if recorder:
+        capture(seed.trainer, recorder)
     before = flat(seed.state.params)
     for _ in range(6 if recorder else 3):  # captured after three of a kind
         seed.trainer.advance(seed.state, 0.3, 1e-3, 1)

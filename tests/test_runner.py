@@ -22,7 +22,7 @@ from dglib.runs.checkpoint import Saving
 from dglib.runs.experiment import run_experiment
 from dglib.runs.seed import SeedRun, run_seed
 from dglib.runs.store import Store
-from dglib.training import graphs
+from dglib.training import step
 from dglib.training.evaluation import epoch_stats
 from dglib.training.step import total_norm
 
@@ -287,14 +287,14 @@ def test_the_epoch_log_holds_the_norm_of_the_weights_and_of_the_last_steps_chang
 
 
 def test_the_epoch_log_holds_mean_losses_of_all_steps_and_of_the_refreshes(monkeypatch):
-    losses, original = [], graphs.gradient
+    losses, original = [], step.gradient
 
     def spy(*given):
         grads, loss = original(*given)
         losses.append(float(loss))
         return grads, loss
 
-    monkeypatch.setattr(graphs, "gradient", spy)
+    monkeypatch.setattr(step, "gradient", spy)
     one = SeedRun(SPECS["T1"], 0, random_data(), CPU)
     one.trainer.advance(one.state, 0.35, 0.01, 6)  # refreshes at steps 0 and 4: a second loss after the first
     stats = epoch_stats(one.state, 0.01)

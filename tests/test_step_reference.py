@@ -9,7 +9,7 @@ from reference import PlainRun, epoch_batches
 from small import CPU, random_data, small_spec
 
 from dglib.runs import seed as runner
-from dglib.training import graphs, trainer
+from dglib.training import trainer
 from dglib.training.networks import networks
 from dglib.training.randomness import Streams
 
@@ -73,31 +73,31 @@ def test_steps_of_the_paper_network_equal_the_plain_rendition_bit_for_bit():
 
 MUTATIONS = {
     "no refresh at t = 0": (
-        graphs.StepRunner,
-        "__call__",
-        "refresh = state.t % self.spec.refresh_period == 0 or state.holds_none()",
-        "state.hold(state.g_v or [torch.zeros_like(p) for p in state.params])\n"
-        "    refresh = state.t > 0 and state.t % self.spec.refresh_period == 0",
+        trainer.Trainer,
+        "take_step",
+        "refresh = t % spec.refresh_period == 0 or state.holds_none()",
+        "state.hold(state.g_v or [p.detach() * 0 for p in state.params])\n"
+        "    refresh = t > 0 and t % spec.refresh_period == 0",
     ),
     "lambda swapped": (
-        graphs.StepRunner,
-        "__call__",
-        "weight = lam if",
-        "weight = 1 - lam if",
+        trainer.Trainer,
+        "take_step",
+        "self.step(state, batch, lam,",
+        "self.step(state, batch, 1 - lam,",
     ),
     # One forward for both gradients, as long as its graph is at hand.
     "second forward left out": (
-        graphs,
+        trainer,
         "step",
         "    g_s, loss_s = method.gradient(state, batch.x, batch.noisy, numerics)\n",
         "    logits = state.model(batch.x)\n"
         "        loss_s = F.cross_entropy(logits, batch.noisy)\n"
         "        g_s = Gradient(torch.autograd.grad(loss_s, state.params, retain_graph=True))\n"
         "        loss_s = loss_s.detach()\n"
-        "    if kind.refresh:\n"
+        "    if refresh:\n"
         "        loss_v = F.cross_entropy(logits, batch.clean)\n"
         "        state.hold(list(torch.autograd.grad(loss_v, state.params)))\n"
-        "    kind = Kind(False, kind.logged)\n",
+        "    refresh = False\n",
     ),
     "last batch dropped": (
         trainer.Trainer,

@@ -59,8 +59,8 @@ def applied_in_a_thread(numerics, holder="another run"):
 
 @pytest.mark.parametrize("first", ["ours", "the other's"])
 def test_switches_last_for_the_last_holder_and_are_restored_in_any_order_of_leaving(first):
-    before, own = observed(), torch.get_num_threads()
-    numerics = replace(FP32, threads=own + 1, exact=True)
+    before = observed()
+    numerics = replace(FP32, threads=torch.get_num_threads() + 1, exact=True)
     ours, others = numerics.applied(), applied_in_a_thread(numerics)
     order = (ours, others) if first == "ours" else (others, ours)
     order[0].__enter__()
@@ -71,7 +71,6 @@ def test_switches_last_for_the_last_holder_and_are_restored_in_any_order_of_leav
     assert observed() == held
     order[1].__exit__(None, None, None)
     assert observed() == before
-    assert torch.get_num_threads() == own
 
 
 @pytest.mark.parametrize(
@@ -79,7 +78,6 @@ def test_switches_last_for_the_last_holder_and_are_restored_in_any_order_of_leav
     [
         (FP32, replace(FP32, precision="tf32"), r"cudnn\.conv\.fp32_precision = tf32 .* holds ieee"),
         (FP32, replace(FP32, autotune=True), r"cudnn\.deterministic = False .* holds True"),
-        (FP32, replace(FP32, exact=True), r"deterministic algorithms = warn .* holds off"),
         (CPU, replace(CPU, threads=3), r"threads = 3 .* holds 1"),
     ],
 )

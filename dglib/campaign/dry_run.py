@@ -21,11 +21,12 @@ from dglib.protocol import engine
 from dglib.protocol.spec import ExperimentSpec, StepSpec
 from dglib.runs.progress import duration
 from dglib.runs.store import read_records
+from dglib.training.batches import DeviceData
 from dglib.training.data import Dataset, DatasetInfo, describe_dataset
 from dglib.training.numerics import Numerics
 from dglib.training.randomness import Streams
 from dglib.training.state import TrainState
-from dglib.training.trainer import DeviceData, Trainer
+from dglib.training.trainer import Trainer
 
 SECONDS = 5.0  # for all estimates: with the imports, a dry run answers within ten
 CPU_BATCH = 16  # a large batch is timed on a part of it: on a CPU the time is proportional
@@ -152,19 +153,12 @@ class Estimator:
         with numerics.applied("the estimate"):
             device = numerics.torch_device
             state = TrainState.create(
-                spec.network,
-                spec.step,
-                input_shape=info.input_shape,
-                classes=info.classes,
-                seed=0,
-                device=device,
-                run=(0, 0),
-                memory_format=numerics.memory_format,
+                spec.network, spec.step, info.input_shape, info.classes, numerics, seed=0
             )
             # Any noise costs the same, and labels from a file would not fit these.
             data = replace(spec.data, noise="symmetric")
-            placed = DeviceData.place(_random_images(n, info), data, 0, device)
-            trainer = Trainer(spec, placed, Streams(0, "estimate"), numerics)
+            placed = DeviceData(_random_images(n, info), data, 0, device)
+            trainer = Trainer(spec.step, placed, Streams(0, "estimate"), numerics)
             seconds = math.inf
             for _ in range(2):  # the first one warms up
                 started = _now(device)

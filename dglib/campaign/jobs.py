@@ -17,7 +17,7 @@ from dglib.protocol import engine
 from dglib.protocol.spec import ExperimentSpec
 from dglib.runs import identity
 from dglib.runs.store import run_directories
-from dglib.training.label_files import split_name
+from dglib.training.noise import split_name
 
 OVER = ("done", "failed", "stopped", "skipped")
 

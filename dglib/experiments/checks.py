@@ -13,7 +13,7 @@ from dglib.protocol.spec import ExperimentSpec
 from dglib.runs.location import RunLocation
 from dglib.training.data import DatasetInfo, describe_dataset
 from dglib.training.evaluation import check_metrics
-from dglib.training.networks import build_network, check_own, key_dropout
+from dglib.training.networks import check_network
 from dglib.training.noise import noises
 from dglib.training.numerics import Numerics
 from dglib.training.rules import check_rules
@@ -47,11 +47,9 @@ def _check_network(spec: ExperimentSpec, info: DatasetInfo) -> int:
     """
     name, width = spec.network.name, spec.network.width
     with torch.random.fork_rng(devices=[]):
-        model = build_network(name, input_shape=info.input_shape, classes=info.classes, width=width)
-        check_own(name, model, input_shape=info.input_shape, classes=info.classes, width=width)
+        model = check_network(name, input_shape=info.input_shape, classes=info.classes, width=width)
     check_rules(spec.step, list(model.parameters()), info.input_shape, info.classes)
     if info.n_train % spec.step.batch_size == 1:
-        key_dropout(model, torch.Generator())
         try:
             model(torch.zeros(1, *info.input_shape))
         except ValueError as error:

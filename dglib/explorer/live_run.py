@@ -27,13 +27,14 @@ from dglib.control import Control
 from dglib.errors import StorageError, UserError
 from dglib.files import write_atomically
 from dglib.protocol.engine import SKIPPED_AT_MOST
-from dglib.protocol.spec import Arm, DataSpec, ExperimentSpec, LearningRate, NetworkSpec, Phase, StepSpec
+from dglib.protocol.spec import DataSpec, NetworkSpec, StepSpec
+from dglib.training.batches import DeviceData
 from dglib.training.data import Dataset
 from dglib.training.evaluation import epoch_stats, evaluate
 from dglib.training.numerics import Numerics
 from dglib.training.randomness import Streams
 from dglib.training.state import TrainState
-from dglib.training.trainer import DeviceData, Trainer
+from dglib.training.trainer import Trainer
 
 NETWORK = NetworkSpec("small_cnn", 0.5)
 BATCH_SIZE = 64
@@ -147,16 +148,9 @@ class LiveRun:
             self._start = STARTS[start]
             others = Settings() if defaults else self._wanted
             self._settings = self._wanted = replace(others, lam=self._start.lam)
-            self._state = TrainState.create(
-                NETWORK,
-                StepSpec(BATCH_SIZE, self._settings.refresh_period),
-                input_shape=self.data.input_shape,
-                classes=self.data.classes,
-                seed=self.seed,
-                device=self.numerics.torch_device,
-                run=(0, 0),
-                memory_format=self.numerics.memory_format,
-            )
+            step = StepSpec(BATCH_SIZE, self._settings.refresh_period)
+            shape, classes = self.data.input_shape, self.data.classes
+            self._state = TrainState.create(NETWORK, step, shape, classes, self.numerics, seed=self.seed)
             self._points: tuple[Point, ...] = ()
             if (self._start, self._settings) in self._prepared:
                 self._points, saved = self._prepared[self._start, self._settings]
@@ -250,20 +244,11 @@ class LiveRun:
             self._make_trainer()  # with the state, and the value gradient that it holds, as they are
 
     def _make_trainer(self) -> None:
-        settings, start = self._settings, self._start
-        phase = Phase("init", (start.lam,), start.epochs, LearningRate(settings.lr), 1, final="")
-        spec = ExperimentSpec(
-            name="Live",
-            prefix="Live",
-            directory_prefix="Live",
-            experiment_id="Live-{seed:03d}",
-            arms=(Arm("main", (phase,)),),
-            network=NETWORK,
-            data=DataSpec(self.data.name, settings.noise_rate),
-            step=StepSpec(BATCH_SIZE, settings.refresh_period),
-        )
-        data = DeviceData.place(self.data, spec.data, self.seed, self.numerics.torch_device)
-        self._trainer = Trainer(spec, data, Streams(self.seed, "main/init"), self.numerics)
+        settings = self._settings
+        noise = DataSpec(self.data.name, settings.noise_rate)
+        data = DeviceData(self.data, noise, self.seed, self.numerics.torch_device)
+        step = StepSpec(BATCH_SIZE, settings.refresh_period)
+        self._trainer = Trainer(step, data, Streams(self.seed, "main/init"), self.numerics)
 
 
 def save_path(status: Status, png: bytes, base: Path) -> Path:

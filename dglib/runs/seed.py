@@ -19,12 +19,13 @@ from dglib.protocol.spec import ExperimentSpec
 from dglib.runs import checkpoint, identity
 from dglib.runs.checkpoint import CHECKPOINT_EPOCHS, CHECKPOINT_SECONDS, Checkpoint, Saving
 from dglib.runs.hashes import source_hashes
+from dglib.training.batches import DeviceData
 from dglib.training.data import Dataset
 from dglib.training.evaluation import epoch_stats, evaluate
 from dglib.training.numerics import Numerics
 from dglib.training.randomness import Streams
 from dglib.training.state import TrainState
-from dglib.training.trainer import DeviceData, Trainer
+from dglib.training.trainer import Trainer
 
 STEPS_BETWEEN_LOOKS = 50  # how often a long epoch checks whether a checkpoint is due
 
@@ -94,7 +95,7 @@ class SeedRun:
     ) -> None:
         self.spec, self.seed, self.numerics, self.sinks = spec, seed, numerics, sinks
         self.saving, self.control = saving or Saving(), control or Control()
-        self.data = DeviceData.place(data, spec.data, seed, numerics.torch_device)
+        self.data = DeviceData(data, spec.data, seed, numerics.torch_device)
         self.job = identity.job(spec, data.fingerprint, seed)
         self.jobs = (self.job, *self.saving.former_jobs)
         self.hashes = {**source_hashes(spec), "labels": self.data.noise.fingerprint}
@@ -166,8 +167,8 @@ class SeedRun:
 
     def _note_fallback(self) -> None:
         """Note in the current stretch why it was slower than asked for: that may move the last bits."""
-        if self.trainer.take_step.fallback:
-            self.stretches[-1]["fallback"] = self.trainer.take_step.fallback
+        if self.trainer.fallback:
+            self.stretches[-1]["fallback"] = self.trainer.fallback
 
     def _enter_run(self) -> None:
         """Bring the state into the cursor's run: a new network, a saved state, a restart, or as it is."""
@@ -184,21 +185,19 @@ class SeedRun:
         self.trainer = self._new_trainer()
 
     def _new_network(self, cursor: Cursor) -> TrainState:
-        channels, height, width = self.data.x_train.shape[1:]
         return TrainState.create(
             self.spec.network,
             self.spec.step,
-            input_shape=(channels, height, width),
-            classes=self.data.classes,
+            self.data.input_shape,
+            self.data.classes,
+            self.numerics,
             seed=self.seed + self.spec.arms[cursor.arm].phases[0].seed_offset,
-            device=self.numerics.torch_device,
             run=cursor.run,
-            memory_format=self.numerics.memory_format,
         )
 
     def _new_trainer(self) -> Trainer:
         streams = Streams(self.seed, engine.stream_name(self.spec, self.cursor))
-        return Trainer(self.spec, self.data, streams, self.numerics)
+        return Trainer(self.spec.step, self.data, streams, self.numerics)
 
     def _start_from(self, start: str) -> None:
         """Load the state at the end of a phase, as the state of the cursor's run."""

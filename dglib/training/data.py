@@ -108,19 +108,22 @@ def make_dataset(
     classes: the largest training label + 1, at least 2. scale: 255 for uint8, 1 for floats.
     mean, std: those of the training pixels. Raises UserError as Dataset does.
     """
-    x_train, x_test = _as_images(x_train), _as_images(x_test)
-    y_train, y_test = _as_labels(y_train), _as_labels(y_test)
+    with np.errstate(over="ignore"):  # becomes infinity, which the check refuses
+        x_train, x_test = (
+            np.ascontiguousarray(x, np.float32 if x.dtype.kind == "f" else None) for x in (x_train, x_test)
+        )
+    y_train, y_test = (y.astype(np.int64) if y.dtype.kind in "iu" else y for y in (y_train, y_test))
     if classes is None:
         classes = int(y_train.max(initial=1)) + 1 if y_train.dtype == np.int64 else 2
     _check_arrays(name, x_train, y_train, x_test, y_test, classes)
     if scale is None:
         scale = 255.0 if x_train.dtype == np.uint8 else 1.0
-    # Channel by channel: a float64 copy of all of CIFAR-10 would take 1.2 GB.
-    if mean is None or std is None:
-        statistics = [_mean_and_std(x_train[:, channel]) for channel in range(x_train.shape[1])]
-        mean = [m / scale for m, _ in statistics] if mean is None else mean
-        std = [s / scale for _, s in statistics] if std is None else std
-    return Dataset(name, x_train, y_train, x_test, y_test, classes, scale, tuple(mean), tuple(std))
+    if mean is None or std is None:  # by channel: a float64 copy of all of CIFAR-10 would take 1.2 GB
+        means, stds = zip(*map(_mean_and_std, x_train.swapaxes(0, 1)), strict=True)
+        mean = [m / scale for m in means] if mean is None else mean
+        std = [s / scale for s in stds] if std is None else std
+    statistics = tuple(map(float, mean)), tuple(map(float, std))
+    return Dataset(name, x_train, y_train, x_test, y_test, classes, scale, *statistics)
 
 
 def _mean_and_std(pixels: NDArray[Any]) -> tuple[float, float]:
@@ -130,16 +133,6 @@ def _mean_and_std(pixels: NDArray[Any]) -> tuple[float, float]:
     n, total = pixels.size, int(pixels.sum(dtype=np.int64))
     squares = int(np.square(pixels, dtype=np.uint16).sum(dtype=np.int64))
     return total / n, math.sqrt(n * squares - total**2) / n
-
-
-def _as_images(array: NDArray[Any]) -> NDArray[Any]:
-    """Contiguous, floats as float32; other types unchanged, for the check to name."""
-    with np.errstate(over="ignore"):  # becomes infinity, which the check refuses
-        return np.ascontiguousarray(array, np.float32 if array.dtype.kind == "f" else None)
-
-
-def _as_labels(array: NDArray[Any]) -> NDArray[Any]:
-    return array.astype(np.int64) if array.dtype.kind in "iu" else array
 
 
 def _check_arrays(
@@ -176,10 +169,10 @@ def _check_arrays(
             )
         if len(images) != len(labels):
             raise UserError(f"{y} has length {len(labels)}: must be {len(images)}, as x_{part} has")
-    for what, train, test in (
-        ("channels, height, width", x_train.shape[1:], x_test.shape[1:]),
-        ("dtype", x_train.dtype, x_test.dtype),
-    ):
+    for what, (train, test) in {
+        "channels, height, width": (x_train.shape[1:], x_test.shape[1:]),
+        "dtype": (x_train.dtype, x_test.dtype),
+    }.items():
         if train != test:
             raise UserError(f"{name}: x_test has {what} {test}: must be {train}, as x_train has")
 
@@ -222,20 +215,18 @@ def load_dataset(
     pixels as 0..1, in place of the data set's own. progress: report a download on stderr.
     Raises UserError for an unknown name, data that cannot be read or downloaded, and invalid arrays.
     """
-    mean = None if pixel_mean is None else tuple(map(float, pixel_mean))
-    std = None if pixel_std is None else tuple(map(float, pixel_std))
     if name.endswith(".npz"):
-        return make_dataset(name, *_read_npz(user_path(name, "dataset")), mean=mean, std=std)
+        path = user_path(name, "dataset")
+        return make_dataset(name, *_read_npz(path), mean=pixel_mean, std=pixel_std)
     loader = datasets.get(name)
     with nullcontext() if progress else redirect_stderr(io.StringIO()):
         where = data_directory(data_dir)
-        ours = name in BUILT_IN  # an error in one of these is ours, too
-        dataset = loader(where) if ours else call(f"dataset {name!r} fails", loader, where)
+        dataset = call(f"dataset {name!r} fails", loader, where)
     if not isinstance(dataset, Dataset):
         raise UserError(f"dataset {name!r} gives {type(dataset).__name__}: must be a dglib Dataset")
-    return replace(
-        dataset, mean=dataset.mean if mean is None else mean, std=dataset.std if std is None else std
-    )
+    mean = dataset.mean if pixel_mean is None else tuple(map(float, pixel_mean))
+    std = dataset.std if pixel_std is None else tuple(map(float, pixel_std))
+    return replace(dataset, mean=mean, std=std)
 
 
 def describe_dataset(name: str, *, data_dir: str | Path | None = None) -> DatasetInfo:

@@ -25,11 +25,11 @@ from dglib.errors import UserError
 from dglib.protocol.engine import EpochStats
 from dglib.protocol.events import Evaluation
 from dglib.protocol.records import EVALUATION_FIELDS
+from dglib.training.batches import DeviceData
 from dglib.training.numerics import Numerics
 from dglib.training.registry import Registry, call
 from dglib.training.state import TrainState
 from dglib.training.step import total_norm
-from dglib.training.trainer import DeviceData
 
 # Fixed: another size may round the logits, and with them the argmax, differently.
 CPU_BATCH, CUDA_BATCH = 1000, 2500
@@ -74,7 +74,7 @@ def evaluate(
     Args:
         extra: names of registered metrics; each takes a transfer of its own.
     """
-    device, classes = data.y_test.device, data.classes
+    device, classes, total = data.y_test.device, data.classes, len(data.y_test)
     size = CUDA_BATCH if device.type == "cuda" else CPU_BATCH
     correct = torch.zeros((), dtype=torch.int64, device=device)
     loss = torch.zeros((), dtype=torch.float64, device=device)
@@ -83,7 +83,7 @@ def evaluate(
     state.model.eval()
     alive: list[Tensor] | None = None
     all_logits: list[Tensor] = []
-    for start in range(0, len(data.y_test), size):
+    for start in range(0, total, size):
         labels = data.y_test[start : start + size]
         x = data.inputs(data.x_test[start : start + size])
         # The first batch is enough for the dead channels.
@@ -97,7 +97,6 @@ def evaluate(
         predicted += (guess.unsqueeze(1) == torch.arange(classes, device=device)).sum(dim=0)
         finite &= logits.isfinite().all()
     state.model.train()
-    total = len(data.y_test)
     flags = torch.stack([correct, finite]).double()
     dead = dead_share(alive or [], device)
     numbers = torch.cat([flags, loss.view(1), dead.view(1), predicted.double()]).tolist()

@@ -1,7 +1,7 @@
-"""Runs `dglib.training.step.step`: as it is, with compiled parts, or captured as CUDA graphs.
+"""The step made faster: its loss and its mix compiled by torch.compile, or the whole captured as CUDA graphs.
 
 One graph per kind of step (batch size, refresh or not, logged or not). Where compiling or capturing fails,
-the step runs as it is from then on, and `fallback` says why.
+the step runs as it is from then on, and `fallback` says why. A run on a CPU needs none of this.
 """
 
 from __future__ import annotations
@@ -9,120 +9,99 @@ from __future__ import annotations
 import warnings
 from collections import Counter
 from collections.abc import Callable, Hashable, Sequence
-from typing import Any, Protocol, TypeVar
+from dataclasses import replace
+from typing import Any, TypeVar
 
 import torch
 from torch import Tensor
 
 from dglib.errors import UserError
-from dglib.protocol.spec import StepSpec
-from dglib.training.compiled import Compiled, CompiledGradient
+from dglib.training.batches import Batch
 from dglib.training.networks import key_dropout
 from dglib.training.numerics import Numerics
 from dglib.training.state import TrainState
 from dglib.training.step import (
-    Batch,
-    Kind,
+    BATCH_NORMS,
+    Gradient,
     Method,
+    MixingRule,
     Number,
+    StepFunction,
+    batch_loss,
     gradient,
-    mixes,
-    step,
-    values,
+    no_trace,
 )
 
 T = TypeVar("T")
-StepFunction = Callable[[TrainState, Batch, Number, Number, Kind, Method], Tensor | None]
 
 WARM_UP = 3  # steps of a kind before it is captured: libraries choose their plans, buffers are made
 SAFE_FROM = (2, 12)  # before it, torch's allocator and generator are left in capture where one fails
 
 
-class StepRunner:
-    """Takes steps of one state.
+# ── compilation ──
 
-    Args:
-        spec: refresh period, log cadence, mixing rule and value source.
-        numerics: precision and techniques.
-        log: gather the epoch's losses and the step log in the state. Changes no weight, buffer or draw.
-        recorder: what captures; by default CUDA graphs, if `numerics` has them.
-        function: another one in the place of `dglib.training.step.step`.
+
+def compiled(method: Method) -> Method:
+    """The method with its loss and its mix compiled."""
+    return replace(method, gradient=CompiledGradient(), mix=CompiledMix(method.mix))
+
+
+class CompiledMix:
+    """A mixing rule, compiled for each set of shapes; as it is once compiling has failed."""
+
+    def __init__(self, rule: MixingRule, compiler: Callable[..., Any] | None = None) -> None:
+        self.fallback = ""
+        self._plain = rule
+        self._fast: MixingRule = (compiler or torch.compile)(rule, dynamic=False)
+
+    def __call__(self, g_s: Sequence[Tensor], g_v: Sequence[Tensor], lam: Number) -> list[Tensor]:
+        if not isinstance(lam, Tensor):  # a number would be compiled in
+            lam = torch.full((), lam, dtype=torch.float64, device=g_s[0].device)
+        if not self.fallback:
+            try:
+                return self._fast(g_s, g_v, lam)
+            except Exception as error:  # whatever a compiler may raise; a true mistake is raised again below
+                self.fallback = _reason(error)
+        return self._plain(g_s, g_v, lam)
+
+
+class CompiledGradient:
+    """`gradient` with its loss compiled, for each batch size and momentum of BatchNorm.
+
+    A failure may come after the forward (the backward is compiled too), which has then moved BatchNorm's
+    statistics and drawn dropout: so each kind is tried once without a trace.
     """
 
-    def __init__(
-        self,
-        spec: StepSpec,
-        numerics: Numerics,
-        *,
-        log: bool = True,
-        recorder: Recorder | None = None,
-        function: StepFunction | None = None,
-    ) -> None:
-        self.spec, device = spec, numerics.torch_device
-        self._step = step if function is None else function
-        self.logs = log and spec.log_every > 0
-        rule, value = mixes.get(spec.mix), values.get(spec.value)
-        self._compiled = CompiledGradient() if numerics.compiled else None
-        self._mix = Compiled(rule) if numerics.compiled else None
-        if recorder is None and numerics.cuda_graphs:
-            recorder = CudaRecorder(device)
-        self._captured = None if recorder is None else CapturedSteps(recorder, device, self._step)
-        # A GPU's generator cannot be set back while a graph is captured.
-        self._log_dropout = torch.Generator(device) if device.type != "cpu" and self.logs else None
-        self.method = Method(
-            spec,
-            numerics,
-            self._mix or rule,
-            value,
-            self._compiled or gradient,
-            log=log,
-            log_dropout=self._log_dropout,
-        )
-        self._lam = torch.zeros((), dtype=torch.float64, device=device) if numerics.compiled else None
+    def __init__(self, compiler: Callable[..., Any] | None = None) -> None:
+        self.fallback = ""
+        self._loss = (compiler or torch.compile)(batch_loss, dynamic=False)
+        self._kinds: set[tuple[int, frozenset[float | None]]] = set()
 
-    @property
-    def fallback(self) -> str:
-        """Why it is slower than asked to be, or ""."""
-        parts = (self._captured, self._compiled, self._mix)
-        return "; ".join(dict.fromkeys(part.fallback for part in parts if part and part.fallback))
-
-    def __call__(self, state: TrainState, batch: Batch, lam: float, lr: float) -> None:
-        """One step at λ = `lam`; λ and the learning rate may change between steps at no cost."""
-        refresh = state.t % self.spec.refresh_period == 0 or state.holds_none()
-        kind = Kind(refresh, self.logs and state.t % self.spec.log_every == 0)
-        if kind.logged and self._log_dropout is not None:
-            self._log_dropout.manual_seed((state.dropout.initial_seed() + state.t + 1) % 2**63)
-        if self._captured is not None:
-            row = self._captured(state, batch, lam, lr, kind, self.method)
-        else:
-            weight = lam if self._lam is None else self._lam.fill_(lam)  # a number would be compiled in
-            row = self._step(state, batch, weight, lr, kind, self.method)
-        if row is not None:
-            state.step_log.append((state.t, row.clone()))
-        state.t += 1
+    def __call__(
+        self, state: TrainState, x: Tensor, labels: Tensor, numerics: Numerics
+    ) -> tuple[Gradient, Tensor]:
+        kind = len(x), frozenset(m.momentum for m in state.model.modules() if isinstance(m, BATCH_NORMS))
+        if not self.fallback and kind not in self._kinds:
+            try:
+                with no_trace(state), warnings.catch_warnings():
+                    # The tracer reads what comes before keyed dropout.
+                    warnings.filterwarnings("ignore", message=r"The \.grad attribute of a Tensor")
+                    gradient(state, x, labels, numerics, self._loss)
+                self._kinds.add(kind)
+            except Exception as error:
+                self.fallback = _reason(error)
+        return gradient(state, x, labels, numerics, batch_loss if self.fallback else self._loss)
 
 
-class Recorder(Protocol):
-    """What captures a function."""
+def _reason(error: Exception) -> str:
+    return f"torch.compile: {type(error).__name__}: {_first_line(error)}"
 
-    def warm_up(self, function: Callable[[], T], *, last: bool) -> T:
-        """Run it as it is, where that readies a later capture.
 
-        Raises:
-            HostSync: after the last run, if a capture would fail. It carries the result.
-        """
+def _first_line(error: Exception) -> str:
+    return next(iter(str(error).strip().splitlines()), "")
 
-    def capture(
-        self, function: Callable[[], T], state: TrainState, generators: Sequence[torch.Generator]
-    ) -> tuple[Callable[[], None], T]:
-        """Capture without running it: how to replay it, and the tensors that results then lie in.
 
-        Args:
-            generators: that the function draws from.
-
-        Raises:
-            RuntimeError: it cannot be captured. The process, the current stream and the state are usable.
-        """
+# ── CUDA graphs ──
 
 
 class HostSync(Exception):  # noqa: N818
@@ -134,15 +113,15 @@ class HostSync(Exception):  # noqa: N818
 
 
 class CapturedSteps:
-    """Steps of one state, each kind run as it is a few times, then captured, and replayed from there on.
+    """A step function of one state, each kind of step run as it is a few times, then captured and replayed.
 
     What changes from step to step is copied into tensors of its own, which the graphs read. The steps before
     a capture are real ones, so nothing has to be put back.
     """
 
-    def __init__(self, recorder: Recorder, device: torch.device, function: StepFunction) -> None:
-        self.fallback, self._step = "", function
-        self._recorder = recorder
+    def __init__(self, function: StepFunction, recorder: CudaRecorder, device: torch.device) -> None:
+        self.fallback = ""
+        self._step, self._recorder = function, recorder
         self._graphs: dict[Hashable, tuple[Callable[[], None], Tensor | None]] = {}
         self._calls: Counter[Hashable] = Counter()
         self._state: TrainState | None = None
@@ -150,40 +129,46 @@ class CapturedSteps:
         self._batches: dict[int, Batch] = {}
         self._lam = torch.zeros((), dtype=torch.float64, device=device)
         self._lr = torch.zeros((), device=device)
-        self._numbers: tuple[float, float] | None = None
+        self._numbers: tuple[Number, Number] | None = None
 
     def __call__(
-        self, state: TrainState, batch: Batch, lam: float, lr: float, kind: Kind, method: Method
+        self,
+        state: TrainState,
+        batch: Batch,
+        lam: Number,
+        lr: Number,
+        method: Method,
+        refresh: bool,
+        logged: bool,
     ) -> Tensor | None:
         """As `step`. The row is overwritten by the next step of this kind."""
         self._bind(state)
         held = self._held_batch(batch)
         self._hold_numbers(lam, lr)
-
         weight, rate = self._lam, self._lr
 
         def run() -> Tensor | None:
-            return self._step(state, held, weight, rate, kind, method)
+            return self._step(state, held, weight, rate, method, refresh, logged)
 
-        key = len(batch.x), kind
+        kind = len(batch.x), refresh, logged
         if self.fallback:
             return run()
-        if key not in self._graphs:
-            self._calls[key] += 1
-            if self._calls[key] <= WARM_UP:
+        if kind not in self._graphs:
+            self._calls[kind] += 1
+            if self._calls[kind] <= WARM_UP:
                 try:
-                    return self._recorder.warm_up(run, last=self._calls[key] == WARM_UP)
+                    return self._recorder.warm_up(run, last=self._calls[kind] == WARM_UP)
                 except HostSync as sync:
                     self._give_up(sync)
-                    row: Tensor | None = sync.result
-                    return row
+                    done: Tensor | None = sync.result
+                    return done
+            drawn = [state.dropout, *filter(None, (method.log_dropout,))]
             try:
-                drawn = [state.dropout, *filter(None, (method.log_dropout,))]
-                self._graphs[key] = self._recorder.capture(run, state, drawn)
+                self._graphs[kind] = self._recorder.capture(run, state, drawn)
             except RuntimeError as error:  # a capture runs nothing, so the step can still be taken
                 self._give_up(error)
                 return run()
-        replay, row = self._graphs[key]
+        replay, row = self._graphs[kind]
         replay()
         return row
 
@@ -192,26 +177,22 @@ class CapturedSteps:
         self._graphs.clear()
 
     def _bind(self, state: TrainState) -> None:
-        """Refuse another state, or one whose tensors were replaced: graphs work on the memory they saw."""
-        if self._state is None:
-            self._state = state
-        elif self._state is not state:
-            raise ValueError("captured steps belong to one state: make a new runner for another")
-        if state.moves != self._moves:
-            if self._graphs:
-                raise ValueError("the state's tensors have been replaced: make a new runner for them")
-            self._moves = state.moves
+        """Refuse another state, or one whose tensors were replaced: graphs read the memory they captured."""
+        if self._state is not None and self._state is not state:
+            raise ValueError("captured steps belong to one state: make a new trainer for another")
+        if state.moves != self._moves and self._graphs:
+            raise ValueError("the state's tensors have been replaced: make a new trainer for them")
+        self._state, self._moves = state, state.moves
 
     def _held_batch(self, batch: Batch) -> Batch:
-        held = self._batches.get(len(batch.x))
-        if held is None:
-            held = Batch(*(torch.empty_like(t) for t in (batch.x, batch.noisy, batch.clean)))
-            self._batches[len(batch.x)] = held
-        for ours, given in ((held.x, batch.x), (held.noisy, batch.noisy), (held.clean, batch.clean)):
-            ours.copy_(given)
+        given = batch.x, batch.noisy, batch.clean
+        if (held := self._batches.get(len(batch.x))) is None:
+            held = self._batches[len(batch.x)] = Batch(*map(torch.empty_like, given))
+        for ours, theirs in zip((held.x, held.noisy, held.clean), given, strict=True):
+            ours.copy_(theirs)
         return held
 
-    def _hold_numbers(self, lam: float, lr: float) -> None:
+    def _hold_numbers(self, lam: Number, lr: Number) -> None:
         if (lam, lr) != self._numbers:
             self._lam.fill_(lam)
             self._lr.fill_(lr)
@@ -230,7 +211,11 @@ class CudaRecorder:
             self._stream = _streams.setdefault(device, torch.cuda.Stream(device))  # type: ignore[no-untyped-call]
 
     def warm_up(self, function: Callable[[], T], *, last: bool) -> T:
-        """On the side stream that captures; the last run looks for host syncs, which would fail a capture."""
+        """Run it as it is, on the stream that captures.
+
+        Raises:
+            HostSync: after the last run, if it waits for the device: a capture would fail.
+        """
         with torch.cuda.device(self._device):
             current = torch.cuda.current_stream(self._device)
             self._stream.wait_stream(current)
@@ -250,6 +235,15 @@ class CudaRecorder:
     def capture(
         self, function: Callable[[], T], state: TrainState, generators: Sequence[torch.Generator]
     ) -> tuple[Callable[[], None], T]:
+        """Capture without running it: how to replay it, and the tensors that results then lie in.
+
+        Args:
+            generators: that the function draws from.
+
+        Raises:
+            RuntimeError: it cannot be captured. The process, the current stream and the state are usable.
+            UserError: this torch cannot compute any more in this process.
+        """
         # Generators are registered on the current device, which need not be this one.
         with torch.cuda.device(self._device):
             stream, draws = torch.cuda.current_stream(self._device), state.dropout.get_state()
@@ -286,7 +280,3 @@ def _warning_of_syncs(function: Callable[[], T]) -> T:
         return function()
     finally:
         torch.cuda.set_sync_debug_mode(before)
-
-
-def _first_line(error: Exception) -> str:
-    return next(iter(str(error).strip().splitlines()), "")

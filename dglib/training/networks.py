@@ -46,7 +46,7 @@ class KeyedDropout(nn.Module):
 
 
 def replace_dropout(module: nn.Module) -> None:
-    """Put a KeyedDropout in the place of every nn.Dropout below ``module``; subclasses are left alone."""
+    """Replace every nn.Dropout below ``module`` by a KeyedDropout; subclasses are left alone."""
     for name, child in module.named_children():
         if type(child) is nn.Dropout:
             setattr(module, name, KeyedDropout(child.p))
@@ -70,11 +70,11 @@ networks: Registry[NetworkFactory] = Registry("network")
 def build_network(name: str, *, input_shape: InputShape, classes: int, width: float = 1.0) -> nn.Module:
     """Build the network ``name`` (registered, or ``module:attribute``) in train mode on the CPU.
 
-    width: factor on the channel counts, > 0; the ResNets know 1 only. Initial weights come from torch's
+    width: factor on the channel counts, > 0; the ResNets have 1 only. Initial weights come from torch's
     global generator, which the caller seeds. Every nn.Dropout is replaced by a KeyedDropout: call
     key_dropout before training.
-    Raises UserError for an unknown name, a width that the network does not have, and a network that cannot
-    be trained as this package does, see above.
+    Raises UserError for an unknown name, a width that the network does not have, and a user's network that
+    does not do what is stated above.
     """
     if not (math.isfinite(width) and width > 0):
         raise UserError(f"network_width = {width}: must be above 0")
@@ -82,16 +82,19 @@ def build_network(name: str, *, input_shape: InputShape, classes: int, width: fl
     if not isinstance(model, nn.Module):
         raise UserError(f"network {name!r} gives {type(model).__name__}: must be a torch.nn.Module")
     replace_dropout(model)
-    _try_out(name, model, input_shape, classes)
+    if networks.is_own(name):
+        _try_out(name, copy.deepcopy(model), input_shape, classes)
     return model.train()
 
 
-def check_own(name: str, model: nn.Module, *, input_shape: InputShape, classes: int, width: float) -> None:
-    """Build a user's network once more: what it shared with `model` would pass from one seed to the next.
+def check_network(name: str, *, input_shape: InputShape, classes: int, width: float = 1.0) -> nn.Module:
+    """Build a network and try it on two images; one of a user's is built twice.
 
     Raises:
-        UserError: it shares parameters.
+        UserError: as `build_network`; or calls share parameters.
     """
+    model = build_network(name, input_shape=input_shape, classes=classes, width=width)
+    _try_out(name, model, input_shape, classes)
     if networks.is_own(name):
         again = build_network(name, input_shape=input_shape, classes=classes, width=width)
         if {id(p) for p in model.parameters()} & {id(p) for p in again.parameters()}:
@@ -99,32 +102,32 @@ def check_own(name: str, model: nn.Module, *, input_shape: InputShape, classes: 
                 f"network {name!r} gives the same parameters at each call: must build a new module, or"
                 " each seed would start from the weights that the one before has trained"
             )
+    return model.train()
 
 
 def _try_out(name: str, model: nn.Module, input_shape: InputShape, classes: int) -> None:
-    """Run a copy on two images, so that the model itself stays as it was built."""
-    trial = copy.deepcopy(model)
-    key_dropout(trial, torch.Generator())
-    parameters = list(trial.parameters())
-    if not parameters or not all(p.requires_grad for p in parameters):
+    """Run a network on two images, which moves BatchNorm's statistics and keys dropout."""
+    key_dropout(model.train(), torch.Generator())
+    parameters = dict(model.named_parameters())
+    if not parameters or not all(p.requires_grad for p in parameters.values()):
         raise UserError(f"network {name!r} has parameters that are not trained: all must require a gradient")
     before = torch.get_rng_state()
-    logits = _logits(name, trial.train(), input_shape, classes)
+    logits = _logits(name, model, input_shape, classes)
     if not torch.equal(before, torch.get_rng_state()):  # it could not be resumed bit for bit
         raise UserError(
             f"network {name!r} draws from torch's global generator in training: of the random layers only "
             "nn.Dropout can be used (no Dropout2d, F.dropout, RReLU, attention or RNN dropout)"
         )
-    gradients = torch.autograd.grad(logits.square().sum(), parameters, allow_unused=True)
-    unused = [key for (key, _), g in zip(trial.named_parameters(), gradients, strict=True) if g is None]
+    gradients = torch.autograd.grad(logits.square().sum(), list(parameters.values()), allow_unused=True)
+    unused = [key for key, g in zip(parameters, gradients, strict=True) if g is None]
     if unused:
         raise UserError(f"network {name!r} does not use its parameters {', '.join(unused)}: must use all")
     with torch.no_grad():
-        _logits(name, trial.eval(), input_shape, classes)
+        _logits(name, model.eval(), input_shape, classes)
 
 
 def _logits(name: str, model: nn.Module, input_shape: InputShape, classes: int) -> Tensor:
-    """What the network gives for two images, checked."""
+    """Checked logits of two images."""
     images = torch.randn(2, *input_shape, generator=torch.Generator().manual_seed(0))
     given = images.clone()
     logits = call(f"network {name!r} fails on images of shape {input_shape}", model, given)
@@ -172,8 +175,8 @@ VGG11: Sequence[int | Literal["M"]] = (64, "M", 128, "M", 256, 256, "M", 512, 51
 def vgg11_bn(input_shape: InputShape, classes: int, width: float) -> nn.Module:
     """VGG11 with BatchNorm and one hidden linear layer with dropout 0.5, in PyTorch's initialisation.
 
-    9,493,770 parameters for (3, 32, 32) and 10 classes. ``width`` also scales the hidden layer; a pool that
-    would find a side of 1 pixel is left out.
+    9,493,770 parameters for (3, 32, 32) and 10 classes. ``width`` also scales the hidden layer; a pool of
+    images with a side of 1 pixel is left out.
     """
     channels, height, side = input_shape
     layers: list[nn.Module] = []

@@ -1,5 +1,6 @@
 """Label noise: which training labels are wrong, a function of the labels, the rate and the seed alone.
 
+Labels can come from a file (``.npy``, ``.npz``, ``.pt``), where the rate and the seed change nothing.
 Register your own, with the share of wrong labels that it means by a rate where that is not the rate:
 
     @noises.register("pairs", expected=lambda rate, labels, classes: rate * np.isin(labels, (3, 5)).mean())
@@ -11,17 +12,22 @@ A function that is named by ``module:attribute`` may have that as its attribute 
 
 from __future__ import annotations
 
+import _codecs
 import hashlib
-from collections.abc import Callable, Sequence
+import pickle
+import re
+import zipfile
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from dglib.errors import UserError
+from dglib.files import user_path
 from dglib.training.data import Labels
-from dglib.training.label_files import LabelFile, split_name
 from dglib.training.registry import Registry, call
 
 NoiseFunction = Callable[[Labels, float, int, int], Labels]
@@ -128,13 +134,16 @@ def try_noise(name: str, labels: Labels, rate: float, seeds: Sequence[int], clas
         return []
     entry = noises.get(name)
     tried = [_make(name, entry, labels, rate, seed, classes) for seed in seeds]
-    again = _make(name, entry, labels, rate, seeds[0], classes)
-    if again.fingerprint != tried[0].fingerprint:
-        raise UserError(
-            f"noise {name!r} gives other labels when it is called again: must depend on its arguments alone"
-            " (np.random.RandomState(seed))"
-        )
-    lines = [entry.note] if isinstance(entry, LabelFile) and entry.note else []
+    if noises.is_own(name) and not isinstance(entry, LabelFile):
+        again = _make(name, entry, labels, rate, seeds[0], classes)
+        if again.fingerprint != tried[0].fingerprint:
+            raise UserError(
+                f"noise {name!r} gives other labels when it is called again: must depend on its arguments"
+                " alone (np.random.RandomState(seed))"
+            )
+    lines = []
+    if isinstance(entry, LabelFile) and entry.clean is None:
+        lines.append(f"noise {name}: holds no clean labels, so that its order could not be checked")
     if not all(made.is_as_expected for made in tried):
         rates = [made.rate for made in tried]
         shares = dict.fromkeys(f"{rate:.4f}" for rate in (min(rates), max(rates)))
@@ -204,3 +213,107 @@ def inject_label_noise(labels: NDArray[np.integer], rate: float, seed: int, clas
     drawn = random.randint(0, classes - 1, size=chosen.size)
     noisy[chosen] = drawn + (drawn >= noisy[chosen])
     return noisy
+
+
+# ── labels from a file ──
+
+_NAME = re.compile(r"(?P<path>.+\.(?:npy|npz|pt))(?::(?P<entry>[^/\\]+))?")
+_CONVERT = (
+    "is damaged, or holds Python objects, which are never executed; convert these once, if you trust them: "
+    "np.savez(new, clean_label=…, noisy_label=…) of its integer arrays"
+)
+
+
+def split_name(name: str) -> tuple[Path, str | None] | None:
+    """The path and the entry that ``path`` or ``path:entry`` names; None where it is no labels' file."""
+    match = _NAME.fullmatch(name)
+    return None if match is None else (user_path(match["path"], "noise"), match["entry"])
+
+
+@dataclass(frozen=True, eq=False)
+class LabelFile:
+    """A noise function whose labels come from a file; rate and seed change nothing. Made by `read`.
+
+    clean, noisy: as in the file, unchecked; clean is None where it has none.
+    """
+
+    name: str
+    clean: NDArray[Any] | None
+    noisy: NDArray[Any]
+
+    @classmethod
+    def read(cls, name: str) -> LabelFile:
+        """Read ``path`` or ``path:entry``.
+
+        Raises:
+            UserError: no such file or entry, several to choose from, or more than arrays and plain data.
+        """
+        path, entry = split_name(name) or (Path(name), None)
+        if not path.is_file():
+            raise UserError(f"noise {name!r}: no such file")
+        content = _read(path)
+        if not isinstance(content, Mapping):
+            if entry is not None:
+                raise UserError(f"noise {name!r}: {path} holds one array and no entry {entry!r}")
+            return cls(name, None, np.asarray(content))
+        clean = [key for key in content if key.startswith("clean")]
+        clean = ["clean_label"] if "clean_label" in clean else clean if len(clean) == 1 else []
+        noisy = [key for key in content if not key.startswith("clean")]
+        if entry is None and len(noisy) == 1:
+            entry = noisy[0]
+        if entry not in content:
+            some = ", ".join(f"{path}:{key}" for key in noisy) or "a file with an entry of noisy labels"
+            raise UserError(f"noise {name!r}: must be one of {some}")
+        return cls(name, np.asarray(content[clean[0]]) if clean else None, np.asarray(content[entry]))
+
+    def __call__(self, labels: Labels, rate: float, seed: int, classes: int) -> Labels:
+        """The noisy labels.
+
+        Raises:
+            UserError: the file's clean labels are not `labels`, in their order.
+        """
+        if self.clean is not None:
+            where = f"noise {self.name!r}: its clean labels"
+            if self.clean.shape != labels.shape:
+                raise UserError(f"{where} have shape {self.clean.shape}: must be {labels.shape}, as the data")
+            differ = int(np.count_nonzero(self.clean != labels))
+            if differ:
+                same = np.array_equal(np.sort(self.clean), np.sort(labels))
+                why = ": the same labels in another order" if same else ""
+                raise UserError(
+                    f"{where} differ from the data set's in {differ} of {len(labels)} places{why}"
+                )
+        return self.noisy
+
+
+def _read(path: Path) -> object:
+    """An array, or several by name."""
+    try:
+        if path.suffix == ".pt":
+            return _read_torch(path)
+        with path.open("rb") as file:
+            content = np.load(file, allow_pickle=False)
+            return (
+                content if isinstance(content, np.ndarray) else {key: content[key] for key in content.files}
+            )
+    except (OSError, EOFError, RuntimeError, KeyError, TypeError, zipfile.BadZipFile) as error:
+        raise UserError(f"noise: {path} cannot be read: {error}") from error
+    except (pickle.UnpicklingError, ValueError) as error:
+        if isinstance(error, pickle.UnpicklingError) or "allow_pickle" in str(error):
+            raise UserError(f"noise: {path} {_CONVERT}") from error
+        raise UserError(f"noise: {path} cannot be read: {error}") from error
+
+
+def _read_torch(path: Path) -> object:
+    """What torch saved: tensors, NumPy arrays of numbers and plain data; nothing is executed."""
+    import torch
+
+    # As NumPy 1 and 2 name them in what torch pickles: arrays, and single numbers in lists.
+    rebuild, scalar = np.zeros(0).__reduce__()[0], np.int64(0).__reduce__()[0]
+    allowed: list[Any] = [np.ndarray, np.dtype, *{type(np.dtype(kind)) for kind in "bBhHiIlLqQ"}]
+    allowed.append(_codecs.encode)  # pickles of protocol 2, torch's default, hold bytes by it
+    for core in ("core", "_core"):
+        allowed.append((rebuild, f"numpy.{core}.multiarray._reconstruct"))
+        allowed.append((scalar, f"numpy.{core}.multiarray.scalar"))
+    with torch.serialization.safe_globals(allowed):
+        return torch.load(path, map_location="cpu", weights_only=True)

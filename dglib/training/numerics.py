@@ -1,18 +1,25 @@
-"""Where and how numbers are computed: resolved once, recorded with every run."""
+"""Where and how numbers are computed: resolved once, recorded with every run.
+
+torch's process-wide settings are part of it. A run holds those that its numbers depend on; another run of the
+process that needs other values is refused, and the last holder restores what was there before.
+"""
 
 from __future__ import annotations
 
 import os
 import platform
-from contextlib import AbstractContextManager, nullcontext, suppress
+import threading
+from collections.abc import Iterator, Mapping
+from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
 from dataclasses import dataclass
+from importlib.util import find_spec
+from operator import attrgetter
 from pathlib import Path
 from typing import Any
 
 import torch
 
 from dglib.errors import UserError
-from dglib.training.settings import hold, unheld
 
 SWITCHES = ("channels_last", "fused", "compiled", "cuda_graphs", "autotune")
 PRECISIONS = ("fp32", "tf32", "bf16", "fp16")
@@ -44,7 +51,7 @@ class Numerics:
         channels_last: images and convolutions in NHWC memory order.
         fused: SGD in one kernel that also skips a step on the device.
         compiled: `torch.compile` of the loss and of the mix.
-        cuda_graphs: the step's pieces captured once and replayed.
+        cuda_graphs: the step captured once for each kind and replayed.
         autotune: cuDNN times its algorithms and may take those without a fixed order: other bits each run.
     """
 
@@ -138,23 +145,31 @@ class Numerics:
             return nullcontext()
         return torch.autocast(self.torch_device.type, dtype=HALF[self.precision])
 
-    def applied(self, holder: str = "a run") -> AbstractContextManager[None]:
-        """Hold those of torch's process-wide switches that these numerics depend on, see `switches`.
+    @contextmanager
+    def applied(self, holder: str = "a run") -> Iterator[None]:
+        """Hold those of torch's process-wide settings that these numerics depend on.
 
         Args:
             holder: who, for the message to another run of this process.
 
         Raises:
-            UserError: on entering, where a run in this process holds a switch at another value.
+            UserError: another run in this process holds one of them at another value; nothing is changed.
         """
-        return hold(self._switches(), holder)
+        wanted, token = self._settings(), object()
+        try:
+            with _LOCK:
+                _claim(token, holder, wanted)
+            yield
+        finally:
+            with _LOCK:
+                _release(token, wanted)
 
-    def _switches(self) -> dict[str, Any]:
+    def _settings(self) -> dict[str, Any]:
         cuda = self.torch_device.type == "cuda"
-        # Some CUDA operations are flagged that meet no collision here, as max-pool's backward at 2×2.
-        # Not exact: as the user has it. Even to write the same value imports the compiler, for seconds.
-        exact = ("warn" if cuda else "on") if self.exact else unheld("deterministic algorithms")
-        wanted: dict[str, Any] = {"threads": self.threads, "deterministic algorithms": exact}
+        wanted: dict[str, Any] = {"threads": self.threads}
+        if self.exact:
+            # Some CUDA operations are flagged that meet no collision here, as max-pool's backward at 2×2.
+            wanted["deterministic algorithms"] = "warn" if cuda else "on"
         if cuda:
             # Read once, when cuBLAS starts: a later run of this process may be exact.
             os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
@@ -170,7 +185,7 @@ class Numerics:
         else:  # torch.set_float32_matmul_precision("medium") would make oneDNN's products bf16
             wanted |= {"mkldnn.conv.fp32_precision": "ieee", "mkldnn.matmul.fp32_precision": "ieee"}
         if self.compiled:
-            # Past the limit torch runs uncompiled by default; `dglib.training.compiled` reports the error.
+            # Past the limit torch runs uncompiled by default; `dglib.training.graphs` reports the error.
             wanted |= {
                 "dynamo.recompile_limit": RECOMPILE_LIMIT,
                 "dynamo.fail_on_recompile_limit_hit": True,
@@ -190,6 +205,71 @@ class Numerics:
             "torch": torch.__version__,
             "cuda": torch.version.cuda if cuda else None,
         }
+
+
+# ── torch's process-wide settings ──
+
+_LOCK = threading.Lock()
+_HOLDERS: dict[object, tuple[str, Mapping[str, Any]]] = {}  # name and settings
+_BEFORE: dict[str, Any] = {}  # of each held setting
+
+
+def _claim(token: object, holder: str, wanted: Mapping[str, Any]) -> None:
+    for other, held in _HOLDERS.values():
+        for name, value in wanted.items():
+            if held.get(name, value) != value:
+                raise UserError(
+                    f"{holder}: needs {name} = {value} of torch, and {other} holds {held[name]} in this"
+                    f" process; pause {other}, wait until it has ended, or use another process"
+                )
+    _HOLDERS[token] = holder, wanted
+    for name, value in wanted.items():
+        _BEFORE.setdefault(name, _read(name))
+        _write(name, value)
+
+
+def _release(token: object, wanted: Mapping[str, Any]) -> None:
+    if _HOLDERS.pop(token, None) is None:
+        return  # refused
+    held = {name for _, settings in _HOLDERS.values() for name in settings}
+    for name in wanted:
+        if name not in held and name in _BEFORE:
+            _write(name, _BEFORE.pop(name))
+
+
+def _read(name: str) -> Any:
+    """A setting: "threads", "deterministic algorithms" (off, warn, on), or an attribute below torch.backends
+    or, with "dynamo.", of torch._dynamo.config."""
+    if name == "threads":
+        return torch.get_num_threads()
+    if name == "deterministic algorithms":
+        warn_only = torch.is_deterministic_algorithms_warn_only_enabled()
+        return ("warn" if warn_only else "on") if torch.are_deterministic_algorithms_enabled() else "off"
+    owner, attribute = _owner(name)
+    return getattr(owner, attribute)
+
+
+def _write(name: str, value: Any) -> None:
+    if _read(name) == value:  # to write "deterministic algorithms" imports the compiler, for seconds
+        return
+    if name == "threads":
+        torch.set_num_threads(value)
+    elif name == "deterministic algorithms":
+        torch.use_deterministic_algorithms(value != "off", warn_only=value == "warn")
+    else:
+        setattr(*_owner(name), value)
+
+
+def _owner(name: str) -> tuple[Any, str]:
+    path, _, attribute = name.rpartition(".")
+    if path == "dynamo":
+        from torch import _dynamo  # takes seconds
+
+        return _dynamo.config, attribute
+    return attrgetter(path)(torch.backends), attribute
+
+
+# ── this machine ──
 
 
 def _settled_device(device: str) -> str:
@@ -217,8 +297,6 @@ def has_bf16_matrix_units() -> bool:
 
 
 def _has_triton() -> bool:
-    from importlib.util import find_spec
-
     return find_spec("triton") is not None
 
 

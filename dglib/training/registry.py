@@ -1,4 +1,4 @@
-"""Names for the parts that a user may replace by their own: networks, data sets, noises."""
+"""Registries: what a user may replace by their own (networks, data sets, noises, rules, metrics), by name."""
 
 from __future__ import annotations
 
@@ -27,7 +27,9 @@ T = TypeVar("T", bound=Callable[..., object])
 class Registry(Generic[T]):
     """Callables of one kind by name; ``module:attribute`` is imported without being registered.
 
-    ``kind`` is the word for an entry in messages ("network"); ``also`` says what else a user may give there.
+    Args:
+        kind: the word for an entry in messages ("network").
+        also: what else a user may give, for messages.
     """
 
     def __init__(self, kind: str, also: str = "module:attribute for your own") -> None:
@@ -37,15 +39,15 @@ class Registry(Generic[T]):
         self._sources: dict[str, tuple[T, str | None]] = {}
 
     def register(self, name: str) -> Callable[[T], T]:
-        """Decorator that files what it decorates under ``name`` and returns it unchanged.
+        """Decorator that registers a callable under ``name`` and returns it unchanged.
 
         Raises UserError where the name is taken. Defining the same function again (a notebook's cell run
         twice, a reloaded module) replaces it.
         """
 
         def decorate(entry: T) -> T:
-            held = self._entries.get(name)
-            if held is not None and _definition(held) != _definition(entry):
+            before = self._entries.get(name)
+            if before is not None and _definition(before) != _definition(entry):
                 raise UserError(f"{self.kind} {name!r} is registered already")
             self._entries[name] = entry
             self._sources[name] = entry, source_hash(entry)

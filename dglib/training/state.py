@@ -1,4 +1,4 @@
-"""Everything that training changes: with the cursor, enough to go on bit for bit."""
+"""The training state. Together with the protocol's cursor it resumes a run bit for bit."""
 
 from __future__ import annotations
 
@@ -8,10 +8,12 @@ import torch
 from torch import Tensor, nn
 
 from dglib.protocol.spec import NetworkSpec, StepSpec
+from dglib.training.data import InputShape
 from dglib.training.networks import build_network, key_dropout
+from dglib.training.numerics import Numerics
 from dglib.training.randomness import derived_key
 
-LOST_AT_MOST = 3  # refreshes in a row: a value gradient from before more of them is too old to go on with
+LOST_AT_MOST = 3  # refreshes in a row: a value gradient from before more of them is too old to train with
 
 
 class TrainState:
@@ -25,7 +27,7 @@ class TrainState:
         norm_v: the norm of g_v, 0-dim, or None.
         lost: refreshes in a row whose value gradient was not finite, 0-dim int64; g_v is older by so many
             periods.
-        moves: counts how often tensors were replaced, so that who knows them by their memory can tell.
+        moves: counts how often tensors were replaced, for what reads them by their memory.
         t: steps taken since the run began. Epoch and place in the epoch follow from it.
         dropout: generator of the dropout masks, keyed anew at each epoch.
         run: which stretch of the protocol this is (arm, phase of the last restart).
@@ -60,19 +62,18 @@ class TrainState:
         cls,
         network: NetworkSpec,
         step: StepSpec,
-        *,
-        input_shape: tuple[int, int, int],
+        input_shape: InputShape,
         classes: int,
+        numerics: Numerics,
+        *,
         seed: int,
-        device: torch.device,
-        run: tuple[int, int],
-        memory_format: torch.memory_format = torch.contiguous_format,
+        run: tuple[int, int] = (0, 0),
     ) -> TrainState:
         """A network with the weights that torch draws after `manual_seed(seed)`, the same on every device."""
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(seed)
             model = build_network(network.name, input_shape=input_shape, classes=classes, width=network.width)
-        return cls(model, step, device, run, memory_format)
+        return cls(model, step, numerics.torch_device, run, numerics.memory_format)
 
     def restart(self, step: StepSpec, run: tuple[int, int]) -> None:
         """No momentum, t = 0, no held g_v; weights and BatchNorm's statistics stay."""
@@ -111,7 +112,7 @@ class TrainState:
         self.lost.add_(1).masked_fill_(fresh, 0)
 
     def holds_none(self) -> bool:
-        """Whether no finite value gradient is held. The device is asked until one is, and no more then."""
+        """Whether no finite value gradient is held. Fetches a flag from the device until one is."""
         if self.norm_v is None:
             return True
         self._is_finite = self._is_finite or bool(self.norm_v.isfinite())
@@ -144,14 +145,14 @@ class TrainState:
         return True
 
     def load_state_dict(self, saved: dict[str, Any]) -> None:
-        """Take over what `state_dict` gave, from any device.
+        """Load what `state_dict` returned, from any device.
 
         The state of a dropout generator of another kind of device cannot be restored. It is keyed anew then,
         by that generator's key and t, so that no mask repeats.
         """
 
         def here(tensors: list[Tensor]) -> list[Tensor]:
-            """On this device, and in memory as the parameters: those of another memory format may come."""
+            """On this device, in the memory format of the parameters."""
             return [torch.empty_like(p).copy_(t) for p, t in zip(self.params, tensors, strict=True)]
 
         self.model.load_state_dict(saved["model"])
@@ -159,7 +160,7 @@ class TrainState:
             if saved["momentum"]:
                 self.momentum_buffers = list(here(saved["momentum"]))
             self.hold(None if saved["g_v"] is None else here(saved["g_v"]))
-            self.lost.copy_(saved.get("lost", self.lost))  # earlier versions held on to what was not finite
+            self.lost.copy_(saved.get("lost", self.lost))  # absent in states of dglib 0.1
         self.t = saved["t"]
         self.run = (saved["run"][0], saved["run"][1])
         if self.takes_dropout_of(saved):

@@ -1,7 +1,7 @@
 """One training step: two gradients on one batch, normalised, mixed, and applied by SGD.
 
-`step` is the whole of it; `dglib.training.graphs` compiles and captures this same function. The rule that
-mixes the gradients and the labels behind the value gradient are registered by name. Register your own so:
+`step` is the whole of it. The rule that mixes the gradients and the labels behind the value gradient are
+registered by name. Register your own so:
 
     @dglib.mixes.register("average")
     def average(g_s, g_v, lam):
@@ -22,6 +22,7 @@ from torch import Tensor, nn
 from torch.optim.sgd import sgd  # not torch.optim.SGD, whose first use imports torch._dynamo for seconds
 
 from dglib.protocol.spec import StepSpec
+from dglib.training.batches import Batch
 from dglib.training.networks import key_dropout
 from dglib.training.numerics import Numerics
 from dglib.training.registry import Registry
@@ -30,15 +31,6 @@ from dglib.training.state import LOST_AT_MOST, TrainState
 EPS = 1e-12  # in the norms' denominators, as published
 
 BATCH_NORMS = (nn.BatchNorm1d, nn.BatchNorm2d, nn.BatchNorm3d)
-
-
-@dataclass(frozen=True)
-class Batch:
-    """Network inputs (B, C, H, W) with noisy and clean labels, int64 (B,)."""
-
-    x: Tensor
-    noisy: Tensor
-    clean: Tensor
 
 
 Number = float | Tensor  # a tensor is 0-dim: float64 for λ, float32 for the learning rate
@@ -90,14 +82,6 @@ def clean(batch: Batch) -> tuple[Tensor, Tensor]:
     return batch.x, batch.clean
 
 
-@dataclass(frozen=True)
-class Kind:
-    """Which of the step's branches are taken: all else about steps on batches of one size is the same."""
-
-    refresh: bool
-    logged: bool
-
-
 @dataclass(frozen=True, eq=False)
 class Method:
     """What stays the same from step to step.
@@ -118,9 +102,24 @@ class Method:
     log: bool = True
     log_dropout: torch.Generator | None = None
 
+    @classmethod
+    def of(cls, spec: StepSpec, numerics: Numerics, *, log: bool = True) -> Method:
+        """The method that a specification names."""
+        device = numerics.torch_device
+        # A GPU's generator cannot be set back while a graph is captured.
+        own_draws = log and spec.log_every > 0 and device.type != "cpu"
+        log_dropout = torch.Generator(device) if own_draws else None
+        return cls(spec, numerics, mixes.get(spec.mix), values.get(spec.value), gradient, log, log_dropout)
+
 
 def step(
-    state: TrainState, batch: Batch, lam: Number, lr: Number, kind: Kind, method: Method
+    state: TrainState,
+    batch: Batch,
+    lam: Number,
+    lr: Number,
+    method: Method,
+    refresh: bool,
+    logged: bool,
 ) -> Tensor | None:
     """Take one step. Returns a logged step's row: c_sv, c_mc, ‖g_s‖, ‖g_v‖, ‖g‖, loss_s, loss_v.
 
@@ -132,16 +131,17 @@ def step(
 
     Args:
         lam: the mixing coefficient λ, 0 to 1.
-        kind: a step with no value gradient held must be a refresh.
+        refresh: compute the value gradient anew; required while none is held.
+        logged: return a row.
     """
     spec, numerics = method.spec, method.numerics
 
     # The gradients. The second forward of a refresh moves BatchNorm's statistics a second time by itself.
-    once_for_two = spec.two_pass_statistics and not kind.refresh
+    once_for_two = spec.two_pass_statistics and not refresh
     with two_pass_statistics(state.model) if once_for_two else nullcontext():
         g_s, loss_s = method.gradient(state, batch.x, batch.noisy, numerics)
     fresh, loss_v = None, None
-    if kind.refresh:
+    if refresh:
         fresh, loss_v = method.gradient(state, *method.value(batch), numerics)
         if state.g_v is None:
             state.hold(fresh)
@@ -168,7 +168,7 @@ def step(
 
     # The log, whose value gradient is one of this batch.
     row = None
-    if kind.logged:
+    if logged:
         if fresh is None or loss_v is None:
             with no_trace(state, method.log_dropout):
                 fresh, loss_v = method.gradient(state, *method.value(batch), numerics)
@@ -194,6 +194,9 @@ def step(
                 maximize=False,
             )
     return row
+
+
+StepFunction = Callable[[TrainState, Batch, Number, Number, Method, bool, bool], Tensor | None]
 
 
 def batch_loss(model: nn.Module, x: Tensor, labels: Tensor) -> Tensor:
@@ -245,21 +248,6 @@ def two_pass_statistics(model: nn.Module) -> Iterator[None]:
             layer.momentum = momentum
 
 
-def undo_of_forward(state: TrainState, *, dropout: bool = True) -> Callable[[], None]:
-    """A function that sets buffers, and the dropout generator, back to where they are now."""
-    buffers = list(state.model.buffers())
-    before = [buffer.clone() for buffer in buffers]
-    draws = state.dropout.get_state() if dropout else None
-
-    def undo() -> None:
-        for buffer, value in zip(buffers, before, strict=True):
-            buffer.copy_(value)
-        if draws is not None:
-            state.dropout.set_state(draws)
-
-    return undo
-
-
 @contextmanager
 def no_trace(state: TrainState, generator: torch.Generator | None = None) -> Iterator[None]:
     """A pass that leaves buffers and the dropout generator as they are.
@@ -267,12 +255,17 @@ def no_trace(state: TrainState, generator: torch.Generator | None = None) -> Ite
     Args:
         generator: draws the masks meanwhile; by default the state's own, set back afterwards.
     """
-    undo = undo_of_forward(state, dropout=generator is None)
+    buffers = list(state.model.buffers())
+    before = [buffer.clone() for buffer in buffers]
+    draws = state.dropout.get_state() if generator is None else None
     if generator is not None:
         key_dropout(state.model, generator)
     try:
         yield
     finally:
-        undo()
-        if generator is not None:
+        for buffer, value in zip(buffers, before, strict=True):
+            buffer.copy_(value)
+        if draws is not None:
+            state.dropout.set_state(draws)
+        else:
             key_dropout(state.model, state.dropout)

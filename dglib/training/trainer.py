@@ -1,98 +1,21 @@
-"""Moves a state by steps: batches by key, the step kernel, nothing else."""
+"""Trains a state step by step: the batches of an epoch by key, and one call of the step function for each."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Self
 
-import torch
-import torch.nn.functional as F
 from torch import Tensor
 
 from dglib.control import Control
-from dglib.protocol.spec import DataSpec, ExperimentSpec
-from dglib.training.data import Dataset
-from dglib.training.graphs import StepRunner
-from dglib.training.noise import NoisyLabels, make_noise
+from dglib.protocol.spec import StepSpec
+from dglib.training import graphs
+from dglib.training.batches import Batch, DeviceData, crop_flip
 from dglib.training.numerics import Numerics
 from dglib.training.randomness import Streams
 from dglib.training.state import TrainState
-from dglib.training.step import Batch
-
-
-def crop_flip(images: Tensor, dy: Tensor, dx: Tensor, flip: Tensor, padding: int) -> Tensor:
-    """Pad with black, crop each image at its own offset, then mirror the chosen ones left to right.
-
-    images: (B, C, H, W) raw pixels of any dtype, in which 0 is black. dy, dx: (B,) int64, the crop's top
-    left corner in the padded image, 0..2·padding. flip: (B,) bool. padding: pixels on each side, >= 0.
-    Returns (B, C, H, W) of the same dtype. All tensors lie on one device; nothing is fetched from it, so
-    offsets are not checked: one that leaves the padded image is an indexing error of the device.
-    """
-    batch, channels, height, width = images.shape
-    device = images.device
-    padded = F.pad(images, (padding, padding, padding, padding))
-    rows = dy[:, None] + torch.arange(height, device=device)
-    across = torch.arange(width, device=device)
-    columns = dx[:, None] + torch.where(flip[:, None], across.flip(0), across)
-    return padded[
-        torch.arange(batch, device=device)[:, None, None, None],
-        torch.arange(channels, device=device)[:, None, None],
-        rows[:, None, :, None],
-        columns[:, None, None, :],
-    ]
-
-
-def normalise(images: Tensor, scale: float, mean: Tensor, std: Tensor) -> Tensor:
-    """(pixel / scale - mean) / std per channel, in the order of torchvision's ToTensor and Normalize.
-
-    images: (B, C, H, W), any dtype, left unchanged. scale: the raw value that stands for 1.0.
-    mean, std: float32, (C, 1, 1), on the images' device. Returns float32 (B, C, H, W).
-    """
-    return images.float().div(scale).sub_(mean).div_(std)
-
+from dglib.training.step import Method, StepFunction, step
 
 CROPPED_AT_ONCE = 5000  # images: bounds the memory of padded copies
-
-
-@dataclass(frozen=True, eq=False)
-class DeviceData:
-    """A whole data set on the device: raw images (n, C, H, W), labels int64 (n,)."""
-
-    x_train: Tensor
-    clean: Tensor
-    noisy: Tensor
-    x_test: Tensor
-    y_test: Tensor
-    classes: int
-    scale: float
-    mean: Tensor
-    std: Tensor
-    noise: NoisyLabels
-
-    @classmethod
-    def place(cls, data: Dataset, spec: DataSpec, seed: int, device: torch.device) -> Self:
-        """Copy `data` to `device`, with the label noise of `seed`."""
-        noise = make_noise(spec.noise, data.y_train, spec.noise_rate, seed, data.classes)
-
-        def here(array: object, dtype: torch.dtype | None = None) -> Tensor:
-            return torch.tensor(array, dtype=dtype, device=device)  # a copy, on a CPU as well
-
-        return cls(
-            x_train=here(data.x_train),
-            clean=here(data.y_train),
-            noisy=here(noise.labels),
-            x_test=here(data.x_test),
-            y_test=here(data.y_test),
-            classes=data.classes,
-            scale=data.scale,
-            mean=here(data.mean, torch.float32).view(-1, 1, 1),
-            std=here(data.std, torch.float32).view(-1, 1, 1),
-            noise=noise,
-        )
-
-    def inputs(self, images: Tensor) -> Tensor:
-        """Network inputs, float32, of raw images."""
-        return normalise(images, self.scale, self.mean, self.std)
 
 
 @dataclass(frozen=True, eq=False)
@@ -109,29 +32,34 @@ class Trainer:
     """Trains one run (a stretch with one step counter) of one seed.
 
     Args:
-        spec: the experiment.
+        spec: the step's constants.
         data: on the device, with this seed's noise.
         streams: this run's randomness.
         numerics: precision and techniques of the step.
-        log: gather losses and step logs in the state; the same bits either way.
+        log: sum up losses and log steps in the state; the same bits either way.
+
+    Attributes:
+        step: `dglib.training.step.step`, or that function captured as CUDA graphs.
     """
 
     def __init__(
         self,
-        spec: ExperimentSpec,
+        spec: StepSpec,
         data: DeviceData,
         streams: Streams,
         numerics: Numerics,
         *,
         log: bool = True,
     ) -> None:
-        self.data = data
+        self.spec, self.data, self.streams = spec, data, streams
         self.memory_format = numerics.memory_format
-        self.streams = streams
-        self.batch_size = spec.step.batch_size
-        self.augmentation = spec.data.augmentation
-        self.padding = spec.data.crop_padding
-        self.take_step = StepRunner(spec.step, numerics, log=log)
+        self.method = Method.of(spec, numerics, log=log)
+        self.step: StepFunction = step
+        if numerics.compiled:
+            self.method = graphs.compiled(self.method)
+        if numerics.cuda_graphs:
+            self.step = graphs.CapturedSteps(step, graphs.CudaRecorder(data.clean.device), data.clean.device)
+        self.batch_size = spec.batch_size
         self.steps_per_epoch = -(-len(data.clean) // self.batch_size)  # the last, smaller batch counts
         self._epoch: Epoch | None = None
 
@@ -150,12 +78,30 @@ class Trainer:
                     return done
                 lam = lam if control.lam is None else control.lam
                 lr = lr if control.lr is None else control.lr
-            epoch, step = divmod(state.t, self.steps_per_epoch)
-            if step == 0:
+            epoch, number = divmod(state.t, self.steps_per_epoch)
+            if number == 0:
                 state.dropout.manual_seed(self.streams.key("dropout", epoch))
                 state.begin_epoch()
-            self.take_step(state, self.batch(epoch, step), lam, lr)
+            self.take_step(state, self.batch(epoch, number), lam, lr)
         return n_steps
+
+    def take_step(self, state: TrainState, batch: Batch, lam: float, lr: float) -> None:
+        """One step at λ = `lam`; λ and the learning rate may change between steps at no cost."""
+        spec, method, t = self.spec, self.method, state.t
+        refresh = t % spec.refresh_period == 0 or state.holds_none()
+        logged = method.log and spec.log_every > 0 and t % spec.log_every == 0
+        if logged and method.log_dropout is not None:
+            method.log_dropout.manual_seed((state.dropout.initial_seed() + t + 1) % 2**63)
+        row = self.step(state, batch, lam, lr, method, refresh, logged)
+        if row is not None:
+            state.step_log.append((t, row.clone()))
+        state.t += 1
+
+    @property
+    def fallback(self) -> str:
+        """Why steps are slower than asked for, or ""."""
+        parts = (self.step, self.method.gradient, self.method.mix)
+        return "; ".join(dict.fromkeys(filter(None, (getattr(part, "fallback", "") for part in parts))))
 
     def steps_left(self, state: TrainState) -> int:
         """Steps to the end of the current epoch; a whole epoch at its boundary."""
@@ -173,15 +119,16 @@ class Trainer:
         if self._epoch is None or self._epoch.number != number:
             self._epoch = None  # its memory serves the next one
             data, device, n = self.data, self.data.clean.device, len(self.data.clean)
+            padding = data.spec.crop_padding
             order = self.streams.order(n, number).to(device)
             images = data.x_train[order]
-            if self.augmentation == "crop_flip":
-                offsets = self.streams.crop_offsets(n, self.padding, number).to(device)[:, order]
+            if data.spec.augmentation == "crop_flip":
+                offsets = self.streams.crop_offsets(n, padding, number).to(device)[:, order]
                 flips = self.streams.flips(n, number).to(device)[order]
                 for start in range(0, n, CROPPED_AT_ONCE):
                     part = slice(start, start + CROPPED_AT_ONCE)
                     dy, dx = offsets[:, part]
-                    images[part] = crop_flip(images[part], dy, dx, flips[part], self.padding)
+                    images[part] = crop_flip(images[part], dy, dx, flips[part], padding)
             images = images.contiguous(memory_format=self.memory_format)  # once, not batch by batch
             self._epoch = Epoch(number, images, data.noisy[order], data.clean[order])
         return self._epoch

@@ -1,0 +1,83 @@
+"""A data set on the device, with the label noise of a seed; and the images of a batch made from it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from dglib.protocol.spec import DataSpec
+from dglib.training.data import Dataset, InputShape
+from dglib.training.noise import make_noise
+
+
+@dataclass(frozen=True)
+class Batch:
+    """Network inputs (B, C, H, W) with noisy and clean labels, int64 (B,)."""
+
+    x: Tensor
+    noisy: Tensor
+    clean: Tensor
+
+
+class DeviceData:
+    """A whole data set on a device: raw images (n, C, H, W) and labels int64 (n,), all copies.
+
+    Attributes:
+        spec: the data set, its noise and its augmentation.
+        noisy: the training labels under the label noise of the seed, see `noise`.
+        clean: the training labels as they are in the data set.
+    """
+
+    def __init__(self, data: Dataset, spec: DataSpec, seed: int, device: torch.device) -> None:
+        def here(array: object, dtype: torch.dtype | None = None) -> Tensor:
+            return torch.tensor(array, dtype=dtype, device=device)  # a copy, on a CPU as well
+
+        self.spec = spec
+        self.noise = make_noise(spec.noise, data.y_train, spec.noise_rate, seed, data.classes)
+        self.x_train, self.clean, self.noisy = here(data.x_train), here(data.y_train), here(self.noise.labels)
+        self.x_test, self.y_test = here(data.x_test), here(data.y_test)
+        self.classes, self.scale = data.classes, data.scale
+        self.mean, self.std = (here(v, torch.float32).view(-1, 1, 1) for v in (data.mean, data.std))
+
+    @property
+    def input_shape(self) -> InputShape:
+        channels, height, width = self.x_train.shape[1:]
+        return channels, height, width
+
+    def inputs(self, images: Tensor) -> Tensor:
+        """Network inputs, float32, of raw images."""
+        return normalise(images, self.scale, self.mean, self.std)
+
+
+def crop_flip(images: Tensor, dy: Tensor, dx: Tensor, flip: Tensor, padding: int) -> Tensor:
+    """Pad with black, crop each image at its own offset, then mirror the chosen ones left to right.
+
+    images: (B, C, H, W) raw pixels of any dtype, in which 0 is black. dy, dx: (B,) int64, the crop's top
+    left corner in the padded image, 0..2·padding. flip: (B,) bool. padding: pixels on each side, >= 0.
+    Returns (B, C, H, W) of the same dtype. All tensors lie on one device; nothing is fetched from it, so
+    offsets are not checked: one that leaves the padded image is an indexing error of the device.
+    """
+    batch, channels, height, width = images.shape
+    device = images.device
+    padded = F.pad(images, (padding, padding, padding, padding))
+    rows = dy[:, None] + torch.arange(height, device=device)
+    across = torch.arange(width, device=device)
+    columns = dx[:, None] + torch.where(flip[:, None], across.flip(0), across)
+    return padded[
+        torch.arange(batch, device=device)[:, None, None, None],
+        torch.arange(channels, device=device)[:, None, None],
+        rows[:, None, :, None],
+        columns[:, None, None, :],
+    ]
+
+
+def normalise(images: Tensor, scale: float, mean: Tensor, std: Tensor) -> Tensor:
+    """(pixel / scale - mean) / std per channel, in the order of torchvision's ToTensor and Normalize.
+
+    images: (B, C, H, W), any dtype, left unchanged. scale: the raw value that stands for 1.0.
+    mean, std: float32, (C, 1, 1), on the images' device. Returns float32 (B, C, H, W).
+    """
+    return images.float().div(scale).sub_(mean).div_(std)
