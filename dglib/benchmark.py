@@ -248,7 +248,7 @@ class PublishedLoop:
 
 
 def _ignore_interrupts(worker: int) -> None:
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent ends it
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent stops it
 
 
 def new_network(setting: Setting) -> nn.Module:
@@ -296,7 +296,7 @@ def deadline(seconds: float) -> Iterator[None]:
 def measure_pairs(ours: Side, other: Side, until: float) -> Pairs:
     """Blocks of the two sides in alternating order, after one of each to warm up.
 
-    At least `MIN_PAIRS`, at most `MAX_PAIRS`, otherwise while the next pair ends before `until`, a reading of
+    At least `MIN_PAIRS`, at most `MAX_PAIRS`, otherwise while the next pair fits before `until`, a reading of
     `time.monotonic`.
     """
     ours.block()
@@ -419,7 +419,7 @@ def measure(case: Case, arguments: argparse.Namespace, seconds: float) -> dict[s
 
 def run(arguments: argparse.Namespace, wanted: Sequence[Case]) -> None:
     """Measure cases in series; write machine and rows after each, if a file is given."""
-    ends = time.monotonic() + 60 * arguments.minutes
+    finish = time.monotonic() + 60 * arguments.minutes
     torch.set_num_threads(arguments.threads)  # of the baseline
     machine = describe_machine(numerics_of(arguments))
     print("; ".join(f"{name} {value}" for name, value in machine.items()))
@@ -427,7 +427,7 @@ def run(arguments: argparse.Namespace, wanted: Sequence[Case]) -> None:
     rows: list[dict[str, Any]] = []
     skipped: list[dict[str, str]] = []
     for number, case in enumerate(wanted):
-        left = ends - time.monotonic()
+        left = finish - time.monotonic()
         try:
             if left <= 0:
                 raise OutOfTime

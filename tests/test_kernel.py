@@ -66,7 +66,8 @@ def test_captured_steps_give_the_bits_of_direct_ones_at_every_step(name):
     recorder = Replaying()
     pairs = zip(trained(CASES[name]), trained(CASES[name], recorder), strict=True)
     assert all(same(direct, captured) for (direct, _), (captured, _) in pairs)
-    assert recorder.captures > 2  # a refresh and others, of whole and of partial batches
+    # Refreshes and others, logged and not, of whole and of partial batches; none anew for another λ or LR.
+    assert 2 < recorder.captures <= 8
 
 
 def test_a_lambda_baked_into_a_capture_would_be_noticed(monkeypatch):
@@ -77,24 +78,13 @@ def test_a_lambda_baked_into_a_capture_would_be_noticed(monkeypatch):
     assert not same(after(CASES["T1"])[0], after(CASES["T1"], Replaying())[0])
 
 
-def test_a_value_gradient_that_moves_in_memory_is_refused(monkeypatch):
+def test_another_state_or_a_value_gradient_that_moved_in_memory_is_refused():
     state, trainer = after(CASES["T1"], Replaying())
+    with pytest.raises(ValueError, match="belong to one state"):
+        trainer.take_step(copy.deepcopy(state), trainer.batch(0, 2), 0.3, 0.05)
     state.hold([g.clone() for g in state.g_v])
     with pytest.raises(ValueError, match="have been replaced"):
         trainer.advance(state, 0.3, 0.05, 1)
-
-
-def test_captured_steps_refuse_another_state():
-    state, trainer = after(CASES["T1"], Replaying(), steps=2)
-    with pytest.raises(ValueError, match="belong to one state"):
-        trainer.take_step(copy.deepcopy(state), trainer.batch(0, 2), 0.3, 0.05)
-
-
-def test_neither_lambda_nor_lr_makes_a_new_capture():
-    recorder = Replaying()
-    steps = trained(CASES["T1"], recorder, steps=80)
-    counts = [recorder.captures for _ in steps]
-    assert counts[-1] == counts[-20] > 0
 
 
 class Refusing(Replaying):
@@ -239,16 +229,6 @@ def one_step_in_double(spec):
     return [p.detach() - b for p, b in zip(model.parameters(), before, strict=True)]
 
 
-def test_channels_last_reaches_the_images_and_the_convolutions():
-    state, trainer = after(CASES["T1"], settled=replace(CPU, channels_last=True), steps=2)
-    weight = next(p for p in state.params if p.dim() == 4 and p.shape[1] > 1)
-    assert not weight.is_contiguous()
-    assert weight.is_contiguous(memory_format=torch.channels_last)
-    assert trainer.batch(0, 2).x.is_contiguous(memory_format=torch.channels_last)
-    assert all(b.stride() == p.stride() for b, p in zip(state.momentum(), state.params, strict=True))
-    assert all(g.stride() == p.stride() for g, p in zip(state.g_v, state.params, strict=True))
-
-
 def test_a_checkpoint_resumes_in_another_memory_format():
     plain, _ = after(CASES["T1"], steps=3)
     other, trainer = after(CASES["T1"], settled=replace(FUSED, channels_last=True), steps=1)
@@ -261,9 +241,9 @@ def test_a_checkpoint_resumes_in_another_memory_format():
 # ── half precision ──
 
 
-@pytest.mark.parametrize(("precision", "fused"), [("bf16", False), ("fp16", True)])
-def test_half_precision_keeps_weights_momentum_and_value_gradient_in_fp32(precision, fused):
-    settled = replace(CPU, precision=precision, fused=fused)
+@pytest.mark.parametrize("precision", ["bf16", "fp16"])
+def test_half_precision_keeps_weights_momentum_and_value_gradient_in_fp32(precision):
+    settled = replace(CPU, precision=precision, fused=precision == "fp16")
     state, _ = after(CASES["Td1 with dropout"], settled=settled, steps=5)
     tensors = [*state.params, *state.momentum(), *state.g_v, state.norm_v]
     assert {tensor.dtype for tensor in tensors} == {torch.float32}

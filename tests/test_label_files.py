@@ -44,7 +44,7 @@ def run(capsys, tmp_path):
 
 def record(tmp_path, seed=0):
     (path,) = tmp_path.glob("runs/*/Td1_results.json")
-    return next(each for each in json.loads(path.read_text()) if each["seed"] == seed)
+    return next(one for one in json.loads(path.read_text()) if one["seed"] == seed)
 
 
 def save(name, **entries):

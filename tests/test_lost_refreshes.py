@@ -1,4 +1,4 @@
-"""Value gradients that are not finite: what a step loses by them, what stays held, and what is told."""
+"""Value gradients that are not finite: what a step loses by them, what stays held, and what is reported."""
 
 import math
 from collections import Counter
@@ -21,11 +21,11 @@ from dglib.training.step import Gradient
 K = 5
 SPEC = small_spec("T1", batch_size=4, refresh_period=K)  # six steps an epoch
 FUSED = Numerics("cpu", 1, fused=True)
-WAYS = {"as it is": None, "captured": Replaying}
+RECORDERS = {"direct": None, "captured": Replaying}
 
 
 def losing(monkeypatch, steps):
-    """Have the value gradients of these steps, told as `t in steps`, come out with an infinity in them."""
+    """Have the value gradients of these steps, given as `t in steps`, come out with an infinity in them."""
     original, calls = step.gradient, Counter()
 
     def found(state, *given):
@@ -38,11 +38,11 @@ def losing(monkeypatch, steps):
     monkeypatch.setattr(step, "gradient", found)
 
 
-def begun(way="as it is", spec=SPEC):
-    settled = CPU if WAYS[way] is None else FUSED
+def begun(kind="direct", spec=SPEC):
+    settled = CPU if RECORDERS[kind] is None else FUSED
     seed = SeedRun(spec, 0, random_data(), settled)
-    if WAYS[way] is not None:
-        capture(seed.trainer, WAYS[way]())
+    if RECORDERS[kind] is not None:
+        capture(seed.trainer, RECORDERS[kind]())
     return seed
 
 
@@ -65,10 +65,10 @@ def steps_of(seed, count):
         before = now
 
 
-@pytest.mark.parametrize("way", WAYS)
-def test_a_lost_refresh_costs_its_step_alone_and_leaves_the_last_finite_one_held(way, monkeypatch):
+@pytest.mark.parametrize("kind", RECORDERS)
+def test_a_lost_refresh_costs_its_step_alone_and_leaves_the_last_finite_one_held(kind, monkeypatch):
     losing(monkeypatch, {30})
-    taken = list(steps_of(begun(way), 42))
+    taken = list(steps_of(begun(kind), 42))
     assert [t for t, moved, *_ in taken if not moved] == [30]
     helds = [held for _, _, held, _, _ in taken]
     assert [t + 1 for t, (a, b) in enumerate(pairwise(helds)) if not equal(a, b)] == [
@@ -84,10 +84,10 @@ def test_a_lost_refresh_costs_its_step_alone_and_leaves_the_last_finite_one_held
     assert all(bool(tensor.isfinite().all()) for held in helds for tensor in held)
 
 
-@pytest.mark.parametrize("way", WAYS)
-def test_the_epochs_means_are_of_what_was_finite_and_the_step_is_counted(way, monkeypatch):
+@pytest.mark.parametrize("kind", RECORDERS)
+def test_the_epochs_means_are_of_what_was_finite_and_the_step_is_counted(kind, monkeypatch):
     losing(monkeypatch, {30})
-    seed = begun(way)
+    seed = begun(kind)
     *_, (_, _, _, _, sums) = steps_of(seed, 36)  # the sixth epoch: steps 30 to 35, refreshes 30 and 35
     assert sums.isfinite().all()
     assert sums[[1, 3, 4]].tolist() == [6, 1, 1]
@@ -98,10 +98,10 @@ def test_the_epochs_means_are_of_what_was_finite_and_the_step_is_counted(way, mo
     assert stats.loss_s == pytest.approx(float(sums[0]) / 5)
 
 
-@pytest.mark.parametrize("way", WAYS)
-def test_a_value_gradient_too_many_periods_old_moves_nothing_until_one_is_finite(way, monkeypatch):
+@pytest.mark.parametrize("kind", RECORDERS)
+def test_a_value_gradient_too_many_periods_old_moves_nothing_until_one_is_finite(kind, monkeypatch):
     losing(monkeypatch, {5, 10, 15, 20, 25})
-    taken = list(steps_of(begun(way), 40))
+    taken = list(steps_of(begun(kind), 40))
     assert LOST_AT_MOST == 3
     assert [t for t, moved, *_ in taken if not moved] == [5, 10, 15, *range(20, 30)]
     assert [lost for t, _, _, lost, _ in taken if t % K == 0] == [0, 1, 2, 3, 4, 5, 0, 0]
@@ -157,8 +157,8 @@ class Idle(Replaying):
     idle = False
 
     def capture(self, *given):
-        replay, places = super().capture(*given)
-        return lambda: None if self.idle else replay(), places
+        replay, rows = super().capture(*given)
+        return lambda: None if self.idle else replay(), rows
 
 
 class Dispatched(TorchDispatchMode):

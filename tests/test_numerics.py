@@ -1,4 +1,4 @@
-"""Going on with other numerics than a seed began with: told in its record, or refused."""
+"""Numerics: what "auto" becomes, and resuming a seed under others than it began with."""
 
 from dataclasses import replace
 
@@ -74,7 +74,7 @@ def test_an_impossible_device_is_refused_in_a_line(device):
 
 
 def on_cuda(monkeypatch, capability=(9, 0), triton=True):
-    """A machine that says it has a CUDA device; nothing is run there."""
+    """A machine that reports a CUDA device; nothing is run there."""
     monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
     monkeypatch.setattr(torch.cuda, "device_count", lambda: 1)
     monkeypatch.setattr(torch.cuda, "get_device_capability", lambda device: capability)
@@ -113,7 +113,7 @@ def test_a_cpu_takes_bf16_for_large_networks_where_it_has_matrix_units(network, 
 
 
 @pytest.mark.parametrize(
-    ("given", "told"),
+    ("given", "message"),
     [
         ({"precision": "fp8"}, "precision = 'fp8': must be auto, fp32, tf32, bf16, fp16"),
         ({"precision": "tf32"}, "precision = 'tf32': CUDA devices alone"),
@@ -122,8 +122,8 @@ def test_a_cpu_takes_bf16_for_large_networks_where_it_has_matrix_units(network, 
         ({"cuda_graphs": "on"}, "cuda_graphs = 'on': needs a CUDA device"),
     ],
 )
-def test_what_a_cpu_cannot_do_is_refused_in_a_line(given, told):
-    with pytest.raises(UserError, match=told):
+def test_what_a_cpu_cannot_do_is_refused_in_a_line(given, message):
+    with pytest.raises(UserError, match=message):
         Numerics.resolve("cpu", **given)
 
 

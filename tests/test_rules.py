@@ -18,7 +18,6 @@ import dglib
 from dglib.base_dir import NOTEBOOKS
 from dglib.cli import main
 from dglib.experiments.profiles import load_profile
-from dglib.runs import identity
 from dglib.runs.seed import SeedRun
 from dglib.training.step import gradient, mixes, values
 
@@ -65,13 +64,6 @@ def test_a_rule_that_is_not_scale_free_moves_the_weights_in_fp16_as_in_fp32(tech
     sides = zip(moves(half, recorders[0]), moves(CPU, recorders[1]), strict=True)
     for ours, exact in sides:
         assert (ours - exact).norm() < bound("small_cnn ordered", "fp16") * exact.norm()
-
-
-def test_the_identity_contains_only_rules_other_than_the_defaults():
-    step = identity.describe(SPEC, "")["spec"]["step"]
-    assert not {"mix", "value"} & set(step)
-    other = replace(SPEC, step=replace(SPEC.step, value="my_rules:shifted"))
-    assert identity.describe(other, "")["spec"]["step"] == step | {"value": "my_rules:shifted"}
 
 
 def manifest(path):
@@ -121,17 +113,12 @@ def test_a_users_file_runs_through_papermill(tmp_path):
     ("parameter", "why"),
     [
         ("mix=wrong_rules:too_few", "gives 13 tensors: must be 14, one per parameter"),
-        ("mix=wrong_rules:flat", "for parameter 0: must be torch.float32 (4, 1, 3, 3)"),
         ("mix=wrong_rules:double", "gives torch.float64 (4, 1, 3, 3) for parameter 0"),
         ("mix=wrong_rules:infinite", "gives values that are not finite for parameter 0"),
         ("mix=wrong_rules:in_place", "changes the gradients that it is given"),
-        ("mix=wrong_rules:nothing", "gives NoneType: must be a list of tensors"),
         ("mix=wrong_rules:two_arguments", "TypeError"),
         ("mix=wrong_rules:number_alone", "lam a 0-dim float64 tensor,: RuntimeError"),
         ("mix=wrong_rules:halves_lam", "changes lam"),
-        ("mix=normalized", "did you mean 'normalised'?"),
-        ("value=wrong_rules:nothing", "gives NoneType: must be a pair of tensors"),
-        ("value=wrong_rules:images_alone", "gives Tensor: must be a pair of tensors"),
         ("value=wrong_rules:other_images", "gives images torch.float32 (4, 1, 7, 8)"),
         ("value=wrong_rules:other_number", "gives labels torch.int64 (3,): must be torch.int64 (4,)"),
         ("value=wrong_rules:no_class", "gives labels outside 0 to 9"),

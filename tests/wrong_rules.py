@@ -7,10 +7,6 @@ def too_few(g_s, g_v, lam):
     return list(g_s)[:-1]
 
 
-def flat(g_s, g_v, lam):
-    return [s.flatten() for s in g_s]
-
-
 def double(g_s, g_v, lam):
     return [s.double() for s in g_s]
 
@@ -21,10 +17,6 @@ def infinite(g_s, g_v, lam):
 
 def in_place(g_s, g_v, lam):
     return [s.mul_(1 - lam).add_(v, alpha=lam) for s, v in zip(g_s, g_v, strict=True)]
-
-
-def nothing(*given):
-    return None
 
 
 def two_arguments(g_s, g_v):
@@ -39,10 +31,6 @@ def number_alone(g_s, g_v, lam):
 def halves_lam(g_s, g_v, lam):
     lam *= 0.5
     return [(1 - lam) * s + lam * v for s, v in zip(g_s, g_v, strict=True)]
-
-
-def images_alone(batch):
-    return batch.x
 
 
 def other_images(batch):

@@ -120,7 +120,7 @@ def levels(phase: Phase, fired_at: float | None) -> tuple[float, ...]:
 
 
 def plan(spec: ExperimentSpec, cursor: Cursor) -> Plan:
-    """What the epoch trains that begins, or is under way, at `cursor`."""
+    """What the current epoch at `cursor` trains."""
     arm = spec.arms[cursor.arm]
     phase = arm.phases[cursor.phase]
     epoch = cursor.epoch + 1

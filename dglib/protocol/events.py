@@ -90,7 +90,7 @@ class Evaluated(Event):
 
 @dataclass(frozen=True)
 class SuccessTested(Event):
-    """The verdict on a phase that must succeed for the seed to go on."""
+    """The verdict on a phase that must succeed for the seed to continue."""
 
     success: bool
     error: float
@@ -116,7 +116,7 @@ class ArmFailed(Event):
 
 @dataclass(frozen=True)
 class SeedDone(Event):
-    """The seed is over. `outcome` says how, `reason` why where that needs words."""
+    """The seed is over. `reason` explains an outcome that needs words."""
 
     outcome: str
     reason: str | None = None

@@ -59,7 +59,7 @@ class LearningRate:
 class Success:
     """A phase has succeeded if its last evaluation meets the criterion; else the seed ends there.
 
-    `field` and `flag` name where a record keeps the error and the verdict.
+    `field` and `flag` name the record's fields for the error and the verdict.
     """
 
     criterion: Criterion
@@ -215,7 +215,7 @@ class ExperimentSpec:
 
     def __post_init__(self) -> None:
         """Refuse what would mix two things: ValueError."""
-        if not self.experiment_id.startswith(f"{self.name}-"):  # seeds' files are found by it
+        if not self.experiment_id.startswith(f"{self.name}-"):  # seeds' files are matched by it
             raise ValueError(f"experiment_id = {self.experiment_id!r}: must begin with {self.name}-")
         names = [(arm.name, phase.name) for arm in self.arms for phase in arm.phases]
         if len(set(names)) < len(names):  # they would share random streams and record fields

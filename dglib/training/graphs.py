@@ -1,7 +1,7 @@
 """The step made faster: its loss and its mix compiled by torch.compile, or the whole captured as CUDA graphs.
 
 One graph per kind of step (batch size, refresh or not, logged or not). Where compiling or capturing fails,
-the step runs as it is from then on, and `fallback` says why. A run on a CPU needs none of this.
+later steps run as they are, and `fallback` has the reason. A run on a CPU needs none of this.
 """
 
 from __future__ import annotations
@@ -199,7 +199,7 @@ class CapturedSteps:
             self._numbers = lam, lr
 
 
-_streams: dict[torch.device, Any] = {}  # one for each device: cuBLAS keeps a workspace for each stream
+_streams: dict[torch.device, Any] = {}  # one for each device: cuBLAS allocates a workspace per stream
 
 
 class CudaRecorder:

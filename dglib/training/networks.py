@@ -162,7 +162,7 @@ def _cifar_resnet(name: str, input_shape: InputShape, classes: int, width: float
     if width != 1:
         raise UserError(f"network_width = {width}: {name} has one width, 1")
     model: nn.Module = models.get_model(name, weights=None, num_classes=classes)
-    # Replaced after construction, so it keeps nn.Conv2d's default initialisation, unlike the others.
+    # Replaced after construction, so with nn.Conv2d's default initialisation, unlike the others.
     model.conv1 = nn.Conv2d(input_shape[0], 64, 3, stride=1, padding=1, bias=False)
     model.maxpool = nn.Identity()
     return model

@@ -25,7 +25,7 @@ SWITCHES = ("channels_last", "fused", "compiled", "cuda_graphs", "autotune")
 PRECISIONS = ("fp32", "tf32", "bf16", "fp16")
 HALF = {"bf16": torch.bfloat16, "fp16": torch.float16}
 
-# fp16 ends at 65504 and thins out below 6e-5, and a batch's mean loss sends back gradients of 1e-3 and less.
+# fp16 ends at 65504 and thins out below 6e-5, and the gradients of a batch's mean loss are 1e-3 and less.
 # A constant is enough: `tests/test_precision.py` has the errors at others. Powers of two: exact to divide by.
 LOSS_SCALE = {"fp16": 2.0**10}
 

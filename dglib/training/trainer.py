@@ -36,7 +36,7 @@ class Trainer:
         data: on the device, with this seed's noise.
         streams: this run's randomness.
         numerics: precision and techniques of the step.
-        log: sum up losses and log steps in the state; the same bits either way.
+        log: sum up losses and log steps in the state; changes no bits.
 
     Attributes:
         step: `dglib.training.step.step`, or that function captured as CUDA graphs.
@@ -66,7 +66,7 @@ class Trainer:
     def advance(
         self, state: TrainState, lam: float, lr: float, n_steps: int, control: Control | None = None
     ) -> int:
-        """Take up to `n_steps` steps at λ = `lam` and learning rate `lr`; a stop or a pause ends them early.
+        """Take up to `n_steps` steps at λ = `lam` and learning rate `lr`; fewer on a stop or a pause.
 
         Returns the number of steps taken. Nothing is fetched from the device, but for a flag at the second
         step of a run: whether the first one's value gradient is finite.
