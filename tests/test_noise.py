@@ -1,10 +1,16 @@
+"""The published label noise; and labels from a file: read, compared with the data set, part of the run."""
+
 import hashlib
+import json
 
 import numpy as np
 import pytest
+import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from dglib import api
+from dglib.cli import main
 from dglib.errors import UserError
 from dglib.training.noise import inject_label_noise
 
@@ -71,3 +77,144 @@ def test_every_other_class_is_equally_likely():
 def test_values_out_of_range_are_refused(labels, rate, seed, message):
     with pytest.raises(UserError, match=message):
         inject_label_noise(np.array(labels), rate, seed)
+
+
+N = 60
+LABELS = np.arange(N) % 10
+NOISY = np.where(np.arange(N) < 15, (LABELS + 1) % 10, LABELS)  # a quarter is wrong
+WORSE = np.where(np.arange(N) < 30, (LABELS + 3) % 10, LABELS)
+
+
+@pytest.fixture
+def data(tmp_path, monkeypatch):
+    """A small data set in the working directory."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(api, "draw_figure", lambda *_: [], raising=False)  # takes seconds
+    images = np.random.default_rng(0).integers(0, 256, (N, 8, 8), dtype=np.uint8)
+    np.savez(tmp_path / "data.npz", x_train=images, y_train=LABELS, x_test=images[:20], y_test=LABELS[:20])
+
+
+@pytest.fixture
+def run(data, capsys, tmp_path):
+    def run(noise, *changes, seeds="0"):
+        tiny = [
+            "dataset=data.npz",
+            "init_epochs=1",
+            "milestones=[]",
+            "evaluate_every=1",
+            "network_width=0.25",
+        ]
+        more = [f"noise={noise}", "noise_rate=0.25", *changes]
+        status = main(["run", "Td1", "--base-dir", "runs", "--seeds", seeds, "--set", *tiny, *more])
+        captured = capsys.readouterr()
+        return status, captured.out, captured.err
+
+    return run
+
+
+def record(tmp_path, seed=0):
+    (path,) = tmp_path.glob("runs/*/Td1_results.json")
+    return next(one for one in json.loads(path.read_text()) if one["seed"] == seed)
+
+
+def save(name, **entries):
+    if name.endswith(".pt"):
+        torch.save(entries, name)
+    else:
+        np.savez(name, **entries)
+
+
+@pytest.mark.parametrize("kind", [np.asarray, torch.tensor, list])
+def test_of_several_entries_the_named_one_is_taken_from_arrays_tensors_or_lists(kind, run, tmp_path):
+    save("human.pt", clean_label=kind(LABELS), aggre_label=kind(NOISY), worse_label=kind(WORSE))
+    status, out, _ = run("human.pt:worse_label")
+    assert status == 0
+    assert record(tmp_path)["noise"]["rate"] == 0.5
+    assert "noise human.pt:worse_label: 0.5000 of the labels are wrong, where 0.2500 was expected" in out
+
+
+def test_an_array_without_clean_labels_is_taken_and_said_to_be_unchecked(run, tmp_path):
+    np.save("labels.npy", NOISY.astype(np.uint8))
+    status, out, _ = run("labels.npy")
+    assert status == 0
+    assert "noise labels.npy: holds no clean labels, so that its order could not be checked" in out
+    assert record(tmp_path)["noise"]["rate"] == 0.25
+
+
+def swapped(labels):
+    return labels[::-1].copy()
+
+
+REFUSED = {
+    "another order": ({"clean_label": swapped(LABELS), "noisy": NOISY}, "the same labels in another order"),
+    "other labels": (
+        {"clean_label": (LABELS + 1) % 10, "noisy": NOISY},
+        "differ from the data set's in 60 of 60",
+    ),
+    "another length": ({"clean_label": LABELS[:-1], "noisy": NOISY[:-1]}, "have shape (59,): must be (60,)"),
+    "noisy too short": (
+        {"clean_label": LABELS, "noisy": NOISY[:-1]},
+        "int64 of shape (59,): must be 60 integers",
+    ),
+    "several": ({"clean_label": LABELS, "a": NOISY, "b": WORSE}, "must be one of labels.npz:a, labels.npz:b"),
+    "none": ({"clean_label": LABELS}, "must be one of a file with an entry of noisy labels"),
+    "one-hot": ({"clean_label": LABELS, "noisy": np.eye(10)[NOISY]}, "float64 of shape (60, 10): must be"),
+    "out of range": ({"clean_label": LABELS, "noisy": NOISY + 1}, "gives labels from 1 to 10: must be"),
+}
+
+
+@pytest.mark.parametrize("case", REFUSED)
+def test_labels_that_are_not_the_data_sets_are_refused_in_one_line_before_anything_is_written(
+    case, run, tmp_path
+):
+    entries, why = REFUSED[case]
+    save("labels.npz", **entries)
+    status, out, error = run("labels.npz")
+    assert (status, out, error.count("\n")) == (2, "", 1)
+    assert why in error
+    assert not (tmp_path / "runs").exists()
+
+
+class Code:
+    def __reduce__(self):
+        return print, ("executed",)
+
+
+@pytest.mark.parametrize("name", ["objects.npz", "objects.pt", "torn.npz", "torn.pt"])
+def test_a_file_of_objects_or_a_torn_one_is_refused_in_one_line_and_never_executed(name, run, tmp_path):
+    if name.startswith("torn"):
+        (tmp_path / name).write_bytes(b"PK\x03\x04 and no more")
+    elif name.endswith(".pt"):
+        torch.save({"clean_label": LABELS, "noisy": Code()}, name)
+    else:
+        {"npy": np.save, "npz": np.savez}[name[-3:]](name, np.array([Code()], dtype=object))
+    status, out, error = run(name)
+    assert (status, out, error.count("\n")) == (2, "", 1)
+    assert name in error
+    assert not (tmp_path / "runs").exists()
+
+
+@pytest.mark.parametrize("name", ["absent.npy", "absent.pt:worse_label", "labels.npz:absent"])
+def test_a_missing_file_or_entry_is_one_line(name, run, tmp_path):
+    save("labels.npz", clean_label=LABELS, noisy=NOISY)
+    status, out, error = run(name)
+    assert (status, out, error.count("\n")) == (2, "", 1)
+    assert name in error
+
+
+def directories(tmp_path):
+    return sorted(path.name for path in (tmp_path / "runs").iterdir() if path.is_dir())
+
+
+def test_what_the_file_holds_identifies_the_run_and_not_where_it_lies(run, tmp_path):
+    save("labels.npz", clean_label=LABELS, noisy=NOISY)
+    run("labels.npz")
+    (tmp_path / "labels.npz").rename(tmp_path / "moved.npz")
+    status, out, _ = run("moved.npz", seeds="0-1")
+    assert (status, len(directories(tmp_path))) == (0, 1)
+    assert "resuming" in out
+    save("moved.npz", clean_label=LABELS, noisy=WORSE)
+    _, out, _ = run("moved.npz", "noise_rate=0.25")
+    assert len(directories(tmp_path)) == 2
+    assert "differs in noise moved.npz gives other labels since " in out
+    assert main(["verify", "runs"]) == 0
