@@ -3,10 +3,8 @@
 import json
 import os
 import re
-import shutil
 import subprocess
 import sys
-from pathlib import Path
 
 import pytest
 import torch
@@ -152,19 +150,14 @@ def test_the_identity_of_specifications_without_starts_is_as_it_was():
     assert identity.job(SPEC, "data", 0) != identity.job(branching_spec(lambdas=(0.3, 0.5)), "data", 0)
 
 
-PROFILE = """
-{dataset: digits, augmentation: none, noise_rate: 0.4, network: small_cnn, network_width: 0.25,
- batch_size: 256, lr: 0.1, milestones: [], refresh_period: 4, init_lambda: 0.2, collapsed_lambda: 0.8,
- init_epochs: 2, evaluate_every: 1, hold_lambdas: [0.4, 0.6], hold_epochs: 2, threshold: 0.5, consecutive: 2,
- seeds: 0}
-"""
+SHORT = [
+    "network_width=0.25", "batch_size=256", "refresh_period=4", "ordered_epochs=2", "ordered_error_max=1",
+    "collapse_lambda=0.8", "collapse_epochs=2", "collapse_error_min=0", "hold_lambdas=[0.4,0.6]",
+    "hold_epochs=2", "init_evaluate_every=1",
+]  # fmt: skip
 
 
-def test_an_experiment_with_branches_in_a_users_file_runs_and_is_forked_in_a_branch(tmp_path):
-    shutil.copy(Path(__file__).with_name("users_hold.py"), tmp_path / "my_hold.py")
-    (tmp_path / "params" / "quick").mkdir(parents=True)
-    (tmp_path / "params" / "quick" / "Hold.yaml").write_text(PROFILE)
-
+def test_an_experiment_with_branches_is_forked_in_a_branch(tmp_path):
     def dglib(*words):
         command = [sys.executable, "-m", "dglib", *map(str, words)]
         env = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": os.pathsep.join(filter(None, sys.path))}
@@ -174,11 +167,10 @@ def test_an_experiment_with_branches_in_a_users_file_runs_and_is_forked_in_a_bra
         (found,) = json.loads((directory / "Hold_results.json").read_bytes())
         return directory, {k: v for k, v in found.items() if k not in ("time", "provenance", "lineage")}
 
-    directory, _ = dglib("run", "my_hold.py", "--base-dir", "a", "--set", "keep_states=true")
-    changed = ("--set", "hold_lambdas=[0.4,0.5,0.9]")
-    own = ("--experiment-file", "my_hold.py")
-    forked, record = dglib("fork", directory, "--seed", 0, "--at", 5, "--base-dir", "b", *changed, *own)
-    assert record == dglib("run", "my_hold.py", "--base-dir", "c", *changed)[1]
+    run, changed = ("run", "Hold", "--seeds", 0), "hold_lambdas=[0.4,0.5,0.9]"
+    directory, _ = dglib(*run, "--base-dir", "a", "--set", *SHORT, "keep_states=true")
+    forked, record = dglib("fork", directory, "--seed", 0, "--at", 5, "--base-dir", "b", "--set", changed)
+    assert record == dglib(*run, "--base-dir", "c", "--set", *SHORT, changed)[1]
     (log,) = forked.glob("attempts/*")
     assert read_attempts(log)[0]["found_epochs"] == 4.0  # the end of the first branch
-    assert len(record["collapsed_0.9_trajectory"]) == 2
+    assert [entry["lambda"] for entry in record["collapse_trajectory"]] == [0.4, 0.4, 0.5, 0.5, 0.9, 0.9]

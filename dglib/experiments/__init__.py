@@ -38,7 +38,7 @@ __all__ = [
     "sweep_rate",
 ]
 
-BUILT_IN = ("spinodal", "branches", "trapping", "loop")
+BUILT_IN = ("spinodal", "branches", "trapping", "loop", "hold")
 VARIABLE = "DGLIB_EXPERIMENTS"  # files and modules of experiments, for this process and those it starts
 
 _registered: dict[str, Experiment] = {}

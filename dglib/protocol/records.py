@@ -161,7 +161,8 @@ def csv_views(spec: ExperimentSpec, records: Sequence[Record]) -> dict[str, str]
             {"seed": r["seed"], "branch": arm.name, "lambda": point["lambda"], "error": point["error"]}
             for r in records
             for arm in spec.arms
-            for point in r[arm.phases[-1].trajectory]
+            for point in r[arm.phases[-1].trajectory]  # which arms at other levels may share
+            if point["lambda"] in arm.phases[-1].levels
         ]
         return {f"{spec.prefix}_results.csv": _csv(rows, ["seed", "branch", "lambda", "error"])}
     flat = [{k: v for k, v in r.items() if not isinstance(v, list | dict)} for r in records]

@@ -1,0 +1,417 @@
+"""Hold: how long an ordered and a collapsed state last at one λ, and whether the start is remembered there.
+
+Per seed one ordered and one collapsed network are trained from scratch, as T1's and T2's are; from the state
+of each, branches jump to every λ of `hold_lambdas` and stay there.
+"""
+
+from __future__ import annotations
+
+import math
+from collections import Counter
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any, ClassVar
+
+from dglib.analysis import lifetimes, wording
+from dglib.analysis.diagnostics import End, end_of
+from dglib.analysis.fields import (
+    Entry,
+    Record,
+    Records,
+    entries,
+    is_finite,
+    level_of,
+    levels_of,
+    mostly_constant,
+    number,
+    parameter,
+    rounded,
+    seed_of,
+)
+from dglib.analysis.grid import DIVERGED, Measure
+from dglib.analysis.intervals import spread
+from dglib.analysis.lifetimes import STARTS, STATES, Branch, Group, Start
+from dglib.analysis.summary import UNMEASURED, Summary, common, exact, missing, quantity, share
+from dglib.analysis.wording import Words
+from dglib.experiments import register
+from dglib.experiments.base import Column, Drawing, Experiment, rate, shared
+from dglib.experiments.parameters import Count, Fraction, Milestones, Parameters, Positive, Upward
+from dglib.protocol.spec import Arm, Criterion, ExperimentSpec, LearningRate, Phase, Success
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+THRESHOLD, CONSECUTIVE, DWELL = 0.40, 3, 4
+DIGITS_TEST = 397  # images, of the embedded data set: records without counts of predictions
+
+
+class HoldParameters(Parameters):
+    """Networks held at constant λ, from an ordered and from a collapsed state."""
+
+    in_cell: ClassVar[dict[str, str]] = {
+        "From scratch": "ordered_lambda ordered_epochs collapse_lambda collapse_epochs",
+        "Hold": "hold_lambdas hold_epochs hold_lr",
+        "Event": "threshold consecutive",
+    }
+
+    ordered_lambda: Fraction
+    """λ at which the ordered network is trained, 0 to 1."""
+    ordered_epochs: Count
+    """Epochs at ordered_lambda, from 1."""
+    ordered_error_max: Fraction = 0.30
+    """The trained network is ordered at this error or below, 0 to 1."""
+    collapse_lambda: Fraction
+    """λ at which the collapsed network is trained, 0 to 1."""
+    collapse_epochs: Count
+    """Epochs at collapse_lambda, from 1."""
+    collapse_error_min: Fraction = 0.35
+    """The trained network is collapsed at this error or above, 0 to 1."""
+    init_evaluate_every: Count
+    """Epochs from one evaluation to the next before the hold, from 1."""
+    milestones: Milestones
+    """Epochs completed since scratch when the LR drops by lr_decay, rising, from 1; [] for never."""
+    hold_lambdas: Upward
+    """λ of the branches, rising, 0 to 1, at least one."""
+    hold_epochs: Count
+    """Epochs of each branch, from 1."""
+    hold_lr: Positive | None = None
+    """Constant LR of the branches, above 0; null: the milestones hold there too."""
+    evaluate_every: Count = 1
+    """Epochs from one evaluation of a branch to the next, from 1."""
+    threshold: Fraction = THRESHOLD
+    """Error between ordered (below) and collapsed (at or above), 0 to 1."""
+    consecutive: Count = CONSECUTIVE
+    """Evaluations in a row beyond the threshold by which a branch has left its start, from 1."""
+    dwell_epochs: Count = DWELL
+    """Epochs per level of the sweeps to compare with: a state that is left by then shows no lag there."""
+
+
+class Hold(Experiment):
+    name = "Hold"
+    notebook = "Hold_lifetimes"
+    line = "λ held, from both states"
+    title = "How long a state lasts at one λ"
+    question = "Does a network held at one λ keep the state in which it came there?"
+    counts = (
+        "The share of branches from each start that leave it, by exact bounds. Only a λ at which both states"
+        " outlast the hold shows memory; a state that is left late shows a lag."
+    )
+    parameters = HoldParameters
+    reading = frozenset({"threshold", "consecutive", "dwell_epochs"})
+    quantities = {"gap": "gap after the hold"}  # noqa: RUF012
+    compared = {  # noqa: RUF012
+        "ordered_init": "ordered init error",
+        "collapse_init": "collapse init error",
+        "gap": "gap after the hold",
+    }
+    measure = Measure("gap after the hold", {"complete": "complete", DIVERGED: "diverged"}, field="gap")
+    end_head = "Branch"
+
+    def spec(self, p: Any) -> ExperimentSpec:
+        init_rate = rate(p, p.milestones)
+        hold_rate = init_rate if p.hold_lr is None else LearningRate(p.hold_lr)
+        arms: list[Arm] = []
+        for start, lam, epochs, test in (
+            ("ordered", p.ordered_lambda, p.ordered_epochs, Criterion("<=", p.ordered_error_max)),
+            ("collapse", p.collapse_lambda, p.collapse_epochs, Criterion(">=", p.collapse_error_min)),
+        ):
+            success = Success(test, f"{start}_init", f"{start}_init_success")
+            trunk = Phase(
+                "init", (lam,), epochs, init_rate, p.init_evaluate_every, f"{start}_init_trajectory",
+                success=success,
+            )  # fmt: skip
+            arms.append(Arm(start, (trunk,)))
+            for level in p.hold_lambdas:
+                hold = Phase(
+                    "hold", (level,), p.hold_epochs, hold_rate, p.evaluate_every, f"{start}_trajectory"
+                )
+                arms.append(Arm(f"{start} {level:g}", (hold,), start=f"{start}/init"))
+        return ExperimentSpec(
+            name=self.name,
+            prefix=self.prefix,
+            directory_prefix="exp_Hold",
+            experiment_id="Hold-{seed:03d}",
+            arms=tuple(arms),
+            outcome_without_event="complete",
+            independent_arms=True,
+            constants={"lr": p.lr, "hold_epochs": p.hold_epochs, "hold_lr": p.hold_lr},
+            **shared(p),
+        )
+
+    def summarise(self, records: Records) -> dict[str, Any]:
+        """Each λ with its verdict and, by start, counts, survival, rate and states at the end."""
+        threshold, consecutive, dwell = _reading(records)
+        rows = [_seed(record, threshold, consecutive) for record in records]
+        by_level: dict[float, dict[Start, list[Branch]]] = {}
+        for row in rows:
+            for lam, start, branch in row["held"]:
+                by_level.setdefault(lam, {s: [] for s in STARTS})[start].append(branch)
+        seeds = [{key: value for key, value in row.items() if key != "held"} for row in rows]
+        found = common(self.name, records, seeds, ("complete", *UNMEASURED))
+        gaps = [seed["gap"] for seed in seeds if seed["gap"] is not None]
+        levels = [_level(lam, by_level[lam], dwell) for lam in sorted(by_level)]
+        return found | {
+            "measured": sum(bool(row["held"]) for row in rows),
+            "threshold": threshold,
+            "consecutive": consecutive,
+            "dwell_epochs": dwell,
+            "levels": levels,
+            "memory": [level["lambda"] for level in levels if level["memory"]],
+            "gap": spread(gaps),
+            "estimates": {"gap": quantity([exact(gap) for gap in gaps])},
+            "notes": missing(found["outcomes"], len(gaps)),
+        }
+
+    def words(self, summary: Summary) -> Words:
+        parts = [
+            f"λ = {wording.level(level['lambda'])}: {level['verdict']} ({_shares(level)})"
+            for level in summary["levels"]
+        ]
+        text = f"Hold: of {wording.seeds(summary['n'])}, {'; '.join(parts) or 'no branch was held'}."
+        return Words(text, self.dwell_text(summary))
+
+    def seed_columns(self, summary: Summary) -> dict[str, Column]:
+        columns: dict[str, Column] = {
+            "Seed": wording.seed,
+            "Ordered init error": lambda seed: wording.error(seed["ordered_init"]),
+            "Collapse init error": lambda seed: wording.error(seed["collapse_init"]),
+            "Outcome": lambda seed: wording.outcome(seed["outcome"]),
+        }
+        for level in summary["levels"]:
+            for start in STARTS:
+                key = f"{start} {level['lambda']:g}"
+                columns[f"{wording.level(level['lambda'])}, {start}"] = lambda seed, key=key: seed[
+                    "branches"
+                ].get(key, wording.NONE)  # type: ignore[misc]
+        return columns
+
+    def figures(self) -> dict[str, Drawing]:
+        caption = "Hold: error of branches held at one λ, share still in the start's state, states at the end"
+        return {"Hold_lifetimes": Drawing(caption, self._lifetimes)}
+
+    def ends(self, record: Record) -> list[End]:
+        found = []
+        for start, lam, _ in _held(record):
+            arm = f"{_arm(start)} {lam:g}"
+            found += end_of(record, f"{_arm(start)}_trajectory", arm, f"{start}, λ = {wording.level(lam)}")
+        return found
+
+    def arms(self, record: Record) -> list[list[Any]]:
+        return [_branch_entries(record, start, lam) for start, lam, _ in _held(record)]
+
+    def trajectories(self) -> dict[str, tuple[str, str]]:
+        return {
+            f"{arm}{part}_trajectory": (arm, phase)
+            for arm in ("ordered", "collapse")
+            for part, phase in (("_init", "init"), ("", "hold"))
+        }
+
+    def _outcome(self, record: Record) -> str:
+        """A branch that diverged is counted apart and leaves the seed's outcome to the others."""
+        if "outcome" not in record or record["outcome"] is None:
+            return "unfinished"
+        return str(record["outcome"])
+
+    def _lifetimes(self, records: Records) -> Figure:
+        return _draw(records, self.summarise(records))
+
+
+def _reading(records: Records) -> tuple[float, int, int]:
+    defaults = {"threshold": THRESHOLD, "consecutive": CONSECUTIVE, "dwell_epochs": DWELL}
+    threshold, consecutive, dwell = (parameter(records, name, value) for name, value in defaults.items())
+    return threshold, int(consecutive), int(dwell)
+
+
+def _arm(start: Start) -> str:
+    return "ordered" if start == "ordered" else "collapse"
+
+
+def _held(record: Record) -> list[tuple[Start, float, list[Entry]]]:
+    """The branches on record with a finite evaluation each: start, λ, evaluations."""
+    found: list[tuple[Start, float, list[Entry]]] = []
+    for start in STARTS:
+        for lam in sorted(set(levels_of(entries(record, f"{_arm(start)}_trajectory")))):
+            found.append((start, lam, _branch_entries(record, start, lam)))
+    return found
+
+
+def _branch_entries(record: Record, start: Start, lam: float) -> list[Entry]:
+    return [entry for entry in entries(record, f"{_arm(start)}_trajectory") if level_of(entry) == lam]
+
+
+def _seed(record: Record, threshold: float, consecutive: int) -> dict[str, Any]:
+    """A seed's inits, its branches in words, and as `held` (λ, start, Branch)."""
+    held, texts, diverged = [], {}, 0
+    last: dict[tuple[Start, float], float] = {}
+    for start, lam, evaluations in _held(record):
+        if not all(map(is_finite, evaluations)):
+            texts[f"{start} {lam:g}"] = "diverged"
+            diverged += 1
+            continue
+        branch = _branch(record, start, lam, evaluations, threshold, consecutive)
+        held.append((lam, start, branch))
+        last[start, lam] = sum(e["error"] for e in evaluations[-consecutive:]) / min(
+            consecutive, len(evaluations)
+        )
+        left = "stayed" if branch.left is None else f"left after {branch.left} epochs"
+        texts[f"{start} {lam:g}"] = f"{left}, {branch.state}"
+    both = {lam for start, lam in last} & {lam for start, lam in last if ("ordered", lam) in last}
+    gaps = [last["collapsed", lam] - last["ordered", lam] for lam in both if ("collapsed", lam) in last]
+    outcome = Hold._outcome(hold, record)
+    return {
+        "seed": seed_of(record),
+        "outcome": outcome,
+        "end": outcome if outcome in UNMEASURED else "complete",
+        "ordered_init": number(record, "ordered_init"),
+        "collapse_init": number(record, "collapse_init"),
+        "gap": rounded(sum(gaps) / len(gaps)) if gaps else None,
+        "diverged_branches": diverged,
+        "branches": texts,
+        "held": held,
+    }
+
+
+def _branch(
+    record: Record, start: Start, lam: float, evaluations: Sequence[Entry], threshold: float, consecutive: int
+) -> Branch:
+    errors = [entry["error"] for entry in evaluations]
+    before = int(entries(record, f"{_arm(start)}_init_trajectory")[-1]["epoch"])
+    left = lifetimes.first_passage(errors, start, threshold, consecutive)
+    trapped = mostly_constant(evaluations[-math.ceil(len(evaluations) / 4) :], lam)
+    size = sum(evaluations[-1].get("predicted") or ()) or DIGITS_TEST
+    ratio = (number(evaluations[0], "lr") or record["lr"]) / record["lr"]
+    return Branch(
+        start=start,
+        left=None if left is None else int(evaluations[left - 1]["epoch"]) - before,
+        held=int(evaluations[-1]["epoch"]) - before,
+        state=lifetimes.end_state(errors, trapped, threshold),
+        frozen=lifetimes.is_frozen(errors, ratio, size),
+    )
+
+
+def _level(lam: float, branches: dict[Start, list[Branch]], dwell: int) -> dict[str, Any]:
+    groups = {start: Group.of(members, dwell) for start, members in branches.items()}
+    held = min((b.held for members in branches.values() for b in members), default=0)
+    verdict = lifetimes.verdict(groups["ordered"], groups["collapsed"], held)
+    starts = {}
+    for start, members in branches.items():
+        counts = Counter(branch.state for branch in members)
+        starts[start] = {
+            "n": len(members),
+            "left": share(groups[start].left, len(members)),
+            "frozen": sum(branch.frozen for branch in members),
+            "states": {state: share(counts[state], len(members)) for state in STATES},
+            "rate": lifetimes.rate(members),
+            "survival": lifetimes.survival(members),
+        }
+    memory = verdict.startswith("bistable")
+    return {"lambda": lam, "held": held, "verdict": verdict, "memory": memory, "starts": starts}
+
+
+def _shares(level: Summary) -> str:
+    """How the branches from each start ended."""
+    parts = []
+    for start, group in level["starts"].items():
+        ends = [f"{item['count']} {name}" for name, item in group["states"].items() if item and item["count"]]
+        if ends:
+            parts.append(f"from {start}: {', '.join(ends)}")
+    return "; ".join(parts)
+
+
+def _draw(records: Records, summary: Summary) -> Figure:
+    """Trajectories at each λ; the share still in the start's state; the states at the end over λ."""
+    from dglib.analysis import style
+
+    levels = summary["levels"]
+    figure = style.new_figure(height=4.6)
+    if not levels:
+        axes = figure.subplots()
+        style.panel(axes, "Error of held branches", "Epochs held", "Test error")
+        style.note(axes, "no branch was held" if records else "no records")
+        return figure
+    subfigures: Any = figure.subfigures(2, 1)
+    top, bottom = subfigures
+    panels = top.subplots(1, len(levels), sharey=True, squeeze=False)[0]
+    for axes, level in zip(panels, levels, strict=True):
+        style.panel(axes, f"λ = {wording.level(level['lambda'])}", "Epochs held", "")
+        style.error_axis(axes)
+        axes.axhline(summary["threshold"], color=style.GREY, linewidth=0.8, linestyle=(0, (2, 2)), zorder=1)
+        for record in records:
+            for start in STARTS:
+                _trajectory(axes, record, start, level["lambda"])
+    panels[0].set_ylabel("Test error")
+    left, right = bottom.subplots(1, 2)
+    _survival(left, levels)
+    _states(right, levels)
+    keys = [(f"from {start}", style.LOOKS[start].line(style.THICK)) for start in STARTS]
+    keys += [(f"{state} at the end", {"color": color, "linewidth": 5}) for state, color in _colors().items()]
+    style.legend_below(figure, keys, columns=len(keys))
+    return figure
+
+
+def _colors() -> dict[str, str]:
+    from dglib.analysis.style import LIGHT_GREY, LOOKS
+
+    return {state: LOOKS[state].color if state in LOOKS else LIGHT_GREY for state in STATES}
+
+
+def _trajectory(axes: Axes, record: Record, start: Start, lam: float) -> None:
+    from dglib.analysis.style import LOOKS, THIN
+
+    evaluations = [entry for entry in _branch_entries(record, start, lam) if is_finite(entry)]
+    inits = entries(record, f"{_arm(start)}_init_trajectory")
+    if evaluations and inits:
+        before = inits[-1]
+        points = [(0, before["error"])] + [(e["epoch"] - before["epoch"], e["error"]) for e in evaluations]
+        axes.plot(*zip(*points, strict=True), **LOOKS[start].line(THIN, 0.7))
+
+
+def _survival(axes: Axes, levels: Sequence[Summary]) -> None:
+    """Kaplan and Meier's curves, darker for a larger λ, which stands at their end."""
+    from dglib.analysis import style
+
+    style.panel(axes, "Share that never left the state of the start", "Epochs held", "Share")
+    axes.set_ylim(-0.03, 1.06)
+    names: dict[tuple[float, float, Start], list[str]] = {}
+    for index, level in enumerate(levels):
+        for start in STARTS:
+            group = level["starts"][start]
+            if not group["n"]:
+                continue
+            steps = [(0, 1.0), *((step["epochs"], step["share"]) for step in group["survival"])]
+            xs, ys = zip(*steps, (level["held"], steps[-1][1]), strict=True)
+            alpha = 0.35 + 0.65 * (index + 1) / len(levels)
+            axes.step(xs, ys, where="post", **style.LOOKS[start].line(1.6, alpha))
+            names.setdefault((xs[-1], ys[-1], start), []).append(wording.level(level["lambda"]))
+    for (x, y, start), levels_there in names.items():
+        axes.annotate(
+            ", ".join(levels_there), (x, y), xytext=(2, 4 if start == "ordered" else -4),
+            textcoords="offset points", fontsize=6.5, va="center", color=style.LOOKS[start].color,
+        )  # fmt: skip
+
+
+def _states(axes: Axes, levels: Sequence[Summary]) -> None:
+    """Stacked shares of the states at the end with their counts, a bar for each start at each λ."""
+    from dglib.analysis import style
+
+    style.panel(axes, "States at the end; left bar: from ordered", "λ", "Share of branches")
+    for x, level in enumerate(levels):
+        for start, shift in zip(STARTS, (-0.2, 0.2), strict=True):
+            bottom = 0.0
+            for state, color in _colors().items():
+                item = level["starts"][start]["states"][state]
+                if not item or not item["count"]:
+                    continue
+                height = item["count"] / item["of"]
+                axes.bar(x + shift, height, 0.36, bottom, color=color, edgecolor="white", linewidth=0.5)
+                axes.text(
+                    x + shift, bottom + height / 2, str(item["count"]), ha="center", va="center",
+                    fontsize=7, color="black" if state == "in between" else "white",
+                )  # fmt: skip
+                bottom += height
+    axes.set_xticks(range(len(levels)), [wording.level(level["lambda"]) for level in levels])
+    axes.set_ylim(0, 1.0)
+
+
+hold = Hold()
+register(hold)
