@@ -153,7 +153,8 @@ def _add_parameters(add: Add) -> None:
     add("-f", "--file", type=Path, metavar="FILE.yaml", help="parameters that replace the profile's")
     about = "single parameters; in a campaign for every experiment that has it, or EXPERIMENT.NAME=VALUE"
     add("--set", nargs="+", action="extend", default=[], metavar="NAME=VALUE", help=about)
-    add("--seeds", help="3, [0, 3], 0-9 or 0-3,7; default: the profile's")
+    about = "which seeds, not how many: 3 (seed 3 alone), 0-7 (eight seeds) or 0,3; default: the profile's"
+    add("--seeds", help=about)
     add("--base-dir", metavar="DIR", help="directory of the run directories, notebooks and summary")
     add("--device", help="auto, cpu, cuda or cuda:N")
     add("--mirror", action="store_const", const=True, help="write locally and copy to the base directory")

@@ -9,7 +9,7 @@ checkpoint of the unfinished seed. From then on it is a run like any other, resu
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import asdict, replace
 from pathlib import Path
@@ -19,7 +19,6 @@ from dglib import api
 from dglib.control import Control
 from dglib.errors import UserError
 from dglib.experiments import build_spec
-from dglib.experiments.parameters import Parameters
 from dglib.experiments.profiles import Layer, one_of, override_layer, validate_layers
 from dglib.files import older, phase_end_path, phase_end_paths
 from dglib.protocol import engine
@@ -58,10 +57,19 @@ def fork(
         Interrupted: a stop was asked for; the same call resumes the fork.
     """
     manifest = _manifest(directory, experiment)
-    before, after = _parameters(directory, manifest, seed, overrides, base_dir)
-    old, new = (build_spec(each.experiment, each) for each in (before, after))
-    for name in ("network", "data", "step"):
-        was, now = ({name: asdict(getattr(spec, name))} for spec in (old, new))
+    layers = [
+        Layer(str(directory), manifest["parameters"] | manifest["identity"]["numerics"]),
+        Layer("--seed", {"seeds": seed}),
+        Layer("--base-dir", {"base_dir": base_dir or str(directory.absolute().parent)}),
+    ]
+    changes = [override_layer(text) for text in overrides]
+    if fixed := next((name for layer in changes for name in layer.values if name in FIXED), None):
+        raise UserError(f"--set {fixed}: cannot be set for a fork")
+    name = manifest["experiment"]
+    before, after = (validate_layers(name, given) for given in (layers, [*layers, *changes]))
+    old, new = build_spec(name, before), build_spec(name, after)
+    for part in ("network", "data", "step"):
+        was, now = ({part: asdict(getattr(spec, part))} for spec in (old, new))
         if changed := identity.differences(was, now):
             raise UserError(f"--set {'; '.join(changed)}: network, data and step cannot change in a fork")
     data = api.load_data(after)
@@ -71,20 +79,16 @@ def fork(
         "forked_from": directory.absolute().name,
         "experiment_id": old.experiment_id.format(seed=seed),
         "fingerprint": manifest["fingerprint"],
-        "changed": {
-            name: [value, new.parameters[name]]
-            for name, value in old.parameters.items()
-            if value != new.parameters[name]
-        },
+        "changed": identity.differing(old.parameters, new.parameters),
     }
 
     steps_per_epoch = -(-len(data.x_train) // old.step.batch_size)
-    files = Store(directory, old).files(seed)
-    states = {saved.steps // steps_per_epoch: saved for saved in _states(files, manifest, seed)}
+    files, job = Store(directory, old).files(seed), identity.job_of(manifest["identity"], seed)
+    states = {saved.steps // steps_per_epoch: saved for saved in _states(files, job)}
     known = [*states, *_begun(Path(str(after.base_dir)), lineage)]
     epoch = max((epoch for epoch in known if epoch <= at), default=None)
     if epoch is None:
-        raise _no_state(files, at, states)
+        raise _no_state(files, at, list(states))
     new = replace(new, lineage={**lineage, "epoch": epoch})
     start = None
     if epoch in states:
@@ -96,34 +100,13 @@ def fork(
         if store.finished(seed) or mine.checkpoint.exists() or older(mine.checkpoint).exists():
             return
         if start is None:  # the fork has only a manifest, and the original's state is gone
-            raise _no_state(files, at, states)
+            raise _no_state(files, at, list(states))
         with store.exclusive(seed) as held:
             if held:
                 _copy(start, files, mine)
         print(f"{new.name} seed {seed}: starts from the state at epoch {epoch}", flush=True)
 
     return api.train(after, control=control, spec=new, data=data, begin=begin)
-
-
-def _no_state(files: SeedFiles, at: int, states: Iterable[int]) -> UserError:
-    directory, others = files.record.parent.parent, f" ({', '.join(map(str, states))})" if states else ""
-    if not files.record.exists() and not files.attempts.exists():
-        return UserError(f"{files.record.stem}: has not been trained in {directory}")
-    return UserError(
-        f"{files.record.stem}: no saved state at or before epoch {at}{others} in {directory}: with"
-        " keep_states=true a run keeps the state at every phase's end (in another base directory if its seeds"
-        " have finished)"
-    )
-
-
-def _copy(start: Checkpoint, theirs: SeedFiles, mine: SeedFiles) -> None:
-    """Save the state that a fork starts from, and before it the states that later arms start from."""
-    for end in start.cursor.ended:
-        for path in (phase_end_path(near, end) for near in (theirs.checkpoint, theirs.state)):
-            if path.exists():
-                saved = replace(checkpoint.read(path), job=start.job)
-                checkpoint.save(phase_end_path(mine.checkpoint, end), saved, keep_older=False)
-    checkpoint.save(mine.checkpoint, start)
 
 
 def _manifest(directory: Path, experiment: str | None) -> dict[str, Any]:
@@ -141,25 +124,7 @@ def _manifest(directory: Path, experiment: str | None) -> dict[str, Any]:
     return found[name]
 
 
-def _parameters(
-    directory: Path, manifest: dict[str, Any], seed: int, overrides: Sequence[str], base_dir: str | None
-) -> tuple[Parameters, Parameters]:
-    """The original's and the changed ones, for this seed."""
-    layers = [
-        Layer(str(directory), manifest["parameters"] | manifest["identity"]["numerics"]),
-        Layer("--seed", {"seeds": seed}),
-        Layer("--base-dir", {"base_dir": base_dir or str(directory.absolute().parent)}),
-    ]
-    changes = [override_layer(text) for text in overrides]
-    if fixed := next((name for layer in changes for name in layer.values if name in FIXED), None):
-        raise UserError(f"--set {fixed}: cannot be set for a fork")
-    return (
-        validate_layers(manifest["experiment"], layers),
-        validate_layers(manifest["experiment"], [*layers, *changes]),
-    )
-
-
-def _states(files: SeedFiles, manifest: dict[str, Any], seed: int) -> list[Checkpoint]:
+def _states(files: SeedFiles, job: str) -> list[Checkpoint]:
     """The readable states of a seed, by steps."""
     paths = [files.checkpoint, older(files.checkpoint)]
     paths += [path for near in (files.checkpoint, files.state) for path in phase_end_paths(near)]
@@ -167,19 +132,28 @@ def _states(files: SeedFiles, manifest: dict[str, Any], seed: int) -> list[Check
     for path in paths:
         with suppress(UserError, *UNREADABLE):
             found.append(checkpoint.read(path))
-    job = identity.job_of(manifest["identity"], seed)
     return sorted((saved for saved in found if saved.job == job), key=lambda saved: saved.steps)
 
 
-def _begun(base: Path, lineage: dict[str, Any]) -> list[int]:
-    """The epochs from which the same fork was started before."""
-    found = []
+def _no_state(files: SeedFiles, at: int, states: Sequence[int]) -> UserError:
+    directory, others = files.record.parent.parent, f" ({', '.join(map(str, states))})" if states else ""
+    if not files.record.exists() and not files.attempts.exists():
+        return UserError(f"{files.record.stem}: has not been trained in {directory}")
+    return UserError(
+        f"{files.record.stem}: no saved state at or before epoch {at}{others} in {directory}: with"
+        " keep_states=true a run keeps the state at every phase's end (in another base directory if its seeds"
+        " have finished)"
+    )
+
+
+def _begun(base: Path, lineage: Mapping[str, Any]) -> Iterator[int]:
+    """The epochs from which the same fork was started before: its state may be gone since."""
     for path in base.glob("*/*_manifest.json"):
         with suppress(UserError):
             theirs = dict(read_manifest(path).get("lineage") or {})
             epoch = theirs.pop("epoch", 0)
-            found += [epoch] if theirs == json.loads(json.dumps(lineage)) else []
-    return found
+            if theirs == json.loads(json.dumps(lineage)):
+                yield epoch
 
 
 def _under(
@@ -200,3 +174,13 @@ def _under(
     if tuple(saved.state["run"]) > cursor.run:
         raise UserError(f"the state at epoch {epoch} is of a phase that the changed parameters reach later")
     return replace(saved, cursor=cursor, events=events)
+
+
+def _copy(start: Checkpoint, theirs: SeedFiles, mine: SeedFiles) -> None:
+    """Save the state that a fork starts from, and before it the states that later arms start from."""
+    for end in start.cursor.ended:
+        for path in (phase_end_path(near, end) for near in (theirs.checkpoint, theirs.state)):
+            if path.exists():
+                saved = replace(checkpoint.read(path), job=start.job)
+                checkpoint.save(phase_end_path(mine.checkpoint, end), saved, keep_older=False)
+    checkpoint.save(mine.checkpoint, start)

@@ -12,7 +12,7 @@ from by_name import MODELS
 from dglib.cli import main
 from dglib.errors import UserError
 from dglib.experiments.parameters import Parameters
-from dglib.experiments.profiles import load_profile, validate
+from dglib.experiments.profiles import Layer, load_profile, validate_layers
 
 
 def dglib(command: str) -> int:
@@ -104,7 +104,8 @@ def test_the_list_of_parameters_is_a_file_of_all_of_them_with_their_meanings(
 ) -> None:
     assert dglib(f"parameters {experiment} --profile paper") == 0
     listed = capsys.readouterr().out
-    assert validate(experiment, yaml.safe_load(listed), where="listed") == load_profile(experiment, "paper")
+    layer = Layer("listed", yaml.safe_load(listed))
+    assert validate_layers(experiment, [layer]) == load_profile(experiment, "paper")
     for name, field in MODELS[experiment].model_fields.items():
         assert f"\n{name}: " in listed
         assert f"  # {field.description}\n" in f"{listed}\n"

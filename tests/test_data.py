@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 from dglib.errors import UserError
+from dglib.experiments import build_spec
 from dglib.experiments.checks import check
 from dglib.experiments.profiles import load_profile
 from dglib.training.data import Dataset, DatasetInfo, describe_dataset, load_dataset, make_dataset
@@ -241,7 +242,8 @@ def no_dataset(data_dir: Path) -> int:
 
 def test_the_check_before_a_run_loads_a_users_data_set_from_data_dir():
     asked.clear()
-    check(load_profile("T1", "quick", [f"dataset={__name__}:noted", "data_dir=mine"]))
+    parameters = load_profile("T1", "quick", [f"dataset={__name__}:noted", "data_dir=mine"])
+    check(build_spec("T1", parameters), parameters)
     assert set(asked) == {Path("mine")}
 
 

@@ -17,7 +17,6 @@ from dglib.experiments.profiles import (
     load_profile,
     override_layer,
     profile_layer,
-    validate,
     validate_layers,
 )
 
@@ -108,7 +107,7 @@ def published(experiment: str, **changes: object) -> dict[str, Any]:
 
 def refusal(experiment: str, **changes: object) -> str:
     with pytest.raises(UserError) as caught:
-        validate(experiment, published(experiment, **changes), where="my.yaml")
+        validate_layers(experiment, [Layer("my.yaml", published(experiment, **changes))])
     return str(caught.value)
 
 
@@ -204,7 +203,8 @@ def test_parameters_saved_as_yaml_are_read_back_and_cannot_be_changed(tmp_path: 
     ],
 )
 def test_a_value_may_be_written_as_people_write_it(name: str, given: object, value: object) -> None:
-    assert getattr(validate("T1", published("T1", **{name: given}), where="my.yaml"), name) == value
+    layer = Layer("my.yaml", published("T1", **{name: given}))
+    assert getattr(validate_layers("T1", [layer]), name) == value
 
 
 @pytest.mark.parametrize(
@@ -254,14 +254,22 @@ def test_an_unknown_name_is_refused_with_the_nearest_known_one_before_the_gap_th
     values = published("T1", learning_rate=0.1)
     del values["lr"]
     with pytest.raises(UserError, match=r"^my.yaml: learning_rate = 0.1: .* \(and 1 more\)$"):
-        validate("T1", values, where="my.yaml")
+        validate_layers("T1", [Layer("my.yaml", values)])
 
 
 def test_a_missing_value_is_reported_with_its_meaning() -> None:
     values = published("T1")
     del values["noise_rate"]
     with pytest.raises(UserError, match=r"^my.yaml: noise_rate is missing: η, the fraction .*, 0 to 0\.9\.$"):
-        validate("T1", values, where="my.yaml")
+        validate_layers("T1", [Layer("my.yaml", values)])
+
+
+def test_all_missing_values_are_reported_at_once() -> None:
+    values = {**published("T1"), "threads": 0}
+    del values["noise_rate"], values["lr"], values["network"]
+    with pytest.raises(UserError) as caught:
+        validate_layers("T1", [Layer("my.yaml", values)])
+    assert str(caught.value) == "my.yaml: noise_rate, network and lr are missing (and 1 more)"
 
 
 def test_a_later_layer_replaces_an_earlier_one_and_is_named_for_its_values() -> None:

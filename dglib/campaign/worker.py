@@ -37,7 +37,7 @@ from dglib.errors import UserError
 from dglib.experiments import get
 from dglib.experiments import load as load_experiments
 from dglib.experiments.notebook import injected, notebook_source
-from dglib.experiments.profiles import validate
+from dglib.experiments.profiles import Layer, validate_layers
 
 if TYPE_CHECKING:
     from dglib.experiments.parameters import Parameters
@@ -135,7 +135,7 @@ def execute_notebook(job: Message, *, control: Control | None = None) -> dict[st
 def _parameters(job: Message) -> Parameters:
     for source in job.get("experiments", ()):
         load_experiments(source)
-    return validate(job["experiment"], job["parameters"], where=f"job {job['key'][:12]}")
+    return validate_layers(job["experiment"], [Layer(f"job {job['key'][:12]}", job["parameters"])])
 
 
 class LastDataset:

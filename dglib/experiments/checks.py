@@ -8,7 +8,7 @@ import torch
 
 from dglib.control import require_posix
 from dglib.errors import UserError
-from dglib.experiments import build_spec, requested_numerics
+from dglib.experiments import requested_numerics
 from dglib.protocol.spec import ExperimentSpec
 from dglib.runs.location import RunLocation
 from dglib.training.data import DatasetInfo, describe_dataset
@@ -22,22 +22,21 @@ if TYPE_CHECKING:
     from dglib.experiments.parameters import Parameters
 
 
-def check(parameters: Parameters) -> tuple[ExperimentSpec, Numerics]:
-    """The protocol and the numerics of an experiment, checked as far as possible without loading data.
+def check(spec: ExperimentSpec, parameters: Parameters) -> Numerics:
+    """The numerics of a run, where all of it is checked as far as possible without loading data.
 
     Raises:
         UserError: what was given cannot be used here.
     """
     if parameters.seeds_at_once > 1:
         require_posix(f"seeds_at_once = {parameters.seeds_at_once}", "use 1")
-    spec = build_spec(parameters.experiment, parameters)
     asked = requested_numerics(parameters)
     Numerics.resolve(**asked)  # refuses a wrong device before a network is built
     RunLocation.of(parameters)
     noises.get(spec.data.noise)
     info = describe_dataset(spec.data.dataset, data_dir=parameters.data_dir)
     check_metrics(spec.metrics, info.classes)
-    return spec, Numerics.resolve(**asked, network_parameters=_check_network(spec, info))
+    return Numerics.resolve(**asked, network_parameters=_check_network(spec, info))
 
 
 def _check_network(spec: ExperimentSpec, info: DatasetInfo) -> int:

@@ -7,9 +7,10 @@ from importlib import import_module
 from typing import Any
 
 from dglib.errors import UserError
-from dglib.experiments import get
+from dglib.experiments import get, own_file
 from dglib.experiments.parameters import MACHINE_SETTINGS, Parameters, cell_groups, parse_seeds
 from dglib.experiments.profiles import Layer, load_profile, model_of, profile_layer, profiles_of, resolve
+from dglib.runs.identity import differing
 
 CELL_PROFILE = "quick"  # whose values the parameters cell shows
 PLAIN = (bool, int, float, str, list, tuple, dict, type(None))
@@ -47,7 +48,7 @@ def notebook_parameters(experiment: str, globals_: Mapping[str, object]) -> Para
 def injected(parameters: Parameters, profile: str) -> dict[str, object]:
     """What a notebook is given so that `notebook_parameters` returns `parameters`: what differs."""
     base = load_profile(parameters.experiment, profile)
-    changed = {name: value for name, value in parameters if value != getattr(base, name)}
+    changed = {name: now for name, (_, now) in differing(dict(base), dict(parameters)).items()}
     return ({} if profile == CELL_PROFILE else {"profile": profile}) | changed
 
 
@@ -152,8 +153,16 @@ def notebook_source(experiment: str) -> str:
 
 
 def listing(experiment: str, profile: str) -> str:
-    """Every parameter with its value in a profile, its meaning and its range, as YAML."""
-    parameters, model = load_profile(experiment, profile), model_of(experiment)
+    """Every parameter with its value in a profile, its meaning and its range, as YAML.
+
+    Of a user's own experiment without a profile yet: one to fill in, with the defaults.
+    """
+    model = model_of(experiment)
+    if own_file(experiment) is None or profiles_of(experiment):
+        values = dict(load_profile(experiment, profile))
+    else:
+        fields = model.model_fields.items()
+        values = {n: f.get_default(call_default_factory=True) for n, f in fields if not f.is_required()}
     groups = cell_groups(model)
     named = {name for group in groups.values() for name in group}
     groups["Not in the notebook"] = [n for n in model.model_fields if n not in named | MACHINE_SETTINGS]
@@ -162,6 +171,7 @@ def listing(experiment: str, profile: str) -> str:
     for heading, names in groups.items():
         lines += ["", f"# {heading}"]
         for name in names:
-            value = json.dumps(getattr(parameters, name), ensure_ascii=False)
-            lines.append(f"{name}: {value}  # {model.model_fields[name].description}")
+            about = model.model_fields[name].description
+            value = json.dumps(values.get(name), ensure_ascii=False)
+            lines.append(f"{name}: {value}  # {about}" if name in values else f"# {name}:  # {about}")
     return "\n".join(lines)

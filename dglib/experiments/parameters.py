@@ -184,7 +184,7 @@ class Parameters(BaseModel):
     """
 
     seeds: Seeds
-    """One run each: 3, [0, 3], 0-9 or 0-3,7; at least one, each once, 0 to 2³² − 1."""
+    """One run each, by number: 3 (seed 3 alone), [0, 3], 0-9 or 0-3,7; each once, 0 to 2³² − 1."""
 
     noise: Text = "symmetric"
     """Label noise: symmetric, a registered name, module:attribute or a file of labels (.npy, .npz, .pt)."""

@@ -82,7 +82,9 @@ def profile_layer(experiment: str, profile: str = "quick") -> Layer:
             raise UserError(
                 f"{PARAMS}: no profiles there; install dglib from its checkout with pip install -e"
             )
-        raise UserError(f"{params}: no profile of {experiment} there: write {params}/quick/{experiment}.yaml")
+        file = own_file(experiment)
+        listed = f"`python -m dglib parameters {file.name if file else experiment}` prints one to fill in"
+        raise UserError(f"{params}: no {profile}/{experiment}.yaml there: {listed}")
     if profile not in known:
         raise UserError(f"profile = {profile!r}: must be {one_of(known)}")
     where = f"params/{profile}/{experiment}.yaml"
@@ -177,11 +179,6 @@ def resolve(experiment: str, layers: Sequence[Layer]) -> Parameters:
     return parameters
 
 
-def validate(experiment: str, values: Mapping[str, object], where: str) -> Parameters:
-    """As `validate_layers`, of one layer."""
-    return validate_layers(experiment, [Layer(where, values)])
-
-
 def validate_layers(experiment: str, layers: Sequence[Layer]) -> Parameters:
     """The parameters of an experiment, a later layer's values replacing an earlier one's.
 
@@ -200,9 +197,14 @@ def validate_model(model: type[Model], layers: Sequence[Layer]) -> Model:
     except ValidationError as error:
         # An unknown name first: it often explains why another is missing.
         problems = sorted(error.errors(), key=lambda problem: problem["type"] != "extra_forbidden")
-    layer = source(str(problems[0]["loc"][0]), layers)
-    more = f" (and {len(problems) - 1} more)" if len(problems) > 1 else ""
-    raise UserError(f"{layer.where}: {_described(problems[0], model, layer.advice)}{more}") from None
+    first, missing = problems[0], [problem for problem in problems if problem["type"] == "missing"]
+    layer = source(str(first["loc"][0]), layers)
+    said = _described(first, model, layer.advice)
+    if first["type"] == "missing" and len(missing) > 1:
+        *most, last = (str(problem["loc"][0]) for problem in missing)
+        said = f"{', '.join(most)} and {last} are missing"
+    others = len(problems) - (len(missing) if first["type"] == "missing" else 1)
+    raise UserError(f"{layer.where}: {said}{f' (and {others} more)' if others else ''}") from None
 
 
 def _without_retired(layer: Layer) -> Layer:
