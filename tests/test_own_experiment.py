@@ -120,6 +120,18 @@ def test_a_grid_of_it_has_its_page(ran):
     assert "R1: all 2 cells have finished seeds" in page
 
 
+def test_without_a_profile_one_to_fill_in_is_printed_and_what_is_missing_in_it_named_at_once(tmp_path):
+    shutil.copy(TESTS / "users_loop.py", tmp_path / "my_loop.py")
+    refused = command(tmp_path, "-m", "dglib", "run", "my_loop.py", status=2)
+    assert "no quick/R1.yaml there: `python -m dglib parameters my_loop.py` prints one to fill in" in refused
+    printed = command(tmp_path, "-m", "dglib", "parameters", "my_loop.py")
+    profile = tmp_path / "params" / "quick" / "R1.yaml"
+    profile.parent.mkdir(parents=True)
+    profile.write_text(printed.replace("# noise_rate: ", "noise_rate: 0.4"))
+    refused = command(tmp_path, "-m", "dglib", "run", "my_loop.py", status=2)
+    assert re.search(r"R1\.yaml: seeds, dataset, .* are missing\n", refused)
+
+
 def test_a_file_that_registers_nothing_is_refused_in_one_line(tmp_path):
     (tmp_path / "empty.py").write_text("")
     told = run_all(tmp_path, "--experiment-file", "empty.py", status=2)

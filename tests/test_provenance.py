@@ -140,9 +140,8 @@ def test_a_run_prints_by_what_it_and_its_seeds_were_made_and_records_and_manifes
         (["python", "run_all.py", "--set", "lr=[0.1, 0.2]"], "python run_all.py --set 'lr=[0.1, 0.2]'"),
         (["python", "-m", "dglib", "run", "T1"], "python -m dglib run T1"),
         (["python", "-Xfrozen_modules=off", "-m", "ipykernel_launcher", "-f", "k.json"], "run as a notebook"),
-        (["/x/dglib/worker.py"], "by a worker process of run_all.py; its command is not on record"),
     ],
-    ids=["run_all", "dglib", "jupyter", "an older campaign"],
+    ids=["run_all", "dglib", "jupyter"],
 )
 def test_the_report_shows_the_command_that_was_typed(words, shown):
     assert command(words) == shown

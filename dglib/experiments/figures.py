@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from matplotlib.figure import Figure
+from matplotlib.layout_engine import PlaceHolderLayoutEngine
 
 from dglib.analysis import style
 from dglib.analysis.curves import Curve, median_curve
@@ -50,19 +51,23 @@ def save_figure(figure: Figure, directory: str | Path, name: str) -> list[Path]:
     The same figure drawn again has the same bytes. Returns the paths, PNG first.
     """
     make_directory(Path(directory))
-    paths = []
-    with styled():
-        dpi = _PNG_WIDTH / figure.get_figwidth()
-        # Laid out once, for both: otherwise both files would be laid out and drawn twice.
-        figure.set_dpi(dpi)
-        figure.draw_without_rendering()
-        figure.set_layout_engine("none")
-        for suffix, metadata in _METADATA.items():
-            picture = io.BytesIO()
-            figure.savefig(picture, format=suffix, dpi=dpi, metadata=metadata)
-            paths.append(Path(directory, f"{name}.{suffix}"))
-            write_atomically(paths[-1], picture.getvalue())
+    paths = [Path(directory, f"{name}.{suffix}") for suffix in _METADATA]
+    for path in paths:
+        write_atomically(path, rendered(figure, _PNG_WIDTH / figure.get_figwidth(), path.suffix[1:]))
     return paths
+
+
+def rendered(figure: Figure, dpi: float, kind: str = "png", **options: Any) -> bytes:
+    """The figure as a "png" or "pdf"; the same figure drawn again has the same bytes."""
+    picture = io.BytesIO()
+    with styled():
+        layout = figure.get_layout_engine()
+        if layout and not isinstance(layout, PlaceHolderLayoutEngine):  # once for all files, each drawn once
+            figure.set_dpi(dpi)
+            figure.draw_without_rendering()
+            figure.set_layout_engine("none")
+        figure.savefig(picture, format=kind, dpi=dpi, metadata=_METADATA[kind], **options)
+    return picture.getvalue()
 
 
 def draw_sweeps(experiment: Experiment, records: Records) -> Figure:

@@ -19,7 +19,7 @@ from dglib.experiments import get, joints, names
 from dglib.experiments.profiles import profile_layer
 from dglib.protocol.records import Record
 from dglib.report.collect import Found, collect_runs
-from dglib.report.facts import UNRECORDED, computed_on, data_name
+from dglib.report.facts import UNRECORDED, computed_on, data_name, versions
 from dglib.runs.identity import ABSENT, READING, differing
 
 
@@ -119,7 +119,8 @@ def _differed(a: Found, b: Found) -> list[str]:
     lines = [*_parameters(a, b), *_data(a, b)]
     pairs = {
         "numerics": [computed_on(side.records) for side in (a, b)],
-        "versions": [_versions(side.manifest) for side in (a, b)],
+        "versions": [versions(side.manifest) for side in (a, b)],
+        "results version": [str(side.manifest.get("identity", {}).get("results_version")) for side in (a, b)],
         "seeds": [", ".join(str(r.get("seed", "?")) for r in side.records) for side in (a, b)],
     }
     lines += [f"{what}: {one} | {other}" for what, (one, other) in pairs.items() if one != other]
@@ -164,15 +165,6 @@ def _data(a: Found, b: Found) -> list[str]:
         ends = (f"fingerprint {str(item)[:12]}" for item in prints)
         return [f"data: {one} on both sides, but not the same: {' | '.join(ends)}"]
     return []
-
-
-def _versions(manifest: Mapping[str, Any]) -> str:
-    if not manifest:
-        return UNRECORDED
-    commit = str(manifest.get("commit") or "unknown")[:12]
-    changed = " with changes" if manifest.get("dirty") else ""
-    results = manifest.get("identity", {}).get("results_version", "unknown")
-    return f"Python {manifest.get('python', 'unknown')}, dglib {commit}{changed}, results version {results}"
 
 
 def _errors(record: Mapping[str, Any]) -> list[Any]:

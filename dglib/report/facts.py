@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import shlex
 from collections.abc import Iterable, Mapping, Sequence
-from datetime import UTC, datetime
 from pathlib import PurePath
 from statistics import median
 from typing import Any
@@ -19,7 +18,7 @@ from dglib.protocol.records import Record
 from dglib.report.collect import Found, Grid
 from dglib.runs.identity import differing
 from dglib.runs.progress import duration
-from dglib.runs.provenance import made_otherwise
+from dglib.runs.provenance import line, made_otherwise
 
 UNRECORDED = "not on record"
 FEW = 10  # seeds
@@ -45,7 +44,8 @@ def facts(found: Found) -> list[tuple[str, str]]:
         ("Computed on", computed_on(found.records)),
     ]
     if manifest:
-        begun = f"{_when(manifest)} on {manifest.get('host', 'an unknown machine')}"
+        begun = str(manifest.get("created", UNRECORDED))[:16].replace("T", " ")
+        begun += f" UTC on {manifest.get('host', 'an unknown machine')}"
         rows += [("Versions", versions(manifest)), ("Begun", begun)]
         if words := [str(word) for word in manifest.get("command") or ()]:
             rows.append(("Command", command(words)))
@@ -75,8 +75,6 @@ def same_in_all(grid: Grid) -> list[tuple[str, str]]:
 def command(words: Sequence[str]) -> str:
     if any(PurePath(word).stem in _KERNELS for word in words):
         return "run as a notebook"
-    if len(words) == 1 and words[0].endswith(("dglib/worker.py", "dglib/campaign/worker.py")):
-        return "by a worker process of run_all.py; its command is not on record"
     return shlex.join(words)
 
 
@@ -151,13 +149,6 @@ def describe(stretch: Mapping[str, Any]) -> str:
     return words
 
 
-def _when(manifest: Mapping[str, Any]) -> str:
-    try:
-        return datetime.fromisoformat(manifest["created"]).astimezone(UTC).strftime("%Y-%m-%d %H:%M UTC")
-    except (KeyError, TypeError, ValueError):
-        return "at a time not on record"
-
-
 def _time(records: Sequence[Record]) -> str:
     times = [time for record in records if (time := number(record, "time")) is not None]
     if not times:
@@ -168,14 +159,10 @@ def _time(records: Sequence[Record]) -> str:
 
 
 def versions(manifest: Mapping[str, Any]) -> str:
-    parts = [f"Python {manifest.get('python', 'unknown')}"]
-    if torch := (manifest.get("numerics") or {}).get("torch"):
-        parts.append(f"torch {torch}")
-    commit = manifest.get("commit")
-    changed = " with changes not committed" if manifest.get("dirty") else ""
-    made = f"at commit {str(commit)[:12]}{changed}" if commit else ""
-    parts.append(f"dglib {made or 'outside a checkout, so its commit is not on record'}")
-    return ", ".join(parts)
+    torch = (manifest.get("numerics") or {}).get("torch")
+    made = {name: manifest.get(name) for name in ("commit", "dirty", "python", "numpy")}
+    made |= {"dglib": manifest.get("dglib", "of a version not on record"), "torch": torch}
+    return line(made).removeprefix("made by ") if manifest else UNRECORDED
 
 
 def limits(found: Sequence[Found], damaged: Sequence[str], unit: str = "experiment") -> list[str]:

@@ -45,7 +45,6 @@ from dglib.report.page import (
 RESULTS = "grid_results.csv"
 _DWELL = "epochs_per_level"
 _MAX_DWELLS = 6
-_MAX_NAMED = 12  # cells in a sentence
 _MAP_READING = (
     "In each cell, the median over its seeds, which its shade repeats, and how many seeds came to which end."
     " Of a threshold the median is known by its bounds: between two levels, or beyond one (> or <). Thick"
@@ -101,7 +100,6 @@ def content(grid: Grid, target: Path) -> dict[str, Any]:
     dwells, dwell_figures = _dwells(grid)
     phases = [phases_sentence(get(name).symbol, get(name).measure, item) for name, item in cells.items()]
     came: list[Block] = [("answer", ("", line)) for line in (*dwells, *phases)]
-    came += [("p", line) for line in _waiting(grid)]
     figures = [*dwell_figures, *_maps(grid)]
     for title, *blocks in figures:
         came += [*([title] if len(figures) > 1 else []), *blocks]
@@ -160,7 +158,7 @@ def _cell_table(cells: Sequence[Summary]) -> Table:
                 median_text(item) if item["n"] else NONE,
             ]
         )
-    return Table(head, rows)
+    return head, rows
 
 
 def _share(cell: Summary, kind: str) -> str:
@@ -245,7 +243,7 @@ def _in_short(grid: Grid, target: Path) -> list[Block]:
             if there.keys() >= set(joint.experiments):
                 answers.append(joint.answer(*(there[name] for name in joint.experiments)))
         blocks: list[Block] = [("p", line) for line in answers or ["No seed has finished."]]
-        blocks += [("table", table) for item in found if (table := seed_table(item)).rows]
+        blocks += [("table", table) for item in found if (table := seed_table(item))[1]]
         files = [
             link_to(path, target)
             for item in found
@@ -254,22 +252,3 @@ def _in_short(grid: Grid, target: Path) -> list[Block]:
         blocks += [("links", ("", files))] if files else []
         sections.append(("details", (values_text(mine[0].values), blocks)))
     return sections
-
-
-def _waiting(grid: Grid) -> list[str]:
-    begun, not_begun = [], []
-    for cell in grid.cells:
-        values = values_text(cell.values)
-        name = f"{cell.experiment} at {values}" if get(cell.experiment).sweeps else values
-        if cell.found is None:
-            not_begun.append(name)
-        elif len(cell.records) < len(cell.seeds):
-            seeds = wording.seeds(len(cell.seeds))
-            begun.append(f"{name} ({len(cell.records)} of {seeds} finished)")
-    groups = (("Not finished", begun), ("Not begun", not_begun))
-    return [f"{what}: {_some(names)}." for what, names in groups if names]
-
-
-def _some(names: Sequence[str]) -> str:
-    rest = len(names) - _MAX_NAMED
-    return "; ".join([*names[:_MAX_NAMED], *([f"and {rest} more"] if rest > 0 else [])])

@@ -8,7 +8,6 @@ A page is a list of sections, each a heading and blocks: (kind, value) pairs, fo
 from __future__ import annotations
 
 import base64
-import io
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
@@ -26,7 +25,7 @@ from dglib.analysis.fields import number
 from dglib.analysis.style import styled
 from dglib.analysis.wording import NONE
 from dglib.experiments import get, joints, names
-from dglib.experiments.figures import draw_all
+from dglib.experiments.figures import draw_all, rendered
 from dglib.files import write_atomically
 from dglib.protocol.records import Record
 from dglib.report.collect import Collection, Found, Grid, collect
@@ -36,6 +35,8 @@ from dglib.runs.progress import duration
 
 Block = tuple[str, Any]
 Section = tuple[str, list[Block]]
+Table = tuple[list[str], list[list[str]]]  # column heads, and rows of as many cells
+Link = tuple[str, str]  # href and text
 
 NAME = "report.html"
 ENLARGED = 1.45  # a figure of one column, on the page
@@ -87,26 +88,12 @@ _SHARPER = 1.3  # pixels of the image to one of the page, for screens that have 
 
 
 @dataclass(frozen=True)
-class Table:
-    """Column heads and rows of as many cells, all text."""
-
-    head: list[str]
-    rows: list[list[str]]
-
-
-@dataclass(frozen=True)
 class Picture:
     """A figure for the page; `source` is a data URI, `width` in CSS pixels."""
 
     source: str
     width: int
     caption: str
-
-
-@dataclass(frozen=True)
-class Link:
-    href: str
-    text: str
 
 
 def write_report(base: Path, target: Path | None = None) -> Path:
@@ -249,7 +236,7 @@ def _run(base: Path, found: Found, target: Path) -> Iterator[Block]:
         yield from (("p", paragraph) for paragraph in more)
     table = seed_table(found)
     yield "h4", "Seeds"
-    yield ("table", table) if table.rows else ("p", "No seed has finished.")
+    yield ("table", table) if table[1] else ("p", "No seed has finished.")
     yield from _ends_of(found)
     links = {"Records": found.results, "Executed notebook": [base / "executed" / f"{about.notebook}.ipynb"]}
     known = {name: [link_to(p, target) for p in paths if p.is_file()] for name, paths in links.items()}
@@ -309,26 +296,15 @@ def _alike(records: Sequence[Mapping[str, Any]]) -> bool:
 
 def link_to(path: Path, target: Path) -> Link:
     from_page = relpath(path.absolute(), target.absolute().parent)
-    return Link(quote(Path(from_page).as_posix()), path.name)
+    return quote(Path(from_page).as_posix()), path.name
 
 
 def picture(figure: Figure, caption: str, enlarged: float = 1.0) -> Picture:
     """Draw a figure into a PNG, `enlarged` on the page; the same figure has the same bytes."""
-    content, scale = io.BytesIO(), enlarged * _PIXELS_PER_INCH
-    with styled():
-        # Laid out here: savefig would draw the whole figure once more for it, to the same pixels.
-        figure.set_dpi(_SHARPER * scale)
-        if (layout := figure.get_layout_engine()) is not None:
-            layout.execute(figure)
-            figure.set_layout_engine(None)
-        figure.savefig(
-            content,
-            format="png",
-            dpi=_SHARPER * scale,
-            metadata={"Software": None},
-            pil_kwargs={"compress_level": 3},  # half the time, and no larger by much
-        )
-    source = f"data:image/png;base64,{base64.b64encode(content.getvalue()).decode()}"
+    scale = enlarged * _PIXELS_PER_INCH
+    # Compressed in half the time, and no larger by much.
+    content = rendered(figure, _SHARPER * scale, pil_kwargs={"compress_level": 3})
+    source = f"data:image/png;base64,{base64.b64encode(content).decode()}"
     return Picture(source, round(figure.get_figwidth() * scale), caption)
 
 
@@ -350,7 +326,7 @@ def seed_table(found: Found) -> Table:
         epochs = f"{beat.get('epochs_done', '?')} of {beat.get('epochs_planned', '?')}"
         known = {"Seed": str(beat.get("seed", NONE)), "Outcome": f"not finished: epoch {epochs}"}
         rows.append([known.get(head, NONE) for head in texts])
-    return Table(list(texts), rows)
+    return list(texts), rows
 
 
 def _machines(record: Record) -> str:
@@ -377,7 +353,7 @@ def _ends_of(found: Found) -> Iterator[Block]:
         for item in classes
     ]
     yield "h4", "What the networks look like at the end"
-    yield "ends", Table(head, rows)
+    yield "ends", (head, rows)
     with styled():
         drawn = experiment.draw_ends(found.records) if "dead" in shown else None
     if drawn:
