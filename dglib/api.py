@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 from dglib import output
 from dglib.control import Control, unwinding
-from dglib.experiments import build_spec, get, joints, read_under, reading_of, requested_numerics
+from dglib.experiments import get, joints, read_under, reading_of, requested_numerics
 from dglib.experiments.checks import check
 from dglib.experiments.parameters import beyond_asked
 from dglib.files import phase_end_paths
@@ -112,7 +112,7 @@ def train(
         wait: for as long as another process trains a seed, instead of a few seconds.
         command: for the manifest; by default this process's own command line.
     """
-    spec = spec or build_spec(parameters.experiment, parameters)
+    spec = spec or get(parameters.experiment).spec(parameters)
     numerics = check(spec, parameters)
     data = load_data(parameters) if data is None else data
     location, seeds = RunLocation.of(parameters), parameters.seeds

@@ -172,11 +172,10 @@ def test_a_fork_between_two_arms_begins_the_second_one_anew(original):
         fork(original("V3", stop=4 * STEPS, base="at"), 3, 4, ["sweep_lambdas=[0.3,0.5,0.7]"])
 
 
-@pytest.mark.parametrize("stop", [1, 4, 13])
-def test_an_interrupted_fork_is_resumed_by_the_same_call_even_without_the_originals_states(stop, original):
+def test_an_interrupted_fork_is_resumed_by_the_same_call_even_without_the_originals_states(original):
     directory, changes = original("T1", "keep_states=true"), ["sweep_lambdas=[0.5,0.55,0.8]"]
     with pytest.raises(Interrupted):
-        fork(directory, 3, 5, changes, control=StopAfter(stop))
+        fork(directory, 3, 5, changes, control=StopAfter(4))
     shutil.rmtree(directory / "states")
     forked = fork(directory, 3, 5, changes).directory
     record = record_of(forked)[0]
@@ -212,11 +211,8 @@ def test_a_fork_can_be_forked(original):
 # What is changed, at which epoch, and what the line contains.
 REFUSED = [
     ("network_width=0.5", 4, "--set network.width: 0.25 → 0.5: … cannot change"),
-    ("batch_size=4", 4, "step.batch_size: 8 → 4"),
     ("threads=2", 4, "--set threads: cannot be set"),
     ("init_lambda=0.4", 4, "epoch 1 of main/init: λ 0.35 → 0.4: only what comes after epoch 3 can"),
-    ("lr=0.2", 4, "epoch 1 of main/init: LR 0.1 → 0.2"),
-    ("init_evaluate_every=1", 4, "epoch 1 of main/init: evaluated False → True"),
     ("sweep_lambdas=[0.45,0.6,0.7]", 9, "epoch 4 of main/sweep: λ 0.5 → 0.45"),
     ("init_error_max=0", 3, "under the changed parameters the seed ends at epoch 3 (init_failed)"),
     ("consecutive=0", 4, "--set: consecutive = 0: must be at least 1"),

@@ -16,7 +16,7 @@ from dglib.campaign.jobs import Plan, anchored
 from dglib.campaign.local import LocalBackend
 from dglib.campaign.scheduler import Backend
 from dglib.errors import UserError
-from dglib.experiments import build_spec, default_names, requested_numerics
+from dglib.experiments import default_names, get, requested_numerics
 from dglib.experiments.parameters import Parameters
 from dglib.experiments.profiles import (
     meant_for,
@@ -131,7 +131,7 @@ def _check_machine(parameters: Parameters, checked: set[str]) -> None:
     if same not in checked:
         from dglib.experiments.checks import check
 
-        check(build_spec(p.experiment, p), p)
+        check(get(p.experiment).spec(p), p)
         checked.add(same)
 
 

@@ -21,7 +21,6 @@ from dglib.experiments.parameters import read_under, reading_of, requested_numer
 from dglib.protocol.spec import ExperimentSpec
 from dglib.runs.identity import READING
 from dglib.runs.reading import PREFIXES
-from dglib.training.registry import call
 
 __all__ = [
     "Drawing",
@@ -170,11 +169,7 @@ def build_spec(experiment: str, parameters: Any) -> ExperimentSpec:
     Raises:
         UserError: there is no such experiment, or a user's own fails.
     """
-    found = get(experiment)
-    if type(found).__module__.startswith("dglib."):
-        return found.spec(parameters)
-    spec: ExperimentSpec = call(f"experiment {experiment!r}: spec() fails", found.spec, parameters)
-    return spec
+    return get(experiment).spec(parameters)
 
 
 for _name in BUILT_IN:
