@@ -60,7 +60,7 @@ def in_series(given: Plan) -> dict[str, dict[str, Any]]:
     """The records of a plan's seeds, trained one after the other in this process."""
     for job in given.jobs:
         if job.seed is not None:
-            train(job.message(), tell=lambda line: None)
+            train(job.message())
     return records(given.base)
 
 
@@ -202,8 +202,7 @@ class _Lines:
 def main(where: str, base: str, seeds: str = "0-3", init_epochs: str = "8") -> int:
     jobs = jobs_of([plan(Path(base).absolute(), seeds, int(init_epochs))])
     try:
-        backend = ClusterBackend(cluster_of(where), sorted({job.plan.home for job in jobs}))
-        scheduler.run(jobs, backend, _Lines())
+        scheduler.run(jobs, ClusterBackend(cluster_of(where)), _Lines())
     except UserError as error:
         print(error, file=sys.stderr)
         return 2

@@ -31,7 +31,7 @@ def test_every_grid_of_the_project_loads_by_its_name_and_has_a_directory_per_com
     grid = load_grid(path.stem)
     combinations = {repr(cell.values) for cell in grid.cells}
     assert len({cell.directory for cell in grid.cells}) == len(combinations)
-    assert len(grid.cells) == len(combinations) * len(grid.experiments)
+    assert len(grid.cells) == len(combinations) * len({cell.experiment for cell in grid.cells})
     assert path.read_text(encoding="utf-8").startswith("# ")
 
 

@@ -1,4 +1,4 @@
-"""run_all killed outright: it cannot tell its notebooks, which must stop all the same, after a checkpoint."""
+"""run_all killed outright: its processes stop all the same, after a checkpoint."""
 
 import json
 import signal
@@ -87,10 +87,10 @@ def test_a_killed_run_all_leaves_no_process_and_a_checkpoint() -> None:
 
 WORKER_OF_ENDLESS = """
 from pathlib import Path
-from dglib.campaign import worker
+from dglib.campaign import notebooks, worker
 from dglib.experiments import get
 from dglib.experiments.profiles import load_profile
-worker.NOTEBOOKS, get("T2").notebook = Path.cwd(), "endless"
+notebooks.NOTEBOOKS, get("T2").notebook = Path.cwd(), "endless"
 worker._parameters = lambda job: load_profile("T2", "quick")
 raise SystemExit(worker.main())
 """
@@ -142,7 +142,7 @@ def papermill(*_, on_cell_execute, **__):
 execute.papermill.execute_notebook = papermill
 try:
     execute.execute(Path("a.ipynb"), Path("b.ipynb"), {})
-except execute.Interrupted:
+except KeyboardInterrupt:
     sys.exit(130)
 """
 

@@ -11,7 +11,6 @@ import time
 from argparse import Namespace
 from collections.abc import Callable
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any
 
 import psutil
@@ -20,7 +19,7 @@ from by_name import EXPERIMENTS
 from held import held_up
 
 from dglib import cli
-from dglib.campaign import dry_run, gpus, planning
+from dglib.campaign import dry_run, planning
 from dglib.experiments import build_spec
 from dglib.experiments.profiles import PARAMS, load_profile
 from dglib.runs.progress import read_attempts
@@ -38,6 +37,7 @@ TINY = [
     "sweep_lambdas=[0.5,0.4]",
     "init_error_min=0",
 ]
+IF = " if they do not slow each other down"
 GRID = """
 experiments: [T2, Td1]
 seeds: 0
@@ -111,7 +111,7 @@ def test_a_dry_run_prints_jobs_parameters_and_time_the_longest_first_and_writes_
         paths = {"base_dir": Path("runs").absolute(), "data_dir": Path("data").absolute()}
         assert parameters_in(job) == {f"{k}={v}" for k, v in (expected.model_dump() | paths).items()}
         assert job.split("\n")[2:] == [f"  {experiment} seed {seed}: about 1 min 0 s" for seed in range(3)]
-    assert total == "12 jobs: 12 min 0 s one after the other, about 6 min 0 s with 2 at a time"
+    assert total == f"12 jobs: 12 min 0 s one after the other, about 6 min 0 s with 2 at a time{IF}"
     assert here() == set()
 
 
@@ -138,7 +138,10 @@ def test_the_paper_profile_is_33_jobs_each_a_json_line_and_builds_no_network(
 @pytest.mark.parametrize(
     ("where", "end"),
     [
-        ("slurm:nodes.yaml", "one after the other, about 1 min 20 s with 3 at a time"),
+        (
+            "slurm:nodes.yaml",
+            f"one after the other, about 1 min 20 s with 3 at a time{IF}",
+        ),
         ("tcp://host:8786", "one after the other"),
     ],
 )
@@ -156,18 +159,6 @@ def test_a_dry_run_for_a_cluster_counts_its_workers_and_estimates_what_runs_here
     assert "min" not in total
 
 
-def test_times_of_seeds_that_share_a_gpu_come_with_that_reservation(
-    minutes: None, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
-    monkeypatch.setattr(gpus, "visible", lambda: ["0"])
-    monkeypatch.setattr(planning, "_check_machine", lambda *_: None)
-    monkeypatch.setattr(dry_run.Numerics, "resolve", lambda **_: SimpleNamespace(device="cuda"))
-    for words, shared in ((["--gpus", "0,0"], True), (["--gpus", "0"], False)):
-        assert cli.run_all(["--only", "T2", "--seeds", "0-3", "--dry-run", *words]) == 0
-        last = capsys.readouterr().out.splitlines()[-1]
-        assert last.endswith("with 2 at a time" + dry_run.SHARING) == shared, last
-
-
 def test_a_setting_reaches_those_that_have_it_or_the_one_it_names_the_last_one_winning(plan: Plan) -> None:
     Path("my.yaml").write_text("T1.sweep_lr: 0.05\nlr: 0.2\n")
     first = ["init_epochs=7", "T2.init_epochs=8", "Td1.init_epochs=9"]
@@ -182,12 +173,12 @@ def test_a_setting_reaches_those_that_have_it_or_the_one_it_names_the_last_one_w
 
 def environments(*words: str) -> list[dict[str, str]]:
     """The environment of each worker of a command."""
-    return [dict(each) for each in campaign(*words).backend._environments]
+    return [dict(each) for each in campaign(*words).backend.environments]
 
 
 def test_each_gpu_that_is_named_gets_a_worker_that_sees_it_alone(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
-    monkeypatch.setattr(gpus, "visible", lambda: ["0", "1", "2"])
+    monkeypatch.setattr(planning, "visible_gpus", lambda: ["0", "1", "2"])
     monkeypatch.setattr(planning, "_check_machine", lambda *_: None)
     order = {"CUDA_DEVICE_ORDER": "PCI_BUS_ID"}
     two = [{"CUDA_VISIBLE_DEVICES": "0", **order}, {"CUDA_VISIBLE_DEVICES": "2", **order}]
@@ -203,8 +194,8 @@ def test_each_gpu_that_is_named_gets_a_worker_that_sees_it_alone(monkeypatch: py
 def test_threads_and_seeds_at_once_set_the_number_of_workers_on_a_cpu(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(gpus, "visible", list)
-    monkeypatch.setattr(gpus, "_cores", lambda: 8)
+    monkeypatch.setattr(planning, "visible_gpus", list)
+    monkeypatch.setattr(planning, "_cores", lambda: 8)
     assert environments() == [{}] * 8
     assert environments("--set", "T2.threads=3") == [{}] * 2
     assert environments("--set", "threads=99") == [{}]

@@ -1,8 +1,9 @@
-"""The scheduler over local worker processes that live, die, fail and are stopped."""
+"""The scheduler over a scripted backend, and over local worker processes that die and are stopped."""
 
 import json
 import signal
 import sys
+from collections import Counter
 from collections.abc import Callable
 from datetime import UTC, datetime
 from pathlib import Path
@@ -15,48 +16,36 @@ from dglib.campaign import local, scheduler
 from dglib.campaign.jobs import Job, Plan, anchored, jobs_of
 from dglib.experiments.profiles import load_profile
 
-# A worker that imports nothing of ours. A job's seed says what becomes of it, in the file `deeds`: a list,
-# one for each attempt, the last one for all that follow. "meet 2" goes on once two jobs have begun.
+# A worker that imports nothing of ours. A job's seed determines what it does, by the file `script`: a list,
+# one entry for each attempt, the last one for all that follow. "meet 2" ends once two jobs have begun.
 STAND_IN = """
 import json, os, signal, sys, time
 from pathlib import Path
 
 for line in sys.stdin:
-    job, began = json.loads(line), time.monotonic()  # before another one can see that it has begun
-    name = f"{job['experiment']} {'summary' if job['seed'] is None else job['seed']}"
-    base = Path(job["base"])
-    deeds = json.loads((base / "deeds").read_text()).get(name, ["do"])
+    job, began = json.loads(line), time.monotonic()
+    name, base = f"{job['experiment']} {job['seed']}", Path(job["base"])
+    script = json.loads((base / "script").read_text()).get(name, ["do"])
     tries = base / f"{name}.tries"
     before = int(tries.read_text()) if tries.exists() else 0
     tries.write_text(str(before + 1))
-    deed = deeds[min(before, len(deeds) - 1)]
+    act = script[min(before, len(script) - 1)]
+    deadline = time.monotonic() + 120
+    while act.startswith("meet ") and sum(1 for _ in base.glob("*.tries")) < int(act[5:]):
+        if time.monotonic() > deadline:
+            raise SystemExit("no other job has begun")
+        time.sleep(0.01)
+    entry = {"name": name, "pid": os.getpid(), "environment": os.environ.get("NUMBER"), "began": began}
     with (base / "diary").open("a") as diary:
-        entry = {"name": name, "pid": os.getpid(), "slot": os.environ.get("SLOT"), "began": began}
-        entry["seeds"] = job["parameters"]["seeds"]
-        if deed == "linger":
-            print(json.dumps(entry), file=diary, flush=True)
-            sys.stdin.read()  # to its end, which is the stop
-            print(json.dumps({"stopped": True, "last": True}), flush=True)
-            raise SystemExit(130)
-        deadline = time.monotonic() + 120
-        while deed.startswith("meet ") and sum(1 for _ in base.glob("*.tries")) < int(deed[5:]):
-            if time.monotonic() > deadline:
-                raise SystemExit("nobody came")
-            time.sleep(0.01)
         print(json.dumps(entry | {"ended": time.monotonic()}), file=diary, flush=True)
-    if deed == "die":
+    if act == "wait":
+        sys.stdin.read()  # to its end, which is the stop
+        print(json.dumps({"stopped": True, "last": True}), flush=True)
+        raise SystemExit(130)
+    if act == "die":
         os.kill(os.getpid(), signal.SIGKILL)
-    if deed == "exit":
+    if act == "exit":
         raise SystemExit("out of luck")
-    if deed == "fail":
-        print(json.dumps({"failed": "it is broken", "last": True}), flush=True)
-        raise SystemExit(1)
-    if deed == "lie":
-        print(json.dumps({"done": {"directory": str(base), "outcome": "x", "seconds": 1.0}}), flush=True)
-        continue
-    if job["seed"] is None:
-        print(json.dumps({"done": {"notebook": "x.ipynb"}}), flush=True)
-        continue
     (base / "seeds").mkdir(exist_ok=True)
     (base / "seeds" / f"{job['experiment']}-spinodal-{job['seed']:03d}.json").write_text("{}")
     print(json.dumps({"done": {"directory": str(base), "outcome": "no_event", "seconds": 1.0}}), flush=True)
@@ -64,7 +53,7 @@ for line in sys.stdin:
 
 
 class Events:
-    """A monitor that keeps what happened."""
+    """A monitor that records what happened."""
 
     def __init__(self, at_refresh: Callable[[], None] = lambda: None) -> None:
         self.events: list[tuple[str, str]] = []
@@ -74,208 +63,82 @@ class Events:
         self.events.append((name, job.name))
 
 
-@pytest.fixture
-def deeds(monkeypatch: pytest.MonkeyPatch) -> dict[str, list[str]]:
-    """What the stand-in does, by job: "T2 0", "T1 summary"."""
-    monkeypatch.setattr(local, "WORKER", (sys.executable, "-c", STAND_IN))
-    return {}
+class Scripted(scheduler.Backend):
+    """One worker. A job's attempts are answered in turn as scripted by name, else with success.
+
+    An answer may be a number: the worker dies after so many epochs in all.
+    """
+
+    def __init__(self, **answers: list[Any]) -> None:
+        self.answers = {name.replace("_", " "): iter(those) for name, those in answers.items()}
+        self.job: Job | None = None
+        self.messages: list[dict[str, Any]] = []
+
+    def __exit__(self, *_: object) -> None:
+        pass
+
+    def start(self, job: Job) -> dict[str, Any] | None:
+        if self.job is not None:
+            return None
+        self.job = job
+        self.messages.append(job.message())
+        return {"pid": 7, "host": "here"}
+
+    def poll(self, timeout: float) -> list[tuple[Job, dict[str, Any]]]:
+        job, self.job = self.job, None
+        if job is None:
+            return []
+        done = {"notebook": "x.ipynb"}
+        if job.seed is not None:
+            done = {"directory": str(job.plan.base), "outcome": "no_event", "seconds": 1.0}
+        answer = next(self.answers[job.name]) if job.name in self.answers else {"done": done}
+        died = isinstance(answer, int)
+        path = job.plan.base / ("heartbeats" if died else "seeds") / f"{job.seed_id}.json"
+        path.parent.mkdir(exist_ok=True)
+        beat = {"epochs_done": answer, "epochs_planned": 99, "updated": datetime.now(UTC).isoformat()}
+        path.write_text(json.dumps(beat))
+        return [(job, {"lost": "it died"} if died else answer)]
+
+    def stop(self) -> None:
+        pass
 
 
 def plan(base: Path, experiment: str = "T2", seeds: str = "0-3") -> Plan:
     return Plan(anchored(load_profile(experiment, "quick", [f"seeds={seeds}"]), base), base)
 
 
-def run(deeds: dict[str, list[str]], *plans: Plan, slots: int = 2, monitor: Events | None = None) -> Events:
-    monitor = monitor or Events()
-    (plans[0].base / "deeds").write_text(json.dumps(deeds))
-    backend = local.LocalBackend([{"SLOT": str(number)} for number in range(slots)])
-    scheduler.run(jobs_of(plans), backend, monitor)
-    return monitor
-
-
-def diary(base: Path) -> list[dict[str, Any]]:
-    return [json.loads(line) for line in (base / "diary").read_text().splitlines()]
-
-
 def records(base: Path) -> dict[str, dict[str, Any]]:
     """The jobs' records on the disk, by name."""
     found = [json.loads(path.read_text()) for path in (base / "jobs").glob("*.json")]
-    return {f"{r['experiment']} {'summary' if r['seed'] is None else r['seed']}": r for r in found}
+    return {f"{record['experiment']} {record['seed']}": record for record in found}
 
 
-def most_at_once(entries: list[dict[str, Any]]) -> int:
-    return max(sum(a["began"] <= b["began"] < a["ended"] for a in entries) for b in entries)
-
-
-def test_each_worker_runs_one_job_at_a_time_in_its_environment(
-    tmp_path: Path, deeds: dict[str, list[str]]
-) -> None:
-    deeds["T2 0"] = deeds["T2 1"] = ["meet 2"]
-    asked = plan(tmp_path, seeds="0-7")
-    run(deeds, asked, slots=2)
-    entries = diary(tmp_path)
-    assert most_at_once(entries) == 2
-    assert {entry["slot"] for entry in entries} == {"0", "1"}
-    assert len({entry["pid"] for entry in entries}) == 2
-    assert sorted(entry["name"] for entry in entries) == [*(f"T2 {seed}" for seed in range(8)), "T2 summary"]
-    assert {job.status for job in asked.jobs} == {"done"}
-    assert (asked.status, asked.error) == ("done", "")
-
-
-def test_a_notebook_starts_when_all_its_seeds_have_ended(tmp_path: Path, deeds: dict[str, list[str]]) -> None:
-    run(deeds, plan(tmp_path, "T1", "0-1"), plan(tmp_path, "T2", "0-1"), slots=3)
-    entries = diary(tmp_path)
-    ends = [entry["ended"] for entry in entries if "summary" not in entry["name"]]
-    begins = [entry["began"] for entry in entries if "summary" in entry["name"]]
-    assert len(ends) == 4
-    assert len(begins) == 2
-    assert max(ends) <= min(begins)
-
-
-def test_the_longest_seeds_start_first(tmp_path: Path) -> None:
+def test_the_longest_seeds_start_first_and_a_notebook_when_all_its_seeds_have_ended(tmp_path: Path) -> None:
     short, long = plan(tmp_path, "T2", "0-1"), plan(tmp_path, "T1", "0-1")
     assert long.planned > short.planned
-    names = [job.name for job in jobs_of([short, long])]
-    assert names == [
-        *(f"T1 seed {seed}" for seed in (0, 1)),
-        *(f"T2 seed {seed}" for seed in (0, 1)),
-        "T2 summary",
-        "T1 summary",
-    ]
+    backend = Scripted()
+    scheduler.run(jobs_of([short, long]), backend, Events())
+    started = [(message["experiment"], message["seed"]) for message in backend.messages]
+    assert started == [("T1", 0), ("T1", 1), ("T2", 0), ("T2", 1), ("T2", None), ("T1", None)]
 
 
-def test_a_worker_that_dies_is_replaced_and_its_job_repeated(
-    tmp_path: Path, deeds: dict[str, list[str]]
-) -> None:
-    deeds["T2 1"] = ["die", "exit", "do"]
-    asked = plan(tmp_path)
-    told = run(deeds, asked, slots=1)
-    assert [job.status for job in asked.jobs] == ["done"] * 5
-    assert [job.attempts for job in asked.jobs] == [1, 3, 1, 1, 1]
-    assert told.events.count(("job_retried", "T2 seed 1")) == 2
-    assert {entry["slot"] for entry in diary(tmp_path)} == {"0"}
-    assert len({entry["pid"] for entry in diary(tmp_path)}) == 3
-
-
-def test_a_job_whose_process_dies_every_time_fails_and_the_others_are_done(
-    tmp_path: Path, deeds: dict[str, list[str]]
-) -> None:
-    deeds["T2 1"], deeds["T2 2"] = ["die"], ["exit"]
-    asked = plan(tmp_path)
-    run(deeds, asked)
-    assert [job.status for job in asked.jobs] == ["done", "failed", "failed", "done", "done"]
-    tries = 1 + scheduler.RETRIES
-    assert asked.error == (
-        f"seed 1: its process was ended by SIGKILL, {tries} times; "
-        f"seed 2: its process ended with status 1 (out of luck), {tries} times"
-    )
-    assert len([entry for entry in diary(tmp_path) if entry["name"] == "T2 1"]) == tries
-
-
-def test_a_failed_job_is_not_repeated_and_the_notebook_shows_the_seeds_with_a_record(
-    tmp_path: Path, deeds: dict[str, list[str]]
-) -> None:
-    deeds["T2 1"] = deeds["T2 2"] = ["fail"]
-    asked = plan(tmp_path)
-    told = run(deeds, asked)
+def test_a_failed_job_is_not_repeated_and_the_notebook_shows_the_seeds_with_a_record(tmp_path: Path) -> None:
+    asked, events = plan(tmp_path), Events()
+    failed = [{"failed": "it is broken", "last": True}]
+    backend = Scripted(T2_seed_1=failed, T2_seed_2=failed)
+    scheduler.run(jobs_of([asked]), backend, events)
     assert (asked.status, asked.error) == ("failed", "seeds 1, 2: it is broken")
-    (summary,) = [entry for entry in diary(tmp_path) if entry["name"] == "T2 summary"]
-    assert summary["seeds"] == [0, 3]
-    assert ("job_failed", "T2 seed 1") in told.events
-    assert records(tmp_path)["T2 1"]["status"] == "failed"
+    assert backend.messages[-1]["parameters"]["seeds"] == [0, 3]
+    assert events.events.count(("job_failed", "T2 seed 1")) == 1
     assert records(tmp_path)["T2 1"]["reason"] == "it is broken"
 
 
-def test_where_no_seed_has_a_record_no_notebook_is_executed(
-    tmp_path: Path, deeds: dict[str, list[str]]
-) -> None:
-    deeds["T2 0"] = ["fail"]
+def test_an_answer_without_a_record_is_a_failure_and_no_notebook_is_executed(tmp_path: Path) -> None:
     asked = plan(tmp_path, seeds="0")
-    run(deeds, asked)
+    answer = {"done": {"directory": str(tmp_path / "elsewhere"), "outcome": "x", "seconds": 1.0}}
+    scheduler.run(jobs_of([asked]), Scripted(T2_seed_0=[answer]), Events())
     assert [job.status for job in asked.jobs] == ["failed", "skipped"]
-    assert len(diary(tmp_path)) == 1
-    assert asked.status == "failed"
-
-
-def test_an_answer_without_a_record_is_a_failure(tmp_path: Path, deeds: dict[str, list[str]]) -> None:
-    deeds["T2 0"] = ["lie"]
-    asked = plan(tmp_path, seeds="0")
-    run(deeds, asked)
-    assert asked.error == f"seed 0: no record of T2-spinodal-000 in {tmp_path}"
-
-
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGHUP])
-def test_a_signal_stops_the_jobs_before_the_parent(
-    number: signal.Signals, tmp_path: Path, deeds: dict[str, list[str]]
-) -> None:
-    deeds["T2 0"] = ["linger"]
-    before = signal.getsignal(number)
-
-    def refresh() -> None:
-        if (tmp_path / "diary").exists():
-            signal.raise_signal(number)
-
-    asked = plan(tmp_path, seeds="0-1")
-    with pytest.raises(KeyboardInterrupt):
-        run(deeds, asked, slots=1, monitor=Events(refresh))
-    (entry,) = diary(tmp_path)
-    assert entry["pid"] not in {child.pid for child in psutil.Process().children()}
-    assert [job.status for job in asked.jobs] == ["stopped", "waiting", "waiting"]
-    assert [records(tmp_path)[f"T2 {seed}"]["status"] for seed in (0, 1)] == ["stopped", "waiting"]
-    assert signal.getsignal(number) == before
-
-
-def test_a_jobs_record_follows_it_and_is_keyed_by_what_it_is(
-    tmp_path: Path, deeds: dict[str, list[str]]
-) -> None:
-    asked = plan(tmp_path, seeds="0")
-    run(deeds, asked)
-    found = records(tmp_path)["T2 0"]
-    assert {name: found[name] for name in ("status", "attempts", "directory", "seed_id", "reason")} == {
-        "status": "done",
-        "attempts": 1,
-        "directory": ".",
-        "seed_id": "T2-spinodal-000",
-        "reason": "",
-    }
-    assert found["began"] <= found["ended"]
-    assert (tmp_path / "jobs" / f"{found['key']}.json").exists()
-    again, other = plan(tmp_path, seeds="0-3"), plan(tmp_path, "T1", "0")
-    assert again.jobs[0].key == found["key"]  # whatever other seeds there are
-    assert len({job.key for each in (again, other) for job in each.jobs}) == 5 + 2
-    assert not list((tmp_path / "jobs").glob("owner-*")), "a pulse of a campaign that has ended"
-
-
-class Scripted:
-    """A backend of one worker that dies at each job, after as many epochs as the script says."""
-
-    def __init__(self, epochs: list[int]) -> None:
-        self._epochs, self._dead = iter(epochs), []
-
-    def __enter__(self) -> "Scripted":
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        pass
-
-    def start(self, job: Job) -> dict[str, Any] | None:
-        if self._dead or job.seed is None:
-            return None
-        self._dead.append(job)
-        return {}
-
-    def poll(self, timeout: float) -> list[tuple[Job, dict[str, Any]]]:
-        dead, self._dead = self._dead, []
-        for job in dead:
-            heartbeats = job.plan.base / "heartbeats"
-            heartbeats.mkdir(exist_ok=True)
-            now = datetime.now(UTC).isoformat()
-            beat = {"epochs_done": next(self._epochs), "epochs_planned": 999, "updated": now}
-            (heartbeats / f"{job.seed_id}.json").write_text(json.dumps(beat))
-        return [(job, {"lost": "it died"}) for job in dead]
-
-    def stop(self) -> None:
-        pass
+    assert asked.error == f"seed 0: no record of T2-spinodal-000 in {tmp_path / 'elsewhere'}"
 
 
 @pytest.mark.parametrize(
@@ -283,11 +146,88 @@ class Scripted:
     [([7] * 20, scheduler.RETRIES + 1), ([*range(1, 16), *[15] * 20], 15 + scheduler.RETRIES)],
     ids=["at the same epoch", "after more epochs each time"],
 )
-def test_a_seed_is_given_up_after_deaths_without_progress_only(
+def test_a_seed_fails_only_after_deaths_without_progress(
     epochs: list[int], attempts: int, tmp_path: Path
 ) -> None:
     asked = plan(tmp_path, seeds="0")
     asked.jobs[0].result = {"directory": str(tmp_path)}  # so that no manifest is needed
-    scheduler.run(asked.jobs, Scripted(epochs), Events())
+    scheduler.run(asked.jobs[:1], Scripted(T2_seed_0=epochs), Events())
     assert asked.jobs[0].reason == f"it died, {scheduler.RETRIES + 1} times"
     assert asked.jobs[0].attempts == attempts
+
+
+def test_a_jobs_record_is_keyed_by_its_content(tmp_path: Path) -> None:
+    asked = plan(tmp_path, seeds="0")
+    scheduler.run(jobs_of([asked]), Scripted(), Events())
+    found = records(tmp_path)["T2 0"]
+    expected = {"status": "done", "attempts": 1, "directory": ".", "seed_id": "T2-spinodal-000", "reason": ""}
+    assert found | expected == found
+    assert found["began"] <= found["ended"]
+    assert (tmp_path / "jobs" / f"{found['key']}.json").exists()
+    again, other = plan(tmp_path, seeds="0-3"), plan(tmp_path, "T1", "0")
+    assert again.jobs[0].key == found["key"], "other seeds change the key"
+    assert len({job.key for each in (again, other) for job in each.jobs}) == 5 + 2
+
+
+Local = Callable[..., tuple[list[dict[str, Any]], Plan]]
+
+
+@pytest.fixture
+def run_locally(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Local:
+    """Runs seeds 0 to 3 by the stand-in, and returns what it wrote about them."""
+    monkeypatch.setattr(local, "WORKER", (sys.executable, "-c", STAND_IN))
+
+    def run(script: dict[str, list[str]], workers: int, monitor: Events | None = None) -> Any:
+        (tmp_path / "script").write_text(json.dumps(script))
+        asked = plan(tmp_path)
+        backend = local.LocalBackend([{"NUMBER": str(number)} for number in range(workers)])
+        try:
+            scheduler.run(asked.jobs[:4], backend, monitor or Events())
+        finally:
+            run.asked = asked
+        return [json.loads(line) for line in (tmp_path / "diary").read_text().splitlines()], asked
+
+    return run
+
+
+def test_each_worker_runs_one_job_at_a_time_in_its_environment(run_locally: Local) -> None:
+    entries, asked = run_locally({"T2 0": ["meet 2"], "T2 1": ["meet 2"]}, 2)
+    most = max(sum(a["began"] <= b["began"] < a["ended"] for a in entries) for b in entries)
+    assert most == 2
+    assert {entry["environment"] for entry in entries} == {"0", "1"}
+    assert len({entry["pid"] for entry in entries}) == 2
+    assert sorted(entry["name"] for entry in entries) == [f"T2 {seed}" for seed in range(4)]
+    assert {job.status for job in asked.jobs[:4]} == {"done"}
+
+
+def test_a_worker_that_dies_is_replaced_and_its_job_repeated_up_to_three_times(run_locally: Local) -> None:
+    events = Events()
+    script = {"T2 0": ["die", "exit", "do"], "T2 1": ["die"], "T2 2": ["exit"]}
+    entries, asked = run_locally(script, 1, events)
+    tries = 1 + scheduler.RETRIES
+    assert [job.attempts for job in asked.jobs[:4]] == [3, tries, tries, 1]
+    assert asked.error == (
+        f"seed 1: its process was ended by SIGKILL, {tries} times; "
+        f"seed 2: its process ended with status 1 (out of luck), {tries} times"
+    )
+    assert Counter(events.events)["job_retried", "T2 seed 0"] == 2
+    assert {entry["environment"] for entry in entries} == {"0"}
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGHUP])
+def test_a_signal_stops_the_jobs_before_the_parent(
+    number: signal.Signals, tmp_path: Path, run_locally: Any
+) -> None:
+    before = signal.getsignal(number)
+
+    def refresh() -> None:
+        if (tmp_path / "diary").exists():
+            signal.raise_signal(number)
+
+    with pytest.raises(KeyboardInterrupt):
+        run_locally({"T2 0": ["wait"]}, 1, Events(refresh))
+    entry = json.loads((tmp_path / "diary").read_text())
+    assert entry["pid"] not in {child.pid for child in psutil.Process().children()}
+    assert [job.status for job in run_locally.asked.jobs[:2]] == ["stopped", "waiting"]
+    assert [records(tmp_path)[f"T2 {seed}"]["status"] for seed in (0, 1)] == ["stopped", "waiting"]
+    assert signal.getsignal(number) == before

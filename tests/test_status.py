@@ -1,4 +1,4 @@
-"""run_all.py status: what is told of jobs, from their records, heartbeats and pulses on the disk."""
+"""run_all.py status: what is told of jobs, from their records, heartbeats on the disk."""
 
 import json
 import os
@@ -141,18 +141,17 @@ def test_a_record_makes_a_seed_done_whatever_its_job_says(plan: Plan, store: Sto
 
 
 @pytest.mark.parametrize(
-    ("beat_age", "pulse_age", "expected"),
+    ("beat_age", "update_age", "expected"),
     [(5, 999, "running"), (300, 5, "running"), (300, 300, "lost")],
     ids=["a fresh heartbeat", "an epoch that lasts", "no sign of life"],
 )
-def test_of_another_machine_heartbeat_and_pulse_tell(
-    beat_age: float, pulse_age: float, expected: str, plan: Plan, store: Store
+def test_of_another_machine_heartbeat_and_update_count(
+    beat_age: float, update_age: float, expected: str, plan: Plan, store: Store
 ) -> None:
     begin(plan, host="elsewhere")
     beat(store, age=beat_age, host="elsewhere")
-    edit(plan.base, plan.jobs[0], owner={"pid": 7, "host": "elsewhere"}, began=time.time() - 400)
-    pulse = {"pid": 7, "host": "elsewhere", "updated": time.time() - pulse_age}
-    (plan.base / "jobs" / "owner-elsewhere-7.json").write_text(json.dumps(pulse))
+    owner, updated = {"pid": 7, "host": "elsewhere"}, time.time() - update_age
+    edit(plan.base, plan.jobs[0], owner=owner, began=time.time() - 400, updated=updated)
     assert of(plan.base, "T2 seed 0")["status"] == expected
 
 

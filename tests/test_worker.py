@@ -7,8 +7,7 @@ from typing import Any
 
 import pytest
 
-from dglib.campaign import notebooks as execute
-from dglib.campaign import worker
+from dglib.campaign import notebooks, worker
 from dglib.campaign.jobs import Plan, anchored
 from dglib.control import Control, Interrupted
 from dglib.errors import UserError
@@ -28,60 +27,56 @@ TINY = [
 
 def job(base: Path, seed: int = 0, *changes: str) -> dict[str, Any]:
     given = load_profile("T2", "quick", [*TINY, f"seeds={seed}", f"base_dir={base}", *changes])
-    place = RunLocation.of(given)
-    return Plan(anchored(given, place.base), place.work).jobs[0].message()
-
-
-def untold(line: str) -> None:
-    pass
+    location = RunLocation.of(given)
+    return Plan(anchored(given, location.base), location.work).jobs[0].message()
 
 
 def test_a_seed_is_trained_once_however_often_it_is_asked_for(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     asked = job(tmp_path) | {"command": ["python", "run_all.py"]}
-    first = worker.train(asked, tell=untold)
+    first = worker.train(asked)
     assert Path(first["directory"]).parent == tmp_path
     (record,) = read_records(Path(first["directory"]), "T2")
     manifest = json.loads(Path(first["directory"], "T2-spinodal_manifest.json").read_bytes())
     assert manifest["command"] == ["python", "run_all.py"]
     assert (record["seed"], record["outcome"], record["time"]) == (0, first["outcome"], first["seconds"])
     monkeypatch.setattr("dglib.runs.experiment.run_seed", lambda *_, **__: pytest.fail("trained again"))
-    assert worker.train(asked, tell=untold) == first
+    assert worker.train(asked) == first
 
 
-def test_a_stopped_job_saves_its_state_and_goes_on_from_there(tmp_path: Path) -> None:
+def test_a_stopped_job_saves_its_state_and_resumes(tmp_path: Path) -> None:
     control = Control()
     control.stop()
     with pytest.raises(Interrupted):
-        worker.train(job(tmp_path), control=control, tell=untold)
+        worker.train(job(tmp_path), control=control)
     assert list(tmp_path.glob("*/checkpoints/T2-spinodal-000.ckpt"))
-    assert worker.train(job(tmp_path), tell=untold)["outcome"] == "no_event"
+    assert worker.train(job(tmp_path))["outcome"] == "no_event"
 
 
-def test_a_seed_that_another_process_trains_is_told_of(
+def test_a_seed_that_another_process_trains_is_refused(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    directory = Path(worker.train(job(tmp_path), tell=untold)["directory"])
+    directory = Path(worker.train(job(tmp_path))["directory"])
     (directory / "seeds" / "T2-spinodal-000.json").unlink()
     monkeypatch.setattr("dglib.runs.experiment.HELD_SECONDS", 0.0)
     spec = build_spec("T2", load_profile("T2", "quick", TINY))
     with Store(directory, spec).exclusive(0) as mine:
         assert mine
         with pytest.raises(UserError, match="T2 seed 0 is being trained by process"):
-            worker.train(job(tmp_path), tell=untold)
+            worker.train(job(tmp_path))
 
 
-def test_a_mirrored_seed_is_where_results_end_up_when_its_job_returns(tmp_path: Path) -> None:
-    places = ["mirror=true", f"work_dir={tmp_path / 'work'}"]
-    result = worker.train(job(tmp_path / "drive", 0, *places), tell=untold)
+def test_a_mirrored_seed_is_in_the_base_directory_when_its_job_returns(tmp_path: Path) -> None:
+    mirrored = ["mirror=true", f"work_dir={tmp_path / 'work'}"]
+    result = worker.train(job(tmp_path / "drive", 0, *mirrored))
     directory = Path(result["directory"])
     assert directory.parent == tmp_path / "work"
     remote = tmp_path / "drive" / directory.name
     here = (directory / "T2-spinodal_results.json").read_bytes()
     assert (remote / "T2-spinodal_results.json").read_bytes() == here
     shutil.rmtree(tmp_path / "work")
-    assert worker.train(job(tmp_path / "drive", 0, *places), tell=untold) == result, "trained again"
+    assert worker.train(job(tmp_path / "drive", 0, *mirrored)) == result, "trained again"
 
 
 @pytest.mark.parametrize("ends", ["well", "badly"])
@@ -101,11 +96,11 @@ def test_an_executed_notebook_appears_whole_and_drafts_that_a_kill_left_go(
         if ends == "badly":
             raise ValueError("no")
 
-    monkeypatch.setattr(execute.papermill, "execute_notebook", papermill)
+    monkeypatch.setattr(notebooks.papermill, "execute_notebook", papermill)
     if ends == "well":
         assert worker.execute_notebook(job(tmp_path)) == {"notebook": str(output)}
     else:
-        with pytest.raises(execute.ExecutionError, match="ValueError: no"):
+        with pytest.raises(UserError, match="ValueError: no"):
             worker.execute_notebook(job(tmp_path))
     assert [path.name for path in output.parent.iterdir()] == [output.name]
     assert output.read_text() == "the new one"

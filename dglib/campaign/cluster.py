@@ -1,176 +1,235 @@
-"""Jobs run by the workers of a Dask cluster: `--cluster`; `cluster_sources` has the clusters.
+"""Jobs run by the workers of a Dask cluster: `--cluster`.
 
-Dask starts workers and reports which are there; each gets one job at a time. The scheduler decides what
-becomes of a job whose worker died, as for local workers. Any number of commands may share a cluster, and any
-number of clusters a base directory: a seed is protected by its lock.
+`tcp://host:8786` is a running scheduler; `slurm:FILE.yaml` has Slurm start the workers. Dask reports which
+workers there are; each gets one job at a time. The scheduler decides what becomes of a job whose worker died,
+as for local workers. Any number of commands may share a cluster, and any number of clusters a base directory:
+a seed is protected by its lock.
 """
 
 from __future__ import annotations
 
-import importlib
+import logging
 import queue
-import secrets
+import re
+import shutil
+import signal
+import subprocess
 import sys
+import tempfile
 import time
-from collections.abc import Iterator, Sequence
-from contextlib import ExitStack, contextmanager
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
-from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from datetime import timedelta
+from importlib.util import find_spec
+from typing import TYPE_CHECKING, Annotated, Any
 
-from tqdm import tqdm
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 
-from dglib.campaign.cluster_sources import Cluster, cluster_of
 from dglib.campaign.jobs import Job
-from dglib.campaign.scheduler import Answer
+from dglib.campaign.scheduler import POLL_SECONDS, Answer, Backend
 from dglib.errors import UserError
-from dglib.files import write_once
+from dglib.experiments.parameters import Count, CountOrZero, Names, Text
+from dglib.experiments.profiles import file_layer, validate_model
+from dglib.files import user_path
 
 if TYPE_CHECKING:
     from distributed import Client, Future
 
-__all__ = ["ClusterBackend", "cluster_of"]
-
-MODULE = "dglib.campaign.cluster_worker"
+CONNECT_SECONDS = 10.0
+FIRST_SECONDS = 60.0  # for the first worker of a running scheduler; Slurm's queue may take days
 REFRESH_SECONDS = 1.0
+RENEW_SECONDS = 30.0
 RESULT_SECONDS = 30.0
-UNFIT_SECONDS = 60.0  # without any suitable worker
+NOTICE = timedelta(minutes=5)  # before its time is up a worker saves its seed and ends
+SHORTEST = timedelta(minutes=15)
 
 
-@dataclass(eq=False)
-class Member:
-    """A worker process that runs our jobs, one at a time."""
-
-    address: str
-    birth: str  # of this process: a worker may come back under the same address
-    pid: int
-    host: str
-    has_gpu: bool
-    has_nanny: bool
-    job: Job | None = None
-    future: Future[Any] | None = None
-
-    def __str__(self) -> str:
-        return f"process {self.pid} on {self.host}"
+def _duration(text: str) -> timedelta:
+    parts = re.fullmatch(r"(?:(\d+)-)?(\d{1,2}):(\d\d):(\d\d)", text, re.ASCII)
+    if parts is None:
+        raise ValueError("must be HH:MM:SS or D-HH:MM:SS, in quotation marks")
+    days, hours, minutes, seconds = (int(part or 0) for part in parts.groups())
+    return timedelta(days=days, hours=hours, minutes=minutes, seconds=seconds)
 
 
-class Members:
-    """The suitable workers of a cluster, as they come and go.
+def _walltime(text: str) -> str:
+    if _duration(text) < SHORTEST:
+        raise ValueError(f"must be at least {SHORTEST}")
+    return text
 
-    Args:
-        homes: directories that they must share with this machine.
+
+class SlurmFile(BaseModel):
+    """The fields of the file, of which `params/slurm.example.yaml` is an example.
+
+    Each Slurm job is one worker that runs one job of ours at a time. Other fields are arguments of
+    `dask_jobqueue.SLURMCluster`, which checks them, as does `sbatch --test-only` the job script.
     """
 
-    def __init__(self, client: Client, homes: Sequence[Path]) -> None:
-        self._client, self._homes = client, homes
-        self._known: set[tuple[str, str]] = set()  # by address and birth
-        self._reported: set[str] = set()
-        self._ours = importlib.import_module(MODULE).describe()
-        self.current: dict[str, Member] = {}
-        self.unsuitable: dict[str, str] = {}  # the other workers, with the reason
+    model_config = ConfigDict(extra="allow", frozen=True, strict=True, use_attribute_docstrings=True)
 
-    def refresh(self) -> list[Member]:
-        """Bring `current` and `unsuitable` up to date. Returns the members that have gone.
+    jobs: Count
+    """Slurm jobs at a time, each with one worker, from 1."""
+    gpus: Annotated[CountOrZero, Field(le=1)] = 1
+    """GPUs of each, 1 or 0."""
+    walltime: Annotated[str, AfterValidator(_walltime)]
+    """Of each Slurm job, HH:MM:SS or D-HH:MM:SS; a worker ends a little before and is replaced."""
+    memory: Text
+    """Of each Slurm job, as 16GB."""
+    job_extra_directives: Names = []
+    """More #SBATCH lines, as --constraint=a100."""
+    worker_extra_args: Names = []
+    """More arguments of dask worker."""
 
-        Raises:
-            OSError: the scheduler does not answer.
-        """
-        if self._client.status != "running" or self._client.scheduler is None:
-            raise ConnectionError("no connection to the scheduler")
-        # What client.scheduler_info() returns, another thread replaces meanwhile, without the workers.
-        found = self._client.sync(self._client.scheduler.identity, n_workers=-1)["workers"]
-        births = {address: str(info["local_directory"]) for address, info in found.items()}
-        gone = [each for each in self.current.values() if births.get(each.address) != each.birth]
-        for each in gone:
-            del self.current[each.address]
-        new = {a: info for a, info in found.items() if (a, births[a]) not in self._known}
-        self._known = set(births.items())
-        self.unsuitable = {a: why for a, why in self.unsuitable.items() if a in found and a not in new}
-        for address, answer in self._describe(new).items():
-            if isinstance(answer, str):
-                self.unsuitable[address] = answer
-                continue
-            gpu, nanny = bool(new[address]["resources"].get("GPU")), bool(new[address]["nanny"])
-            pid, host = answer["pid"], answer["host"]
-            self.current[address] = Member(address, births[address], pid, host, gpu, nanny)
-        return gone
-
-    def new_problems(self) -> list[str]:
-        """What is wrong with unsuitable workers, in words; each is reported once."""
-        new = self.unsuitable.keys() - self._reported
-        self._reported = set(self.unsuitable)
-        return [f"worker {address} {why}" for address, why in self.unsuitable.items() if address in new]
-
-    def _describe(self, new: dict[str, dict[str, Any]]) -> dict[str, dict[str, Any] | str]:
-        """Of each worker its description, or what is wrong with it."""
-        found: dict[str, dict[str, Any] | str] = {
-            address: f"has {info['nthreads']} threads; start it with --nthreads 1, one worker for each job"
-            for address, info in new.items()
-            if info["nthreads"] > 1 and info["resources"].get("GPU") != 1
+    def options(self) -> dict[str, Any]:
+        """The arguments of `dask_jobqueue.SLURMCluster`."""
+        lifetime = int((_duration(self.walltime) - NOTICE).total_seconds())
+        return {
+            "job_name": "dglib",
+            "job_cpu": 2,
+            **self.model_dump(exclude={"jobs", "gpus"}, exclude_none=True),
+            "cores": 1,  # threads of a worker: one job at a time
+            "processes": 1,
+            "job_extra_directives": [*(["--gres=gpu:1"] if self.gpus else []), *self.job_extra_directives],
+            "worker_extra_args": [
+                *(["--resources", "GPU=1"] if self.gpus else []),
+                *("--lifetime", f"{lifetime}s", "--lifetime-stagger", "60s"),
+                *("--memory-limit", "0"),  # Slurm enforces it; Dask would kill a worker at 95 %
+                *self.worker_extra_args,
+            ],
         }
-        left = new.keys() - found
-        # First a function of Python's own: one of ours cannot arrive where dglib is missing.
-        for address, answer in self._ask(left, importlib.import_module, MODULE).items():
-            if isinstance(answer, BaseException):
-                found[address] = f"cannot import {MODULE}: {_line(answer)}"
-        with ExitStack() as stack:
-            probes = [stack.enter_context(_probe(home)) for home in self._homes]
-            describe = importlib.import_module(MODULE).describe
-            for address, answer in self._ask(left - found.keys(), describe, probes).items():
-                failed = isinstance(answer, BaseException)
-                problem = _line(answer) if failed else self._difference(answer)
-                found[address] = problem or answer
-        return found
-
-    def _ask(self, addresses: Any, function: Any, *arguments: Any) -> dict[str, Any]:
-        """What the function returns, or raises, on each of the workers."""
-        if not addresses:
-            return {}
-        answers = self._client.run(function, *arguments, workers=list(addresses), on_error="return")
-        return dict(answers)
-
-    def _difference(self, theirs: dict[str, Any]) -> str:
-        """In what a worker would make other results than this machine; empty for nothing."""
-        ours = self._ours
-        for name in ("python", "torch", "dglib"):
-            if theirs[name] != ours[name]:
-                return f"has {name} {theirs[name]}, this machine {ours[name]}; they must be the same"
-        if theirs["code"] != ours["code"]:
-            commits = [str(each["commit"])[:7] if each["commit"] else "unknown" for each in (theirs, ours)]
-            where = "at {}, this machine at {}".format(*commits)
-            same = "of the same commit, but changed since" if commits[0] == commits[1] else where
-            return f"has other files of dglib than this machine: {same}; they must be the same"
-        return str(theirs["sees"])
 
 
-class ClusterBackend:
-    """The suitable workers of a cluster.
+@dataclass
+class Cluster:
+    """A Dask cluster: a running scheduler by its address, or workers that Slurm starts.
 
-    Args:
-        homes: directories that workers must share with this machine.
+    Attributes:
+        text: as the user gave it.
     """
 
-    def __init__(self, cluster: Cluster, homes: Sequence[Path]) -> None:
-        self._cluster, self._homes = cluster, homes
+    text: str
+    address: str = ""
+    slurm: SlurmFile | None = None
+    _started: Any = None  # Slurm's
+    _renewed: float = float("-inf")
+
+    @property
+    def workers(self) -> int | None:
+        """How many it has at most; None: its scheduler has the number."""
+        return None if self.slurm is None else self.slurm.jobs
+
+    @contextmanager
+    def connected(self) -> Iterator[Client]:
+        """A client of its scheduler; what was started for it ends with it. UserError: no scheduler."""
+        from distributed import Client
+
+        for name in ("distributed", "distributed.client"):  # our own lines report lost connections
+            logging.getLogger(name).setLevel(logging.CRITICAL + 1)
+        with ExitStack() as stack:
+            if self.slurm is not None:
+                self._started = stack.enter_context(self._start_slurm(self.slurm))
+            try:
+                where = self._started or self.address
+                client = Client(where, timeout=CONNECT_SECONDS, set_as_default=False)
+            except (OSError, ValueError) as error:
+                raise self.error(f"no scheduler answers there ({_line(error)})") from None
+            yield stack.enter_context(client)
+
+    def renew(self) -> None:
+        """Have Slurm replace workers whose time is up; called a few times a second."""
+        if self.slurm is not None and time.monotonic() - self._renewed >= RENEW_SECONDS:
+            self._renewed = time.monotonic()
+            self._started.scale(jobs=self.slurm.jobs)
+
+    def error(self, reason: str) -> UserError:
+        return UserError(f"--cluster {self.text}: {reason}")
+
+    def _start_slurm(self, file: SlurmFile) -> Any:
+        if shutil.which("sbatch") is None:
+            raise self.error("there is no sbatch on this machine: run this on a login node")
+        try:
+            made = jobqueue().SLURMCluster(
+                **file.options(),
+                scheduler_options={"dashboard_address": ":0"},
+                silence_logs="critical",
+            )
+        except (OSError, RuntimeError, TypeError, ValueError) as error:
+            raise self.error(" ".join(str(error).split())) from None
+        # Dask does not report it when Slurm refuses a job.
+        with tempfile.NamedTemporaryFile("w", suffix=".sh", encoding="utf-8") as script:
+            script.write(made.job_script())
+            script.flush()
+            command = ["sbatch", "--test-only", script.name]
+            done = subprocess.run(command, capture_output=True, text=True, errors="replace")
+        if done.returncode:
+            made.close()
+            reason = " ".join((done.stderr or done.stdout).split()) or f"status {done.returncode}"
+            raise self.error(f"sbatch --test-only refuses: {reason}")
+        return made
+
+
+def cluster_of(text: str) -> Cluster:
+    """The cluster that `text` names. Nothing is started.
+
+    Raises:
+        UserError: it names none, its file is wrong, or a package that it takes is missing.
+    """
+    kind, _, rest = text.partition(":")
+    if kind == "local":
+        raise UserError(f"--cluster {text}: this machine's workers need no cluster: use --workers or --gpus")
+    if kind in ("tcp", "tls"):
+        address = re.fullmatch(r"//(\[[0-9A-Fa-f:.]+\]|[^/:\s]+):(\d{1,5})/?", rest, re.ASCII)
+        if address is None or not 0 < int(address[2]) < 2**16:
+            raise UserError(f"--cluster {text}: a scheduler's address is {kind}://HOST:PORT")
+        made = Cluster(text, f"{kind}://{address[1]}:{address[2]}")
+    elif kind == "slurm":
+        layer = file_layer(user_path(rest, "--cluster"))._replace(where=f"--cluster {text}")
+        made = Cluster(text, slurm=validate_model(SlurmFile, [layer]))
+    else:
+        raise UserError(f"--cluster {text}: must be tcp://HOST:PORT or slurm:FILE.yaml")
+    for module in ("distributed", *(["dask_jobqueue"] if kind == "slurm" else [])):
+        if find_spec(module) is None:
+            raise UserError(f"--cluster {text}: needs {module}: pip install -e .[cluster]")
+    return made
+
+
+def jobqueue() -> Any:
+    """The module `dask_jobqueue`, whose import replaces the handler of SIGINT: here it stays as it was."""
+    before = signal.getsignal(signal.SIGINT)
+    import dask_jobqueue
+
+    signal.signal(signal.SIGINT, before)
+    return dask_jobqueue
+
+
+class ClusterBackend(Backend):
+    """The workers of a cluster: Dask gives a job to one of them, and to another where that one dies."""
+
+    def __init__(self, cluster: Cluster) -> None:
+        self._cluster = cluster
+        self._workers: dict[str, Any] = {}  # by address, as the scheduler describes them
+        self._running: dict[str, tuple[Job, Future[Any]]] = {}  # by the task's key
         self._ended: queue.Queue[Future[Any]] = queue.Queue()
-        self._lost: list[tuple[Job, Answer]] = []
         self._stopping = False
-        self._refreshed = time.monotonic()
-        self._none_since: float | None = None
+        self._refreshed = float("-inf")
         self._context = ExitStack()
         self._client: Client
-        self._members: Members
 
     def __enter__(self) -> ClusterBackend:
-        """Connect, and wait for the first suitable worker.
+        """Connect, and wait for the first worker.
 
         Raises:
-            UserError: the cluster cannot be reached, or a worker differs from this machine.
+            UserError: the cluster cannot be reached, or has no worker.
         """
         with ExitStack() as stack:
             self._client = stack.enter_context(self._cluster.connected())
-            self._members = Members(self._client, self._homes)
-            self._wait_for_first()
+            started = time.monotonic()
+            while not self._workers:
+                self._refresh()
+                if self._cluster.slurm is None and time.monotonic() - started > FIRST_SECONDS:
+                    raise self._cluster.error(f"no worker has come within {FIRST_SECONDS:g} s")
+                time.sleep(0 if self._workers else POLL_SECONDS)
             self._context = stack.pop_all()
         return self
 
@@ -180,140 +239,99 @@ class ClusterBackend:
     def start(self, job: Job) -> dict[str, Any] | None:
         from dglib.campaign import cluster_worker
 
-        member = next((m for m in self._members.current.values() if m.job is None), None)
-        if member is None:
+        if len(self._running) >= len(self._workers):
             return None
-        member.job = job
-        member.future = self._client.submit(
+        has_gpu = any(info["resources"].get("GPU") for info in self._workers.values())
+        future = self._client.submit(
             cluster_worker.run_job,
-            job.message(),
+            {**job.message(), "software": cluster_worker.software()},
             key=f"dglib-{job.key}-{time.monotonic_ns()}",
-            workers=[member.address],
-            resources={"GPU": 1} if member.has_gpu else None,
+            resources={"GPU": 1} if has_gpu else None,
             pure=False,
         )
-        member.future.add_done_callback(self._ended.put)
-        return {"pid": member.pid, "host": member.host}
+        self._running[future.key] = job, future
+        future.add_done_callback(self._ended.put)
+        return {}
 
     def poll(self, timeout: float) -> list[tuple[Job, Answer]]:
         """As `Backend.poll`.
 
         Raises:
-            UserError: the scheduler is gone, or for some time no worker was suitable.
+            UserError: the scheduler is gone, or a worker cannot run the jobs.
         """
+        from distributed import KilledWorker
+
         self._refresh()
-        found, self._lost = self._lost, []
-        if found:
-            return found
+        if self._stopping:
+            return self._poll_stopped(timeout)
         try:
-            return self._settle(self._ended.get(timeout=timeout))
+            future = self._ended.get(timeout=timeout)
         except queue.Empty:
             return []
-
-    def stop(self) -> None:
-        from dglib.campaign import cluster_worker
-
-        self._stopping = True
-        busy = [m for m in self._members.current.values() if m.job is not None]
-        if busy and self._client.status == "running":
-            keys = [m.future.key for m in busy if m.future is not None]
-            self._client.run(cluster_worker.stop, keys, workers=[m.address for m in busy], on_error="ignore")
-
-    def _wait_for_first(self) -> None:
-        started, reported = time.monotonic(), False
-        while not self._members.current:
-            self._cluster.renew()
-            self._remove_gone()
-            if problems := self._members.new_problems():
-                more = f" (and {len(problems) - 1} more)" if len(problems) > 1 else ""
-                raise self._error(f"{problems[0]}{more}")
-            waited = time.monotonic() - started
-            if waited > self._cluster.patience:
-                raise self._error(f"no worker has come within {self._cluster.patience:g} s")
-            if waited > 5 and not reported:
-                reported = True
-                _print(f"--cluster {self._cluster.text}: waiting for the first worker")
-            time.sleep(0 if self._members.current else 0.2)
-
-    def _refresh(self) -> None:
-        """Take note of workers that came and went."""
-        if time.monotonic() - self._refreshed < REFRESH_SECONDS:
-            return
-        self._refreshed = time.monotonic()
-        if not self._stopping:
-            self._cluster.renew()
-        self._remove_gone()
-        for problem in self._members.new_problems():
-            _print(f"{problem}; it gets no job")
-        if self._members.current or self._stopping:
-            self._none_since = None
-        elif self._none_since is None:
-            self._none_since = time.monotonic()
-            _print("no worker is left; waiting for one")
-        elif self._members.unsuitable and time.monotonic() - self._none_since > UNFIT_SECONDS:
-            worker, why = next(iter(self._members.unsuitable.items()))
-            raise self._error(f"no worker is left that can run the jobs: worker {worker} {why}")
-
-    def _remove_gone(self) -> None:
-        try:
-            gone = self._members.refresh()
-        except (OSError, RuntimeError) as error:  # a client that has been closed raises no OSError
-            raise self._scheduler_gone() from error
-        for member in gone:
-            if member.future is not None:
-                member.future.cancel()
-            if member.job is not None:
-                self._lost.append((member.job, {"lost": f"its worker ({member}) went"}))
-            member.job = member.future = None
-
-    def _settle(self, future: Future[Any]) -> list[tuple[Job, Answer]]:
-        """The answer of a task that has ended, or Dask's error in its place."""
-        from dglib.campaign import cluster_worker
-
-        member = next((m for m in self._members.current.values() if m.future is future), None)
-        if member is None or member.job is None:  # its worker went, and the job was reported as lost
-            return []
         if future.status == "cancelled":  # not by us: Dask cancels all when it loses the scheduler
-            raise self._scheduler_gone()
-        job, member.job, member.future = member.job, None, None
+            with self._scheduler_there():
+                raise ConnectionError
         try:
             answer: dict[str, Any] = future.result(timeout=RESULT_SECONDS)
-        except Exception as error:
-            answer = {"lost": f"its worker ({member}) failed: {_line(error)}"}
-        if "stopped" in answer and not self._stopping:
-            answer = {"lost": f"its worker ({member}) is closing"}
-        if "failed" in answer and answer.get("last") and member.has_nanny:
-            # Something broke in the process, such as its CUDA context; its nanny starts another.
-            del self._members.current[member.address]
-            self._client.run(cluster_worker.leave, workers=[member.address], wait=False, on_error="ignore")
+        except KilledWorker as error:
+            answer = {"lost": f"its workers died: {_line(error)}"}
+        except Exception as error:  # of Dask, or of a worker without dglib
+            raise self._cluster.error(f"a worker cannot run the jobs: {_line(error)}") from None
+        if "unsuitable" in answer:
+            raise self._cluster.error(f"worker {answer['worker']} {answer['unsuitable']}")
+        job, _ = self._running.pop(future.key)
+        if "stopped" in answer:
+            answer = {"lost": f"its worker {answer['worker']} is closing"}
+        if "failed" in answer and answer["last"] and self._workers.get(answer["worker"], {}).get("nanny"):
+            # Something broke in the process, such as its CUDA context.
+            self._client.restart_workers([answer["worker"]], raise_for_error=False)
         return [(job, answer)]
 
-    def _error(self, reason: str) -> UserError:
-        return UserError(f"--cluster {self._cluster.text}: {reason}")
+    def stop(self) -> None:
+        self._stopping = True
+        with suppress(UserError), self._scheduler_there():
+            self._client.cancel([future for _, future in self._running.values()])
 
-    def _scheduler_gone(self) -> UserError:
-        return self._error(
-            "the scheduler is gone; its workers save their seeds' states and end, and the same command"
-            " resumes once there is a cluster again"
-        )
+    def _poll_stopped(self, timeout: float) -> list[tuple[Job, Answer]]:
+        """All jobs, once no worker runs one any more."""
+        from dglib.campaign import cluster_worker
 
+        with self._scheduler_there():
+            running = self._client.run(cluster_worker.running, list(self._running), on_error="ignore")
+        if any(running.values()):
+            time.sleep(timeout)
+            return []
+        stopped: list[tuple[Job, Answer]] = [(job, {"stopped": True}) for job, _ in self._running.values()]
+        self._running.clear()
+        return stopped
 
-@contextmanager
-def _probe(home: Path) -> Iterator[tuple[str, str]]:
-    """A file with a random content in a directory, or in the first above it that exists, meanwhile."""
-    home = home.absolute()
-    there = next(each for each in (home, *home.parents) if each.is_dir())
-    path, content = there / f".dglib-probe-{secrets.token_hex(8)}", secrets.token_hex(16)
-    try:
-        write_once(path, content.encode())
-        yield str(path), content
-    finally:
-        path.unlink(missing_ok=True)
+    def _refresh(self) -> None:
+        """Ask for the workers, and have Slurm replace those whose time is up."""
+        if time.monotonic() - self._refreshed < REFRESH_SECONDS:
+            return
+        first, self._refreshed = self._refreshed < 0, time.monotonic()
+        with self._scheduler_there() as scheduler:
+            if not self._stopping:
+                self._cluster.renew()
+            # What client.scheduler_info() returns, another thread replaces meanwhile, without the workers.
+            before, self._workers = (
+                self._workers,
+                self._client.sync(scheduler.identity, n_workers=-1)["workers"],
+            )
+        if not self._workers and (before or first):
+            print("run_all: waiting for a worker of the cluster", file=sys.stderr, flush=True)
+
+    @contextmanager
+    def _scheduler_there(self) -> Iterator[Any]:
+        """The scheduler's functions; UserError where it is gone."""
+        reason = "the scheduler is gone; its workers save their seeds' states and end, and the same command"
+        try:
+            if self._client.status != "running" or self._client.scheduler is None:
+                raise ConnectionError
+            yield self._client.scheduler
+        except (OSError, RuntimeError) as error:  # a client that has been closed raises no OSError
+            raise self._cluster.error(f"{reason} resumes once there is a cluster again") from error
 
 
 def _line(error: BaseException) -> str:
     return f"{type(error).__name__}: {' '.join(str(error).split())}"
-
-
-def _print(line: str) -> None:
-    tqdm.write(f"run_all: {line}", file=sys.stderr)

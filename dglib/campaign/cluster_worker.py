@@ -1,18 +1,17 @@
-"""Functions that run in a Dask worker's process: describe it, run a job, stop one after a checkpoint.
+"""Functions that run in a Dask worker's process: run a job, and report whether one still runs.
 
 A task runs in a thread of its own, where no signal arrives. So another thread checks a few times a second
-whether the job is still wanted, and asks it to stop where not: it was stopped, the scheduler or the client
-has gone, or the worker is closing.
+whether the job is still wanted, and asks it to stop after a checkpoint where not: it was cancelled, the
+scheduler or the client has gone, or the worker is closing.
 """
 
 from __future__ import annotations
 
-import asyncio
 import hashlib
-import os
 import platform
 import threading
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Mapping
+from functools import lru_cache
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -22,83 +21,72 @@ from distributed import Status, Worker, get_worker
 from dglib.campaign import worker
 from dglib.control import Control
 from dglib.runs import provenance
-from dglib.runs.liveness import this_process
 
 CHECK_SECONDS = 0.2
-LEAVING = (Status.closing, Status.closing_gracefully, Status.closed, Status.stopping, Status.failed)
+CLOSING = (Status.closing, Status.closing_gracefully, Status.closed, Status.stopping, Status.failed)
+
+_running: set[str] = set()  # the keys of tasks
 
 
-def describe(probes: Sequence[tuple[str, str]] = ()) -> dict[str, Any]:
-    """This process (`pid`, `host`), its software, and `sees`: what is wrong with a shared directory.
-
-    Args:
-        probes: paths of files just written to the directories, and their contents.
-    """
-    known = provenance.versions()
+@lru_cache(maxsize=1)
+def software() -> dict[str, Any]:
+    """What results depend on: versions, and the hash of dglib's files with their commit."""
     code = hashlib.sha256()
     for path in sorted(provenance.HERE.rglob("*.py")):
         code.update(f"{path.relative_to(provenance.HERE)}\n".encode() + path.read_bytes())
     return {
-        "dglib": known["dglib"],
-        "commit": known["commit"],
-        "code": code.hexdigest(),
         "python": ".".join(platform.python_version_tuple()[:2]),
         "torch": version("torch"),
-        **this_process(),
-        "sees": next(filter(None, (_sees(Path(path), content) for path, content in probes)), ""),
+        **{name: provenance.code()[name] for name in ("dglib", "commit")},
+        "code": code.hexdigest(),
     }
 
 
-def _sees(probe: Path, content: str) -> str:
-    try:
-        found = probe.read_text(encoding="utf-8")
-    except OSError as error:
-        return f"does not see {probe.parent} as it is here ({error.strerror or error})"
-    if found != content:
-        return f"sees another {probe.parent}"
-    return "" if os.access(probe.parent, os.W_OK | os.X_OK) else f"cannot write to {probe.parent}"
-
-
 def run_job(job: Mapping[str, Any]) -> dict[str, Any]:
-    """As `dglib.campaign.worker.run_job`, as a task; it waits for a seed that another process trains."""
+    """As `dglib.campaign.worker.run_job`, as a task, with the address of the `worker`.
+
+    It waits for a seed that another process trains. {"unsuitable": reason} where results would differ from
+    those of the machine that gave the job.
+    """
     me, control, over = get_worker(), Control(), threading.Event()
-    key, state = me.get_current_task(), _state(me)
+    key = me.get_current_task()
 
     def watch() -> None:
         while not over.wait(CHECK_SECONDS):
             task = me.state.tasks.get(key)
-            wanted = task is not None and task.state == "executing" and key not in state.stops
-            if not wanted or me.status in LEAVING:
+            if task is None or task.state != "executing" or me.status in CLOSING:
                 control.stop()
                 return
 
+    _running.add(key)
     threading.Thread(target=watch, daemon=True).start()
     try:
-        return worker.run_job(job, state.load, control=control, wait=True)
+        reason = unsuitable(job, me)
+        answer = {"unsuitable": reason} if reason else worker.run_job(job, control=control, wait=True)
+        return {**answer, "worker": me.address}
     finally:
         over.set()
-        state.stops.discard(key)
+        _running.discard(key)
 
 
-def stop(keys: Collection[str], dask_worker: Worker) -> None:
-    """Stop these tasks after a checkpoint; one that has not started yet, when it does."""
-    _state(dask_worker).stops.update(keys)
+def unsuitable(job: Mapping[str, Any], me: Worker) -> str:
+    """Why a worker cannot run a job as the machine that gave it would; empty for nothing."""
+    threads = me.state.nthreads
+    if threads > 1 and me.state.total_resources.get("GPU") != 1:
+        return f"has {threads} threads; start it with --nthreads 1, one worker for each job"
+    ours, theirs = software(), job["software"]
+    for name in ("python", "torch", "dglib"):
+        if ours[name] != theirs[name]:
+            return f"has {name} {ours[name]}, this machine {theirs[name]}; they must be the same"
+    if ours["code"] != theirs["code"]:
+        here, there = (str(made["commit"] or "unknown")[:7] for made in (ours, theirs))
+        where = f"at {here}, this machine at {there}" if here != there else "of one commit, but changed since"
+        return f"has other files of dglib than this machine: {where}; they must be the same"
+    if not Path(job["record"]).exists():
+        return f"does not see {Path(job['record']).parent} as it is here"
+    return ""
 
 
-async def leave() -> None:
-    """End this process once the call has been answered; its nanny starts another."""
-    await asyncio.sleep(0.5)
-    os._exit(1)
-
-
-class _State:
-    """What lasts from one job to the next."""
-
-    def __init__(self) -> None:
-        self.stops: set[str] = set()
-        self.load = worker.LastDataset()
-
-
-def _state(of: Worker) -> _State:
-    state: _State = vars(of).setdefault("_dglib", _State())
-    return state
+def running(keys: Collection[str]) -> bool:
+    """Whether this process runs one of these tasks."""
+    return not _running.isdisjoint(keys)

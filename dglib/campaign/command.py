@@ -34,64 +34,61 @@ def run(arguments: argparse.Namespace) -> int:
     if arguments.dry_run:
         from dglib.campaign.dry_run import print_plan
 
-        elsewhere = arguments.cluster is not None
-        print_plan(campaign, as_json=arguments.json, elsewhere=elsewhere)
+        print_plan(campaign, as_json=arguments.json, elsewhere=arguments.cluster is not None)
         return 0
     require_posix("run_all.py", "use `python -m dglib run` for each experiment")
-    return _run(campaign, arguments.json)
-
-
-def _run(campaign: Campaign, as_json: bool) -> int:
     started = time.monotonic()
-    jobs, plans = jobs_of(campaign.plans), campaign.plans
-    out = sys.stderr if as_json else sys.stdout  # for people
-    names = ", ".join(dict.fromkeys(plan.experiment for plan in plans))
-    at_once = min(campaign.at_once or 1, len(jobs))
-    at_a_time = f", {at_once} at a time" if at_once > 1 else ""
+    jobs = jobs_of(campaign.plans)
+    out = sys.stderr if arguments.json else sys.stdout  # for people
+    with CampaignMonitor(jobs, sys.stdout if arguments.json else None) as monitor:
+        _train(campaign, jobs, monitor, out)
+    print(f"\nDone in {duration(time.monotonic() - started)}.", file=out)
+    files = write_results(campaign, out)
+    failed = 0
+    for plan in campaign.plans:
+        for reason, those in plan.failures():
+            print(f"\n{plan.name} failed: {reason}\n  log: {those[0].log}", file=sys.stderr)
+            failed += len(those)
+    seconds = round(time.monotonic() - started, 1)
+    monitor.emit("all_done", jobs=len(jobs), failed=failed, seconds=seconds, files=[*map(str, files)])
+    return 1 if failed else 0
 
+
+def _train(campaign: Campaign, jobs: Sequence[Job], monitor: CampaignMonitor, out: IO[str]) -> None:
     def begin() -> None:
+        names = ", ".join(dict.fromkeys(plan.experiment for plan in campaign.plans))
+        count = min(campaign.at_once or 1, len(jobs))
+        at_once = f", {count} at a time" if count > 1 else ""
         where = campaign.location.work.absolute()
-        print(
-            f"{names} into {where}: {len(jobs)} job{'s' * (len(jobs) != 1)}{at_a_time}", file=out, flush=True
-        )
+        print(f"{names} into {where}: {len(jobs)} job{'s' * (len(jobs) != 1)}{at_once}", file=out, flush=True)
         if campaign.grid is not None:  # so that a page written meanwhile has all cells
             write_index(campaign.grid, campaign.location.work)
 
     over = threading.Event()
-    with CampaignMonitor(jobs, sys.stdout if as_json else None) as monitor:
-        try:
-            threading.Thread(target=_import_early, args=(jobs, over), daemon=True).start()
-            scheduler.run(jobs, campaign.backend, monitor, begin)
-        except BrokenPipeError:
-            words = "nobody reads its output any more; the same command resumes"
-            print(f"run_all: stopped: {words}", file=sys.stderr)
-            raise
-        finally:
-            over.set()
-    print(f"\nDone in {duration(time.monotonic() - started)}.", file=out)
-    files = write_results(campaign, out)
-    failures = [(plan, reason, those) for plan in plans for reason, those in plan.failures()]
-    for plan, reason, those in failures:
-        print(f"\n{plan.name} failed: {reason}\n  log: {those[0].log}", file=sys.stderr)
-    count = sum(len(those) for _, _, those in failures)
-    seconds = round(time.monotonic() - started, 1)
-    monitor.emit("all_done", jobs=len(jobs), failed=count, seconds=seconds, files=[*map(str, files)])
-    return 1 if failures else 0
 
+    def import_early() -> None:
+        """Import what the results need, which takes seconds, while the last notebooks leave a core idle."""
+        while not over.wait(0.5):
+            if all(job.is_over for job in jobs if job.seed is not None):
+                for name in ("dglib.campaign.summary_file", "dglib.report.grids"):
+                    import_module(name)
+                return
 
-def _import_early(jobs: Sequence[Job], over: threading.Event) -> None:
-    """Import what the results need, which takes seconds, while the last notebooks leave a core idle."""
-    while not over.wait(0.5):
-        if all(job.is_over for job in jobs if job.kind == "seed"):
-            for name in ("dglib.campaign.summary_file", "dglib.report.grids"):
-                import_module(name)
-            return
+    try:
+        threading.Thread(target=import_early, daemon=True).start()
+        scheduler.run(jobs, campaign.backend, monitor, begin)
+    except BrokenPipeError:
+        reason = "nobody reads its output any more; the same command resumes"
+        print(f"run_all: stopped: {reason}", file=sys.stderr)
+        raise
+    finally:
+        over.set()
 
 
 def write_results(campaign: Campaign, out: IO[str]) -> list[Path]:
     """Write summary and report, or a grid's report, print the answers and where they are. Returns the files.
 
-    With a mirror the files are copied to the same places below the base directory.
+    With a mirror the files are copied below the base directory.
     """
     files = (_of_experiments if campaign.grid is None else _of_grid)(campaign, out)
     campaign.location.copy_to_base(*files)
@@ -105,14 +102,14 @@ def _of_experiments(campaign: Campaign, out: IO[str]) -> list[Path]:
     print("What was found:\n", file=out)
     for paragraph in write_summary(base, plans):
         print(paragraph, file=out)
-    executed = [plan.executed for plan in plans if plan.jobs[-1].status == "done"]
     page = _write_page(base)
     if campaign.location.mirrored:
         print(f"\nAll of it is copied to {campaign.location.base}.", file=out)
     print("\nWhere it lies:", file=out)
-    directories = dict.fromkeys(found for plan in plans if (found := plan.directory()) is not None)
+    executed = []
     for plan in plans:
-        if plan.executed in executed:
+        if plan.jobs[-1].status == "done":
+            executed.append(plan.executed)
             where = f"{plan.directory()} (records, figures/), notebook {plan.executed}"
             print(f"  {plan.experiment}: {where}", file=out)
     files = [base / "summary.md", base / "summary.json"]
@@ -120,13 +117,10 @@ def _of_experiments(campaign: Campaign, out: IO[str]) -> list[Path]:
     for path in page:
         print(f"  report: {path}", file=out)
     # Drawn with the summary, when the run directories' own mirrors have ended.
-    joint = [
-        path
-        for directory in directories
-        for joint in joints()
-        for path in sorted(directory.glob(f"figures/{joint.key}.*"))
-    ]
-    return [*files, *executed, *joint, *page]
+    directories = dict.fromkeys(found for plan in plans if (found := plan.directory()) is not None)
+    patterns = [f"figures/{joint.key}.*" for joint in joints()]
+    drawn = [path for directory in directories for name in patterns for path in sorted(directory.glob(name))]
+    return [*files, *executed, *drawn, *page]
 
 
 def _of_grid(campaign: Campaign, out: IO[str]) -> list[Path]:

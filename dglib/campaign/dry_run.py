@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import math
 import time
 from dataclasses import replace
 from statistics import median
@@ -18,7 +17,7 @@ from dglib.campaign.planning import Campaign
 from dglib.errors import UserError
 from dglib.experiments import requested_numerics
 from dglib.protocol import engine
-from dglib.protocol.spec import ExperimentSpec, StepSpec
+from dglib.protocol.spec import ExperimentSpec
 from dglib.runs.progress import duration
 from dglib.runs.store import read_records
 from dglib.training.batches import DeviceData
@@ -30,7 +29,6 @@ from dglib.training.trainer import Trainer
 
 SECONDS = 5.0  # for all estimates: with the imports, a dry run answers within ten
 CPU_BATCH = 16  # a large batch is timed on a part of it: on a CPU the time is proportional
-SHARING = ", if those that share a GPU do not slow each other down"
 ELSEWHERE = "times are this machine's; the cluster's workers may be faster or slower"
 
 
@@ -52,51 +50,49 @@ def print_plan(campaign: Campaign, *, as_json: bool = False, elsewhere: bool = F
         UserError: something cannot be used here, where it would run here.
     """
     estimator = Estimator()
-    jobs: list[Estimate] = []
+    jobs: list[float | None] = []
     for plan in sorted(campaign.plans, key=lambda plan: plan.planned, reverse=True):
-        p, found = plan.parameters, _estimate(plan, estimator, elsewhere)
-        jobs += [found] * len(p.seeds)
-        if as_json:
-            _print_json(plan, found)
-            continue
-        name = plan.cell if plan.cell else plan.notebook.name
-        total = f"no estimate: {found.reason}"
-        if found.seconds is not None:
-            total = f"about {duration(found.seconds * len(p.seeds))} on {found.device}"
-        epochs = plan.planned * len(p.seeds)
-        print(f"{p.experiment}: {name}, {wording.seeds(len(p.seeds))}, {epochs} epochs at most, {total}")
-        print("  " + ", ".join(f"{name}={value}" for name, value in p.model_dump().items()))
-        for seed in p.seeds:
-            about = "" if found.seconds is None else f": about {duration(found.seconds)}"
-            print(f"  {plan.name} seed {seed}{about}")
-    if not as_json:
-        on_gpus = any("cuda" in str(found.device) for found in jobs)
-        line = f"{len(jobs)} job{'s' * (len(jobs) != 1)}{_total(jobs, campaign.at_once)}"
-        line += SHARING if campaign.sharing and on_gpus else ""
-        print(f"{line}; {ELSEWHERE}" if elsewhere and any(found.device for found in jobs) else line)
+        estimate = estimate_plan(plan, estimator, elsewhere)
+        jobs += [estimate.seconds] * len(plan.parameters.seeds)
+        (_print_json if as_json else _print_lines)(plan, estimate)
+    if as_json:
+        return
+    known = [seconds for seconds in jobs if seconds is not None]
+    total = f"{len(jobs)} job{'s' * (len(jobs) != 1)}"
+    if known:
+        total += f": {duration(sum(known))} one after the other"
+        total += f", and {len(jobs) - len(known)} without an estimate" if len(known) < len(jobs) else ""
+    at_once = min(campaign.at_once or 1, len(jobs))
+    if known and len(known) == len(jobs) and at_once > 1:
+        several = duration(max(sum(known) / at_once, *known))
+        total += f", about {several} with {at_once} at a time if they do not slow each other down"
+    print(f"{total}; {ELSEWHERE}" if elsewhere and known else total)
 
 
-def _print_json(plan: Plan, found: Estimate) -> None:
-    seconds = found.seconds and round(found.seconds, 1)
+def _print_lines(plan: Plan, estimate: Estimate) -> None:
+    p = plan.parameters
+    total = f"no estimate: {estimate.reason}"
+    if estimate.seconds is not None:
+        total = f"about {duration(estimate.seconds * len(p.seeds))} on {estimate.device}"
+    epochs = plan.planned * len(p.seeds)
+    name = plan.cell or plan.executed.name
+    print(f"{p.experiment}: {name}, {wording.seeds(len(p.seeds))}, {epochs} epochs at most, {total}")
+    print("  " + ", ".join(f"{name}={value}" for name, value in p.model_dump().items()))
+    about = "" if estimate.seconds is None else f": about {duration(estimate.seconds)}"
+    for seed in p.seeds:
+        print(f"  {plan.name} seed {seed}{about}")
+
+
+def _print_json(plan: Plan, estimate: Estimate) -> None:
+    seconds = estimate.seconds and round(estimate.seconds, 1)
     for seed in plan.parameters.seeds:
         line: dict[str, Any] = {"experiment": plan.experiment, "seed": seed}
         line |= {"cell": plan.cell} if plan.cell else {}
         line["parameters"] = plan.parameters.model_dump() | {"seeds": [seed]}
-        print(json.dumps(line | {"estimate_s": seconds, "estimate_on": found.device}))
+        print(json.dumps(line | {"estimate_s": seconds, "estimate_on": estimate.device}))
 
 
-def _total(jobs: list[Estimate], at_once: int | None) -> str:
-    """The time of all jobs in series, and so many at a time."""
-    known = [found.seconds for found in jobs if found.seconds is not None]
-    if len(known) < len(jobs):
-        return "" if at_once is None else f", {at_once} at a time"
-    total = f": {duration(sum(known))} one after the other"
-    if at_once is None:
-        return total
-    return f"{total}, about {duration(max(sum(known) / at_once, max(known)))} with {at_once} at a time"
-
-
-def _estimate(plan: Plan, estimator: Estimator, elsewhere: bool) -> Estimate:
+def estimate_plan(plan: Plan, estimator: Estimator, elsewhere: bool) -> Estimate:
     """From finished seeds of the same run, else from two training steps."""
     directory = plan.directory()
     records = [] if directory is None else read_records(directory, plan.experiment)
@@ -126,8 +122,8 @@ class Estimator:
     def seconds(self, spec: ExperimentSpec, numerics: Numerics) -> float | None:
         """Seconds for one seed that no event ends early; None where there was no time for two steps.
 
-        Evaluation counts as a third of a training pass over the test set; nothing is compiled or captured.
-        Expect a factor of 1.5 either way.
+        Evaluation counts as a third of a training pass over the test set; nothing is compiled or captured,
+        and logs are not counted. Expect a factor of 1.5 either way.
         """
         info = describe_dataset(spec.data.dataset)
         alike = (spec.network, spec.step.batch_size, info.input_shape, spec.data.augmentation, numerics)
@@ -141,8 +137,8 @@ class Estimator:
             for arm in spec.arms
             for phase in arm.phases
         )
-        passes = engine.planned_epochs(spec) * info.n_train * _mean_passes(spec.step)
-        return per_image * (passes + evaluations * info.n_test / 3)
+        images = engine.planned_epochs(spec) * info.n_train * (1 + 1 / spec.step.refresh_period)
+        return per_image * (images + evaluations * info.n_test / 3)
 
     def _pass_per_image(self, spec: ExperimentSpec, numerics: Numerics, info: DatasetInfo) -> float | None:
         """Seconds of a forward and backward pass, from the second of two steps."""
@@ -150,26 +146,22 @@ class Estimator:
             return None
         numerics = replace(numerics, compiled=False, cuda_graphs=False)  # which take minutes to start
         n = min(spec.step.batch_size, CPU_BATCH) if numerics.device == "cpu" else spec.step.batch_size
+        step = replace(spec.step, log_every=0)
+        spec = replace(spec, step=step)
         with numerics.applied("the estimate"):
             device = numerics.torch_device
-            state = TrainState.create(
-                spec.network, spec.step, info.input_shape, info.classes, numerics, seed=0
-            )
+            state = TrainState.create(spec.network, step, info.input_shape, info.classes, numerics, seed=0)
             # Any noise costs the same, and labels from a file would not fit these.
             data = replace(spec.data, noise="symmetric")
             placed = DeviceData(_random_images(n, info), data, 0, device)
-            trainer = Trainer(spec.step, placed, Streams(0, "estimate"), numerics)
-            seconds = math.inf
+            trainer = Trainer(step, placed, Streams(0, "estimate"), numerics)
             for _ in range(2):  # the first one warms up
                 started = _now(device)
                 if started >= self._deadline:
                     return None
                 trainer.advance(state, 0.5, 1e-3, 1)
-                seconds = _now(device) - started
-        step = spec.step
-        logs = step.log_every > 0 and 1 % step.log_every == 0
-        passes = 1 + (step.refresh_period == 1 or logs)  # of step 1, the second
-        return seconds / passes / n
+            seconds = _now(device) - started
+        return seconds / (1 + (step.refresh_period == 1)) / n  # step 1 refreshes only where all do
 
 
 def _random_images(n: int, info: DatasetInfo) -> Dataset:
@@ -185,14 +177,6 @@ def _random_images(n: int, info: DatasetInfo) -> Dataset:
         mean=(0.5,) * channels,
         std=(0.25,) * channels,
     )
-
-
-def _mean_passes(step: StepSpec) -> float:
-    """Forward and backward passes of a step in the mean: a log needs a fresh value gradient, too."""
-    logs = 0.0
-    if step.log_every:  # those that are no refresh
-        logs = 1 / step.log_every - 1 / math.lcm(step.refresh_period, step.log_every)
-    return 1 + 1 / step.refresh_period + logs
 
 
 def _now(device: torch.device) -> float:

@@ -53,14 +53,17 @@ class Cell:
 
     Attributes:
         name: "noise_rate=0.2,init_lambda=0.5", the values that are crossed.
-        directory: the same as a file name; cells of two experiments at the same values share it.
         values: the crossed parameters' values by name.
     """
 
     name: str
-    directory: str
     parameters: Parameters
     values: Mapping[str, object]
+
+    @property
+    def directory(self) -> str:
+        """The name as a file name; cells of two experiments at the same values share it."""
+        return _file_name(self.name)
 
     @property
     def experiment(self) -> str:
@@ -78,8 +81,6 @@ class Grid:
     """
 
     name: str
-    path: Path
-    experiments: tuple[str, ...]
     axes: Mapping[str, tuple[object, ...]]
     cells: list[Cell]
 
@@ -118,40 +119,41 @@ def load_grid(path: str | Path, layers: Sequence[Layer] = ()) -> Grid:
     layer = file_layer(path)
     where, file = layer.where, validate_model(GridFile, [layer])
     experiments = _experiments(where, file)
-    cells = prod(len(values) for values in file.grid.values()) * len(experiments)
-    if cells > MAX_CELLS:
-        sizes = " × ".join(str(len(values)) for values in (*file.grid.values(), experiments))
-        raise UserError(f"{where}: grid: {sizes} = {cells} cells: must be at most {MAX_CELLS}")
-    fixed = file.set or {}
-    for name, value in (*file.grid.items(), *fixed.items()):
+    sizes = [len(values) for values in (*file.grid.values(), experiments)]
+    if (count := prod(sizes)) > MAX_CELLS:
+        factors = " × ".join(map(str, sizes))
+        raise UserError(f"{where}: grid: {factors} = {count} cells: must be at most {MAX_CELLS}")
+    given = [Layer(where, file.set or {}), *layers]
+    for name, value in (*file.grid.items(), *given[0].values.items()):
         if name == "seeds":
             raise UserError(f"{where}: {name} = {value!r}: must be a field of the file: every cell has all")
     for name, value in file.grid.items():
         if not is_identity(name) and name not in NUMERICS:
             rule = "changes no run, so that its cells would be the same; give it in set"
             raise UserError(f"{where}: grid.{name} = {value!r}: {rule}")
-    given = [Layer(where, fixed), *layers]
     if file.seeds is not None:
         given.insert(1, Layer(where, {"seeds": file.seeds}))
     for experiment in experiments:
         refuse_strays([Layer(where, file.grid)], [experiment])
     refuse_strays(given, experiments)
-    for each in given:
-        for name, value in each.values.items():
+    for option in given:
+        for name, value in option.values.items():
             if name.rpartition(".")[2] in file.grid:
-                raise UserError(f"{each.where}: {name} = {value!r}: is crossed by the grid of {where}")
-    try:
-        profiles = {name: profile_layer(name, file.profile) for name in experiments}
-    except UserError as error:
-        raise UserError(f"{where}: {error}") from None
-    below = {name: [profile, *meant_for(name, given)] for name, profile in profiles.items()}
+                raise UserError(f"{option.where}: {name} = {value!r}: is crossed by the grid of {where}")
+    below = {}
+    for experiment in experiments:
+        try:
+            profile = profile_layer(experiment, file.profile)
+        except UserError as error:
+            raise UserError(f"{where}: {error}") from None
+        below[experiment] = [profile, *meant_for(experiment, given)]
     return _grid(path, where, file.grid, below)
 
 
 def _path(path: Path) -> Path:
     if path.is_file() or path.suffix or path.name != str(path):
         return path
-    grids = sorted(each.stem for each in (PARAMS / "grids").glob("*.yaml"))
+    grids = sorted(file.stem for file in (PARAMS / "grids").glob("*.yaml"))
     if path.name in grids:
         return PARAMS / "grids" / f"{path.name}.yaml"
     raise UserError(f"grid = {path.name!r}: must be {one_of([*grids, 'a path'])}")
@@ -172,22 +174,21 @@ def _experiments(where: str, file: GridFile) -> list[str]:
 def _grid(
     path: Path, where: str, crossed: Mapping[str, Sequence[object]], below: Mapping[str, Sequence[Layer]]
 ) -> Grid:
-    axes: dict[str, dict[int, object]] = {name: {} for name in crossed}
     cells, known = [], dict[str, Cell]()
-    for indices in product(*(range(len(values)) for values in crossed.values())):
-        asked = {name: crossed[name][index] for name, index in zip(crossed, indices, strict=True)}
+    for combination in product(*crossed.values()):
+        asked = dict(zip(crossed, combination, strict=True))
         for experiment, layers in below.items():
             parameters = _validated(experiment, layers, Layer(where, asked))
-            values = {name: getattr(parameters, name) for name in crossed}
-            for (name, value), index in zip(values.items(), indices, strict=True):
-                axes[name].setdefault(index, value)
-            label = _label(values)
-            cell = Cell(label, _file_name(label), parameters, values)
+            values = {name: getattr(parameters, name) for name in crossed}  # 1e-4 may have been text
+            cell = Cell(_label(values), parameters, values)
             if (twin := known.setdefault(_run(parameters), cell)) is not cell:
                 raise UserError(f"{where}: grid: {cell.name} is the same run as {twin.name}")
             cells.append(cell)
-    found = {name: tuple(values.values()) for name, values in axes.items()}
-    return Grid(path.stem, path, tuple(below), found, cells)
+    axes = {}
+    for name in crossed:
+        shown_values = {shown(cell.values[name]): cell.values[name] for cell in cells}
+        axes[name] = tuple(shown_values.values())
+    return Grid(path.stem, axes, cells)
 
 
 def _validated(experiment: str, below: Sequence[Layer], asked: Layer) -> Parameters:

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from dglib.base_dir import NOTEBOOKS, data_directory
+from dglib.base_dir import data_directory
 from dglib.experiments import build_spec, get, loaded, requested_numerics
 from dglib.experiments.parameters import Parameters
 from dglib.files import user_path
@@ -30,8 +31,8 @@ def anchored(parameters: Parameters, base: Path) -> Parameters:
     if parameters.dataset.endswith(".npz"):
         paths["dataset"] = user_path(parameters.dataset, "dataset")
     update = {name: str(path.absolute()) for name, path in paths.items()}
-    if found := split_name(parameters.noise):
-        path, entry = found
+    if parts := split_name(parameters.noise):
+        path, entry = parts
         update["noise"] = f"{path.absolute()}:{entry}" if entry else str(path.absolute())
     return parameters.model_copy(update=update)
 
@@ -57,13 +58,13 @@ class Plan:
     profile: str = "quick"
     command: list[str] = field(default_factory=list, repr=False)
     jobs: list[Job] = field(init=False, repr=False)
-    _ours: set[Path] = field(default_factory=set, repr=False)  # manifests of this run, which they stay
+    _manifests: set[Path] = field(default_factory=set, repr=False)  # that are of this run
 
     def __post_init__(self) -> None:
         self.home = self.base if self.home == Path() else self.home
-        self.jobs = [Job(self, "seed", seed) for seed in self.parameters.seeds]
+        self.jobs = [Job(self, seed) for seed in self.parameters.seeds]
         if not self.cell:
-            self.jobs.append(Job(self, "summary", None, after=tuple(self.jobs)))
+            self.jobs.append(Job(self, None))
 
     @property
     def experiment(self) -> str:
@@ -83,13 +84,9 @@ class Plan:
         return identity.describe(self.spec, "", **requested_numerics(self.parameters))
 
     @property
-    def notebook(self) -> Path:
-        return NOTEBOOKS / f"{get(self.experiment).notebook}.ipynb"
-
-    @property
     def executed(self) -> Path:
         """The executed notebook; its log is in the same directory."""
-        return self.base / "executed" / self.notebook.name
+        return self.base / "executed" / f"{get(self.experiment).notebook}.ipynb"
 
     @cached_property
     def planned(self) -> int:
@@ -99,8 +96,10 @@ class Plan:
     @property
     def status(self) -> str:
         """Of all jobs: "done", or the state of one that is not."""
-        found = {job.status for job in self.jobs}
-        return next((each for each in ("failed", "stopped", "running", "waiting") if each in found), "done")
+        states = {job.status for job in self.jobs}
+        return next(
+            (state for state in ("failed", "stopped", "running", "waiting") if state in states), "done"
+        )
 
     @property
     def error(self) -> str:
@@ -108,46 +107,41 @@ class Plan:
         return "; ".join(reason for reason, _ in self.failures())
 
     def failures(self) -> list[tuple[str, list[Job]]]:
-        """The reasons of jobs that failed, with those of each."""
-        found: dict[str, list[Job]] = {}
+        """The reasons why jobs failed, with their seeds, and the jobs of each reason."""
+        failed: dict[str, list[Job]] = {}
         for job in self.jobs:
             if job.status == "failed":
-                found.setdefault(job.reason, []).append(job)
-        return [(_with_seeds(reason, jobs), jobs) for reason, jobs in found.items()]
+                failed.setdefault(job.reason, []).append(job)
+        listed = []
+        for reason, jobs in failed.items():
+            seeds = [str(job.seed) for job in jobs if job.seed is not None]
+            label = f"seed{'s' * (len(seeds) > 1)} {', '.join(seeds)}: " if seeds else ""
+            listed.append((label + reason, jobs))
+        return listed
 
     def directory(self) -> Path | None:
         """The newest run directory of a run with these parameters, or None before there is one."""
-        found = [each for each in run_directories(self.base, self.spec.directory_prefix) if self._is_of(each)]
+        own = [path for path in run_directories(self.base, self.spec.directory_prefix) if self._is_of(path)]
         # Two may differ in a user's code alone, which only a worker reads: its answer names the directory.
-        taken = {Path(job.result["directory"]).name for job in self.jobs if job.result.get("directory")}
-        return next((each for each in found if each.name in taken), next(iter(found), None))
+        used = {Path(job.result["directory"]).name for job in self.jobs if job.result.get("directory")}
+        return next((path for path in own if path.name in used), next(iter(own), None))
 
     def _is_of(self, directory: Path) -> bool:
         path = directory / f"{self.spec.prefix}_manifest.json"
-        if path not in self._ours:
-            try:
-                ours = identity.fingerprint(self.identity)
-                if identity.fingerprint(identity.asked(json.loads(path.read_bytes()))) == ours:
-                    self._ours.add(path)
-            except (OSError, ValueError, KeyError, TypeError):
-                return False
-        return path in self._ours
-
-
-def _with_seeds(reason: str, jobs: Sequence[Job]) -> str:
-    seeds = [str(job.seed) for job in jobs if job.seed is not None]
-    if not seeds:
-        return reason
-    return f"seed{'s' if len(seeds) > 1 else ''} {', '.join(seeds)}: {reason}"
+        if path not in self._manifests:
+            with suppress(OSError, ValueError, KeyError, TypeError):
+                asked = identity.asked(json.loads(path.read_bytes()))
+                if identity.fingerprint(asked) == identity.fingerprint(self.identity):
+                    self._manifests.add(path)
+        return path in self._manifests
 
 
 @dataclass(eq=False)
 class Job:
-    """A unit that one process runs: a seed, or the notebook over all seeds.
+    """A unit that one process runs: a seed, or (`seed` None) the summary, a notebook over all seeds.
 
     Attributes:
-        kind: "seed" or "summary".
-        after: jobs that must have ended before.
+        after: jobs that must have ended before; set by `jobs_of`.
         status: "waiting", "running", "done", "failed", "stopped", or "skipped" for a summary of no seed;
             `reason` says why it failed.
         attempts: how often it was started. began, ended: Unix time of the last attempt.
@@ -156,7 +150,6 @@ class Job:
     """
 
     plan: Plan = field(repr=False)
-    kind: str
     seed: int | None
     after: tuple[Job, ...] = field(default=(), repr=False)
     status: str = "waiting"
@@ -168,8 +161,12 @@ class Job:
     process: dict[str, Any] = field(default_factory=dict)
 
     @property
+    def kind(self) -> str:
+        return "summary" if self.seed is None else "seed"
+
+    @property
     def name(self) -> str:
-        return f"{self.plan.name} {'summary' if self.seed is None else f'seed {self.seed}'}"
+        return f"{self.plan.name} {self.kind if self.seed is None else f'seed {self.seed}'}"
 
     @cached_property
     def key(self) -> str:
@@ -181,11 +178,16 @@ class Job:
         return identity.fingerprint(what | {"seeds": plan.parameters.seeds, "reading": reading})
 
     @property
+    def record(self) -> Path:
+        """The file with the job's state, which the scheduler writes."""
+        return self.plan.home / "jobs" / f"{self.key}.json"
+
+    @property
     def log(self) -> Path:
         """The job's output, with the traceback where it failed."""
-        if self.kind == "summary":
+        if self.seed is None:
             return self.plan.executed.with_suffix(".log")
-        return self.plan.home / "jobs" / f"{self.key}.log"
+        return self.record.with_suffix(".log")
 
     @property
     def seed_id(self) -> str | None:
@@ -203,8 +205,8 @@ class Job:
 
     def message(self) -> dict[str, Any]:
         """The job for a worker. A summary is of the seeds that have a record."""
-        given = [self] if self.seed is not None else [job for job in self.plan.jobs if job.status == "done"]
-        seeds = [job.seed for job in given]
+        read = [self] if self.seed is not None else [job for job in self.plan.jobs if job.status == "done"]
+        seeds = [job.seed for job in read]
         return {
             "kind": self.kind,
             "experiment": self.plan.experiment,
@@ -213,6 +215,7 @@ class Job:
             "profile": self.plan.profile,
             "base": str(self.plan.base.absolute()),
             "key": self.key,
+            "record": str(self.record.absolute()),
             "log": str(self.log.absolute()),
             "command": self.plan.command,
             "experiments": loaded(),
@@ -224,10 +227,12 @@ def jobs_of(plans: Sequence[Plan]) -> list[Job]:
 
     A summary comes after all seeds that its notebook reads, also of other experiments.
     """
-    seeds = [job for plan in plans for job in plan.jobs if job.kind == "seed"]
-    summaries = [job for plan in plans for job in plan.jobs if job.kind == "summary"]
+    jobs = [job for plan in plans for job in plan.jobs]
+    seeds, summaries = ([job for job in jobs if job.kind == kind] for kind in ("seed", "summary"))
     for summary in summaries:
-        names = {summary.plan.experiment, *get(summary.plan.experiment).partners}
-        near = [plan for plan in plans if plan.experiment in names and plan.base == summary.plan.base]
-        summary.after = tuple(job for plan in near for job in plan.jobs if job.kind == "seed")
+        plan = summary.plan
+        names = {plan.experiment, *get(plan.experiment).partners}
+        summary.after = tuple(
+            job for job in seeds if job.plan.experiment in names and job.plan.base == plan.base
+        )
     return [*sorted(seeds, key=lambda job: job.plan.planned, reverse=True), *summaries]

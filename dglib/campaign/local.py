@@ -14,12 +14,12 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import IO, TYPE_CHECKING, Any
 
 from dglib.campaign import scheduler
 from dglib.campaign.jobs import Job, Plan, anchored
 from dglib.campaign.monitor import CampaignMonitor
-from dglib.campaign.scheduler import STOP_SECONDS, Answer
+from dglib.campaign.scheduler import STOP_SECONDS, Answer, Backend
 from dglib.control import Interrupted
 from dglib.runs.liveness import this_process
 from dglib.training.registry import module_path
@@ -28,8 +28,6 @@ if TYPE_CHECKING:
     from dglib.experiments.parameters import Parameters
 
 WORKER = (sys.executable, "-m", "dglib.campaign.worker")
-
-_Message = tuple["_Worker", dict[str, Any] | None]  # an answer, or None where the process has ended
 
 
 def train_in_parallel(
@@ -59,7 +57,7 @@ def train_in_parallel(
         report(f"in worker processes: {plan.error}; training these seeds here, one at a time")
 
 
-class LocalBackend:
+class LocalBackend(Backend):
     """At most one worker process per entry of `environments`, started when there is a job for it.
 
     Args:
@@ -67,10 +65,10 @@ class LocalBackend:
     """
 
     def __init__(self, environments: Sequence[Mapping[str, str]]) -> None:
-        self._environments = environments
-        self._workers: list[_Worker | None] = [None] * len(environments)
-        self._alive: set[_Worker] = set()  # also those that take no more jobs
-        self._messages: queue.Queue[_Message] = queue.Queue()
+        self.environments = environments
+        self._workers: dict[int, _Worker] = {}  # by the number of their environment
+        self._ending: set[_Worker] = set()  # those that take no more jobs
+        self._messages: queue.Queue[tuple[_Worker, dict[str, Any] | None]] = queue.Queue()
 
     def __enter__(self) -> LocalBackend:
         return self
@@ -79,24 +77,21 @@ class LocalBackend:
         """End all processes, by force those that take longer than they may."""
         self.stop()
         deadline = time.monotonic() + STOP_SECONDS
-        while self._alive:
+        while self._workers or self._ending:
             if time.monotonic() > deadline:
-                for worker in self._alive:
+                for worker in (*self._workers.values(), *self._ending):
                     worker.process.kill()
             self.poll(0.2)
 
     def start(self, job: Job) -> dict[str, Any] | None:
-        for number, worker in enumerate(self._workers):
-            if worker is not None and worker.job is not None:
-                continue
-            if worker is not None and not worker.give(job):
-                worker.job = None
-                worker = None
+        for number, environment in enumerate(self.environments):
+            worker = self._workers.get(number)
             if worker is None:
-                worker = self._workers[number] = _Worker(self._environments[number], self._messages)
-                self._alive.add(worker)
-                worker.give(job)  # should it have ended already, its output ends, too
-            return {**this_process(), "pid": worker.process.pid}
+                worker = self._workers[number] = _Worker(number, environment)
+                threading.Thread(target=self._read, args=(worker,), daemon=True).start()
+            if worker.job is None:
+                worker.give(job)
+                return {**this_process(), "pid": worker.process.pid}
         return None
 
     def poll(self, timeout: float) -> list[tuple[Job, Answer]]:
@@ -105,22 +100,31 @@ class LocalBackend:
         except queue.Empty:
             return []
         job, worker.job = worker.job, None
-        if answer is None or answer.get("last"):
-            self._workers = [None if each is worker else each for each in self._workers]
+        if (answer is None or answer.get("last")) and self._workers.get(worker.number) is worker:
+            self._ending.add(self._workers.pop(worker.number))
         if answer is None:
-            self._alive.discard(worker)
+            self._ending.discard(worker)
             answer = {"lost": worker.reap(job)}
         return [] if job is None else [(job, answer)]
 
     def stop(self) -> None:
-        for worker in self._alive:
+        for worker in self._workers.values():
             worker.dismiss()
+
+    def _read(self, worker: _Worker) -> None:
+        """Queue a worker's answers, and None when its process has ended."""
+        with worker.answers:
+            for line in worker.answers:
+                with suppress(ValueError):  # a line torn by a kill
+                    self._messages.put((worker, json.loads(line)))
+        self._messages.put((worker, None))
 
 
 class _Worker:
     """A process of `dglib.campaign.worker`, in a session of its own: no Ctrl-C of a terminal reaches it."""
 
-    def __init__(self, environment: Mapping[str, str], messages: queue.Queue[_Message]) -> None:
+    def __init__(self, number: int, environment: Mapping[str, str]) -> None:
+        self.number = number
         self.job: Job | None = None
         self._log = tempfile.TemporaryFile()  # noqa: SIM115  # its output while it runs no job
         quiet = {"TQDM_DISABLE": "1", "PYDEVD_DISABLE_FILE_VALIDATION": "1"}
@@ -132,25 +136,22 @@ class _Worker:
             env={**os.environ, **quiet, "PYTHONPATH": module_path(), **environment},
             start_new_session=True,
         )
-        threading.Thread(target=self._read, args=(messages,), daemon=True).start()
-
-    def give(self, job: Job) -> bool:
-        """Send a job; False where the process has ended meanwhile."""
         assert self.process.stdin is not None
-        try:
-            self.process.stdin.write(json.dumps(job.message()).encode() + b"\n")
-            self.process.stdin.flush()
-        except OSError:
-            return False
-        finally:
-            self.job = job
-        return True
+        assert self.process.stdout is not None
+        self._jobs: IO[bytes] = self.process.stdin
+        self.answers: IO[bytes] = self.process.stdout
+
+    def give(self, job: Job) -> None:
+        """Send a job. Where the process has ended meanwhile, the end of its answers reports the loss."""
+        self.job = job
+        with suppress(OSError):
+            self._jobs.write(json.dumps(job.message()).encode() + b"\n")
+            self._jobs.flush()
 
     def dismiss(self) -> None:
         """Ask the process to end, after a checkpoint where it runs a job."""
-        assert self.process.stdin is not None
         with suppress(OSError):
-            self.process.stdin.close()
+            self._jobs.close()
 
     def reap(self, job: Job | None) -> str:
         """Wait for the process, and return why it ended."""
@@ -165,11 +166,3 @@ class _Worker:
             lines += job.log.read_text(encoding="utf-8", errors="replace").strip().splitlines()
         last = next((line for line in reversed(lines) if not line.startswith("-- ")), "")
         return f"its process ended with status {code}" + (f" ({last})" if last else "")
-
-    def _read(self, messages: queue.Queue[_Message]) -> None:
-        assert self.process.stdout is not None
-        with self.process.stdout as lines:
-            for line in lines:
-                with suppress(ValueError):  # a line torn by a kill
-                    messages.put((self, json.loads(line)))
-        messages.put((self, None))

@@ -7,7 +7,6 @@ import sys
 import time
 from collections.abc import Sequence
 from datetime import UTC, datetime
-from types import TracebackType
 from typing import IO, Any
 
 from tqdm import tqdm
@@ -17,16 +16,8 @@ from dglib.runs.progress import duration, in_words, last_line, read_heartbeat
 
 REFRESH_SECONDS = 1.0  # heartbeats come no faster
 LINE_SECONDS = 30.0  # between two lines on the state of all jobs, where there is no terminal
-EPOCH = (
-    "phase",
-    "lambda",
-    "epoch",
-    "error",
-    "epochs_done",
-    "epochs_planned",
-    "epochs_per_second",
-    "seconds_left",
-)
+STATE = ("phase", "lambda", "epoch", "error")
+EPOCH = (*STATE, "epochs_done", "epochs_planned", "epochs_per_second", "seconds_left")
 
 Beats = dict[Job, dict[str, Any]]
 
@@ -83,22 +74,20 @@ class CampaignMonitor:
                 self._emit("epoch", job, {name: beat.get(name) for name in EPOCH})
         self._show.progress(beats)
 
-    def _emit(self, name: str, job: Job, facts: dict[str, Any]) -> None:
-        cell = {"cell": job.plan.cell} if job.plan.cell else {}
-        self.emit(name, experiment=job.plan.experiment, seed=job.seed, **cell, **facts)
-
     def emit(self, name: str, **facts: Any) -> None:
         """Write an event of no job, as "all_done"."""
         if self._events is not None:
             line = {"event": name, "time": datetime.now(UTC).isoformat(timespec="milliseconds"), **facts}
             print(json.dumps(line), file=self._events, flush=True)
 
+    def _emit(self, name: str, job: Job, facts: dict[str, Any]) -> None:
+        cell = {"cell": job.plan.cell} if job.plan.cell else {}
+        self.emit(name, experiment=job.plan.experiment, seed=job.seed, **cell, **facts)
+
     def __enter__(self) -> CampaignMonitor:
         return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         self._show.close()
 
 
@@ -117,11 +106,6 @@ def _line(name: str, job: Job, facts: dict[str, Any]) -> str:
     return ""
 
 
-def _last_line(job: Job) -> str:
-    """The last line of a running job's log, before its first heartbeat, as on a download."""
-    return last_line(job.log, job.began or 0.0) if job.status == "running" else ""
-
-
 class Lines:
     """For a log: a line when a job ends, and from time to time the state of all."""
 
@@ -137,10 +121,11 @@ class Lines:
         if time.monotonic() - self._written < LINE_SECONDS:
             return
         self._written = time.monotonic()
-        over = sum(job.is_over for job in self._jobs)
-        running = [f"{job.name} {in_words(beat)}" for job, beat in beats.items()]
-        running += [f"{j.name} {line}" for j in self._jobs if j not in beats and (line := _last_line(j))]
-        print("; ".join([f"{over} of {len(self._jobs)} jobs", *running]), file=self._out, flush=True)
+        words = [f"{sum(job.is_over for job in self._jobs)} of {len(self._jobs)} jobs"]
+        for job in self._jobs:
+            if job.status == "running" and (now := in_words(beats[job]) if job in beats else _printed(job)):
+                words.append(f"{job.name} {now}")
+        print("; ".join(words), file=self._out, flush=True)
 
     def close(self) -> None:
         pass
@@ -175,7 +160,7 @@ class Bars:
                 error = "" if beat.get("error") is None else f" error {beat['error']:.2f}"
                 bar.set_postfix_str(f"{beat['phase']} λ {beat['lambda']:g}{error}", refresh=False)
                 bar.n = beat["epochs_done"]
-            elif line := _last_line(job):
+            elif line := _printed(job):
                 bar.set_postfix_str(line, refresh=False)
             bar.refresh()
         if self._all is not None:
@@ -199,3 +184,8 @@ class Bars:
             bar_format="{desc} {elapsed}" if total is None else full,
             dynamic_ncols=True,
         )
+
+
+def _printed(job: Job) -> str:
+    """The last line of a running job's log, before its first heartbeat, as on a download."""
+    return last_line(job.log, job.began or 0.0)

@@ -1,13 +1,11 @@
-"""Executes one notebook headless, in this process.
-
-papermill's own metadata is no proof of success: whether the call returns is.
-"""
+"""Executes one notebook headless, in this process."""
 
 from __future__ import annotations
 
 import os
 import secrets
 import signal
+import tempfile
 import threading
 import time
 from collections.abc import Iterator, Mapping
@@ -22,15 +20,27 @@ from jupyter_client.kernelspec import KernelSpec
 from jupyter_client.manager import AsyncKernelManager
 from papermill.exceptions import PapermillExecutionError
 
+from dglib.base_dir import NOTEBOOKS
 from dglib.control import Control, Interrupted
 from dglib.errors import UserError
+from dglib.experiments import get
+from dglib.experiments.notebook import notebook_source
 
 START_PAUSES = (1.0, 3.0)  # seconds, before a kernel that did not start is started again
 CHECK_SECONDS = 0.05
 
 
-class ExecutionError(Exception):
-    """A notebook or its kernel failed; the message is one line."""
+def execute_experiment(
+    experiment: str, target: Path, parameters: Mapping[str, Any], control: Control | None = None
+) -> None:
+    """Execute an experiment's notebook, which is generated where the project has none, as `execute`."""
+    source = NOTEBOOKS / f"{get(experiment).notebook}.ipynb"
+    target.parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(prefix="dglib-") as folder:
+        if not source.is_file():
+            source = Path(folder, source.name)
+            source.write_text(notebook_source(experiment), encoding="utf-8")
+        execute(source, target, parameters, control)
 
 
 def execute(
@@ -42,12 +52,11 @@ def execute(
     start at once, two may choose one port. A stop, by signals or `control`, lets a cell save its state.
 
     Raises:
-        UserError: a cell raised it.
+        UserError: a cell failed, or no kernel could be used; one line.
         Interrupted: the execution was stopped.
-        ExecutionError: anything else that went wrong.
     """
-    for left in output.parent.glob(f".{output.stem}.*.ipynb"):
-        left.unlink(missing_ok=True)  # of an execution that was killed
+    for draft in output.parent.glob(f".{output.stem}.*.ipynb"):
+        draft.unlink(missing_ok=True)  # of an execution that was killed
     draft = output.with_name(f".{output.stem}.{os.getpid()}-{secrets.token_hex(4)}.ipynb")
     control = control or Control()
     kernels = _Kernels(control)
@@ -65,17 +74,16 @@ def execute(
                 time.sleep(pause)
     except PapermillExecutionError as error:
         if error.ename in ("Interrupted", "KeyboardInterrupt"):
-            raise Interrupted(_line(error.ename, error.evalue)) from None
-        if error.ename == "UserError":
-            raise UserError(error.evalue) from None
-        raise ExecutionError(_line(error.ename, error.evalue)) from None
+            raise Interrupted from None
+        reason = error.evalue if error.ename == "UserError" else f"{error.ename}: {error.evalue}"
+        raise UserError(" ".join(reason.split())) from None
     except KeyboardInterrupt:
         kernels.kill()  # one that was just being started
         raise Interrupted from None
     except Exception as error:
         if control.stopping():
             raise Interrupted from None
-        raise ExecutionError(_line(type(error).__name__, str(error))) from error
+        raise UserError(f"{type(error).__name__}: {' '.join(str(error).split())}") from error
     finally:
         with suppress(FileNotFoundError):  # stopped before there was anything
             draft.replace(output)
@@ -108,16 +116,12 @@ def _run(notebook: Path, output: Path, parameters: Mapping[str, Any], kernels: _
         os.environ.pop("DGLIB_HEADLESS", None)
 
 
-def _line(name: str, reason: str) -> str:
-    return f"{name}: {' '.join(reason.split())}"
-
-
 class _Kernels:
-    """The kernels of an execution. Each lives in a session of its own and gets none of our signals."""
+    """The kernels of an execution: child processes, which get none of this process's signals."""
 
     def __init__(self, control: Control) -> None:
         self._control = control
-        self._before = set(_children())
+        self._others = _children()
         self.executing = False
 
     @contextmanager
@@ -129,9 +133,7 @@ class _Kernels:
             while not over.wait(CHECK_SECONDS):
                 if self._control.stopping():
                     if self.executing:
-                        for kernel in self._found():
-                            with suppress(psutil.NoSuchProcess):
-                                kernel.send_signal(signal.SIGINT)
+                        self._signal(signal.SIGINT)
                         return
                     self.kill()  # it may lose a SIGINT, or break on it
 
@@ -148,13 +150,13 @@ class _Kernels:
             raise KeyboardInterrupt
 
     def kill(self) -> None:
-        for kernel in self._found():
+        self._signal(signal.SIGKILL)
+
+    def _signal(self, number: signal.Signals) -> None:
+        for kernel in _children() - self._others:
             with suppress(psutil.NoSuchProcess):
-                kernel.kill()
-
-    def _found(self) -> set[psutil.Process]:
-        return set(_children()) - self._before
+                kernel.send_signal(number)
 
 
-def _children() -> list[psutil.Process]:
-    return list(psutil.Process().children(recursive=True))
+def _children() -> set[psutil.Process]:
+    return set(psutil.Process().children(recursive=True))

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import argparse
+import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Any
 
 from dglib.base_dir import base_directory
-from dglib.campaign.gpus import worker_environments
 from dglib.campaign.grid import Grid, load_grid
 from dglib.campaign.jobs import Plan, anchored
 from dglib.campaign.local import LocalBackend
@@ -40,7 +39,6 @@ class Campaign:
         location: of the base directory.
         backend: runs the jobs, started when it is entered.
         at_once: how many jobs at a time, from 1; None where only a cluster's scheduler has the number.
-        sharing: whether several at a time share a GPU, if they use one.
         grid: whose cells the plans are, or None.
     """
 
@@ -48,7 +46,6 @@ class Campaign:
     location: RunLocation
     backend: Backend
     at_once: int | None
-    sharing: bool = False
     grid: Grid | None = None
 
 
@@ -66,11 +63,12 @@ def plan_campaign(arguments: argparse.Namespace) -> Campaign:
     checked: set[str] = set()
     for plan in plans:
         plan.command = list(arguments.typed)
-        given = plan.parameters
-        _check_machine(
-            given if arguments.cluster is None else _for_cluster(given, arguments.cluster), checked
-        )
-    return Campaign(plans, location, *_backend(arguments, plans, location), grid)
+        p = plan.parameters
+        _check_machine(p if arguments.cluster is None else _for_cluster(p, arguments.cluster), checked)
+    if arguments.cluster is not None:
+        return Campaign(plans, location, *_cluster(arguments, location), grid)
+    environments = worker_environments(arguments.workers, arguments.gpus, plans)
+    return Campaign(plans, location, LocalBackend(environments), len(environments), grid)
 
 
 def _experiments(arguments: argparse.Namespace) -> tuple[list[Plan], RunLocation]:
@@ -88,10 +86,13 @@ def _experiments(arguments: argparse.Namespace) -> tuple[list[Plan], RunLocation
         location = RunLocation.of(parameters, source("base_dir", layers).where)
         locations.append(location)
         plans.append(Plan(anchored(parameters, location.base), location.work, profile=profile))
-    for bases in ({each.base.absolute() for each in locations}, {each.work.absolute() for each in locations}):
-        if len(bases) > 1:
-            found = " and ".join(sorted(map(str, bases)))
-            raise UserError(f"base_dir = {found}: must be one for all experiments")
+    for directories in (
+        {each.base.absolute() for each in locations},
+        {each.work.absolute() for each in locations},
+    ):
+        if len(directories) > 1:
+            several = " and ".join(sorted(map(str, directories)))
+            raise UserError(f"base_dir = {several}: must be one for all experiments")
     return plans, location
 
 
@@ -114,12 +115,11 @@ def _cells(arguments: argparse.Namespace) -> tuple[list[Plan], RunLocation, Grid
     return plans, location, grid
 
 
-def _check_machine(parameters: Parameters, checked: set[str]) -> None:
-    """Device, data set, network, noise and rules; what another plan has in common is checked once.
+def _check_machine(p: Parameters, checked: set[str]) -> None:
+    """Check device, data set, network, noise and rules, once for all plans that have them in common.
 
-    torch is imported only for what is not surely there.
+    What needs no check is answered without torch, whose import takes seconds.
     """
-    p = parameters
     resnet = p.network in ("resnet18", "resnet34") and p.network_width == 1 and find_spec("torchvision")
     network = p.network in ("small_cnn", "vgg11_bn") or bool(resnet)
     usual = requested_numerics(p).keys() <= {"device", "threads", "exact"} and p.device in ("auto", "cpu")
@@ -151,22 +151,93 @@ def _for_cluster(parameters: Parameters, cluster: str) -> Parameters:
     return parameters.model_copy(update={**free, "exact": False})
 
 
-def _backend(
-    arguments: argparse.Namespace, plans: Sequence[Plan], location: RunLocation
-) -> tuple[Any, int | None, bool]:
-    """The backend, how many jobs it runs at a time, and whether several share a GPU."""
-    if arguments.cluster is None:
-        environments = worker_environments(arguments.workers, arguments.gpus, plans)
-        sharing = any(environments.count(each) > 1 for each in environments)
-        return LocalBackend(environments), len(environments), sharing
-    for name, given in (("--gpus", arguments.gpus), ("--workers", arguments.workers)):
-        if given is not None:
-            raise UserError(f"{name} {given}: the cluster has its own number of workers; leave it out")
+def _cluster(arguments: argparse.Namespace, location: RunLocation) -> tuple[Backend, int | None]:
+    for name, value in (("--gpus", arguments.gpus), ("--workers", arguments.workers)):
+        if value is not None:
+            raise UserError(f"{name} {value}: the cluster has its own number of workers; leave it out")
     if location.mirrored:
         raise UserError(
             f"--cluster {arguments.cluster}: needs a base directory that all machines see, no mirror"
         )
-    from dglib.campaign.cluster import ClusterBackend, cluster_of
+    from dglib.campaign.cluster import ClusterBackend, cluster_of  # imports Dask where it is there
 
     cluster = cluster_of(arguments.cluster)
-    return ClusterBackend(cluster, sorted({plan.home for plan in plans})), cluster.workers, False
+    return ClusterBackend(cluster), cluster.workers
+
+
+def worker_environments(workers: int | None, gpus: str | None, plans: Sequence[Plan]) -> list[dict[str, str]]:
+    """The environment variables of each worker process of this machine, such as the GPU that it sees.
+
+    By default `seeds_at_once` workers for each GPU that torch would use. On CPUs one for each core that a
+    run's threads leave, or `seeds_at_once` where that is more than one.
+
+    Args:
+        workers: how many were asked for, or None.
+        gpus: those named by --gpus, as "0,1", with `seeds_at_once` workers each, or None.
+
+    Raises:
+        UserError: a GPU that is not there, a device that does not go with --gpus, or two numbers of jobs.
+    """
+    counts = {plan.parameters.seeds_at_once: plan.experiment for plan in plans}
+    if len(counts) > 1:
+        several = ", ".join(f"{value} for {name}" for value, name in counts.items())
+        raise UserError(f"seeds_at_once = {several}: must be one for all experiments of a command")
+    (at_once,) = counts
+    if gpus is not None:
+        if workers is not None:
+            raise UserError(f"--gpus {gpus}: one worker for each GPU; leave out --workers")
+        return [_environment(name) for name in _named_gpus(gpus, plans)] * at_once
+    if workers is not None:
+        if at_once > 1:
+            raise UserError(
+                f"--workers {workers}: seeds_at_once = {at_once}: both are the number of jobs at a time;"
+                " leave one out"
+            )
+        return [{}] * workers
+    devices = {plan.parameters.device for plan in plans}
+    if devices != {"cpu"} and (names := visible_gpus()):
+        # One of several may be named as the device: then each process sees all.
+        return ([_environment(name) for name in names] if devices <= {"auto", "cuda"} else [{}]) * at_once
+    return [{}] * (at_once if at_once > 1 else max(1, _cores() // max(p.parameters.threads for p in plans)))
+
+
+def _named_gpus(gpus: str, plans: Sequence[Plan]) -> list[str]:
+    for plan in plans:
+        if (device := plan.parameters.device) not in ("auto", "cuda"):
+            raise UserError(f"--gpus {gpus}: device = {device!r}: must be auto or cuda with --gpus")
+    visible, names = visible_gpus(), []
+    for text in gpus.split(","):
+        name = text.strip()
+        if not (name.isascii() and name.isdigit()):
+            raise UserError(
+                f"--gpus {gpus}: {text!r}: must be numbers of GPUs with commas between them, as 0,1"
+            )
+        if int(name) >= len(visible):
+            have = f"{len(visible)} CUDA device(s)" if visible else "no CUDA device"
+            raise UserError(f"--gpus {gpus}: {name}: is not there: torch sees {have} here")
+        names.append(visible[int(name)])
+    return names
+
+
+def visible_gpus() -> list[str]:
+    """The GPUs that torch would use here, as CUDA_VISIBLE_DEVICES names them."""
+    # Without a driver (the second path is that of WSL) torch need not be imported, which takes seconds.
+    if not any(Path("/dev").glob("nvidia[0-9]*")) and not Path("/dev/dxg").exists():
+        return []
+    import torch
+
+    count = torch.cuda.device_count() if torch.cuda.is_available() else 0
+    given = os.environ.get("CUDA_VISIBLE_DEVICES")
+    names = [str(number) for number in range(count)] if given is None else given.split(",")
+    return [name.strip() for name in names[:count]]
+
+
+def _environment(name: str) -> dict[str, str]:
+    """The variables of a process that sees one GPU alone."""
+    # In the order of nvidia-smi, from which people read the numbers; names of an environment are kept.
+    order = {} if "CUDA_VISIBLE_DEVICES" in os.environ else {"CUDA_DEVICE_ORDER": "PCI_BUS_ID"}
+    return {"CUDA_VISIBLE_DEVICES": name, **order}
+
+
+def _cores() -> int:
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1

@@ -1,4 +1,4 @@
-"""The scheduler: one loop that gives jobs to a backend's workers and decides what becomes of them.
+"""The scheduler: one loop that gives jobs to a backend and decides what becomes of them.
 
 A backend runs jobs in worker processes: of this machine (`local.LocalBackend`) or of a Dask cluster
 (`cluster.ClusterBackend`). Which job is next, how often a lost one is repeated and what is recorded is the
@@ -9,11 +9,11 @@ same for both. Each job's record, `jobs/<key>.json` below its plan's home, is wr
 from __future__ import annotations
 
 import time
+from abc import abstractmethod
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
-from contextlib import suppress
+from contextlib import AbstractContextManager, suppress
 from pathlib import Path
-from types import TracebackType
 from typing import Any, Protocol
 
 from dglib.campaign.jobs import Job
@@ -24,7 +24,7 @@ from dglib.runs.liveness import this_process
 from dglib.runs.progress import read_heartbeat
 
 RETRIES = 3  # of a job whose process died, without an epoch completed in between
-OWNER_SECONDS = 10.0  # between two updates of the file that names the scheduling process
+UPDATE_SECONDS = 5.0  # between two updates of the records of running jobs
 POLL_SECONDS = 0.2
 STOP_SECONDS = 130.0  # for running jobs to save their state; a worker gives up somewhat earlier
 
@@ -42,21 +42,18 @@ class Monitor(Protocol):
         """Called a few times a second."""
 
 
-class Backend(Protocol):
+class Backend(AbstractContextManager["Backend", None]):
     """Worker processes, each of which runs one job at a time. A context: workers end with it."""
 
-    def __enter__(self) -> Backend: ...
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None: ...
-
+    @abstractmethod
     def start(self, job: Job) -> dict[str, Any] | None:
-        """Give a job to a free worker. Returns its `pid` and `host`, or None where no worker is free."""
+        """Give a job to a free worker. Returns its `pid` and `host` if known; None: none is free."""
 
+    @abstractmethod
     def poll(self, timeout: float) -> list[tuple[Job, Answer]]:
         """The jobs that have ended, waiting up to `timeout` seconds for the first."""
 
+    @abstractmethod
     def stop(self) -> None:
         """Ask all running jobs to save their state and end; `poll` returns how they did."""
 
@@ -78,11 +75,8 @@ def run(
         begin()
         schedule = Schedule(jobs, monitor)
         try:
-            while not schedule.is_over():
-                while (job := schedule.next()) is not None:
-                    process = backend.start(job)
-                    if process is None:
-                        break
+            while not all(job.is_over for job in jobs):
+                while (job := schedule.next()) and (process := backend.start(job)) is not None:
                     schedule.started(job, process)
                 for job, answer in backend.poll(POLL_SECONDS):
                     schedule.ended(job, answer)
@@ -106,23 +100,16 @@ class Schedule:
     def __init__(self, jobs: Sequence[Job], monitor: Monitor) -> None:
         self._jobs, self._monitor = jobs, monitor
         self.stopping = False
-        self._owner = this_process()
-        self._homes = sorted({job.plan.home / "jobs" for job in jobs})
-        self._owner_written = float("-inf")
+        self._updated = float("-inf")
         self._epochs_at_start: dict[Job, int] = {}
         self._deaths: Counter[Job] = Counter()  # in a row, without an epoch completed between them
-        self._located: set[Job] = set()  # whose records name their run directory
-        for home in self._homes:
-            try:
-                home.mkdir(parents=True, exist_ok=True)
-            except OSError as error:
-                raise StorageError.of(home, error) from error
         for job in jobs:
-            job.log.parent.mkdir(parents=True, exist_ok=True)
+            for directory in (job.record.parent, job.log.parent):
+                try:
+                    directory.mkdir(parents=True, exist_ok=True)
+                except OSError as error:
+                    raise StorageError.of(directory, error) from error
             self._write(job)
-
-    def is_over(self) -> bool:
-        return all(job.is_over for job in self._jobs)
 
     def running(self) -> list[Job]:
         return [job for job in self._jobs if job.status == "running"]
@@ -149,41 +136,34 @@ class Schedule:
         match answer:
             case {"done": result}:
                 job.result = dict(result)
-                if job.seed is not None and not self._has_record(job):  # an answer alone is no proof
-                    self._fail(job, f"no record of {job.seed_id} in {result.get('directory')}")
+                directory = job.directory()
+                record = None if directory is None else directory / "seeds" / f"{job.seed_id}.json"
+                if job.seed is None:
+                    self._end(job, "done", "summary_done", **job.result)
+                elif record is not None and record.exists():  # an answer alone is no proof
+                    self._end(job, "done", "seed_done", **job.result)
                 else:
-                    event = "summary_done" if job.seed is None else "seed_done"
-                    self._end(job, "done", event, **job.result)
+                    self._fail(job, f"no record of {job.seed_id} in {result.get('directory')}")
             case {"failed": reason}:
                 self._fail(job, reason)
             case _ if self.stopping:
                 self._end(job, "stopped", "job_stopped")
-            case {"lost": reason}:
-                self._retry(job, reason)
             case _:
-                self._retry(job, "its worker was asked to end")
+                self._retry(job, answer.get("lost", "its worker was asked to end"))
 
     def refresh(self) -> None:
-        """Keep records and the owner's file up to date."""
-        for job in self.running():
-            if job not in self._located and job.seed is not None and job.directory() is not None:
-                self._located.add(job)
+        """Update the records of running jobs: other machines see by them that the campaign runs."""
+        if time.monotonic() - self._updated >= UPDATE_SECONDS:
+            self._updated = time.monotonic()
+            waiting = (job for job in self._jobs if not job.is_over)
+            for job in self.running() or list(waiting)[:1]:
                 self._write(job)
-        if time.monotonic() - self._owner_written >= OWNER_SECONDS:
-            self._owner_written = time.monotonic()
-            for home in self._homes:
-                with suppress(StorageError):  # only a hint for `status`
-                    content = to_json({**self._owner, "updated": time.time()})
-                    write_atomically(self._owner_file(home), content)
         self._monitor.refresh()
 
     def close(self) -> None:
         """What still runs was stopped; what waits keeps that status."""
         for job in self.running():
             self._end(job, "stopped", "job_stopped")
-        for home in self._homes:
-            with suppress(OSError):
-                self._owner_file(home).unlink(missing_ok=True)
 
     def _retry(self, job: Job, reason: str) -> None:
         """Repeat a job whose process died, unless it dies again and again without completing an epoch.
@@ -211,18 +191,11 @@ class Schedule:
         self._write(job)
         self._monitor.event(event, job, **facts)
 
-    def _has_record(self, job: Job) -> bool:
-        directory = job.directory()
-        return directory is not None and (directory / "seeds" / f"{job.seed_id}.json").exists()
-
     def _epochs(self, job: Job) -> int:
         """The epochs that a seed has completed, by its heartbeat."""
         directory = job.directory() if job.seed_id is not None else None
         beat = None if directory is None else read_heartbeat(directory, job.seed_id or "")
         return 0 if beat is None else int(beat["epochs_done"])
-
-    def _owner_file(self, home: Path) -> Path:
-        return home / f"owner-{self._owner['host']}-{self._owner['pid']}.json"
 
     def _write(self, job: Job) -> None:
         home = job.plan.home.absolute()
@@ -242,13 +215,14 @@ class Schedule:
             "base": _below(home, job.plan.base.absolute()),
             "seed_id": job.seed_id,
             "log": _below(home, job.log.absolute()),
-            "owner": self._owner,
+            "owner": this_process(),
             "process": job.process,
+            "updated": time.time(),
         }
         try:
-            write_atomically(home / "jobs" / f"{job.key}.json", to_json(record, indent=1))
+            write_atomically(job.record, to_json(record, indent=1))
         except UserError:
-            if job.status == "waiting" and not job.attempts:  # before any work is done
+            if job.status == "waiting" and not job.attempts:  # before any training
                 raise
 
 

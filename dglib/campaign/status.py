@@ -32,12 +32,22 @@ def read_status(base: Path) -> list[dict[str, Any]]:
     Raises:
         UserError: there are no jobs.
     """
-    records = [record for path in sorted((base / "jobs").glob("*.json")) if (record := _read(path))]
-    jobs = [record for record in records if record.keys() >= JOB]
+    jobs = [job for path in sorted((base / "jobs").glob("*.json")) if (job := _read(path))]
     if not jobs:
         raise UserError(f"{base}: no jobs of run_all.py there")
-    pulses = {(r["host"], r["pid"]): r["updated"] for r in records if r.keys() == {"host", "pid", "updated"}}
-    return sorted((_now(base, job, pulses) for job in jobs), key=_order)
+    updates: dict[tuple[str, int], float] = {}  # the last of each campaign
+    for job in jobs:
+        owner = job["owner"]["host"], job["owner"]["pid"]
+        updates[owner] = max(updates.get(owner, 0.0), job.get("updated", 0.0))
+    return sorted((_now(base, job, updates) for job in jobs), key=_order)
+
+
+def _read(path: Path) -> dict[str, Any] | None:
+    try:
+        record = json.loads(path.read_bytes())
+    except (OSError, ValueError):
+        return None
+    return record if isinstance(record, dict) and record.keys() >= JOB else None
 
 
 def _order(job: dict[str, Any]) -> tuple[Any, ...]:
@@ -46,21 +56,19 @@ def _order(job: dict[str, Any]) -> tuple[Any, ...]:
     return job["cell"], known.index(job["experiment"]), summary, job["seed"] or 0, job["began"] or 0
 
 
-def _now(base: Path, job: dict[str, Any], pulses: dict[tuple[str, int], float]) -> dict[str, Any]:
+def _now(base: Path, job: dict[str, Any], updates: dict[tuple[str, int], float]) -> dict[str, Any]:
     """A job's record with its present status."""
-    word = "summary" if job["seed"] is None else f"seed {job['seed']}"
-    job["name"] = f"{job['cell']} {job['experiment']} {word}".strip()
-    beat = None
+    kind = "summary" if job["seed"] is None else f"seed {job['seed']}"
+    job["name"] = f"{job['cell']} {job['experiment']} {kind}".strip()
+    owner = job["owner"]
+    owned = is_alive(owner, updates[owner["host"], owner["pid"]])
     if job["directory"] is not None and job["seed_id"] is not None:
         directory = base / job["directory"]  # which may be absolute
         if job["status"] != "done" and (directory / "seeds" / f"{job['seed_id']}.json").exists():
             return job | {"status": "done", "reason": ""}  # elsewhere, or after its owner was killed
         beat = read_heartbeat(directory, job["seed_id"])
-    owner = job["owner"]
-    pulse = pulses.get((owner["host"], owner["pid"]), 0.0)
-    owned = is_alive(owner, pulse)
-    if beat is not None and _is_training(job, beat, owned):
-        return job | {"status": "running", "heartbeat": beat}
+        if beat is not None and _is_training(job, beat, owned):
+            return job | {"status": "running", "heartbeat": beat}
     if job["status"] == "running" and (not owned or has_ended(job["process"], job["began"])):
         return job | {"status": "lost"}
     said = last_line(base / job["log"], job["began"]) if job["status"] == "running" else ""
@@ -68,19 +76,11 @@ def _now(base: Path, job: dict[str, Any], pulses: dict[tuple[str, int], float]) 
 
 
 def _is_training(job: dict[str, Any], beat: dict[str, Any], owned: bool) -> bool:
-    """Whether a process trains it. An epoch may outlast a heartbeat: then the owner's pulse counts."""
+    """Whether a process trains it. An epoch may outlast a heartbeat: then the campaign's update counts."""
     if "outcome" in beat or beat["updated"] <= (job["ended"] or 0.0):
         return False
     ours = job["status"] == "running" and beat["updated"] >= job["began"] - 1
     return is_alive(beat, time.time() if ours and owned else beat["updated"])
-
-
-def _read(path: Path) -> dict[str, Any] | None:
-    try:
-        content = json.loads(path.read_bytes())
-    except (OSError, ValueError):
-        return None
-    return content if isinstance(content, dict) else None
 
 
 def text(jobs: Sequence[dict[str, Any]]) -> str:
@@ -97,7 +97,7 @@ def text(jobs: Sequence[dict[str, Any]]) -> str:
             lines.append(f"{job['name']}: failed: {job['reason']} (log: {job['log']})")
     counts = Counter(job["status"] for job in jobs)
     count = f"{len(jobs)} job{'s' * (len(jobs) != 1)}: " + ", ".join(
-        f"{counts[each]} {each}" for each in ORDER if counts[each]
+        f"{counts[status]} {status}" for status in ORDER if counts[status]
     )
     if any(job["status"] == "waiting" and not job["owned"] for job in jobs):
         count += "; no campaign runs the waiting ones: the same command resumes"

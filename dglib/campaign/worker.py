@@ -8,7 +8,7 @@ once. Jobs are JSON lines on stdin, answers JSON lines on stdout:
 
 A job is plain data (`jobs.Job.message`) for any machine that sees its directories. Running it again is safe:
 a finished seed is only read, an interrupted one resumes. Its output goes to its log. The end of stdin, also
-after a kill of the process at the other end, stops the job after a checkpoint.
+after a kill of the parent process, stops the job after a checkpoint.
 """
 
 from __future__ import annotations
@@ -19,24 +19,23 @@ import os
 import queue
 import signal
 import sys
-import tempfile
 import threading
 import time
 import traceback
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from datetime import UTC, datetime
+from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import dglib
 from dglib import output
-from dglib.base_dir import NOTEBOOKS
 from dglib.control import Control
 from dglib.errors import UserError
 from dglib.experiments import get
 from dglib.experiments import load as load_experiments
-from dglib.experiments.notebook import injected, notebook_source
+from dglib.experiments.notebook import injected
 from dglib.experiments.profiles import Layer, validate_layers
 
 if TYPE_CHECKING:
@@ -45,16 +44,9 @@ if TYPE_CHECKING:
 
 STOP_SECONDS = 120.0  # for a job to save its state after the end of stdin
 
-Message = Mapping[str, Any]
 
-
-def run_job(
-    job: Message, load: LastDataset, *, control: Control | None = None, wait: bool = False
-) -> dict[str, Any]:
-    """Run a job with its output going to its log.
-
-    Args:
-        control, wait: as for `train` and `execute_notebook`.
+def run_job(job: Mapping[str, Any], *, control: Control | None = None, wait: bool = False) -> dict[str, Any]:
+    """Run a job with its output going to its log. Arguments as for `train` and `execute_notebook`.
 
     Returns:
         {"done": result}, {"failed": reason} or {"stopped": true}; with "last": true where the process should
@@ -64,31 +56,24 @@ def run_job(
         try:
             if job["kind"] == "summary":
                 return {"done": execute_notebook(job, control=control)}
-            return {"done": train(job, control=control, load=load, wait=wait)}
+            return {"done": train(job, control=control, wait=wait)}
         except KeyboardInterrupt:
             return {"stopped": True, "last": True}
         except UserError as error:
             reason, last = str(error), False
         except Exception as error:
-            if type(error).__name__ == "ExecutionError":  # of another process, whose cell shows it in full
-                reason, last = str(error), False
-            else:
-                traceback.print_exc()
-                reason, last = f"{type(error).__name__}: {error}", True
+            traceback.print_exc()
+            reason, last = f"{type(error).__name__}: {error}", True
         reason = " ".join(reason.split())
         print(reason, file=sys.stderr, flush=True)
         return {"failed": reason, "last": last}
 
 
-def train(
-    job: Message,
-    *,
-    control: Control | None = None,
-    load: Callable[[Parameters], Dataset] | None = None,
-    wait: bool = False,
-    tell: Callable[[str], None] = lambda line: print(line, file=sys.stderr, flush=True),
-) -> dict[str, Any]:
-    """Train the seed of a job, from its checkpoint if there is one. Arguments as for `dglib.train`.
+def train(job: Mapping[str, Any], *, control: Control | None = None, wait: bool = False) -> dict[str, Any]:
+    """Train the seed of a job, from its checkpoint if there is one.
+
+    Args:
+        wait: for as long as another process trains the seed, instead of a few seconds.
 
     Returns:
         `directory`: the run directory; `outcome`: of the seed; `seconds`: of training, in all.
@@ -97,19 +82,20 @@ def train(
         UserError: what was given cannot be used, or another process trains the seed.
         Interrupted: a stop was asked for; the same job resumes.
     """
+    parameters = _parameters(job)
     run = dglib.train(  # the public function: a job does what a notebook's cell does
-        _parameters(job),
+        parameters,
         control=control,
-        data=load(_parameters(job)) if load else None,
+        data=_load(parameters),
         wait=wait,
-        log=tell,
+        log=lambda line: print(line, file=sys.stderr, flush=True),
         command=job.get("command") or (),
     )
     (record,) = run.records
     return {"directory": str(run.directory), "outcome": record["outcome"], "seconds": record["time"]}
 
 
-def execute_notebook(job: Message, *, control: Control | None = None) -> dict[str, Any]:
+def execute_notebook(job: Mapping[str, Any], *, control: Control | None = None) -> dict[str, Any]:
     """Execute the notebook of a job, which reads its seeds' records, and trains a seed without one.
 
     Returns:
@@ -117,43 +103,32 @@ def execute_notebook(job: Message, *, control: Control | None = None) -> dict[st
 
     Raises: as `dglib.campaign.notebooks.execute`.
     """
-    from dglib.campaign.notebooks import execute  # imports papermill
+    from dglib.campaign.notebooks import execute_experiment  # imports papermill
 
-    parameters = _parameters(job)
-    name = f"{get(job['experiment']).notebook}.ipynb"
-    target = Path(job["base"]) / "executed" / name
-    target.parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(prefix="dglib-") as folder:
-        source = NOTEBOOKS / name
-        if not source.is_file():
-            source = Path(folder, name)
-            source.write_text(notebook_source(job["experiment"]), encoding="utf-8")
-        execute(source, target, injected(parameters, job.get("profile", "quick")), control)
+    name, parameters = job["experiment"], injected(_parameters(job), job.get("profile", "quick"))
+    target = Path(job["base"], "executed", f"{get(name).notebook}.ipynb")
+    execute_experiment(name, target, parameters, control)
     return {"notebook": str(target)}
 
 
-def _parameters(job: Message) -> Parameters:
+def _parameters(job: Mapping[str, Any]) -> Parameters:
     for source in job.get("experiments", ()):
         load_experiments(source)
     return validate_layers(job["experiment"], [Layer(f"job {job['key'][:12]}", job["parameters"])])
 
 
-class LastDataset:
-    """Loads data sets and keeps the last one: consecutive jobs often share it."""
+def _load(p: Parameters) -> Dataset:
+    mean, std = (None if each is None else tuple(each) for each in (p.pixel_mean, p.pixel_std))
+    return _load_once(p.dataset, p.data_dir, mean, std)
 
-    def __init__(self) -> None:
-        self._last: tuple[object, Dataset] | None = None
 
-    def __call__(self, parameters: Parameters) -> Dataset:
-        p = parameters
-        key = (p.dataset, p.data_dir, p.pixel_mean, p.pixel_std)
-        if self._last is None or self._last[0] != key:
-            from dglib.training.data import load_dataset
+@lru_cache(maxsize=1)  # consecutive jobs often share a data set
+def _load_once(
+    name: str, data_dir: str | None, mean: tuple[float, ...] | None, std: tuple[float, ...] | None
+) -> Dataset:
+    from dglib.training.data import load_dataset
 
-            mean, std = p.pixel_mean, p.pixel_std
-            data = load_dataset(p.dataset, data_dir=p.data_dir, pixel_mean=mean, pixel_std=std)
-            self._last = key, data
-        return self._last[1]
+    return load_dataset(name, data_dir=data_dir, pixel_mean=mean, pixel_std=std)
 
 
 @contextmanager
@@ -183,12 +158,11 @@ def main() -> int:
     output.never_fail("utf-8")  # as the logs
     faulthandler.enable()
     signal.signal(signal.SIGTERM, signal.default_int_handler)
-    load = LastDataset()
+    jobs: queue.Queue[dict[str, Any]] = queue.Queue()
+    threading.Thread(target=_read_jobs, args=(jobs,), daemon=True).start()
     try:
-        jobs: queue.Queue[dict[str, Any]] = queue.Queue()
-        threading.Thread(target=_read_jobs, args=(jobs,), daemon=True).start()
         while True:
-            answer = run_job(jobs.get(), load)
+            answer = run_job(jobs.get())
             os.write(answers, json.dumps(answer).encode() + b"\n")
             if answer.get("last"):
                 return 1 if "failed" in answer else 130
