@@ -18,7 +18,6 @@ from dglib.protocol.records import Record
 from dglib.protocol.spec import ExperimentSpec
 from dglib.runs import identity, provenance
 from dglib.runs.experiment import run_experiment
-from dglib.runs.hashes import run_hashes
 from dglib.runs.location import RunLocation
 from dglib.runs.progress import Bar, heartbeat
 from dglib.runs.reading import save_reading
@@ -118,7 +117,7 @@ def train(
     location, seeds = RunLocation.of(parameters), parameters.seeds
     # Before anything is written, for every seed.
     notes = try_noise(spec.data.noise, data.y_train, spec.data.noise_rate, seeds, data.classes)
-    hashes = run_hashes(spec, data)
+    hashes = identity.run_hashes(spec, data)
     described = identity.describe(spec, data.fingerprint, hashes, **requested_numerics(parameters))
     location.bring_back(spec.directory_prefix, described)
     made = provenance.made_by(numerics, data)

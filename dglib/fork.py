@@ -26,8 +26,7 @@ from dglib.protocol.replay import replay
 from dglib.protocol.spec import ExperimentSpec
 from dglib.runs import checkpoint, identity
 from dglib.runs.checkpoint import UNREADABLE, Checkpoint
-from dglib.runs.identity import NUMERICS
-from dglib.runs.manifest import manifests, read_manifest
+from dglib.runs.identity import NUMERICS, manifests, read_manifest
 from dglib.runs.store import SeedFiles, Store
 
 FIXED = ("seeds", "base_dir", *NUMERICS)

@@ -15,6 +15,7 @@ from dglib.errors import UserError
 from dglib.files import sealed, unsealed
 from dglib.runs import checkpoint
 from dglib.runs.experiment import run_experiment
+from dglib.runs.progress import logged_attempt
 from dglib.runs.seed import run_seed
 
 SPEC = small_spec("T1", batch_size=4, init_epochs=2, return_lambdas=[0.3])
@@ -121,12 +122,13 @@ def test_a_run_with_a_damaged_manifest_is_resumed_as_it_was_or_named_and_left_al
 def test_damaged_heartbeats_and_attempts_stop_no_run_and_change_no_record(kind, tmp_path):
     store, _ = open_store(tmp_path, SPEC, DATA)
     path = getattr(store.files(0), kind)
-    attempt = store.begin_attempt(0)
-    attempt.begin(5, 6)
-    attempt.end("stopped")
+    files = store.files(0)
+    with logged_attempt(files.attempts, files.heartbeat) as begin:
+        begin(5, 6)
     store.files(0).heartbeat.write_text('{"epochs_done": 3, "error": 0.5}\n')
     for damaged in [*flipped(path.read_bytes(), 60), b"", b"\xff"]:
         path.write_bytes(damaged)
-        store.begin_attempt(0)
+        with logged_attempt(files.attempts, files.heartbeat) as begin:
+            begin(5, 6)
     (record,) = run_experiment(store, [0], DATA, CPU, report=print)
     assert without_time(record) == without_time(run_seed(SPEC, 0, DATA, CPU))

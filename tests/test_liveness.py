@@ -6,7 +6,7 @@ import time
 
 import psutil
 
-from dglib.runs.liveness import STALE_SECONDS, has_ended, is_alive, this_process
+from dglib.runs.progress import STALE_SECONDS, has_ended, is_alive, this_process
 
 OLD = 2 * STALE_SECONDS
 

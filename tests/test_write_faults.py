@@ -2,6 +2,7 @@
 
 import json
 import os
+from contextlib import suppress
 from dataclasses import replace
 from types import SimpleNamespace
 
@@ -11,6 +12,7 @@ from alone import alone, ended, forked
 from faults import FAILURES, KILLED, KILLS, Faults
 from small import CPU, branching_spec, random_data, small_spec
 
+from dglib.control import Interrupted
 from dglib.errors import StorageError
 from dglib.files import older, write_once
 from dglib.protocol.engine import Cursor
@@ -18,7 +20,7 @@ from dglib.protocol.spec import NetworkSpec
 from dglib.runs import checkpoint, identity, progress
 from dglib.runs.checkpoint import Checkpoint
 from dglib.runs.experiment import run_experiment
-from dglib.runs.progress import Attempt, heartbeat, read_attempts
+from dglib.runs.progress import heartbeat, logged_attempt, read_attempts
 from dglib.runs.store import Store
 
 DATA = random_data()
@@ -161,9 +163,10 @@ class AttemptsLog:
         self.attempt("stopped", 5)
 
     def attempt(self, how, step):
-        attempt = Attempt(self.log, self.log.with_name("none"))
-        attempt.begin(step, 1)
-        attempt.end(how)
+        with suppress(Interrupted), logged_attempt(self.log, self.log.with_name("none")) as begin:
+            begin(step, 1)
+            if how == "stopped":
+                raise Interrupted
 
     def command(self):
         self.attempt("done", 7)

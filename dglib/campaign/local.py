@@ -21,7 +21,7 @@ from dglib.campaign.jobs import Job, Plan, anchored
 from dglib.campaign.monitor import CampaignMonitor
 from dglib.campaign.scheduler import STOP_SECONDS, Answer, Backend
 from dglib.control import Interrupted
-from dglib.runs.liveness import this_process
+from dglib.runs.progress import this_process
 from dglib.training.registry import module_path
 
 if TYPE_CHECKING:

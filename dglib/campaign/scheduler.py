@@ -20,8 +20,7 @@ from dglib.campaign.jobs import Job
 from dglib.control import unwinding
 from dglib.errors import StorageError, UserError
 from dglib.files import to_json, write_atomically
-from dglib.runs.liveness import this_process
-from dglib.runs.progress import read_heartbeat
+from dglib.runs.progress import read_heartbeat, this_process
 
 RETRIES = 3  # of a job whose process died, without an epoch completed in between
 UPDATE_SECONDS = 5.0  # between two updates of the records of running jobs

@@ -15,8 +15,7 @@ from typing import Any
 
 from dglib.errors import UserError
 from dglib.experiments import names
-from dglib.runs.liveness import has_ended, is_alive
-from dglib.runs.progress import in_words, last_line, read_heartbeat
+from dglib.runs.progress import has_ended, in_words, is_alive, last_line, read_heartbeat
 
 JOB = {"key", "experiment", "seed", "seed_id", "cell", "status", "began", "ended", "owner", "process", "log"}
 ORDER = ("running", "lost", "failed", "stopped", "waiting", "skipped", "done")

@@ -30,7 +30,7 @@ from dglib.analysis.summary import Summary
 from dglib.errors import StorageError, UserError
 from dglib.experiments import get, joints, names
 from dglib.files import to_json, write_atomically
-from dglib.runs.manifest import read_manifest
+from dglib.runs.identity import read_manifest
 from dglib.runs.reading import Source, find_records
 
 _RECORDS = ("_results.json", "_checkpoint.json", "_manifest.json")

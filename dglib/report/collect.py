@@ -19,8 +19,7 @@ from dglib.analysis.summary import Summary
 from dglib.errors import UserError
 from dglib.experiments import get, names
 from dglib.protocol.records import Record
-from dglib.runs.identity import asked, fingerprint
-from dglib.runs.manifest import manifests, read_manifest
+from dglib.runs.identity import asked, fingerprint, manifests, read_manifest
 from dglib.runs.reading import read_run, runs_in
 
 INDEX = "grid.json"

@@ -57,7 +57,7 @@ class Checkpoint:
         seconds: that they took.
         stretches: on what the steps were computed, see `dglib.training.numerics`.
         made: by what they were made, see `dglib.runs.provenance`; may be empty.
-        hashes: of the user's network and noise, and of the seed's noisy "labels", see `dglib.runs.hashes`.
+        hashes: of the user's network and noise, and of the seed's noisy "labels", see `dglib.runs.identity`.
     """
 
     job: str

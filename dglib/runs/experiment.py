@@ -5,8 +5,7 @@ from __future__ import annotations
 import math
 import sys
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from dglib.control import Control, Interrupted
@@ -14,6 +13,7 @@ from dglib.errors import UserError
 from dglib.protocol.events import Sink
 from dglib.protocol.records import Record
 from dglib.runs.checkpoint import CHECKPOINT_EPOCHS, CHECKPOINT_SECONDS
+from dglib.runs.progress import logged_attempt
 from dglib.runs.seed import run_seed
 from dglib.runs.store import Store
 from dglib.training.data import Dataset
@@ -56,9 +56,36 @@ def run_experiment(
         UserError: a seed is held by another process, or a finished seed's record is damaged.
         Interrupted: a stop was asked for; finished seeds and the unfinished one's state are saved.
     """
-    control, name = control or Control(), store.spec.name
-    left, patience = list(seeds), math.inf
+    control, left, patience = control or Control(), list(seeds), math.inf
     store.records()  # a damaged one is reported now, not after hours of training
+
+    def train(seed: int) -> None:
+        files, name = store.files(seed), f"{store.spec.name} seed {seed}"
+        with logged_attempt(files.attempts, files.heartbeat) as begin:
+
+            def resumed(steps: int, steps_per_epoch: int) -> None:
+                lost = begin(steps, steps_per_epoch)
+                if steps:
+                    report(f"{name}: resuming at step {steps} (about {lost} steps lost)")
+
+            record = run_seed(
+                store.spec,
+                seed,
+                data,
+                numerics,
+                checkpoint_path=files.checkpoint,
+                checkpoint_seconds=checkpoint_seconds,
+                checkpoint_epochs=checkpoint_epochs,
+                states=files.state.parent if keep_states else None,
+                control=control,
+                sinks=[make(store, seed) for make in sinks_for],
+                resumed=resumed,
+                made=made,
+                former_jobs=store.former_jobs(seed),
+            )
+            if not store.save(record):
+                report(f"{name}: finished elsewhere first; both records are kept")
+            store.rebuild_views()
 
     with control.listening():
         while left:
@@ -70,26 +97,7 @@ def run_experiment(
                             store.clear(seed)
                         finished(seed)
                     elif mine:
-                        files = store.files(seed)
-                        with _attempt(store, seed, report) as resumed:
-                            record = run_seed(
-                                store.spec,
-                                seed,
-                                data,
-                                numerics,
-                                checkpoint_path=files.checkpoint,
-                                checkpoint_seconds=checkpoint_seconds,
-                                checkpoint_epochs=checkpoint_epochs,
-                                states=files.state.parent if keep_states else None,
-                                control=control,
-                                sinks=[make(store, seed) for make in sinks_for],
-                                resumed=resumed,
-                                made=made,
-                                former_jobs=store.former_jobs(seed),
-                            )
-                            if not store.save(record):
-                                report(f"{name} seed {seed}: finished elsewhere first; both records are kept")
-                            store.rebuild_views()
+                        train(seed)
                         patience = math.inf
                     else:
                         held.append(seed)
@@ -98,31 +106,10 @@ def run_experiment(
             patience = math.inf if wait else min(patience, time.monotonic() + HELD_SECONDS)
             if held and time.monotonic() > patience:
                 raise UserError(
-                    f"{name} seed {held[0]} is being trained by {store.holder(held[0])} in"
+                    f"{store.spec.name} seed {held[0]} is being trained by {store.holder(held[0])} in"
                     f" {store.directory}; give the same command again when it has finished"
                 )
             if held:
                 time.sleep(0.2)
             left = held
     return [record for record in store.rebuild_views() if record["seed"] in set(seeds)]
-
-
-@contextmanager
-def _attempt(store: Store, seed: int, report: Callable[[str], None]) -> Iterator[Callable[[int, int], None]]:
-    """Log an attempt at a seed: when, from which step, how it ended. Yields `resumed` for `run_seed`."""
-    attempt = store.begin_attempt(seed)
-
-    def resumed(steps: int, steps_per_epoch: int) -> None:
-        lost = attempt.begin(steps, steps_per_epoch)
-        if steps:
-            report(f"{store.spec.name} seed {seed}: resuming at step {steps} (about {lost} steps lost)")
-
-    how = "failed"
-    try:
-        yield resumed
-        how = "done"
-    except Interrupted:
-        how = "stopped"
-        raise
-    finally:
-        attempt.end(how)

@@ -1,8 +1,7 @@
-"""What makes two runs the same run.
+"""What makes two runs the same run, and the manifest that contains it. One manifest per experiment.
 
 An identity contains the specification, the hash of the data, the requested numerics and, for a user's own
-code and labels, the `hashes` of `dglib.runs.hashes`. It is part of the manifest. Two rules keep it
-comparable:
+code and labels, their `hashes`. Two rules keep it comparable:
 
 - A field that the specification has gained since `_ALWAYS` was written is in it only where it is not at its
   default, so that no fingerprint moves when one is added.
@@ -13,12 +12,20 @@ from __future__ import annotations
 
 import hashlib
 import json
+import platform
 import re
+import socket
 from collections.abc import Mapping
 from dataclasses import MISSING, Field, fields, is_dataclass
-from typing import Any
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
+from dglib.errors import StorageError, UserError
 from dglib.protocol.spec import ExperimentSpec
+
+if TYPE_CHECKING:
+    from dglib.training.data import Dataset
 
 # Parameters under which records are read; `dglib.experiments.register` adds those of every experiment.
 READING: set[str] = set()
@@ -31,7 +38,6 @@ MACHINE = frozenset(
     | {"mirror", "work_dir"}
 )
 PLACE = frozenset({"seeds", "base_dir", "data_dir"})
-
 
 # Raised by every change of code that changes results; golden records in the tests show when that is.
 RESULTS_VERSION = 2
@@ -54,6 +60,7 @@ ABSENT = object()  # in place of a value, where there is none
 _NEVER = ("parameters", "constants")  # they follow from the rest
 _FILE = re.compile(r".+\.(npy|npz|pt)(:[^/\\]+)?")
 FILES = ("dataset", "noise")  # fields whose value may be a file
+PROBE_SEED = 0  # its labels represent a noise in a run's identity, whichever seeds are run
 
 
 def is_identity(name: str) -> bool:
@@ -70,11 +77,39 @@ def describe(
 ) -> dict[str, Any]:
     """Everything that identifies a run but its seed, as plain data.
 
-    `hashes` are those of `dglib.runs.hashes.run_hashes`; `numerics` those asked for
-    (`dglib.experiments.requested_numerics`), not what they were settled to: a resume on another machine finds
-    its run. Where the data's fingerprint is known, the path of a data file does not count.
+    `hashes` are those of `run_hashes`; `numerics` those asked for (`dglib.experiments.requested_numerics`),
+    not what they were settled to: a resume on another machine finds its run. Where the data's fingerprint is
+    known, the path of a data file does not count.
     """
     return {**_described(spec, data_fingerprint, hashes), "numerics": numerics}
+
+
+def source_hashes(spec: ExperimentSpec) -> dict[str, str]:
+    """Of the sources that define a user's network, noise, mix, value and metrics; dglib's own have none."""
+    from dglib.training.evaluation import metrics  # here: reading manifests needs no torch
+    from dglib.training.networks import networks
+    from dglib.training.noise import noises
+    from dglib.training.step import mixes, values
+
+    found = {
+        "network": networks.source(spec.network.name),
+        "noise": noises.source(spec.data.noise),
+        "mix": mixes.source(spec.step.mix),
+        "value": values.source(spec.step.value),
+    }
+    found |= {f"metric {name}": metrics.source(name) for name in spec.metrics}
+    return {name: value for name, value in found.items() if value is not None}
+
+
+def run_hashes(spec: ExperimentSpec, data: Dataset) -> dict[str, str]:
+    """As `source_hashes`, and of the "labels" that a user's noise gives for `PROBE_SEED`."""
+    from dglib.training.noise import make_noise, noises
+
+    found, noise = source_hashes(spec), spec.data.noise
+    if noises.is_own(noise):
+        made = make_noise(noise, data.y_train, spec.data.noise_rate, PROBE_SEED, data.classes)
+        found["labels"] = made.fingerprint
+    return found
 
 
 def shared_of(description: Mapping[str, Any]) -> dict[str, Any]:
@@ -226,3 +261,75 @@ def _as_json(value: Any) -> Any:
 
 def _shown(value: object) -> str:
     return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
+
+
+# ── manifests ──
+
+
+def manifest_of(
+    spec: ExperimentSpec, identity: Mapping[str, Any], stored: Mapping[str, Any] | None = None
+) -> dict[str, Any]:
+    """The manifest of a run with this identity, from `describe`: a new one, or `stored` in today's form.
+
+    That has the hashes of both and the current paths of files. A former identity is added to `formerly`:
+    checkpoints from before refer to it.
+    """
+    before: dict[str, Any] = {} if stored is None else stored["identity"]
+    hashes = {**before.get("hashes", {}), **identity.get("hashes", {})}
+    now = {**identity, **({"hashes": hashes} if hashes else {})}
+    found: dict[str, Any] = {
+        "experiment": spec.name,
+        "fingerprint": fingerprint(now),
+        "shared_fingerprint": fingerprint(shared_of(now)),
+        "identity": now,
+        "parameters": dict(spec.parameters),
+    }
+    if stored is None:
+        created = datetime.now(UTC).isoformat(timespec="seconds")
+        machine = {"host": socket.gethostname(), "python": platform.python_version()}
+        return {**found, "created": created, **machine}
+    same = [name for name in FILES if not is_file(stored["parameters"].get(name))]
+    same += [name for name in FILES if not is_file(spec.parameters.get(name))]
+    moved = {name: spec.parameters[name] for name in FILES if name not in same}
+    found = {**stored, **found, "parameters": {**stored["parameters"], **moved}}
+    if found["fingerprint"] != stored["fingerprint"]:
+        found["formerly"] = [*stored.get("formerly", []), before]
+    return found
+
+
+def manifests(directory: Path) -> list[Path]:
+    """The manifests in a run directory, one per experiment, by name."""
+    return sorted(directory.glob("*_manifest.json"))
+
+
+def read_manifest(path: Path, name: str | None = None) -> dict[str, Any]:
+    """A manifest whose fingerprints are those of the identity in it.
+
+    Args:
+        name: of the file in the run directory, where `path` is that of a mirrored copy.
+
+    Raises:
+        UserError: it is torn, edited or something else; the message begins with the path.
+    """
+    try:
+        manifest = json.loads(path.read_bytes())
+        described, spec = manifest["identity"], manifest["identity"]["spec"]
+        expected = {
+            "experiment": spec["name"],
+            "fingerprint": fingerprint(described),
+            "shared_fingerprint": fingerprint(shared_of(described)),
+            "lineage": spec.get("lineage"),
+        }
+        expected_name = f"{spec['prefix']}_manifest.json"
+        if not isinstance(manifest["parameters"], dict):
+            raise TypeError("parameters are no mapping")
+    except OSError as error:
+        raise StorageError.of(path, error, "read") from error
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
+        raise UserError(f"{path}: not a readable manifest ({type(error).__name__}: {error})") from None
+    wrong = [field for field, value in expected.items() if manifest.get(field) != value]
+    if wrong:
+        raise UserError(f"{path}: {' and '.join(wrong)} not that of its identity: the file was edited")
+    if (name or path.name) != expected_name:
+        raise UserError(f"{path}: belongs in a file called {expected_name}")
+    return dict(manifest)

@@ -21,7 +21,7 @@ from typing import Any
 
 from dglib.errors import StorageError, UserError
 from dglib.files import sealed, unsealed, write_atomically, write_through
-from dglib.runs.liveness import is_alive
+from dglib.runs.progress import is_alive
 
 SEALED_AS = "mirror manifest"
 STALE_S = 600.0  # a claim that was not renewed for so long is that of a machine that died

@@ -1,4 +1,4 @@
-"""Progress of seeds: the bar, heartbeats, and logs of attempts.
+"""Progress of seeds: the bar, heartbeats, logs of attempts, and whether a process lives.
 
 heartbeats/<seed>.json     replaced at most once a second while the seed trains
 attempts/<seed>.jsonl      two lines an attempt; one that was killed has no second line
@@ -8,23 +8,27 @@ from __future__ import annotations
 
 import json
 import os
+import socket
 import time
-from contextlib import suppress
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager, suppress
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from dglib.control import Interrupted
 from dglib.errors import StorageError
 from dglib.files import append_line, to_json, write_atomically
 from dglib.protocol import engine
 from dglib.protocol.events import EpochDone, Evaluated, Event, SeedDone, Sink
 from dglib.protocol.spec import ExperimentSpec
-from dglib.runs.liveness import this_process
 
 if TYPE_CHECKING:
     from dglib.runs.store import Store
 
 HEARTBEAT_SECONDS = 1.0
+STALE_SECONDS = 60.0  # heartbeats and owner files are updated far more often
+CLOCK_SECONDS = 5.0  # by which a process may seem to begin after an update of its own
 
 
 class Bar:
@@ -131,19 +135,20 @@ def read_heartbeat(directory: Path, seed_id: str) -> dict[str, Any] | None:
     return beat
 
 
-class Attempt:
-    """One process's attempt at a seed, from taking the lock to releasing it."""
+@contextmanager
+def logged_attempt(log: Path, heartbeat: Path) -> Iterator[Callable[[int, int], int]]:
+    """Log one process's attempt at a seed, from taking its lock to releasing it, and how it ended.
 
-    def __init__(self, log: Path, heartbeat: Path) -> None:
-        self._log = log
-        try:
-            self._epochs_before = int(json.loads(heartbeat.read_bytes())["epochs_done"])
-        except (OSError, ValueError, KeyError, TypeError):
-            self._epochs_before = 0
+    Yields a function to call with the steps trained before and the steps of an epoch, once they are known. It
+    logs the beginning, and returns about how many trained steps are lost.
+    """
+    try:
+        epochs_before = int(json.loads(heartbeat.read_bytes())["epochs_done"])
+    except (OSError, ValueError, KeyError, TypeError):
+        epochs_before = 0
 
-    def begin(self, steps: int, steps_per_epoch: int) -> int:
-        """Log the beginning, after `steps` trained before. Returns about how many trained steps are lost."""
-        lost = max(0, self._epochs_before * steps_per_epoch - steps)
+    def begin(steps: int, steps_per_epoch: int) -> int:
+        lost = max(0, epochs_before * steps_per_epoch - steps)
         line = {
             **this_process(),
             "began": time.time(),
@@ -151,13 +156,19 @@ class Attempt:
             "found_epochs": round(steps / steps_per_epoch, 3),
             "lost_steps": lost,
         }
-        append_line(self._log, to_json(line))
+        append_line(log, to_json(line))
         return lost
 
-    def end(self, how: str) -> None:
-        """Log the end: "done", "stopped" or "failed"."""
+    how = "failed"
+    try:
+        yield begin
+        how = "done"
+    except Interrupted:
+        how = "stopped"
+        raise
+    finally:
         with suppress(StorageError):  # the error before is more important
-            append_line(self._log, to_json({**this_process(), "ended": time.time(), "how": how}))
+            append_line(log, to_json({**this_process(), "ended": time.time(), "how": how}))
 
 
 def read_attempts(log: Path) -> list[dict[str, Any]]:
@@ -212,3 +223,41 @@ def duration(seconds: float) -> str:
     if hours:
         return f"{hours} h {minutes} min"
     return f"{minutes} min {rest} s" if minutes else f"{rest} s"
+
+
+# ── processes ──
+#
+# Records of processes hold `pid`, `host` and the time of their last update. On this host the process table
+# answers; a process id that was given to a later process does not count. Of other hosts only the age of the
+# last update is known.
+
+
+def this_process() -> dict[str, Any]:
+    return {"pid": os.getpid(), "host": socket.gethostname()}
+
+
+def is_alive(process: Mapping[str, Any], updated: float, within: float = STALE_SECONDS) -> bool:
+    """Whether a process is not known to have ended and gave its last update within so many seconds.
+
+    Args:
+        process: `pid` and `host`; where one is missing only the age counts.
+        updated: Unix time of the last update.
+    """
+    age = abs(time.time() - updated)  # a clock that was set back must not block anybody
+    return age < within and not has_ended(process, updated)
+
+
+def has_ended(process: Mapping[str, Any], updated: float) -> bool:
+    """Whether a process is known to have ended; always false for processes of other hosts."""
+    import psutil  # here: machines that only train need not have it
+
+    if process.get("host") != socket.gethostname() or "pid" not in process:
+        return False
+    try:
+        found = psutil.Process(process["pid"])
+        ended = found.status() == psutil.STATUS_ZOMBIE
+        return bool(ended or found.create_time() > updated + CLOCK_SECONDS)
+    except psutil.NoSuchProcess:
+        return True
+    except (psutil.Error, TypeError, ValueError):  # another user's, or no process id
+        return False

@@ -12,7 +12,7 @@ from typing import Any
 from dglib.errors import StorageError, UserError
 from dglib.files import to_json, unsealed, write_atomically
 from dglib.protocol.records import Record
-from dglib.runs.manifest import manifests
+from dglib.runs.identity import manifests
 
 # The prefix of each experiment's files, by its name; filled by `dglib.experiments.register`.
 PREFIXES: dict[str, str] = {}

@@ -18,7 +18,6 @@ from dglib.protocol.records import Record, fold
 from dglib.protocol.spec import ExperimentSpec
 from dglib.runs import checkpoint, identity
 from dglib.runs.checkpoint import CHECKPOINT_EPOCHS, CHECKPOINT_SECONDS, Checkpoint, Saving
-from dglib.runs.hashes import source_hashes
 from dglib.training.batches import DeviceData
 from dglib.training.data import Dataset
 from dglib.training.evaluation import epoch_stats, evaluate
@@ -98,7 +97,7 @@ class SeedRun:
         self.data = DeviceData(data, spec.data, seed, numerics.torch_device)
         self.job = identity.job(spec, data.fingerprint, seed)
         self.jobs = (self.job, *self.saving.former_jobs)
-        self.hashes = {**source_hashes(spec), "labels": self.data.noise.fingerprint}
+        self.hashes = {**identity.source_hashes(spec), "labels": self.data.noise.fingerprint}
         self.stretches: list[dict[str, Any]] = [{"from_step": 0, **numerics.describe()}]
         self.made: list[dict[str, Any]] = [] if made is None else [{"from_step": 0, **made}]
         self.phase_ends: dict[str, dict[str, Any]] = {}  # states, where no file keeps them

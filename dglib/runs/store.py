@@ -46,11 +46,12 @@ from dglib.runs.identity import (
     current,
     fingerprint,
     job_of,
+    manifest_of,
+    manifests,
+    read_manifest,
     shared_of,
 )
-from dglib.runs.liveness import this_process
-from dglib.runs.manifest import completed_manifest, new_manifest, read_manifest, shared_in
-from dglib.runs.progress import Attempt
+from dglib.runs.progress import this_process
 
 FOLDERS = ("attempts", "checkpoints", "figures", "heartbeats", "locks", "seeds", "states")
 _STAMP = r"_\d{8}_\d{6}"
@@ -113,14 +114,10 @@ class Store:
                 make_directory(directory / name)
             remove_drafts(directory, store.manifest_path.stem)
             manifest = store.manifest()
-            if manifest is not None:
-                wanted = completed_manifest(manifest, identity, spec)
-            elif not store.manifest_path.exists():  # a damaged one stays
-                wanted = {**new_manifest(spec, identity), **provenance}
-            else:
-                wanted = None
-            if wanted != manifest:
-                write_atomically(store.manifest_path, to_json(wanted, indent=1))
+            if manifest is not None or not store.manifest_path.exists():  # a damaged one stays
+                wanted = manifest_of(spec, identity, manifest) | (provenance if manifest is None else {})
+                if wanted != manifest:
+                    write_atomically(store.manifest_path, to_json(wanted, indent=1))
         return store, why
 
     @classmethod
@@ -136,7 +133,7 @@ class Store:
         for path, store in candidates.items():
             if store.manifest_path.exists():
                 damaged += [] if path in known else [path.name]
-            elif not read_records(path, spec.name) and any(agree(s, shared) for s in shared_in(path)):
+            elif not read_records(path, spec.name) and any(agree(s, shared) for s in _shared_in(path)):
                 return path, f"joining {path.name}"
             elif not any(each.is_file() and not is_draft(each) for each in path.rglob("*")):
                 return path, f"new directory {path.name}"  # of a process that was killed before the manifest
@@ -208,10 +205,6 @@ class Store:
             except OSError as error:
                 raise StorageError.of(path, error, "removed") from error
 
-    def begin_attempt(self, seed: int) -> Attempt:
-        """A new entry in the seed's log of attempts."""
-        return Attempt(self.files(seed).attempts, self.files(seed).heartbeat)
-
     def records(self) -> list[Record]:
         """The records of all finished seeds here, by seed."""
         return read_records(self.directory, self.spec.name)
@@ -273,3 +266,10 @@ def read_records(directory: Path, experiment: str) -> list[Record]:
     """The records of an experiment ("T1") in a run directory, from its seeds' files, by seed."""
     paths = [path for path in (directory / "seeds").glob(f"{experiment}-*.json") if "." not in path.stem]
     return sorted((unsealed("seed record", path) for path in paths), key=lambda record: record["seed"])
+
+
+def _shared_in(directory: Path) -> Iterator[dict[str, Any]]:
+    """What each experiment of a run directory has in common with others, as `identity.shared_of`."""
+    for path in manifests(directory):
+        with suppress(UserError):
+            yield shared_of(current(read_manifest(path)["identity"]))

@@ -18,8 +18,16 @@ from dglib.files import unsealed
 from dglib.protocol.records import Record, views
 from dglib.runs import checkpoint
 from dglib.runs.checkpoint import UNREADABLE
-from dglib.runs.identity import FILES, agree, changed_hashes, current, differences, is_file, shared_of
-from dglib.runs.manifest import read_manifest
+from dglib.runs.identity import (
+    FILES,
+    agree,
+    changed_hashes,
+    current,
+    differences,
+    is_file,
+    read_manifest,
+    shared_of,
+)
 from dglib.runs.mirror_folder import CLAIM, MirrorFolder
 from dglib.runs.reading import OWN_FILE, experiment_of_list, find_records, prefixes, runs_in
 
