@@ -18,7 +18,7 @@ from dglib.protocol.records import Record
 from dglib.protocol.spec import ExperimentSpec
 from dglib.runs import identity, provenance
 from dglib.runs.experiment import run_experiment
-from dglib.runs.location import RunLocation
+from dglib.runs.mirror import RunLocation
 from dglib.runs.progress import Bar, heartbeat
 from dglib.runs.reading import save_reading
 from dglib.runs.store import Store, read_records

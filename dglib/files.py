@@ -25,6 +25,9 @@ from dglib.errors import StorageError, UserError
 
 _BINARY = getattr(os, "O_BINARY", 0)  # on Windows files are text, with other line ends, by default
 _DRAFT = re.compile(r"\..+\.\d+\.[0-9a-f]{8}")
+CHECKPOINT_HEAD = re.compile(
+    rb"dglib checkpoint (\d+) ([0-9a-f]{64}) (\d+)"
+)  # version, SHA-256 of the rest, steps
 LOCK_SECONDS = 60.0  # for tasks that take moments: choosing a directory, rebuilding views
 
 
@@ -42,6 +45,14 @@ def phase_end_paths(checkpoint: Path) -> list[Path]:
     """The states at phase ends next to a checkpoint's path, by name."""
     folder, stem = checkpoint.parent, checkpoint.stem
     return sorted(path for path in folder.glob("*@*.ckpt") if path.name.partition(".")[0] == stem)
+
+
+def checkpoint_steps(content: bytes) -> int:
+    """The steps of a checkpoint, without torch; -1: it is damaged, or none."""
+    head, _, rest = content.partition(b"\n")
+    match = CHECKPOINT_HEAD.fullmatch(head)
+    intact = match is not None and hashlib.sha256(rest).hexdigest().encode() == match[2]
+    return int(match[3]) if match is not None and intact else -1
 
 
 def draft_of(path: Path) -> Path:

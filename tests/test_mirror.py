@@ -77,7 +77,7 @@ def claims(remote):
 def is_whole(remote):
     """Whether every copy that a manifest names is there and intact, and every manifest readable."""
     folder = MirrorFolder(remote)
-    copies = [entry for generation in folder.generations for entry in generation.files.values()]
+    copies = [entry for files in folder.generations.values() for entry in files.values()]
     return not folder.torn and None not in map(folder.content, copies)
 
 

@@ -10,7 +10,7 @@ from dglib.control import require_posix
 from dglib.errors import UserError
 from dglib.experiments import requested_numerics
 from dglib.protocol.spec import ExperimentSpec
-from dglib.runs.location import RunLocation
+from dglib.runs.mirror import RunLocation
 from dglib.training.data import DatasetInfo, describe_dataset
 from dglib.training.evaluation import check_metrics
 from dglib.training.networks import check_network

@@ -6,7 +6,6 @@ import hashlib
 import io
 import json
 import pickle
-import re
 import warnings
 from collections.abc import Container, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
@@ -16,7 +15,7 @@ from typing import Any
 import torch
 
 from dglib.errors import StorageError, UserError
-from dglib.files import older, write_atomically
+from dglib.files import CHECKPOINT_HEAD, older, write_atomically
 from dglib.protocol.engine import Cursor
 from dglib.protocol.events import Event, from_plain, to_plain
 
@@ -24,7 +23,6 @@ CHECKPOINT_SECONDS = 60.0
 CHECKPOINT_EPOCHS = 10
 VERSION = 1
 UNREADABLE = (OSError, ValueError, KeyError, TypeError, RuntimeError)
-_HEAD = re.compile(rb"dglib checkpoint (\d+) ([0-9a-f]{64}) (\d+)")
 
 
 @dataclass(frozen=True)
@@ -138,7 +136,7 @@ def read(path: Path) -> Checkpoint:
         UNREADABLE: it is damaged or foreign.
     """
     head, _, content = path.read_bytes().partition(b"\n")
-    match = _HEAD.fullmatch(head)
+    match = CHECKPOINT_HEAD.fullmatch(head)
     if match is None:
         raise ValueError("not a checkpoint of dglib")
     if int(match[1]) > VERSION:

@@ -12,7 +12,7 @@ import os
 import re
 import socket
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
@@ -20,7 +20,7 @@ from pathlib import Path, PurePosixPath
 from typing import Any
 
 from dglib.errors import StorageError, UserError
-from dglib.files import sealed, unsealed, write_atomically, write_through
+from dglib.files import checkpoint_steps, sealed, unsealed, write_atomically, write_through
 from dglib.runs.progress import is_alive
 
 SEALED_AS = "mirror manifest"
@@ -34,7 +34,8 @@ CHECKPOINT = re.compile(r"checkpoints/[^./\\][^/\\@]*\.ckpt")
 _STATE = re.compile(r"(checkpoints|states)/[^./\\][^/\\]*@[^/\\]*\.ckpt")  # at the end of a phase
 RUN_MANIFEST = re.compile(r"[^./\\][^/\\]*_manifest\.json")
 _ATTEMPTS = re.compile(r"attempts/[^./\\][^/\\]*")
-_MIRRORED = (RECORD, _STATE, CHECKPOINT, _ATTEMPTS, RUN_MANIFEST)  # in the order of restoring
+# In the order of restoring: a directory without its manifest is not taken for a whole one.
+_MIRRORED = (RECORD, _STATE, CHECKPOINT, _ATTEMPTS, RUN_MANIFEST)
 VIEW = re.compile(r"[^./\\][^/\\]*(_results\.json|_reading\.json|\.csv)|figures/[^./\\][^/\\]*")
 _MISSING = (FileNotFoundError, NotADirectoryError, IsADirectoryError)
 
@@ -52,15 +53,6 @@ class Entry:
     sha256: str
     size: int
     modified: int
-
-
-@dataclass(frozen=True)
-class Generation:
-    """A manifest: the copies by path in the run directory."""
-
-    name: str
-    number: int
-    files: Mapping[str, Entry]
 
 
 @dataclass(frozen=True)
@@ -84,7 +76,7 @@ class MirrorFolder:
 
     Attributes:
         sizes: bytes of every file, by name.
-        generations: the readable ones, the newest first.
+        generations: the copies by path in the run directory, by the manifest's name, the newest first.
         torn: names of unreadable manifests.
 
     Raises:
@@ -93,33 +85,16 @@ class MirrorFolder:
 
     def __init__(self, remote: Path) -> None:
         self.path = remote / "mirror"
-        self.sizes = dict(self._list())
-        self.generations: list[Generation] = []
+        self.sizes = _sizes(self.path)
+        self.generations: dict[str, Mapping[str, Entry]] = {}
         self.torn: list[str] = []
-        for name in sorted(filter(MANIFEST.fullmatch, self.sizes)):
+        for _, name in sorted(((_number(name), name) for name in self.sizes if _number(name)), reverse=True):
             try:
-                self.generations.append(_parsed(name, unsealed(SEALED_AS, self.path / name)))
+                self.generations[name] = _entries(unsealed(SEALED_AS, self.path / name))
             except StorageError:
                 raise
             except (UserError, ValueError, KeyError, TypeError, AttributeError):
                 self.torn.append(name)
-        self.generations.sort(key=lambda generation: (generation.number, generation.name), reverse=True)
-
-    def _list(self, below: str = "") -> Iterator[tuple[str, int]]:
-        try:
-            entries = list(os.scandir(self.path / below))
-        except FileNotFoundError:
-            return
-        for entry in entries:
-            if entry.is_dir():
-                yield from self._list(f"{entry.name}/") if not below else ()
-                continue
-            with suppress(FileNotFoundError):  # a claim that was just renewed
-                yield below + entry.name, entry.stat().st_size
-
-    def has(self, entry: Entry) -> bool:
-        """Whether a copy is there with its size."""
-        return self.sizes.get(entry.stored) == entry.size
 
     def content(self, entry: Entry) -> bytes | None:
         """The content of a copy; None: missing or damaged."""
@@ -130,22 +105,24 @@ class MirrorFolder:
 
     def copies(self, path: str) -> list[Entry]:
         """The copies of a file, the newest first."""
-        return [generation.files[path] for generation in self.generations if path in generation.files]
+        return [files[path] for files in self.generations.values() if path in files]
 
     def files(self) -> dict[str, Entry]:
         """The newest copy of each file that has its size: seeds do not depend on each other."""
         found: dict[str, Entry] = {}
-        for generation in reversed(self.generations):
-            found |= {path: entry for path, entry in generation.files.items() if self.has(entry)}
+        for files in reversed(self.generations.values()):
+            found |= {
+                path: entry for path, entry in files.items() if self.sizes.get(entry.stored) == entry.size
+            }
         return without_finished(found)
 
     def run_manifests(self) -> list[dict[str, Any]]:
         """The run's own manifests, of all generations."""
         found = []
-        for path in {path for g in self.generations for path in g.files if RUN_MANIFEST.fullmatch(path)}:
-            for entry in self.copies(path):
+        for files in self.generations.values():
+            for path in filter(RUN_MANIFEST.fullmatch, files):
                 with suppress(ValueError, TypeError):  # missing or damaged
-                    found.append(dict(json.loads(self.content(entry) or b"")))
+                    found.append(dict(json.loads(self.content(files[path]) or b"")))
         return found
 
     def store(self, path: str, content: bytes, modified: int) -> Entry:
@@ -159,20 +136,21 @@ class MirrorFolder:
 
     def write_manifest(self, files: Mapping[str, Entry]) -> None:
         """Make these copies the newest generation."""
-        numbers = [int(match[1]) for name in self.sizes if (match := MANIFEST.fullmatch(name))]
-        number = max(numbers, default=0) + 1
+        number = max(map(_number, self.sizes), default=0) + 1
         plain = {path: asdict(files[path]) for path in sorted(files)}
         made = {"made": datetime.now(UTC).isoformat(timespec="seconds"), "host": socket.gethostname()}
         content = sealed(SEALED_AS, {"number": number, **made, "files": plain})
         name = f"manifest-{number:08d}-{hashlib.sha256(content).hexdigest()[:8]}.json"
         write(self.path / name, content)
-        self.generations.insert(0, Generation(name, number, files))
+        self.generations = {name: files, **self.generations}
 
     def clean(self) -> None:
         """Remove what the newest two generations do not name, manifests first, but no record."""
-        generations = self.generations[:GENERATIONS]
-        kept = {name for g in generations for name in (g.name, *(e.stored for e in g.files.values()))}
-        for name in sorted(self.sizes.keys() - kept, key=lambda name: (not MANIFEST.fullmatch(name), name)):
+        newest = list(self.generations.items())[:GENERATIONS]
+        kept = {
+            name for manifest, files in newest for name in (manifest, *(e.stored for e in files.values()))
+        }
+        for name in sorted(self.sizes.keys() - kept, key=lambda name: (not _number(name), name)):
             if not name.startswith("seeds/") and not CLAIM.fullmatch(name):
                 (self.path / name).unlink(missing_ok=True)
 
@@ -214,8 +192,9 @@ class MirrorFolder:
 
 
 def restore(folder: MirrorFolder, local: Path) -> list[str]:
-    """Copy what is newer on the mirror into a run directory that is absent, empty or behind.
+    """Copy what is missing in a run directory from its mirror, and all of a seed that is further there.
 
+    A seed is further where its checkpoint has more steps, or where it has a record and there is none here.
     Records here stay. The run's manifest is written last, so that a directory restored in part is not taken
     for a whole one.
 
@@ -226,35 +205,57 @@ def restore(folder: MirrorFolder, local: Path) -> list[str]:
         OSError, StorageError: the mirror cannot be read, or the directory not written to.
     """
     damaged = [f"{name} (unreadable)" for name in folder.torn]
-    paths = without_finished({path: folder.copies(path)[0] for g in folder.generations for path in g.files})
-    for path in (path for pattern in _MIRRORED for path in sorted(paths) if pattern.fullmatch(path)):
-        if not _is_newer(path, paths[path], local):
-            continue
+    paths = {path: folder.copies(path)[0] for files in folder.generations.values() for path in files}
+    paths = {path: entry for path, entry in without_finished(paths).items() if not _is_done(path, local)}
+
+    def intact(path: str) -> tuple[Entry, bytes] | None:
         for entry in folder.copies(path):
             if (content := folder.content(entry)) is not None:
-                break
-        if content is None or entry != paths[path]:
-            what = "lost" if content is None else "an older copy is used"
-            damaged.append(f"{paths[path].stored} ({what})")
-        if content is not None and _is_newer(path, entry, local):
-            (local / path).parent.mkdir(parents=True, exist_ok=True)
-            write_atomically(local / path, content)
-            os.utime(local / path, ns=(entry.modified, entry.modified))
+                return entry, content
+        return None
+
+    def is_further(path: str) -> bool:
+        here = local / path
+        if not here.exists() or RECORD.fullmatch(path):
+            return not here.exists()
+        there = intact(path)
+        if there is None or there[0].modified == here.stat().st_mtime_ns:
+            return False
+        return checkpoint_steps(there[1]) > checkpoint_steps(here.read_bytes())
+
+    states = [path for path in paths if RECORD.fullmatch(path) or CHECKPOINT.fullmatch(path)]
+    further = {_seed(path) for path in states if is_further(path)}
+    for path in (path for pattern in _MIRRORED for path in sorted(paths) if pattern.fullmatch(path)):
+        here = local / path
+        if here.exists() and (_seed(path) not in further or RECORD.fullmatch(path)):
+            continue
+        found = intact(path)
+        if found is None or found[0] != paths[path]:
+            damaged.append(f"{paths[path].stored} ({'an older copy is used' if found else 'lost'})")
+        if found is not None:
+            here.parent.mkdir(parents=True, exist_ok=True)
+            write_atomically(here, found[1])
+            os.utime(here, ns=(found[0].modified, found[0].modified))
     return damaged
 
 
-def _is_newer(path: str, entry: Entry, local: Path) -> bool:
-    here = local / path
-    seed = here.name.partition(".")[0]
-    if path.startswith("checkpoints/") and (local / "seeds" / f"{seed}.json").exists():
-        return False
-    return not here.exists() or (not RECORD.fullmatch(path) and entry.modified > here.stat().st_mtime_ns)
+def _seed(path: str) -> str:
+    return PurePosixPath(path).name.partition(".")[0]
+
+
+def _is_done(path: str, local: Path) -> bool:
+    """Whether a path is that of a checkpoint of a seed whose record is here."""
+    return path.startswith("checkpoints/") and (local / "seeds" / f"{_seed(path)}.json").exists()
 
 
 def without_finished(files: Mapping[str, Entry]) -> dict[str, Entry]:
     """Without the checkpoints of seeds whose records are there."""
-    done = {f"checkpoints/{PurePosixPath(path).stem}" for path in files if RECORD.fullmatch(path)}
-    return {path: entry for path, entry in files.items() if path.partition(".")[0] not in done}
+    done = {_seed(path) for path in files if RECORD.fullmatch(path)}
+    return {
+        path: entry
+        for path, entry in files.items()
+        if not (path.startswith("checkpoints/") and _seed(path) in done)
+    }
 
 
 def write(path: Path, content: bytes) -> None:
@@ -274,18 +275,39 @@ def write(path: Path, content: bytes) -> None:
         raise
 
 
-def _parsed(name: str, content: Any) -> Generation:
-    files = {}
-    for path, entry in content["files"].items():
-        if VIEW.fullmatch(path):  # in manifests of dglib 0.1
-            continue
-        if not is_mirrored(path) or not re.fullmatch(re.escape(path) + r"\.[0-9a-f-]+", entry["stored"]):
-            raise ValueError(f"{path}: not a file of a run directory")
-        files[path] = Entry(**{key: entry[key] for key in ("stored", "sha256", "size", "modified")})
-    return Generation(name, int(content["number"]), files)
-
-
 def token_of(local: Path) -> str | None:
     """What identifies a run directory of this machine among those of others; None: not mirrored yet."""
     path = local / "locks" / "mirror.token"
     return path.read_text() if path.exists() else None
+
+
+def _sizes(folder: Path) -> dict[str, int]:
+    """The bytes of every file in a folder that may be missing, but not unreadable."""
+
+    def fail(error: OSError) -> None:
+        if not isinstance(error, FileNotFoundError):
+            raise error
+
+    found = {}
+    for directory, _, names in os.walk(folder, onerror=fail):
+        for path in (Path(directory, name) for name in names):
+            with suppress(FileNotFoundError):  # a claim that was just renewed
+                found[path.relative_to(folder).as_posix()] = path.stat().st_size
+    return found
+
+
+def _number(name: str) -> int:
+    """The number of a manifest's generation, at least 1; 0 of another file."""
+    match = MANIFEST.fullmatch(name)
+    return int(match[1]) if match else 0
+
+
+def _entries(manifest: Any) -> dict[str, Entry]:
+    found = {}
+    for path, entry in manifest["files"].items():
+        if VIEW.fullmatch(path):  # in manifests of dglib 0.1
+            continue
+        if not is_mirrored(path) or not re.fullmatch(re.escape(path) + r"\.[0-9a-f-]+", entry["stored"]):
+            raise ValueError(f"{path}: not a file of a run directory")
+        found[path] = Entry(**{key: entry[key] for key in ("stored", "sha256", "size", "modified")})
+    return found

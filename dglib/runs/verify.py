@@ -182,12 +182,12 @@ def _mirror(folder: MirrorFolder) -> Iterator[Finding]:
     """Every file of a mirror that is not as its manifests have it."""
     for name in folder.torn:
         yield Finding(folder.path / name, "not a readable manifest of a mirror")
-    named = {*folder.torn, *(generation.name for generation in folder.generations)}
-    for generation in folder.generations:
-        for path, entry in generation.files.items():
+    named = {*folder.torn, *folder.generations}
+    for manifest, files in folder.generations.items():
+        for path, entry in files.items():
             if entry.stored not in named and folder.content(entry) is None:
                 what = "damaged" if entry.stored in folder.sizes else "missing"
-                yield Finding(folder.path / entry.stored, f"{what}; {generation.name} names it as {path}")
+                yield Finding(folder.path / entry.stored, f"{what}; {manifest} names it as {path}")
             named.add(entry.stored)
     for name in folder.sizes.keys() - named:
         if not CLAIM.fullmatch(name):
