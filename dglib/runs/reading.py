@@ -18,14 +18,7 @@ from dglib.runs.identity import manifests
 PREFIXES: dict[str, str] = {}
 LISTS = ("results", "checkpoint")  # files that are lists of records; published directories hold these alone
 OWN_FILE = "if it is your own, give its file as --experiment-file or in DGLIB_EXPERIMENTS"
-# What a run directory contains besides records.
-_FOLDERS = re.compile(
-    "attempts|checkpoints|executed|figures|heartbeats|jobs|live_paths|locks|mirror|seeds|states|[.].*"
-)
-_FILES = re.compile(
-    r".*_(manifest|reading)\.json|.*_(results|step_logs)\.csv|(summary|grid)\.json|report\.html"
-    r"|.*\.(md|png|pdf)|\..*"
-)
+_LIKE_A_LIST = re.compile(r"[^.].*(results|checkpoint).*\.json")
 
 
 def prefixes() -> dict[str, str]:
@@ -114,11 +107,13 @@ class RecordsFound:
     Attributes:
         damaged: a line for each file or record that should be one and could not be read.
         strangers: a line for each file that is none of a run's.
+        seen: run, experiment and seed of each record.
     """
 
     sources: list[Source] = field(default_factory=list)
     damaged: list[str] = field(default_factory=list)
     strangers: list[str] = field(default_factory=list)
+    seen: set[tuple[Path, str, int]] = field(default_factory=set)
 
     @property
     def problems(self) -> list[str]:
@@ -138,10 +133,10 @@ def find_records(path: str | Path) -> RecordsFound:
     """
     root, found = Path(path), RecordsFound()
     if root.is_file():
-        _Run(root.parent, found).read_list(root)
+        _read_list(root, found)
     elif root.is_dir():
         for directory in _directories(root):
-            _Run(directory, found).read()
+            read_run(directory, found)
         if not found.sources and not found.problems:
             found.damaged.append(f"{root}: no records there")
     else:
@@ -149,15 +144,33 @@ def find_records(path: str | Path) -> RecordsFound:
     return found
 
 
-def read_run(directory: Path) -> RecordsFound:
-    """Read one run directory, and nothing below it.
+def read_run(directory: Path, found: RecordsFound | None = None) -> RecordsFound:
+    """Read one run directory, and nothing below it; add to `found`.
 
     The seeds' sealed files are read, and the results file only for experiments that have none there, damaged
     or not; `<prefix>_checkpoint.json` adds seeds that the results file lacks. Reading parameters of the last
     command replace those among each record's parameters.
     """
-    found = RecordsFound()
-    _Run(directory, found).read()
+    found = RecordsFound() if found is None else found
+    known = prefixes()
+    reading = {name: _reading_of(name, directory, found) for name in experiments_in(directory)}
+    sealed = {name for name in known if any(directory.glob(f"seeds/{known[name]}-*.json"))}
+    for path in sorted((directory / "seeds").glob("*")):
+        if path.suffix != ".json" or "." in path.stem:
+            found.strangers.append(f"{path}: not read: no seed's file")
+            continue
+        try:
+            sealed |= {_take(unsealed("seed record", path), "the file", path, found, reading)}
+        except UserError as error:
+            found.damaged.append(str(error))
+    lists = [path for path in sorted(directory.glob("*.json")) if _LIKE_A_LIST.fullmatch(path.name)]
+    # Results first: a checkpoint is the same list at an earlier time.
+    for path in sorted(lists, key=lambda path: path.name.endswith("_checkpoint.json")):
+        experiment = experiment_of_list(path)
+        if experiment is None:
+            found.strangers.append(f"{path}: not read: of no known experiment; {OWN_FILE}")
+        elif experiment not in sealed:
+            _read_list(path, found, reading)
     return found
 
 
@@ -166,85 +179,61 @@ def _directories(root: Path) -> Iterator[Path]:
         return
     yield root
     for child in sorted(root.iterdir()):
-        if child.is_dir() and not _FOLDERS.fullmatch(child.name):
+        if child.is_dir() and child.name != "mirror" and not child.name.startswith("."):
             yield from _directories(child)
 
 
-class _Run:
-    """Reads one run directory into `found`."""
+def _reading_of(experiment: str, directory: Path, found: RecordsFound) -> dict[str, Any]:
+    """The parameters that `save_reading` saved; empty where there are none."""
+    path = directory / f"{prefixes()[experiment]}_reading.json"
+    try:
+        return dict(json.loads(path.read_bytes())) if path.is_file() else {}
+    except OSError as error:
+        found.damaged.append(str(StorageError.of(path, error, "read")))
+    except (ValueError, TypeError) as error:
+        found.damaged.append(f"{path}: not read: no JSON mapping ({error})")
+    return {}
 
-    def __init__(self, directory: Path, found: RecordsFound) -> None:
-        self.directory, self.found = directory, found
-        self.seen: set[tuple[str, int]] = set()
-        self.reading: dict[str, dict[str, Any]] = {}
 
-    def read(self) -> None:
-        self.reading = {name: self._reading_of(name) for name in experiments_in(self.directory)}
-        for path in sorted((self.directory / "seeds").glob("*")):
-            if path.suffix != ".json" or "." in path.stem:
-                self.found.strangers.append(f"{path}: not read: no seed's file")
-                continue
-            try:
-                self._take(unsealed("seed record", path), "the file", path)
-            except UserError as error:
-                self.found.damaged.append(str(error))
-        sealed = {name for name, _ in self.seen}
-        sealed |= {
-            n for n, prefix in prefixes().items() if any(self.directory.glob(f"seeds/{prefix}-*.json"))
-        }
-        files = sorted(path for path in self.directory.iterdir() if path.is_file())
-        # Results first: a checkpoint is the same list at an earlier time.
-        for path in sorted(files, key=lambda path: path.name.endswith("_checkpoint.json")):
-            experiment = experiment_of_list(path)
-            if experiment is not None:
-                if experiment not in sealed:
-                    self.read_list(path, repeats=path.name.endswith("_checkpoint.json"))
-            elif not _FILES.fullmatch(path.name):
-                self.found.strangers.append(f"{path}: not read: unknown file")
-
-    def _reading_of(self, experiment: str) -> dict[str, Any]:
-        """The parameters that `save_reading` saved; empty where there are none."""
-        path = self.directory / f"{prefixes()[experiment]}_reading.json"
-        try:
-            return dict(json.loads(path.read_bytes())) if path.is_file() else {}
-        except OSError as error:
-            self.found.damaged.append(str(StorageError.of(path, error, "read")))
-        except (ValueError, TypeError) as error:
-            self.found.damaged.append(f"{path}: not read: no JSON mapping ({error})")
-        return {}
-
-    def read_list(self, path: Path, *, repeats: bool = False) -> None:
-        """Take the records of a JSON list; `repeats`: it may repeat seeds that were read before."""
-        try:
-            content = json.loads(path.read_bytes())
-        except OSError as error:
-            problem = error.strerror
-        except ValueError as error:
-            problem = f"no JSON ({error})"
-        else:
-            is_list = isinstance(content, list)
-            problem = None if is_list else f"must be a list of records, is a {type(content).__name__}"
-        if problem is not None:
-            self.found.damaged.append(f"{path}: not read: {problem}")
+def _read_list(
+    path: Path, found: RecordsFound, reading: Mapping[str, Mapping[str, Any]] | None = None
+) -> None:
+    """Take the records of a JSON list."""
+    try:
+        content = json.loads(path.read_bytes())
+    except OSError as error:
+        found.damaged.append(f"{path}: not read: {error.strerror}")
+    except ValueError as error:
+        found.damaged.append(f"{path}: not read: no JSON ({error})")
+    else:
+        if not isinstance(content, list):
+            kind = type(content).__name__
+            found.damaged.append(f"{path}: not read: must be a list of records, is a {kind}")
             return
         for index, record in enumerate(content):
-            self._take(record, f"record {index}", path, repeats=repeats)
+            _take(record, f"record {index}", path, found, reading or {})
 
-    def _take(self, record: Any, name: str, path: Path, *, repeats: bool = False) -> None:
-        why, experiment = _why_not(record), _experiment_of(record, path)
-        if why is None and experiment is None:
-            why = f"of no known experiment; {OWN_FILE}"
-        if why is None and (experiment, record["seed"]) in self.seen:
-            if repeats:
-                return
-            why = f"seed {record['seed']} is there already"
-        if why is not None or experiment is None:
-            self.found.damaged.append(f"{path}: {name} not read: {why}")
-            return
-        self.seen.add((experiment, record["seed"]))
-        if reading := self.reading.get(experiment):
-            record = {**record, "parameters": {**(record.get("parameters") or {}), **reading}}
-        self.found.sources.append(Source(self.directory, path, experiment, record["seed"], record))
+
+def _take(
+    record: Any, name: str, path: Path, found: RecordsFound, reading: Mapping[str, Mapping[str, Any]]
+) -> str:
+    """Add a record, or a line why it is not read. Returns its experiment or ""."""
+    why, experiment = _why_not(record), _experiment_of(record, path) or ""
+    run = path.parent.parent if path.parent.name == "seeds" else path.parent
+    if why is None and not experiment:
+        why = f"of no known experiment; {OWN_FILE}"
+    if why is None and (run, experiment, record["seed"]) in found.seen:
+        if path.name.endswith("_checkpoint.json"):
+            return ""  # it repeats seeds of the results file
+        why = f"seed {record['seed']} is there already"
+    if why is not None:
+        found.damaged.append(f"{path}: {name} not read: {why}")
+        return ""
+    found.seen.add((run, experiment, record["seed"]))
+    if reading.get(experiment):
+        record = {**record, "parameters": {**(record.get("parameters") or {}), **reading[experiment]}}
+    found.sources.append(Source(run, path, experiment, record["seed"], record))
+    return experiment
 
 
 def _why_not(record: Any) -> str | None:
