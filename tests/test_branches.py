@@ -107,8 +107,8 @@ def test_a_mirrored_run_resumes_in_a_branch_on_another_machine(record, tmp_path)
     assert {**found, "time": None} == {**record, "time": None}
     run_experiment(store, [0], DATA, CPU)
     Mirror(store.directory, remote).sync(last=True)
-    (newest, *_) = MirrorFolder(remote).generations
-    assert not [path for path in newest.files if path.endswith(".ckpt")]
+    newest, *_ = MirrorFolder(remote).generations.values()
+    assert not [path for path in newest if path.endswith(".ckpt")]
 
 
 @pytest.mark.parametrize("damage", ["missing", "torn", "of another seed"])

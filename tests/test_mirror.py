@@ -337,13 +337,17 @@ def test_a_restored_directory_is_the_mirrored_one_and_has_nothing_to_copy_back(b
     assert not sync(run, remote)
 
 
-def test_restore_copies_what_is_newer_there_and_leaves_what_is_newer_here(base, local, remote):
+def test_of_two_copies_of_a_seed_the_one_with_more_steps_stays_whatever_the_clocks(base, local, remote):
     run = shutil.copytree(local, base / "run")
     second_state(local)
+    put(local, checkpoints__T1_003_ckpt=checkpoint(50), attempts__T1_003_jsonl=b"there\n")
     sync(local, remote)
     put(run, checkpoints__T1_002_ckpt=checkpoint(95), checkpoints__T1_003_ckpt=checkpoint(5))
-    put(run, attempts__T1_000_jsonl=b"later\n", seeds__T1_000_json=b"ours")
-    expected = files(run) | {"seeds/T1_001.json": b"record 1"}
+    put(run, attempts__T1_003_jsonl=b"here\n", seeds__T1_000_json=b"ours")
+    os.utime(run / "checkpoints" / "T1_002.ckpt", (1, 1))
+    os.utime(run / "checkpoints" / "T1_003.ckpt", (2**31, 2**31))
+    expected = files(run) | {"seeds/T1_001.json": b"record 1", "attempts/T1_003.jsonl": b"there\n"}
+    expected["checkpoints/T1_003.ckpt"] = checkpoint(50)
     assert restore(MirrorFolder(remote), run) == []
     assert files(run) == expected
 

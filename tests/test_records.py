@@ -8,7 +8,7 @@ import pytest
 from small import CPU, random_data, small_spec
 
 from dglib.files import to_json
-from dglib.protocol.events import EpochDone, Evaluated, Fired, SeedDone, StepsLogged, SuccessTested
+from dglib.protocol.events import EpochDone, Evaluated, SeedDone, StepsLogged, SuccessTested
 from dglib.protocol.records import csv_views, fold
 from dglib.runs.seed import run_seed
 
@@ -42,20 +42,12 @@ def test_a_t1_record_has_its_collapse_and_its_return(records):
     _, record = records["T1"]
     assert (record["outcome"], record["collapsed"], record["lambda_up"]) == ("collapsed", True, 0.5)
     assert (record["init_success"], record["final_lambda"]) == (True, 0.5)
-    assert [(p["phase"], p["epoch"]) for p in record["trajectory"]] == [
-        ("init", 2),
-        ("init", 3),
-        ("sweep", 4),
-        ("sweep", 5),
-    ]
-    assert record["init_error"] == record["trajectory"][1]["error"]
-    assert record["final_error"] == record["trajectory"][-1]["error"]
-    back = record["return_trajectory"]
-    found = [(p["phase"], p["lambda"], p["epoch"]) for p in back]
-    assert found == [("return", 0.4, 6), ("return", 0.4, 7), ("return", 0.2, 8), ("return", 0.2, 9)]
+    there, back = record["trajectory"], record["return_trajectory"]
+    assert [(p["phase"], p["epoch"]) for p in there] == [("init", 2), ("init", 3), ("sweep", 4), ("sweep", 5)]
+    assert (record["init_error"], record["final_error"]) == (there[1]["error"], there[-1]["error"])
+    assert [(p["lambda"], p["epoch"]) for p in back] == [(0.4, 6), (0.4, 7), (0.2, 8), (0.2, 9)]
     assert (record["return_recovered"], record["return_lambda_down"]) == (False, None)
     assert (record["return_final_lambda"], record["return_final_error"]) == (0.2, back[-1]["error"])
-    assert record["parameters"]["collapse_error"] == 0.4
     without = fold(small_spec("T1", return_sweep=False), 0, [], 1.0)
     assert not any(field.startswith("return_") for field in without)
 
@@ -63,12 +55,9 @@ def test_a_t1_record_has_its_collapse_and_its_return(records):
 def test_a_v3_record_has_both_branches(records):
     _, record = records["V3"]
     assert (record["outcome"], record["init_success"]) == ("complete", True)
-    assert [p["lambda"] for p in record["ordered_trajectory"]] == [0.3, 0.5]
-    assert [p["lambda"] for p in record["collapse_trajectory"]] == [0.5, 0.3]
-    for branch in ("ordered", "collapse"):
-        init = record[f"{branch}_init_trajectory"]
-        assert [p["epoch"] for p in init] == [1, 2]
-        assert record[f"{branch}_init"] == init[-1]["error"]
+    for branch, levels in (("ordered", [0.3, 0.5]), ("collapse", [0.5, 0.3])):
+        assert [p["lambda"] for p in record[f"{branch}_trajectory"]] == levels
+        assert record[f"{branch}_init"] == record[f"{branch}_init_trajectory"][-1]["error"]
     # The arm of an epoch is on record, since both have an "init" and a "sweep".
     assert [row["arm"] for row in record["epoch_log"]] == ["ordered"] * 4 + ["collapse"] * 4
 
@@ -139,12 +128,6 @@ def test_numbers_that_are_not_finite_become_null_and_the_record_stays_valid_json
     assert (record["category"], record["final_error"]) == ("diverged", None)
     with pytest.raises(ValueError, match="JSON compliant"):
         to_json({"error": nan})
-
-
-def test_an_event_sets_its_field_and_flag_alone():
-    record = fold(small_spec("T1"), 0, [Fired(0, "main", "return", 0.3, 20)], 1.0)
-    assert (record["return_lambda_down"], record["return_recovered"]) == (0.3, True)
-    assert (record["lambda_up"], record["collapsed"]) == (None, False)
 
 
 # ── the flat files ──

@@ -4,15 +4,11 @@ import json
 import os
 import re
 import shutil
-import subprocess
-import sys
-from pathlib import Path
 
 import pytest
 from small import CPU, open_store, random_data, small_spec
 
 from dglib.errors import UserError
-from dglib.files import sealed, to_json, unsealed
 from dglib.runs import experiment as batch
 from dglib.runs import identity
 from dglib.runs.experiment import run_experiment
@@ -50,7 +46,6 @@ def test_only_the_prefix_followed_by_exactly_a_timestamp_is_a_run_directory(tmp_
     others = [
         "exp_V3_vgg11_v2_20270101_000000",
         "exp_V3_vgg11_20270101_000000_old",
-        "my_exp_V3_vgg11_20270101_000000",
         "exp_V3xvgg11_20270101_000000",
     ]
     for name in [*mine, *others]:
@@ -80,29 +75,21 @@ def test_the_newest_directory_with_an_equal_fingerprint_is_resumed(tmp_path):
     assert len(list(tmp_path.glob("exp_*"))) == 3
 
 
-@pytest.mark.parametrize(
-    ("changes", "line"),
-    [
-        ({"collapse_error": 0.5}, "collapse_error 0.4 → 0.5"),
-        ({"sweep_lr": 0.05}, "sweep_lr null → 0.05"),
-    ],
-)
-def test_other_parameters_get_a_new_directory_and_a_line_that_names_what_differs(changes, line, tmp_path):
+def test_another_parameter_data_or_thread_count_is_another_run_and_named(tmp_path):
     first, _ = open_store(tmp_path, quick(), DATA)
-    store, why = open_store(tmp_path, quick(**changes), DATA)
-    assert store.directory != first.directory
-    assert why.startswith(f"new directory {store.directory.name}; the newest with records of T1 differs in ")
-    assert line in why
-    assert "\n" not in why
-
-
-def test_other_data_or_another_thread_count_are_another_run(tmp_path):
-    first, _ = open_store(tmp_path, quick(), DATA)
-    data, why = open_store(tmp_path, quick(), random_data(seed=1))
-    assert re.search(r"differs in dataset digits has changed since [\d :-]+ UTC$", why)
-    threads, why = open_store(tmp_path, quick(), DATA, threads=2)
-    assert "threads 1 → 2" in why
-    assert len({store.directory for store in (first, data, threads)}) == 3
+    data, threads = random_data(seed=1), 2
+    others = [
+        (open_store(tmp_path, quick(collapse_error=0.5), DATA), "collapse_error 0.4 → 0.5"),
+        (open_store(tmp_path, quick(), data), "dataset digits has changed since 20"),
+        (open_store(tmp_path, quick(), DATA, threads), "threads 1 → 2"),
+    ]
+    for (store, why), line in others:
+        assert why.startswith(
+            f"new directory {store.directory.name}; the newest with records of T1 differs in "
+        )
+        assert line in why
+        assert "\n" not in why
+    assert len({first.directory, *(store.directory for (store, _), _ in others)}) == 4
 
 
 def test_a_published_directory_without_a_manifest_is_left_alone(tmp_path):
@@ -128,19 +115,14 @@ def test_t2_joins_the_directory_of_a_t1_with_the_same_data_and_step(tmp_path):
     assert open_store(tmp_path, quick("T1"), DATA)[1] == f"resuming {first.directory.name}"
 
 
-@pytest.mark.parametrize("changes", [{"noise_rate": 0.2}, {"batch_size": 11}, {"network_width": 0.5}])
-def test_t2_with_another_step_or_other_data_does_not_join(changes, tmp_path):
+def test_another_step_other_data_or_a_changed_t2_does_not_join(tmp_path):
     first, _ = open_store(tmp_path, quick("T1"), DATA)
-    store, why = open_store(tmp_path, quick("T2", **changes), DATA)
-    assert store.directory != first.directory
-    assert why == f"new directory {store.directory.name}"
-
-
-def test_a_changed_t2_does_not_write_into_the_directory_that_holds_the_old_one(tmp_path):
-    open_store(tmp_path, quick("T1"), DATA)
-    old, _ = open_store(tmp_path, quick("T2"), DATA)
-    store, _ = open_store(tmp_path, quick("T2", recovery_error=0.1), DATA)
-    assert store.directory != old.directory
+    for changes in ({"noise_rate": 0.2}, {"batch_size": 11}, {"network_width": 0.5}):
+        store, why = open_store(tmp_path, quick("T2", **changes), DATA)
+        assert store.directory != first.directory
+        assert why.startswith(f"new directory {store.directory.name}")
+    assert open_store(tmp_path, quick("T2"), DATA)[0].directory == first.directory
+    assert open_store(tmp_path, quick("T2", recovery_error=0.1), DATA)[0].directory != first.directory
 
 
 # ── seeds ──
@@ -204,90 +186,20 @@ def test_a_damaged_seed_record_is_refused_by_name_before_anything_is_trained(tmp
     assert path.read_bytes() == damaged
 
 
-def test_a_sealed_record_comes_back_as_it_was(tmp_path):
-    record = made_record(
-        quick(), 0, name="Tδ1 λ", numbers=[0.30000000000000004, 1e-300, None], nested={"a": []}
-    )
-    path = tmp_path / "seed.json"
-    path.write_bytes(sealed("seed record", record))
-    assert unsealed("seed record", path) == record
-    assert json.loads(path.read_bytes())["content"] == record  # readable without us
-    with pytest.raises(UserError, match="not a 'dglib other 1'"):
-        unsealed("other", path)
+# ── several processes; more in test_two_writers ──
 
 
-def test_saving_a_record_clears_both_generations_of_its_checkpoint(tmp_path):
-    store, _ = open_store(tmp_path, quick(), DATA)
-    files = store.files(0)
-    for path in (files.checkpoint, files.checkpoint.with_suffix(".old")):
-        path.write_bytes(b"state")
-    store.save(made_record(store.spec, 0))
-    assert list(files.checkpoint.parent.iterdir()) == []
-    assert store.finished(0)
-
-
-# ── several processes ──
-
-HOLD = """
-import sys
-from filelock import FileLock
-from pathlib import Path
-lock = Path(sys.argv[1])
-lock.parent.mkdir(parents=True, exist_ok=True)
-with FileLock(lock):
-    lock.with_suffix(".holder").write_text(sys.argv[2])
-    print("held", flush=True)
-    sys.stdin.readline()
-"""
-
-
-@pytest.fixture
-def hold():
-    """Start a process that holds a lock until `release`d."""
-    started = []
-
-    def start(lock: Path, holder: str) -> subprocess.Popen:
-        process = subprocess.Popen(
-            [sys.executable, "-c", HOLD, lock, holder],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            text=True,
-        )
-        started.append(process)
-        assert process.stdout.readline() == "held\n"
-        return process
-
-    yield start
-    for process in started:
-        process.kill()
-        process.communicate()
-
-
-def test_a_seed_that_another_process_trains_is_left_to_it_and_named_at_the_end(
-    tmp_path, counted, hold, monkeypatch
-):
+def test_a_seed_that_another_process_holds_is_left_to_it_and_named_at_the_end(tmp_path, counted, monkeypatch):
     monkeypatch.setattr(batch, "HELD_SECONDS", 0.3)
     store, _ = open_store(tmp_path, quick(), DATA)
-    process = hold(store.files(0).lock, json.dumps({"pid": 4242, "host": "elsewhere"}))
-    message = r"T1 seed 0 is being trained by process 4242 on elsewhere in .*exp_T_spinodal_"
-    with pytest.raises(UserError, match=message):
-        run_experiment(store, [0, 1], DATA, CPU)
+    message = rf"T1 seed 0 is being trained by process {os.getpid()} on \S+ in .*exp_T_spinodal_"
+    with store.exclusive(0):
+        with pytest.raises(UserError, match=message):
+            run_experiment(store, [0, 1], DATA, CPU)
+        assert counted == [1]
+        store.save(made_record(store.spec, 0))
+        assert [record["seed"] for record in run_experiment(store, [0], DATA, CPU)] == [0]
     assert counted == [1]
-    assert [record["seed"] for record in store.records()] == [1]
-
-    process.kill()  # the lock goes with the process, whatever it left behind
-    process.communicate()
-    assert [record["seed"] for record in run_experiment(store, [0, 1], DATA, CPU)] == [0, 1]
-    assert counted == [1, 0]
-
-
-def test_a_seed_that_the_other_process_finished_meanwhile_is_no_error(tmp_path, counted, hold):
-    store, _ = open_store(tmp_path, quick(), DATA)
-    hold(store.files(0).lock, "not even JSON")
-    store.save(made_record(store.spec, 0))
-    assert [record["seed"] for record in run_experiment(store, [0], DATA, CPU)] == [0]
-    assert counted == []
-    assert store.holder(0) == "another process"
 
 
 def test_a_held_seed_is_free_again_after_an_error(tmp_path):
@@ -305,22 +217,3 @@ def test_a_held_seed_is_free_again_after_an_error(tmp_path):
         fail_while_holding()
     with store.exclusive(0) as mine:
         assert mine
-
-
-def test_processes_that_open_the_same_run_at_once_share_one_directory(tmp_path):
-    spec = quick()
-    described = identity.describe(spec, DATA.fingerprint, device="cpu", threads=1)
-    description = tmp_path / "described.json"
-    description.write_bytes(to_json(described))
-    script = (
-        "import json, sys; from pathlib import Path; from types import SimpleNamespace as S\n"
-        "from dglib.runs.store import Store\n"
-        "spec = S(name='T1', prefix='T1-spinodal', directory_prefix='exp_T_spinodal', parameters={})\n"
-        "identity = json.loads(Path(sys.argv[2]).read_bytes())\n"
-        "print(Store.open(Path(sys.argv[1]), spec, identity, {})[0].directory)\n"
-    )
-    command = [sys.executable, "-c", script, tmp_path / "base", description]
-    started = [subprocess.Popen(command, stdout=subprocess.PIPE, text=True) for _ in range(3)]
-    assert len({process.communicate()[0] for process in started}) == 1
-    assert [process.returncode for process in started] == [0, 0, 0]
-    assert len(list((tmp_path / "base").glob("exp_*"))) == 1

@@ -2,7 +2,6 @@
 
 import json
 import os
-from contextlib import suppress
 from dataclasses import replace
 from types import SimpleNamespace
 
@@ -12,15 +11,14 @@ from alone import alone, ended, forked
 from faults import FAILURES, KILLED, KILLS, Faults
 from small import CPU, branching_spec, random_data, small_spec
 
-from dglib.control import Interrupted
 from dglib.errors import StorageError
-from dglib.files import older, write_once
+from dglib.files import append_line, older, write_once
 from dglib.protocol.engine import Cursor
 from dglib.protocol.spec import NetworkSpec
 from dglib.runs import checkpoint, identity, progress
 from dglib.runs.checkpoint import Checkpoint
 from dglib.runs.experiment import run_experiment
-from dglib.runs.progress import heartbeat, logged_attempt, read_attempts
+from dglib.runs.progress import heartbeat
 from dglib.runs.store import Store
 
 DATA = random_data()
@@ -155,33 +153,7 @@ class Manifest:
         return len(list(self.base.glob("exp_*"))) == 1
 
 
-class AttemptsLog:
-    """One attempt is in the log; another begins and ends."""
-
-    def __init__(self, base):
-        self.log = base / "seed.jsonl"
-        self.attempt("stopped", 5)
-
-    def attempt(self, how, step):
-        with suppress(Interrupted), logged_attempt(self.log, self.log.with_name("none")) as begin:
-            begin(step, 1)
-            if how == "stopped":
-                raise Interrupted
-
-    def command(self):
-        self.attempt("done", 7)
-
-    def known(self):
-        return [(entry["found_step"], entry.get("how")) for entry in read_attempts(self.log)]
-
-    def is_old(self):
-        return self.known() in ([(5, "stopped")], [(5, "stopped"), (7, None)])
-
-    def is_new(self):
-        return self.known()[0] == (5, "stopped") and self.known()[-1] == (7, "done")
-
-
-KINDS = {kind.__name__: kind for kind in (ThirdCheckpoint, SeedRecord, Views, Manifest, AttemptsLog)}
+KINDS = {kind.__name__: kind for kind in (ThirdCheckpoint, SeedRecord, Views, Manifest)}
 
 
 def drafts(base):
@@ -246,7 +218,7 @@ def test_a_kill_at_any_operation_leaves_the_old_state_or_the_new_and_the_same_co
 ):
     names = alone(disturb, KINDS[kind], KILLS, tmp_path)
     assert {"open", "write", "fsync", "close"} <= set(names)
-    assert {"replace", "link", "unlink"} & set(names) or kind == "AttemptsLog"
+    assert {"replace", "link", "unlink"} & set(names)
 
 
 @pytest.mark.parametrize("kind", KINDS)
@@ -254,30 +226,15 @@ def test_a_failing_disk_at_any_operation_gives_one_line_and_leaves_the_old_state
     disturb(KINDS[kind], FAILURES, tmp_path)
 
 
-def test_the_operations_are_seen_one_by_one(tmp_path):
-    """Otherwise the tests above would inject nothing."""
-    case = ThirdCheckpoint(tmp_path)
-    with Faults(tmp_path) as faults:
-        checkpoint.save(case.path, made_checkpoint(9))
-    name = case.path.name
-    seen = [(done, "draft" if file.startswith(f".{name}.") else file) for done, file in faults.seen]
-    assert seen == [
-        *((done, "draft") for done in ("open", "write", "fsync", "close")),
-        ("replace", name),
-        ("replace", "draft"),
-        *((done, "checkpoints") for done in ("open", "fsync", "close")),
-    ]
-
-
 def test_a_write_that_takes_a_part_at_a_time_writes_all_of_it(tmp_path, monkeypatch):
     write = os.write
     monkeypatch.setattr(os, "write", lambda handle, content: write(handle, bytes(content[:7])))
     case = ThirdCheckpoint(tmp_path)
     case.command()
-    AttemptsLog(tmp_path).command()
+    append_line(tmp_path / "seed.jsonl", b"a line of a log\n")
     monkeypatch.undo()
     assert case.is_new()
-    assert len(read_attempts(tmp_path / "seed.jsonl")) == 2
+    assert (tmp_path / "seed.jsonl").read_bytes() == b"a line of a log\n"
 
 
 def test_a_file_system_without_hard_links_keeps_the_first_record_as_well(tmp_path, monkeypatch):

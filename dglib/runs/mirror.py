@@ -201,15 +201,12 @@ class Mirror:
                 write(target, content)
 
     def _run(self) -> None:
-        passed, records = float("-inf"), None
-        while not self._refused:
+        due, records = 0.0, None
+        while not self._refused and not self._stopping.wait(POLL_S):
             now = _names(self.local / "seeds")
-            pause = RETRY_S if self._problem else PERIOD_S
-            if time.monotonic() - passed >= pause or (now != records and not self._problem):
+            if time.monotonic() >= due or (now != records and not self._problem):
                 self._try()
-                passed, records = time.monotonic(), now
-            if self._stopping.wait(POLL_S):
-                break
+                due, records = time.monotonic() + (RETRY_S if self._problem else PERIOD_S), now
         for pause in LAST_TRIES_S:
             time.sleep(pause)
             if self._refused or self._try(last=True):
