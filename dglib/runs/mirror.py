@@ -202,11 +202,13 @@ class Mirror:
 
     def _run(self) -> None:
         due, records = 0.0, None
-        while not self._refused and not self._stopping.wait(POLL_S):
+        while not self._refused:
             now = _names(self.local / "seeds")
             if time.monotonic() >= due or (now != records and not self._problem):
                 self._try()
                 due, records = time.monotonic() + (RETRY_S if self._problem else PERIOD_S), now
+            if self._stopping.wait(POLL_S):
+                break
         for pause in LAST_TRIES_S:
             time.sleep(pause)
             if self._refused or self._try(last=True):
