@@ -341,11 +341,13 @@ def test_of_two_copies_of_a_seed_the_one_with_more_steps_stays_whatever_the_cloc
     run = shutil.copytree(local, base / "run")
     second_state(local)
     put(local, checkpoints__T1_003_ckpt=checkpoint(50), attempts__T1_003_jsonl=b"there\n")
+    put(local, checkpoints__T1_004_ckpt=checkpoint(50))
     sync(local, remote)
     put(run, checkpoints__T1_002_ckpt=checkpoint(95), checkpoints__T1_003_ckpt=checkpoint(5))
     put(run, attempts__T1_003_jsonl=b"here\n", seeds__T1_000_json=b"ours")
     os.utime(run / "checkpoints" / "T1_002.ckpt", (1, 1))
     os.utime(run / "checkpoints" / "T1_003.ckpt", (2**31, 2**31))
+    put(run, checkpoints__T1_004_ckpt=b"torn", checkpoints__T1_004_old=checkpoint(60))
     expected = files(run) | {"seeds/T1_001.json": b"record 1", "attempts/T1_003.jsonl": b"there\n"}
     expected["checkpoints/T1_003.ckpt"] = checkpoint(50)
     assert restore(MirrorFolder(remote), run) == []

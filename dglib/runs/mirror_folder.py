@@ -20,7 +20,7 @@ from pathlib import Path, PurePosixPath
 from typing import Any
 
 from dglib.errors import StorageError, UserError
-from dglib.files import checkpoint_steps, sealed, unsealed, write_atomically, write_through
+from dglib.files import checkpoint_steps, older, sealed, unsealed, write_atomically, write_through
 from dglib.runs.progress import is_alive
 
 SEALED_AS = "mirror manifest"
@@ -216,18 +216,21 @@ def restore(folder: MirrorFolder, local: Path) -> list[str]:
 
     def is_further(path: str) -> bool:
         here = local / path
-        if not here.exists() or RECORD.fullmatch(path):
+        if RECORD.fullmatch(path):
             return not here.exists()
+        steps = max(checkpoint_steps(p.read_bytes()) if p.exists() else -1 for p in (here, older(here)))
+        if steps >= 0 and here.exists() and here.stat().st_mtime_ns == paths[path].modified:
+            return False  # the same copy
         there = intact(path)
-        if there is None or there[0].modified == here.stat().st_mtime_ns:
-            return False
-        return checkpoint_steps(there[1]) > checkpoint_steps(here.read_bytes())
+        return there is not None and checkpoint_steps(there[1]) > steps
 
     states = [path for path in paths if RECORD.fullmatch(path) or CHECKPOINT.fullmatch(path)]
     further = {_seed(path) for path in states if is_further(path)}
     for path in (path for pattern in _MIRRORED for path in sorted(paths) if pattern.fullmatch(path)):
         here = local / path
-        if here.exists() and (_seed(path) not in further or RECORD.fullmatch(path)):
+        if RECORD.fullmatch(path) and here.exists():
+            continue
+        if _seed(path) not in further and (here.exists() or older(here).exists()):
             continue
         found = intact(path)
         if found is None or found[0] != paths[path]:
