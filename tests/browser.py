@@ -1,6 +1,6 @@
 """A notebook served by Voilà, and its page in a real browser: Chromium, driven through Playwright.
 
-The browser is the first found of the environment variable DGLIB_BROWSER and of CHROMIUMS. It resolves no name
+The browser is the first found of the environment variable DGLIB_BROWSER and of NAMES. It resolves no name
 of the network, so that a page can only be what the server on this machine gives.
 """
 
@@ -34,7 +34,8 @@ except ImportError:  # the tests are skipped then
 
 ROOT = Path(__file__).parents[1]
 PATIENCE = 120  # seconds; a loaded machine takes its time to import torch
-CHROMIUMS = ("chromium", "chromium-browser", "google-chrome")
+RESOLVE = "MAP * ~NOTFOUND, EXCLUDE 127.0.0.1"
+NAMES = (os.environ.get("DGLIB_BROWSER", ""), "chromium", "chromium-browser", "google-chrome")
 CELL_FAILED = "There was an error when executing cell"  # says Voilà in the page, and why in its log
 # What ipywidgets 7 says where MathJax, which it loads from the network for formulas in labels, is not there.
 NO_MATHJAX = "Cannot read properties of undefined (reading 'Queue')"
@@ -43,25 +44,10 @@ HANDLE, RAIL = (".noUi-handle", ".ui-slider-handle"), (".noUi-base", ".ui-slider
 WIDTH, HEIGHT = 1280, 900  # pixels, the smallest page that must show everything
 
 
-def find_browser() -> str | None:
-    """The path of a Chromium, or None."""
-    for name in (os.environ.get("DGLIB_BROWSER"), *CHROMIUMS):
-        if name and (path := shutil.which(name)):
-            return path
-    return None
-
-
-def why_no_browser() -> str:
-    """What is missing for tests in a browser; empty where all is there."""
-    for package in ("playwright", "voila"):
-        if importlib.util.find_spec(package) is None:
-            return f"no browser tests: the package {package} of tests/requirements.txt is not installed"
-    if find_browser() is None:
-        return f"no browser tests: none of $DGLIB_BROWSER, {', '.join(CHROMIUMS)} is a program here"
-    return ""
-
-
-needs_browser = pytest.mark.skipif(bool(why_no_browser()), reason=why_no_browser())
+BROWSER = next((path for name in NAMES if name and (path := shutil.which(name))), None)
+MISSING = [name for name in ("playwright", "voila") if importlib.util.find_spec(name) is None]
+MISSING += [] if BROWSER else [f"one of $DGLIB_BROWSER, {', '.join(NAMES[1:])}"]
+needs_browser = pytest.mark.skipif(bool(MISSING), reason=f"no browser tests without {' and '.join(MISSING)}")
 
 
 @contextmanager
@@ -72,12 +58,8 @@ def chromium() -> Iterator[Browser]:
     expect.set_options(timeout=1000 * PATIENCE)
     with sync_playwright() as playwright:
         browser = playwright.chromium.launch(
-            executable_path=find_browser(),
-            args=[
-                "--no-sandbox",
-                "--disable-dev-shm-usage",
-                "--host-resolver-rules=MAP * ~NOTFOUND, EXCLUDE 127.0.0.1",
-            ],
+            executable_path=BROWSER,
+            args=["--no-sandbox", "--disable-dev-shm-usage", f"--host-resolver-rules={RESOLVE}"],
         )
         try:
             yield browser
@@ -176,7 +158,7 @@ class Tab:
         return found
 
     def _part(self, css: str, classes: tuple[str, str]) -> Locator:
-        return self.page.locator(", ".join(f"{css} {each}" for each in classes)).first
+        return self.page.locator(", ".join(f"{css} {name}" for name in classes)).first
 
 
 @contextmanager

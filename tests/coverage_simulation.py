@@ -1,9 +1,8 @@
-"""Simulate how often each interval of the analysis holds a known truth, and how long it is.
+"""Simulate how often each interval of the analysis contains a known truth, and how long it is.
 
     python tests/coverage_simulation.py
 
 Writes tests/results/interval_coverage.md; the generators' seeds are fixed, so the table comes out the same.
-Rows without a Monte-Carlo error are enumerated exactly.
 """
 
 import argparse
@@ -11,6 +10,7 @@ import math
 import zlib
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -22,18 +22,26 @@ from dglib.analysis.intervals import (
     clopper_pearson_undecided,
     median_interval,
     newcombe_difference,
+    t_interval,
 )
 from dglib.analysis.thresholds import Rule, cell, detect
-from dglib.experiments.branches.summary import gap_interval
 
 TABLE = Path(__file__).parent / "results" / "interval_coverage.md"
 REPLICATES = 3000
-SHARES = np.linspace(0.01, 0.99, 99)
+NOT_BELOW = 3.0  # Monte-Carlo errors by which a coverage may lie below nominal and still hold
 GRID = np.round(np.arange(0.40, 0.701, 0.05), 2)  # levels of the simulated sweeps
-Outcome = tuple[bool, Sequence[float]]  # whether all held, and the lengths, infinite where open
+SIZES = (6, 10, 20, 30)  # seeds
+HEAD = f"""# Coverage of the intervals
 
+Made by `python tests/coverage_simulation.py`: {REPLICATES} replicates a row with a Monte-Carlo error
+(at the nominal coverage), the others enumerated exactly. Nominal 1: bounds that must always hold.
+A row holds if its coverage is not below nominal by more than {NOT_BELOW:g} Monte-Carlo errors.
+Length: mean of the intervals that are closed, in units of the quantity (λ, a share or an error).
+Open: share of intervals that censoring leaves open on a side.
 
-NOT_BELOW = 3.0  # Monte-Carlo errors by which a coverage may lie below nominal and still be said to hold
+| interval | case | n | nominal | coverage | error | length | open | |
+|---|---|---|---|---|---|---|---|---|
+"""
 READING = """
 What lies below nominal, and what follows from it:
 
@@ -50,11 +58,12 @@ What lies above nominal, and why it stays so:
 - With undecided seeds the interval of a share holds whatever their outcome. The price is its length;
   a shorter one would need the reason why they were cut short.
 """
+Outcome = tuple[bool, float]  # whether the interval holds, and its length, infinite where it is open
 
 
 @dataclass(frozen=True)
 class Row:
-    """A line of the table: see `text`. `error`: None where the coverage is exact."""
+    """A line of the table; `error`: None where the coverage is exact, `length`: None where all are open."""
 
     interval: str
     case: str
@@ -67,72 +76,51 @@ class Row:
 
     @property
     def cells(self) -> list[str]:
-        """The columns after `nominal`."""
         error = "exact" if self.error is None else f"{self.error:.4f}"
         length = "–" if self.length is None else f"{self.length:.3f}"
-        excess = f"{self.coverage - self.nominal:+.4f}"
-        return [f"{self.coverage:.4f}", excess, error, length, f"{self.open:.2f}", self.verdict]
-
-    @property
-    def verdict(self) -> str:
-        return (
-            "holds"
-            if self.coverage >= self.nominal - NOT_BELOW * (self.error or 0) - 1e-9
-            else "**below nominal**"
-        )
-
-
-def text(rows: list[Row], count: int) -> str:
-    lines = [
-        "# Coverage of the intervals",
-        "",
-        f"Made by `python tests/coverage_simulation.py`: {count} replicates a row with a Monte-Carlo error",
-        "(at the nominal coverage), the others enumerated exactly. Nominal 1: bounds that must always hold.",
-        f"A row holds if its coverage is not below nominal by more than {NOT_BELOW:g} Monte-Carlo errors.",
-        "Excess: coverage less nominal. Length: mean of the intervals that are closed, in units of the",
-        "quantity (λ, a share or an error). Open: share of intervals that censoring leaves open on a side.",
-        "",
-        "| interval | case | n | nominal | coverage | excess | error | length | open | |",
-        "|---|---|---|---|---|---|---|---|---|---|",
-    ]
-    lines += [f"| {' | '.join([r.interval, r.case, str(r.n), f'{r.nominal:g}', *r.cells])} |" for r in rows]
-    return "\n".join([*lines, READING])
+        slack = NOT_BELOW * (self.error or 0) + 1e-9
+        verdict = "holds" if self.coverage >= self.nominal - slack else "**below nominal**"
+        numbers = [f"{self.coverage:.4f}", error, length, f"{self.open:.2f}"]
+        return [self.interval, self.case, str(self.n), f"{self.nominal:g}", *numbers, verdict]
 
 
 def simulated(
-    interval: str, case: str, n: int, nominal: float, one: Callable[..., Outcome], count: int
+    interval: str,
+    case: str,
+    n: int,
+    nominal: float,
+    one: Callable[[np.random.Generator], Outcome],
+    count: int,
 ) -> Row:
-    """Repeat `one(generator)` `count` times."""
+    """Repeat `one` `count` times."""
     rng = np.random.default_rng(zlib.crc32(f"{interval}/{case}/{n}".encode()))
-    outcomes = [one(rng) for _ in range(count)]
-    share = sum(held for held, _ in outcomes) / count
-    lengths = [length for _, each in outcomes for length in each]
+    held, lengths = zip(*(one(rng) for _ in range(count)), strict=True)
     closed = [length for length in lengths if math.isfinite(length)]
-    # At the nominal coverage: the observed one may be 1 by luck.
+    # At the nominal coverage: the observed one may be 1 by chance.
     error = math.sqrt(nominal * (1 - nominal) / count)
     length = float(np.mean(closed)) if closed else None
-    return Row(interval, case, n, nominal, share, error, length, 1 - len(closed) / max(len(lengths), 1))
+    return Row(interval, case, n, nominal, sum(held) / count, error, length, 1 - len(closed) / count)
 
 
-def holds(interval: Interval | Bounds, truth: float) -> bool:
-    return interval.lower <= truth <= interval.upper
+def checked(interval: Interval | None, truth: float) -> Outcome:
+    assert interval is not None
+    return interval.lower <= truth <= interval.upper, interval.upper - interval.lower
 
 
-def checked(interval: Interval | Bounds, truth: float) -> Outcome:
-    return holds(interval, truth), [interval.upper - interval.lower]
+def of_cells(cells: Sequence[Bounds], truth: float) -> Outcome:
+    return checked(median_interval([c.lower for c in cells], [c.upper for c in cells]), truth)
 
 
 def differences() -> Iterator[Row]:
+    """Enumerated over all pairs of counts, for a grid of pairs of shares."""
+    shares = np.linspace(0.01, 0.99, 15)
     for n in (5, 10, 20, 30):
-        ends = [[newcombe_difference(i, n, j, n) for j in range(n + 1)] for i in range(n + 1)]
-        low = np.array([[each.lower for each in row] for row in ends])
-        high = np.array([[each.upper for each in row] for row in ends])
-        chances = [stats.binom.pmf(np.arange(n + 1), n, p) for p in SHARES[::7]]
-        both = [
-            (np.outer(a, b), p - q)
-            for p, a in zip(SHARES[::7], chances, strict=True)
-            for q, b in zip(SHARES[::7], chances, strict=True)
-        ]
+        found = [[newcombe_difference(i, n, j, n) for j in range(n + 1)] for i in range(n + 1)]
+        low, high = (
+            np.array([[getattr(i, end) for i in row] for row in found]) for end in ("lower", "upper")
+        )
+        chances = {p: stats.binom.pmf(np.arange(n + 1), n, p) for p in shares}
+        both = [(np.outer(chances[p], chances[q]), p - q) for p in shares for q in shares]
         covered = [(chance * ((low <= truth) & (truth <= high))).sum() for chance, truth in both]
         lengths = [float((chance * (high - low)).sum()) for chance, _ in both]
         name, worst = "Newcombe, difference of two shares", int(np.argmin(covered))
@@ -141,146 +129,80 @@ def differences() -> Iterator[Row]:
         yield Row(name, "worst shares", n, 0.95, float(covered[worst]), None, lengths[worst])
 
 
-# Thresholds λ of a seed: distributions whose medians are known.
+# Thresholds λ of seeds: distributions whose medians are known. The mixture: 0.4 Φ(a) + 0.6 Φ(b) = 0.5.
 POPULATIONS = {
     "normal": (lambda rng, n: rng.normal(0.55, 0.06, n), 0.55),
     "skewed": (lambda rng, n: 0.42 + rng.exponential(0.15, n), 0.42 + 0.15 * math.log(2)),
-    "two states": (lambda rng, n: np.where(rng.random(n) < 0.4, 0.46, 0.62) + rng.normal(0, 0.01, n), None),
+    "two states": (
+        lambda rng, n: np.where(rng.random(n) < 0.4, 0.46, 0.62) + rng.normal(0, 0.01, n),
+        0.62 + 0.01 * float(stats.norm.ppf((0.5 - 0.4) / 0.6)),
+    ),
     "mostly censored": (lambda rng, n: rng.normal(0.75, 0.1, n), 0.75),
 }
 
 
-def median_of_population(name: str) -> float:
-    known = POPULATIONS[name][1]
-    if known is not None:
-        return known
-    # The mixture's median solves 0.4 Φ(a) + 0.6 Φ(b) = 0.5; within the upper component.
-    return 0.62 + 0.01 * float(stats.norm.ppf((0.5 - 0.4) / 0.6))
-
-
 def cell_of(threshold: float, levels: np.ndarray, start: float = 0.35) -> Bounds:
     """The cell of a sweep upwards; open above the last level, and below the init's."""
-    above = levels[levels >= threshold]
-    below = levels[levels < threshold]
+    above, below = levels[levels >= threshold], levels[levels < threshold]
     low = float(below[-1]) if len(below) else start if threshold > start else -math.inf
     return Bounds(low, float(above[0]) if len(above) else math.inf)
 
 
-def medians(count: int) -> Iterator[Row]:
-    for name, (draw, _) in POPULATIONS.items():
-        truth = median_of_population(name)
-        for n in (6, 10, 20, 30):
-
-            def one(rng: np.random.Generator, n: int = n, draw=draw, truth: float = truth) -> Outcome:
-                cells = [cell_of(x, GRID) for x in draw(rng, n)]
-                found = median_interval([c.lower for c in cells], [c.upper for c in cells])
-                return checked(found, truth)
-
-            yield simulated("order statistics, median threshold", name, n, 0.95, one, count)
+def median_threshold(rng: np.random.Generator, n: int, case: str) -> Outcome:
+    draw, truth = POPULATIONS[case]
+    return of_cells([cell_of(x, GRID) for x in draw(rng, n)], truth)
 
 
-def survival(count: int) -> Iterator[Row]:
+def still_ordered(rng: np.random.Generator, n: int, case: str) -> Outcome:
     """The share still ordered at 0.55, where seeds are cut short at random or just before they fire."""
-    level = 0.55
-
-    def at_random(rng: np.random.Generator, x: float) -> float:
-        return rng.choice(GRID[1:])
-
-    def about_to_go(rng: np.random.Generator, x: float) -> float:
-        return x - 0.02 if rng.random() < 0.5 else math.inf
-
-    for case, cut in {"cut short at random": at_random, "cut short before it fires": about_to_go}.items():
-        for n in (6, 10, 20, 30):
-
-            def one(rng: np.random.Generator, n: int = n, cut=cut) -> Outcome:
-                stayed = undecided = 0
-                for x in POPULATIONS["normal"][0](rng, n):
-                    end = cut(rng, x)
-                    full = cell_of(x, GRID)
-                    stop = cell_of(end, GRID).lower if math.isfinite(end) else math.inf
-                    found = full if full.upper <= stop else Bounds(min(full.lower, stop), math.inf)
-                    stayed += found.lower >= level
-                    undecided += found.lower < level < found.upper
-                return checked(clopper_pearson_undecided(stayed, undecided, n), 0.5)
-
-            yield simulated("Clopper–Pearson with undecided seeds", case, n, 0.95, one, count)
+    level, stayed, undecided = 0.55, 0, 0
+    for x in POPULATIONS["normal"][0](rng, n):
+        end = (
+            rng.choice(GRID[1:]) if case.endswith("random") else x - 0.02 if rng.random() < 0.5 else math.inf
+        )
+        full, stop = cell_of(x, GRID), cell_of(end, GRID).lower if math.isfinite(end) else math.inf
+        found = full if full.upper <= stop else Bounds(min(full.lower, stop), math.inf)
+        stayed += found.lower >= level
+        undecided += found.lower < level < found.upper
+    return checked(clopper_pearson_undecided(stayed, undecided, n), 0.5)
 
 
-def pair(rng: np.random.Generator, n: int) -> tuple[np.ndarray, np.ndarray]:
-    """λ↑ and λ↓ of seeds, correlated; the width is normal with median 0.12, and censored on either side."""
+def width_cells(rng: np.random.Generator, n: int) -> list[Bounds]:
+    """λ↑ − λ↓ of seeds, correlated and censored on either side; the width is normal with median 0.12."""
     up = rng.normal(0.62, 0.08, n)
-    return up, up - rng.normal(0.12, 0.07, n)
+    turned = (cell_of(-low, -GRID[::-1], start=-0.75) for low in up - rng.normal(0.12, 0.07, n))
+    return [cell_of(x, GRID) - Bounds(-t.upper, -t.lower) for x, t in zip(up, turned, strict=True)]
 
 
-def width_cells(up: np.ndarray, down: np.ndarray) -> list[Bounds]:
-    falling = -GRID[::-1]
-    cells = []
-    for high, low in zip(up, down, strict=True):
-        turned = cell_of(-low, falling, start=-0.75)
-        cells.append(cell_of(high, GRID) - Bounds(-turned.upper, -turned.lower))
-    return cells
+def median_width(rng: np.random.Generator, n: int) -> Outcome:
+    return of_cells(width_cells(rng, n), 0.12)
 
 
-def widths(count: int) -> Iterator[Row]:
-    for n in (6, 10, 20, 30):
-
-        def population(rng: np.random.Generator, n: int = n) -> Outcome:
-            cells = width_cells(*pair(rng, n))
-            return checked(median_interval([c.lower for c in cells], [c.upper for c in cells]), 0.12)
-
-        def share(rng: np.random.Generator, n: int = n) -> Outcome:
-            cells = width_cells(*pair(rng, n))
-            above, below = sum(c.lower >= 0 for c in cells), sum(c.upper <= 0 for c in cells)
-            truth = float(stats.norm.cdf(0.12 / 0.07))
-            return checked(clopper_pearson_undecided(above, n - above - below, n), truth)
-
-        case = "censored on both sides"
-        yield simulated("order statistics, median width", case, n, 0.95, population, count)
-        yield simulated("Clopper–Pearson, share of widths above 0", case, n, 0.95, share, count)
+def share_of_widths(rng: np.random.Generator, n: int) -> Outcome:
+    cells = width_cells(rng, n)
+    above, below = sum(c.lower >= 0 for c in cells), sum(c.upper <= 0 for c in cells)
+    interval = clopper_pearson_undecided(above, n - above - below, n)
+    return checked(interval, float(stats.norm.cdf(0.12 / 0.07)))
 
 
-def detections(count: int) -> Iterator[Row]:
-    """A seed's cell against the threshold that the same seed has in a sweep that goes on beyond all ends."""
-    far = [round(0.40 + 0.05 * i, 2) for i in range(20)]
-
-    def sweep(rng: np.random.Generator) -> list[dict[str, float]]:
-        at, slope = rng.normal(0.6, 0.1), rng.uniform(0.02, 0.15)
-        return [
-            {"lambda": x, "error": float(np.clip(0.1 + 0.7 / (1 + math.exp((at - x) / slope)), 0, 1))
-             + rng.normal(0, 0.08)} for x in far for _ in range(4)
-        ]  # fmt: skip
-
-    def within(found: Bounds | None, entries: list[dict[str, float]], rule: Rule) -> Outcome:
-        truth = detect(entries, rule).first
-        assert truth is not None
-        if found is None:
-            return True, []
-        return found.lower < truth <= found.upper, [found.upper - found.lower]
-
-    def whole(rng: np.random.Generator) -> Outcome:
-        entries, rule = sweep(rng), Rule(0.40, True)
-        seen = [entry for entry in entries if entry["lambda"] <= 0.70]
-        return within(cell(detect(seen, rule), 0.35, True), entries, rule)
-
-    def interrupted(rng: np.random.Generator) -> Outcome:
-        entries, rule = sweep(rng), Rule(0.40, True)
-        seen = entries[: rng.integers(1, 28)]
-        return within(cell(detect(seen, rule), 0.35, True, finished=False), entries, rule)
-
-    def stricter(rng: np.random.Generator) -> Outcome:
-        entries, run, rule = sweep(rng), Rule(0.40, True), Rule(0.55, True)
-        beyond = [run.holds(entry) for entry in entries]
-        stop = next(i for i in range(3, len(entries) + 1) if all(beyond[i - 3 : i]))
-        seen = entries[:stop]
-        return within(cell(detect(seen, rule), 0.35, True, finished=False), entries, rule)
-
-    cases = {
-        "to the last level": whole,
-        "interrupted": interrupted,
-        "read above the limit it ran under": stricter,
-    }
-    for case, one in cases.items():
-        yield simulated("cell, each seed's threshold", case, 1, 1.0, one, count)
+def one_threshold(rng: np.random.Generator, case: str) -> Outcome:
+    """A seed's cell against the threshold that it has in a sweep that continues beyond all ends."""
+    at, slope, rule = rng.normal(0.6, 0.1), rng.uniform(0.02, 0.15), Rule(0.40, True)
+    levels = [round(0.40 + 0.05 * i, 2) for i in range(20) for _ in range(4)]
+    errors = [0.1 + 0.7 / (1 + math.exp((at - x) / slope)) + rng.normal(0, 0.08) for x in levels]
+    sweep = [{"lambda": x, "error": error} for x, error in zip(levels, errors, strict=True)]
+    end = sum(x <= 0.70 for x in levels)
+    if case == "interrupted":
+        end = int(rng.integers(1, 28))
+    elif case != "to the last level":
+        beyond, rule = [rule.holds(entry) for entry in sweep], Rule(0.55, True)
+        end = next(i for i in range(3, len(sweep) + 1) if all(beyond[i - 3 : i]))
+    truth = detect(sweep, rule).first
+    assert truth is not None
+    found = cell(detect(sweep[:end], rule), 0.35, True, finished=case == "to the last level")
+    return (
+        (True, math.inf) if found is None else (found.lower < truth <= found.upper, found.upper - found.lower)
+    )
 
 
 GAPS = {
@@ -290,26 +212,45 @@ GAPS = {
 }
 
 
-def gaps(count: int) -> Iterator[Row]:
-    for case, (draw, truth) in GAPS.items():
-        for n in (3, 5, 10, 20, 30):
-
-            def one(rng: np.random.Generator, n: int = n, draw=draw, truth: float = truth) -> Outcome:
-                return checked(gap_interval([float(x) for x in draw(rng, n)]), truth)
-
-            yield simulated("paired t, mean gap at a level", case, n, 0.95, one, count)
+def mean_gap(rng: np.random.Generator, n: int, case: str) -> Outcome:
+    draw, truth = GAPS[case]
+    return checked(t_interval(list(draw(rng, n))), truth)
 
 
 def table(count: int) -> list[Row]:
-    found = [*survival(count), *detections(count), *medians(count)]
-    return [*found, *widths(count), *gaps(count), *differences()]
+    share, medians, both = "Clopper–Pearson", "order statistics, median", "censored on both sides"
+    cases: list[tuple[str, str, int, Callable[[np.random.Generator], Outcome]]] = [
+        (f"{share} with undecided seeds", case, n, partial(still_ordered, n=n, case=case))
+        for case in ("cut short at random", "cut short before it fires")
+        for n in SIZES
+    ]
+    cases += [
+        (f"{medians} threshold", case, n, partial(median_threshold, n=n, case=case))
+        for case in POPULATIONS
+        for n in SIZES
+    ]
+    for n in SIZES:
+        cases.append((f"{medians} width", both, n, partial(median_width, n=n)))
+        cases.append((f"{share}, share of widths above 0", both, n, partial(share_of_widths, n=n)))
+    cases += [
+        ("paired t, mean gap at a level", case, n, partial(mean_gap, n=n, case=case))
+        for case in GAPS
+        for n in (3, 5, *SIZES[1:])
+    ]
+    certain = ("to the last level", "interrupted", "read above the limit it ran under")
+    rows = [
+        simulated("cell, each seed's threshold", case, 1, 1.0, partial(one_threshold, case=case), count)
+        for case in certain
+    ]
+    rows += [simulated(name, case, n, 0.95, one, count) for name, case, n, one in cases]
+    return [*rows, *differences()]
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--replicates", type=int, default=REPLICATES)
-    count = parser.parse_args().replicates
-    TABLE.write_text(text(table(count), count))
+    rows = table(parser.parse_args().replicates)
+    TABLE.write_text(HEAD + "".join(f"| {' | '.join(row.cells)} |\n" for row in rows) + READING)
 
 
 if __name__ == "__main__":

@@ -18,7 +18,7 @@ PACKAGES = (
 )  # fmt: skip
 # How ipywidgets 7.7.1 makes comms, under an ipykernel of today.
 OLD_COMM = "ignore:The `ipykernel.comm.Comm` class has been deprecated:DeprecationWarning"
-PANELS = "panel or button or slider or thread or colab or limit"
+PANELS = "panel or button or slider or clock or limit"
 
 
 @pytest.fixture

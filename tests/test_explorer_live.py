@@ -5,10 +5,6 @@ import html
 import io
 import itertools
 import re
-import sys
-import threading
-import time
-import types
 from dataclasses import replace
 from types import SimpleNamespace
 
@@ -21,14 +17,13 @@ from small import CPU, random_data
 import dglib.explorer
 from dglib.errors import UserError
 from dglib.explorer import live_panel, live_run
-from dglib.explorer.live_panel import LivePanel, PlayDriver, ThreadDriver, driver_here
+from dglib.explorer.live_panel import LivePanel
 from dglib.explorer.live_picture import LivePicture, recorded_loop, stretches
 from dglib.explorer.live_run import STARTS, LiveRun, Point, Settings, save_path
 from dglib.explorer.runs import Source
 
 DATA = random_data(n_train=130)  # batches of 64: three steps an epoch, the last one of two images
 EPOCH, PREPARED = 3, 2  # steps, epochs
-PATIENCE = 120  # seconds, on a loaded machine
 
 
 @pytest.fixture(autouse=True)
@@ -156,69 +151,26 @@ def test_a_saved_path_has_a_row_for_every_epoch_with_its_settings(run, tmp_path)
 # ── the panel ──
 
 
-class Clock:
-    """Advances a millisecond per call, so that a slice is so many steps on any machine."""
-
-    def __init__(self):
-        self._calls, self.offset = itertools.count(), 1000.0
-
-    def __call__(self):
-        return self.offset + next(self._calls) / 1000
-
-
-class ManualDriver:
-    hint, view = "manual", None
-
-    def __init__(self, turn):
-        self.turn = turn
-
-    def wake(self):
-        pass
-
-    def close(self):
-        pass
-
-
 @pytest.fixture
-def clock(monkeypatch):
-    clock = Clock()
-    for module in (live_run, live_panel):
-        monkeypatch.setattr(module, "time", SimpleNamespace(monotonic=clock))
-    return clock
-
-
-@pytest.fixture
-def make(tmp_path, monkeypatch):
-    """Makes panels without a recorded loop, and closes them."""
+def panel(tmp_path, monkeypatch):
+    """A panel without a recorded loop; every call of the time is a millisecond later."""
+    calls = itertools.count()
+    monkeypatch.setattr(live_run, "time", SimpleNamespace(monotonic=lambda: next(calls) / 1000))
     monkeypatch.setattr(live_panel, "recorded_loop", lambda source: [])
-    made = []
-
-    def make(driver=ManualDriver):
-        made.append(LivePanel(Source(tmp_path, None), driver))
-        return made[-1]
-
-    yield make
-    for panel in made:
-        panel.close()
-    assert live_threads() == []
+    made = LivePanel(Source(tmp_path, None))
+    yield made
+    made.close()
 
 
-@pytest.fixture
-def panel(make, clock):
-    return make()
-
-
-def turn(panel, seconds=0.0):
-    return panel._driver.turn(seconds)
+def tick(panel):
+    panel.clock.value += 1
 
 
 def trained(panel, start="ordered"):
     """Through the preparation."""
     getattr(panel, start).click()
-    turn(panel)
     while panel.run.status().state == "preparing":
-        turn(panel, 0.01)
-    turn(panel)
+        tick(panel)
     return panel
 
 
@@ -227,29 +179,16 @@ def shown(panel, name):
     return html.unescape(found[1])
 
 
-def live_threads():
-    return [thread.name for thread in threading.enumerate() if thread.name == "dglib-live"]
-
-
-def wait(condition):
-    deadline = time.monotonic() + PATIENCE
-    while not condition():
-        assert time.monotonic() < deadline
-        time.sleep(0.01)
-
-
 def test_sliders_set_what_is_trained_and_shown(panel):
     assert (shown(panel, "state"), shown(panel, "step"), shown(panel, "error")) == ("paused", "0", "–")
     panel.ordered.click()
-    turn(panel)
     panel.lam.value = 0.62
-    turn(panel)
     assert "your settings (λ 0.62) apply after that" in shown(panel, "message")
     trained(panel)
     panel.lam.value, panel.lr.value, panel.k.value, panel.eta.value = 0.62, 0.03, 8, 0.2
     before = panel.run.status().steps
-    while panel.run.status().steps == before:
-        turn(panel, 0.001)
+    tick(panel)
+    assert panel.run.status().steps > before
     assert panel.run.status().settings == Settings(0.62, 0.03, 8, 0.2)
     names = ("state", "lambda", "lr", "k", "eta")
     assert [shown(panel, name) for name in names] == ["running", "0.620", "0.03", "8", "0.20"]
@@ -259,124 +198,81 @@ def test_buttons_start_pause_step_and_reset(panel):
     trained(panel, "collapsed")
     assert (shown(panel, "start"), panel.lam.value) == ("collapsed", STARTS["collapsed"].lam)
     panel.pause.click()
-    assert turn(panel, 0.05) is False
     before = panel.run.status().steps
     assert (shown(panel, "state"), panel.pause.description) == ("paused", "resume")
     panel.lam.value = 0.7
-    turn(panel, 0.05)
+    tick(panel)
     assert (panel.run.status().steps, panel.run.status().wanted.lam) == (before, 0.7)
     panel.one.click()
-    turn(panel, 0.05)
+    tick(panel)
     assert (shown(panel, "step"), shown(panel, "state")) == (str(before + 1), "paused")
     panel.again.click()
-    turn(panel)
     sliders = (panel.lam.value, panel.lr.value, panel.k.value, panel.eta.value)
     assert sliders == (STARTS["collapsed"].lam, 0.1, 32, 0.4)
     assert (shown(panel, "step"), shown(panel, "state")) == (str(EPOCH * PREPARED), "paused")
     panel.pause.click()
-    assert turn(panel, 0.05) is True
+    assert (shown(panel, "state"), panel.pause.description) == ("running", "pause")
+
+
+def test_the_clock_of_the_page_runs_while_the_network_trains(panel):
+    if not panel.clock.has_trait("playing"):
+        assert (panel.clock.layout.display, "▶" in shown(panel, "message")) == (None, True)
+        return
+    assert (panel.clock.playing, panel.clock.layout.display) == (False, "none")
+    trained(panel)
+    assert panel.clock.playing
+    panel.pause.click()
+    assert not panel.clock.playing
+    panel.pause.click()
+    with torch.no_grad():
+        panel.run._state.params[0].fill_(float("nan"))
+    while shown(panel, "state") != "diverged":
+        tick(panel)
+    assert not panel.clock.playing
 
 
 def test_save_path_writes_a_table_and_a_picture_or_reports_the_reason(panel, tmp_path):
     panel.ordered.click()
     panel.save.click()
-    assert turn(panel) is True
     assert "nothing to save yet" in shown(panel, "message")
     trained(panel)
     panel.save.click()
-    turn(panel)
     table, picture = sorted((tmp_path / "live_paths").iterdir())
     assert shown(panel, "message") == f"path saved in {table.parent}: {table.name} and {picture.name}"
     assert Image.open(io.BytesIO(picture.read_bytes())).format == "PNG"
 
 
-def test_an_error_is_shown_and_a_new_start_continues(panel, monkeypatch):
+def test_an_error_in_the_panel_is_shown_and_a_new_start_continues(panel, monkeypatch):
     def fails(seconds):
         raise RuntimeError("out of <memory>")
 
     trained(panel)
     with monkeypatch.context() as broken:
         broken.setattr(panel.run, "advance", fails)
-        assert turn(panel, 0.01) is False
+        tick(panel)
     assert shown(panel, "message") == "stopped by RuntimeError: out of <memory>"
+    assert panel.run.control.paused
     panel.ordered.click()
-    assert turn(panel, 0.01) is True
-    assert shown(panel, "message") == ""
+    tick(panel)
+    assert (shown(panel, "state"), shown(panel, "message")) == ("running", "")
 
 
-def test_after_minutes_without_a_change_it_pauses(panel, clock):
+@pytest.mark.parametrize("closed", ["root widget", "all widgets"])
+def test_a_closed_panel_trains_no_more(panel, closed):
     trained(panel)
-    clock.offset += live_panel.IDLE_SECONDS / 2
-    panel.lam.value = 0.5
-    clock.offset += live_panel.IDLE_SECONDS * 0.9
-    assert turn(panel, 0.01) is True
-    clock.offset += live_panel.IDLE_SECONDS
-    assert turn(panel, 0.01) is False
-    assert shown(panel, "state") == "paused"
-    assert "nothing was changed for 10 minutes" in shown(panel, "message")
-    panel.pause.click()
-    assert turn(panel, 0.01) is True
-
-
-# ── drivers ──
-
-
-def test_in_a_thread_it_trains_and_draws_while_sliders_move(make):
-    panel = make(ThreadDriver)
-    assert live_threads() == []
-    panel.ordered.click()
-    wait(lambda: panel.run.status().state == "running")
-    first = panel.picture.value
-    for position in range(200):
-        panel.lam.value = round(0.2 + position % 60 / 100, 2)
-    panel.lam.value = 0.95
-    wait(lambda: shown(panel, "lambda") == "0.950" and panel.picture.value != first)
-    with pytest.MonkeyPatch.context() as broken:
-        broken.setattr(panel.run, "advance", lambda seconds: 1 / 0)
-        wait(lambda: "stopped by ZeroDivisionError" in shown(panel, "message"))
-    panel.ordered.click()
-    wait(lambda: shown(panel, "state") == "running")  # an error does not end the thread
-    assert len(live_threads()) == 1
-
-
-@pytest.mark.parametrize("how", ["root widget", "all widgets"])
-def test_closing_ends_the_thread(make, how):
-    panel = make(ThreadDriver)
-    panel.ordered.click()
-    wait(lambda: panel.run.status().steps)
-    {"root widget": panel.widget.close, "all widgets": widgets.Widget.close_all}[how]()
-    assert live_threads() == []
-    panel.ordered.click()  # a closed panel starts no thread again
-    assert live_threads() == []
+    {"root widget": panel.widget.close, "all widgets": widgets.Widget.close_all}[closed]()
+    before = panel.run.status().steps
+    tick(panel)
+    panel.one.click()
+    assert panel.run.status().steps == before
 
 
 @pytest.mark.parametrize("name", ["live", "_12"])
-def test_running_the_cell_again_closes_the_earlier_panel(make, tmp_path, name):
-    globals_ = {"base_dir": str(tmp_path)}
-    earlier = globals_[name] = make(ThreadDriver)
-    earlier.ordered.click()
-    wait(live_threads)
-    later = dglib.explorer.live(globals_)
-    assert live_threads() == []
+def test_running_the_cell_again_closes_the_earlier_panel(panel, tmp_path, name):
+    later = dglib.explorer.live({"base_dir": str(tmp_path), name: panel})
+    assert panel.widget.comm is None
+    assert later.widget.comm is not None
     later.close()
-
-
-def test_in_colab_the_clock_of_the_page_drives_it_and_no_thread(make, monkeypatch):
-    monkeypatch.setitem(sys.modules, "google.colab", types.ModuleType("google.colab"))
-    panel = make(driver_here)
-    play = panel._driver.play
-    assert isinstance(panel._driver, PlayDriver)
-    assert panel._driver.view in panel.widget.children
-    panel.ordered.click()
-    assert (shown(panel, "state"), panel.run.status().steps) == ("preparing", 0)  # at once, without training
-    play.value = 1
-    steps = panel.run.status().steps
-    assert steps > 0
-    panel.pause.click()
-    assert shown(panel, "state") == "paused"
-    play.value = 2
-    assert panel.run.status().steps == steps
-    assert live_threads() == []
 
 
 # ── pictures ──

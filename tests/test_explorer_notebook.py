@@ -1,11 +1,9 @@
-"""The explorer's notebook: what stands in it, and what is left of it where no widget can be shown."""
+"""The explorer's notebook: its cells, and its output where no widget can be shown."""
 
 import ast
 import base64
 import io
 import re
-from pathlib import Path
-from typing import Any
 
 import nbformat
 import papermill
@@ -23,35 +21,24 @@ VIEW = "application/vnd.jupyter.widget-view+json"
 STATIC = re.compile(r'dglib-static-(recorded|live)">\s*<img[^>]*src="data:image/png;base64,([^"]+)"')
 
 
-def execute(tmp_path: Path, **parameters: Any) -> nbformat.NotebookNode:
-    given = {"base_dir": "my runs"} | parameters
-    return papermill.execute_notebook(
-        SOURCE, tmp_path / "out.ipynb", given, kernel_name="python3", progress_bar=False, cwd=tmp_path,
-        start_timeout=300,
-    )  # fmt: skip
-
-
 @pytest.fixture(scope="module")
 def executed(tmp_path_factory: pytest.TempPathFactory) -> nbformat.NotebookNode:
     """Executed through papermill on one run below the base directory, in an empty directory."""
     home = tmp_path_factory.mktemp("explorer")
     published_in(home / "my runs" / "exp_T_spinodal_20260101_000000", "T1", [t1(0, 0.6, 0.4, True)])
-    notebook = execute(home)
+    options = {"kernel_name": "python3", "progress_bar": False, "cwd": home, "start_timeout": 300}
+    notebook = papermill.execute_notebook(SOURCE, home / "out.ipynb", {"base_dir": "my runs"}, **options)
     assert {path.name for path in home.iterdir()} <= {"my runs", "out.ipynb", "data"}
     return notebook
-
-
-def panels(notebook: nbformat.NotebookNode) -> list[nbformat.NotebookNode]:
-    return [cell for cell in notebook.cells if cell.cell_type == "code" and ".show()" in cell.source]
 
 
 def test_the_notebook_has_the_explorers_parameters_with_their_meaning():
     listed = papermill.inspect_notebook(SOURCE)
     assert tuple(listed) == PARAMETERS
-    assert all(each["help"] and each["default"] == "None" for each in listed.values())
+    assert all(p["help"] and p["default"] == "None" for p in listed.values())
 
 
-def test_the_notebook_holds_no_logic_of_its_own():
+def test_the_notebook_calls_the_explorer_and_nothing_else():
     cells = [c for c in nbformat.read(SOURCE, as_version=4).cells if c.cell_type == "code"]
     after = next(i for i, cell in enumerate(cells) if "parameters" in cell.metadata.get("tags", [])) + 1
     statements = [ast.unparse(line) for cell in cells[after:] for line in ast.parse(cell.source).body]
@@ -65,8 +52,9 @@ def test_the_notebook_holds_no_logic_of_its_own():
 
 
 @pytest.mark.slow
-def test_each_panel_leaves_a_still_picture_first_and_then_the_widget_without_words_of_its_own(executed):
-    for part, cell in zip(("recorded", "live"), panels(executed), strict=True):
+def test_both_panels_leave_a_still_picture_and_then_the_widget(executed):
+    panels = [cell for cell in executed.cells if cell.cell_type == "code" and ".show()" in cell.source]
+    for part, cell in zip(("recorded", "live"), panels, strict=True):
         still, view = [output.data for output in cell.outputs if output.output_type == "display_data"]
         found = STATIC.findall(still["text/html"])
         assert [name for name, _ in found] == [part]
@@ -74,7 +62,7 @@ def test_each_panel_leaves_a_still_picture_first_and_then_the_widget_without_wor
 
 
 @pytest.mark.slow
-def test_an_html_export_shows_both_pictures_with_their_numbers_and_no_code_can_run_there(executed):
+def test_an_html_export_shows_both_pictures_with_their_numbers(executed):
     html, _ = HTMLExporter().from_notebook_node(executed)
     found = STATIC.findall(html)
     assert [part for part, _ in found] == ["recorded", "live"]
@@ -84,8 +72,6 @@ def test_an_html_export_shows_both_pictures_with_their_numbers_and_no_code_can_r
         assert len(image.convert("RGB").getcolors(10**6) or []) > 50, "an empty picture has few colours"
     gap = re.search(r'<span data-value="gap">([\d.]+)</span>', html)
     assert gap is not None
-    assert float(gap[1]) == pytest.approx(0.42, abs=0.05), (
-        "between 0.08 on the way up and 0.50 on the way back"
-    )
+    assert float(gap[1]) == pytest.approx(0.42, abs=0.05)  # 0.08 as λ rises, 0.50 as it falls
     assert "0.55 to 0.60" in html
     assert "VBox(" not in html

@@ -25,7 +25,7 @@ from report_cases import published_in
 import dglib.explorer
 from dglib.errors import UserError
 from dglib.experiments.tables import load_records
-from dglib.explorer.readout import Limits, Selection, analyse, limits_of, readout, readout_html
+from dglib.explorer.readout import Limits, Selection, analyse, limits_of, readout
 from dglib.explorer.recorded_panel import RecordedPanel
 from dglib.explorer.runs import choices, error_at, label, notebook_source, seeds_of
 
@@ -88,7 +88,7 @@ def test_the_error_at_a_level_is_its_mean_and_between_levels_lies_on_the_line():
     assert middle == pytest.approx((error_at(trace, 0.45) + error_at(trace, 0.50)) / 2)
     _, between = shown({"T1": [t1(0)]}, 0.475)
     assert not between.readings[0].measured
-    assert "errors are interpolated" in readout_html(between)
+    assert "errors are interpolated" in between.html()
 
 
 def test_beyond_the_end_of_a_sweep_there_is_no_error_but_a_reason():
@@ -96,8 +96,8 @@ def test_beyond_the_end_of_a_sweep_there_is_no_error_but_a_reason():
     rising = {r.trace.seed: r.error for r in found.readings if r.trace.branch.key == "T1-up"}
     assert rising[0] is None
     assert rising[1] is not None
-    assert "collapsed at 0.60" in readout_html(found)
-    assert "T1, λ raised: 1 of 2 seeds collapsed by λ = 0.62 (seed 0)." in readout_html(found)
+    assert "collapsed at 0.60" in found.html()
+    assert "T1, λ raised: 1 of 2 seeds collapsed by λ = 0.62 (seed 0)." in found.html()
 
 
 def test_states_follow_the_limits_in_force_and_trapped_ones_stay_trapped():
@@ -116,7 +116,7 @@ def test_the_gap_of_one_seed_on_both_branches_is_taken_seed_by_seed():
     (gap,) = found.gaps
     assert (gap.above, gap.below, gap.n, gap.paired) == ("V3-collapse", "V3-ordered", (2, 2), True)
     assert gap.value == pytest.approx(0.25)
-    assert '<span data-value="gap">0.250</span>' in readout_html(found)
+    assert '<span data-value="gap">0.250</span>' in found.html()
 
 
 @pytest.mark.parametrize(

@@ -5,10 +5,9 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Sequence
 from html import escape
-from itertools import pairwise
+from itertools import chain, pairwise
 from typing import Any
 
-from matplotlib.collections import LineCollection
 from matplotlib.ticker import MaxNLocator
 
 from dglib.analysis import style
@@ -132,32 +131,18 @@ class LivePicture:
 
     def _moving(self) -> None:
         """Artists outside the background."""
-        self._lines = {
-            (axes, look): LineCollection(
-                [],
-                colors=look.color,
-                linestyles=[look.dashes],
-                linewidths=width,
-                animated=True,
-                zorder=4,
-            )
-            for axes, width in ((self._over_time, 1.3), (self._plane, 1.8))
-            for look in (RISING, FALLING)
-        }
-        grey: dict[str, Any] = {"color": style.GREY, "linewidth": THIN, "animated": True, "zorder": 3}
-        self._preparing = [axes.plot([], [], **grey)[0] for axes in (self._over_time, self._plane)]
-        for (axes, _), lines in self._lines.items():
-            axes.add_collection(lines, autolim=False)
+        grey: dict[str, Any] = {"color": style.GREY, "linewidth": THIN, "zorder": 3}
+        newest: dict[str, Any] = {"markeredgecolor": "black", "zorder": 6, "clip_on": False}
+        self._lines, self._preparing, self._newest = {}, [], []
+        for axes, width, size in ((self._over_time, 1.3, 5), (self._plane, 1.8, 8)):
+            for look in (RISING, FALLING):
+                (self._lines[axes, look],) = axes.plot([], [], animated=True, zorder=4, **look.line(width))
+            self._preparing += axes.plot([], [], animated=True, **grey)
+            self._newest += axes.plot([], [], "o", markersize=size, animated=True, **newest)
         (self._lam,) = self._lam_over_time.plot(
             [], [], color=style.BLACK, linewidth=1.1, drawstyle="steps-pre", animated=True
         )
         self._cursor = Cursor(self._plane, size=9, width=0.9)
-        self._newest = [
-            axes.plot(
-                [], [], "o", markersize=size, markeredgecolor="black", animated=True, zorder=6, clip_on=False
-            )[0]
-            for axes, size in ((self._over_time, 5), (self._plane, 8))
-        ]
         self._artists = [
             *self._preparing, *self._cursor.artists, *self._lines.values(), self._lam, *self._newest,
         ]  # fmt: skip
@@ -175,18 +160,24 @@ class LivePicture:
         prepared = [point for point in points if point.prepared]
         moved = [*prepared[-1:], *(point for point in points if not point.prepared)]
         rising, falling = stretches(moved)
-        for (axes, look), lines in self._lines.items():
-            parts = rising if look is RISING else falling
+        falls = any(part[-1] is moved[-1] for part in falling)
+        color = style.GREY if len(prepared) == len(points) else (FALLING if falls else RISING).color
+        for (axes, look), line in self._lines.items():
             x = _X[axes is self._plane]
-            lines.set_segments([[(x(p), p.error or 0.0) for p in part] for part in parts if len(part) > 1])
+            parts = [part for part in (rising if look is RISING else falling) if len(part) > 1]
+            # NaN breaks the line between two parts.
+            xs, ys = ([[*map(value, part), math.nan] for part in parts] for value in (x, _error))
+            line.set_data(list(chain.from_iterable(xs)), list(chain.from_iterable(ys)))
         for line, mark, x in zip(self._preparing, self._newest, _X, strict=True):
-            line.set_data([x(p) for p in prepared], [p.error or 0.0 for p in prepared])
-            mark.set_data([x(p) for p in points[-1:]], [p.error or 0.0 for p in points[-1:]])
-            falls = any(part[-1] is moved[-1] for part in falling)
-            color = style.GREY if len(prepared) == len(points) else (FALLING if falls else RISING).color
+            line.set_data(list(map(x, prepared)), list(map(_error, prepared)))
+            mark.set_data(list(map(x, points[-1:])), list(map(_error, points[-1:])))
             mark.set_markerfacecolor(color)
         self._lam.set_data([p.epoch for p in points], [p.settings.lam for p in points])
         self._cursor.move(status.wanted.lam)
+
+
+def _error(point: Point) -> float:
+    return point.error or 0.0
 
 
 def readout_html(status: Status, message: str = "") -> str:

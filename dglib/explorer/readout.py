@@ -114,6 +114,17 @@ class Readout:
     gaps: tuple[Gap, ...]
     analysis: Analysis
 
+    def html(self, note: str = "") -> str:
+        """Sentences on λ, a table per experiment, answers under the limits."""
+        tables = "".join(_table(name, self) for name in self.analysis.summaries)
+        lam = self.selection.lam
+        at_lam = f'<b>At λ = <span data-value="lambda">{lam:.2f}</span></b>: {_gap_line(self)}{_aside(self)}'
+        lines = (at_lam, " ".join(_events(self)), escape(note))
+        above = "".join(f"<p>{line}</p>" for line in lines if line)
+        answers = "".join(f'<p class="aside">{escape(answer)}</p>' for answer in self.analysis.answers)
+        below = f"<p><b>Under these limits</b></p>{answers}" if answers else ""
+        return f'{_STYLE}<div class="dglib-numbers">{above}<div class="tables">{tables}</div>{below}</div>'
+
 
 def limits_of(seeds: Sequence[Seed]) -> Limits:
     """The limits under which the runs were made; defaults where the records contain none."""
@@ -215,20 +226,7 @@ def _pairs() -> Iterator[tuple[str, str, bool]]:
                 yield from ((above, below, False) for above in falling for below in others)
 
 
-# ── as HTML: sentences on λ, a table per experiment, answers under the limits ──
-
-
-def readout_html(readout: Readout, note: str = "") -> str:
-    tables = "".join(_table(name, readout) for name in readout.analysis.summaries)
-    lam = readout.selection.lam
-    at_lam = (
-        f'<b>At λ = <span data-value="lambda">{lam:.2f}</span></b>: {_gap_line(readout)}{_aside(readout)}'
-    )
-    lines = (at_lam, " ".join(_events(readout)), escape(note))
-    above = "".join(f"<p>{line}</p>" for line in lines if line)
-    answers = "".join(f'<p class="aside">{escape(answer)}</p>' for answer in readout.analysis.answers)
-    below = f"<p><b>Under these limits</b></p>{answers}" if answers else ""
-    return f'{_STYLE}<div class="dglib-numbers">{above}<div class="tables">{tables}</div>{below}</div>'
+# ── as HTML ──
 
 
 def _gap_line(readout: Readout) -> str:

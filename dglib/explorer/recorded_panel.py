@@ -12,17 +12,7 @@ import ipywidgets as widgets
 from dglib.errors import UserError
 from dglib.experiments import get
 from dglib.explorer.panel import Panel
-from dglib.explorer.readout import (
-    Analysis,
-    Limits,
-    Readout,
-    Selection,
-    analyse,
-    gaps,
-    limits_of,
-    readout,
-    readout_html,
-)
+from dglib.explorer.readout import Analysis, Limits, Readout, Selection, analyse, gaps, limits_of, readout
 from dglib.explorer.recorded_picture import RecordedPicture
 from dglib.explorer.runs import Run, Source, choices, first, label, levels, load
 
@@ -70,17 +60,14 @@ class RecordedPanel(Panel):
             return widgets.Layout(width=f"{width}px", height=height)
 
         def slider(description: str, layout: Any) -> Any:
-            return widgets.FloatSlider(
-                value=0.5, min=0.0, max=1.0, step=0.01, readout_format=".2f", description=description,
-                layout=layout, style=wide,
-            )  # fmt: skip
-
-        def several(description: str, layout: Any, **options: Any) -> Any:
-            return widgets.SelectMultiple(description=description, layout=layout, **options)
+            numbers = {"min": 0.0, "max": 1.0, "step": 0.01, "readout_format": ".2f"}
+            return widgets.FloatSlider(0.5, description=description, layout=layout, style=wide, **numbers)
 
         self.runs = widgets.Dropdown(description="Run", layout=layout(560), style=wide)
-        self.experiments = several("Experiments", layout(560, "92px"), style=wide)
-        self.seeds = several("Seeds", layout(230, "126px"))
+        self.experiments = widgets.SelectMultiple(
+            description="Experiments", layout=layout(560, "92px"), style=wide
+        )
+        self.seeds = widgets.SelectMultiple(description="Seeds", layout=layout(230, "126px"))
         self.again, self.all_seeds, self.as_run = (
             widgets.Button(description=text, layout=layout(150))
             for text in ("Look for runs again", "Choose all seeds", "Limits as it was run")
@@ -89,7 +76,7 @@ class RecordedPanel(Panel):
         self.collapse_error = slider("Collapsed at or above", layout(357))
         self.recovery_error = slider("Recovered at or below", layout(357))
         self.consecutive = widgets.IntSlider(
-            value=3, min=1, max=10, description="Evaluations in a row", style=wide, layout=layout(357)
+            3, min=1, max=10, description="Evaluations in a row", style=wide, layout=layout(357)
         )
         limits = [self.collapse_error, self.recovery_error, self.consecutive]
         left = widgets.VBox([self.runs, self.experiments])
@@ -100,22 +87,20 @@ class RecordedPanel(Panel):
             "recovery-error": self.recovery_error, "consecutive": self.consecutive, "as-run": self.as_run,
         }  # fmt: skip
         self._lay_out(controls, [[left, self.seeds, buttons], limits, self.lam])
-        self.runs.observe(self._run_changed, "value")
-        for control in (self.experiments, self.seeds, self.lam, *limits):
+        for control in (self.runs, self.experiments, self.seeds, self.lam, *limits):
             control.observe(self._changed, "value")
         self.again.on_click(lambda _: self.refresh())
         self.as_run.on_click(lambda _: self._reset_limits())
         self.all_seeds.on_click(lambda _: setattr(self.seeds, "value", self.seeds.options))
 
-    def _run_changed(self, change: Any) -> None:
+    def _changed(self, change: Any) -> None:
         with self._lock:
-            if not self._filling and change["new"] is not None:
-                self._take(load(change["new"]))
-
-    def _changed(self, _: Any) -> None:
-        with self._lock:
-            if not self._filling:
+            if self._filling:
+                return
+            if change["owner"] is not self.runs:
                 self._draw()
+            elif change["new"] is not None:
+                self._take(load(change["new"]))
 
     def _take(self, run: Run) -> None:
         """Show a run: its experiments and seeds, the limits it was run under, and λ at the widest gap."""
@@ -178,4 +163,4 @@ class RecordedPanel(Panel):
     def _html(self, note: str) -> str:
         if note == self.still_note:
             note = f"Shown: {label(self._run.path)}. {note}"
-        return readout_html(self.readout, note)
+        return self.readout.html(note)
