@@ -148,9 +148,7 @@ def test_an_interrupt_while_unpacking_leaves_no_batch_half_written_and_no_lock(s
 
 
 def test_a_failed_download_is_one_line_with_a_remedy_and_leaves_nothing(nowhere, tmp_path):
-    with pytest.raises(
-        UserError, match=r"no copy in .*Connection refused.*put https.* there, or .*npz"
-    ):
+    with pytest.raises(UserError, match=r"no copy in .*Connection refused.*put https.* there, or .*npz"):
         load_dataset("cifar10", data_dir=tmp_path / "data")
     assert not (tmp_path / "data").exists()
 

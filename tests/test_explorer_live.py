@@ -251,7 +251,7 @@ def test_an_error_in_the_panel_is_shown_and_a_new_start_continues(panel, monkeyp
         broken.setattr(panel.run, "advance", fails)
         tick(panel)
     assert shown(panel, "message") == "stopped by RuntimeError: out of <memory>"
-    assert panel.run.control.paused
+    assert panel.run.paused
     panel.ordered.click()
     tick(panel)
     assert (shown(panel, "state"), shown(panel, "message")) == ("running", "")

@@ -40,7 +40,7 @@ class LivePanel(Panel):
         super().__init__()
         self._base = source.base
         self.run = LiveRun(load_dataset("digits"), Numerics.resolve("cpu", 1))
-        self.run.control.pause()
+        self.run.paused = True
         self._picture = LivePicture(recorded_loop(source))
         self._lock = threading.RLock()  # JupyterLab runs callbacks in several threads
         self._setting = self._closed = False
@@ -85,7 +85,7 @@ class LivePanel(Panel):
         sliders = {"lambda": self.lam, "lr": self.lr, "k": self.k, "eta": self.eta}
         for slider in sliders.values():
             slider.observe(lambda _: None if self._setting else self._do(self._apply_sliders), "value")
-        self.clock.observe(lambda _: None if self.run.control.paused else self._do(self._train), "value")
+        self.clock.observe(lambda _: None if self.run.paused else self._do(self._train), "value")
         if self._playing:
             self.clock.layout.display = "none"
         rows = [[*buttons.values(), self.clock], self.lam, [self.lr, self.k, self.eta]]
@@ -113,7 +113,7 @@ class LivePanel(Panel):
             except UserError as error:
                 self._message = str(error)
             except Exception as error:  # not shown by the page otherwise
-                self.run.control.pause()
+                self.run.paused = True
                 self._message = f"stopped by {type(error).__name__}: {error}"
             self._draw()
 
@@ -121,7 +121,7 @@ class LivePanel(Panel):
         try:
             self.run.advance(SLICE_SECONDS)
         except UserError:  # a cell trains with other settings of torch
-            self.run.control.pause()
+            self.run.paused = True
             raise
 
     def _apply_sliders(self) -> None:
@@ -138,14 +138,13 @@ class LivePanel(Panel):
         finally:
             self._setting = False
         if start is not None:
-            self.run.control.resume()
+            self.run.paused = False
 
     def _pause_or_resume(self) -> None:
-        control = self.run.control
-        control.resume() if control.paused else control.pause()
+        self.run.paused = not self.run.paused
 
     def _step(self) -> None:
-        self.run.control.pause()
+        self.run.paused = True
         self.run.step()
 
     def _save_path(self) -> None:
@@ -154,7 +153,7 @@ class LivePanel(Panel):
         self._message = f"path saved in {table.parent.absolute()}: {table.name} and {table.stem}.png"
 
     def _draw(self) -> None:
-        status, paused = self.run.status(), self.run.control.paused
+        status, paused = self.run.status(), self.run.paused
         self.picture.value = self._picture.draw(status)
         self.numbers.value = readout_html(status, self._message)
         self.pause.description = "resume" if paused else "pause"

@@ -6,8 +6,7 @@
     run.change(Settings(lam=0.6))
     save_path(run.status(), png, Path("runs"))
 
-No widgets, no threads: call `begin`, `advance` and `step` from one thread. `change`, `status` and `control`
-are safe in any.
+No widgets, and no locks: call it from one thread at a time.
 """
 
 from __future__ import annotations
@@ -16,14 +15,12 @@ import copy
 import csv
 import io
 import math
-import threading
 import time
 from dataclasses import astuple, dataclass, replace
 from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any, Literal
 
-from dglib.control import Control
 from dglib.errors import StorageError, UserError
 from dglib.files import write_atomically
 from dglib.protocol.engine import SKIPPED_AT_MOST
@@ -123,7 +120,7 @@ class Status:
 
 
 class LiveRun:
-    """One network whose settings may change at every step; `control` pauses it.
+    """One network whose settings may change at every step; while `paused`, `advance` takes none.
 
     Args:
         data: the whole data set.
@@ -133,8 +130,7 @@ class LiveRun:
 
     def __init__(self, data: Dataset, numerics: Numerics, *, seed: int = 0) -> None:
         self.data, self.numerics, self.seed = data, numerics, seed
-        self.control = Control()
-        self._lock = threading.Lock()  # of what `status` and `change` read and write
+        self.paused = False
         self._prepared: dict[tuple[Start, Settings], tuple[tuple[Point, ...], dict[str, Any]]] = {}
         self._wanted = Settings()
         self.begin("ordered")
@@ -144,34 +140,32 @@ class LiveRun:
 
         The preparation for one start and one set of settings runs once; later starts restore its result.
         """
-        with self._lock:
-            self._start = STARTS[start]
-            others = Settings() if defaults else self._wanted
-            self._settings = self._wanted = replace(others, lam=self._start.lam)
-            step = StepSpec(BATCH_SIZE, self._settings.refresh_period)
-            shape, classes = self.data.input_shape, self.data.classes
-            self._state = TrainState.create(NETWORK, step, shape, classes, self.numerics, seed=self.seed)
-            self._points: tuple[Point, ...] = ()
-            if (self._start, self._settings) in self._prepared:
-                self._points, saved = self._prepared[self._start, self._settings]
-                self._state.load_state_dict(copy.deepcopy(saved))
-            self._now = self._points[-1] if self._points else None
-            self._diverged = False
-            self._make_trainer()
+        self._start = STARTS[start]
+        others = Settings() if defaults else self._wanted
+        self._settings = self._wanted = replace(others, lam=self._start.lam)
+        step = StepSpec(BATCH_SIZE, self._settings.refresh_period)
+        shape, classes = self.data.input_shape, self.data.classes
+        self._state = TrainState.create(NETWORK, step, shape, classes, self.numerics, seed=self.seed)
+        self._points: tuple[Point, ...] = ()
+        if (self._start, self._settings) in self._prepared:
+            self._points, saved = self._prepared[self._start, self._settings]
+            self._state.load_state_dict(copy.deepcopy(saved))
+        self._now = self._points[-1] if self._points else None
+        self._diverged = False
+        self._make_trainer()
 
     def change(self, settings: Settings) -> None:
         """Use these settings from the next step on or, during the preparation, from its end on."""
-        with self._lock:
-            self._wanted = settings
+        self._wanted = settings
 
     def advance(self, seconds: float) -> int:
         """Train for about so long; return the number of steps.
 
-        Evaluates after every epoch and at the end. A pause, a stop or divergence ends it early.
+        Evaluates after every epoch and at the end. Divergence ends it early.
         """
         until, taken = time.monotonic() + seconds, 0
         with self.numerics.applied("the live run"):
-            while time.monotonic() < until and self._step(self.control):
+            while not self.paused and time.monotonic() < until and self._step():
                 taken += 1
             if taken:
                 self._evaluate_inside_epoch()
@@ -180,30 +174,30 @@ class LiveRun:
     def step(self) -> None:
         """Take one step, also while paused, and evaluate."""
         with self.numerics.applied("the live run"):
-            if self._step(None):
+            if self._step():
                 self._evaluate_inside_epoch()
 
     def status(self) -> Status:
-        with self._lock:
-            state: State = "preparing" if self._preparing else "running"
-            if self._diverged or self.control.paused:
-                state = "diverged" if self._diverged else "paused"
-            return Status(
-                self._start, state, self._state.t, self._settings, self._wanted, self._points, self._now
-            )
+        state: State = "preparing" if self._preparing else "running"
+        if self._diverged or self.paused:
+            state = "diverged" if self._diverged else "paused"
+        return Status(
+            self._start, state, self._state.t, self._settings, self._wanted, self._points, self._now
+        )
 
     @property
     def _preparing(self) -> bool:
         return len(self._points) < self._start.epochs
 
-    def _step(self, control: Control | None) -> bool:
+    def _step(self) -> bool:
         """Whether a step was taken."""
         if self._diverged:
             return False
         if not self._preparing:
-            self._apply_wanted()
-        if not self._trainer.advance(self._state, self._settings.lam, self._settings.lr, 1, control):
-            return False
+            before, self._settings = self._settings, self._wanted
+            if astuple(before)[2:] != astuple(self._settings)[2:]:
+                self._make_trainer()  # with the state, and the value gradient that it holds, as they are
+        self._trainer.advance(self._state, self._settings.lam, self._settings.lr, 1)
         if self._state.t % self._trainer.steps_per_epoch == 0:
             self._end_epoch()
         return True
@@ -211,16 +205,13 @@ class LiveRun:
     def _evaluate_inside_epoch(self) -> None:
         """For display; training does not depend on it."""
         if self._state.t % self._trainer.steps_per_epoch:
-            point = self._evaluate()
-            with self._lock:
-                self._now = point
+            self._now = self._evaluate()
 
     def _end_epoch(self) -> None:
         stats = epoch_stats(self._state, self._settings.lr)
-        point = self._evaluate(stats.loss_s, stats.loss_v)
-        with self._lock:
-            self._now, self._points = point, (*self._points, point)
-            self._diverged = point.error is None or stats.skipped > SKIPPED_AT_MOST * stats.taken
+        self._now = point = self._evaluate(stats.loss_s, stats.loss_v)
+        self._points = (*self._points, point)
+        self._diverged = point.error is None or stats.skipped > SKIPPED_AT_MOST * stats.taken
         if len(self._points) == self._start.epochs and not self._diverged:
             state = copy.deepcopy(self._state.state_dict())
             self._prepared[self._start, self._settings] = self._points, state
@@ -236,12 +227,6 @@ class LiveRun:
             self._state.t,
             *(loss if math.isfinite(loss) else None for loss in losses),
         )
-
-    def _apply_wanted(self) -> None:
-        with self._lock:
-            before, self._settings = self._settings, self._wanted
-        if astuple(before)[2:] != astuple(self._settings)[2:]:
-            self._make_trainer()  # with the state, and the value gradient that it holds, as they are
 
     def _make_trainer(self) -> None:
         settings = self._settings

@@ -150,7 +150,8 @@ class RecordedPicture:
             for arm in seed.trajectories:
                 epochs, errors, lams = columns(arm, "epoch", "error", "lambda")
                 known = known or any(map(math.isfinite, epochs))
-                self.over_time.plot(epochs, errors, **_UNDER)
+                alone = {} if seed.traces else {"color": style.DARK_GREY}
+                self.over_time.plot(epochs, errors, **_UNDER | alone)
                 self.lam_over_time.plot(epochs, lams, **_STAIRS)
             for trace in seed.traces:
                 line = self._look(trace.branch).line(THIN, 0.85)
