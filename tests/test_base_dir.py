@@ -1,4 +1,4 @@
-"""Where the run directories lie."""
+"""Directories of runs and data: the defaults, Drive, and what is refused in one line."""
 
 import os
 from pathlib import Path
@@ -7,6 +7,7 @@ import pytest
 
 from dglib import base_dir
 from dglib.base_dir import base_directory, data_directory
+from dglib.cli import main
 from dglib.errors import UserError
 
 
@@ -91,3 +92,25 @@ def test_a_directory_without_permission_is_named(tmp_path: Path, monkeypatch: py
     with pytest.raises(UserError, match=r"^base_dir = 'closed/runs': .*/closed cannot be written to$"):
         base_directory("closed/runs")
     assert base_directory("open/runs") == Path("open/runs")
+
+
+@pytest.mark.parametrize(
+    ("options", "named"),
+    [
+        (
+            ["--base-dir", "~nosuchuser/x"],
+            "base_dir = '~nosuchuser/x': no home directory is known for ~nosuchuser",
+        ),
+        (["--set", "data_dir=~nosuchuser/x"], "data_dir = '~nosuchuser/x'"),
+        (["--set", "dataset=~nosuchuser/x.npz"], "dataset = '~nosuchuser/x.npz'"),
+        (["--set", r'data_dir="a\0b"'], "no file can have this name"),
+    ],
+)
+def test_a_path_that_cannot_be_is_refused_in_a_line_before_anything_is_written(
+    options: list[str], named: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    where = [] if "--base-dir" in options else ["--base-dir", "runs"]
+    assert main(["run", "T1", "--seeds", "0", *where, *options]) == 2
+    (line,) = capsys.readouterr().err.splitlines()
+    assert named in line
+    assert not list(tmp_path.iterdir())

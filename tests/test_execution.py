@@ -1,5 +1,6 @@
 """One notebook executed headless: how it ends, and how it is stopped."""
 
+import json
 import os
 import signal
 import subprocess
@@ -9,9 +10,11 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import nbformat
 import pytest
 from papermill.exceptions import PapermillExecutionError
 
+import dglib
 from dglib.campaign import notebooks as execute
 from dglib.control import Control, Interrupted
 from dglib.errors import UserError
@@ -139,3 +142,20 @@ def test_a_stop_interrupts_a_cell_or_kills_a_kernel_that_runs_none(
     assert kernel.returncode == code
     assert isinstance(raised[0], Interrupted)
     assert [signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)] == before
+
+
+def test_a_notebook_runs_in_our_python_whatever_kernel_a_user_has_installed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    foreign = tmp_path / "jupyter" / "kernels" / "python3" / "kernel.json"
+    foreign.parent.mkdir(parents=True)
+    argv = ["/nowhere/python", "-m", "ipykernel_launcher", "-f", "{connection_file}"]
+    foreign.write_text(json.dumps({"argv": argv, "display_name": "Python 3", "language": "python"}))
+    monkeypatch.setenv("JUPYTER_PATH", str(tmp_path / "jupyter"))
+    kernel = {"name": "python3", "display_name": "Python 3", "language": "python"}
+    notebook = nbformat.v4.new_notebook(metadata={"kernelspec": kernel})
+    notebook.cells = [nbformat.v4.new_code_cell("import dglib\nprint(dglib.__file__)")]
+    nbformat.write(notebook, tmp_path / "in.ipynb")
+    (tmp_path / "out").mkdir()
+    execute.execute(tmp_path / "in.ipynb", tmp_path / "out" / "out.ipynb", {})
+    assert str(Path(dglib.__file__).parent) in (tmp_path / "out" / "out.ipynb").read_text(encoding="utf-8")

@@ -44,7 +44,7 @@ def assert_refused(done, tmp_path, *words):
     ("name", "why"),
     [
         ("ignored_class", "gives labels from -100 to 9: must be 1400 integers from 0 to 9"),
-        ("too_short", "gives int64 of shape (1399,): must be 1400 integers"),
+        ("twice", "gives int64 of shape (2800,): must be 1400 integers"),
         ("floats", "gives float64 of shape (1400,): must be 1400 integers"),
         ("nothing", "gives None: must be 1400 integers"),
         ("fails", "fails: IndexError: index 1400 is out of bounds"),
@@ -72,8 +72,17 @@ def record_of(noise, seed=0, data=None, **changes):
     return dglib.run_seed(spec, seed, random_data(n_train=200) if data is None else data, CPU)
 
 
-def test_a_tensor_of_integers_is_labels():
-    noise = record_of("tensor")["noise"]
+def test_a_noise_that_writes_in_place_changes_neither_the_data_nor_the_next_seed():
+    data = random_data(n_train=200)
+    clean = data.y_train.copy()
+    first = record_of("in_place", data=data)
+    record_of("in_place", 1, data)
+    assert np.array_equal(data.y_train, clean)
+    assert record_of("in_place", data=data)["noise"] == first["noise"]
+
+
+def test_integers_of_any_size_are_labels():
+    noise = record_of("small_integers")["noise"]
     assert (noise["rate"], np.trace(noise["flips"])) == (0, 200)
 
 
@@ -136,6 +145,11 @@ def test_a_network_that_cannot_be_trained_is_refused_in_one_line_before_anything
 
 
 # ── data sets ──
+
+
+def test_an_error_in_a_data_sets_function_is_one_line(run, tmp_path):
+    why = "dataset 'users_parts:unreadable' fails: FileNotFoundError: no images here"
+    assert_refused(run("dataset=users_parts:unreadable"), tmp_path, why)
 
 
 def test_a_data_set_is_what_it_was_when_it_was_loaded(tmp_path):

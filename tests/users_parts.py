@@ -13,8 +13,8 @@ def ignored_class(labels, rate, seed, classes):
     return np.where(np.arange(len(labels)) < 5, -100, labels)
 
 
-def too_short(labels, rate, seed, classes):
-    return labels[:-1]
+def twice(labels, rate, seed, classes):
+    return np.concatenate([labels, labels])
 
 
 def floats(labels, rate, seed, classes):
@@ -37,8 +37,13 @@ def unseeded(labels, rate, seed, classes):
     return np.random.default_rng().integers(0, classes, len(labels))
 
 
-def tensor(labels, rate, seed, classes):
-    return torch.tensor(labels)
+def small_integers(labels, rate, seed, classes):
+    return labels.astype(np.int8)
+
+
+def in_place(labels, rate, seed, classes):
+    labels[: int(rate * len(labels))] = seed
+    return labels
 
 
 def one_class(labels, rate, seed, classes):
@@ -124,6 +129,10 @@ LABELS = np.arange(24) % 10
 def held_arrays(data_dir):
     """The module's own arrays, which the next call gives again."""
     return dglib.make_dataset("held", IMAGES, LABELS, IMAGES[:10], LABELS[:10])
+
+
+def unreadable(data_dir):
+    raise FileNotFoundError("no images here")
 
 
 def writes_to_the_arrays(labels, rate, seed, classes):

@@ -1,34 +1,48 @@
-"""Answer, page, `analyse`, `compare` and tables give the same numbers from the same parameters."""
+"""Parameters that only say how records are read: everything that shows a number uses the same ones."""
 
 import json
 from pathlib import Path
 
 from analysis_cases import t1, td1, v3
+from by_name import MODELS, summarise
 from report_cases import run_of
 from report_page import Page
-from test_api import V3
 
-from dglib import load_records
+from dglib import api, load_records
 from dglib.cli import main
+from dglib.experiments.profiles import load_profile
 from dglib.report.analyse import analyse
 from dglib.report.page import write_report
+from dglib.runs.identity import READING
+
+V3 = ["network=small_cnn", "network_width=0.25", "sweep_lambdas=[0.3,0.5]", "epochs_per_level=1"]
+V3 += ["ordered_epochs=1", "ordered_error_max=1", "ordered_milestones=[]"]
+V3 += ["collapse_epochs=1", "collapse_error_min=0", "collapse_milestones=[]"]
+TD1 = ["network_width=0.25", "seeds=0", "init_epochs=3", "milestones=[]", "evaluate_every=1"]
 
 
 def report(base: Path) -> Page:
     return Page(write_report(base).read_text())
 
 
+def test_every_reading_parameter_belongs_to_an_experiment():
+    assert {name for model in MODELS.values() for name in model.model_fields} >= READING
+
+
 def test_answer_page_analysis_and_tables_use_the_last_reading_and_all_seeds(tmp_path, capsys):
     def answer(seeds, *reading):
-        own = [each for each in V3 if not each.startswith("seeds=")]
-        assert (
-            main(["run", "V3", "--base-dir", str(tmp_path), "--seeds", seeds, "--set", *own, *reading]) == 0
-        )
+        words = ["run", "V3", "--base-dir", str(tmp_path), "--seeds", seeds, "--set", *V3, *reading]
+        assert main(words) == 0
         return next(line for line in capsys.readouterr().out.splitlines() if line.startswith("V3: the gap"))
 
-    assert "the command asked for" not in answer("0-1")
+    first = answer("0-1")
+    assert first.startswith("V3: the gap at λ = 0.50 ")
+    assert "against a limit of 0.10" in first
+    assert "the command asked for" not in first
     last = answer("1", "gap_lambda=0.3", "gap_error=0.95")
     assert "at λ = 0.30 " in last
+    assert "against a limit of 0.95" in last
+    assert len(list(tmp_path.glob("exp_V3_*"))) == 1
     assert last.endswith("This covers the 2 seeds (0-1) in the run directory; the command asked for 1.")
     assert last.startswith(report(tmp_path).answers[0].strip())
     found = analyse(tmp_path)["V3"]
@@ -37,6 +51,16 @@ def test_answer_page_analysis_and_tables_use_the_last_reading_and_all_seeds(tmp_
     assert f"is {gap:.3f} " in last
     assert abs(load_records(tmp_path).seeds["gap"].mean() - gap) < 1e-9
     assert main(["verify", str(tmp_path)]) == 0
+
+
+def test_the_comparison_of_td1_is_made_at_the_epochs_asked_for(tmp_path):
+    def comparison(*changes):
+        run = api.run(load_profile("Td1", "quick", [*TD1, f"base_dir={tmp_path}", *changes]))
+        return list(summarise("Td1", run.records)["comparison"])
+
+    assert comparison("compare_epochs=[0,2]") == ["0", "2"]
+    assert comparison("compare_epochs=[1]") == ["1"]
+    assert len(list(tmp_path.glob("exp_Td1_*"))) == 1
 
 
 def test_a_comparison_takes_both_gaps_at_the_level_of_its_first_side(tmp_path, capsys):
