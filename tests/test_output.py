@@ -38,8 +38,8 @@ for name, ((module, *words), _) in commands.items():
             runpy.run_path(f"{root}/{module}", run_name="__main__")
         else:
             runpy.run_module(module, run_name="__main__")
-    except SystemExit as end:
-        print(f"-- {end.code}", flush=True)
+    except (SystemExit, UnicodeError) as end:
+        print(f"-- {end}", flush=True)
 """
 
 
@@ -74,6 +74,19 @@ def test_the_answer_spells_lambda_and_logs_are_utf_8(printed):
     assert logs
     for log in logs:
         log.read_text(encoding="utf-8")
+
+
+def test_what_an_encoding_has_is_printed_as_it_is(printed):
+    done = subprocess.run(
+        [sys.executable, "-m", "dglib", "analyse", "runs"],
+        cwd=printed[1],
+        env={**os.environ, "PYTHONPATH": str(ROOT), "PYTHONIOENCODING": "cp1252"},
+        capture_output=True,
+    )
+    assert done.returncode == 0, done.stderr
+    text = done.stdout.decode("cp1252")
+    assert "at lambda = 0.50" in text
+    assert "Clopper–Pearson" in text
 
 
 def test_a_file_name_that_is_no_text_comes_back_from_json_as_it_was_given():
