@@ -9,12 +9,11 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from small import CPU, random_data, small_spec
+from small import CPU, StopAfter, random_data, small_spec
 
 import dglib
 from dglib import api
 from dglib.cli import main
-from dglib.control import Control
 from dglib.errors import UserError
 from dglib.files import sealed, to_json, unsealed
 from dglib.runs import checkpoint, identity
@@ -160,18 +159,6 @@ def test_a_data_file_that_holds_something_else_is_another_run_and_is_named(run):
 
 
 # ── directories of earlier releases ──
-
-
-class StopAfter(Control):
-    """Ask for a stop after so many questions."""
-
-    def __init__(self, left):
-        super().__init__()
-        self.left = left
-
-    def stopping(self):
-        self.left -= 1
-        return self.left < 0
 
 
 def as_released(directory):
