@@ -18,6 +18,7 @@ import numpy as np
 import pytest
 from archive_server import ArchiveServer
 
+from dglib.cli import run_all
 from dglib.errors import StorageError, UserError
 from dglib.training import download
 from dglib.training.data import load_dataset
@@ -289,8 +290,8 @@ CAMPAIGN = [sys.executable, str(ROOT / "run_all.py"), "--only", "T1", "--workers
 @pytest.mark.parametrize(
     ("command", "number"), [(RUN, signal.SIGINT), (CAMPAIGN, signal.SIGTERM)], ids=["run", "run_all"]
 )
-def test_an_interrupt_during_the_download_ends_a_command_and_leaves_a_part_to_resume(
-    command, number, tmp_path
+def test_a_download_shows_in_log_and_status_and_an_interrupt_leaves_a_part_to_resume(
+    command, number, tmp_path, capsys
 ):
     words = ["--base-dir", "runs", "--seeds", "0", "--set", "dataset=cifar10", "data_dir=data"]
     part = part_of(tmp_path / "data" / "cifar-10-python.tar.gz")
@@ -306,6 +307,11 @@ def test_an_interrupt_during_the_download_ends_a_command_and_leaves_a_part_to_re
         )
         while process.poll() is None and not (part.exists() and part.stat().st_size == server.piece):
             time.sleep(0.05)
+        if command is CAMPAIGN:
+            (log,) = (tmp_path / "runs" / "jobs").glob("*.log")
+            assert "cifar10: downloading http://127.0.0.1" in log.read_text()
+            assert run_all(["status", "--base-dir", str(tmp_path / "runs")]) == 0
+            assert "T1 seed 0: running: cifar10: downloading http://127.0.0.1" in capsys.readouterr().out
         process.send_signal(number)
         out, err = process.communicate()
     assert process.returncode == 130, err

@@ -78,14 +78,17 @@ def test_a_log_gets_a_line_for_each_end_and_now_and_then_one_on_where_all_stands
         (second,) = begin(schedule, 1)
         schedule.ended(second, {"failed": "no space"})
         (third,) = begin(schedule, 1)
-        beat(store, 2, 7)
         monkeypatch.setattr(monitors, "LINE_SECONDS", 0.0)
+        third.log.write_text("-- begun\ncifar10: 3 of 170 MB\n")
+        schedule.refresh()
+        beat(store, 2, 7)
         schedule.refresh()
     assert third.seed == 2
     assert out.getvalue().splitlines() == [
         "T2 seed 0: trapped, 1 min 1 s",
         "T2 seed 1: its process was ended by SIGKILL; begun again",
         "T2 seed 1: failed: no space",
+        "2 of 4 jobs; T2 seed 2 cifar10: 3 of 170 MB",
         "2 of 4 jobs; T2 seed 2 init λ 0.55, epoch 7 of 55, error 0.50",
     ]
 

@@ -180,26 +180,30 @@ class Code:
         return print, ("executed",)
 
 
-@pytest.mark.parametrize("name", ["objects.npz", "objects.pt", "torn.npz", "torn.pt"])
-def test_a_file_of_objects_or_a_torn_one_is_refused_in_one_line_and_never_executed(name, run, tmp_path):
-    if name.startswith("torn"):
-        (tmp_path / name).write_bytes(b"PK\x03\x04 and no more")
-    elif name.endswith(".pt"):
-        torch.save({"clean_label": LABELS, "noisy": Code()}, name)
-    else:
-        {"npy": np.save, "npz": np.savez}[name[-3:]](name, np.array([Code()], dtype=object))
-    status, out, error = run(name)
-    assert (status, out, error.count("\n")) == (2, "", 1)
-    assert name in error
-    assert not (tmp_path / "runs").exists()
-
-
-@pytest.mark.parametrize("name", ["absent.npy", "absent.pt:worse_label", "labels.npz:absent"])
-def test_a_missing_file_or_entry_is_one_line(name, run, tmp_path):
+@pytest.mark.parametrize(
+    ("name", "why"),
+    [
+        ("objects.npz", "objects.npz is damaged, or holds Python objects, which are never executed"),
+        ("objects.pt", "objects.pt is damaged, or holds Python objects, which are never executed"),
+        ("torn.npz", "torn.npz cannot be read: "),
+        ("torn.pt", "torn.pt cannot be read: "),
+        ("absent.npy", "noise 'absent.npy': no such file"),
+        ("absent.pt:worse_label", "noise 'absent.pt:worse_label': no such file"),
+        ("labels.npz:absent", "noise 'labels.npz:absent': must be one of labels.npz:noisy"),
+    ],
+)
+def test_objects_a_torn_file_and_what_is_missing_are_refused_in_one_line_and_nothing_is_executed(
+    name, why, run, tmp_path
+):
     save("labels.npz", clean_label=LABELS, noisy=NOISY)
+    torch.save({"clean_label": LABELS, "noisy": Code()}, "objects.pt")
+    np.savez("objects.npz", np.array([Code()], dtype=object))
+    for torn in ("torn.npz", "torn.pt"):
+        (tmp_path / torn).write_bytes(b"PK\x03\x04 and no more")
     status, out, error = run(name)
     assert (status, out, error.count("\n")) == (2, "", 1)
-    assert name in error
+    assert why in error
+    assert not (tmp_path / "runs").exists()
 
 
 def directories(tmp_path):
