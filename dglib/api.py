@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from dglib import output
+from dglib.analysis.answer import Answer
 from dglib.control import Control, unwinding
 from dglib.experiments import get, joints, read_under, reading_of, requested_numerics
 from dglib.experiments.checks import check
@@ -47,22 +48,23 @@ class Run:
     figures: list[Path]
     asked: tuple[int, ...]
 
-    def answer(self) -> str:
-        """The result of all seeds of the run directory, in sentences."""
-        return get(self.experiment).answer(self.records) + self._beyond_asked(self.records)
+    def answer(self) -> Answer:
+        """The result of all seeds of the run directory: a table, and its sentences."""
+        return get(self.experiment).answer(self.records).with_flags(self._beyond_asked(self.records))
 
-    def width(self) -> str:
-        """The result of this experiment together with its partners in this directory, in sentences."""
+    def width(self) -> Answer:
+        """The result of this experiment together with its partners in this directory."""
         joint = next((joint for joint in joints() if self.experiment in joint.experiments), None)
         if joint is None:
-            return f"{self.experiment} has no finding together with another experiment."
+            return Answer(f"{self.experiment} has no finding together with another experiment.")
         found = {name: read_records(self.directory, name) for name in joint.experiments}
         missing = [name for name, records in found.items() if not records]
         if missing:
-            return f"No width yet: {' and '.join(missing)} has no finished seed in {self.directory}."
+            lacking = f"{' and '.join(missing)} has no finished seed in {self.directory}."
+            return Answer(f"No width yet: {lacking}")
         seeds = set.intersection(*({record["seed"] for record in mine} for mine in found.values()))
         shared = [record for record in self.records if record["seed"] in seeds]
-        return joint.answer(*found.values()) + self._beyond_asked(shared)
+        return joint.answer(*found.values()).with_flags(self._beyond_asked(shared))
 
     def _beyond_asked(self, records: Sequence[Record]) -> str:
         return beyond_asked([record["seed"] for record in records], self.asked)

@@ -127,6 +127,7 @@ def parser(program: str) -> argparse.ArgumentParser:
     add = command("analyse", _analyse, about, more)
     add("path", type=Path, metavar="PATH", help="a results file, a run directory, or a folder of several")
     add("--json", type=Path, metavar="FILE", help="write the JSON there, too")
+    add("--verbose", action="store_true", help="a sentence for each row in place of the tables")
     _add_file(add)
 
     about = "a new run from a seed's state at an epoch, under other parameters from there on"
@@ -268,7 +269,7 @@ def _compare(arguments: argparse.Namespace) -> None:
 def _analyse(arguments: argparse.Namespace) -> None:
     from dglib.report.analyse import run
 
-    print(run(arguments.path, arguments.json))
+    print(run(arguments.path, arguments.json, arguments.verbose))
 
 
 def _print(result: "Run") -> None:

@@ -104,10 +104,18 @@ run.show()
 # ## The answer
 
 # %%
-print(run.answer())
+run.answer()
+
+# %% [markdown]
+# **How to read it.** A row for each quantity and start state. A threshold lies between two levels, [a, b], and its value is
+# the middle; > or <: beyond the last level. *null*: the width that the rising sweep alone would have if its path were
+# retraced exactly, since λ↑ and λ↓ are read at different errors. *p*: sign-flip test, paired by seed. In sentences:
+
+# %%
+print(run.answer().sentences)
 
 # %% [markdown]
 # And the hysteresis width, from the seeds of T1 and T2 that have finished so far:
 
 # %%
-print(run.width())
+run.width()

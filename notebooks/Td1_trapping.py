@@ -95,13 +95,17 @@ run.show()
 # %% [markdown]
 # **How to read it.** Thin lines are seeds, thick ones the mean of a class by final error. Panels: the test error with the classes'
 # limits; c_sv; c_mc; ‖g_s‖; the loss under clean labels; and c_sv in the first epochs, where an early sign
-# would show. Second figure: (a) the early cosine against the end, by seed. (b) The planned tests of trapped against partial
-# seeds: the area under the ROC curve (½: a coin) with its 95 % interval, filled if significant after correction for all of them; the
-# black tick is what the test error tells by then, which a sign has to beat. (c) The same over all epochs, to explore. (b) and (c)
-# need a seed of each class.
+# would show.
 
 # %% [markdown]
 # ## The answer
 
 # %%
-print(run.answer())
+run.answer()
+
+# %% [markdown]
+# **How to read it.** Below the shares, the class means at single epochs. *AUC*: the area under the ROC curve (½: a coin);
+# *AUC of error*: that of the test error by then, which a sign has to beat. *p*: exact, corrected for all tests. In sentences:
+
+# %%
+print(run.answer().sentences)

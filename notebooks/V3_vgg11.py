@@ -107,4 +107,11 @@ run.show()
 # ## The answer
 
 # %%
-print(run.answer())
+run.answer()
+
+# %% [markdown]
+# **How to read it.** A row for each quantity and start state; ±: SD over seeds. *events*: seeds whose gap exceeds `gap_error`.
+# *p*: sign-flip test, paired by seed. In sentences:
+
+# %%
+print(run.answer().sentences)

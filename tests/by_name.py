@@ -1,6 +1,5 @@
 """Experiments by name, as tests ask for them."""
 
-from dglib.analysis import diagnostics
 from dglib.analysis.grid import Cell
 from dglib.analysis.style import styled
 from dglib.experiments import default_names, get, joints
@@ -37,7 +36,7 @@ def lag(t1, t2, others=()):
 
 
 def lag_answer(t1, t2, others=()):
-    return WIDTH.lag_words(lag(t1, t2, others))
+    return WIDTH.lag_answer(lag(t1, t2, others))
 
 
 def draw(experiment, records):
@@ -57,11 +56,3 @@ def draw_dwell(t1, t2, others=()):
 
 def cell(experiment, values, records, planned=0, running=0):
     return Cell(experiment, get(experiment).measure, values, summarise(experiment, records), planned, running)
-
-
-def ends(experiment, record):
-    return get(experiment).ends(record)
-
-
-def summarise_diagnostics(experiment, records):
-    return diagnostics.summarise_diagnostics(records, get(experiment).ends)

@@ -67,13 +67,13 @@ def run(base: Path, seeds: str, controls: str, minutes: float) -> None:
 
 
 def read(base: Path, result: Path) -> str:
-    """Sum up all runs below `base`, of whatever dwell times; returns the finding in sentences."""
+    """Sum up all runs below `base`, of whatever dwell times; returns the answer as text."""
     tables = dglib.load_records(base)
     for problem in tables.problems:
         print(problem, file=sys.stderr)
     records = [tables.records(name) for name in ("T1", "T2", "Td1")]
     save_figure(draw_dwell(*records), base, "width_against_dwell")
-    finding = lag_answer(*records)
+    finding = lag_answer(*records).text()
     minutes = round(float(tables.seeds["time"].sum()) / 60, 1)
     content = {"answer": finding, "seeds": len(tables.seeds), "training_minutes": minutes, **lag(*records)}
     result.write_text(json.dumps(content, indent=1, ensure_ascii=False) + "\n")

@@ -50,12 +50,8 @@ class Page(HTMLParser):
 
     @property
     def seeds(self):
-        """The tables of seeds; those of networks' ends stand apart."""
+        """The tables of seeds; those of answers stand apart."""
         return [table for table in self.tables if table[0][0] == "Seed"]
-
-    @property
-    def ends(self):
-        return [table for table in self.tables if table[0][0] != "Seed"]
 
     def all(self, tag):
         return [attributes for name, attributes in self.tags if name == tag]

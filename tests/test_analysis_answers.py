@@ -1,8 +1,10 @@
-"""What the answers say in words, and what they must never say."""
+"""Answers: a row for each quantity and start state, its controls, and one table in every form."""
 
 import json
 import re
+from statistics import fmean
 
+import numpy as np
 import pytest
 from analysis_cases import (
     diverged,
@@ -16,7 +18,12 @@ from analysis_cases import (
     v3_diverged,
     v3_failed,
 )
-from by_name import answer, summarise
+from by_name import answer, summarise, width, width_answer
+from scipy import stats
+
+from dglib.analysis import wording
+from dglib.analysis.answer import Answer
+from dglib.analysis.intervals import sign_flip_p
 
 CASES = {
     "T1": {
@@ -52,11 +59,16 @@ EVERY = [pytest.param(e, r, id=f"{e}-{name}") for e, cases in CASES.items() for 
 
 
 @pytest.mark.parametrize(("experiment", "records"), EVERY)
-def test_every_answer_is_short_and_ends_with_dwell_time_and_lr(experiment, records):
-    text = answer(experiment, records)
-    assert re.search(r"Dwell time: [^;]+; LR: [^;]+\.$", text)
-    assert len(re.split(r"\. ", text)) <= 4
-    assert not re.search(r"insufficient|nan|inf\b|None|-0", text)
+def test_every_answer_has_title_settings_and_whole_rows_in_every_form(experiment, records):
+    found = answer(experiment, records)
+    assert re.search(r"LR (\d|not recorded)", found.settings)
+    assert len(found.shown_flags) <= 3
+    for text in (found.text(), found.sentences, found.html()):
+        assert found.title.partition(",")[0] in text
+        assert not re.search(r"\bnan\b|\binf\b|None|-0", text)
+    for _, heads, rows in found.tables:
+        assert all(len(row) == len(heads) for row in rows)
+    assert len(found.sentences.splitlines()) == 2 + len(found.rows) + len(found.flags)
 
 
 @pytest.mark.parametrize(("experiment", "records"), EVERY)
@@ -65,16 +77,57 @@ def test_every_summary_is_plain_strict_json(experiment, records):
     assert json.loads(json.dumps(summary, allow_nan=False)) == summary
 
 
+def rows_of(found):
+    return {(row.quantity, row.start): row for row in found.rows}
+
+
 def test_no_event_is_a_result_with_its_bound():
-    assert "all 2 showed no collapse up to 0.70, so λ↑ > 0.70" in answer("T1", [t1(0, None), t1(1, None)])
-    assert "1 showed no recovery down to 0.25, so λ↓ < 0.25" in answer("T2", [t2(0, None)])
+    up = rows_of(answer("T1", [t1(0, None), t1(1, None)]))["λ↑", "ordered"]
+    assert (up.n, up.events, up.cell, up.value) == (2, 0, (0.70, None), None)
+    assert "> 0.70" in up.cells.values()
+    assert rows_of(answer("T2", [t2(0, None)]))["λ↓", "collapsed"].cell == (None, 0.25)
 
 
-def test_a_path_retraced_exactly_shows_no_memory_although_it_has_a_width():
+def test_a_threshold_is_given_at_the_middle_of_its_cell_and_with_it():
+    row = rows_of(answer("T1", [t1(0, 0.60)]))["λ↑", "ordered"]
+    assert (row.value, row.cell) == (0.575, (0.55, 0.60))
+    assert "0.575 [0.55, 0.60]" in row.cells.values()
+    assert "none (n < 6)" in row.cells.values()
+
+
+def test_start_states_have_rows_of_their_own():
+    records = [t2(0), t2(1, 0.3), t2(2, None, trapped=True)]
+    found = rows_of(answer("T2", records))
+    assert (found["λ↓", "collapsed"].n, found["λ↓", "trapped"].n) == (2, 1)
+    assert found["share recovered", "trapped"].events == 0
+    widths = rows_of(width_answer([t1(seed) for seed in range(3)], records))
+    assert (widths["width λ↑ − λ↓", "collapsed"].n, widths["width λ↑ − λ↓", "trapped"].n) == (2, 1)
+
+
+def test_more_than_three_flags_are_counted_and_all_are_in_the_sentences():
+    found = Answer("x", flags=tuple("abcde"))
+    assert found.shown_flags == ["a", "b", "c (and 2 more)"]
+    assert found.sentences.endswith("a\nb\nc\nd\ne")
+
+
+@pytest.mark.parametrize(
+    ("value", "text"), [(0.2375, "0.238"), (0.0005, "0.001"), (-0.0004, "0.000"), (-0.2375, "−0.238")]
+)
+def test_numbers_are_rounded_half_up_as_written(value, text):
+    assert wording.decimal(value, 3) == text
+
+
+def retraced():
+    """A loop whose return has at each λ the error of the rising sweep."""
     record = t1(0, 0.60, 0.35, True)
     errors = {0.60: 0.5, 0.55: 0.45, 0.50: 0.35, 0.45: 0.25, 0.40: 0.2, 0.35: 0.1}
     for entry in [*record["trajectory"], *record["return_trajectory"]]:
         entry["error"] = errors.get(entry["lambda"], 0.1)
+    return record
+
+
+def test_a_path_retraced_exactly_shows_no_memory_although_it_has_a_width():
+    record = retraced()
     loop = summarise("T1", [record])["loop"]
     assert loop["memory"]["mean"] == loop["area"]["mean"] == 0
     assert loop["width"]["mean"] == 0.15
@@ -82,7 +135,37 @@ def test_a_path_retraced_exactly_shows_no_memory_although_it_has_a_width():
         entry["error"] += 0.125
     loop = summarise("T1", [record])["loop"]
     assert (loop["memory"]["mean"], loop["area"]["mean"]) == (0.125, pytest.approx(0.125 * 0.15))
-    assert "different errors (0.40 and 0.20); at the same λ" in answer("T1", [record])
+
+
+def test_the_null_is_the_width_of_a_path_retraced_and_at_one_limit_there_is_none():
+    row = rows_of(answer("T1", [retraced()]))["loop width λ↑ − λ↓", "ordered"]
+    assert row.more["null"] == row.cell == pytest.approx((0.05, 0.15))
+    low, high = rows_of(answer("T1", [retraced()]))["loop width, both read at error 0.30", "ordered"].cell
+    assert low <= 0 <= high
+    wide = rows_of(answer("T1", [t1(0, 0.60, 0.35, True)]))["loop width λ↑ − λ↓", "ordered"]
+    assert wide.cell[0] >= wide.more["null"][1]
+
+
+def test_the_gap_at_equal_lambda_is_paired_by_seed_with_its_sign_flip_test():
+    ups, downs = [t1(seed, None) for seed in range(6)], [t2(seed, None) for seed in range(6)]
+    found = width(ups, downs)
+    gap = found["by_start"]["collapsed"]["gap"]
+
+    def error(record):
+        at = [e for e in record["trajectory"] if e["lambda"] == found["gap_lambda"] and e["phase"] == "sweep"]
+        return fmean(e["error"] for e in at)
+
+    gaps = [error(down) - error(up) for up, down in zip(ups, downs, strict=True)]
+    assert gap["mean"] == pytest.approx(fmean(gaps))
+    assert gap["ci95"] == pytest.approx(list(stats.t.interval(0.95, 5, fmean(gaps), stats.sem(gaps))))
+    assert gap["p"] == pytest.approx(2 / 2**6)
+    assert width(ups, downs[:1])["by_start"]["collapsed"]["gap"]["p"] is None
+
+
+def test_under_the_null_the_sign_flip_test_errs_in_five_of_a_hundred_at_most():
+    generator, trials = np.random.default_rng(0), 400
+    errors = sum(sign_flip_p(generator.standard_t(2, size=8)) <= 0.05 for _ in range(trials))
+    assert 0 < errors / trials <= 0.05 + 3 * (0.05 * 0.95 / trials) ** 0.5
 
 
 def test_constant_and_falling_rates_read_differently_and_absent_ones_are_no_number():
@@ -90,9 +173,9 @@ def test_constant_and_falling_rates_read_differently_and_absent_ones_are_no_numb
     falling |= {"sweep_lr": None}
     for entry in falling["trajectory"]:
         entry["lr"] = 0.01 if entry["epoch"] < 30 else 0.001
-    assert answer("T1", [t1(0)]).endswith("Dwell time: 4 epochs per level; LR: 0.1 (constant).")
-    assert answer("T1", [falling]).endswith("LR: 0.01, then 0.001.")
-    assert answer("T1", [published(t1(0, None))]).endswith("4 epochs per level; LR: not recorded.")
+    assert answer("T1", [t1(0)]).settings.startswith("Dwell time 4 epochs per level, LR 0.1 (constant), ")
+    assert "LR 0.01, then 0.001" in answer("T1", [falling]).settings
+    assert "4 epochs per level, LR not recorded" in answer("T1", [published(t1(0, None))]).settings
 
 
 def test_an_interval_for_a_gap_of_two_seeds_holds_no_gap_that_cannot_be():
@@ -100,4 +183,12 @@ def test_an_interval_for_a_gap_of_two_seeds_holds_no_gap_that_cannot_be():
     summary = summarise("V3", records)
     intervals = [summary["gap_interval"], *(g["interval"] for g in summary["gap_by_level"]["collapsed"])]
     assert all(-1 <= each["lower"] <= each["upper"] <= 1 for each in intervals)
-    assert "95 % t interval −1.00 to 1.00" in answer("V3", records)
+    assert "−1.000 to 1.000" in answer("V3", records).text()
+
+
+def test_both_branches_end_with_their_errors():
+    found = rows_of(answer("V3", [v3(0), v3(1), v3(2, trapped=True)]))
+    assert found["final error, ordered branch, λ = 0.70", "ordered"].n == 3
+    assert found["final error, collapse branch, λ = 0.30", "collapsed"].n == 2
+    assert found["final error, collapse branch, λ = 0.30", "trapped"].value == pytest.approx(0.9)
+    assert found["gap at λ = 0.50", "collapsed"].more["two branches"] in ("yes", "no", "undecided")

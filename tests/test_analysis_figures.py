@@ -125,4 +125,6 @@ def test_the_general_figure_and_answer_of_a_held_experiment_show_no_sweep():
     (line,) = axes.get_lines()
     assert list(line.get_xdata()) == [entry["epoch"] for entry in record["trajectory"]]
     assert_nothing_cut_off(figure)
-    assert Held().answer([record]).endswith("; final error 0.532. LR: 0.1 (constant).")
+    answer = Held().answer([record])
+    assert answer.settings.startswith("LR 0.1 (constant)")
+    assert (answer.rows[0].quantity, answer.rows[0].cells["value [cell] ± SD"]) == ("final error", "0.532")

@@ -10,7 +10,7 @@ from by_name import draw_dwell, lag_answer
 from test_analysis_figures import assert_nothing_cut_off, visible_texts
 
 from dglib.analysis.intervals import Bounds, median_bounds
-from dglib.experiments.spinodal.summary import DROPPING, by_setting, lag
+from dglib.experiments.spinodal.lag import DROPPING, by_setting, lag
 
 
 def held(record, epochs, **parameters):
@@ -46,9 +46,11 @@ def test_widths_are_summed_up_at_each_setting_by_themselves():
 
 
 def test_the_answer_gives_every_width_with_its_dwell_time_and_lr():
-    text = lag_answer(*campaign())
-    assert "LR 0.1: 2 epochs per level, loop between 0.30 and 0.40 (3 seeds), T1 to T2 between" in text
-    assert "LR dropping: 2 epochs per level, T1 to T2 above 0.45 (3 seeds)" in text
+    rows = {(row.quantity, row.start): row for row in lag_answer(*campaign()).rows}
+    loop = rows["width, T1's loop, 2 epochs per level, LR 0.1", "ordered"]
+    assert (loop.n, loop.cell, loop.value) == (3, pytest.approx((0.30, 0.40)), pytest.approx(0.35))
+    frozen = rows["width, T1 to T2, 2 epochs per level, LR dropping", "collapsed"]
+    assert (frozen.n, frozen.cell, frozen.value) == (3, (0.45, None), None)
 
 
 def test_other_differences_between_the_runs_are_named():
@@ -57,7 +59,7 @@ def test_other_differences_between_the_runs_are_named():
     assert lag(t1s, t2s)["differing"] == []
     t1s[0], t1s[2] = held(t1s[0], 2, network_width=2), held(t1s[2], 2, network_width=1)
     assert lag(t1s, t2s)["differing"] == ["network_width"]
-    assert "The runs also differ in network_width" in lag_answer(t1s, t2s)
+    assert lag_answer(t1s, t2s).flags == ("The runs also differ in network_width",)
 
 
 def test_an_error_from_scratch_counts_once_however_often_its_init_was_used():
@@ -92,7 +94,7 @@ def test_runs_of_several_dwell_times_are_read_from_below_one_base(tmp_path, caps
             directory.mkdir(parents=True)
             (directory / f"{prefix}_results.json").write_text(json.dumps(group))
     finding = dwell_campaign.read(tmp_path / "base", tmp_path / "result.json")
-    assert finding == lag_answer(t1s, t2s)
+    assert finding == lag_answer(t1s, t2s).text()
     result = json.loads((tmp_path / "result.json").read_text())
     assert (result["answer"], result["seeds"]) == (finding, 36)
     assert (tmp_path / "base" / "width_against_dwell.png").exists()

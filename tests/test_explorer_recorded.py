@@ -151,7 +151,7 @@ def test_a_limit_slider_moves_both_thresholds_and_the_button_restores_them(tmp_p
     panel.recovery_error.value = 0.60
     assert texts() == ["0.55 to 0.60", "0.55 to 0.60"]
     panel.collapse_error.value = 0.90
-    assert texts() == ["above 0.60"]  # without a collapse there is no return from one
+    assert texts() == ["> 0.60"]  # without a collapse there is no return from one
     panel.as_run.click()
     assert (texts(), panel.picture.value) == (before, picture)
 

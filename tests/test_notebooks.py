@@ -86,8 +86,9 @@ def test_a_notebook_is_what_its_script_gives_without_outputs_and_holds_no_logic(
         f"parameters = dglib.notebook_parameters({experiment!r}, globals())",
         "run = dglib.run(parameters)",
         "run.show()",
-        "print(run.answer())",
-        *(["print(run.width())"] if experiment in ("T1", "T2") else []),
+        "run.answer()",
+        "print(run.answer().sentences)",
+        *(["run.width()"] if experiment in ("T1", "T2") else []),
     ]
 
 
@@ -238,10 +239,12 @@ def test_a_file_and_single_values_run_a_notebook_from_any_directory_and_leave_re
     assert [path.name for path in (directory / "seeds").iterdir()] == ["T2-spinodal-003.json"]
     figures = {path.name for path in (directory / "figures").iterdir()}
     assert figures == {"T2-spinodal_analysis.png", "T2-spinodal_analysis.pdf"}
-    *_, run, shown, answer, width = code(nbformat.read(tmp_path / "out.ipynb", as_version=4))
+    *_, run, shown, answer, sentences, width = code(nbformat.read(tmp_path / "out.ipynb", as_version=4))
     printed = "".join(output.get("text", "") for output in run.outputs)
     assert f"new directory {directory.name} in {tmp_path / 'my runs'}\n" in printed
     assert printed.count("made by dglib") == 1
     assert [list(output.data) for output in shown.outputs] == [["image/png", "text/plain"]]
-    assert "T2: of 1 seed, 1 showed no recovery down to 0.50" in answer.outputs[0].text
-    assert "No width yet: T1 has no finished seed" in width.outputs[0].text
+    assert "<td" in answer.outputs[0].data["text/html"]
+    assert "T2, 1 seed: not recovered 1" in answer.outputs[0].data["text/plain"]
+    assert "λ↓, start collapsed: < 0.50; n = 1, 0 with the event" in sentences.outputs[0].text
+    assert "No width yet: T1 has no finished seed" in width.outputs[0].data["text/plain"]

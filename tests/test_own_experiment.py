@@ -75,8 +75,8 @@ def test_its_records_notebook_summary_and_page_come_from_one_command(ran):
     for words in (
         "A loop of my own",
         "Does the error come back the way it went?",
-        "R1: of 2 seeds, 2 complete",
-        "Dwell time: 1 epoch per level; LR: ",
+        "R1, 2 seeds: complete 2",
+        "Dwell time 1 epoch per level, LR ",
         "<dd>quick profile</dd>",
     ):
         assert words in page, words

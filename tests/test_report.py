@@ -64,7 +64,7 @@ def test_the_page_is_one_file_that_asks_for_nothing_else(whole):
     assert not re.search(r"https?:|file:|url\(|@import|//", re.sub(r'src="[^"]*"', "", html))
     assert {"link", "script", "iframe", "object", "video"}.isdisjoint(name for name, _ in found.tags)
     pictures = found.all("img")
-    assert len(pictures) == 7  # the loop, four experiments, a metric, and the early signs
+    assert len(pictures) == 6  # the loop, four experiments and a metric
     for shown in pictures:
         kind, _, content = shown["src"].partition(",")
         assert kind == "data:image/png;base64"
@@ -103,22 +103,15 @@ def test_text_from_files_cannot_become_markup(tmp_path, plain):
 # --- what it says
 
 
-def test_an_experiments_own_paragraphs_are_below_their_heading_also_without_a_figure(tmp_path, monkeypatch):
-    monkeypatch.setattr(page, "draw_all", lambda name, records: {})
-    monkeypatch.setattr(type(get("V3")), "paragraphs", lambda self, summary: ["More of it."])
-    run_of(tmp_path, "V3", [v3(0)])
-    assert "In more detail More of it. Seeds" in written(tmp_path).text
-
-
 def test_questions_answers_dwell_time_and_limits_stand_on_the_page(whole):
     text = Page(whole.read_text()).text
     for heading in ("What was asked", "What came out", "The hysteresis loop", "What this does not show"):
         assert heading in text
     answers = text.partition("What came out")[2].partition("The hysteresis loop")[0]
-    for start in ("T1: of 4 seeds", "T2: of 3 seeds", "V3: ", "Tδ1: of 4 seeds", "Hysteresis width λ↑ − λ↓"):
+    for start in ("T1, 4 seeds: ", "T2, 3 seeds: ", "V3, 3 seeds: ", "Tδ1, 4 seeds: ", "Hysteresis width: "):
         assert start in answers
-    assert answers.count("Dwell time: ") == 5
-    assert "Early signs could not be tested: with 1 trapped and 1 partial seeds" in answers
+    assert answers.count("LR 0.1") == 5
+    assert "1 trapped and 1 partial seeds cannot give an early test a p below 1.00" in answers
     assert "prove nothing about CIFAR-10" in text
     assert "Part of what a sweep shows as hysteresis is lag" in text
     assert "1 seed began the falling sweep trapped" in text
@@ -130,7 +123,7 @@ def test_runs_under_different_parameters_are_shown_apart_and_never_averaged(tmp_
         run_of(tmp_path, "V3", [v3(number, 0.2 + 0.2 * number)], setting)
     found = written(tmp_path)
     assert [len(table) for table in found.seeds] == [2, 2]
-    assert found.text.count("in 1 of 1 seed") == 4  # twice each: in the overview and with the run
+    assert found.text.count("V3, 1 seed: two branches 1") == 4  # twice each: in the overview and with the run
     assert "Run 2 of 2" in found.text
     assert "Differs from run 1 in epochs_per_level: 4 → 8." in found.text
     assert "never averaged" in found.text
@@ -153,7 +146,7 @@ def test_a_seed_under_way_is_listed_and_not_counted(tmp_path, plain):
     (directory / "heartbeats" / "Td1-seed07.json").write_text(json.dumps(beat))
     found = written(tmp_path)
     assert found.seeds[0][2][:2] == ["7", "not finished: epoch 12 of 32"]
-    assert "of 1 seed" in found.text
+    assert "Tδ1, 1 seed: trapped 1" in found.text
     assert "1 seed had not finished, and the numbers are without them" in found.text
 
 
@@ -167,17 +160,6 @@ def test_published_files_make_a_page_that_says_what_they_lack(tmp_path, plain):
     )
     assert "Computed on not on record" in found.text
     assert "The files of T2 do not state the learning rate of the sweep" in found.text
-
-
-def test_what_networks_look_like_stands_only_where_records_tell(tmp_path, plain):
-    run_of(tmp_path / "ours", "T2", [t2(0), t2(1, None, trapped=True)])
-    published_in(tmp_path / "theirs" / "exp_T_spinodal_1", "T2", [published(t2(0))])
-    ours, theirs = (written(tmp_path / name) for name in ("ours", "theirs"))
-    assert "What the networks look like at the end" in ours.text
-    assert [row[:3] for row in ours.ends[0][1:]] == [["trapped", "1", "1 of 1"], ["ordered", "1", "0 of 1"]]
-    assert "Dead channels" not in ours.ends[0][0]  # none on record
-    assert theirs.ends == []
-    assert "What the networks look like" not in theirs.text
 
 
 # --- by run_all.py

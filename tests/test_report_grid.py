@@ -97,10 +97,10 @@ def test_a_dwell_time_grid_opens_with_width_against_dwell_time(tmp_path):
     page = read(fill(grid_of(tmp_path, DWELLS), tmp_path / "runs", sweeps))
     assert len(page.all("img")) == 3  # the dwell figure, and a curve for each experiment
     assert str(page.all("img")[0]["alt"]).startswith("Width against dwell time")
-    assert page.answers[0].strip().startswith("Median width λ↑ − λ↓ against dwell time. LR 0.1: 2 epochs")
-    assert [table[0][0] for table in page.tables[:2]] == ["dwell time", "dwell time"]
+    assert page.answers[0].strip().startswith("Hysteresis width λ↑ − λ↓ against dwell time")
+    assert [table[0][0] for table in page.tables[:3]] == ["quantity", "dwell time", "dwell time"]
     assert len(page.all("details")) == 2
-    assert page.text.count("Hysteresis width λ↑ − λ↓:") == 2  # of each cell
+    assert page.text.count("Hysteresis width: ") == 2  # of each cell
 
 
 def test_a_run_of_other_parameters_in_a_cells_directory_is_left_out_by_name(tmp_path):

@@ -1,6 +1,6 @@
 """Every number that the report shows can be traced to a record.
 
-Covered: each cell with a digit in the tables of seeds and of networks' ends, recomputed here from the records
+Covered: each cell with a digit in the tables of seeds, recomputed here from the records
 without the analysis; each number of the answers and of "how it was run", found among the values of the
 records, their summaries and manifests at the rounding shown. Not covered: numbers drawn in figures; that a
 summary's value is the right one, which the tests of the analysis check; and, for answers, a number that is
@@ -92,7 +92,7 @@ def lies(record, fired):
         return DASH
     visited = list(dict.fromkeys(e["lambda"] for e in record["trajectory"] if e["phase"] == "sweep"))
     if record[fired] is None:
-        return f"{'above' if fired == 'lambda_up' else 'below'} {visited[-1]:.2f}"
+        return f"{'>' if fired == 'lambda_up' else '<'} {visited[-1]:.2f}"
     before = visited[visited.index(record[fired]) - 1]
     return "{:.2f} to {:.2f}".format(*sorted((before, record[fired])))
 
@@ -128,12 +128,13 @@ def final(record):
 
 
 def returned(record):
-    """The level at which the run of three evaluations begins."""
+    """The level at which the run of three evaluations begins, and the one before it."""
     if record.get("return_lambda_down") is None:
         return DASH
     held = [(entry["lambda"], entry["error"] <= 0.2) for entry in record["return_trajectory"]]
     first = next(i for i in range(len(held)) if all(low for _, low in held[i : i + 3]))
-    return f"{held[first][0]:.2f}"
+    levels = list(dict.fromkeys(level for level, _ in held))
+    return f"{held[first][0]:.2f} to {levels[levels.index(held[first][0]) - 1]:.2f}"
 
 
 SHARED = {

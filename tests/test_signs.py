@@ -6,18 +6,14 @@ from statistics import NormalDist, fmean
 
 import numpy as np
 import pytest
-from analysis_cases import CONSTANT, evaluation, td1, td1_diverged
+from analysis_cases import CONSTANT, evaluation, td1
 from by_name import answer
 from hypothesis import given
 from hypothesis import strategies as st
 
 from dglib.analysis import two_groups
-from dglib.analysis.style import COLUMN_WIDTH
 from dglib.analysis.two_groups import auc, auc_interval, permutation_test
-from dglib.experiments.figures import draw_all
-from dglib.experiments.trapping import words as worded
-from dglib.experiments.trapping.signs import Groups, primary_family, summarise_signs
-from dglib.experiments.trapping.summary import settled
+from dglib.experiments.trapping.summary import early_tests, settled
 
 # --- the permutation test
 
@@ -135,49 +131,50 @@ def planted(n_trapped=3, n_partial=7, errors_tell=False):
     ]
 
 
-def test_the_primary_family_is_the_protocols_thirteen_tests():
-    family = primary_family([td1(0)])
-    assert [(c.quantity, c.first, c.last) for c in family] == [("c_sv", 0, 10)] + [
-        (quantity, epoch, epoch) for quantity in ("c_sv", "c_mc", "norm_s", "loss_v") for epoch in (5, 10, 20)
-    ]
+def tests_of(records):
+    tests = early_tests(records)["family"]["tests"]
+    return {(test["quantity"], test["first_epoch"], test["last_epoch"]): test for test in tests}
 
 
-def test_a_planted_sign_is_found_with_its_lead_over_the_errors_own_settling():
-    signs = summarise_signs(planted())
+def test_the_tests_are_the_protocols_thirteen():
+    single = [(name, e, e) for name in ("c_sv", "c_mc", "norm_s", "loss_v") for e in (5, 10, 20)]
+    assert list(tests_of(planted())) == [("c_sv", 0, 10), *single]
+
+
+def test_a_planted_sign_is_found():
+    signs, test = early_tests(planted()), tests_of(planted())["c_sv", 5, 5]
     assert signs["smallest_p"] == pytest.approx(2 / 120)
     assert signs["family"]["labellings"] == 120
-    sign = signs["sign"]
-    assert (sign["quantity"], sign["first_epoch"], sign["last_epoch"]) == ("c_sv", 5, 5)
-    assert sign["p_corrected"] <= 0.05
-    assert sign["auc"] == 1.0
-    assert sign["lower"] < 0.75
-    assert sign["known_after"] == 6
-    # Partial seeds are below 0.85 throughout; trapped ones are for good above it from epoch 25 on.
-    assert {each["epoch"] for each in signs["settled"]["seeds"] if each["category"] == "trapped_90"} == {25}
-    assert sign["lead"]["max"] == 25 - 6
+    assert test["sign"]
+    assert test["p_corrected"] <= 0.05
+    assert (test["trapped"], test["partial"], test["auc"]) == pytest.approx((0.5, 0.3, 1.0), abs=0.01)
+    assert test["difference"] == pytest.approx(test["trapped"] - test["partial"])
+    low, high = test["difference_ci95"]
+    assert 0 < low < test["difference"] < high
 
 
 def test_a_sign_that_the_test_error_gives_as_well_is_none():
-    signs = summarise_signs(planted(errors_tell=True))
-    clear = [test for test in signs["family"]["tests"] if test["p_corrected"] <= 0.05]
+    clear = [test for test in tests_of(planted(errors_tell=True)).values() if test["p_corrected"] <= 0.05]
     assert clear
-    assert not any(test["beats_error"] for test in clear)
-    assert signs["sign"] is None
-    assert "but the test error by then does as well (AUC 1.00)" in worded.sentence(signs)
+    assert not any(test["beats_error"] or test["sign"] for test in clear)
+    assert all(test["error_auc"] == 1.0 for test in clear)
 
 
-@pytest.mark.parametrize(
-    ("records", "needed"),
-    [
-        ([td1(0, 0.5), td1(1, 0.5), td1(2, 0.5)], "at least 5 trapped seeds with the 3 partial"),
-        ([td1(0), td1(1)], "at least 4 seeds of each class"),
-        ([td1(seed) for seed in range(4)], "at least 4 partial seeds with the 4 trapped"),
-        ([td1(0, 0.1)], "at least 4 seeds of each class"),
-    ],
-)
-def test_without_one_of_the_classes_it_is_said_what_would_be_needed(records, needed):
-    assert needed in answer("Td1", records)
-    assert needed in " ".join(worded.paragraphs(summarise_signs(records)))
+def test_too_few_seeds_give_means_without_a_test_and_the_answer_a_flag():
+    alone = tests_of([td1(0, 0.5), td1(1, 0.5)])["c_sv", 5, 5]
+    assert alone["partial"] == pytest.approx(0.3, abs=0.05)
+    assert [alone[name] for name in ("trapped", "difference", "auc", "p_corrected")] == [None] * 4
+    (flag,) = answer("Td1", [td1(0), td1(1, 0.5)]).flags
+    assert flag == "1 trapped and 1 partial seeds cannot give an early test a p below 1.00"
+    rows = [row for row in answer("Td1", [td1(0), td1(1, 0.5)]).rows if row.table]
+    assert len(rows) == 13
+    assert {row.more["p"] for row in rows} == {1.0}
+
+
+def test_seeds_without_step_logs_are_named_and_left_out():
+    bare = td1(7) | {"step_logs": []}
+    assert early_tests([*planted(), bare])["without_logs"] == [7]
+    assert tests_of([*planted(), bare]) == tests_of(planted())
 
 
 def test_an_error_has_settled_when_its_class_does_not_change_any_more():
@@ -191,19 +188,3 @@ def test_an_error_has_settled_when_its_class_does_not_change_any_more():
     assert of(0.9, 0.5) == 10
     assert settled({"final_error": 0.9}) is None
     assert len(CONSTANT) == 10
-
-
-# --- the figure
-
-
-def figure(records):
-    return draw_all("Td1", records)["Td1_early_signs"]
-
-
-@pytest.mark.parametrize("records", [planted(), planted(1, 1), [td1(0, 0.5)], [td1_diverged(0)], []])
-def test_the_figure_fits_a_column_and_no_panel_is_empty(records):
-    drawn = figure(records)
-    assert drawn.get_figwidth() == COLUMN_WIDTH
-    assert len(drawn.axes) == (3 if Groups.of(records).trapped and Groups.of(records).partial else 1)
-    for axes in drawn.axes:
-        assert axes.lines or axes.texts

@@ -3,7 +3,6 @@
 The sides count as independent, also where they share seeds: then the intervals are, if anything, too wide.
 """
 
-import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from statistics import fmean, pstdev
@@ -26,7 +25,7 @@ _SEEDS_FOR_MEDIANS = 7
 
 
 @dataclass(frozen=True)
-class Row:
+class Difference:
     """One quantity: its value on both sides and the difference A − B with its interval, in words."""
 
     name: str
@@ -35,23 +34,23 @@ class Row:
     difference: str
 
 
-def share_row(name: str, a: tuple[int, int], b: tuple[int, int]) -> Row:
+def share_row(name: str, a: tuple[int, int], b: tuple[int, int]) -> Difference:
     """Of two counts (k, n): shares, and Newcombe's interval for their difference."""
     one, other = (f"{k} of {n}" for k, n in (a, b))
     if not a[1] or not b[1]:
-        return Row(name, one, other, "no difference: a side without seeds")
-    return Row(name, one, other, _with(a[0] / a[1] - b[0] / b[1], newcombe_difference(*a, *b), 2))
+        return Difference(name, one, other, "no difference: a side without seeds")
+    return Difference(name, one, other, _with(a[0] / a[1] - b[0] / b[1], newcombe_difference(*a, *b), 2))
 
 
-def mean_row(name: str, a: Sequence[float], b: Sequence[float], places: int = 3) -> Row:
+def mean_row(name: str, a: Sequence[float], b: Sequence[float], places: int = 3) -> Difference:
     """Of a value per seed: means ± SD (ddof 0, as in answers), and Welch's interval for their difference."""
     one, other = (_mean(values, places) for values in (a, b))
     if not a or not b:
-        return Row(name, one, other, "no difference: a side without values")
-    return Row(name, one, other, _with(fmean(a) - fmean(b), welch(a, b), places))
+        return Difference(name, one, other, "no difference: a side without values")
+    return Difference(name, one, other, _with(fmean(a) - fmean(b), welch(a, b), places))
 
 
-def median_row(name: str, a: Sequence[Bounds], b: Sequence[Bounds]) -> Row:
+def median_row(name: str, a: Sequence[Bounds], b: Sequence[Bounds]) -> Difference:
     """Of a cell per seed, open where the sweep ended first: what is known of the medians and the difference.
 
     The difference's interval joins the two medians' (distribution-free, so censoring costs no coverage).
@@ -61,21 +60,23 @@ def median_row(name: str, a: Sequence[Bounds], b: Sequence[Bounds]) -> Row:
         _bounds(median) if cells else wording.NONE for median, cells in zip(medians, (a, b), strict=True)
     )
     if not a or not b:
-        return Row(name, one, other, "no difference: a side without values")
+        return Difference(name, one, other, "no difference: a side without values")
     low, high = (median_interval([c.lower for c in s], [c.upper for c in s], _ONE_SIDE) for s in (a, b))
     words = _bounds(medians[0] - medians[1])
     if low is None or high is None:
-        return Row(name, one, other, f"{words} (no 95 % interval below {_SEEDS_FOR_MEDIANS} seeds a side)")
+        return Difference(
+            name, one, other, f"{words} (no 95 % interval below {_SEEDS_FOR_MEDIANS} seeds a side)"
+        )
     joined = Bounds(low.lower - high.upper, low.upper - high.lower)
-    return Row(name, one, other, f"{words} (95 % interval {_bounds(joined)})")
+    return Difference(name, one, other, f"{words} (95 % interval {_bounds(joined)})")
 
 
-def outcome_row(name: str, kind: str, a: Summary, b: Summary) -> Row:
+def outcome_row(name: str, kind: str, a: Summary, b: Summary) -> Difference:
     counts = ((s["outcomes"].get(kind, 0), s["n"] - s["outcomes"]["unfinished"]) for s in (a, b))
     return share_row(name, *counts)
 
 
-def field_row(name: str, field: str, a: Summary, b: Summary) -> Row:
+def field_row(name: str, field: str, a: Summary, b: Summary) -> Difference:
     one, other = ([s[field] for s in side["seeds"] if s.get(field) is not None] for side in (a, b))
     return mean_row(name, one, other)
 
@@ -102,5 +103,4 @@ def _with(difference: float, interval: Interval | None, places: int) -> str:
 
 
 def _bounds(bounds: Bounds) -> str:
-    ends = [None if math.isinf(end) else round(end, 6) for end in (bounds.lower, bounds.upper)]
-    return wording.interval(*ends)
+    return wording.interval(*bounds.as_dict().values())

@@ -195,6 +195,23 @@ def t_interval(values: Sequence[float], confidence: float = CONFIDENCE) -> Inter
     return Interval(fmean(values) - half, fmean(values) + half, confidence)
 
 
+def sign_flip_p(values: Sequence[float]) -> float | None:
+    """Two-sided p of paired differences with mean 0: the share of sign patterns with as large a mean.
+
+    All patterns up to 14 values, above that the same random ones every time. None below two values.
+    """
+    import numpy as np
+    from scipy import stats
+
+    if len(values) < 2:
+        return None
+    test = stats.permutation_test(
+        (np.asarray(values),), np.mean, permutation_type="samples", n_resamples=2**14, vectorized=True,
+        random_state=np.random.default_rng(0),
+    )  # fmt: skip
+    return round(float(test.pvalue), 10)
+
+
 def welch(a: Sequence[float], b: Sequence[float], confidence: float = CONFIDENCE) -> Interval | None:
     """Welch's t interval for the difference of means; None of fewer than two values, or of no spread."""
     from scipy import stats

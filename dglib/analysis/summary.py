@@ -4,8 +4,8 @@ An experiment's `summarise(records)` gives one `Summary`; answers, tables, pages
 and `analyse --json` show numbers from it. Always there:
 
     experiment, n, measured (seeds behind its quantities), failed_inits, diverged,
-    outcomes (they add up to n), estimates (name -> `quantity` or `share`), seeds, dwell, notes (sentences on
-    what is missing)
+    outcomes (they add up to n), estimates (name -> `quantity` or `share`), seeds, dwell, eta,
+    limits (name -> value), notes (sentences on what is missing)
 """
 
 import math
@@ -13,17 +13,21 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from dglib.analysis.fields import Records, dwell, rounded
+from dglib.analysis.fields import Records, dwell, number, rounded
 from dglib.analysis.intervals import (
     Bounds,
     clopper_pearson,
     clopper_pearson_undecided,
     median_bounds,
     median_interval,
+    sign_flip_p,
+    spread,
+    t_interval,
 )
 
+SCHEMA = 2  # of the JSON: `estimate` is the centre of the cell
+
 Summary = Mapping[str, Any]
-Pair = tuple[Bounds, Bounds]
 
 UNMEASURED = {"init_failed": "failed the init", "diverged": "diverged", "unfinished": "not finished"}
 FEWEST_FOR_MEDIANS = 6  # below, no 95 % interval for a median exists; see `intervals.median_interval`
@@ -41,6 +45,8 @@ def common(
         "diverged": counts["diverged"],
         "outcomes": {kind: counts[kind] for kind in kinds},
         "dwell": dwell(records),
+        "eta": sorted({eta for record in records if (eta := number(record, "eta")) is not None}),
+        "limits": {},
         "estimates": {},
         "notes": [],
         "seeds": list(seeds),
@@ -48,67 +54,63 @@ def common(
 
 
 def missing(outcomes: Mapping[str, int], measured: int) -> list[str]:
-    """Why there is no quantity, or no interval."""
+    """Why there is no quantity."""
     n = sum(outcomes.values())
     if measured or not n:
-        return few(measured)
+        return []
     if outcomes.get("init_failed") == n:
         return [f"all seeds failed ({n} of {n} the init): nothing was measured"]
     counts = [f"{outcomes[kind]} {words}" for kind, words in UNMEASURED.items() if outcomes.get(kind)]
     return [f"no seed was measured{': ' if counts else ''}{', '.join(counts)}"]
 
 
-def few(n: int) -> list[str]:
-    """Why there is no interval for a median, where there is none."""
-    if n >= FEWEST_FOR_MEDIANS or not n:
-        return []
-    why = "from one seed" if n == 1 else f"below {FEWEST_FOR_MEDIANS} seeds"
-    return [f"n = {n}: no 95 % interval for a median {why}"]
+def known_cell(seed: Summary) -> Bounds | None:
+    """The cell of a seed's threshold; None if not measured."""
+    return None if seed["lower"] is None and seed["upper"] is None else Bounds.of(seed)
 
 
-def exact(value: float) -> Pair:
-    """The cell and the point of a value that is known."""
-    return Bounds(value, value), Bounds(value, value)
+def exact(values: Sequence[float]) -> list[Bounds]:
+    """The cells of values that are known."""
+    return [Bounds(value, value) for value in values]
 
 
-def cell_and_point(seed: Summary) -> Pair | None:
-    """Of a threshold: its cell, and the level that fired or, without one, its cell; None if not measured."""
-    level = seed["level"]
-    if level is None and seed["lower"] is None and seed["upper"] is None:
-        return None
-    cell = Bounds.of(seed)
-    return cell, cell if level is None else Bounds(level, level)
-
-
-def quantity(pairs: Sequence[Pair]) -> dict[str, Any] | None:
+def quantity(cells: Sequence[Bounds]) -> dict[str, Any] | None:
     """`{"estimate", "lower", "upper", "ci95", "censored"}` of a quantity's median; None if nothing is known.
 
     Args:
-        pairs: of each seed the cell in which its value lies, from its neighbouring levels (open where nothing
-            happened), and the point by which it counts, both ends equal, or its cell where it has none.
+        cells: of each seed the cell in which its value lies, from its neighbouring levels (open where nothing
+            happened).
 
-    `lower` and `upper` bound the sample's median, null where open. `estimate` is the median of the points
-    if they decide it and both ends are closed. `ci95` encloses the population's median (order statistics; an
-    open end is null), null below six seeds. `censored`: "right" where only `lower` is known, "left" where
-    only `upper`, "interval" where both are and differ, null where the median is known.
+    `lower` and `upper` bound the sample's median, null where open; `estimate` is the middle between them,
+    null unless both are known. `ci95` encloses the population's median (order statistics; an open end is
+    null), null below six seeds. `censored`: "right" where only `lower` is known, "left" where only `upper`,
+    "interval" where both are and differ, null where the median is known.
     """
-    if not pairs:
+    if not cells:
         return None
-    cells = [cell for cell, _ in pairs]
-    median, counted = median_bounds(cells), median_bounds([point for _, point in pairs])
+    median = median_bounds(cells)
     interval = median_interval([cell.lower for cell in cells], [cell.upper for cell in cells])
     ci95 = None if interval is None else [_closed(interval.lower), _closed(interval.upper)]
     ci95 = None if ci95 == [None, None] else ci95
     ends = median.as_dict()
     if set(ends.values()) == {None} and ci95 is None:
         return None
-    decided = None not in ends.values() and counted.lower == counted.upper
-    return {
-        "estimate": rounded(counted.lower) if decided else None,
-        **ends,
-        "ci95": ci95,
-        "censored": _censored(median),
-    }
+    centre = None if None in ends.values() else rounded((median.lower + median.upper) / 2)
+    return {"estimate": centre, **ends, "ci95": ci95, "censored": _censored(median)}
+
+
+def paired(values: Sequence[float], lowest: float = -1.0) -> dict[str, Any] | None:
+    """`bounds.spread` of differences of errors, one per seed, with `ci95` and `p`; None of no values.
+
+    `ci95`: Student's interval for the mean, cut at `lowest` and 1, beyond which no difference lies; null
+    below two seeds. `p`: of the sign-flip test that the mean is 0, two-sided; null below two.
+    """
+    found = spread(values)
+    if found is None:
+        return None
+    interval = t_interval(values)
+    ci95 = interval and [rounded(max(interval.lower, lowest)), rounded(min(interval.upper, 1.0))]
+    return {**found, "ci95": ci95, "p": sign_flip_p(values)}
 
 
 def in_every_seed(cells: Sequence[Bounds]) -> dict[str, Any] | None:

@@ -264,6 +264,20 @@ def return_event(record: Record) -> Detection:
     return detect(entries(record, "return_trajectory"), rule_of(DOWN, record))
 
 
+def retraced(record: Record) -> Bounds | None:
+    """Bounds of the width that the rising sweep would have were its path retraced exactly, without memory.
+
+    λ↑ is read at a higher error than λ↓, so it is not 0. At its own λ the init's last error counts for as
+    many evaluations as make an event. None without a collapse.
+    """
+    up, rule = threshold(UP, record), rule_of(DOWN, record)
+    sweep, init = (entries(record, "trajectory", phase) for phase in ("sweep", "init"))
+    if up.level is None or up.bounds is None or not sweep:
+        return None
+    down = cell(detect([*sweep[::-1], *init[-1:] * rule.consecutive], rule), up.last, rising=False)
+    return None if down is None else up.bounds - down
+
+
 def return_bounds(record: Record, fired: float) -> Bounds | None:
     """Bounds of λ↓ on the return from a sweep that ended at `fired`; None where it was not measured."""
     sweep, found = entries(record, "return_trajectory"), return_event(record)
@@ -286,7 +300,7 @@ def loop(record: Record) -> dict[str, Any] | None:
     if up.level is None or up.fired is None or up.bounds is None or not sweep:
         return None
     found = return_event(record)
-    down, back = found.first, return_bounds(record, up.fired)
+    down, back = found.first, return_bounds(record, up.last or up.fired)
     apart = differences_at(entries(record, "trajectory", "sweep"), sweep)
     return {
         "seed": up.seed,

@@ -120,17 +120,6 @@ def smallest_p(first: int, second: int) -> float:
     return min(1.0, 2 / math.comb(first + second, first))
 
 
-def seeds_needed(others: int) -> int:
-    """How many seeds a group needs with `others` of the other for a p of `LEVEL` to be within reach.
-
-    Of no others: how many both of two equal groups need.
-    """
-    count = 1
-    while smallest_p(count, others or count) > LEVEL:
-        count += 1
-    return count
-
-
 def _statistics(values: Matrix, labels: NDArray[np.bool_]) -> Matrix:
     """(labellings, tests): the standardised difference of means; 0 in a column that does not vary."""
     spread = values.std(axis=0)

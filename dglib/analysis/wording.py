@@ -1,26 +1,31 @@
-"""Numbers and counts as sentences and tables show them: the text of a summary's values."""
+"""Numbers and counts as text, for tables, answers and pages."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from decimal import ROUND_HALF_UP, Decimal
 from typing import Any
-
-from dglib.analysis.summary import UNMEASURED
 
 NONE = "–"
 OUTCOMES = {"init_failed": "init failed", "unfinished": "not finished"}
-TRAPPED_MEANS = "one class predicted for everything, and for long"
-
-
-def level(value: float) -> str:
-    """λ or an error with two decimals, more only if it has them: 0.70, 0.525."""
-    digits = len(f"{value:.4f}".rstrip("0").partition(".")[2])
-    return decimal(value, max(digits, 2))
 
 
 def decimal(value: float, places: int = 2) -> str:
-    """A rounded number with a true minus sign, and never a negative zero."""
-    text = f"{abs(value):.{places}f}"
+    """Rounded half up as written (0.2375 is 0.238), with a true minus sign and no negative zero."""
+    exact = Decimal(repr(round(value, 10)))
+    text = f"{abs(exact).quantize(Decimal(1).scaleb(-places), ROUND_HALF_UP):f}"
     return f"−{text}" if value < 0 and float(text) else text
+
+
+def level(value: float) -> str:
+    """λ or an error with two decimals, up to four if it has them: 0.70, 0.525."""
+    whole, _, digits = decimal(value, 4).partition(".")
+    return f"{whole}.{digits.rstrip('0').ljust(2, '0')}"
+
+
+def p_value(p: float) -> str:
+    """Two digits that count: 0.33, 0.017, 0.00054; of less than 0.0001, that."""
+    if p < 0.0001:
+        return "< 0.0001"
+    return f"{p:.2g}" if p < 0.1 else decimal(p)
 
 
 def seeds(count: int) -> str:
@@ -33,78 +38,28 @@ def listing(parts: Sequence[str], last: str = "and") -> str:
     return f" {last} ".join([", ".join(parts[:-1]), parts[-1]] if len(parts) > 1 else parts)
 
 
-def spread(values: Mapping[str, Any], places: int = 3) -> str:
-    """ "0.633 ± 0.024 (mean ± SD; 0.60 to 0.65)" from `bounds.spread`; of one value, the value."""
-    if values["n"] == 1:
-        return level(round(values["mean"], places))
-    ends = " to ".join(level(round(values[end], places)) for end in ("min", "max"))
-    return f"{decimal(values['mean'], places)} ± {decimal(values['std'], places)} (mean ± SD; {ends})"
-
-
 def interval(lower: float | None, upper: float | None) -> str:
-    """ "above 0.32", "below 0.38", "between 0.25 and 0.35", "unbounded", or of equal ends the value."""
-    if lower is not None and lower == upper:
-        return level(lower)
+    """ "0.50 to 0.65"; where an end is open "> 0.70" or "< 0.38", where both are "–"."""
     if lower is None:
-        return "unbounded" if upper is None else f"below {level(upper)}"
-    return f"above {level(lower)}" if upper is None else f"between {level(lower)} and {level(upper)}"
+        return NONE if upper is None else f"< {level(upper)}"
+    if upper is None:
+        return f"> {level(lower)}"
+    low, high = level(lower), level(upper)
+    return low if low == high else f"{low} to {high}"
 
 
-def confidence_interval(found: Mapping[str, Any] | None, places: int | None = None) -> str:
-    """ "95 % interval 0.50 to 0.65", "95 % interval above 0.70"; without one, that none exists."""
-    if found is None:
-        return "no 95 % interval below six seeds"
-    lower, upper = (
-        value if value is None or places is None else round(value, places)
-        for value in (found["lower"], found["upper"])
-    )
-    if lower is None or upper is None:
-        return f"95 % interval {interval(lower, upper)}"
-    return f"95 % interval {level(lower)} to {level(upper)}"
-
-
-def median(found: Mapping[str, Any]) -> str:
-    """ "between 0.50 and 0.60 (95 % interval 0.45 to 0.65)" from `median_of`."""
-    return f"{interval(found['lower'], found['upper'])} ({confidence_interval(found['interval'])})"
-
-
-@dataclass(frozen=True)
-class Words:
-    """An answer in sentences.
-
-    Attributes:
-        finding: the first sentence.
-        dwell: the dwell time and the LR, of `dwell`; without them no number means anything.
-        details: sentences that a headline has as well.
-        asides: sentences for the experiment's own section alone.
-    """
-
-    finding: str
-    dwell: str
-    details: tuple[str, ...] = ()
-    asides: tuple[str, ...] = ()
-
-    @property
-    def answer(self) -> str:
-        return self._text(*self.asides, *self.details)
-
-    @property
-    def headline(self) -> str:
-        return self._text(*self.details)
-
-    @property
-    def short(self) -> str:
-        return self._text()
-
-    def _text(self, *more: str) -> str:
-        return " ".join([self.finding, *more, f"{self.dwell}."])
+def centred(lower: float | None, upper: float | None) -> str:
+    """ "0.575 [0.55, 0.60]" of a closed cell, else as `interval`."""
+    if lower is None or upper is None or lower == upper:
+        return interval(lower, upper)
+    return f"{decimal((lower + upper) / 2, 3)} [{level(lower)}, {level(upper)}]"
 
 
 def dwell(found: Mapping[str, Any], swept: bool = True) -> str:
-    """ "Dwell time: 4 epochs per level; LR: 0.1 (constant)" from `dwell.dwell`; unswept, the LR alone."""
-    lr = f"LR: {rates(found['lr'], found['constant_lr'])}"
+    """ "dwell time 4 epochs per level, LR 0.1 (constant)" from `dwell.dwell`; unswept, the LR alone."""
+    lr = f"LR {rates(found['lr'], found['constant_lr'])}"
     epochs = found["epochs_per_level"]
-    return f"Dwell time: {per_level(*epochs) if epochs else 'not recorded'}; {lr}" if swept else lr
+    return f"dwell time {per_level(*epochs) if epochs else 'not recorded'}, {lr}" if swept else lr
 
 
 def per_level(*epochs: int) -> str:
@@ -122,11 +77,6 @@ def rates(found: Sequence[Sequence[float]], constant: bool | None = None) -> str
     return " or ".join(schedules) + (" (constant)" if constant and single else "")
 
 
-def unmeasured(outcomes: Mapping[str, int]) -> list[str]:
-    """The counts of seeds without a finding: "1 failed the init", "2 diverged", "1 not finished"."""
-    return [f"{outcomes[kind]} {words}" for kind, words in UNMEASURED.items() if outcomes.get(kind)]
-
-
 def outcome(name: str, words: Mapping[str, str] | None = None) -> str:
     return (OUTCOMES | dict(words or {})).get(name, name)
 
@@ -139,20 +89,3 @@ def seed(found: Mapping[str, Any]) -> str:
 def error(value: float | None) -> str:
     """An error or a gap with three decimals; a dash without one."""
     return NONE if value is None else decimal(value, 3)
-
-
-def cell(lower: float | None, upper: float | None) -> str:
-    """Where a threshold lies: "0.55 to 0.60", "above 0.70", or a dash where nothing is known."""
-    return NONE if lower is None and upper is None else pair([lower, upper])
-
-
-def is_are(count: int) -> str:
-    return "is" if count == 1 else "are"
-
-
-def pair(ends: Sequence[float | None]) -> str:
-    """ "0.50 to 0.65" of the ends of an interval, one of which may be open; of equal ends the value."""
-    low, high = ends
-    if low is None or high is None or low == high:
-        return interval(low, high)
-    return f"{level(low)} to {level(high)}"

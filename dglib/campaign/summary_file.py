@@ -1,4 +1,4 @@
-"""The summary over all experiments of a base directory: sentences to read, numbers to compute with."""
+"""The summary over all experiments of a base directory: tables to read, numbers to compute with."""
 
 from __future__ import annotations
 
@@ -6,7 +6,9 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from dglib.analysis.answer import Answer
 from dglib.analysis.style import styled
+from dglib.analysis.summary import SCHEMA
 from dglib.campaign.jobs import Plan
 from dglib.errors import UserError
 from dglib.experiments import get, joints, names, read_under
@@ -24,22 +26,22 @@ def write_summary(base: Path, plans: Sequence[Plan]) -> list[str]:
     Returns:
         A paragraph per experiment, and one for each finding on several with records in one directory.
     """
-    numbers: dict[str, Any] = {}
+    numbers: dict[str, Any] = {"schema": SCHEMA}
     paragraphs, text = [], ["# What was found", ""]
     records: dict[Path, dict[str, Sequence[dict[str, Any]]]] = {}
     for plan in sorted(plans, key=lambda plan: names().index(plan.experiment)):
         directory, name = plan.directory(), plan.experiment
-        state = "" if plan.status == "done" else f" ({plan.status}: {plan.error})"
+        state = "" if plan.status == "done" else f"{plan.status}: {plan.error}"
         try:
             mine = [] if directory is None else read_under(plan.parameters, read_records(directory, name))
         except UserError as error:
-            directory, paragraph = None, f"{name}: {error}{state}"
+            directory, paragraph = None, Answer(f"{name}: {error}").with_flags(state).text()
         else:
             summary = get(name).summarise(mine)
-            answer = get(name).words(summary).answer if mine else get(name).nothing
-            paragraph = answer + beyond_asked([r["seed"] for r in mine], plan.parameters.seeds) + state
+            beyond = beyond_asked([r["seed"] for r in mine], plan.parameters.seeds)
+            paragraph = get(name).answer_of(summary).with_flags(state, beyond).text()
         paragraphs.append(paragraph)
-        text += [f"## {name}", "", paragraph, ""]
+        text += [f"## {name}", "", "```text", paragraph, "```", ""]
         if directory is None:
             continue
         records.setdefault(directory, {})[name] = mine
@@ -58,9 +60,9 @@ def write_summary(base: Path, plans: Sequence[Plan]) -> list[str]:
         for directory, sides in within.items():
             if all(sides) and len(within) == 1:
                 found = joint.summarise(*sides)
-                paragraphs.append(joint.words(found))
+                paragraphs.append(joint.answer_of(found).text())
                 numbers[joint.quantity] = {"answer": paragraphs[-1], **found}
-                text += [f"## {joint.title}", "", paragraphs[-1], ""]
+                text += [f"## {joint.title}", "", "```text", paragraphs[-1], "```", ""]
             with styled():
                 drawn = joint.draw(*sides)
             png = save_figure(drawn, directory / "figures", joint.key)[0]

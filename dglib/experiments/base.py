@@ -1,7 +1,7 @@
 """What an experiment is: a subclass of `Experiment`, registered by `register(MyExperiment())`.
 
-Its parameters, its protocol and its words are enough: summary, answer, figures, tables and the grid's measure
-have general forms, which it may replace. `loop.py` is the shortest example.
+Its parameters and its protocol are enough: summary, answer, figures, tables and the grid's measure have
+general forms, which it may replace. `loop.py` is the shortest example.
 """
 
 from __future__ import annotations
@@ -12,26 +12,22 @@ from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from dglib.analysis import wording
+from dglib.analysis.answer import Answer, Row, settings
 from dglib.analysis.curves import Curve
-from dglib.analysis.diagnostics import End, end_of
-from dglib.analysis.differences import Row, field_row, outcome_row
+from dglib.analysis.differences import Difference, field_row, outcome_row
 from dglib.analysis.fields import (
     Entry,
     Record,
     Records,
     entries,
     has_diverged,
-    is_finite,
     is_running,
     level_of,
-    mostly_constant,
     number,
     seed_of,
 )
 from dglib.analysis.grid import DIVERGED, Measure
-from dglib.analysis.intervals import spread
-from dglib.analysis.summary import UNMEASURED, Summary, common, missing
-from dglib.analysis.wording import Words
+from dglib.analysis.summary import UNMEASURED, Summary, common, missing, paired, share
 from dglib.protocol.spec import DataSpec, ExperimentSpec, LearningRate, NetworkSpec, StepSpec
 from dglib.runs.identity import is_identity
 from dglib.training.registry import call
@@ -101,9 +97,7 @@ class Experiment:
         quantities: the names of its quantities in a summary's estimates, with their symbols.
         compared: numbers of each seed in a summary that a comparison of two runs shows, with their names.
         measure: what the cells of a grid show.
-        more: the heading of `paragraphs`.
         limitation: what the experiment cannot show; empty for none.
-        end_head: the first column of the table of networks at their end.
     """
 
     name: str
@@ -129,9 +123,7 @@ class Experiment:
         field="final_error",
         in_unit_interval=True,
     )
-    more: str = "In more detail"
     limitation: str = ""
-    end_head: str = "State"
 
     def __init__(self) -> None:
         self.symbol = self.symbol or self.name
@@ -157,7 +149,7 @@ class Experiment:
         measured = [seed for seed in seeds if seed["outcome"] not in UNMEASURED]
         errors = [seed["final_error"] for seed in measured if seed["final_error"] is not None]
         found = common(self.name, records, seeds, (*own, *UNMEASURED))
-        found |= {"measured": len(measured), "final_error": spread(errors)}
+        found |= {"measured": len(measured), "final_error": paired(errors, lowest=0.0)}
         found["notes"] = missing(found["outcomes"], len(measured))
         return found
 
@@ -181,31 +173,35 @@ class Experiment:
             return "unfinished"
         return "init_failed" if record.get("init_success") is False else str(record["outcome"])
 
-    def answer(self, records: Records) -> str:
-        """The finding as a paragraph that ends with the dwell time and the LR."""
-        return self.words(self.summarise(records)).answer if records else self.nothing
+    def answer(self, records: Records) -> Answer:
+        """What was found, as a table."""
+        return self.answer_of(self.summarise(records))
 
-    @property
-    def nothing(self) -> str:
-        """The answer of no records."""
-        return f"{self.name}: no records, so no answer."
+    def answer_of(self, summary: Summary) -> Answer:
+        if not summary["n"]:
+            return Answer(f"{self.symbol}: no seed has finished")
+        names = dict(self.measure.kinds) | wording.OUTCOMES
+        seeds = summary["seeds"]
+        kinds = [seed["outcome"] if seed["outcome"] in UNMEASURED else seed["end"] for seed in seeds]
+        counts = {kind: kinds.count(kind) for kind in dict.fromkeys([*names, *kinds]) if kind in kinds}
+        ended = [f"{names.get(kind, kind)} {count}" for kind, count in counts.items()]
+        return Answer(
+            f"{self.symbol}, {wording.seeds(summary['n'])}: {', '.join(ended)}",
+            settings(self.dwell_text(summary), summary),
+            tuple(self.rows(summary)),
+            tuple(summary["notes"]),
+        )
 
-    def words(self, summary: Summary) -> Words:
-        """The finding in sentences, of at least one record."""
+    def rows(self, summary: Summary) -> list[Row]:
+        """The answer's table, from numbers of the summary."""
+        measured = summary["measured"]
         own = {kind: count for kind, count in summary["outcomes"].items() if count and kind not in UNMEASURED}
-        parts = [f"{count} {kind}" for kind, count in own.items()] + wording.unmeasured(summary["outcomes"])
-        words = f"{self.symbol}: of {wording.seeds(summary['n'])}, {'; '.join(parts)}"
-        if summary["final_error"]:
-            words += f"; final error {wording.spread(summary['final_error'])}"
-        return Words(f"{words}.", self.dwell_text(summary))
+        shares = [Row.of_share(f"share {kind}", share(count, measured)) for kind, count in own.items()]
+        return [Row.of_mean("final error", summary["final_error"], p=False), *shares]
 
     def dwell_text(self, summary: Summary) -> str:
         """The dwell time and the LR, in words; the LR alone where no sweep moves λ."""
         return wording.dwell(summary["dwell"], swept=bool(self.sweeps))
-
-    def paragraphs(self, summary: Summary) -> list[str]:
-        """More to read below the figures, under the heading `more`."""
-        return []
 
     def seed_columns(self, summary: Summary) -> dict[str, Column]:
         """A table's heads ("Seed" first, "Outcome" among them) with the text of each seed of the summary."""
@@ -218,7 +214,7 @@ class Experiment:
             "Final error": lambda seed: wording.error(seed["final_error"]),
         }
 
-    def compare(self, a: Summary, b: Summary) -> list[Row]:
+    def compare(self, a: Summary, b: Summary) -> list[Difference]:
         """The outcomes and the numbers of seeds on two sides."""
         kinds = dict.fromkeys((*a["outcomes"], *b["outcomes"]))
         rows = [outcome_row(wording.outcome(k), k, a, b) for k in kinds if k != "unfinished"]
@@ -236,21 +232,6 @@ class Experiment:
         from dglib.experiments.figures import draw_sweeps
 
         return draw_sweeps(self, records)
-
-    def ends(self, record: Record) -> list[End]:
-        """The networks of a seed at their end."""
-        field = next((f for f in reversed(list(self.trajectories())) if entries(record, f)), None)
-        if field is None:
-            return []
-        found = entries(record, field)
-        level = level_of(found[-1])
-        trapped = level is not None and is_finite(found[-1]) and mostly_constant(found, level)
-        arm = next((str(row["arm"]) for row in entries(record, "epoch_log")[-1:] if "arm" in row), "main")
-        return end_of(record, field, arm, "trapped" if trapped else wording.outcome(self._outcome(record)))
-
-    def draw_ends(self, records: Records) -> tuple[str, Figure] | None:
-        """A caption and a figure on how the networks came to their end; None: no figure."""
-        return None
 
     def trajectories(self) -> dict[str, tuple[str, str]]:
         """Fields of the record that hold evaluations -> branch and phase, for entries that name none."""

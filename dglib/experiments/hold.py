@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from dglib.analysis import lifetimes, wording
-from dglib.analysis.diagnostics import End, end_of
+from dglib.analysis.answer import Row
 from dglib.analysis.fields import (
     Entry,
     Record,
@@ -28,10 +28,8 @@ from dglib.analysis.fields import (
     seed_of,
 )
 from dglib.analysis.grid import DIVERGED, Measure
-from dglib.analysis.intervals import spread
 from dglib.analysis.lifetimes import STARTS, STATES, Branch, Group, Start
-from dglib.analysis.summary import UNMEASURED, Summary, common, exact, missing, quantity, share
-from dglib.analysis.wording import Words
+from dglib.analysis.summary import UNMEASURED, Summary, common, exact, missing, paired, quantity, share
 from dglib.experiments import register
 from dglib.experiments.base import Column, Drawing, Experiment, rate, shared
 from dglib.experiments.parameters import Count, Fraction, Milestones, Parameters, Positive, Upward
@@ -105,7 +103,6 @@ class Hold(Experiment):
         "gap": "gap after the hold",
     }
     measure = Measure("gap after the hold", {"complete": "complete", DIVERGED: "diverged"}, field="gap")
-    end_head = "Branch"
 
     def spec(self, p: Any) -> ExperimentSpec:
         init_rate = rate(p, p.milestones)
@@ -157,18 +154,24 @@ class Hold(Experiment):
             "dwell_epochs": dwell,
             "levels": levels,
             "memory": [level["lambda"] for level in levels if level["memory"]],
-            "gap": spread(gaps),
-            "estimates": {"gap": quantity([exact(gap) for gap in gaps])},
+            "gap": paired(gaps),
+            "limits": {"threshold": threshold},
+            "estimates": {"gap": quantity(exact(gaps))},
             "notes": missing(found["outcomes"], len(gaps)),
         }
 
-    def words(self, summary: Summary) -> Words:
-        parts = [
-            f"λ = {wording.level(level['lambda'])}: {level['verdict']} ({_shares(level)})"
-            for level in summary["levels"]
-        ]
-        text = f"Hold: of {wording.seeds(summary['n'])}, {'; '.join(parts) or 'no branch was held'}."
-        return Words(text, self.dwell_text(summary))
+    def rows(self, summary: Summary) -> list[Row]:
+        """For each λ and start the share of branches that left it, with the states at the end."""
+        rows = []
+        for level in summary["levels"]:
+            for start in STARTS:
+                group = level["starts"][start]
+                ends = [f"{item['count']} {name}" for name, item in group["states"].items() if item]
+                ends = [text for text in ends if not text.startswith("0 ")]
+                more = {"verdict": level["verdict"], "at the end": ", ".join(ends)}
+                name = f"share that left, λ = {wording.level(level['lambda'])}"
+                rows.append(Row.of_share(name, group["left"], start=start, more=more))
+        return [*rows, Row.of_mean("gap after the hold", summary["gap"])]
 
     def seed_columns(self, summary: Summary) -> dict[str, Column]:
         columns: dict[str, Column] = {
@@ -188,13 +191,6 @@ class Hold(Experiment):
     def figures(self) -> dict[str, Drawing]:
         caption = "Hold: error of branches held at one λ, share still in the start's state, states at the end"
         return {"Hold_lifetimes": Drawing(caption, self._lifetimes)}
-
-    def ends(self, record: Record) -> list[End]:
-        found = []
-        for start, lam, _ in _held(record):
-            arm = f"{_arm(start)} {lam:g}"
-            found += end_of(record, f"{_arm(start)}_trajectory", arm, f"{start}, λ = {wording.level(lam)}")
-        return found
 
     def arms(self, record: Record) -> list[list[Any]]:
         return [_branch_entries(record, start, lam) for start, lam, _ in _held(record)]
@@ -306,16 +302,6 @@ def _level(lam: float, branches: dict[Start, list[Branch]], dwell: int) -> dict[
         }
     memory = verdict.startswith("bistable")
     return {"lambda": lam, "held": held, "verdict": verdict, "memory": memory, "starts": starts}
-
-
-def _shares(level: Summary) -> str:
-    """How the branches from each start ended."""
-    parts = []
-    for start, group in level["starts"].items():
-        ends = [f"{item['count']} {name}" for name, item in group["states"].items() if item and item["count"]]
-        if ends:
-            parts.append(f"from {start}: {', '.join(ends)}")
-    return "; ".join(parts)
 
 
 def _draw(records: Records, summary: Summary) -> Figure:

@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-    from dglib.analysis.differences import Row
+    from dglib.analysis.answer import Answer
+    from dglib.analysis.differences import Difference
     from dglib.analysis.fields import Records
     from dglib.analysis.summary import Summary
 
@@ -36,17 +37,18 @@ class Joint:
         """The finding as plain values: `n`, `measured`, `estimates`, `notes`, `left_out`, `seeds`."""
         raise NotImplementedError
 
-    def words(self, summary: Summary) -> str:
-        raise NotImplementedError
+    def answer(self, *records: Records) -> Answer:
+        return self.answer_of(self.summarise(*records))
 
-    def answer(self, *records: Records) -> str:
-        return self.words(self.summarise(*records))
+    def answer_of(self, summary: Summary) -> Answer:
+        """What was found, as a table."""
+        raise NotImplementedError
 
     def draw(self, *records: Records) -> Figure:
         """The figure; some of the experiments may have no records."""
         raise NotImplementedError
 
-    def compare(self, a: Summary, b: Summary) -> list[Row]:
+    def compare(self, a: Summary, b: Summary) -> list[Difference]:
         raise NotImplementedError
 
     def lag(self, *records: Records, others: Records = ()) -> Summary | None:
@@ -57,7 +59,7 @@ class Joint:
         """
         return None
 
-    def lag_words(self, lag: Summary) -> str:
+    def lag_answer(self, lag: Summary) -> Answer:
         raise NotImplementedError
 
     def draw_lag(self, *records: Records, others: Records = ()) -> Figure:

@@ -2,12 +2,10 @@
 
 from typing import Any
 
-from dglib.analysis import wording
+from dglib.analysis.answer import Row
 from dglib.analysis.fields import Records
-from dglib.analysis.intervals import spread
-from dglib.analysis.summary import Summary, exact, quantity
+from dglib.analysis.summary import Summary, exact, paired, quantity
 from dglib.analysis.thresholds import area_of, differences_at, mean_difference
-from dglib.analysis.wording import Words
 from dglib.experiments import register
 from dglib.experiments.base import Experiment, Sweep, rate, shared, sweep_rate
 from dglib.experiments.parameters import Downward, Fraction, OneState, SweepParameters, Upward
@@ -66,17 +64,16 @@ class Loop(Experiment):
             apart = differences_at(*(sweep.evaluations(record) for sweep in self.sweeps))
             seed |= {"memory": mean_difference(apart), "area": area_of(apart)}
         for name in ("memory", "area"):
-            found[name] = spread([seed[name] for seed in found["seeds"] if seed[name] is not None])
-        known = [exact(seed["memory"]) for seed in found["seeds"] if seed["memory"] is not None]
+            found[name] = paired([seed[name] for seed in found["seeds"] if seed[name] is not None])
+        known = exact([seed["memory"] for seed in found["seeds"] if seed["memory"] is not None])
         return found | {"estimates": {"memory": quantity(known)}}
 
-    def words(self, summary: Summary) -> Words:
-        words = super().words(summary)
-        if not summary["memory"]:
-            return words
-        memory = "at the same λ the error of the falling sweep less that of the rising one is"
-        finding = f"{words.finding.rstrip('.')}; {memory} {wording.spread(summary['memory'])}."
-        return Words(finding, words.dwell)
+    def rows(self, summary: Summary) -> list[Row]:
+        return [
+            Row.of_mean("falling − rising error, same λ", summary["memory"]),
+            Row.of_mean("loop area, signed", summary["area"]),
+            *super().rows(summary),
+        ]
 
 
 register(Loop())

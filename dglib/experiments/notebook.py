@@ -145,7 +145,7 @@ def notebook_source(experiment: str) -> str:
     cells = [
         v4.new_markdown_cell(about_cell),
         v4.new_code_cell(parameters_cell(experiment), metadata={"tags": ["parameters"]}),
-        *map(v4.new_code_cell, (run, "run = dglib.run(parameters)", "run.show()", "print(run.answer())")),
+        *map(v4.new_code_cell, (run, "run = dglib.run(parameters)", "run.show()", "run.answer()")),
     ]
     kernel = {"display_name": "Python 3", "language": "python", "name": "python3"}
     metadata = {"kernelspec": kernel, "language_info": {"name": "python"}}

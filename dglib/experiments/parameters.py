@@ -302,12 +302,12 @@ def spelled(seeds: Iterable[int]) -> str:
 
 
 def beyond_asked(found: Sequence[int], asked: Iterable[int]) -> str:
-    """A sentence, after a space, where an answer covers more seeds than were asked for; else nothing."""
+    """A sentence where an answer covers more seeds than were asked for; else nothing."""
     asked = set(asked)
     if set(found) <= asked:
         return ""
     count = f"{len(found)} seed{'s' * (len(found) > 1)} ({spelled(found)})"
-    return f" This covers the {count} in the run directory; the command asked for {spelled(asked)}."
+    return f"This covers the {count} in the run directory; the command asked for {spelled(asked)}."
 
 
 def requested_numerics(parameters: Any) -> dict[str, Any]:

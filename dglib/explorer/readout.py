@@ -142,10 +142,10 @@ def analyse(seeds: Sequence[Seed], limits: Limits) -> Analysis:
             record = {**record, "parameters": {**(record.get("parameters") or {}), **vars(limits)}}
         records.setdefault(seed.experiment, []).append(record)
     summaries = {name: get(name).summarise(mine) for name, mine in records.items()}
-    answers = [get(name).words(summary).answer for name, summary in summaries.items()]
+    answers = [get(name).answer_of(summary).line for name, summary in summaries.items()]
     for joint in joints():
         if records.keys() >= set(joint.experiments):
-            answers.append(joint.answer(*(records[name] for name in joint.experiments)))
+            answers.append(joint.answer(*(records[name] for name in joint.experiments)).line)
     thresholds = {
         (name, seed): found
         for name, summary in summaries.items()
@@ -174,7 +174,7 @@ def _thresholds(name: str, summary: Summary) -> dict[int, dict[str, Threshold]]:
 def _threshold(lower: float | None, upper: float | None, level: float | None, without: str) -> Threshold:
     if lower is None and upper is None:
         return Threshold(None, level, without)
-    return Threshold(Bounds.of({"lower": lower, "upper": upper}), level, wording.cell(lower, upper))
+    return Threshold(Bounds.of({"lower": lower, "upper": upper}), level, wording.interval(lower, upper))
 
 
 def readout(seeds: Sequence[Seed], selection: Selection, analysis: Analysis | None = None) -> Readout:

@@ -2,16 +2,17 @@
 
 python -m dglib analyse runs --json analysis.json
 
-The JSON is one object. `T1`, `T2`, `V3`, `Td1`, each where it has records: `n`, `events`, `failed_inits`,
-`diverged`, `outcomes`, then `lambda_up`, `lambda_down`, `width`, `gap` (at `gap_lambda`), each null or
+The JSON is one object with `schema` (2). `T1`, `T2`, `V3`, `Td1`, each where it has records: `n`, `events`,
+`failed_inits`, `diverged`, `outcomes`, then `lambda_up`, `lambda_down`, `width`, `gap` (at `gap_lambda`),
+each null or
 
-    {"estimate": 0.6, "lower": 0.55, "upper": 0.6, "ci95": [0.5, null], "censored": "interval"}
+    {"estimate": 0.575, "lower": 0.55, "upper": 0.6, "ci95": [0.5, null], "censored": "interval"}
 
 A threshold is the first λ of the run of evaluations that fires; it lies past the level before and at most at
-that one. `lower` and `upper` bound the sample's median, null where open. `estimate` is that median by the
-levels that fired, null where censoring leaves it open. `ci95` encloses the population's median (null below
-six seeds; an open end is null). `censored`: "right" (only `lower` is known), "left" (only `upper`),
-"interval" (both), or null: known exactly.
+that one. `lower` and `upper` bound the sample's median, null where open. `estimate` is the middle between
+them, null where one is open (in schema 1 it was the level that fired). `ci95` encloses the population's
+median (null below six seeds; an open end is null). `censored`: "right" (only `lower` is known), "left" (only
+`upper`), "interval" (both), or null: known exactly.
 `width`, λ↑ of T1 less λ↓ of T2 paired by seed, is the same in T1 and T2, with its seeds under `hysteresis`.
 `problems` has a line for each file or record that was not read. The other fields are those of the
 experiment's summary, see `dglib.analysis.summary`, with its estimates in their own names. Nowhere NaN or
@@ -20,13 +21,12 @@ infinity.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from dglib.analysis import wording
 from dglib.analysis.compatible import check_compatible, why_apart
-from dglib.analysis.summary import Summary
+from dglib.analysis.summary import SCHEMA, Summary
 from dglib.errors import StorageError, UserError
 from dglib.experiments import get, joints, names
 from dglib.files import to_json, write_atomically
@@ -34,13 +34,12 @@ from dglib.runs.identity import read_manifest
 from dglib.runs.reading import Source, find_records
 
 _RECORDS = ("_results.json", "_checkpoint.json", "_manifest.json")
-_HEAD = ("", "estimate", "lower", "upper", "95 % interval", "censored")
 _HASHES = {"network": "network's code", "noise": "noise's code", "labels": "noisy labels"}
 
 Summaries = dict[str, Summary]
 
 
-def run(path: Path, target: Path | None = None) -> str:
+def run(path: Path, target: Path | None = None, verbose: bool = False) -> str:
     """Analyse, write the JSON to `target` where one is given, and return the text to print.
 
     Raises:
@@ -51,7 +50,7 @@ def run(path: Path, target: Path | None = None) -> str:
     summaries, problems = summarise(path, target)
     if target is not None:
         write_atomically(target, to_json(as_json(summaries, problems), indent=1))
-    return text(path, summaries, problems)
+    return text(path, summaries, problems, verbose)
 
 
 def analyse(path: Path) -> dict[str, Any]:
@@ -114,7 +113,7 @@ def as_json(summaries: Summaries, problems: Sequence[str]) -> dict[str, Any]:
     for quantity, item in joint.items():
         for name in item.experiments if item.key in result else ():
             result[name][quantity] = result[item.key][quantity]
-    return {**result, "problems": list(problems)}
+    return {"schema": SCHEMA, **result, "problems": list(problems)}
 
 
 def _flat(summary: Summary) -> dict[str, Any]:
@@ -126,47 +125,14 @@ def _flat(summary: Summary) -> dict[str, Any]:
     return {**found, **summary["estimates"]}
 
 
-def text(path: Path, summaries: Summaries, problems: Sequence[str]) -> str:
-    """The analysis as a page of plain text: the answers, and the estimates with their intervals."""
+def text(path: Path, summaries: Summaries, problems: Sequence[str], verbose: bool = False) -> str:
+    """The answers as plain text; `verbose`: with a sentence for each row."""
+    answers = [get(name).answer_of(summaries[name]) for name in names() if name in summaries]
+    answers += [joint.answer_of(summaries[joint.key]) for joint in joints() if joint.key in summaries]
     lines = [str(path)]
-    for name in (name for name in names() if name in summaries):
-        experiment, summary = get(name), summaries[name]
-        lines += ["", experiment.words(summary).answer, *_numbers(experiment.quantities, summary)]
-    for joint in (joint for joint in joints() if joint.key in summaries):
-        summary = summaries[joint.key]
-        lines += ["", joint.words(summary) if "n" in summary else f"{joint.title}: not measured"]
-        lines += _numbers({joint.quantity: joint.symbol}, summary)
+    for answer in answers:
+        lines += ["", answer.sentences if verbose else answer.text()]
     return "\n".join([*lines, *(["", "Problems"] if problems else []), *(f"  {line}" for line in problems)])
-
-
-def _numbers(symbols: Mapping[str, str], summary: Summary) -> list[str]:
-    estimates = summary["estimates"]
-    rows = [
-        _row(symbol, estimates[name], summary["measured"])
-        for name, symbol in symbols.items()
-        if estimates.get(name)
-    ]
-    table = [_HEAD, *rows] if rows else []
-    sizes = [max(len(row[column]) for row in table) for column in range(len(_HEAD))] if rows else []
-    lines = ["  ".join(c.ljust(size) for c, size in zip(row, sizes, strict=True)).rstrip() for row in table]
-    shares = {name: share for name, share in estimates.items() if name not in symbols}
-    for name, share in (shares | summary.get("shares", {})).items():
-        lines += [f"{name.replace('_', ' ')}: {_share(share)}"] if share else []
-    return [f"  {line}" for line in (*lines, *summary["notes"])]
-
-
-def _row(name: str, found: Mapping[str, Any], measured: int) -> tuple[str, ...]:
-    ends = (
-        wording.NONE if found[key] is None else wording.level(found[key])
-        for key in ("estimate", "lower", "upper")
-    )
-    interval = wording.pair(found["ci95"]) if found["ci95"] else f"none (n = {measured})"
-    return (name, *ends, interval, found["censored"] or "no")
-
-
-def _share(share: Mapping[str, Any]) -> str:
-    (low, high), n = share["ci95"], share["of"]
-    return f"{share['count']} of {n} (95 % interval {low:.3f} to {high:.3f}, Clopper–Pearson, n = {n})"
 
 
 def _is_whole(source: Source, problems: list[str]) -> bool:

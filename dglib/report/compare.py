@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from dglib.analysis import wording
-from dglib.analysis.differences import Row, mean_row
+from dglib.analysis.differences import Difference, mean_row
 from dglib.analysis.fields import number
 from dglib.errors import UserError
 from dglib.experiments import get, joints, names
@@ -33,7 +33,7 @@ class Comparison:
     """
 
     name: str
-    rows: list[Row]
+    rows: list[Difference]
     differed: list[str]
 
 

@@ -5,11 +5,13 @@ from __future__ import annotations
 import csv
 import io
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from itertools import product
 from pathlib import Path
 from typing import Any
 
 from dglib.analysis import wording
+from dglib.analysis.answer import Answer
 from dglib.analysis.grid import (
     NAMES,
     UNUSUAL,
@@ -99,7 +101,7 @@ def content(grid: Grid, target: Path) -> dict[str, Any]:
     several = len(cells) > 1
     dwells, dwell_figures = _dwells(grid)
     phases = [phases_sentence(get(name).symbol, get(name).measure, item) for name, item in cells.items()]
-    came: list[Block] = [("answer", ("", line)) for line in (*dwells, *phases)]
+    came: list[Block] = [("answer", ("", answer.html())) for answer in (*dwells, *map(Answer, phases))]
     figures = [*dwell_figures, *_maps(grid)]
     for title, *blocks in figures:
         came += [*([title] if len(figures) > 1 else []), *blocks]
@@ -132,7 +134,6 @@ def content(grid: Grid, target: Path) -> dict[str, Any]:
             ("Each cell in short", _in_short(grid, target)),
         ],
         "limits": limits(grid.found, grid.damaged, unit="cell"),
-        "notes": [],
     }
 
 
@@ -199,13 +200,13 @@ def _maps(grid: Grid) -> list[list[Block]]:
     return drawn
 
 
-def _dwells(grid: Grid) -> tuple[list[str], list[list[Block]]]:
+def _dwells(grid: Grid) -> tuple[list[Answer], list[list[Block]]]:
     """Findings against dwell time in words and figures, for each combination of the other parameters."""
     others = {name: values for name, values in grid.axes.items() if name != _DWELL}
     groups = [dict(zip(others, group, strict=True)) for group in product(*others.values())]
     if _DWELL not in grid.axes or len(groups) > _MAX_DWELLS:
         return [], []
-    answers, drawn = list[str](), list[list[Block]]()
+    answers, drawn = list[Answer](), list[list[Block]]()
     for joint, group in product(joints(), groups):
         records = [_records(grid, name, group) for name in joint.experiments]
         lag = joint.lag(*records)
@@ -213,8 +214,8 @@ def _dwells(grid: Grid) -> tuple[list[str], list[list[Block]]]:
             continue
         with styled():
             figure = joint.draw_lag(*records)
-        words, where = joint.lag_words(lag), values_text(group)
-        answers.append(f"At {where}: {words}" if where else words)
+        answer, where = joint.lag_answer(lag), values_text(group)
+        answers.append(replace(answer, title=f"{answer.title} at {where}") if where else answer)
         title = f"Width against dwell time{f' at {where}' if where else ''}"
         drawn.append([("h3", title), ("figure", picture(figure, DWELL_CAPTION, ENLARGED))])
     if drawn:
@@ -237,12 +238,13 @@ def _in_short(grid: Grid, target: Path) -> list[Block]:
     for directory in dict.fromkeys(cell.directory for cell in grid.cells):
         mine = [cell for cell in grid.cells if cell.directory == directory]
         found = [cell.found for cell in mine if cell.found]
-        answers = [get(item.experiment).words(item.summary).short for item in found if item.records]
+        answers = [get(item.experiment).answer_of(item.summary) for item in found if item.records]
         there = {item.experiment: item.records for item in reversed(found) if item.records}
         for joint in joints():
             if there.keys() >= set(joint.experiments):
                 answers.append(joint.answer(*(there[name] for name in joint.experiments)))
-        blocks: list[Block] = [("p", line) for line in answers or ["No seed has finished."]]
+        blocks: list[Block] = [("answer", ("", answer.html())) for answer in answers]
+        blocks = blocks or [("p", "No seed has finished.")]
         blocks += [("table", table) for item in found if (table := seed_table(item))[1]]
         files = [
             link_to(path, target)

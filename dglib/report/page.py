@@ -20,7 +20,6 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from matplotlib.figure import Figure
 
 from dglib.analysis import wording
-from dglib.analysis.diagnostics import LATE, summarise_diagnostics
 from dglib.analysis.fields import number
 from dglib.analysis.style import styled
 from dglib.analysis.wording import NONE
@@ -66,23 +65,9 @@ _LAG_REFUSED = (
     "There are runs at several dwell times or learning rates, but they also differ in {}, so their widths"
     " are not compared."
 )
-_ENDS_READING = (
-    "What the networks look like at the end of the sweep, of each branch, or of training: n networks, their"
-    " mean, in brackets least and greatest. Dead: channels that no image of the first test batch activated."
-    " Entropy: 0 where one class is predicted for everything, 1 where all equally often. Late c_sv: cos(g_s,"
-    f" g_v) at refreshes, over the last {LATE} such epochs."
-)
 _METRICS_CAPTION = "Metrics of your own against epoch; a line for each seed and branch"
 # What networks must have in common for errors from scratch to be compared with those of sweeps.
 _ALIKE = ("dataset", "noise_rate", "network", "network_width", "batch_size", "lr", "refresh_period")
-# quantity at a network's end -> (column head, factor, decimals, unit)
-_ENDS = {
-    "dead": ("Dead channels", 100.0, 0, " %"),
-    "entropy": ("Entropy of predicted classes", 1.0, 2, ""),
-    "weight_norm": ("‖θ‖", 1.0, 1, ""),
-    "update_norm": ("‖last update‖", 1.0, 4, ""),
-    "c_sv": ("Late c_sv", 1.0, 2, ""),
-}
 _PIXELS_PER_INCH = 125  # on the page, where figures are a little larger than in print
 _SHARPER = 1.3  # pixels of the image to one of the page, for screens that have them
 
@@ -173,14 +158,12 @@ def _content(collection: Collection, target: Path) -> dict[str, Any]:
             (f"{get(name).symbol}: {get(name).title}", list(_runs(collection.base, mine, target)))
         )
     symbols = wording.listing([get(name).symbol for name in runs])
-    ends = any(kind == "ends" for _, blocks in sections for kind, _ in blocks)
     return {
         "title": f"Hysteresis in learning with noisy labels: {symbols}" if runs else "No records",
         "overview": overview(collection.found) if runs else "",
         "damaged": collection.damaged,
         "sections": sections,
         "limits": limits(collection.found, collection.damaged),
-        "notes": [_ENDS_READING] if ends else [],
     }
 
 
@@ -199,9 +182,8 @@ def overview(found: Sequence[Found]) -> str:
 def _headlines(experiment: str, runs: Sequence[Found]) -> Iterator[Block]:
     about = get(experiment)
     for number_, found in enumerate(runs, 1):
-        words = about.words(found.summary).headline if found.records else about.nothing
         of = f"{about.symbol}, run {number_} of {len(runs)} ({_name(found)})"
-        yield "answer", (of if len(runs) > 1 else "", words)
+        yield "answer", (of if len(runs) > 1 else "", about.answer_of(found.summary).html(whole=False))
 
 
 def _runs(base: Path, runs: Sequence[Found], target: Path) -> Iterator[Block]:
@@ -227,17 +209,13 @@ def _runs(base: Path, runs: Sequence[Found], target: Path) -> Iterator[Block]:
 
 def _run(base: Path, found: Found, target: Path) -> Iterator[Block]:
     about = get(found.experiment)
-    yield "answer", ("", about.words(found.summary).answer if found.records else about.nothing)
+    yield "answer", ("", about.answer_of(found.summary).html())
     captions = {name: drawing.caption for name, drawing in about.figures().items()}
     for name, figure in (draw_all(about.name, found.records) if found.records else {}).items():
         yield "figure", picture(figure, captions.get(name, _METRICS_CAPTION))
-    if more := about.paragraphs(found.summary):
-        yield "h4", about.more
-        yield from (("p", paragraph) for paragraph in more)
     table = seed_table(found)
     yield "h4", "Seeds"
     yield ("table", table) if table[1] else ("p", "No seed has finished.")
-    yield from _ends_of(found)
     links = {"Records": found.results, "Executed notebook": [base / "executed" / f"{about.notebook}.ipynb"]}
     known = {name: [link_to(p, target) for p in paths if p.is_file()] for name, paths in links.items()}
     yield "h4", "How it was run"
@@ -261,7 +239,7 @@ def _loops(collection: Collection) -> Iterator[tuple[str, Picture, str | None]]:
             records = [mine.get(name, ()) for name in joint.experiments]
             with styled():
                 drawn = picture(joint.draw(*records), joint.caption, ENLARGED)
-            yield directory.absolute().name, drawn, joint.answer(*records) if all(records) else None
+            yield directory.absolute().name, drawn, joint.answer(*records).html() if all(records) else None
 
 
 def _lag(collection: Collection) -> list[Block]:
@@ -282,10 +260,11 @@ def _lag(collection: Collection) -> list[Block]:
         if len({data_name(item) for name in joint.experiments for item in runs[name]}) > 1:
             differing.append("the data")
         if differing:
-            return [("answer", ("", _LAG_REFUSED.format(wording.listing(differing))))]
+            return [("p", _LAG_REFUSED.format(wording.listing(differing)))]
         with styled():
             drawn = joint.draw_lag(*sweeps, others=others)
-        return [("answer", ("", joint.lag_words(lag))), ("figure", picture(drawn, DWELL_CAPTION, ENLARGED))]
+        answer, shown = joint.lag_answer(lag).html(), picture(drawn, DWELL_CAPTION, ENLARGED)
+        return [("answer", ("", answer)), ("figure", shown)]
     return []
 
 
@@ -333,37 +312,3 @@ def _machines(record: Record) -> str:
     stretches = record.get("numerics") or ()
     on = (f"{s.get('device_name', s.get('device', '?'))}, {s.get('precision', '?')}" for s in stretches)
     return "; then ".join(dict.fromkeys(on)) or NONE
-
-
-def _ends_of(found: Found) -> Iterator[Block]:
-    """The networks at their end by class, where they are on record, and the experiment's figure of them."""
-    experiment = get(found.experiment)
-    classes = summarise_diagnostics(found.records, experiment.ends)
-    if not classes:
-        return
-    shown = [name for name in _ENDS if any(item[name] for item in classes)]
-    head = [experiment.end_head, "n", "One class predicted", *(_ENDS[name][0] for name in shown)]
-    rows = [
-        [
-            item["name"],
-            str(item["n"]),
-            f"{item['constant']} of {item['n_predicted']}" if item["n_predicted"] else NONE,
-            *(_spread(name, item[name]) for name in shown),
-        ]
-        for item in classes
-    ]
-    yield "h4", "What the networks look like at the end"
-    yield "ends", (head, rows)
-    with styled():
-        drawn = experiment.draw_ends(found.records) if "dead" in shown else None
-    if drawn:
-        yield "figure", picture(drawn[1], drawn[0])
-
-
-def _spread(quantity: str, values: Mapping[str, Any] | None) -> str:
-    """ "62 % (52 to 66)"; of one network, its value."""
-    if values is None:
-        return NONE
-    _, factor, places, unit = _ENDS[quantity]
-    mean, least, most = (wording.decimal(factor * values[end], places) for end in ("mean", "min", "max"))
-    return f"{mean}{unit}" if values["n"] == 1 else f"{mean}{unit} ({least} to {most})"

@@ -6,17 +6,16 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from dglib.analysis import wording
+from dglib.analysis.answer import Row
 from dglib.analysis.curves import Curve
-from dglib.analysis.diagnostics import End, end_of
-from dglib.analysis.differences import Row, field_row
+from dglib.analysis.differences import Difference, field_row
 from dglib.analysis.fields import Entry, Record, Records, entries
 from dglib.analysis.grid import DIVERGED, TRAPPED, Measure
 from dglib.analysis.summary import Summary
-from dglib.analysis.wording import Words
 from dglib.experiments import register
 from dglib.experiments.base import Column, Drawing, Experiment, Sweep, rate, shared
 from dglib.experiments.branches import summary as summaries
-from dglib.experiments.branches.summary import BRANCHES, start_state
+from dglib.experiments.branches.summary import BRANCHES, STARTS, start_state
 from dglib.experiments.parameters import Count, Fraction, Milestones, Positive, SweepParameters, Upward
 from dglib.protocol.spec import Arm, Criterion, ExperimentSpec, LearningRate, Phase, Success
 
@@ -88,7 +87,6 @@ class V3(Experiment):
         unusual=("no_gap",),
         glyphs={"no_gap": wording.NONE},
     )
-    end_head = "Branch"
     sweeps = (
         Sweep(
             "V3-ordered", "V3, ordered branch", "ordered_trajectory", True, "ordered",
@@ -143,8 +141,24 @@ class V3(Experiment):
     def summarise(self, records: Records) -> dict[str, Any]:
         return summaries.summarise_branches(records)
 
-    def words(self, summary: Summary) -> Words:
-        return summaries.words(summary)
+    def rows(self, summary: Summary) -> list[Row]:
+        rows, name = [], f"gap at λ = {wording.level(summary['gap_lambda'])}"
+        for state in STARTS:
+            group = summary["by_start"][state]
+            more = {"two branches": summary["two_branches"]} if state == "collapsed" else {}
+            if group["n"] or state == "collapsed":
+                rows.append(
+                    Row.of_mean(name, group["gap_mean"], start=state, events=group["above_limit"], more=more)
+                )
+        return rows + [
+            Row.of_mean(
+                f"final error, {end['branch']} branch, λ = {wording.level(end['lambda'])}",
+                end["error"],
+                p=False,
+                start=end["start"],
+            )
+            for end in summary["final_errors"]
+        ]
 
     def seed_columns(self, summary: Summary) -> dict[str, Column]:
         return {
@@ -156,7 +170,7 @@ class V3(Experiment):
             "Collapse branch began": lambda seed: seed["start"] or wording.NONE,
         }
 
-    def compare(self, a: Summary, b: Summary) -> list[Row]:
+    def compare(self, a: Summary, b: Summary) -> list[Difference]:
         gap = field_row(f"gap at λ = {wording.level(a['gap_lambda'])}", "gap", a, b)
         return [gap, *super().compare(a, b)]
 
@@ -168,15 +182,6 @@ class V3(Experiment):
         from dglib.experiments.branches.figures import draw_branches
 
         return draw_branches(records)
-
-    def ends(self, record: Record) -> list[End]:
-        """The end of each branch that was swept; of the collapse branch with the state in which it began."""
-        found = []
-        for arm in BRANCHES:
-            start = start_state(record) if arm == "collapse" else None
-            name = f"{arm} branch" + (f", began {start}" if start in ("collapsed", "trapped") else "")
-            found += end_of(record, f"{arm}_trajectory", arm, name)
-        return found
 
     def traces(self, record: Record) -> list[tuple[str, Curve, Sequence[Entry]]]:
         """Both branches of a complete seed; a collapse branch that began trapped is apart."""

@@ -1,10 +1,9 @@
 """V3's summary: the error on two branches at the same λ, and the gap between them, paired by seed."""
 
-from collections.abc import Sequence
+from collections import defaultdict
 from statistics import fmean
 from typing import Any
 
-from dglib.analysis import wording
 from dglib.analysis.fields import (
     Record,
     Records,
@@ -19,9 +18,8 @@ from dglib.analysis.fields import (
     starts_trapped,
 )
 from dglib.analysis.grid import TRAPPED
-from dglib.analysis.intervals import Interval, as_json, spread, t_interval
-from dglib.analysis.summary import UNMEASURED, Summary, common, exact, missing, quantity
-from dglib.analysis.wording import Words
+from dglib.analysis.intervals import spread
+from dglib.analysis.summary import UNMEASURED, common, exact, missing, paired, quantity
 
 GAP_LEVEL, GAP_ERROR = 0.50, 0.10
 BRANCHES = ("ordered", "collapse")
@@ -70,17 +68,15 @@ def gap_curve(records: Records, state: str) -> list[dict[str, Any]]:
     curve = []
     for level in sorted({level for seed in seeds for level in seed}):
         values = [seed[level] for seed in seeds if level in seed]
-        interval = as_json(gap_interval(values))
-        curve.append(
-            {"lambda": level, "n": len(values), "mean": rounded(fmean(values)), "interval": interval}
-        )
+        mean, interval = rounded(fmean(values)), _interval(paired(values))
+        curve.append({"lambda": level, "n": len(values), "mean": mean, "interval": interval})
     return curve
 
 
-def gap_interval(values: Sequence[float]) -> Interval | None:
-    """Student's interval for the mean of paired gaps, cut at ±1: no difference of two errors lies beyond."""
-    found = t_interval(values)
-    return found and Interval(max(found.lower, -1.0), min(found.upper, 1.0), found.confidence)
+def _interval(found: dict[str, Any] | None) -> dict[str, float] | None:
+    if found is None or found["ci95"] is None:
+        return None
+    return {"lower": found["ci95"][0], "upper": found["ci95"][1], "confidence": 0.95}
 
 
 def summarise_branches(records: Records) -> dict[str, Any]:
@@ -95,33 +91,50 @@ def summarise_branches(records: Records) -> dict[str, Any]:
     groups = {
         state: [s["gap"] for s in seeds if s["start"] == state and s["gap"] is not None] for state in STARTS
     }
-    apart, interval = groups["collapsed"], gap_interval(groups["collapsed"])
-    decided = interval is not None and not interval.lower <= limit <= interval.upper
-    verdict = "undecided" if interval is None or not decided else "yes" if interval.lower > limit else "no"
+    apart, gap = groups["collapsed"], paired(groups["collapsed"])
+    verdict = "undecided"
+    if gap and gap["ci95"] and not gap["ci95"][0] <= limit <= gap["ci95"][1]:
+        verdict = "yes" if gap["ci95"][0] > limit else "no"
     found = common("V3", records, seeds, ("complete", *UNMEASURED))
-    ends = interval and [rounded(interval.lower), rounded(interval.upper)]
-    trapped = len(groups["trapped"])
-    notes = [f"{wording.seeds(trapped)} began the collapse branch trapped, and not in the gap"] * bool(
-        trapped
-    )
     return found | {
         "measured": len(apart),
         "gap_lambda": level,
         "gap_limit": limit,
         "gap": spread([gap for gaps in groups.values() for gap in gaps]),
-        "gap_collapsed": spread(apart),  # without the seeds that began the collapse branch trapped
-        "gap_interval": as_json(interval),
-        "gap_mean": {"estimate": rounded(fmean(apart)), "ci95": ends} if apart else None,
+        "gap_collapsed": gap,  # without the seeds that began the collapse branch trapped
+        "gap_interval": _interval(gap),
+        "gap_mean": gap and {"estimate": gap["mean"], "ci95": gap["ci95"]},
         "two_branches": verdict,
         "gap_by_level": {state: gap_curve(records, state) for state in STARTS},
         "start": {kind: sum(seed["start"] == kind for seed in seeds) for kind in STARTS},
         "by_start": {
-            state: {"n": len(members), "gap": quantity([exact(gap) for gap in members])}
+            state: {
+                "n": len(members),
+                "above_limit": sum(gap > limit for gap in members),
+                "gap": quantity(exact(members)),
+                "gap_mean": paired(members),
+            }
             for state, members in groups.items()
         },
-        "estimates": {"gap": quantity([exact(gap) for gap in apart])},
-        "notes": notes + missing(found["outcomes"], len(apart)),
+        "final_errors": _final_errors(records),
+        "limits": {"gap_error": limit},
+        "estimates": {"gap": quantity(exact(apart))},
+        "notes": missing(found["outcomes"], len(groups["collapsed"] + groups["trapped"])),
     }
+
+
+def _final_errors(records: Records) -> list[dict[str, Any]]:
+    """Of each branch and start state the λ at its end and the errors there, over complete seeds."""
+    found: defaultdict[tuple[str, str, float], list[float]] = defaultdict(list)
+    for record in records:
+        if (state := start_state(record)) in STARTS:
+            for name in BRANCHES:
+                level, error = list(branch(record, name).items())[-1]
+                found[name, "ordered" if name == "ordered" else str(state), level].append(error)
+    return [
+        {"branch": name, "start": state, "lambda": level, "error": paired(errors, lowest=0.0)}
+        for (name, state, level), errors in sorted(found.items(), reverse=True)
+    ]
 
 
 def _seed(record: Record, level: float, limit: float) -> dict[str, Any]:
@@ -141,42 +154,3 @@ def _seed(record: Record, level: float, limit: float) -> dict[str, Any]:
         "gap": gap,
         "start": start,
     }
-
-
-def words(summary: Summary) -> Words:
-    """The gap between the branches, whether it makes two, and the seeds that do not count."""
-    return Words(_finding(summary), wording.dwell(summary["dwell"]))
-
-
-def _finding(summary: Summary) -> str:
-    at, limit = wording.level(summary["gap_lambda"]), wording.level(summary["gap_limit"])
-    others = wording.unmeasured(summary["outcomes"])
-    tail = f"; {'; '.join(others)}" if others else ""
-    if summary["gap"] is None:
-        complete = summary["outcomes"]["complete"]
-        why = f"no level λ = {at} in {wording.seeds(complete)}" if complete else "no seed has both branches"
-        return f"V3: of {wording.seeds(summary['n'])}, {why}, so the gap at λ = {at} was not measured{tail}."
-    gap, trapped = summary["gap_collapsed"], summary["start"]["trapped"]
-    everyone = wording.spread(summary["gap"])
-    verdict = {
-        "yes": "two branches",
-        "no": "not two branches",
-        "undecided": "undecided whether there are two branches",
-    }[summary["two_branches"]]
-    if gap is None:
-        finding = f"V3: no seed of {summary['n']} began the collapse branch collapsed: {verdict}{tail}."
-        return f"{finding} {trapped} began it trapped ({wording.TRAPPED_MEANS}), with a gap of {everyone}."
-    finding = (
-        f"V3: the gap at λ = {at} is {wording.spread(gap)} in {gap['n']} of {wording.seeds(summary['n'])}"
-    )
-    if summary["gap_interval"]:
-        interval = wording.confidence_interval(summary["gap_interval"], 3)
-        finding += f", {interval.replace('interval', 't interval', 1)}"
-    finding += f", against a limit of {limit}: {verdict}{tail}."
-    if trapped:
-        finding += (
-            f" {trapped} began the collapse branch trapped ({wording.TRAPPED_MEANS}) and"
-            f" {wording.is_are(trapped)} left out;"
-        )
-        finding += f" with {'it' if trapped == 1 else 'them'} the gap is {everyone}."
-    return finding

@@ -10,14 +10,13 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from dglib.analysis import wording
+from dglib.analysis.answer import Answer, Row, settings
 from dglib.analysis.curves import Curve
-from dglib.analysis.diagnostics import End, end_of
-from dglib.analysis.differences import Row, field_row, outcome_row
+from dglib.analysis.differences import Difference, field_row, outcome_row
 from dglib.analysis.fields import Entry, Record, Records
 from dglib.analysis.grid import DIVERGED, TRAPPED, Measure
 from dglib.analysis.summary import Summary
-from dglib.analysis.thresholds import DOWN, UP, Direction, threshold
-from dglib.analysis.wording import Words
+from dglib.analysis.thresholds import DOWN, UP, Direction
 from dglib.experiments import register, register_joint
 from dglib.experiments.base import Column, Drawing, Experiment, Sweep, rate, shared, sweep_rate
 from dglib.experiments.joint import Joint
@@ -32,8 +31,9 @@ from dglib.experiments.parameters import (
     ValidationInfo,
     field_validator,
 )
+from dglib.experiments.spinodal import lag as lags
 from dglib.experiments.spinodal import summary as summaries
-from dglib.experiments.spinodal import words as worded
+from dglib.experiments.spinodal.summary import STARTS
 from dglib.protocol.spec import Arm, Criterion, ExperimentSpec, Phase, StopEvent, Success
 
 if TYPE_CHECKING:
@@ -123,13 +123,28 @@ class Spinodal(Experiment):
     def summarise(self, records: Records) -> dict[str, Any]:
         return summaries.summarise_sweep(self.name, self.direction, records)
 
-    def words(self, summary: Summary) -> Words:
-        return worded.threshold_words(self.direction, summary)
-
     def seed_columns(self, summary: Summary) -> dict[str, Column]:
-        return worded.seed_columns(self.direction, summary)
+        loops = {loop["seed"]: loop for loop in (summary.get("loop") or {}).get("seeds", ())}
 
-    def compare(self, a: Summary, b: Summary) -> list[Row]:
+        def returned(seed: Summary) -> str:
+            loop = loops.get(seed["seed"])
+            if loop is None:
+                return wording.NONE
+            return wording.interval(loop["return_lower"], loop["return_upper"])
+
+        none = f"no {self.direction.noun}"
+        return {
+            "Seed": wording.seed,
+            "Init error": lambda seed: wording.error(seed["init_error"]),
+            **({} if self.direction.rising else {"State at the start": _start}),
+            "Outcome": lambda seed: wording.outcome(seed["outcome"], {"no_event": none}),
+            f"{self.direction.symbol} lies": lambda seed: wording.interval(seed["lower"], seed["upper"]),
+            **({"λ↓ of the return": returned} if loops else {}),
+            "State at the end": lambda seed: seed["final_state"] or wording.NONE,
+            "Final error": lambda seed: wording.error(seed["final_error"]),
+        }
+
+    def compare(self, a: Summary, b: Summary) -> list[Difference]:
         rows = summaries.compare(self.direction, a, b)
         rows += [outcome_row(wording.outcome(kind), kind, a, b) for kind in ("init_failed", "diverged")]
         return rows + [field_row(name, field, a, b) for field, name in self.compared.items()]
@@ -143,11 +158,6 @@ class Spinodal(Experiment):
         from dglib.experiments.spinodal.figures import draw_spinodal
 
         return draw_spinodal(self.direction, records)
-
-    def ends(self, record: Record) -> list[End]:
-        failed = record.get("init_success") is False
-        name = "init failed" if failed else threshold(self.direction, record).final_state or "unfinished"
-        return end_of(record, "trajectory", "main", name)
 
     def traces(self, record: Record) -> list[tuple[str, Curve, Sequence[Entry]]]:
         sweeps = {sweep.key: sweep for sweep in self.sweeps}
@@ -176,6 +186,34 @@ class T1(Spinodal):
         Sweep("T1-up", "T1, λ raised", "trajectory", True, "ordered", "sweep", "λ↑"),
         Sweep("T1-back", "T1, swept back", "return_trajectory", False, "collapsed", None, "λ↓ back"),
     )
+
+    def rows(self, summary: Summary) -> list[Row]:
+        estimates, start, events = summary["estimates"], "ordered", summary["events"]
+        rows = [
+            Row.of_median(
+                "λ↑",
+                summary["measured"],
+                estimates["lambda_up"],
+                start=start,
+                events=events,
+                spread=summary["lambda_up_centres"],
+            ),
+            Row.of_share("share collapsed", estimates["event_share"], start=start),
+        ]
+        loop = summary["loop"]
+        if not loop:
+            return rows
+        found, n, closed = loop["estimates"], loop["measured"], loop["outcomes"]["closed"]
+        at = f"loop width, both read at error {wording.level(loop['common_limit'])}"
+        null = {"null": _cell(found["null_width"])}
+        return [
+            *rows,
+            Row.of_median("λ↓ of the return", n, found["lambda_down"], start="collapsed", events=closed),
+            Row.of_median("loop width λ↑ − λ↓", n, found["width"], start=start, events=closed, more=null),
+            Row.of_median(at, n, found["width_at_common_limit"], start=start),
+            Row.of_mean("return − rising error, same λ", loop["memory"], start=start),
+            Row.of_mean("loop area, signed", loop["area"], start=start),
+        ]
 
     def spec(self, p: Any) -> ExperimentSpec:
         back = Phase(
@@ -210,6 +248,18 @@ class T2(Spinodal):
         Sweep("T2-trapped", "T2, trapped", "trajectory", False, "trapped", "sweep", "λ↓ trapped"),
     )
 
+    def rows(self, summary: Summary) -> list[Row]:
+        rows = []
+        for state in STARTS:
+            group = summary["by_start"][state]
+            known = {"events": group["events"], "spread": group["centres"]}
+            if group["n"] or state == "collapsed":
+                rows += [
+                    Row.of_median("λ↓", group["n"], group["lambda_down"], start=state, **known),
+                    Row.of_share("share recovered", group["event_share"], start=state),
+                ]
+        return rows
+
     def spec(self, p: Any) -> ExperimentSpec:
         event = StopEvent(Criterion("<=", p.recovery_error), p.consecutive, "lambda_down", "recovered")
         return _spec(p, self.name, Criterion(">=", p.init_error_min), event)
@@ -234,10 +284,32 @@ class Width(Joint):
     def summarise(self, *records: Records) -> dict[str, Any]:
         return summaries.summarise_width(*records)
 
-    def words(self, summary: Summary) -> str:
-        return worded.width_sentences(summary)
+    def answer_of(self, summary: Summary) -> Answer:
+        notes = tuple(summary["notes"])
+        if not summary.get("n"):
+            return Answer(f"{self.title}: not measured", flags=notes)
+        one, other = (wording.dwell(summary["dwell"][name]) for name in self.experiments)
+        dwell = one if one == other else f"T1: {one}; T2: {other}"
+        title = f"{self.title}: {wording.seeds(summary['n'])} with both thresholds"
+        return Answer(title, settings(dwell, summary), tuple(self._rows(summary)), notes)
 
-    def compare(self, a: Summary, b: Summary) -> list[Row]:
+    def _rows(self, summary: Summary) -> list[Row]:
+        rows, limit = [], wording.level(summary["common_limit"])
+        for state in STARTS:
+            group: Summary = summary["by_start"][state]
+            n, events, null = group["n"], group["both_events"], {"null": _cell(group["null_width"])}
+            if n:
+                at, read_at = f"width, both read at error {limit}", group["width_at_common_limit"]
+                rows += [
+                    Row.of_median(self.symbol, n, group["width"], start=state, events=events, more=null),
+                    Row.of_median(at, n, read_at, start=state),
+                ]
+            if group["gap"]:
+                at = wording.level(summary["gap_lambda"])
+                rows.append(Row.of_mean(f"T2 − T1 error at λ = {at}", group["gap"], start=state))
+        return rows
+
+    def compare(self, a: Summary, b: Summary) -> list[Difference]:
         return summaries.compare_widths(a, b)
 
     def draw(self, *records: Records) -> Figure:
@@ -247,17 +319,25 @@ class Width(Joint):
 
     def lag(self, *records: Records, others: Records = ()) -> Summary | None:
         t1, t2 = records
-        found = summaries.lag(t1, t2, others)
+        found = lags.lag(t1, t2, others)
         return found if len(found["settings"]) > 1 else None
 
-    def lag_words(self, lag: Summary) -> str:
-        return worded.lag_sentences(lag)
+    def lag_answer(self, lag: Summary) -> Answer:
+        return lags.lag_answer(lag)
 
     def draw_lag(self, *records: Records, others: Records = ()) -> Figure:
         from dglib.experiments.spinodal.loop_figures import draw_lag
 
         t1, t2 = records
         return draw_lag(t1, t2, others)
+
+
+def _cell(found: Summary | None) -> tuple[float | None, float | None] | None:
+    return None if found is None else (found["lower"], found["upper"])
+
+
+def _start(seed: Summary) -> str:
+    return seed["start"] or wording.NONE
 
 
 register(T1())

@@ -19,7 +19,8 @@ from dglib.analysis.intervals import Bounds, median_bounds
 from dglib.analysis.style import COLUMN_WIDTH, LOOKS, THICK, Look
 from dglib.analysis.thresholds import DOWN, threshold
 from dglib.experiments import get
-from dglib.experiments.spinodal.summary import DROPPING, UNKNOWN_RATE, SeedSweep, by_setting, lag, sweeps_of
+from dglib.experiments.spinodal.lag import DROPPING, UNKNOWN_RATE, by_setting, lag
+from dglib.experiments.spinodal.summary import SeedSweep, sweeps_of
 
 # Of the kinds of widths: title, and looks at a constant LR and under another rule.
 _KINDS = {

@@ -1,15 +1,17 @@
-"""The summaries of T1 and T2: thresholds, the return sweep, the width between them, and its lag."""
+"""The summaries of T1 and T2: thresholds, the return sweep, and the width between them with its controls."""
 
 from __future__ import annotations
 
-from collections import Counter, defaultdict
-from collections.abc import Sequence
+import math
+from collections import Counter
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from statistics import fmean
 from typing import Any
 
 from dglib.analysis import wording
 from dglib.analysis.curves import Curve
-from dglib.analysis.differences import Row, cells, field_row, median_row, share_row
+from dglib.analysis.differences import Difference, cells, field_row, median_row, share_row
 from dglib.analysis.fields import (
     FINAL_STATES,
     Record,
@@ -36,11 +38,11 @@ from dglib.analysis.intervals import (
 )
 from dglib.analysis.summary import (
     Summary,
-    cell_and_point,
     common,
-    few,
     in_every_seed,
+    known_cell,
     missing,
+    paired,
     quantity,
     share,
 )
@@ -49,18 +51,17 @@ from dglib.analysis.thresholds import (
     UP,
     Direction,
     Threshold,
+    differences_at,
     end_state,
-    init_level,
+    limits,
     loop,
+    retraced,
     return_bounds,
     return_event,
     threshold,
 )
 
 STARTS = ("collapsed", "trapped")
-DROPPING, UNKNOWN_RATE = "dropping", "not recorded"
-# Parameters that may differ between runs of several dwell times, and those that do not concern training.
-_VARIED = {"epochs_per_level", "sweep_lr", "milestones", "seeds"}
 
 
 def summarise_sweep(name: str, direction: Direction, records: Records) -> dict[str, Any]:
@@ -75,17 +76,18 @@ def summarise_sweep(name: str, direction: Direction, records: Records) -> dict[s
     seeds = [_seed(direction, record, seed) for record, seed in zip(records, found, strict=True)]
     kinds = (direction.event, "no_event", "init_failed", "diverged", "unfinished")
     levels = planned_levels(records)
-    known = [(seed["start"], pair) for seed in seeds if (pair := cell_and_point(seed))]
+    known = [(seed["start"], cell) for seed in seeds if (cell := known_cell(seed))]
     fired = [item for item in found if item.outcome == direction.event]
     states = Counter(item.final_state for item in found)
     summary = common(name, records, seeds, kinds)
     outcomes = summary["outcomes"]
-    events, unfinished = outcomes[direction.event], outcomes["unfinished"]
+    events = outcomes[direction.event]
     differences = {str(item.seed): item.difference for item in found if item.difference}
     summary |= {
         "events": events,
         "measured": len(known),
         direction.field: spread([item.level for item in fired if item.level is not None]),
+        f"{direction.field}_centres": _centres(item.bounds for item in fired),
         f"{direction.field}_recorded": spread([item.recorded for item in fired if item.recorded is not None]),
         "limit": parameter(records, direction.limit, direction.default_limit),
         "median": median_of(found),
@@ -94,10 +96,11 @@ def summarise_sweep(name: str, direction: Direction, records: Records) -> dict[s
         "censored": [item.seed for item in found if item.outcome == "no_event"],
         "final_states": {state: states[state] for state in FINAL_STATES},
         "differences": differences,
-        "in_every_seed": in_every_seed([cell for _, (cell, _) in known]),
+        "limits": {direction.limit: parameter(records, direction.limit, direction.default_limit)},
+        "in_every_seed": in_every_seed([cell for _, cell in known]),
         "estimates": {
-            direction.field: quantity([pair for _, pair in known]),
-            "event_share": share(events, events + outcomes["no_event"] + unfinished, unfinished),
+            direction.field: quantity([cell for _, cell in known]),
+            "event_share": _event_share(direction, found),
         },
         "notes": [f"seed {seed}: {why}; the trajectory was taken" for seed, why in differences.items()]
         + missing(outcomes, len(known)),
@@ -112,13 +115,27 @@ def summarise_sweep(name: str, direction: Direction, records: Records) -> dict[s
         state: {
             "n": sum(start == state for start, _ in known),
             "events": sum(item.outcome == direction.event for item in found if item.start == state),
+            "centres": _centres(item.bounds for item in fired if item.start == state),
             "median": median_of([item for item in found if item.start == state]),
             "remaining": still(direction, [item for item in found if item.start == state], levels),
-            direction.field: quantity([pair for start, pair in known if start == state]),
+            direction.field: quantity([cell for start, cell in known if start == state]),
+            "event_share": _event_share(direction, [item for item in found if item.start == state]),
         }
         for state in STARTS
     }
     return summary
+
+
+def _centres(cells: Iterable[Bounds | None]) -> dict[str, Any] | None:
+    """The spread of the middles of the cells that are closed."""
+    return spread([rounded((c.lower + c.upper) / 2) for c in cells if c and None not in c.as_dict().values()])
+
+
+def _event_share(direction: Direction, found: Sequence[Threshold]) -> dict[str, Any] | None:
+    """Of the seeds that entered the sweep, those that had their event."""
+    counts = Counter(item.outcome for item in found)
+    events, unfinished = counts[direction.event], counts["unfinished"]
+    return share(events, events + counts["no_event"] + unfinished, unfinished)
 
 
 def _seed(direction: Direction, record: Record, seed: Threshold) -> dict[str, Any]:
@@ -163,18 +180,15 @@ def _loops(records: Records) -> dict[str, Any] | None:
         return None
     outcomes = Counter(item["outcome"] for item in loops)
     measured = [item for item in loops if item["outcome"] != "diverged"]
-    downs = []
-    for item in measured:
-        back = Bounds.of({"lower": item["return_lower"], "upper": item["return_upper"]})
-        downs.append((back, back if item["lambda_down"] is None else Bounds(*[item["lambda_down"]] * 2)))
-    ups = [Bounds(*[item["lambda_up"]] * 2) for item in measured]
-    widths = [
-        (Bounds.of(item), up - point) for item, up, (_, point) in zip(measured, ups, downs, strict=True)
-    ]
+    backs = [Bounds.of({"lower": e["return_lower"], "upper": e["return_upper"]}) for e in measured]
+    widths = [Bounds.of(item) for item in measured]
     closed = [item for item in loops if item["outcome"] == "closed"]
-    median = _median([Bounds.of(item) for item in measured])
+    limit = common_limit(records)
+    at_limit = [found for record in read_at(records, limit) if (found := loop(record)) is not None]
+    median = _median(widths)
     return {
         "n": len(loops),
+        "measured": len(measured),
         "outcomes": {kind: outcomes[kind] for kind in ("closed", "open", "diverged")},
         "trapped": sum(item["trapped"] for item in loops),
         "lambda_down": spread([item["lambda_down"] for item in closed]),
@@ -182,11 +196,28 @@ def _loops(records: Records) -> dict[str, Any] | None:
         "median": {end: median[end] for end in ("lower", "upper")},
         "interval": median["interval"],
         "thresholds": [parameter(records, item.limit, item.default_limit) for item in (UP, DOWN)],
-        "memory": spread([item["memory"] for item in loops if item["memory"] is not None]),
-        "area": spread([item["area"] for item in loops if item["area"] is not None]),
-        "estimates": {"lambda_down": quantity(downs), "width": quantity(widths)},
+        "memory": paired([item["memory"] for item in loops if item["memory"] is not None]),
+        "area": paired([item["area"] for item in loops if item["area"] is not None]),
+        "estimates": {
+            "lambda_down": quantity(backs),
+            "width": quantity(widths),
+            "null_width": quantity([null for record in records if (null := retraced(record))]),
+            "width_at_common_limit": quantity([Bounds.of(e) for e in at_limit if e["outcome"] != "diverged"]),
+        },
+        "common_limit": limit,
         "seeds": loops,
     }
+
+
+def common_limit(records: Records) -> float:
+    """The error half way between those of recovery and collapse."""
+    return round(fmean(limits(records)), 6)
+
+
+def read_at(records: Records, limit: float) -> list[Record]:
+    """The records with collapse and recovery both read at one error."""
+    both = {"collapse_error": limit, "recovery_error": limit}
+    return [{**record, "parameters": {**(record.get("parameters") or {}), **both}} for record in records]
 
 
 @dataclass(frozen=True)
@@ -209,11 +240,11 @@ def sweeps_of(name: str, record: Record) -> list[SeedSweep]:
     key = "T1-up" if name == "T1" else "T2-trapped" if found.start == "trapped" else "T2-down"
     sweeps = [SeedSweep(key, found.seed, curve, found.bounds)]
     back = entries(record, "return_trajectory")
-    if name == "T1" and back and found.fired is not None:
+    if name == "T1" and back and found.last is not None and found.fired is not None:
         # From where it collapsed, so that a seed's loop is one line.
         errors = dict(list(curve.errors.items())[-1:]) | Curve.of(back).errors
         returned = Curve(errors, fired=return_event(record).first is not None)
-        sweeps.append(SeedSweep("T1-back", found.seed, returned, return_bounds(record, found.fired)))
+        sweeps.append(SeedSweep("T1-back", found.seed, returned, return_bounds(record, found.last)))
     return sweeps
 
 
@@ -222,44 +253,84 @@ def summarise_width(t1_records: Records, t2_records: Records) -> dict[str, Any]:
 
     `lower` and `upper` bound the median over seeds, `interval` encloses the population's (None below six).
     `share_above_zero` is the exact interval for the share of widths above 0, whatever the undecided are.
-    `by_start`: of seeds whose falling sweep began collapsed, or trapped: two states. `mean_difference` (mean
-    λ↑ less mean λ↓) is given only if every seed of both sweeps had its event. No survival curve of widths:
-    how a width is censored depends on λ↑ and λ↓ themselves, which biases one.
+    `by_start`: of seeds whose falling sweep began collapsed, or trapped: two states; with the controls: the
+    width that T1's path would have were it retraced exactly (`null_width`), the width with both events read
+    at `common_limit`, and the error of T2 less that of T1 at `gap_lambda`, the middle of the levels that most
+    pairs of seeds visited. `mean_difference` (mean λ↑ less mean λ↓) is given only if every seed of both
+    sweeps had its event. No survival curve of widths: how a width is censored depends on λ↑ and λ↓
+    themselves, which biases one.
     """
-    ups = {item.seed: item for item in (threshold(UP, record) for record in t1_records)}
-    downs = {item.seed: item for item in (threshold(DOWN, record) for record in t2_records)}
-    both = [
-        (ups[s], downs[s]) for s in sorted(ups.keys() & downs.keys()) if ups[s].bounds and downs[s].bounds
-    ]
-    seeds, pairs = [], []
-    for up, down in both:
-        one, other = cell_and_point(up.as_dict()), cell_and_point(down.as_dict())
-        if one and other:
-            pairs.append((down.start, (one[0] - other[0], one[1] - other[1])))
-            seeds.append({"seed": up.seed, "start": down.start, **pairs[-1][1][0].as_dict()})
-    every = [pair for _, pair in pairs]
-    undecided = sum(width.lower < 0 < width.upper for width, _ in every)
-    over = _over([width for width, _ in every])
-    groups = {state: [pair for start, pair in pairs if start == state] for state in STARTS}
+    ups, downs = _by_seed(UP, t1_records), _by_seed(DOWN, t2_records)
+    limit = common_limit([*t1_records, *t2_records])
+    widths, starts = _widths(ups, downs), {seed: down.start for seed, down in downs.items()}
+    at_limit = _widths(_by_seed(UP, read_at(t1_records, limit)), _by_seed(DOWN, read_at(t2_records, limit)))
+    nulls = {seed_of(record): null for record in t1_records if (null := retraced(record))}
+    level, gaps = _gaps(t1_records, t2_records)
+
+    def of(state: str | None, found: dict[int, Any]) -> list[Any]:
+        return [value for seed, value in found.items() if state in (None, starts.get(seed))]
+
+    every = list(widths.values())
+    over, undecided = _over(every), sum(width.lower < 0 < width.upper for width in every)
     return {
         **over,
-        "measured": len(seeds),
-        "trapped": sum(seed["start"] == "trapped" for seed in seeds),
-        "in_every_seed": in_every_seed([width for width, _ in every]),
+        "measured": len(widths),
+        "trapped": len(of("trapped", widths)),
+        "in_every_seed": in_every_seed(every),
+        "common_limit": limit,
+        "gap_lambda": level,
         "by_start": {
-            state: _over([width for width, _ in mine]) | {"width": quantity(mine)}
-            for state, mine in groups.items()
+            state: _over(of(state, widths))
+            | {
+                "both_events": sum(abs(w.lower) + abs(w.upper) < math.inf for w in of(state, widths)),
+                "width": quantity(of(state, widths)),
+                "null_width": quantity([nulls[s] for s in widths if s in nulls and starts[s] == state]),
+                "width_at_common_limit": quantity(of(state, at_limit)),
+                "gap": paired(of(state, gaps)),
+            }
+            for state in STARTS
         },
         "mean_difference": _mean_difference(list(ups.values()), list(downs.values())),
         "estimates": {
             "width": quantity(every),
             "above_zero": share(over["above_zero"], len(every), undecided),
         },
-        "notes": few(len(seeds)) if seeds else ["no seed has both thresholds: the width was not measured"],
-        "seeds": seeds,
-        "left_out": sorted((ups.keys() | downs.keys()) - {seed["seed"] for seed in seeds}),
+        "notes": [] if widths else ["no seed has both thresholds: the width was not measured"],
+        "seeds": [{"seed": s, "start": starts[s], **width.as_dict()} for s, width in widths.items()],
+        "left_out": sorted((ups.keys() | downs.keys()) - widths.keys()),
         "dwell": {"T1": dwell(t1_records), "T2": dwell(t2_records)},
+        "eta": sorted({eta for r in (*t1_records, *t2_records) if (eta := number(r, "eta")) is not None}),
+        "limits": dict(
+            zip((DOWN.limit, UP.limit), limits([*t1_records, *t2_records]), strict=True),
+        ),
     }
+
+
+def _by_seed(direction: Direction, records: Records) -> dict[int, Threshold]:
+    return {item.seed: item for item in (threshold(direction, record) for record in records)}
+
+
+def _widths(ups: dict[int, Threshold], downs: dict[int, Threshold]) -> dict[int, Bounds]:
+    """The cell of each seed's width, where both thresholds are known."""
+    cells = {
+        seed: (known_cell(ups[seed].as_dict()), known_cell(downs[seed].as_dict()))
+        for seed in sorted(ups.keys() & downs.keys())
+    }
+    return {seed: up - down for seed, (up, down) in cells.items() if up and down}
+
+
+def _gaps(t1_records: Records, t2_records: Records) -> tuple[float | None, dict[int, float]]:
+    """A λ, and the error of T2 less that of T1 there by seed."""
+    ups, downs = (
+        {seed_of(r): entries(r, "trajectory", "sweep") for r in side} for side in (t1_records, t2_records)
+    )
+    apart = {seed: differences_at(ups[seed], downs[seed]) for seed in sorted(ups.keys() & downs.keys())}
+    counts = Counter(level for found in apart.values() for level in found)
+    most = sorted(level for level, count in counts.items() if count == max(counts.values()))
+    if not most:
+        return None, {}
+    level = most[(len(most) - 1) // 2]
+    return level, {seed: rounded(found[level]) for seed, found in apart.items() if level in found}
 
 
 def _over(widths: Sequence[Bounds]) -> dict[str, Any]:
@@ -281,7 +352,7 @@ def _mean_difference(ups: list[Threshold], downs: list[Threshold]) -> float | No
     return rounded(up["mean"] - down["mean"])
 
 
-def compare(direction: Direction, a: Summary, b: Summary) -> list[Row]:
+def compare(direction: Direction, a: Summary, b: Summary) -> list[Difference]:
     """The event's share, the threshold, the state at the start and the loop, on two sides."""
     rows = [_fired_row(direction, a, b), median_row(f"median {direction.symbol}", cells(a), cells(b))]
     if not direction.rising:
@@ -294,7 +365,7 @@ def compare(direction: Direction, a: Summary, b: Summary) -> list[Row]:
     return rows
 
 
-def _fired_row(direction: Direction, a: Summary, b: Summary) -> Row:
+def _fired_row(direction: Direction, a: Summary, b: Summary) -> Difference:
     """The share that had its event by the last λ of both sweeps: shares by different λ do not compare.
 
     Seeds of which it is not known are left out: failed inits, diverged ones, and those cut short before.
@@ -302,7 +373,9 @@ def _fired_row(direction: Direction, a: Summary, b: Summary) -> Row:
     both = set(a["levels"]) & set(b["levels"])
     if not both:
         none = wording.NONE
-        return Row(f"{direction.event} by the same λ", none, none, "no difference: no λ in both sweeps")
+        return Difference(
+            f"{direction.event} by the same λ", none, none, "no difference: no λ in both sweeps"
+        )
     limit = max(both) if direction.rising else min(both)
     counts = []
     for summary in (a, b):
@@ -313,81 +386,9 @@ def _fired_row(direction: Direction, a: Summary, b: Summary) -> Row:
     return share_row(f"{direction.event} by λ = {wording.level(limit)}", *counts)
 
 
-def compare_widths(a: Summary, b: Summary) -> list[Row]:
+def compare_widths(a: Summary, b: Summary) -> list[Difference]:
     above = [(side["above_zero"], side["n"]) for side in (a, b)]
     return [
         median_row("median width λ↑ − λ↓", *([Bounds.of(seed) for seed in side["seeds"]] for side in (a, b))),
         share_row("width above 0 for certain", *above),
     ]
-
-
-def setting_of(record: Record) -> tuple[str, int]:
-    """The LR rule (a constant LR, `DROPPING` or `UNKNOWN_RATE`) and the epochs per level (0: unknown)."""
-    epochs = dwell([record])["epochs_per_level"]
-    parameters = record.get("parameters") or {}
-    constant = number(record, "sweep_lr")
-    if constant is None and parameters.get("milestones") == []:
-        constant = number(parameters, "lr")
-    known = DROPPING if "milestones" in parameters else UNKNOWN_RATE
-    return known if constant is None else f"{constant:g}", epochs[0] if epochs else 0
-
-
-def by_setting(records: Records) -> dict[tuple[str, int], list[Record]]:
-    """The records grouped by LR rule and dwell time, in that order; a seed run twice counts once."""
-    groups: defaultdict[tuple[str, int], dict[int, Record]] = defaultdict(dict)
-    for record in records:
-        groups[setting_of(record)].setdefault(seed_of(record), record)
-    return {setting: list(groups[setting].values()) for setting in sorted(groups)}
-
-
-def lag(t1_records: Records, t2_records: Records, others: Records = ()) -> dict[str, Any]:
-    """The bounds of each seed's width at each dwell time and LR rule, and errors from scratch at each λ.
-
-    `settings`: of each, `loop` (T1's return), `collapsed` and `trapped` (between T1 and T2, by the start of
-    T2). `differing`: parameters in which the runs of T1 or of T2 differ besides dwell time and LR.
-
-    Args:
-        others: more records with an error from scratch at one λ, Tδ1's for instance.
-    """
-    ups, downs = by_setting(t1_records), by_setting(t2_records)
-    settings = []
-    for setting in sorted(ups.keys() | downs.keys()):
-        t1, t2 = ups.get(setting, []), downs.get(setting, [])
-        loops = (_loops(t1) or {"seeds": []})["seeds"]
-        widths = summarise_width(t1, t2)["seeds"]
-        found = {"rule": setting[0], "epochs": setting[1]}
-        found |= {"loop": [_ends(item) for item in loops if item["outcome"] != "diverged"]}
-        groups = {state: [_ends(item) for item in widths if item["start"] == state] for state in STARTS}
-        settings.append(found | groups)
-    scratch: defaultdict[float, list[float]] = defaultdict(list)
-    for level, error in sorted(_from_scratch([*t1_records, *t2_records, *others])):
-        scratch[level].append(error)
-    differing = sorted({*_differing(t1_records), *_differing(t2_records)})
-    return {"settings": settings, "scratch": dict(scratch), "differing": differing}
-
-
-def _ends(seed: Summary) -> dict[str, float | None]:
-    return {"lower": seed["lower"], "upper": seed["upper"]}
-
-
-def _from_scratch(records: Records) -> list[tuple[float, float]]:
-    """λ and error of each training from scratch at one λ, failed inits too.
-
-    Each (experiment, λ, seed, error) once: an init is the same in every run that began with it.
-    """
-    found = {}
-    for record in records:
-        level = level_of(record) if number(record, "lambda") is not None else init_level(record)
-        error = number(record, "init_error")
-        error = number(record, "final_error") if error is None and "error_trajectory" in record else error
-        if level is not None and error is not None:
-            found[record.get("experiment"), level, record.get("seed"), error] = (level, error)
-    return list(found.values())
-
-
-def _differing(records: Records) -> list[str]:
-    stated = [record.get("parameters") or {} for record in records]
-    names = {name for parameters in stated for name in parameters} - _VARIED
-    # A parameter that a record does not state came later than it.
-    values = {name: {repr(item[name]) for item in stated if name in item} for name in names}
-    return [name for name in names if len(values[name]) > 1]

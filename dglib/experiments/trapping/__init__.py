@@ -6,27 +6,28 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Annotated, Any, ClassVar
 
 from dglib.analysis import wording
-from dglib.analysis.diagnostics import End, end_of
-from dglib.analysis.differences import Row, field_row, outcome_row
-from dglib.analysis.fields import Record, Records
+from dglib.analysis.answer import Row
+from dglib.analysis.differences import Difference, field_row, outcome_row
+from dglib.analysis.fields import Records
 from dglib.analysis.grid import DIVERGED, TRAPPED, Measure
 from dglib.analysis.summary import Summary
-from dglib.analysis.wording import Words
 from dglib.experiments import register
 from dglib.experiments.base import Column, Drawing, Experiment, rate, shared
 from dglib.experiments.parameters import Count, CountOrZero, Epochs, Field, Flag, Fraction, Number, OneState
 from dglib.experiments.trapping.summary import (
     CLASS_NAMES,
+    CLASSES,
     ORDERED,
     PARTIAL,
-    category,
     summarise_trapping,
 )
-from dglib.experiments.trapping.words import dwell_text, paragraphs, trapping_words
 from dglib.protocol.spec import Arm, ExperimentSpec, Phase
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
+
+
+_NAMES = {"c_sv": "c_sv", "c_mc": "c_mc", "norm_s": "‖g_s‖", "loss_v": "clean loss"}
 
 
 class Td1Parameters(OneState):
@@ -78,12 +79,7 @@ class Td1(Experiment):
         in_unit_interval=True,
         has_init=False,
     )
-    end_head = "Class"
-    more = "The early signs, at more length"
-    limitation = (
-        "An early sign is an association over the seeds of one setting. It does not show its cause, and"
-        " only new seeds can confirm what a search over epochs suggests."
-    )
+    limitation = "An early sign is an association over the seeds of one setting. It does not show its cause."
 
     def spec(self, p: Any) -> ExperimentSpec:
         train = Phase(
@@ -109,14 +105,39 @@ class Td1(Experiment):
     def summarise(self, records: Records) -> dict[str, Any]:
         return summarise_trapping(records)
 
-    def words(self, summary: Summary) -> Words:
-        return trapping_words(summary)
+    def rows(self, summary: Summary) -> list[Row]:
+        shares, signs = summary["shares"], summary["signs"]
+        rows = [Row.of_share(f"share {CLASS_NAMES[name]}", shares[name]) for name in CLASSES]
+        early = summary["early"]["early_divergence"]
+        heading = (
+            f"Early means of {signs['trapped']} trapped and {signs['partial']} partial seeds; value: trapped"
+            f" less partial; p: exact, corrected for {signs['family']['planned']} tests"
+        )
+        for test in signs["family"]["tests"] if signs["trapped"] or signs["partial"] else ():
+            first, last = test["first_epoch"], test["last_epoch"]
+            when = f"epoch {last}" if first == last else f"epochs {first} to {last}"
+            more = {name: test[name] for name in ("trapped", "partial")} | {"AUC": test["auc"]}
+            more |= {"AUC of error": test["error_auc"], "p": test["p_corrected"]}
+            if first != last and early is not None:
+                more["early divergence"] = "yes" if early else "no"
+            rows.append(
+                Row(
+                    f"{_NAMES[test['quantity']]}, {when}",
+                    signs["trapped"] + signs["partial"],
+                    value=test["difference"],
+                    ci95=test["difference_ci95"],
+                    more=more,
+                    table=heading,
+                )
+            )
+        return rows
 
     def dwell_text(self, summary: Summary) -> str:
-        return dwell_text(summary)
-
-    def paragraphs(self, summary: Summary) -> list[str]:
-        return paragraphs(summary["signs"]) if summary["n"] else []
+        """There is one level: the dwell time is the whole training."""
+        levels = wording.listing([wording.level(level) for level in summary["levels"]])
+        epochs = wording.listing([str(epochs) for epochs in summary["epochs"]], "or") or "unknown"
+        at = f" at λ = {levels}" if levels else ""
+        return f"{epochs} epochs{at}, LR {wording.rates(summary['dwell']['lr'])}"
 
     def seed_columns(self, summary: Summary) -> dict[str, Column]:
         return {
@@ -131,7 +152,7 @@ class Td1(Experiment):
             ),
         }
 
-    def compare(self, a: Summary, b: Summary) -> list[Row]:
+    def compare(self, a: Summary, b: Summary) -> list[Difference]:
         rows = [outcome_row(name, kind, a, b) for kind, name in CLASS_NAMES.items()]
         early = f"mean c_sv, epochs 0 to {a['early']['last_epoch']}"
         compared = {**self.compared, "early_c_sv": early}
@@ -141,35 +162,13 @@ class Td1(Experiment):
         return {
             "Td1_analysis": Drawing(
                 "Tδ1: test error and step logs by the class in which a seed ended", self._classes
-            ),
-            "Td1_early_signs": Drawing(
-                "Tδ1: (a) early cosine and final error by seed; (b) the planned tests; (c) all epochs,"
-                " exploratory. Areas under the ROC curve: ½ is a coin, 0 and 1 separate fully",
-                self._signs,
-            ),
+            )
         }
 
     def _classes(self, records: Records) -> Figure:
         from dglib.experiments.trapping.figures import draw_trapping
 
         return draw_trapping(records)
-
-    def _signs(self, records: Records) -> Figure:
-        from dglib.experiments.trapping.figures import draw_signs
-
-        return draw_signs(records)
-
-    def ends(self, record: Record) -> list[End]:
-        name = category(record)
-        return end_of(record, "error_trajectory", "main", CLASS_NAMES.get(name, name))
-
-    def draw_ends(self, records: Records) -> tuple[str, Figure] | None:
-        from dglib.experiments.trapping.figures import draw_ends
-
-        caption = (
-            "Tδ1: share of dead channels and entropy of predicted classes, seeds thin and class means thick"
-        )
-        return caption, draw_ends(records)
 
     def trajectories(self) -> dict[str, tuple[str, str]]:
         return {"error_trajectory": ("main", "init")}

@@ -1,15 +1,22 @@
-"""Tδ1's summary: where seeds end, and what their step logs show early on, class by class."""
+"""Tδ1's summary: where seeds end, and what their step logs show early on, class by class.
+
+The early tests are the protocol's: four quantities at three epochs, and the mean c_sv over the first epochs.
+A sign is a test that is significant after correction for all of them and separates trapped from partial seeds
+better than the test error does by then.
+"""
 
 from collections import defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from statistics import fmean
 from typing import Any
 
+from dglib.analysis import wording
 from dglib.analysis.fields import (
     Record,
     Records,
     entries,
     has_diverged,
+    is_finite,
     is_running,
     number,
     parameter,
@@ -17,6 +24,7 @@ from dglib.analysis.fields import (
     seed_of,
 )
 from dglib.analysis.grid import DIVERGED, TRAPPED
+from dglib.analysis.intervals import welch
 from dglib.analysis.summary import common, missing, share
 
 PARTIAL, ORDERED = "partial_collapse", "ordered"
@@ -88,27 +96,34 @@ def settled(record: Record) -> int | None:
 
 def summarise_trapping(records: Records) -> dict[str, Any]:
     """Counts by class with shares, and the early comparison of trapped seeds with partial ones."""
-    from dglib.experiments.trapping.signs import summarise_signs  # numpy
-
     last = last_early_epoch(records)
     seeds = [_seed(record, last) for record in records]
-    groups = {
-        name: [r for r, s in zip(records, seeds, strict=True) if s["outcome"] == name] for name in CLASSES
-    }
     found = common("Td1", records, seeds, (*CLASSES, DIVERGED, "unfinished"))
     outcomes = found["outcomes"]
     measured = sum(outcomes[name] for name in CLASSES)
     levels = {level for record in records if (level := number(record, "lambda")) is not None}
+    signs = early_tests(records)
+    first, *single = signs["family"]["tests"]
+    early, limit = _comparison([first]), parameter(records, "early_difference", EARLY_DIFFERENCE)
+    difference = first["difference"]
     return found | {
         "measured": measured,
         "limits": {name: parameter(records, name, default) for name, default in LIMITS.items()},
         "shares": {name: share(outcomes[name], measured) for name in CLASSES},
         "levels": sorted(levels),
         "epochs": sorted({epochs for record in records if (epochs := _epochs(record))}),
-        "comparison": {str(epoch): _compare(groups, [epoch], COMPARED) for epoch in compare_epochs(records)},
-        "early": _early(groups, records),
-        "signs": summarise_signs(records),
-        "notes": ["n = 1"] * (measured == 1) or (missing(outcomes, 0) if not measured else []),
+        "comparison": {
+            str(epoch): _comparison([test for test in single if test["last_epoch"] == epoch])
+            for epoch in compare_epochs(records)
+        },
+        "early": {
+            "last_epoch": last,
+            "limit": limit,
+            **early,
+            "early_divergence": None if difference is None else abs(difference) > limit,
+        },
+        "signs": signs,
+        "notes": missing(outcomes, measured) + _too_few(signs),
     }
 
 
@@ -138,36 +153,13 @@ def _epochs(record: Record) -> int:
     return int(stated or max((epoch for epoch in seen if epoch), default=0))
 
 
-def _early(groups: dict[str, list[Record]], records: Records) -> dict[str, Any]:
-    """Mean c_sv over the first epochs, last included: "early divergence" if the classes differ enough."""
-    last = last_early_epoch(records)
-    limit = parameter(records, "early_difference", EARLY_DIFFERENCE)
-    compared = _compare(groups, range(last + 1), ("c_sv",))
-    difference = compared["difference"].get("c_sv")
+def _comparison(tests: Sequence[dict[str, Any]]) -> Means:
+    """Quantity -> means over seeds by class and the difference trapped less partial, where known."""
+    names = {TRAPPED: "trapped", PARTIAL: "partial", "difference": "difference"}
     return {
-        "last_epoch": last,
-        "limit": limit,
-        **compared,
-        "early_divergence": None if difference is None else abs(difference) > limit,
+        kind: {test["quantity"]: test[name] for test in tests if test[name] is not None}
+        for kind, name in names.items()
     }
-
-
-def _compare(groups: dict[str, list[Record]], epochs: Iterable[int], quantities: Sequence[str]) -> Means:
-    """Means by class over seeds (each seed counts once) and the difference trapped less partial."""
-    window = set(epochs)
-    means: Means = {name: {} for name in CLASSES}
-    for name, members in groups.items():
-        for quantity in quantities:
-            per_seed = [
-                fmean(values)
-                for member in members
-                if (values := [v for epoch, v in by_epoch(member, quantity).items() if epoch in window])
-            ]
-            if per_seed:
-                means[name][quantity] = rounded(fmean(per_seed))
-    both = means[TRAPPED].keys() & means[PARTIAL].keys()
-    difference = {q: rounded(means[TRAPPED][q] - means[PARTIAL][q]) for q in quantities if q in both}
-    return {**means, "difference": difference}
 
 
 def last_early_epoch(records: Records) -> int:
@@ -181,3 +173,123 @@ def compare_epochs(records: Records) -> list[int]:
         if stated:
             return [int(epoch) for epoch in stated]
     return list(COMPARE_EPOCHS)
+
+
+def early_tests(records: Records) -> dict[str, Any]:
+    """Trapped against partial seeds with step logs, in each planned test; exact permutation tests.
+
+    A test's `trapped` and `partial` are means over seeds, also where too few seeds allow no test; what is not
+    known is null. `auc` is above 1/2 if trapped seeds lie higher; `error_auc` is that of the test error by
+    then. `smallest_p`: that these group sizes can give.
+    """
+    import numpy as np
+
+    from dglib.analysis import two_groups
+
+    classes = [(category(record), record) for record in records]
+    logged = [(name, r) for name, r in classes if any(by_epoch(r, quantity) for quantity in COMPARED)]
+    members = [r for kind in (TRAPPED, PARTIAL) for name, r in logged if name == kind]
+    size = sum(name == TRAPPED for name, _ in logged)
+    sizes = size, len(members) - size
+    curves = {quantity: [by_epoch(member, quantity) for member in members] for quantity in COMPARED}
+    planned = [("c_sv", 0, last_early_epoch(records))]
+    planned += [(quantity, epoch, epoch) for quantity in COMPARED for epoch in compare_epochs(records)]
+    columns = [[_over(curve, first, last) for curve in curves[name]] for name, first, last in planned]
+    complete = [i for i, values in enumerate(columns) if all(sizes) and None not in values]
+    family = None
+    if complete:
+        values = np.array([columns[i] for i in complete], dtype=float).T
+        family = two_groups.permutation_test(values, np.arange(len(members)) < size)
+    tests = [
+        _early_test(test, column, [error_after(member, test[2] + 1) for member in members], size)
+        for test, column in zip(planned, columns, strict=True)
+    ]
+    tested = zip(complete, family.p, family.corrected, strict=True) if family else ()
+    for index, p, corrected in tested:
+        sign = corrected <= two_groups.LEVEL and tests[index]["beats_error"]
+        tests[index] |= {"p": rounded(p), "p_corrected": rounded(corrected), "sign": sign}
+    used = {id(member) for member in members}
+    return {
+        "trapped": sizes[0],
+        "partial": sizes[1],
+        "without_logs": [
+            seed_of(r) for name, r in classes if name in (TRAPPED, PARTIAL) and id(r) not in used
+        ],
+        "level": two_groups.LEVEL,
+        "smallest_p": rounded(two_groups.smallest_p(*sizes)) if all(sizes) else None,
+        "family": {
+            "planned": len(planned),
+            "labellings": family and family.labellings,
+            "enumerated": family and family.enumerated,
+            "tests": tests,
+        },
+    }
+
+
+def _too_few(signs: dict[str, Any]) -> list[str]:
+    """Why no early test can be significant, whatever the logs hold."""
+    smallest = signs["smallest_p"]
+    if smallest is None or smallest <= signs["level"]:
+        return []
+    sizes = f"{signs['trapped']} trapped and {signs['partial']} partial seeds"
+    return [f"{sizes} cannot give an early test a p below {wording.p_value(smallest)}"]
+
+
+def _early_test(
+    test: tuple[str, int, int], values: list[float | None], errors: list[float | None], size: int
+) -> dict[str, Any]:
+    """Means, their difference with Welch's interval, and the areas under the ROC curve."""
+    from dglib.analysis import two_groups
+
+    one, other = ([value for value in side if value is not None] for side in (values[:size], values[size:]))
+    trapped, partial = (fmean(group) if group else None for group in (one, other))
+    interval = welch(one, other)
+    area, error_area = (_auc(column, size) for column in (values, errors))
+    ends = None if area is None else two_groups.auc_interval(area, size, len(values) - size)
+    known = {
+        "trapped": trapped,
+        "partial": partial,
+        "difference": None if trapped is None or partial is None else trapped - partial,
+        "auc": area,
+        "lower": ends.lower if ends else None,
+        "upper": ends.upper if ends else None,
+        "error_auc": error_area,
+        "p": None,
+        "p_corrected": None,
+    }
+    return {
+        **dict(zip(("quantity", "first_epoch", "last_epoch"), test, strict=True)),
+        **{name: value if value is None else rounded(value) for name, value in known.items()},
+        "difference_ci95": interval and [rounded(interval.lower), rounded(interval.upper)],
+        "beats_error": area is not None
+        and error_area is not None
+        and abs(area - 0.5) > abs(error_area - 0.5),
+        "sign": False,
+    }
+
+
+def _auc(column: Sequence[float | None], size: int) -> float | None:
+    """Of the first `size` values against the others; None unless all are known."""
+    from dglib.analysis import two_groups
+
+    known = [value for value in column if value is not None]
+    if len(known) < len(column) or not 0 < size < len(column):
+        return None
+    return two_groups.auc(known[:size], known[size:])
+
+
+def _over(curve: dict[int, float], first: int, last: int) -> float | None:
+    """The mean of the epochs `first` to `last`; None unless the last was logged."""
+    if last not in curve:
+        return None
+    return fmean(value for epoch, value in curve.items() if first <= epoch <= last)
+
+
+def error_after(record: Record, completed: int) -> float | None:
+    """The test error of the latest finite evaluation by the end of that epoch (from 1); None before any."""
+    error = None
+    for entry in entries(record, "error_trajectory"):
+        epoch = number(entry, "epoch")
+        if epoch is not None and epoch <= completed and is_finite(entry):
+            error = number(entry, "error")
+    return error

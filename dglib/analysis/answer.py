@@ -1,0 +1,226 @@
+"""An answer: a table with a row for each quantity and start state, the same in a terminal and on a page."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from html import escape
+from itertools import groupby
+from typing import Any
+
+from dglib.analysis import wording
+from dglib.analysis.summary import FEWEST_FOR_MEDIANS, Summary
+from dglib.analysis.wording import NONE
+
+MOST_FLAGS = 3
+_VALUE = "value [cell] ± SD"
+_HEADS = ("quantity", "start", "n", "events", _VALUE, "95 % interval")
+_NUMERIC = frozenset({"n", "events"})
+
+
+Ends = Sequence[float | None]  # two: of a cell or an interval, null where open
+
+
+@dataclass(frozen=True)
+class Row:
+    """One quantity from one start state.
+
+    Attributes:
+        n: seeds that count.
+        start: the state in which they began; empty where there is one only.
+        events: those of the `n` in which what is asked for happened; None where nothing can.
+        value: the middle of the cell, a mean or a share; None where it is open.
+        cell: of a threshold or width, the bounds of the median over seeds.
+        std: of a mean, over seeds (ddof 0).
+        spread: of known values over seeds, `bounds.spread`; for the sentence alone.
+        ci95: None where there is none.
+        fewest: seeds below which no interval exists.
+        more: columns of its own: a number, text, or the ends of a cell.
+        table: the heading of the table that the row is in; empty for the first one.
+    """
+
+    quantity: str
+    n: int
+    start: str = ""
+    events: int | None = None
+    value: float | None = None
+    cell: Ends | None = None
+    std: float | None = None
+    spread: Mapping[str, Any] | None = None
+    ci95: Ends | None = None
+    fewest: int = 2
+    more: Mapping[str, float | str | Ends | None] = field(default_factory=dict)
+    table: str = ""
+
+    @classmethod
+    def of_median(cls, quantity: str, n: int, found: Summary | None, **others: Any) -> Row:
+        """From `summary.quantity`."""
+        found = found or {"estimate": None, "lower": None, "upper": None, "ci95": None}
+        cell = (found["lower"], found["upper"])
+        known = {"value": found["estimate"], "cell": cell, "ci95": found["ci95"]}
+        return cls(quantity, n, fewest=FEWEST_FOR_MEDIANS, **known, **others)
+
+    @classmethod
+    def of_mean(cls, quantity: str, found: Summary | None, p: bool = True, **others: Any) -> Row:
+        """From `summary.paired`; `p`: whether the mean is compared with 0."""
+        if found is None:
+            return cls(quantity, 0, **others)
+        known = {"value": found["mean"], "std": found["std"], "ci95": found["ci95"], "spread": found}
+        more = {"p": found["p"], **others.pop("more", {})} if p else others.pop("more", {})
+        return cls(quantity, found["n"], **known, more=more, **others)
+
+    @classmethod
+    def of_share(cls, quantity: str, found: Summary | None, **others: Any) -> Row:
+        """From `summary.share`."""
+        found = found or {"of": 0, "count": None, "estimate": None, "ci95": None}
+        known = {"events": found["count"], "value": found["estimate"], "ci95": found["ci95"]}
+        return cls(quantity, found["of"], **known, fewest=1, **others)
+
+    @property
+    def cells(self) -> dict[str, str]:
+        """The text of each column."""
+        known = {"quantity": self.quantity, "start": self.start, "n": str(self.n)}
+        known |= {"events": "" if self.events is None else str(self.events)}
+        known |= {_VALUE: self._value, "95 % interval": self._interval}
+        return known | {head: _text(head, value) for head, value in self.more.items()}
+
+    @property
+    def sentence(self) -> str:
+        parts = [f"{self.quantity}{f', start {self.start}' if self.start else ''}: {self._value}"]
+        events = "" if self.events is None else f", {self.events} with the event"
+        parts += [f"n = {self.n}{events}", f"95 % interval {self._interval}"]
+        if self.spread:
+            mean, std, *ends = (
+                wording.decimal(self.spread[name], 3) for name in ("mean", "std", "min", "max")
+            )
+            over = f"over {wording.seeds(self.spread['n'])}"
+            parts.append(f"{over} {mean} ± {std} (mean ± SD), {' to '.join(ends)} (least to greatest)")
+        parts += [f"{head} {_text(head, value)}" for head, value in self.more.items() if value is not None]
+        return "; ".join(parts) + "."
+
+    @property
+    def _value(self) -> str:
+        if self.cell is not None:
+            return wording.centred(*self.cell)
+        if self.value is None:
+            return NONE
+        return wording.decimal(self.value, 3) + (f" ± {wording.decimal(self.std, 3)}" if self.std else "")
+
+    @property
+    def _interval(self) -> str:
+        if self.ci95 is not None:
+            if self.cell is not None:
+                return wording.interval(*self.ci95)
+            return " to ".join(NONE if end is None else wording.decimal(end, 3) for end in self.ci95)
+        return f"none (n < {self.fewest})" if self.n < self.fewest else NONE
+
+
+@dataclass(frozen=True, repr=False)
+class Answer:
+    """What was found. `print` shows plain text, a notebook's cell a table.
+
+    Attributes:
+        title: the experiment and where its seeds ended.
+        settings: dwell time, LR, noise and limits, without which no number means anything.
+        flags: what the reader must know besides; three are shown.
+    """
+
+    title: str
+    settings: str = ""
+    rows: tuple[Row, ...] = ()
+    flags: tuple[str, ...] = ()
+
+    def with_flags(self, *flags: str) -> Answer:
+        """With more flags first, empty ones left out."""
+        return replace(self, flags=(*filter(None, flags), *self.flags))
+
+    @property
+    def tables(self) -> list[tuple[str, list[str], list[list[str]]]]:
+        """Of each table its heading, its columns' heads and its rows; empty columns are left out."""
+        found = []
+        for heading, members in groupby(self.rows, key=lambda row: row.table):
+            rows = [row.cells for row in members]
+            known = dict.fromkeys([*_HEADS, *(head for row in rows for head in row)])
+            heads = [head for head in known if any(row.get(head) for row in rows)]
+            found.append((heading, heads, [[row.get(head, "") for head in heads] for row in rows]))
+        return found
+
+    @property
+    def line(self) -> str:
+        """The title with the first quantity's value of each start state."""
+        first = self.rows[0].quantity if self.rows else ""
+        shown = [row for row in self.rows if row.quantity == first and row.n]
+        values = (
+            f"{row.quantity}{f' ({row.start})' if row.start else ''} {row.cells[_VALUE]}" for row in shown
+        )
+        return "; ".join([self.title, *values])
+
+    @property
+    def sentences(self) -> str:
+        """A sentence for each row, and every flag."""
+        return "\n".join([self.title, self.settings, *(row.sentence for row in self.rows), *self.flags])
+
+    @property
+    def shown_flags(self) -> list[str]:
+        rest = len(self.flags) - MOST_FLAGS
+        if rest <= 0:
+            return list(self.flags)
+        return [*self.flags[: MOST_FLAGS - 1], f"{self.flags[MOST_FLAGS - 1]} (and {rest} more)"]
+
+    def text(self) -> str:
+        lines = [line for line in (self.title, self.settings) if line]
+        for heading, heads, rows in self.tables:
+            lines += [""] * bool(heading) + [heading] * bool(heading)
+            sizes = [max(len(row[i]) for row in (heads, *rows)) for i in range(len(heads))]
+            for row in (heads, *rows):
+                padded = (
+                    text.rjust(size) if head in _NUMERIC else text.ljust(size)
+                    for head, text, size in zip(heads, row, sizes, strict=True)
+                )
+                lines.append(f"  {'  '.join(padded)}".rstrip())
+        return "\n".join([*lines, *(f"! {flag}" for flag in self.shown_flags)])
+
+    def html(self, whole: bool = True) -> str:
+        """A `<div>`; `whole`: with all tables, else the first."""
+        parts = [f"<p><strong>{escape(self.title)}</strong></p>", f"<p>{escape(self.settings)}</p>"]
+        for heading, heads, rows in self.tables if whole else self.tables[:1]:
+            parts.append(f"<p>{escape(heading)}</p>" if heading else "")
+            head, *body = (_line(heads, row, tag) for tag, row in [("th", heads), *(("td", r) for r in rows)])
+            parts.append(f"<table><thead>{head}</thead><tbody>{''.join(body)}</tbody></table>")
+        parts += [f"<p>⚠ {escape(flag)}</p>" for flag in self.shown_flags]
+        return f'<div class="answer">{"".join(parts)}</div>'
+
+    def __str__(self) -> str:
+        return self.text()
+
+    __repr__ = __str__
+
+    def _repr_html_(self) -> str:
+        return self.html()
+
+
+def _line(heads: Sequence[str], row: Sequence[str], tag: str) -> str:
+    """A table's row; counts stand right."""
+    sides = ("right" if head in _NUMERIC else "left" for head in heads)
+    texts = (
+        f'<{tag} style="text-align: {side}">{escape(text)}</{tag}>'
+        for side, text in zip(sides, row, strict=True)
+    )
+    return f"<tr>{''.join(texts)}</tr>"
+
+
+def settings(dwell: str, summary: Summary) -> str:
+    """The line of dwell time, LR, noise and limits."""
+    noise = [f"η {wording.listing([f'{eta:g}' for eta in summary['eta']])}"] if summary["eta"] else []
+    limits = [f"{name.replace('_', ' ')} {wording.level(value)}" for name, value in summary["limits"].items()]
+    return ", ".join([dwell[:1].upper() + dwell[1:], *noise, *limits])
+
+
+def _text(head: str, value: float | str | Ends | None) -> str:
+    if value is None:
+        return NONE
+    if isinstance(value, str):
+        return value
+    if isinstance(value, int | float):
+        return wording.p_value(value) if head == "p" else wording.decimal(value, 3)
+    return wording.centred(*value)
