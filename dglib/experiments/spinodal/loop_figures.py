@@ -29,7 +29,7 @@ _KINDS = {
     "trapped": ("T2 trapped", LOOKS["trapped"], Look(style.DARK_GREY, (0, (6, 2)), "d")),
 }
 _RULES = {DROPPING: "LR dropping", UNKNOWN_RATE: "LR not recorded"}
-_SPACING = 1.045  # seeds of one dwell time lie apart by this factor at most
+_SPACING = 1.12  # series at one dwell time lie apart by this factor at most
 _SCRATCH: dict[str, Any] = {"color": style.BLACK, "linestyle": ":", "linewidth": 0.8}
 _ARROW = {  # from a mark outwards; sizes in points
     "arrowstyle": "<|-,head_length=4,head_width=2", "mutation_scale": 1, "linewidth": 1.0, "shrinkA": 0,
@@ -95,7 +95,7 @@ def _draw_bar(
     """A seed's bounds within the ends shown; a side that is open has an arrowhead."""
     low, high = max(bounds.lower, ends[0]), min(bounds.upper, ends[1])
     line: dict[str, Any] = {"color": look.color, "solid_capstyle": "butt"}
-    line |= {"linewidth": 1.4, "alpha": 0.6} if upright else {"linewidth": 2}
+    line |= {"linewidth": 2.5, "alpha": 0.35} if upright else {"linewidth": 2}
     axes.plot(*(([at, at], [low, high]) if upright else ([low, high], [at, at])), **line)
     for end, edge, marker in (
         (bounds.upper, high, "^" if upright else ">"),
@@ -107,7 +107,7 @@ def _draw_bar(
 
 
 def draw_lag(t1_records: Records, t2_records: Records, others: Records = ()) -> Figure:
-    """a: widths against dwell time, a bar per seed over its bounds; medians joined. b: error against λ.
+    """a: widths against dwell time, a pale bar per seed over its bounds; medians joined. b: error against λ.
 
     A median that censoring leaves open on a side is a hollow mark at its other bound, with an arrow to where
     it may lie, and no line goes through it. b has the sweeps of the longest dwell time at a constant LR, and
@@ -164,34 +164,29 @@ def _looks(drawn: Sequence[Series]) -> list[Look]:
 
 def _draw_widths(axes: Axes, drawn: Sequence[Series], looks: Sequence[Look]) -> bool:
     """Draw bars and medians; whether some median is open on a side."""
-    ends = [end for *_, held in drawn for item in held.values() for b in item for end in (b.lower, b.upper)]
-    finite = [end for end in ends if math.isfinite(end)]
+    every = [item for *_, held in drawn for bounds in held.values() for item in bounds]
+    finite = [end for item in every for end in (item.lower, item.upper) if math.isfinite(end)]
     low, high = min([0.0, *finite]) - 0.04, max([0.1, *finite]) + 0.08
-    rooms = [max(len(item) for item in held.values()) for *_, held in drawn]
-    total = sum(rooms)
     dwells = sorted({epochs for *_, held in drawn for epochs in held})
     nearest = min((after / before for before, after in pairwise(dwells)), default=2.0)
-    spacing = min(_SPACING, nearest ** (0.8 / max(total, 1)))
-    first, open_ = -(total - 1) / 2, False
-    for (*_, held), look, room in zip(drawn, looks, rooms, strict=True):
-        medians = []
+    spacing = min(_SPACING, nearest ** (0.8 / max(len(drawn), 1)))
+    open_ = False
+    for index, ((*_, held), look) in enumerate(zip(drawn, looks, strict=True)):
+        shift = spacing ** (index - (len(drawn) - 1) / 2)
         for epochs, bounds in held.items():
-            for index, item in enumerate(sorted(bounds, key=lambda b: (b.lower, b.upper))):
-                _draw_bar(axes, epochs * spacing ** (first + index), item, look, (low, high), upright=True)
-            medians.append((epochs * spacing ** (first + (room - 1) / 2), median_bounds(bounds)))
+            for item in bounds:
+                _draw_bar(axes, epochs * shift, item, look, (low, high), upright=True)
+        medians = [(epochs * shift, median_bounds(bounds)) for epochs, bounds in held.items()]
         open_ = _draw_medians(axes, medians, look) or open_
-        first += room
     axes.axhline(0, color=style.GREY, linewidth=0.6, zorder=1)
     axes.set_ylim(low, high)
     if dwells:
         axes.set_xscale("log", base=2)
-        edge = spacing ** (total / 2 + 1)
+        edge = spacing ** (len(drawn) / 2 + 1)
         axes.set_xlim(dwells[0] / edge, dwells[-1] * edge)
         axes.xaxis.set_major_locator(FixedLocator(dwells))
         axes.xaxis.set_minor_locator(NullLocator())
         axes.set_xticklabels([str(epochs) for epochs in dwells])
-        for before, after in pairwise(dwells):
-            axes.axvline(math.sqrt(before * after), color=style.LIGHT_GREY, linewidth=0.5, zorder=0)
     return open_
 
 
