@@ -42,7 +42,7 @@ class Page(HTMLParser):
             return
         self._words.append(data)
         if "answer" in self._inside:
-            self.answers[-1] += data.replace("\u00a0", " ")
+            self.answers[-1] += f"{data} ".replace("\u00a0", " ")
         if "dd" in self._inside:
             self.facts[-1] += data
         if self._inside and self._inside[-1] in ("td", "th"):

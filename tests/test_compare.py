@@ -132,7 +132,7 @@ def test_both_sweeps_on_both_sides_give_the_width_as_well(tmp_path):
     names = [each.name for each in compare(tmp_path / "a", tmp_path / "b")]
     assert names == ["T1", "T2", "Hysteresis width"]
     width = compare(tmp_path / "a", tmp_path / "b")[-1].rows[0]
-    assert "95 % interval between" in width.difference
+    assert width.difference == "−0.15 to 0.05 (95 % interval −0.15 to 0.05)"
 
 
 @pytest.mark.parametrize(

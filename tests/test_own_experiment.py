@@ -89,7 +89,7 @@ def test_it_is_resumed_and_read_by_name_file_module_and_environment(ran):
         assert "resuming exp_R1_" in command(ran, "-m", "dglib", "run", given, "--base-dir", "runs")
     own, known = OWN[:2], {"DGLIB_EXPERIMENTS": str(ran / "my_loop.py")}
     (run,) = map(str, (ran / "runs").glob("exp_R1_*"))
-    assert "R1: of 2 seeds" in command(ran, "-m", "dglib", "analyse", run, *own)
+    assert "R1, 2 seeds: complete 2" in command(ran, "-m", "dglib", "analyse", run, *own)
     assert "final error" in command(ran, "-m", "dglib", "compare", run, run, *own)
     assert "1 run directory: all is well\n" in command(ran, "-m", "dglib", "verify", run, *own)
     script = f"import dglib; print(dglib.load_records({run!r}).seeds.outcome.tolist())"

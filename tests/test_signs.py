@@ -131,18 +131,18 @@ def planted(n_trapped=3, n_partial=7, errors_tell=False):
     ]
 
 
-def tests_of(records):
+def early(records):
     tests = early_tests(records)["family"]["tests"]
     return {(test["quantity"], test["first_epoch"], test["last_epoch"]): test for test in tests}
 
 
 def test_the_tests_are_the_protocols_thirteen():
     single = [(name, e, e) for name in ("c_sv", "c_mc", "norm_s", "loss_v") for e in (5, 10, 20)]
-    assert list(tests_of(planted())) == [("c_sv", 0, 10), *single]
+    assert list(early(planted())) == [("c_sv", 0, 10), *single]
 
 
 def test_a_planted_sign_is_found():
-    signs, test = early_tests(planted()), tests_of(planted())["c_sv", 5, 5]
+    signs, test = early_tests(planted()), early(planted())["c_sv", 5, 5]
     assert signs["smallest_p"] == pytest.approx(2 / 120)
     assert signs["family"]["labellings"] == 120
     assert test["sign"]
@@ -154,14 +154,14 @@ def test_a_planted_sign_is_found():
 
 
 def test_a_sign_that_the_test_error_gives_as_well_is_none():
-    clear = [test for test in tests_of(planted(errors_tell=True)).values() if test["p_corrected"] <= 0.05]
+    clear = [test for test in early(planted(errors_tell=True)).values() if test["p_corrected"] <= 0.05]
     assert clear
     assert not any(test["beats_error"] or test["sign"] for test in clear)
     assert all(test["error_auc"] == 1.0 for test in clear)
 
 
 def test_too_few_seeds_give_means_without_a_test_and_the_answer_a_flag():
-    alone = tests_of([td1(0, 0.5), td1(1, 0.5)])["c_sv", 5, 5]
+    alone = early([td1(0, 0.5), td1(1, 0.5)])["c_sv", 5, 5]
     assert alone["partial"] == pytest.approx(0.3, abs=0.05)
     assert [alone[name] for name in ("trapped", "difference", "auc", "p_corrected")] == [None] * 4
     (flag,) = answer("Td1", [td1(0), td1(1, 0.5)]).flags
@@ -174,7 +174,7 @@ def test_too_few_seeds_give_means_without_a_test_and_the_answer_a_flag():
 def test_seeds_without_step_logs_are_named_and_left_out():
     bare = td1(7) | {"step_logs": []}
     assert early_tests([*planted(), bare])["without_logs"] == [7]
-    assert tests_of([*planted(), bare]) == tests_of(planted())
+    assert early([*planted(), bare]) == early(planted())
 
 
 def test_an_error_has_settled_when_its_class_does_not_change_any_more():

@@ -10,7 +10,7 @@ OUTCOMES = {"init_failed": "init failed", "unfinished": "not finished"}
 
 def decimal(value: float, places: int = 2) -> str:
     """Rounded half up as written (0.2375 is 0.238), with a true minus sign and no negative zero."""
-    exact = Decimal(repr(round(value, 10)))
+    exact = Decimal(repr(round(float(value), 10)))
     text = f"{abs(exact).quantize(Decimal(1).scaleb(-places), ROUND_HALF_UP):f}"
     return f"−{text}" if value < 0 and float(text) else text
 
