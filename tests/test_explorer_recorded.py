@@ -88,7 +88,7 @@ def test_the_error_at_a_level_is_its_mean_and_between_levels_lies_on_the_line():
     assert middle == pytest.approx((error_at(trace, 0.45) + error_at(trace, 0.50)) / 2)
     _, between = shown({"T1": [t1(0)]}, 0.475)
     assert not between.readings[0].measured
-    assert "errors are interpolated" in between.html()
+    assert ("≈" in found.html(), "≈" in between.html()) == (False, True)
 
 
 def test_beyond_the_end_of_a_sweep_there_is_no_error_but_a_reason():
@@ -97,7 +97,6 @@ def test_beyond_the_end_of_a_sweep_there_is_no_error_but_a_reason():
     assert rising[0] is None
     assert rising[1] is not None
     assert "collapsed at 0.60" in found.html()
-    assert "T1, λ raised: 1 of 2 seeds collapsed by λ = 0.62 (seed 0)." in found.html()
 
 
 def test_states_follow_the_limits_in_force_and_trapped_ones_stay_trapped():
@@ -175,13 +174,14 @@ def test_thresholds_are_those_that_the_report_reads_under_the_same_limits(limits
 # ── the panel, for whatever records there are ──
 
 KINDS = {
-    "T1 alone": {"T1": [t1(0), t1(1, None), diverged(t1(2))]},
-    "V3 alone": {"V3": [v3(0), v3(1, trapped=True), v3_failed(2), v3_diverged(3)]},
+    "T1 and V3": {
+        "T1": [t1(0), diverged(t1(2))],
+        "V3": [v3(0), v3(1, trapped=True), v3_failed(2), v3_diverged(3)],
+    },
     "Td1 alone": {"Td1": [td1(0), td1(1, 0.5), td1_diverged(2)]},
-    "published": {"T1": [published(t1(0, None))], "T2": [published(t2(0, None))]},
+    "published": {"T1": [published(t1(0, None))], "T2": [published(t2(0, None, trapped=True))]},
     "V3 without epochs": {"V3": [{"seed": 0, "ordered_trajectory": [{"lambda": 0.5, "error": 0.2}]}]},
     "failed inits alone": {"T1": [failed_init(t1(0))], "T2": [failed_init(t2(0))]},
-    "all": {**LOOP, "T2": [t2(0), t2(1, None, trapped=True)], "V3": [v3(0)], "Td1": [td1(0)]},
     "nothing but a seed": {"T1": [{"seed": 0}]},
 }
 
@@ -192,7 +192,7 @@ def test_a_panel_shows_any_records(kind, tmp_path):
         published_in(tmp_path, name, records)
     panel = panel_on(tmp_path)
     panel.experiments.value = tuple(KINDS[kind])
-    for lam in np.linspace(panel.lam.min, panel.lam.max, 4):
+    for lam in (panel.lam.min, panel.lam.max):
         panel.lam.value = lam
         assert pixels(panel.picture.value).shape[1] == 1075
     rows = {(seed.experiment, seed.seed) for seed in panel.readout.seeds}

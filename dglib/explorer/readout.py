@@ -118,8 +118,9 @@ class Readout:
         """Sentences on λ, a table per experiment, answers under the limits."""
         tables = "".join(_table(name, self) for name in self.analysis.summaries)
         lam = self.selection.lam
-        at_lam = f'<b>At λ = <span data-value="lambda">{lam:.2f}</span></b>: {_gap_line(self)}{_aside(self)}'
-        lines = (at_lam, " ".join(_events(self)), escape(note))
+        at_lam = f'<b>At λ = <span data-value="lambda">{lam:.2f}</span></b>: {_gap_line(self)}'
+        interpolated = any(r.error is not None and not r.measured for r in self.readings)
+        lines = (at_lam, interpolated * "≈: between the levels of the sweep, interpolated", escape(note))
         above = "".join(f"<p>{line}</p>" for line in lines if line)
         answers = "".join(f'<p class="aside">{escape(answer)}</p>' for answer in self.analysis.answers)
         below = f"<p><b>Under these limits</b></p>{answers}" if answers else ""
@@ -251,35 +252,6 @@ def _gap(gap: Gap, is_first: bool) -> str:
     return f"{first}{high} ({above}), <b>gap {value}</b> ({over})"
 
 
-def _aside(readout: Readout) -> str:
-    """On which branches the errors are no measurements at this λ."""
-    readings = [reading for reading in readout.readings if reading.error is not None]
-    measured = {reading.trace.branch.title for reading in readings if reading.measured}
-    titles = dict.fromkeys(r.trace.branch.title for r in readings if r.trace.branch.title not in measured)
-    if not titles:
-        return ""
-    listed = wording.listing([f"“{escape(title)}”" for title in titles])
-    return f' <span class="aside">λ was not held here on {listed}: errors are interpolated.</span>'
-
-
-def _events(readout: Readout) -> Iterator[str]:
-    """How many seeds had their event by the cursor, of those of whose threshold anything is known."""
-    lam, known = readout.selection.lam, dict[str, list[tuple[int, float | None]]]()
-    for seed in readout.seeds:
-        thresholds = readout.analysis.thresholds.get((seed.experiment, seed.seed), {})
-        for branch in (trace.branch for trace in seed.traces):
-            found = thresholds.get(branch.trajectory)
-            if found and found.bounds:
-                known.setdefault(branch.key, []).append((seed.seed, found.level))
-    for key, levels in known.items():
-        branch, sign = branches()[key], 1 if branches()[key].rising else -1
-        met = [str(seed) for seed, level in levels if level is not None and sign * (lam - level) > -1e-9]
-        listed = f" (seed {wording.listing(met)})" if met and len(met) < len(levels) else ""
-        verb = (UP if branch.rising else DOWN).event
-        count = f"{len(met)} of {wording.seeds(len(levels))}"
-        yield f"{escape(branch.title)}: {count} {verb} by λ = {lam:.2f}{listed}."
-
-
 def _table(name: str, readout: Readout) -> str:
     """A row per seed: the error on each sweep, and its threshold; where λ was held, the report's columns."""
     about, seeds = get(name), [seed for seed in readout.seeds if seed.experiment == name]
@@ -334,7 +306,7 @@ def _error(reading: Reading | None, threshold: Threshold | None) -> str:
         return f"{(UP if branch.rising else DOWN).event} at {wording.level(threshold.level)}"
     color = LOOKS[reading.state].color if reading.state in LOOKS else GREY
     return (
-        f'<i style="background:{color}"></i>'
+        f'<i style="background:{color}"></i>{"" if reading.measured else "≈ "}'
         f'<span data-value="error" data-branch="{branch.key}"'
         f' data-seed="{reading.trace.seed}" data-state="{reading.state}">{reading.error:.3f}</span>'
         f" {reading.state}"
