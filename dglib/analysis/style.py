@@ -1,4 +1,4 @@
-"""How every figure looks: one palette, one set of sizes, and the small marks that the figures share."""
+"""The style of all figures: one palette, one set of sizes, and the small marks that they share."""
 
 import threading
 from collections.abc import Iterator, Sequence
@@ -67,15 +67,8 @@ def new_figure(height: float, width: float = FULL_WIDTH) -> Figure:
     return Figure(figsize=(width, height), layout="constrained", facecolor="white")
 
 
-# matplotlib's settings and caches are one for all threads, and a notebook calls back from several.
-_DRAWING = threading.RLock()
-
-
-@contextmanager
-def drawing() -> Iterator[None]:
-    """Draw while no other thread of ours does."""
-    with _DRAWING:
-        yield
+# Held while drawing: matplotlib's settings and caches are global, and notebooks call back in several threads.
+DRAWING = threading.RLock()
 
 
 @contextmanager
@@ -86,7 +79,7 @@ def styled() -> Iterator[None]:
     """
     defaults = {k: v for k, v in matplotlib.rcParamsDefault.items() if not k.startswith("backend")}
     settings: Any = defaults | RC  # from the defaults, not from the reader's own: the same bytes everywhere
-    with _DRAWING, matplotlib.rc_context(settings):
+    with DRAWING, matplotlib.rc_context(settings):
         yield
 
 
@@ -118,7 +111,7 @@ def limit_line(axes: Axes, value: float, label: str, side: str = "right") -> Non
 
 
 def note(axes: Axes, text: str) -> None:
-    """Say in an empty panel why it is empty; what an empty x axis would show means nothing."""
+    """The reason why a panel is empty, without ticks on its x axis."""
     axes.set_xticks([])
     axes.text(0.5, 0.62, text, transform=axes.transAxes, ha="center", va="center", color=DARK_GREY)
 

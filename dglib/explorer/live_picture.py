@@ -79,7 +79,7 @@ class LivePicture:
         epochs = _FIRST_EPOCHS
         while epochs <= status.epochs:
             epochs *= 2
-        with style.drawing():
+        with style.DRAWING:
             if epochs != self._epochs:
                 with style.styled():
                     self._freeze(epochs)

@@ -59,7 +59,7 @@ class RecordedPicture:
 
     def draw(self, readout: Readout) -> bytes:
         """The picture as PNG, with the cursor and limits of the readout's selection. From any thread."""
-        with style.drawing():
+        with style.DRAWING:
             self._place_limits(readout)
             self._place_cells(readout)
             self._place_cursor(readout)
