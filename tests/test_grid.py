@@ -95,7 +95,7 @@ MISTAKES = {
     "experiment: Td1\ngrid: {base_dir: [a, b]}": "grid.base_dir = .*: changes no run",
     "experiment: V3\ngrid: {gap_lambda: [0.4, 0.5]}": "grid.gap_lambda = .*: changes no run",
     f"experiment: Td1\ngrid: {{batch_size: {MANY}}}": f"= {MAX_CELLS + 1} cells: must be at most {MAX_CELLS}",
-    "experiment: X\ngrid: {lr: [1]}": "experiment = 'X': must be T1, T2, V3, Td1 or loop",
+    "experiment: X\ngrid: {lr: [1]}": "experiment = 'X': must be T1, T2, Hold, V3, Td1 or loop",
     "experiments: [T1, T1]\ngrid: {lr: [1]}": "T1 appears twice",
     "experiments: T1\ngrid: {lr: [1]}": "experiments = 'T1': must be a list",
     "experiments: [T1]\nexperiment: T1\ngrid: {lr: [1]}": "must have either experiment",

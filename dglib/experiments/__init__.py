@@ -37,7 +37,7 @@ __all__ = [
     "sweep_rate",
 ]
 
-BUILT_IN = ("spinodal", "branches", "trapping", "loop", "hold")
+BUILT_IN = ("spinodal", "hold", "branches", "trapping", "loop")
 VARIABLE = "DGLIB_EXPERIMENTS"  # files and modules of experiments, for this process and those it starts
 
 _registered: dict[str, Experiment] = {}

@@ -94,6 +94,7 @@ class Hold(Experiment):
         "The share of branches from each start that leave it, by exact bounds. Only a λ at which both states"
         " outlast the hold shows memory; a state that is left late shows a lag."
     )
+    in_default_run = True
     parameters = HoldParameters
     reading = frozenset({"threshold", "consecutive", "dwell_epochs"})
     quantities = {"gap": "gap after the hold"}  # noqa: RUF012
