@@ -103,6 +103,15 @@ run.show()
 
 # %% [markdown]
 # ## The answer
+#
+# A row for each λ and start: the branches that left, of n, with the exact 95 % interval of their share, the verdict on that λ
+# and the states at the end.
 
 # %%
-print(run.answer())
+run.answer()
+
+# %% [markdown]
+# The same in sentences:
+
+# %%
+print(run.answer().sentences)

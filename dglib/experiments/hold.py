@@ -150,7 +150,6 @@ class Hold(Experiment):
         levels = [_level(lam, by_level[lam], dwell) for lam in sorted(by_level)]
         return found | {
             "measured": sum(bool(row["held"]) for row in rows),
-            "threshold": threshold,
             "consecutive": consecutive,
             "dwell_epochs": dwell,
             "levels": levels,
@@ -158,7 +157,7 @@ class Hold(Experiment):
             "gap": paired(gaps),
             "limits": {"threshold": threshold},
             "estimates": {"gap": quantity(exact(gaps))},
-            "notes": missing(found["outcomes"], len(gaps)),
+            "notes": [*missing(found["outcomes"], len(gaps)), *_notes(levels, seeds)],
         }
 
     def rows(self, summary: Summary) -> list[Row]:
@@ -172,7 +171,7 @@ class Hold(Experiment):
                 more = {"verdict": level["verdict"], "at the end": ", ".join(ends)}
                 name = f"share that left, λ = {wording.level(level['lambda'])}"
                 rows.append(Row.of_share(name, group["left"], start=start, more=more))
-        return [*rows, Row.of_mean("gap after the hold", summary["gap"])]
+        return [*rows, Row.of_mean("collapsed − ordered error, end", summary["gap"])]
 
     def seed_columns(self, summary: Summary) -> dict[str, Column]:
         columns: dict[str, Column] = {
@@ -305,6 +304,14 @@ def _level(lam: float, branches: dict[Start, list[Branch]], dwell: int) -> dict[
     return {"lambda": lam, "held": held, "verdict": verdict, "memory": memory, "starts": starts}
 
 
+def _notes(levels: Sequence[Summary], seeds: Sequence[Summary]) -> list[str]:
+    frozen = sum(group["frozen"] for level in levels for group in level["starts"].values())
+    diverged = sum(seed["diverged_branches"] for seed in seeds)
+    why = "the error did not move at an LR of at most a tenth of the starting one, so they decide nothing"
+    notes = [f"frozen: {frozen} branches, {why}"] if frozen else []
+    return notes + ([f"{diverged} branches diverged and are in no count"] if diverged else [])
+
+
 def _draw(records: Records, summary: Summary) -> Figure:
     """Trajectories at each λ; the share still in the start's state; the states at the end over λ."""
     from dglib.analysis import style
@@ -319,10 +326,11 @@ def _draw(records: Records, summary: Summary) -> Figure:
     subfigures: Any = figure.subfigures(2, 1)
     top, bottom = subfigures
     panels = top.subplots(1, len(levels), sharey=True, squeeze=False)[0]
+    dashes = {"color": style.GREY, "linewidth": 0.8, "linestyle": (0, (2, 2)), "zorder": 1}
     for axes, level in zip(panels, levels, strict=True):
         style.panel(axes, f"λ = {wording.level(level['lambda'])}", "Epochs held", "")
         style.error_axis(axes)
-        axes.axhline(summary["threshold"], color=style.GREY, linewidth=0.8, linestyle=(0, (2, 2)), zorder=1)
+        axes.axhline(summary["limits"]["threshold"], **dashes)
         for record in records:
             for start in STARTS:
                 _trajectory(axes, record, start, level["lambda"])
