@@ -32,7 +32,6 @@ _HOMES = {
     "notebook_parameters": "dglib.experiments.notebook",
     "run": "dglib.api",
     "run_seed": "dglib.runs.seed",
-    "train": "dglib.api",
     "values": "dglib.training.step",
 }
 __all__ = list(_HOMES)

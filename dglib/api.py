@@ -78,103 +78,94 @@ class Run:
                 display(Image(filename=str(path)))  # type: ignore[no-untyped-call]
 
 
-def run(parameters: Parameters, *, control: Control | None = None) -> Run:
-    """Run an experiment's seeds, those already finished excepted, and draw its figures.
-
-    Everything that was given is checked before anything is written.
-
-    Raises:
-        UserError: what was given cannot be used.
-        Interrupted: a stop was asked for; the same call resumes.
-    """
-    with unwinding():
-        output.never_fail()  # also for scripts, not only for the commands
-        return train(parameters, control=control)
-
-
-def train(
+def run(
     parameters: Parameters,
     *,
     control: Control | None = None,
     spec: ExperimentSpec | None = None,
     data: Dataset | None = None,
     begin: Callable[[Store], None] = lambda store: None,
-    log: Callable[[str], None] | None = None,
+    quiet: bool = False,
     wait: bool = False,
     command: Sequence[str] = (),
 ) -> Run:
-    """As `run`, also for a job and for a fork.
+    """Run an experiment's seeds, those already finished excepted, and draw its figures.
+
+    Everything that was given is checked before anything is written.
 
     Args:
         spec: in place of the parameters' own.
         data: the data set, where it is loaded already.
         begin: called with the run directory before its seeds are trained.
-        log: takes the lines of a job, which has no progress bar and draws no figures.
+        quiet: no progress bar and no figures, and lines go to stderr, as for a job.
         wait: for as long as another process trains a seed, instead of a few seconds.
         command: for the manifest; by default this process's own command line.
+
+    Raises:
+        UserError: what was given cannot be used.
+        Interrupted: a stop was asked for; the same call resumes.
     """
-    spec = spec or get(parameters.experiment).spec(parameters)
-    numerics = check(spec, parameters)
-    data = load_data(parameters) if data is None else data
-    location, seeds = RunLocation.of(parameters), parameters.seeds
-    # Before anything is written, for every seed.
-    notes = try_noise(spec.data.noise, data.y_train, spec.data.noise_rate, seeds, data.classes)
-    hashes = identity.run_hashes(spec, data)
-    described = identity.describe(spec, data.fingerprint, hashes, **requested_numerics(parameters))
-    location.bring_back(spec.directory_prefix, described)
-    made = provenance.made_by(numerics, data)
-    for_manifest = {
-        "command": list(command or sys.orig_argv),
-        "numerics": numerics.describe(),
-        "data_name": data.name,
-        **{name: made[name] for name in ("dglib", "commit", "dirty", "numpy")},
-        **({} if spec.lineage is None else {"lineage": dict(spec.lineage)}),
-    }
-    store, why = Store.open(location.work, spec, described, for_manifest)
-    save_reading(store.directory, spec.name, reading_of(parameters))
-    where = f"{why} in {location.work.absolute()}"
-    if log is None:
-        print(f"{spec.name}: {where}", provenance.line(made), *notes, sep="\n", flush=True)
+    with unwinding():
+        if not quiet:
+            output.never_fail()  # also for scripts, not only for the commands
+        spec = spec or get(parameters.experiment).spec(parameters)
+        numerics = check(spec, parameters)
+        data = load_data(parameters) if data is None else data
+        location, seeds = RunLocation.of(parameters), parameters.seeds
+        # Before anything is written, for every seed.
+        notes = try_noise(spec.data.noise, data.y_train, spec.data.noise_rate, seeds, data.classes)
+        hashes = identity.run_hashes(spec, data)
+        described = identity.describe(spec, data.fingerprint, hashes, **requested_numerics(parameters))
+        location.bring_back(spec.directory_prefix, described)
+        made = provenance.made_by(numerics, data)
+        for_manifest = {
+            "command": list(command or sys.orig_argv),
+            "numerics": numerics.describe(),
+            "data_name": data.name,
+            **{name: made[name] for name in ("dglib", "commit", "dirty", "numpy")},
+            **({} if spec.lineage is None else {"lineage": dict(spec.lineage)}),
+        }
+        store, why = Store.open(location.work, spec, described, for_manifest)
+        save_reading(store.directory, spec.name, reading_of(parameters))
+        lines = [f"{spec.name}: {why} in {location.work.absolute()}", provenance.line(made), *notes]
+        print(*lines, sep="\n", file=sys.stderr if quiet else sys.stdout, flush=True)
         begin(store)
         if parameters.keep_states:
             _report_stateless(store, seeds)
-    else:
-        for line in (f"{spec.name} seed {seeds[0]}: {where}", *notes):
-            log(line)
 
-    bar = Bar(spec, len(seeds)) if log is None else None
-    report = bar.print if bar else log or print
-    with location.mirroring(store.directory, report):
-        try:
-            left = [seed for seed in seeds if not store.finished(seed)]
-            if min(parameters.seeds_at_once, len(left)) > 1:
-                from dglib.campaign.local import train_in_parallel
+        bar = None if quiet else Bar(spec, len(seeds))
+        report = bar.print if bar else lambda line: print(line, file=sys.stderr, flush=True)
+        with location.mirroring(store.directory, report):
+            try:
+                left = [seed for seed in seeds if not store.finished(seed)]
+                if min(parameters.seeds_at_once, len(left)) > 1:
+                    from dglib.campaign.local import train_in_parallel
 
-                train_in_parallel(parameters, left, location.work, report)
-            records = run_experiment(
-                store,
-                seeds,
-                data,
-                numerics,
-                checkpoint_seconds=60 * parameters.checkpoint_minutes,
-                checkpoint_epochs=parameters.checkpoint_epochs,
-                keep_states=parameters.keep_states,
-                control=control,
-                sinks_for=[bar.sink, heartbeat] if bar else [heartbeat],
-                finished=(lambda seed: bar.skip_seed()) if bar else lambda seed: None,
-                wait=wait,
-                made=made,
-                report=report,
-            )
-        finally:
-            if bar:
-                bar.close()
-        if log is not None:
-            return Run(spec.name, store.directory, records, [], tuple(seeds))
-        for line in provenance.made_otherwise(records, made):
-            print(line)
-        records = read_under(parameters, store.records())
-        return Run(spec.name, store.directory, records, draw_figure(store, records), tuple(seeds))
+                    train_in_parallel(parameters, left, location.work, report)
+                records = run_experiment(
+                    store,
+                    seeds,
+                    data,
+                    numerics,
+                    checkpoint_seconds=60 * parameters.checkpoint_minutes,
+                    checkpoint_epochs=parameters.checkpoint_epochs,
+                    keep_states=parameters.keep_states,
+                    control=control,
+                    sinks_for=[bar.sink, heartbeat] if bar else [heartbeat],
+                    finished=lambda seed: bar.skip_seed() if bar else None,
+                    wait=wait,
+                    made=made,
+                    report=report,
+                )
+            finally:
+                if bar:
+                    bar.close()
+            if quiet:
+                return Run(spec.name, store.directory, records, [], tuple(seeds))
+            for line in provenance.made_otherwise(records, made):
+                print(line)
+            records = read_under(parameters, store.records())
+            return Run(spec.name, store.directory, records, draw_figure(store, records), tuple(seeds))
 
 
 def load_data(parameters: Parameters) -> Dataset:

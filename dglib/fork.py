@@ -105,7 +105,7 @@ def fork(
                 _copy(start, files, mine)
         print(f"{new.name} seed {seed}: starts from the state at epoch {epoch}", flush=True)
 
-    return api.train(after, control=control, spec=new, data=data, begin=begin)
+    return api.run(after, control=control, spec=new, data=data, begin=begin)
 
 
 def _manifest(directory: Path, experiment: str | None) -> dict[str, Any]:

@@ -83,12 +83,12 @@ def train(job: Mapping[str, Any], *, control: Control | None = None, wait: bool 
         Interrupted: a stop was asked for; the same job resumes.
     """
     parameters = _parameters(job)
-    run = dglib.train(  # the public function: a job does what a notebook's cell does
+    run = dglib.run(  # as a notebook's cell does
         parameters,
         control=control,
         data=_load(parameters),
         wait=wait,
-        log=lambda line: print(line, file=sys.stderr, flush=True),
+        quiet=True,
         command=job.get("command") or (),
     )
     (record,) = run.records
