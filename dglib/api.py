@@ -18,10 +18,10 @@ from dglib.files import phase_end_paths
 from dglib.protocol.records import Record
 from dglib.protocol.spec import ExperimentSpec
 from dglib.runs import identity, provenance
-from dglib.runs.experiment import run_experiment
 from dglib.runs.mirror import RunLocation
 from dglib.runs.progress import Bar, heartbeat
 from dglib.runs.reading import save_reading
+from dglib.runs.seed import run_experiment
 from dglib.runs.store import Store, read_records
 from dglib.training.data import Dataset, load_dataset
 from dglib.training.noise import try_noise

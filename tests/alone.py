@@ -5,7 +5,7 @@ import os
 import traceback
 
 _CONTEXT = multiprocessing.get_context("forkserver")
-_CONTEXT.set_forkserver_preload(["numpy", "torch", "dglib.runs.experiment", "dglib.training.data"])
+_CONTEXT.set_forkserver_preload(["numpy", "torch", "dglib.runs.seed", "dglib.training.data"])
 _ONE_THREAD = {"OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1"}
 
 

@@ -37,8 +37,8 @@ from small import CPU, branching_spec, digits, small_spec
 from dglib.protocol.spec import ExperimentSpec, NetworkSpec
 from dglib.runs import identity
 from dglib.runs import seed as seed_module
-from dglib.runs.experiment import run_experiment
 from dglib.runs.progress import heartbeat, read_attempts
+from dglib.runs.seed import run_experiment
 from dglib.runs.store import Store
 from dglib.training.trainer import Trainer
 

@@ -11,9 +11,8 @@ from small import CPU, open_store, random_data, small_spec, without_time
 from dglib.errors import StorageError
 from dglib.protocol.events import EpochDone
 from dglib.runs import checkpoint
-from dglib.runs.experiment import run_experiment
 from dglib.runs.progress import heartbeat
-from dglib.runs.seed import run_seed
+from dglib.runs.seed import run_experiment, run_seed
 
 SPEC = small_spec("T1", batch_size=8, network_width=1.0, return_lambdas=[0.3])
 DATA = random_data()

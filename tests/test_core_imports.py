@@ -44,7 +44,7 @@ import tempfile
 with tempfile.TemporaryDirectory() as base:
     described = dglib.runs.identity.describe(spec, data.fingerprint, device="cpu", threads=1)
     store, _ = dglib.runs.store.Store.open(Path(base), spec, described, {{}})
-    from dglib.runs.experiment import run_experiment
+    from dglib.runs.seed import run_experiment
     again = run_experiment(store, [0], data, Numerics.resolve("cpu", 1))
     assert [{{**r, "time": 0}} for r in again] == [{{**record, "time": 0}}]
 

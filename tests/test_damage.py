@@ -14,9 +14,8 @@ from dglib.control import Interrupted
 from dglib.errors import UserError
 from dglib.files import sealed, unsealed
 from dglib.runs import checkpoint
-from dglib.runs.experiment import run_experiment
 from dglib.runs.progress import logged_attempt
-from dglib.runs.seed import run_seed
+from dglib.runs.seed import run_experiment, run_seed
 
 SPEC = small_spec("T1", batch_size=4, init_epochs=2, return_lambdas=[0.3])
 DATA = random_data()

@@ -12,7 +12,7 @@ from dglib.analysis.lifetimes import Branch, Group, first_passage, rate, surviva
 from dglib.experiments import build_spec, get
 from dglib.experiments.profiles import load_profile
 from dglib.protocol.records import csv_views
-from dglib.runs.experiment import run_experiment
+from dglib.runs.seed import run_experiment
 
 SETS = 60
 NULLS = [kind for kind, (_, _, truth) in KINDS.items() if truth is None]

@@ -17,7 +17,7 @@ from dglib.cli import main
 from dglib.control import Interrupted
 from dglib.errors import StorageError, UserError
 from dglib.experiments.profiles import load_profile
-from dglib.runs import experiment as batch
+from dglib.runs import seed as batch
 from dglib.runs.mirror import RunLocation
 
 TINY = ["network_width=0.25", "batch_size=128", "init_epochs=1", "init_error_min=0", "sweep_lambdas=[0.5]"]

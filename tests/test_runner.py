@@ -19,8 +19,7 @@ from dglib.protocol.events import EpochDone, SeedDone
 from dglib.runs import checkpoint, identity
 from dglib.runs import seed as runner
 from dglib.runs.checkpoint import Saving
-from dglib.runs.experiment import run_experiment
-from dglib.runs.seed import SeedRun, run_seed
+from dglib.runs.seed import SeedRun, run_experiment, run_seed
 from dglib.runs.store import Store
 from dglib.training import step
 from dglib.training.evaluation import epoch_stats

@@ -9,9 +9,9 @@ import pytest
 from small import CPU, open_store, random_data, small_spec
 
 from dglib.errors import UserError
-from dglib.runs import experiment as batch
 from dglib.runs import identity
-from dglib.runs.experiment import run_experiment
+from dglib.runs import seed as batch
+from dglib.runs.seed import run_experiment
 from dglib.runs.store import run_directories
 
 DATA = random_data()

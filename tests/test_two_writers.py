@@ -14,10 +14,9 @@ from small import CPU, open_store, random_data, small_spec, without_time
 from dglib import files
 from dglib.errors import UserError
 from dglib.protocol.events import EpochDone
-from dglib.runs import experiment as batch
-from dglib.runs.experiment import run_experiment
+from dglib.runs import seed as batch
 from dglib.runs.progress import heartbeat, read_attempts
-from dglib.runs.seed import run_seed
+from dglib.runs.seed import run_experiment, run_seed
 
 SPEC = small_spec("Td1", batch_size=4, init_epochs=6)
 DATA = random_data()

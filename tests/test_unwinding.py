@@ -86,7 +86,7 @@ def test_a_closed_terminal_stops_training_after_a_checkpoint_unless_it_is_ignore
     from small import CPU, open_store, random_data, small_spec
 
     from dglib.control import Interrupted
-    from dglib.runs.experiment import run_experiment
+    from dglib.runs.seed import run_experiment
 
     def train(directory):
         store, _ = open_store(directory, small_spec("Td1"), random_data())

@@ -14,8 +14,8 @@ from dglib.cli import main
 from dglib.control import Interrupted
 from dglib.files import sealed, unsealed
 from dglib.runs import checkpoint, identity
-from dglib.runs.experiment import run_experiment
 from dglib.runs.identity import fingerprint
+from dglib.runs.seed import run_experiment
 from dglib.runs.store import Store
 from dglib.runs.verify import verify
 

@@ -41,7 +41,7 @@ def test_a_seed_is_trained_once_however_often_it_is_asked_for(
     manifest = json.loads(Path(first["directory"], "T2-spinodal_manifest.json").read_bytes())
     assert manifest["command"] == ["python", "run_all.py"]
     assert (record["seed"], record["outcome"], record["time"]) == (0, first["outcome"], first["seconds"])
-    monkeypatch.setattr("dglib.runs.experiment.run_seed", lambda *_, **__: pytest.fail("trained again"))
+    monkeypatch.setattr("dglib.runs.seed.run_seed", lambda *_, **__: pytest.fail("trained again"))
     assert worker.train(asked) == first
 
 
@@ -59,7 +59,7 @@ def test_a_seed_that_another_process_trains_is_refused(
 ) -> None:
     directory = Path(worker.train(job(tmp_path))["directory"])
     (directory / "seeds" / "T2-spinodal-000.json").unlink()
-    monkeypatch.setattr("dglib.runs.experiment.HELD_SECONDS", 0.0)
+    monkeypatch.setattr("dglib.runs.seed.HELD_SECONDS", 0.0)
     spec = build_spec("T2", load_profile("T2", "quick", TINY))
     with Store(directory, spec).exclusive(0) as mine:
         assert mine

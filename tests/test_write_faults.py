@@ -17,8 +17,8 @@ from dglib.protocol.engine import Cursor
 from dglib.protocol.spec import NetworkSpec
 from dglib.runs import checkpoint, identity, progress
 from dglib.runs.checkpoint import Checkpoint
-from dglib.runs.experiment import run_experiment
 from dglib.runs.progress import heartbeat
+from dglib.runs.seed import run_experiment
 from dglib.runs.store import Store
 
 DATA = random_data()
