@@ -15,8 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from dglib.errors import UserError
-from dglib.experiments.base import Drawing, Experiment, Sweep, rate, shared, sweep_rate
-from dglib.experiments.joint import Joint
+from dglib.experiments.base import Drawing, Experiment, Joint, Sweep, rate, shared, sweep_rate
 from dglib.experiments.parameters import read_under, reading_of, requested_numerics
 from dglib.protocol.spec import ExperimentSpec
 from dglib.runs.identity import READING

@@ -47,7 +47,7 @@ def run(path: Path, target: Path | None = None, verbose: bool = False) -> str:
     """
     if target is not None:
         _check_target(target, path)
-    summaries, problems = summarise(path, target)
+    summaries, problems = summarise(path)
     if target is not None:
         write_atomically(target, to_json(as_json(summaries, problems), indent=1))
     return text(path, summaries, problems, verbose)
@@ -58,12 +58,11 @@ def analyse(path: Path) -> dict[str, Any]:
     return as_json(*summarise(path))
 
 
-def summarise(path: Path, target: Path | None = None) -> tuple[Summaries, list[str]]:
+def summarise(path: Path) -> tuple[Summaries, list[str]]:
     """The summary of each experiment, and of findings on several by their key; a line for each problem.
 
     Args:
         path: a results file, a run directory or a folder of several.
-        target: a file among the records that is the analysis itself, and so no problem.
 
     Raises:
         UserError: nothing is there, no record can be read, or records of one experiment do not belong
@@ -73,7 +72,7 @@ def summarise(path: Path, target: Path | None = None) -> tuple[Summaries, list[s
         found = find_records(path)
     except OSError as error:
         raise StorageError.of(path, error, "read") from error
-    problems = [line for line in found.problems if target is None or not _is_about(line, target, path)]
+    problems = list(found.problems)
     sources = [source for source in found.sources if _is_whole(source, problems)]
     if not sources:
         others = [line for line in problems if line != f"{path}: no records there"]
@@ -173,9 +172,3 @@ def _check_target(target: Path, path: Path) -> None:
     same = path.is_file() and target.resolve() == path.resolve()
     if same or target.name.endswith(_RECORDS) or target.resolve().parent.name == "seeds":
         raise UserError(f"{target}: is where records lie: name another file for the JSON")
-
-
-def _is_about(line: str, target: Path, path: Path) -> bool:
-    """Whether a problem is with the target, which problems name as a path below `path`."""
-    resolved, root = target.resolve(), path.resolve()
-    return resolved.is_relative_to(root) and line.startswith(f"{path / resolved.relative_to(root)}: ")

@@ -18,8 +18,7 @@ from dglib.analysis.grid import DIVERGED, TRAPPED, Measure
 from dglib.analysis.summary import Summary
 from dglib.analysis.thresholds import DOWN, UP, Direction
 from dglib.experiments import register, register_joint
-from dglib.experiments.base import Column, Drawing, Experiment, Sweep, rate, shared, sweep_rate
-from dglib.experiments.joint import Joint
+from dglib.experiments.base import Column, Drawing, Experiment, Joint, Sweep, rate, shared, sweep_rate
 from dglib.experiments.parameters import (
     Count,
     Downward,
