@@ -169,9 +169,9 @@ class Hold(Experiment):
                 ends = [f"{item['count']} {name}" for name, item in group["states"].items() if item]
                 ends = [text for text in ends if not text.startswith("0 ")]
                 more = {"verdict": level["verdict"], "at the end": ", ".join(ends)}
-                name = f"share that left, λ = {wording.level(level['lambda'])}"
+                name = f"left, λ = {wording.level(level['lambda'])}"
                 rows.append(Row.of_share(name, group["left"], start=start, more=more))
-        return [*rows, Row.of_mean("collapsed − ordered error, end", summary["gap"])]
+        return [*rows, Row.of_mean("collapsed − ordered error", summary["gap"], p=False)]
 
     def seed_columns(self, summary: Summary) -> dict[str, Column]:
         columns: dict[str, Column] = {
@@ -340,7 +340,7 @@ def _draw(records: Records, summary: Summary) -> Figure:
     _states(right, levels)
     keys = [(f"from {start}", style.LOOKS[start].line(style.THICK)) for start in STARTS]
     keys += [(f"{state} at the end", {"color": color, "linewidth": 5}) for state, color in _colors().items()]
-    style.legend_below(figure, keys, columns=len(keys))
+    style.legend_below(figure, keys, columns=3)
     return figure
 
 
