@@ -52,7 +52,7 @@ if "google.colab" in sys.modules and "DGLIB_HEADLESS" not in os.environ:
 # %% tags=["parameters"]
 profile: str = 'quick'  # quick or paper; a value below that is left as it is comes from there, and so does any other parameter.
 # Run
-seeds: list = [0, 1, 2, 3]  # One run each: 3, [0, 3], 0-9 or 0-3,7; at least one, each once, 0 to 2³² − 1.
+seeds: list = [0, 1, 2, 3]  # One run each, by number: 3 (seed 3 alone), [0, 3], 0-9 or 0-3,7; each once, 0 to 2³² − 1.
 # Data
 dataset: str = 'digits'  # digits, cifar10, the path of an .npz, a registered name or module:attribute.
 noise: str = 'symmetric'  # Label noise: symmetric, a registered name, module:attribute or a file of labels (.npy, .npz, .pt).
