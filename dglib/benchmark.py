@@ -19,7 +19,7 @@ import sys
 import time
 import warnings
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from importlib.util import find_spec
@@ -31,7 +31,6 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
-from torch.optim.sgd import sgd
 from torch.utils.benchmark import timer  # waits for CUDA
 from torch.utils.data import DataLoader
 from torch.utils.data import Dataset as TorchDataset
@@ -40,19 +39,18 @@ from dglib.errors import UserError
 from dglib.files import to_json, write_atomically
 from dglib.output import Parser, ends_with_its_reader
 from dglib.protocol.spec import DataSpec, NetworkSpec, StepSpec
-from dglib.training.batches import Batch, DeviceData
+from dglib.training.batches import DeviceData
 from dglib.training.data import CIFAR10_MEAN, CIFAR10_STD, Dataset
-from dglib.training.graphs import CapturedSteps, CudaRecorder
 from dglib.training.networks import networks
 from dglib.training.noise import noises
 from dglib.training.numerics import SWITCHES, Numerics, has_bf16_matrix_units
 from dglib.training.randomness import Streams
 from dglib.training.state import TrainState
-from dglib.training.step import Method, Number
 from dglib.training.trainer import Trainer
 
 EPOCH, CLASSES = 50_000, 10
 K, LOG_EVERY, LAMBDA = 16, 20, 0.35  # as published
+NEVER = 2**31
 LR = 1e-3  # small: training on random labels must not overflow
 CPU_BATCH = 8
 MIN_PAIRS, MAX_PAIRS = 3, 31
@@ -109,7 +107,7 @@ Side = Union["Experiment", "PublishedLoop"]  # trains `images` images in a block
 
 
 class Experiment:
-    """Training as in an experiment; `plain`: SGD steps in the same loop.
+    """Training as in an experiment; `plain`: without value gradients, along the structure gradient.
 
     Attributes:
         fallback: why it is slower than asked to be, or "".
@@ -118,20 +116,17 @@ class Experiment:
     def __init__(
         self, setting: Setting, data: Dataset, numerics: Numerics, step: StepSpec, *, plain: bool = False
     ) -> None:
-        self.numerics, device = numerics, numerics.torch_device
         network = NetworkSpec(setting.network, setting.width)
-        self.state = TrainState.create(network, step, data.input_shape, CLASSES, numerics, seed=0)
         random = DataSpec("random", noise_rate=0.4, augmentation="crop_flip")
-        streams = Streams(0, "benchmark")
-        self.trainer = Trainer(step, DeviceData(data, random, 0, device), streams, numerics, log=not plain)
+        placed = DeviceData(data, random, 0, numerics.torch_device)
+        step = replace(step, refresh_period=NEVER) if plain else step
+        self.numerics = numerics
+        self.state = TrainState.create(network, step, data.input_shape, CLASSES, numerics, seed=0)
+        self.trainer = Trainer(step, placed, Streams(0, "benchmark"), numerics)
         if plain:
-            self.trainer.step = (
-                CapturedSteps(plain_step, CudaRecorder(device), device)
-                if numerics.cuda_graphs
-                else plain_step
-            )
+            self.trainer.method = replace(self.trainer.method, mix=lambda g_s, g_v, lam: list(g_s))
         self.images, self.fallback = len(data.x_train), ""
-        if device.type != "cpu":  # until every kind of step is compiled and captured
+        if numerics.device != "cpu":  # until every kind of step is compiled and captured
             self._advance(4 * math.lcm(K, step.log_every or 1))
 
     def _advance(self, steps: int) -> None:
@@ -141,36 +136,6 @@ class Experiment:
     def block(self) -> None:
         self._advance(self.trainer.steps_per_epoch)
         self.fallback = self.trainer.fallback
-
-
-@torch.no_grad()
-def plain_step(
-    state: TrainState,
-    batch: Batch,
-    lam: Number,
-    lr: Number,
-    method: Method,
-    refresh: bool,
-    logged: bool,
-) -> Tensor | None:
-    """SGD along the gradient under the noisy labels, in place of the dual-gradient step."""
-    numerics = method.numerics
-    with torch.enable_grad():
-        g, _ = method.gradient(state, batch.x, batch.noisy, numerics)
-    sgd(
-        list(state.params),
-        list(g),
-        list(state.momentum_buffers),
-        fused=numerics.fused,
-        foreach=not numerics.fused and state.device.type == "cuda",  # torch.optim.SGD's own choice
-        weight_decay=method.spec.weight_decay,
-        momentum=method.spec.momentum,
-        lr=lr,
-        dampening=0.0,
-        nesterov=False,
-        maximize=False,
-    )
-    return None
 
 
 class Transformed(TorchDataset[tuple[Tensor, int, int]]):
@@ -343,13 +308,10 @@ def cores() -> int:
 
 
 def describe_machine(numerics: Numerics) -> dict[str, Any]:
-    """The default numerics, device and versions; `busy`: whether other processes compute as well."""
-    load = None
-    with suppress(AttributeError, OSError):
-        load = round(os.getloadavg()[0], 2)
-    busy = load is not None and load > cores() / 2
+    """The default numerics, device and versions, and the load by all processes."""
+    load = round(os.getloadavg()[0], 2) if hasattr(os, "getloadavg") else None  # not on Windows
     date = datetime.now(UTC).isoformat(timespec="seconds")
-    return numerics.describe() | {"cores": cores(), "date": date, "load_average": load, "busy": busy}
+    return numerics.describe() | {"cores": cores(), "date": date, "load_average": load}
 
 
 def text_of(row: dict[str, Any]) -> str:
@@ -407,11 +369,11 @@ def measure(case: Case, arguments: argparse.Namespace, seconds: float) -> dict[s
     silent = StepSpec(batch, K, two_pass_statistics=bool(logs))
     data = random_images(setting, images)
     ours = Experiment(setting, data, numerics, replace(silent, log_every=logs))
-    other: Side
-    if kind == "train":
-        other = PublishedLoop(setting, data, batch, usual.torch_device)
-    else:
-        other = Experiment(setting, data, usual, silent, plain=kind == "dual_over_plain")
+    other: Side = (
+        PublishedLoop(setting, data, batch, usual.torch_device)
+        if kind == "train"
+        else Experiment(setting, data, usual, silent, plain=kind == "dual_over_plain")
+    )
     pairs = measure_pairs(ours, other, until)
     note = "; ".join(dict.fromkeys(filter(None, (ours.fallback, other.fallback))))
     return row(case, numerics, pairs, batch=batch, block_images=images, note=note)
