@@ -165,17 +165,9 @@ def advance(
     log = _Log(here, cursor)
     if stats.steps:
         log.add(StepsLogged, rows=stats.steps)
-    log.add(
-        EpochDone,
-        lr=here.lr,
-        loss_s=_number(stats.loss_s),
-        loss_v=_number(stats.loss_v),
-        weight_norm=_number(stats.weight_norm),
-        update_norm=_number(stats.update_norm),
-        steps=stats.taken,
-        skipped=stats.skipped,
-        c_sv=_number(stats.c_sv),
-    )
+    names = ("loss_s", "loss_v", "weight_norm", "update_norm", "c_sv")
+    numbers = {name: _number(getattr(stats, name)) for name in names}
+    log.add(EpochDone, lr=here.lr, steps=stats.taken, skipped=stats.skipped, **numbers)
 
     why, fires = _why_diverged(stats), False
     if evaluation is not None:

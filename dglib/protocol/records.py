@@ -35,6 +35,9 @@ EVALUATION_FIELDS = frozenset(
 )
 
 
+EPOCH_NUMBERS = ("lr", "loss_s", "loss_v", "weight_norm", "update_norm", "steps")
+
+
 def fold(spec: ExperimentSpec, seed: int, events: Iterable[Event], seconds: float) -> Record:
     """The record of a seed from its events; `seconds` is the time that training took."""
     phases = {(arm.name, phase.name): phase for arm in spec.arms for phase in arm.phases}
@@ -51,20 +54,9 @@ def fold(spec: ExperimentSpec, seed: int, events: Iterable[Event], seconds: floa
                         {"epoch": event.epoch - 1, **dict(zip(names, values, strict=True))}
                     )
             case EpochDone():
-                record["epoch_log"].append(
-                    {
-                        "arm": event.arm,
-                        **_where(event),
-                        "lr": event.lr,
-                        "loss_s": event.loss_s,
-                        "loss_v": event.loss_v,
-                        "weight_norm": event.weight_norm,
-                        "update_norm": event.update_norm,
-                        "steps": event.steps,
-                        "skipped_steps": event.skipped,
-                        "c_sv": event.c_sv,
-                    }
-                )
+                numbers = {name: getattr(event, name) for name in EPOCH_NUMBERS}
+                last = {"skipped_steps": event.skipped, "c_sv": event.c_sv}
+                record["epoch_log"].append({"arm": event.arm, **_where(event), **numbers, **last})
                 record["skipped_steps"] += event.skipped
                 epochs[event.arm, event.phase] += 1
             case Evaluated():

@@ -16,7 +16,6 @@ import _codecs
 import hashlib
 import pickle
 import re
-import zipfile
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -218,10 +217,6 @@ def inject_label_noise(labels: NDArray[np.integer], rate: float, seed: int, clas
 # ── labels from a file ──
 
 _NAME = re.compile(r"(?P<path>.+\.(?:npy|npz|pt))(?::(?P<entry>[^/\\]+))?")
-_CONVERT = (
-    "is damaged, or holds Python objects, which are never executed; convert these once, if you trust them: "
-    "np.savez(new, clean_label=…, noisy_label=…) of its integer arrays"
-)
 
 
 def split_name(name: str) -> tuple[Path, str | None] | None:
@@ -293,15 +288,14 @@ def _read(path: Path) -> object:
             return _read_torch(path)
         with path.open("rb") as file:
             content = np.load(file, allow_pickle=False)
-            return (
-                content if isinstance(content, np.ndarray) else {key: content[key] for key in content.files}
-            )
-    except (OSError, EOFError, RuntimeError, KeyError, TypeError, zipfile.BadZipFile) as error:
-        raise UserError(f"noise: {path} cannot be read: {error}") from error
-    except (pickle.UnpicklingError, ValueError) as error:
+            return content if isinstance(content, np.ndarray) else {key: content[key] for key in content}
+    except Exception as error:  # whatever a damaged file makes a reader raise
         if isinstance(error, pickle.UnpicklingError) or "allow_pickle" in str(error):
-            raise UserError(f"noise: {path} {_CONVERT}") from error
-        raise UserError(f"noise: {path} cannot be read: {error}") from error
+            raise UserError(
+                f"noise: {path} is damaged, or holds Python objects, which are never executed; convert these"
+                " once, if you trust them: np.savez(new, clean_label=…, noisy_label=…) of its integer arrays"
+            ) from error
+        raise UserError(f"noise: {path} cannot be read: {' '.join(str(error).split())}") from error
 
 
 def _read_torch(path: Path) -> object:

@@ -2,10 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
-from torch import Tensor
-
 from dglib.control import Control
 from dglib.protocol.spec import StepSpec
 from dglib.training import graphs
@@ -16,16 +12,6 @@ from dglib.training.state import TrainState
 from dglib.training.step import Method, StepFunction, step
 
 CROPPED_AT_ONCE = 5000  # images: bounds the memory of padded copies
-
-
-@dataclass(frozen=True, eq=False)
-class Epoch:
-    """One epoch in its order, on the device: raw images (n, C, H, W), cropped and flipped; labels (n,)."""
-
-    number: int
-    images: Tensor
-    noisy: Tensor
-    clean: Tensor
 
 
 class Trainer:
@@ -61,7 +47,7 @@ class Trainer:
             self.step = graphs.CapturedSteps(step, graphs.CudaRecorder(data.clean.device), data.clean.device)
         self.batch_size = spec.batch_size
         self.steps_per_epoch = -(-len(data.clean) // self.batch_size)  # the last, smaller batch counts
-        self._epoch: Epoch | None = None
+        self._epoch: tuple[int, Batch] | None = None  # its number; its raw images and labels, in order
 
     def advance(
         self, state: TrainState, lam: float, lr: float, n_steps: int, control: Control | None = None
@@ -109,14 +95,14 @@ class Trainer:
 
     def batch(self, epoch: int, step: int) -> Batch:
         """Batch `step` (0-based) of `epoch`, augmented and normalised; the last one may be smaller."""
-        drawn = self._drawn(epoch)
+        drawn = self._in_order(epoch)
         part = slice(step * self.batch_size, (step + 1) * self.batch_size)
-        x = self.data.inputs(drawn.images[part]).contiguous(memory_format=self.memory_format)
+        x = self.data.inputs(drawn.x[part]).contiguous(memory_format=self.memory_format)
         return Batch(x, drawn.noisy[part], drawn.clean[part])
 
-    def _drawn(self, number: int) -> Epoch:
-        """A whole epoch at once: the same pixels as batch by batch, in a few large operations."""
-        if self._epoch is None or self._epoch.number != number:
+    def _in_order(self, number: int) -> Batch:
+        """A whole epoch, cropped and flipped in a few large operations: the pixels of single batches."""
+        if self._epoch is None or self._epoch[0] != number:
             self._epoch = None  # its memory serves the next one
             data, device, n = self.data, self.data.clean.device, len(self.data.clean)
             padding = data.spec.crop_padding
@@ -130,5 +116,5 @@ class Trainer:
                     dy, dx = offsets[:, part]
                     images[part] = crop_flip(images[part], dy, dx, flips[part], padding)
             images = images.contiguous(memory_format=self.memory_format)  # once, not batch by batch
-            self._epoch = Epoch(number, images, data.noisy[order], data.clean[order])
-        return self._epoch
+            self._epoch = number, Batch(images, data.noisy[order], data.clean[order])
+        return self._epoch[1]
