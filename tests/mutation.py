@@ -8,7 +8,7 @@ def mutate(monkeypatch, owner, name, old, new):
     """Put `new` in the place of the one occurrence of `old` in the source of `owner.name`."""
     function = getattr(owner, name)
     source = textwrap.dedent(inspect.getsource(function))
-    assert source.count(old) == 1, f"{old!r} stands {source.count(old)} times in {name}"
+    assert source.count(old) == 1, f"{old!r} occurs {source.count(old)} times in {name}"
     namespace = dict(function.__globals__)
     exec(compile(source.replace(old, new), inspect.getsourcefile(function), "exec"), namespace)
     monkeypatch.setattr(owner, name, namespace[name])

@@ -1,4 +1,4 @@
-"""A stand-in for CUDA graphs that runs on a CPU and has their pitfalls.
+"""A substitute for CUDA graphs that runs on a CPU and has their pitfalls.
 
 A replay does the captured work again on the memory that it was given then, whatever the caller holds by now,
 and overwrites the results of the replay before. On a GPU capturing runs nothing, and a replay follows it;

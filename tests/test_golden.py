@@ -20,7 +20,7 @@ from dglib.runs.seed import run_seed
 GOLDEN = Path(__file__).parent / "results" / "golden.json"
 IMAGES, BATCH, LR, STEPS = 200, 128, 0.01, 6
 
-# ROUNDING: how far two machines' directions of one step may lie apart, in norm. N roundings on the way to a
+# ROUNDING: how far two machines' directions of one step may differ, in norm. N roundings before a
 # number move it by about sqrt(N) units of 2^-24 (Higham & Mary 2019, SIAM J. Sci. Comput. 41, A2815). The
 # longest sums run over a batch's pixels. VGG11's ten layers with weights have six such sums each: the layer,
 # BatchNorm's mean and variance, and the same backward. Twice, for two machines.

@@ -18,7 +18,7 @@ from dglib.training.trainer import Trainer
 NO_STATS = EpochStats(*[float("nan")] * 4)
 SHAPES = [(8, 3, 3, 3), (8,), (10, 8), (10,)]
 UNIT = 2.0**-24  # float32's unit roundoff
-# A sum of n squares is within (n - 1) roundings in any order, its root within half of that; and a few beside.
+# A sum of n squares is within (n - 1) roundings in any order, its root within half of that, plus a few.
 NORM_ROUNDING = (sum(math.prod(shape) for shape in SHAPES) + 8) * UNIT
 lambdas = st.floats(0, 1)
 seeds = st.integers(0, 2**31)

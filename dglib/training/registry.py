@@ -97,8 +97,11 @@ class Registry(Generic[T]):
         try:
             entry: T = getattr(importlib.import_module(module_name), attribute)
         except (ImportError, AttributeError, TypeError, ValueError) as error:
-            missing = getattr(error, "name", None) if isinstance(error, ModuleNotFoundError) else None
-            where = f" in {_searched()}" if missing == module_name.partition(".")[0] else ""
+            where = ""
+            if isinstance(error, ModuleNotFoundError) and error.name == module_name.partition(".")[0]:
+                here = any(Path(path).absolute() == Path.cwd() for path in sys.path)
+                first = "the current directory" if here else Path(sys.path[0]).absolute()
+                where = f" in PYTHONPATH or {first}"
             raise UserError(f"{self.kind} {name!r} cannot be imported: {error}{where}") from error
         if not callable(entry):
             raise UserError(f"{self.kind} {name!r} is no function or class, but {entry!r}")
@@ -125,12 +128,6 @@ def call(what: str, function: Callable[..., Any], *arguments: object) -> Any:
         own = [f for f in inside if "site-packages" not in f.filename and not f.filename.startswith(PACKAGE)]
         where = f" ({own[-1].filename}, line {own[-1].lineno})" if own else ""
         raise UserError(f"{what}: {type(error).__name__}: {error}{where}") from error
-
-
-def _searched() -> str:
-    """Where a user's modules are imported from, in words."""
-    here = any(Path(path).absolute() == Path.cwd() for path in sys.path)
-    return f"PYTHONPATH or {'the current directory' if here else Path(sys.path[0]).absolute()}"
 
 
 def module_path() -> str:
@@ -181,13 +178,10 @@ def _tree(node: object) -> str:
         fields = ((name, value) for name, value in ast.iter_fields(node) if value is not None and value != [])
         return f"{type(node).__name__}({','.join(f'{name}={_tree(value)}' for name, value in fields)})"
     if isinstance(node, list):
-        return f"[{','.join(_tree(item) for item in node if not _is_docstring(item))}]"
+        return f"[{','.join(_tree(item) for item in node if not _is_text(item))}]"
     return repr(node)
 
 
-def _is_docstring(node: object) -> bool:
-    return (
-        isinstance(node, ast.Expr)
-        and isinstance(node.value, ast.Constant)
-        and isinstance(node.value.value, str)
-    )
+def _is_text(node: object) -> bool:
+    value = node.value if isinstance(node, ast.Expr) else None
+    return isinstance(value, ast.Constant) and isinstance(value.value, str)
