@@ -12,7 +12,8 @@ from pathlib import Path
 
 import numpy as np
 
-from dglib.analysis.lifetimes import STARTS, Branch, Group, end_state, first_passage, is_frozen, verdict
+from dglib.analysis.controls import is_frozen
+from dglib.analysis.lifetimes import STARTS, Branch, Group, end_state, first_passage, verdict
 
 TABLE = Path(__file__).parent / "results" / "hold_verdicts.md"
 SETS = 1000
@@ -93,7 +94,9 @@ def one_set(rng: np.random.Generator, kind: str, n: int, held: int) -> str:
         for errors in seen.tolist():
             left = first_passage(errors, start, THRESHOLD, CONSECUTIVE)
             state = end_state(errors, False, THRESHOLD)
-            still = is_frozen(errors, 0.1 if kind == "frozen" else 1.0, TEST_SIZE)
+            lr = 0.01 if kind == "frozen" else 0.1
+            entries = [{"error": e, "lr": lr, "predicted": [TEST_SIZE], "finite": True} for e in errors]
+            still = is_frozen({"lr": 0.1}, entries)
             branches.append(Branch(start, left, held, state, still))
         groups.append(Group.of(branches, DWELL))
     return verdict(*groups, held)

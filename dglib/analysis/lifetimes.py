@@ -25,10 +25,6 @@ that do lies above this. So eight branches decide only where they agree, 24 from
 least number that can decide at all."""
 FEWEST = 6
 
-FROZEN_LR, FROZEN_ERRORS = 0.1 + 1e-9, 2.0
-"""A branch is frozen if its error stays within so many binomial standard errors of the test set at an LR of
-at most this share of the one at the start: it may show its start because nothing moves at all."""
-
 
 @dataclass(frozen=True)
 class Branch:
@@ -38,7 +34,7 @@ class Branch:
         left: epochs of the hold up to the evaluation by which it had left its start; None if it had not.
         held: epochs of the hold.
         state: at the end, one of STATES.
-        frozen: whether its error stayed where it was at a small LR.
+        frozen: see `dglib.analysis.controls.is_frozen`.
     """
 
     start: Start
@@ -104,15 +100,6 @@ def end_state(errors: Sequence[float], trapped: bool, threshold: float) -> str:
     last = errors[-math.ceil(len(errors) / 4) :]
     above = sum(error >= threshold for error in last) / len(last)
     return "collapsed" if above >= 0.75 else "ordered" if above <= 0.25 else "in between"
-
-
-def is_frozen(errors: Sequence[float], lr_ratio: float, test_size: int) -> bool:
-    """Whether the errors of a branch stay within the noise of the test set at a small LR."""
-    if lr_ratio > FROZEN_LR or not errors:
-        return False
-    error = sum(errors) / len(errors)
-    standard_error = math.sqrt(error * (1 - error) / test_size)
-    return max(errors) - min(errors) < FROZEN_ERRORS * standard_error
 
 
 def verdict(ordered: Group, collapsed: Group, held: int) -> str:

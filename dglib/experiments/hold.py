@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 from dglib.analysis import lifetimes, wording
 from dglib.analysis.answer import Row
+from dglib.analysis.controls import is_frozen
 from dglib.analysis.fields import (
     Entry,
     Record,
@@ -40,7 +41,6 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 THRESHOLD, CONSECUTIVE, DWELL = 0.40, 3, 4
-DIGITS_TEST = 397  # images, of the embedded data set: records without counts of predictions
 
 
 class HoldParameters(Parameters):
@@ -274,14 +274,12 @@ def _branch(
     before = int(entries(record, f"{_arm(start)}_init_trajectory")[-1]["epoch"])
     left = lifetimes.first_passage(errors, start, threshold, consecutive)
     trapped = mostly_constant(evaluations[-math.ceil(len(evaluations) / 4) :], lam)
-    size = sum(evaluations[-1].get("predicted") or ()) or DIGITS_TEST
-    ratio = (number(evaluations[0], "lr") or record["lr"]) / record["lr"]
     return Branch(
         start=start,
         left=None if left is None else int(evaluations[left - 1]["epoch"]) - before,
         held=int(evaluations[-1]["epoch"]) - before,
         state=lifetimes.end_state(errors, trapped, threshold),
-        frozen=lifetimes.is_frozen(errors, ratio, size),
+        frozen=is_frozen(record, evaluations),
     )
 
 

@@ -78,6 +78,7 @@ class V3(Experiment):
         {
             "one_branch": "one branch",
             "two_branches": "two branches",
+            "frozen": "frozen",
             TRAPPED: "trapped",
             "no_gap": "gap not measured",
             DIVERGED: "diverged",

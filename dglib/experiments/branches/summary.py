@@ -4,6 +4,8 @@ from collections import defaultdict
 from statistics import fmean
 from typing import Any
 
+from dglib.analysis import wording
+from dglib.analysis.controls import is_frozen
 from dglib.analysis.fields import (
     Record,
     Records,
@@ -82,8 +84,9 @@ def _interval(found: dict[str, Any] | None) -> dict[str, float] | None:
 def summarise_branches(records: Records) -> dict[str, Any]:
     """The gap between the branches, at `gap_lambda` (0.50) by seed and at every level over seeds.
 
-    `two_branches` ("yes", "no" or "undecided") compares the gap's t interval there with `gap_error` (0.10),
-    over the seeds that began the collapse branch collapsed: a trapped network is on neither branch.
+    `two_branches` compares the gap's t interval there with `gap_error` (0.10), over the seeds that began the
+    collapse branch collapsed, as a trapped network is on neither branch: "yes", "no", "undecided", or
+    "frozen" where a branch of most seeds is.
     """
     level = round(parameter(records, "gap_lambda", GAP_LEVEL), 6)
     limit = parameter(records, "gap_error", GAP_ERROR)
@@ -92,8 +95,10 @@ def summarise_branches(records: Records) -> dict[str, Any]:
         state: [s["gap"] for s in seeds if s["start"] == state and s["gap"] is not None] for state in STARTS
     }
     apart, gap = groups["collapsed"], paired(groups["collapsed"])
-    verdict = "undecided"
-    if gap and gap["ci95"] and not gap["ci95"][0] <= limit <= gap["ci95"][1]:
+    verdict, frozen = "undecided", sum(seed["frozen"] for seed in seeds)
+    if 2 * frozen > len(apart) > 0:
+        verdict = "frozen"
+    elif gap and gap["ci95"] and not gap["ci95"][0] <= limit <= gap["ci95"][1]:
         verdict = "yes" if gap["ci95"][0] > limit else "no"
     found = common("V3", records, seeds, ("complete", *UNMEASURED))
     return found | {
@@ -105,6 +110,7 @@ def summarise_branches(records: Records) -> dict[str, Any]:
         "gap_interval": _interval(gap),
         "gap_mean": gap and {"estimate": gap["mean"], "ci95": gap["ci95"]},
         "two_branches": verdict,
+        "frozen": frozen,
         "gap_by_level": {state: gap_curve(records, state) for state in STARTS},
         "start": {kind: sum(seed["start"] == kind for seed in seeds) for kind in STARTS},
         "by_start": {
@@ -119,8 +125,13 @@ def summarise_branches(records: Records) -> dict[str, Any]:
         "final_errors": _final_errors(records),
         "limits": {"gap_error": limit},
         "estimates": {"gap": quantity(exact(apart))},
-        "notes": missing(found["outcomes"], len(groups["collapsed"] + groups["trapped"])),
+        "notes": [*_frozen_note(frozen), *missing(found["outcomes"], sum(map(len, groups.values())))],
     }
+
+
+def _frozen_note(frozen: int) -> list[str]:
+    why = "a branch did not move at a small LR: the gap may be that of the inits"
+    return [f"frozen: in {wording.seeds(frozen)} {why}"] if frozen else []
 
 
 def _final_errors(records: Records) -> list[dict[str, Any]]:
@@ -142,8 +153,10 @@ def _seed(record: Record, level: float, limit: float) -> dict[str, Any]:
     complete = kind == "complete"
     gap = gaps(record).get(level) if complete else None
     start = start_state(record) if complete else None
+    frozen = complete and any(is_frozen(record, entries(record, f"{name}_trajectory")) for name in BRANCHES)
     if complete:
         end = "two_branches" if gap is not None and gap > limit else "one_branch"
+        end = "frozen" if frozen and end == "two_branches" else end
         end = "no_gap" if gap is None else TRAPPED if start == "trapped" else end
     return {
         "seed": seed_of(record),
@@ -153,4 +166,5 @@ def _seed(record: Record, level: float, limit: float) -> dict[str, Any]:
         "collapse_init": number(record, "collapse_init"),
         "gap": gap,
         "start": start,
+        "frozen": frozen,
     }

@@ -198,6 +198,7 @@ class T1(Spinodal):
                 spread=summary["lambda_up_centres"],
             ),
             Row.of_share("share collapsed", estimates["event_share"], start=start),
+            Row.of_mean("drift within a level", summary["drift"], start=start),
         ]
         loop = summary["loop"]
         if not loop:
@@ -256,6 +257,7 @@ class T2(Spinodal):
                 rows += [
                     Row.of_median("λ↓", group["n"], group["lambda_down"], start=state, **known),
                     Row.of_share("share recovered", group["event_share"], start=state),
+                    Row.of_mean("drift within a level", group["drift"], start=state),
                 ]
         return rows
 

@@ -10,6 +10,7 @@ from statistics import fmean
 from typing import Any
 
 from dglib.analysis import wording
+from dglib.analysis.controls import drift, is_frozen
 from dglib.analysis.curves import Curve
 from dglib.analysis.differences import Difference, cells, field_row, median_row, share_row
 from dglib.analysis.fields import (
@@ -102,9 +103,11 @@ def summarise_sweep(name: str, direction: Direction, records: Records) -> dict[s
             direction.field: quantity([cell for _, cell in known]),
             "event_share": _event_share(direction, found),
         },
+        **_controls(records),
         "notes": [f"seed {seed}: {why}; the trajectory was taken" for seed, why in differences.items()]
         + missing(outcomes, len(known)),
     }
+    summary["notes"] += control_notes(summary)
     if direction.rising:
         return summary | {"loop": _loops(records)}
     summary["start"] = {
@@ -120,10 +123,30 @@ def summarise_sweep(name: str, direction: Direction, records: Records) -> dict[s
             "remaining": still(direction, [item for item in found if item.start == state], levels),
             direction.field: quantity([cell for start, cell in known if start == state]),
             "event_share": _event_share(direction, [item for item in found if item.start == state]),
+            **_controls([r for r, item in zip(records, found, strict=True) if item.start == state]),
         }
         for state in STARTS
     }
     return summary
+
+
+def _controls(records: Records) -> dict[str, Any]:
+    """How far the error moves within a level of the sweep, by seed, and how many sweeps are frozen."""
+    sweeps = [(record, entries(record, "trajectory", "sweep")) for record in records]
+    moved = [found for _, sweep in sweeps if (found := drift(sweep)) is not None]
+    return {"drift": paired(moved), "frozen": sum(is_frozen(record, sweep) for record, sweep in sweeps)}
+
+
+def control_notes(summary: Summary) -> list[str]:
+    """Flags: frozen sweeps, and levels at which the network had not settled."""
+    notes = []
+    if summary["frozen"]:
+        notes.append(f"frozen: in {wording.seeds(summary['frozen'])} the error did not move at a small LR")
+    found = summary["drift"]
+    if found and found["ci95"] and not found["ci95"][0] <= 0 <= found["ci95"][1]:
+        moved = wording.decimal(found["mean"], 3)
+        notes.append(f"drifting: within a level the error still moves by {moved}, so the dwell decides too")
+    return notes
 
 
 def _centres(cells: Iterable[Bounds | None]) -> dict[str, Any] | None:
