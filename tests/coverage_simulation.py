@@ -108,7 +108,7 @@ def checked(interval: Interval | None, truth: float) -> Outcome:
 
 
 def of_cells(cells: Sequence[Bounds], truth: float) -> Outcome:
-    return checked(median_interval([c.lower for c in cells], [c.upper for c in cells]), truth)
+    return checked(median_interval(cells), truth)
 
 
 def differences() -> Iterator[Row]:

@@ -61,7 +61,7 @@ def median_row(name: str, a: Sequence[Bounds], b: Sequence[Bounds]) -> Differenc
     )
     if not a or not b:
         return Difference(name, one, other, "no difference: a side without values")
-    low, high = (median_interval([c.lower for c in s], [c.upper for c in s], _ONE_SIDE) for s in (a, b))
+    low, high = (median_interval(cells, _ONE_SIDE) for cells in (a, b))
     words = _bounds(medians[0] - medians[1])
     if low is None or high is None:
         return Difference(

@@ -74,16 +74,6 @@ def is_constant(entry: Entry) -> bool:
     return math.isclose(entry["error"], CHANCE_ERROR, abs_tol=1e-9)
 
 
-def last_by_level(evaluations: Iterable[Entry]) -> dict[float, float]:
-    """λ -> error of the last finite evaluation at that level, in the order visited."""
-    errors: dict[float, float] = {}
-    for entry in evaluations:
-        level = level_of(entry)
-        if level is not None and is_finite(entry):
-            errors[level] = entry["error"]
-    return errors
-
-
 def mean_by_level(evaluations: Iterable[Entry]) -> dict[float, float]:
     """λ -> mean error of the finite evaluations at that level, in the order visited."""
     errors: dict[float, list[float]] = {}

@@ -108,10 +108,6 @@ class Interval:
         return {**closed, "confidence": round(self.confidence, 6)}
 
 
-def as_json(interval: Interval | None) -> dict[str, Any] | None:
-    return None if interval is None else interval.as_dict()
-
-
 def clopper_pearson(successes: int, n: int, confidence: float = CONFIDENCE) -> Interval:
     """The exact binomial interval for a share, 0 to 1; of no trials, [0, 1]."""
     from scipy.special import betaincinv  # scipy.stats takes four times as long to import
@@ -153,32 +149,20 @@ def newcombe_difference(
     return Interval(share_1 - share_2 - below, share_1 - share_2 + above, confidence)
 
 
-def median_rank(n: int, confidence: float = CONFIDENCE) -> int | None:
-    """The rank r, from 1, for which the r-th smallest and r-th largest of n values enclose the population's
-    median with at least this confidence; None where not even the extremes do (n < 6 at 95 %)."""
-    ranks = [r for r in range(1, n // 2 + 1) if _enclosed(r, n) >= confidence]
-    return ranks[-1] if ranks else None
-
-
-def median_interval(
-    lowers: Sequence[float], uppers: Sequence[float] | None = None, confidence: float = CONFIDENCE
-) -> Interval | None:
+def median_interval(cells: Sequence[Bounds], confidence: float = CONFIDENCE) -> Interval | None:
     """Distribution-free interval for a population's median from order statistics; None for too few values.
 
-    The r-th smallest lower end and r-th largest upper end enclose those order statistics of the values, so
-    censoring, for whatever reason, costs no coverage. `scipy.stats` has none for interval-censored values.
-
-    Args:
-        lowers, uppers: the i-th value lies between `lowers[i]` and `uppers[i]`, which may be infinite. One
-            sequence alone: the values themselves.
+    The i-th value lies within the i-th cell, which may be open. The r-th smallest lower end and r-th largest
+    upper end enclose those order statistics of the values, so censoring, for whatever reason, costs no
+    coverage. `scipy.stats` has none for interval-censored values. Below six values there is none at 95 %.
     """
-    uppers = lowers if uppers is None else uppers
-    if len(lowers) != len(uppers):
-        raise ValueError(f"{len(lowers)} lower ends for {len(uppers)} upper ones")
-    rank = median_rank(len(lowers), confidence)
-    if rank is None:
+    n, rank, enclosed = len(cells), 0, 1.0
+    while rank < n // 2 and (more := enclosed - math.comb(n, rank) / 2 ** (n - 1)) >= confidence:
+        rank, enclosed = rank + 1, more
+    if not rank:
         return None
-    return Interval(sorted(lowers)[rank - 1], sorted(uppers)[-rank], _enclosed(rank, len(lowers)))
+    lowers, uppers = sorted(cell.lower for cell in cells), sorted(cell.upper for cell in cells)
+    return Interval(lowers[rank - 1], uppers[-rank], enclosed)
 
 
 def t_interval(values: Sequence[float], confidence: float = CONFIDENCE) -> Interval | None:
@@ -234,11 +218,6 @@ def _wilson(successes: int, n: int, confidence: float) -> Interval:
         return Interval(0.0, 1.0, confidence)
     found = stats.binomtest(successes, n).proportion_ci(confidence, "wilson")
     return Interval(float(found.low), float(found.high), confidence)
-
-
-def _enclosed(rank: int, n: int) -> float:
-    """The chance that the rank-th smallest and largest of n values enclose their population's median."""
-    return 1 - sum(math.comb(n, k) for k in range(rank)) / float(2 ** (n - 1))
 
 
 _TOLERANCE, _MOST_STEPS = 1e-10, 10_000

@@ -89,7 +89,7 @@ def quantity(cells: Sequence[Bounds]) -> dict[str, Any] | None:
     if not cells:
         return None
     median = median_bounds(cells)
-    interval = median_interval([cell.lower for cell in cells], [cell.upper for cell in cells])
+    interval = median_interval(cells)
     ci95 = None if interval is None else [_closed(interval.lower), _closed(interval.upper)]
     ci95 = None if ci95 == [None, None] else ci95
     ends = median.as_dict()

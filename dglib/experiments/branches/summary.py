@@ -12,7 +12,7 @@ from dglib.analysis.fields import (
     entries,
     has_diverged,
     is_running,
-    last_by_level,
+    mean_by_level,
     number,
     parameter,
     rounded,
@@ -31,7 +31,7 @@ FIELDS = tuple(f"{branch}{part}_trajectory" for branch in BRANCHES for part in (
 
 def branch(record: Record, name: str) -> dict[float, float]:
     """λ -> error on the "ordered" or the "collapse" branch, in the order swept."""
-    return last_by_level(entries(record, f"{name}_trajectory"))
+    return mean_by_level(entries(record, f"{name}_trajectory"))
 
 
 def gaps(record: Record) -> dict[float, float]:

@@ -30,7 +30,6 @@ from dglib.analysis.fields import (
 from dglib.analysis.grid import TRAPPED
 from dglib.analysis.intervals import (
     Bounds,
-    as_json,
     clopper_pearson_undecided,
     median_bounds,
     median_interval,
@@ -177,8 +176,8 @@ def median_of(found: Sequence[Threshold]) -> dict[str, Any]:
 
 
 def _median(known: Sequence[Bounds]) -> dict[str, Any]:
-    interval = median_interval([b.lower for b in known], [b.upper for b in known])
-    return {**median_bounds(known).as_dict(), "interval": as_json(interval)}
+    interval = median_interval(known)
+    return {**median_bounds(known).as_dict(), "interval": interval and interval.as_dict()}
 
 
 def still(direction: Direction, found: Sequence[Threshold], levels: Sequence[float]) -> dict[str, Any]:
