@@ -117,7 +117,7 @@ def test_the_explorer_shows_its_sweeps(ran):
 def test_a_grid_of_it_has_its_page(ran):
     run_all(ran, *OWN, "--grid", "grid.yaml", "--workers", "1")
     page = (ran / "runs" / "grid_grid" / "report.html").read_text()
-    assert "R1: all 2 cells have finished seeds" in page
+    assert "R1: 2 of 2 cells have finished seeds" in page
 
 
 def test_without_a_profile_one_to_fill_in_is_printed_and_what_is_missing_in_it_named_at_once(tmp_path):

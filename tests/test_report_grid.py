@@ -64,8 +64,8 @@ def test_the_table_has_every_cell_with_its_counts_intervals_and_median(whole):
 def test_the_page_opens_with_the_finding_and_one_map_and_holds_no_report_per_cell(whole):
     _, page = whole
     assert [answer.strip() for answer in page.answers[:1]] == [
-        "Tδ1: all 6 cells have finished seeds. The end that at least half of a cell's seeds came to, or"
-        " passed, is ordered in 2, partial collapse in 2 and trapped in 2."
+        "Tδ1: 6 of 6 cells have finished seeds; half of a cell's seeds came to this end, or passed it:"
+        " ordered in 2, partial collapse in 2, trapped in 2"
     ]
     assert len(page.all("img")) == 1
     assert len(page.all("details")) == 6

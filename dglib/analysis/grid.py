@@ -167,19 +167,13 @@ def median_text(cell: Summary) -> str:
     return f"{wording.level(lower)}–{wording.level(upper)}"
 
 
-def phases_sentence(name: str, measure: Measure, cells: Sequence[Summary]) -> str:
-    """How many cells have each phase; `name`: the experiment's, which all cells are of."""
-    done, named = [cell for cell in cells if cell["n"]], measure.kinds
-    counts = {kind: sum(cell["phase"] == kind for cell in done) for kind in named}
-    parts = [f"{named[kind]} in {count}" for kind, count in counts.items() if count]
-    if not parts:
-        return f"{name}: no seed of {len(cells)} cells has come to an end."
-    whole = (
-        f"of {len(cells)} cells {len(done)} have"
-        if len(done) < len(cells)
-        else f"all {len(cells)} cells have"
-    )
+def phases_line(name: str, measure: Measure, cells: Sequence[Summary]) -> str:
+    """How many cells have each phase; `name`: of the experiment, which all cells are of."""
+    phases = Counter(cell["phase"] for cell in cells if cell["n"])
+    line = f"{name}: {phases.total()} of {len(cells)} cells have finished seeds"
+    parts = [f"{words} in {phases[kind]}" for kind, words in measure.kinds.items() if phases[kind]]
     return (
-        f"{name}: {whole} finished seeds. The end that at least half of a cell's seeds came to, or passed,"
-        f" is {wording.listing(parts)}."
+        f"{line}; half of a cell's seeds came to this end, or passed it: {', '.join(parts)}"
+        if parts
+        else line
     )

@@ -16,7 +16,7 @@ from dglib.analysis.grid import (
     NAMES,
     UNUSUAL,
     median_text,
-    phases_sentence,
+    phases_line,
     summarise_cell,
     symbol,
     value_text,
@@ -100,7 +100,7 @@ def content(grid: Grid, target: Path) -> dict[str, Any]:
     cells = {name: [summarise_cell(cell.cell) for cell in grid.cells_of(name)] for name in grid.experiments}
     several = len(cells) > 1
     dwells, dwell_figures = _dwells(grid)
-    phases = [phases_sentence(get(name).symbol, get(name).measure, item) for name, item in cells.items()]
+    phases = [phases_line(get(name).symbol, get(name).measure, item) for name, item in cells.items()]
     came: list[Block] = [("answer", ("", answer.html())) for answer in (*dwells, *map(Answer, phases))]
     figures = [*dwell_figures, *_maps(grid)]
     for title, *blocks in figures:
