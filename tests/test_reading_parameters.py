@@ -13,7 +13,7 @@ from dglib.cli import main
 from dglib.experiments.profiles import load_profile
 from dglib.report.analyse import analyse
 from dglib.report.page import write_report
-from dglib.runs.identity import READING
+from dglib.runs.identity import READING, is_identity
 
 V3 = ["network=small_cnn", "network_width=0.25", "sweep_lambdas=[0.3,0.5]", "epochs_per_level=1"]
 V3 += ["ordered_epochs=1", "ordered_error_max=1", "ordered_milestones=[]"]
@@ -25,8 +25,10 @@ def report(base: Path) -> Page:
     return Page(write_report(base).read_text())
 
 
-def test_every_reading_parameter_belongs_to_an_experiment():
-    assert {name for model in MODELS.values() for name in model.model_fields} >= READING
+def test_a_reading_parameter_is_one_of_its_own_experiment_and_of_no_other():
+    assert all(READING[name] <= set(model.model_fields) for name, model in MODELS.items())
+    assert is_identity("consecutive", "T1")
+    assert not is_identity("consecutive", "Hold")
 
 
 def test_answer_page_analysis_and_tables_use_the_last_reading_and_all_seeds(tmp_path, capsys):

@@ -98,7 +98,8 @@ def _differing(sources: Sequence[Source], made_on: MadeOn) -> Iterator[tuple[str
 def _stated(record: Record) -> Texts:
     """The parameters on record that decide what a seed does; where it was forked from counts among them."""
     lineage = {"lineage": record["lineage"]} if record.get("lineage") else {}
-    return _texts({k: v for k, v in _parameters(record).items() if is_identity(k)} | lineage)
+    experiment = str(record.get("experiment"))
+    return _texts({k: v for k, v in _parameters(record).items() if is_identity(k, experiment)} | lineage)
 
 
 def _parameters(record: Record) -> Mapping[str, Any]:
@@ -118,7 +119,8 @@ def _seen(record: Record) -> Texts:
     """What a record shows of its parameters without stating them, as published ones do; how it is read."""
     parameters = record.get("parameters") or {}
     found: dict[str, Any] = {"eta": number(record, "eta")}
-    found |= {name: value for name, value in parameters.items() if name in READING}
+    reading = READING.get(str(record.get("experiment")), frozenset())
+    found |= {name: value for name, value in parameters.items() if name in reading}
     if not parameters:
         sweep, init = entries(record, "trajectory", "sweep"), entries(record, "trajectory", "init")
         levels = levels_of(sweep)

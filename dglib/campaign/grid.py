@@ -128,7 +128,7 @@ def load_grid(path: str | Path, layers: Sequence[Layer] = ()) -> Grid:
         if name == "seeds":
             raise UserError(f"{where}: {name} = {value!r}: must be a field of the file: every cell has all")
     for name, value in file.grid.items():
-        if not is_identity(name) and name not in NUMERICS:
+        if not all(is_identity(name, one) for one in experiments) and name not in NUMERICS:
             rule = "changes no run, so that its cells would be the same; give it in set"
             raise UserError(f"{where}: grid.{name} = {value!r}: {rule}")
     if file.seeds is not None:

@@ -174,7 +174,7 @@ class Job:
         plan, what = self.plan, self.plan.identity
         if self.seed is not None:
             return identity.fingerprint(what | {"seed": self.seed})
-        reading = plan.parameters.model_dump(include=set(identity.READING))
+        reading = plan.parameters.model_dump(include=set(identity.READING[plan.experiment]))
         return identity.fingerprint(what | {"seeds": plan.parameters.seeds, "reading": reading})
 
     @property

@@ -63,7 +63,7 @@ def register(experiment: Experiment) -> None:
         why = f"its parameters are those of {model.experiment}; use a subclass"
         raise UserError(f"experiment = {experiment.name!r}: {why}")
     model.experiment = experiment.name
-    READING.update(experiment.reading)
+    READING[experiment.name] = frozenset(experiment.reading)
     _registered[experiment.name] = experiment
     _homes[experiment.name] = home
     PREFIXES[experiment.name] = experiment.prefix

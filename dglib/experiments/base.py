@@ -314,7 +314,7 @@ def shared(p: Any, **step: Any) -> dict[str, Any]:
         step: other fields of the `StepSpec`.
     """
     given = p if isinstance(p, dict) else dict(p) if hasattr(p, "__iter__") else dict(vars(p))
-    mean, std = p.pixel_mean, p.pixel_std
+    mean, std, experiment = p.pixel_mean, p.pixel_std, getattr(p, "experiment", "")
     rules = {name: getattr(p, name) for name in ("mix", "value") if hasattr(p, name)}
     return {
         "network": NetworkSpec(p.network, p.network_width),
@@ -329,7 +329,7 @@ def shared(p: Any, **step: Any) -> dict[str, Any]:
         ),
         "step": StepSpec(p.batch_size, p.refresh_period, p.momentum, p.weight_decay, **rules, **step),
         "metrics": tuple(getattr(p, "metrics", ())),
-        "parameters": {name: value for name, value in given.items() if is_identity(name)},
+        "parameters": {name: value for name, value in given.items() if is_identity(name, experiment)},
     }
 
 

@@ -318,7 +318,11 @@ def requested_numerics(parameters: Any) -> dict[str, Any]:
 
 def reading_of(parameters: Any) -> dict[str, Any]:
     """Those of the parameters that decide how records are read."""
-    return {name: getattr(parameters, name) for name in sorted(READING) if hasattr(parameters, name)}
+    return {
+        name: getattr(parameters, name)
+        for name in sorted(READING[parameters.experiment])
+        if hasattr(parameters, name)
+    }
 
 
 def read_under(parameters: Any, records: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:

@@ -89,8 +89,9 @@ def text(a: Path, b: Path, found: Iterable[Comparison]) -> str:
 def _read_as(a: Sequence[Record], b: Sequence[Record]) -> list[Record]:
     """The records `b` under the reading parameters of `a`."""
     one = (a[0].get("parameters") if a else None) or {}
-    reading = {name: value for name, value in one.items() if name in READING}
-    others = [{k: v for k, v in (record.get("parameters") or {}).items() if k not in READING} for record in b]
+    read_by = READING.get(str(a[0].get("experiment")), frozenset()) if a else frozenset()
+    reading = {name: value for name, value in one.items() if name in read_by}
+    others = [{k: v for k, v in (record.get("parameters") or {}).items() if k not in read_by} for record in b]
     return [{**record, "parameters": own | reading} for record, own in zip(b, others, strict=True)]
 
 

@@ -27,8 +27,8 @@ from dglib.protocol.spec import ExperimentSpec
 if TYPE_CHECKING:
     from dglib.training.data import Dataset
 
-# Parameters under which records are read; `dglib.experiments.register` adds those of every experiment.
-READING: set[str] = set()
+# Parameters under which an experiment's records are read, by its name; `dglib.experiments.register` fills it.
+READING: dict[str, frozenset[str]] = {}
 TECHNIQUES = ("precision", "channels_last", "fused", "compiled", "cuda_graphs", "autotune")
 # Parameters of the numerics, which are part of the identity.
 NUMERICS = ("device", "threads", "exact", *TECHNIQUES)
@@ -63,9 +63,9 @@ FILES = ("dataset", "noise")  # fields whose value may be a file
 PROBE_SEED = 0  # its labels represent a noise in a run's identity, whichever seeds are run
 
 
-def is_identity(name: str) -> bool:
-    """Whether a parameter is part of what a run is; the numerics count apart."""
-    return name not in READING and name not in MACHINE and name not in PLACE
+def is_identity(name: str, experiment: str) -> bool:
+    """Whether an experiment's parameter is part of what a run is; the numerics count apart."""
+    return name not in READING.get(experiment, ()) and name not in MACHINE and name not in PLACE
 
 
 def describe(
