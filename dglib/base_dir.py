@@ -28,13 +28,13 @@ def base_directory(given: str | None, where: str = "", field: str = "base_dir") 
 
     Raises:
         UserError: it cannot be created or written to, or is on a Drive that is not mounted. The message
-            begins with `where`, the place of the value.
+            begins with `where`, the source of the value.
     """
-    place = f"{where}: " if where else ""
-    base = _default() if given is None else user_path(given, f"{place}{field}")
+    start = f"{where}: " if where else ""
+    base = _default() if given is None else user_path(given, f"{start}{field}")
     if on_drive(base) and not drive_is_mounted():
         raise UserError(
-            f"{place}base_dir = {given!r}: is on Google Drive, which is not mounted at {MOUNT}; run the first"
+            f"{start}base_dir = {given!r}: is on Google Drive, which is not mounted at {MOUNT}; run the first"
             f" cell again, or set base_dir = '{CONTENT}/runs', which is lost when this runtime ends"
         )
     nearest = base.absolute()
@@ -44,7 +44,7 @@ def base_directory(given: str | None, where: str = "", field: str = "base_dir") 
         return base
     obstacle = "cannot be written to" if nearest.is_dir() else "is not a directory"
     raise UserError(
-        f"{place}{field} = {str(base)!r}: must be a directory to write in, but {nearest} {obstacle}"
+        f"{start}{field} = {str(base)!r}: must be a directory to write in, but {nearest} {obstacle}"
     )
 
 

@@ -46,8 +46,8 @@ def first_cell(address: str, version: str) -> str:
 
 def badge(address: str, notebook: str) -> str:
     """Markdown of the badge that opens a notebook ("T1_spinodal") from a repository on GitHub in Colab."""
-    place = address.removeprefix("https://github.com/")
-    link = f"https://colab.research.google.com/github/{place}/blob/{BRANCH}/notebooks/{notebook}.ipynb"
+    repository = address.removeprefix("https://github.com/")
+    link = f"https://colab.research.google.com/github/{repository}/blob/{BRANCH}/notebooks/{notebook}.ipynb"
     return f"[![Open in Colab](https://colab.research.google.com/assets/colab-badge.svg)]({link})"
 
 

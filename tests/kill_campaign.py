@@ -53,7 +53,7 @@ SPECS = {
     "Td1": small_spec("Td1", init_epochs=6, log_every=3, **SMALL),
     "branches": replace(branching_spec(), **NETWORK, step=small_spec("T1", **SMALL).step),
 }
-# How a seed is saved: every so many epochs and seconds, with so many steps between looks at the clock.
+# How a seed is saved: every so many epochs and seconds, with so many steps between checks of the clock.
 RHYTHMS = {"every epoch": (1, 1e9, 50), "within epochs": (10**9, 0.0, 7)}
 SEEDS = range(2)
 LONGEST = 0.6  # steps that a process is left alive at most, as a share of a run's
@@ -75,7 +75,7 @@ class Run:
 
     def train(self) -> None:
         warnings.simplefilter("error")  # a kill alone tears no file: no checkpoint may have to be passed over
-        epochs, seconds, seed_module.STEPS_BETWEEN_LOOKS = RHYTHMS[self.rhythm]
+        epochs, seconds, seed_module.STEPS_BETWEEN_CHECKS = RHYTHMS[self.rhythm]
         step = Trainer.take_step
 
         def counted(*arguments: Any) -> None:

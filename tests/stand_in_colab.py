@@ -165,37 +165,34 @@ def copy_project(project: Path, place: Path) -> None:
             shutil.copy(project / name, place)
 
 
-def _mount(mountpoint: str) -> None:
-    """As google.colab.drive.mount, where a user says yes; asked a second time it would wait for an answer."""
-    mounted = Path(mountpoint) / "MyDrive"
-    if mounted.exists():
-        raise SystemExit("a mounted Drive was mounted again")
-    mounted.parent.mkdir(exist_ok=True)
-    mounted.symlink_to(os.environ["STAND_IN_CLOUD"])
-
-
-def _forget_the_checkout() -> None:
-    """Make this interpreter one that has never heard of dglib, however its environment finds it."""
+def pretend() -> None:
+    """Make this interpreter one of Colab's: with google.colab, and without dglib, however it finds it."""
     sys.path[:] = [
         path for path in sys.path if not Path(path, "dglib").is_dir() and path != str(ROOT / "tests")
     ]
-    sys.meta_path[:] = [finder for finder in sys.meta_path if "dglib" not in _module_of(finder)]
-
-
-def _module_of(finder: object) -> str:
-    return str(getattr(finder, "__module__", ""))
-
-
-def _fake_google_colab() -> None:
+    sys.meta_path[:] = [f for f in sys.meta_path if "dglib" not in str(getattr(f, "__module__", ""))]
     google, colab, drive = (types.ModuleType(f"google{rest}") for rest in ("", ".colab", ".colab.drive"))
     drive.mount = _mount  # type: ignore[attr-defined]
     google.colab, colab.drive = colab, drive  # type: ignore[attr-defined]
     sys.modules |= {module.__name__: module for module in (google, colab, drive)}
 
 
+def _mount(mountpoint: str) -> None:
+    """As google.colab.drive.mount, where a user says yes, or no while REFUSE is set."""
+    print("asked for", mountpoint)
+    if "REFUSE" in os.environ:
+        raise ValueError("mount failed")
+    mounted = Path(mountpoint) / "MyDrive"
+    if mounted.exists():
+        raise SystemExit("a mounted Drive was mounted again")
+    mounted.parent.mkdir(exist_ok=True)
+    cloud = Path(os.environ.get("STAND_IN_CLOUD", mounted.with_name("cloud")))
+    cloud.mkdir(exist_ok=True)
+    mounted.symlink_to(cloud)
+
+
 if __name__ == "__main__":
-    _forget_the_checkout()
-    _fake_google_colab()
+    pretend()
     from importlib.util import find_spec
 
     from ipykernel.kernelapp import launch_new_instance

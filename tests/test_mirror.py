@@ -282,16 +282,14 @@ def test_a_mirror_that_was_unmounted_is_not_made_anew_below_its_mount_point(base
 # ── restoring ──
 
 
-def damaged_in(path, cut):
-    """Truncated to a part of its bytes, or one bit the other way."""
+def damage(path):
+    """One bit the other way."""
     content = path.read_bytes()
-    flipped = bytes([*content[:-3], content[-3] ^ 1, *content[-2:]])
-    path.write_bytes(flipped if cut is None else content[: int(cut * len(content))])
+    path.write_bytes(bytes([*content[:-3], content[-3] ^ 1, *content[-2:]]))
 
 
-@pytest.mark.parametrize("cut", [None, 0.99])
 def test_the_older_copy_replaces_a_damaged_newest_manifest_or_file_and_the_damage_is_named(
-    cut, base, local, remote
+    base, local, remote
 ):
     sync(local, remote)
     before = to_mirror(local)
@@ -300,11 +298,11 @@ def test_the_older_copy_replaces_a_damaged_newest_manifest_or_file_and_the_damag
     after = to_mirror(local)
     spare = shutil.copytree(remote, base / "spare")
     manifest = remote / "mirror" / manifests(remote)[-1]
-    damaged_in(manifest, cut)
+    damage(manifest)
     assert restore(MirrorFolder(remote), base / "one") == [f"{manifest.name} (unreadable)"]
     assert files(base / "one") == before
     state = stored(spare, "checkpoints/T1_002.ckpt")
-    damaged_in(state, cut)
+    damage(state)
     problem = f"checkpoints/{state.name} (an older copy is used)"
     assert restore(MirrorFolder(spare), base / "two") == [problem]
     assert files(base / "two") == after | {"checkpoints/T1_002.ckpt": checkpoint(40)}
@@ -313,9 +311,7 @@ def test_the_older_copy_replaces_a_damaged_newest_manifest_or_file_and_the_damag
 @pytest.mark.parametrize(
     ("path", "stored_as"),
     [
-        ("/etc/x_manifest.json", "/etc/x_manifest.json.0"),
         ("seeds/../../x.json", "seeds/../../x.json.0"),
-        ("seeds/x.json", "../outside.json"),
         ("seeds/x.json", "seeds/x.json.0/../../../x.0"),
     ],
 )

@@ -4,7 +4,6 @@ import hashlib
 import io
 import os
 import random
-import signal
 from dataclasses import replace
 from itertools import cycle
 
@@ -15,12 +14,11 @@ from small import CPU, KillAfter, StopAfter, branching_spec, random_data, run_to
 
 from dglib.control import Control, Interrupted
 from dglib.errors import UserError
-from dglib.protocol.events import EpochDone, SeedDone
-from dglib.runs import checkpoint, identity
+from dglib.protocol.events import SeedDone
+from dglib.runs import checkpoint
 from dglib.runs import seed as runner
 from dglib.runs.checkpoint import Saving
-from dglib.runs.seed import SeedRun, run_experiment, run_seed
-from dglib.runs.store import Store
+from dglib.runs.seed import SeedRun, run_seed
 from dglib.training import step
 from dglib.training.evaluation import epoch_stats
 from dglib.training.step import total_norm
@@ -93,7 +91,7 @@ def test_a_run_stopped_at_every_step_ends_in_the_same_record_and_the_same_weight
 def test_a_run_killed_again_and_again_resumes_at_its_last_checkpoint(
     name, saving, undisturbed, tmp_path, monkeypatch
 ):
-    monkeypatch.setattr(runner, "STEPS_BETWEEN_LOOKS", 2)
+    monkeypatch.setattr(runner, "STEPS_BETWEEN_CHECKS", 2)
     saving = Saving(tmp_path / "seed.ckpt", **saving)
     ours, kills = run_interrupted(SPECS[name], saving, lambda: KillAfter(5), SystemExit)
     assert kills > 3
@@ -127,7 +125,7 @@ def test_a_run_killed_before_every_save_loses_no_state_that_a_branch_starts_from
 
 def test_a_kill_during_an_evaluation_trains_no_epoch_twice(undisturbed, tmp_path, monkeypatch):
     """All its steps are taken, and the cursor still is in the epoch: no checkpoint may have that."""
-    monkeypatch.setattr(runner, "STEPS_BETWEEN_LOOKS", 1)
+    monkeypatch.setattr(runner, "STEPS_BETWEEN_CHECKS", 1)
     evaluate, calls = runner.evaluate, iter(range(1000))
 
     def killed_every_other_time(*given):
@@ -300,25 +298,3 @@ def test_the_epoch_log_holds_mean_losses_of_all_steps_and_of_the_refreshes(monke
     noisy, clean = [losses[k] for k in (0, 2, 3, 4, 5, 7)], [losses[k] for k in (1, 6)]
     assert len(losses) == 8
     assert (stats.loss_s, stats.loss_v) == pytest.approx((sum(noisy) / 6, sum(clean) / 2), rel=1e-6)
-
-
-# ── signals ──
-
-
-def test_a_signal_stops_the_run_with_its_state_saved_and_the_same_call_resumes(undisturbed, tmp_path):
-    spec, data = SPECS["T1"], random_data()
-    described = identity.describe(spec, data.fingerprint, device="cpu", threads=1)
-    store, _ = Store.open(tmp_path, spec, described, {})
-    before = signal.getsignal(signal.SIGTERM)
-
-    def signalled(store, seed):
-        return lambda event: os.kill(os.getpid(), signal.SIGTERM) if isinstance(event, EpochDone) else None
-
-    with pytest.raises(Interrupted):
-        run_experiment(store, [0], data, CPU, sinks_for=[signalled])
-    assert signal.getsignal(signal.SIGTERM) is before
-    assert store.records() == []
-    assert checkpoint.load(store.files(0).checkpoint).state["t"] == 6
-    (record,) = run_experiment(store, [0], data, CPU)
-    assert {**record, "time": None} == {**undisturbed["T1"][0], "time": None}
-    assert not store.files(0).checkpoint.exists()

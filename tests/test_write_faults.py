@@ -6,6 +6,7 @@ from dataclasses import replace
 from types import SimpleNamespace
 
 import pytest
+import small
 import torch
 from alone import alone, ended, forked
 from faults import FAILURES, KILLED, KILLS, Faults
@@ -15,19 +16,17 @@ from dglib.errors import StorageError
 from dglib.files import append_line, older, write_once
 from dglib.protocol.engine import Cursor
 from dglib.protocol.spec import NetworkSpec
-from dglib.runs import checkpoint, identity, progress
+from dglib.runs import checkpoint, progress
 from dglib.runs.checkpoint import Checkpoint
 from dglib.runs.progress import heartbeat
 from dglib.runs.seed import run_experiment
-from dglib.runs.store import Store
 
 DATA = random_data()
 SPEC = small_spec("T1")
 
 
 def open_store(base, spec=SPEC):
-    described = identity.describe(spec, DATA.fingerprint, device="cpu", threads=1)
-    return Store.open(base, spec, described, {})[0]
+    return small.open_store(base, spec, DATA)[0]
 
 
 def made_record(seed, **fields):
@@ -267,17 +266,13 @@ def small_run(base):
     return store
 
 
-def without_time(records):
-    return [{**record, "time": None} for record in records]
-
-
 def run_with_faults(how, every, base):
     """Disturb a run of two seeds at each `every`th operation; operations and failures."""
     os.fsync = lambda handle: None
     progress.time = SimpleNamespace(monotonic=lambda: 1e9, time=lambda: 1e9)  # the same heartbeats always
     (base / "whole").mkdir()
     with Faults(base / "whole") as whole:
-        expected = without_time(small_run(base / "whole").records())
+        expected = list(map(small.without_time, small_run(base / "whole").records()))
     failed = 0
     for number in range(0, len(whole.seen), every):
         here = base / f"at{number}"
@@ -296,7 +291,7 @@ def run_with_faults(how, every, base):
         assert status in ((KILLED,) if how in KILLS else (0, 3)), where
         failed += status == 3
         store = small_run(here)
-        assert without_time(store.records()) == expected, where
+        assert list(map(small.without_time, store.records())) == expected, where
         assert drafts(here) == [], where
         assert list((store.directory / "checkpoints").iterdir()) == [], where
         assert len(list((store.directory / "states").iterdir())) == 6, where

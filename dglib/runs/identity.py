@@ -141,7 +141,7 @@ def asked(manifest: Mapping[str, Any]) -> dict[str, Any]:
     identity, parameters = manifest["identity"], manifest.get("parameters") or {}
     names = {name: parameters[name] for name in FILES if name in parameters}
     spec = {**identity["spec"], "data": identity["spec"]["data"] | names}
-    return {key: each for key, each in identity.items() if key != "hashes"} | {"spec": spec, "data": ""}
+    return {key: value for key, value in identity.items() if key != "hashes"} | {"spec": spec, "data": ""}
 
 
 def current(stored: Mapping[str, Any]) -> dict[str, Any]:
@@ -161,7 +161,7 @@ def is_file(name: object) -> bool:
 
 def agree(one: Mapping[str, Any], other: Mapping[str, Any]) -> bool:
     """Whether two descriptions are of one thing: equal, and in the hashes that both have."""
-    bare = [{key: value for key, value in each.items() if key != "hashes"} for each in (one, other)]
+    bare = [{key: value for key, value in side.items() if key != "hashes"} for side in (one, other)]
     return fingerprint(bare[0]) == fingerprint(bare[1]) and not changed_hashes(one, other)
 
 
@@ -184,8 +184,8 @@ def _plain(value: Any) -> Any:
         values = [(f, getattr(value, f.name)) for f in fields(value) if f.name not in _NEVER]
         return {f.name: _plain(v) for f, v in values if f.name in always or v != _default(f)}
     if isinstance(value, Mapping):
-        return {key: _plain(each) for key, each in value.items()}
-    return [_plain(each) for each in value] if isinstance(value, list | tuple) else value
+        return {key: _plain(item) for key, item in value.items()}
+    return [_plain(item) for item in value] if isinstance(value, list | tuple) else value
 
 
 def _default(field: Field[Any]) -> Any:

@@ -318,8 +318,8 @@ class RunLocation:
         if folder.sizes and not runs:
             return [*folder.torn, "no manifest of a run can be read, nothing is restored"]
         described = [current(run["identity"]) for run in runs if "identity" in run]
-        own = any(agree(each, identity) for each in described)
-        if not own and not any(agree(shared_of(each), shared_of(identity)) for each in described):
+        own = any(agree(stored, identity) for stored in described)
+        if not own and not any(agree(shared_of(stored), shared_of(identity)) for stored in described):
             return []
         try:
             folder.refuse_others(token_of(local))

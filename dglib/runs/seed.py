@@ -31,7 +31,7 @@ from dglib.training.state import TrainState
 from dglib.training.trainer import Trainer
 
 HELD_SECONDS = 5.0  # how long to wait for a seed that another process trains
-STEPS_BETWEEN_LOOKS = 50  # how often a long epoch checks whether a checkpoint is due
+STEPS_BETWEEN_CHECKS = 50  # how often a long epoch checks whether a checkpoint is due
 
 
 SinkFactory = Callable[[Store, int], Sink]
@@ -246,7 +246,7 @@ class SeedRun:
         """Train to the end of the epoch, saving from time to time; stop where a stop was asked for."""
         left = self.trainer.steps_left(self.state)
         while left:
-            wanted = min(left, STEPS_BETWEEN_LOOKS)
+            wanted = min(left, STEPS_BETWEEN_CHECKS)
             taken = self.trainer.advance(self.state, plan.lam, plan.lr, wanted, self.control)
             left -= taken
             self.steps += taken

@@ -135,7 +135,7 @@ class Store:
                 damaged += [] if path in known else [path.name]
             elif not read_records(path, spec.name) and any(agree(s, shared) for s in _shared_in(path)):
                 return path, f"joining {path.name}"
-            elif not any(each.is_file() and not is_draft(each) for each in path.rglob("*")):
+            elif not any(file.is_file() and not is_draft(file) for file in path.rglob("*")):
                 return path, f"new directory {path.name}"  # of a process that was killed before the manifest
         created = datetime.now()
         while (path := base / f"{spec.directory_prefix}_{created:%Y%m%d_%H%M%S}").exists():
@@ -151,7 +151,7 @@ class Store:
 
     def former_jobs(self, seed: int) -> list[str]:
         """The jobs that a checkpoint of this seed may have from before the manifest was completed."""
-        return [job_of(each, seed) for each in (self.manifest() or {}).get("formerly", [])]
+        return [job_of(former, seed) for former in (self.manifest() or {}).get("formerly", [])]
 
     @property
     def manifest_path(self) -> Path:

@@ -28,7 +28,7 @@ from dglib.runs.identity import (
     read_manifest,
     shared_of,
 )
-from dglib.runs.mirror_folder import CLAIM, MirrorFolder
+from dglib.runs.mirror_folder import CLAIM, RUN_MANIFEST, MirrorFolder
 from dglib.runs.reading import OWN_FILE, experiment_of_list, find_records, prefixes, runs_in
 
 
@@ -55,7 +55,9 @@ def verify(directory: Path) -> list[Finding]:
     """
     runs = runs_in(directory)
     try:
-        return [each for run in runs for each in sorted(_findings(run), key=lambda finding: finding.path)]
+        return [
+            finding for run in runs for finding in sorted(_findings(run), key=lambda finding: finding.path)
+        ]
     except OSError as error:
         raise StorageError.of(directory, error, "read") from error
 
@@ -68,6 +70,7 @@ class _Experiment:
         plain = json.dumps(manifest["identity"]["spec"])
         # An `ExperimentSpec` as far as names and views need it, also one of another version of dglib.
         self.spec: Any = json.loads(plain, object_hook=lambda fields: SimpleNamespace(**fields))
+        self.shared = shared_of(current(manifest["identity"]))
         self.records: list[Record] = []
         self.damaged = False  # a record is
 
@@ -78,39 +81,34 @@ class _Experiment:
 
 
 def _findings(run: Path) -> Iterator[Finding]:
-    folder = MirrorFolder(run)
-    damaged = list(_mirror(folder))
+    mirror = MirrorFolder(run)
+    damaged = list(_mirror(mirror))
     yield from damaged
     files = {path.relative_to(run).as_posix(): path for path in sorted(run.rglob("*")) if path.is_file()}
-    for name, entry in folder.files().items():
-        files[name] = folder.path / entry.stored
+    files |= {name: mirror.path / entry.stored for name, entry in mirror.files().items()}
     skipped = {finding.path for finding in damaged}
     files = {name: path for name, path in files.items() if path not in skipped}
 
     experiments: list[_Experiment] = []
-    manifests = [name for name in files if re.fullmatch(r"[^/]+_manifest\.json", name)]
-    for name in manifests:
+    manifests = {name: path for name, path in files.items() if RUN_MANIFEST.fullmatch(name)}
+    for name, path in manifests.items():
         try:
-            experiments.append(_Experiment(read_manifest(files[name], name)))
+            experiments.append(new := _Experiment(read_manifest(path, name)))
         except UserError as error:
-            yield Finding(files[name], str(error))
+            yield Finding(path, str(error))
             continue
-        if (own := experiments[-1].spec.name) not in prefixes():
-            yield Finding(
-                files[name], f"{own} is no known experiment, so its records are not read; {OWN_FILE}", "note"
-            )
-        first, last = (shared_of(current(experiments[n].manifest["identity"])) for n in (0, -1))
-        if not agree(first, last):
-            other = experiments[0].spec.name
-            yield Finding(
-                files[name], f"its network, data or step are not those of {other} in this directory"
-            )
+        if new.spec.name not in prefixes():
+            problem = f"{new.spec.name} is no known experiment, so its records are not read; {OWN_FILE}"
+            yield Finding(path, problem, "note")
+        if not agree(experiments[0].shared, new.shared):
+            first = experiments[0].spec.name
+            yield Finding(path, f"its network, data or step are not those of {first} in this directory")
     for name, path in files.items():
-        place, _, base = name.rpartition("/")
+        folder, _, base = name.rpartition("/")
         stem, _, suffix = base.partition(".")
-        owner = next((each for each in experiments if each.has(stem)), None)
+        owner = next((experiment for experiment in experiments if experiment.has(stem)), None)
         try:
-            match place, suffix:
+            match folder, suffix:
                 case "seeds", "json":
                     record = unsealed("seed record", path)
                     if owner is not None:
@@ -131,30 +129,29 @@ def _findings(run: Path) -> Iterator[Finding]:
                         yield Finding(path, "records without a manifest or checksums", "note")
         except (UserError, *UNREADABLE) as error:
             yield Finding(path, str(error))
-            if owner is not None and (place, suffix) == ("seeds", "json"):
+            if owner is not None and (folder, suffix) == ("seeds", "json"):
                 owner.damaged = True
     for experiment in experiments:
         if not experiment.damaged and not damaged:
-            yield from _views(run, experiment, mirrored=bool(folder.sizes))
+            yield from _views(run, experiment, mirrored=bool(mirror.sizes))
 
 
 def _record(record: Any, stem: str, owner: _Experiment) -> Iterator[str]:
     """What in a record does not agree with its name and the run's manifest."""
     try:
-        made = {"parameters": dict(record["parameters"]), "lineage": record.get("lineage")}
-        name, seed = record["experiment_id"], record["seed"]
+        made, name, seed = dict(record["parameters"]), record["experiment_id"], record["seed"]
     except (KeyError, TypeError, AttributeError, ValueError) as error:
         raise UserError(f"not a seed's record: {error!r}") from None
     owner.records.append(record)
     if name != stem or owner.spec.experiment_id.format(seed=seed) != stem:
         yield f"is the record of {name}"
-    asked = {"parameters": owner.manifest["parameters"], "lineage": owner.manifest.get("lineage")}
+    asked = owner.manifest["parameters"]
     # A later version may have more parameters, and a file may have been moved.
-    made["parameters"] = {key: made["parameters"].get(key) for key in asked["parameters"]}
-    for key in FILES:
-        if is_file(asked["parameters"].get(key)) and is_file(made["parameters"].get(key)):
-            made["parameters"][key] = asked["parameters"][key]
-    if changed := differences(asked, made):
+    moved = {key for key in FILES if is_file(asked.get(key)) and is_file(made.get(key))}
+    one: dict[str, Any] = {"parameters": {key: asked[key] for key in asked.keys() - moved}}
+    other: dict[str, Any] = {"parameters": {key: made.get(key) for key in asked.keys() - moved}}
+    one["lineage"], other["lineage"] = owner.manifest.get("lineage"), record.get("lineage")
+    if changed := differences(one, other):
         yield f"made under other parameters than the manifest's: {'; '.join(changed)}"
     for key in changed_hashes(owner.manifest["identity"], record):
         yield f"made with another {key} than the manifest's"
@@ -178,17 +175,17 @@ def _views(run: Path, experiment: _Experiment, mirrored: bool) -> Iterator[Findi
             yield Finding(run / name, "missing; the same command makes it anew")
 
 
-def _mirror(folder: MirrorFolder) -> Iterator[Finding]:
+def _mirror(mirror: MirrorFolder) -> Iterator[Finding]:
     """Every file of a mirror that is not as its manifests have it."""
-    for name in folder.torn:
-        yield Finding(folder.path / name, "not a readable manifest of a mirror")
-    named = {*folder.torn, *folder.generations}
-    for manifest, files in folder.generations.items():
+    for name in mirror.torn:
+        yield Finding(mirror.path / name, "not a readable manifest of a mirror")
+    named = {*mirror.torn, *mirror.generations}
+    for manifest, files in mirror.generations.items():
         for path, entry in files.items():
-            if entry.stored not in named and folder.content(entry) is None:
-                what = "damaged" if entry.stored in folder.sizes else "missing"
-                yield Finding(folder.path / entry.stored, f"{what}; {manifest} names it as {path}")
+            if entry.stored not in named and mirror.content(entry) is None:
+                what = "damaged" if entry.stored in mirror.sizes else "missing"
+                yield Finding(mirror.path / entry.stored, f"{what}; {manifest} names it as {path}")
             named.add(entry.stored)
-    for name in folder.sizes.keys() - named:
+    for name in mirror.sizes.keys() - named:
         if not CLAIM.fullmatch(name):
-            yield Finding(folder.path / name, "no manifest names it; left by an interrupted pass", "note")
+            yield Finding(mirror.path / name, "no manifest names it; left by an interrupted pass", "note")
