@@ -93,8 +93,8 @@ class Row:
             mean, std, *ends = (
                 wording.decimal(self.spread[name], 3) for name in ("mean", "std", "min", "max")
             )
-            over = f"over {wording.seeds(self.spread['n'])}"
-            parts.append(f"{over} {mean} ± {std} (mean ± SD), {' to '.join(ends)} (least to greatest)")
+            known = "" if self.std is not None else f"mean {mean} ± {std} over {self.spread['n']}, "
+            parts.append(f"{known}seeds from {' to '.join(ends)}")
         parts += [f"{head} {_text(head, value)}" for head, value in self.more.items() if value is not None]
         return "; ".join(parts) + "."
 
