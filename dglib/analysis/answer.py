@@ -209,6 +209,11 @@ def _line(heads: Sequence[str], row: Sequence[str], tag: str) -> str:
     return f"<tr>{''.join(texts)}</tr>"
 
 
+def ends_of(found: Summary | None) -> Ends | None:
+    """The ends of a cell or `summary.quantity`."""
+    return None if found is None else (found["lower"], found["upper"])
+
+
 def settings(dwell: str, summary: Summary) -> str:
     """The line of dwell time, LR, noise and limits."""
     noise = [f"η {wording.listing([f'{eta:g}' for eta in summary['eta']])}"] if summary["eta"] else []

@@ -26,6 +26,11 @@ class Bounds:
         """Bounds of the difference of two quantities: [L - U', U - L']."""
         return Bounds(rounded(self.lower - other.upper), rounded(self.upper - other.lower))
 
+    @property
+    def is_closed(self) -> bool:
+        """Whether both ends are known."""
+        return math.isfinite(self.lower) and math.isfinite(self.upper)
+
     @classmethod
     def of(cls, plain: Mapping[str, Any]) -> "Bounds":
         """From `as_dict`, or anything with its two values."""

@@ -10,7 +10,7 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from dglib.analysis import wording
-from dglib.analysis.answer import Answer, Row, settings
+from dglib.analysis.answer import Row, ends_of
 from dglib.analysis.curves import Curve
 from dglib.analysis.differences import Difference, field_row, outcome_row
 from dglib.analysis.fields import Entry, Record, Records
@@ -18,7 +18,7 @@ from dglib.analysis.grid import DIVERGED, TRAPPED, Measure
 from dglib.analysis.summary import Summary
 from dglib.analysis.thresholds import DOWN, UP, Direction
 from dglib.experiments import register, register_joint
-from dglib.experiments.base import Column, Drawing, Experiment, Joint, Sweep, rate, shared, sweep_rate
+from dglib.experiments.base import Column, Drawing, Experiment, Sweep, rate, shared, sweep_rate
 from dglib.experiments.parameters import (
     Count,
     Downward,
@@ -30,9 +30,9 @@ from dglib.experiments.parameters import (
     ValidationInfo,
     field_validator,
 )
-from dglib.experiments.spinodal import lag as lags
 from dglib.experiments.spinodal import summary as summaries
 from dglib.experiments.spinodal.summary import STARTS
+from dglib.experiments.spinodal.width import Width
 from dglib.protocol.spec import Arm, Criterion, ExperimentSpec, Phase, StopEvent, Success
 
 if TYPE_CHECKING:
@@ -205,7 +205,7 @@ class T1(Spinodal):
             return rows
         found, n, closed = loop["estimates"], loop["measured"], loop["outcomes"]["closed"]
         at = f"loop width, both read at error {wording.level(loop['common_limit'])}"
-        null = {"null": _cell(found["null_width"])}
+        null = {"null": ends_of(found["null_width"])}
         return [
             *rows,
             Row.of_median("λ↓ of the return", n, found["lambda_down"], start="collapsed", events=closed),
@@ -264,77 +264,6 @@ class T2(Spinodal):
     def spec(self, p: Any) -> ExperimentSpec:
         event = StopEvent(Criterion("<=", p.recovery_error), p.consecutive, "lambda_down", "recovered")
         return _spec(p, self.name, Criterion(">=", p.init_error_min), event)
-
-
-class Width(Joint):
-    """The hysteresis width λ↑ − λ↓ of T1 and T2."""
-
-    key = "hysteresis"
-    quantity = "width"
-    title = "Hysteresis width"
-    symbol = "width λ↑ − λ↓"
-    experiments = ("T1", "T2")
-    caption = "Error against λ in the rising and falling sweeps, and where each seed's thresholds lie"
-    limitation = (
-        "λ↑ is read where the error rises past one limit and λ↓ where it falls below a lower one, so even"
-        " a path retraced exactly would have a width. What counts as memory is a different error at the"
-        " same λ."
-    )
-    nothing = ("width", "in_every_seed", "above_zero", "by_start")
-
-    def summarise(self, *records: Records) -> dict[str, Any]:
-        return summaries.summarise_width(*records)
-
-    def answer_of(self, summary: Summary) -> Answer:
-        notes = tuple(summary["notes"])
-        if not summary.get("n"):
-            return Answer(f"{self.title}: not measured", flags=notes)
-        one, other = (wording.dwell(summary["dwell"][name]) for name in self.experiments)
-        dwell = one if one == other else f"T1: {one}; T2: {other}"
-        title = f"{self.title}: {wording.seeds(summary['n'])} with both thresholds"
-        return Answer(title, settings(dwell, summary), tuple(self._rows(summary)), notes)
-
-    def _rows(self, summary: Summary) -> list[Row]:
-        rows, limit = [], wording.level(summary["common_limit"])
-        for state in STARTS:
-            group: Summary = summary["by_start"][state]
-            n, events, null = group["n"], group["both_events"], {"null": _cell(group["null_width"])}
-            if n:
-                at, read_at = f"width, both read at error {limit}", group["width_at_common_limit"]
-                rows += [
-                    Row.of_median(self.symbol, n, group["width"], start=state, events=events, more=null),
-                    Row.of_median(at, n, read_at, start=state),
-                ]
-            if group["gap"]:
-                at = wording.level(summary["gap_lambda"])
-                rows.append(Row.of_mean(f"T2 − T1 error at λ = {at}", group["gap"], start=state))
-        return rows
-
-    def compare(self, a: Summary, b: Summary) -> list[Difference]:
-        return summaries.compare_widths(a, b)
-
-    def draw(self, *records: Records) -> Figure:
-        from dglib.experiments.spinodal.loop_figures import draw_loop
-
-        return draw_loop(*records)
-
-    def lag(self, *records: Records, others: Records = ()) -> Summary | None:
-        t1, t2 = records
-        found = lags.lag(t1, t2, others)
-        return found if len(found["settings"]) > 1 else None
-
-    def lag_answer(self, lag: Summary) -> Answer:
-        return lags.lag_answer(lag)
-
-    def draw_lag(self, *records: Records, others: Records = ()) -> Figure:
-        from dglib.experiments.spinodal.loop_figures import draw_lag
-
-        t1, t2 = records
-        return draw_lag(t1, t2, others)
-
-
-def _cell(found: Summary | None) -> tuple[float | None, float | None] | None:
-    return None if found is None else (found["lower"], found["upper"])
 
 
 def _start(seed: Summary) -> str:

@@ -11,7 +11,8 @@ from dglib.analysis.fields import Record, Records, dwell, level_of, number, seed
 from dglib.analysis.intervals import Bounds
 from dglib.analysis.summary import Summary, quantity
 from dglib.analysis.thresholds import init_level, loop
-from dglib.experiments.spinodal.summary import STARTS, summarise_width
+from dglib.experiments.spinodal.summary import STARTS
+from dglib.experiments.spinodal.width import summarise_width
 
 DROPPING, UNKNOWN_RATE = "dropping", "not recorded"
 # Parameters that may differ between runs of several dwell times, and those that do not concern training.

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import math
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from statistics import fmean
 from typing import Any
@@ -17,20 +16,16 @@ from dglib.analysis.fields import (
     FINAL_STATES,
     Record,
     Records,
-    dwell,
     entries,
     is_running,
     level_of,
     levels_of,
-    number,
     parameter,
     rounded,
-    seed_of,
 )
 from dglib.analysis.grid import TRAPPED
 from dglib.analysis.intervals import (
     Bounds,
-    clopper_pearson_undecided,
     median_bounds,
     median_interval,
     remaining,
@@ -51,7 +46,6 @@ from dglib.analysis.thresholds import (
     UP,
     Direction,
     Threshold,
-    differences_at,
     end_state,
     limits,
     loop,
@@ -76,57 +70,43 @@ def summarise_sweep(name: str, direction: Direction, records: Records) -> dict[s
     seeds = [_seed(direction, record, seed) for record, seed in zip(records, found, strict=True)]
     kinds = (direction.event, "no_event", "init_failed", "diverged", "unfinished")
     levels = planned_levels(records)
-    known = [(seed["start"], cell) for seed in seeds if (cell := known_cell(seed))]
     fired = [item for item in found if item.outcome == direction.event]
     states = Counter(item.final_state for item in found)
-    summary = common(name, records, seeds, kinds)
-    outcomes = summary["outcomes"]
-    events = outcomes[direction.event]
     differences = {str(item.seed): item.difference for item in found if item.difference}
+    limit = parameter(records, direction.limit, direction.default_limit)
+    whole = _group(direction, found, levels)
+    summary = common(name, records, seeds, kinds)
     summary |= {
-        "events": events,
-        "measured": len(known),
+        **{name: whole[name] for name in ("events", "median", "remaining")},
+        "measured": whole["n"],
         direction.field: spread([item.level for item in fired if item.level is not None]),
-        f"{direction.field}_centres": _centres(item.bounds for item in fired),
+        f"{direction.field}_centres": whole["centres"],
         f"{direction.field}_recorded": spread([item.recorded for item in fired if item.recorded is not None]),
-        "limit": parameter(records, direction.limit, direction.default_limit),
-        "median": median_of(found),
-        "remaining": still(direction, found, levels),
+        "limit": limit,
+        "limits": {direction.limit: limit},
         "levels": levels,
         "censored": [item.seed for item in found if item.outcome == "no_event"],
         "final_states": {state: states[state] for state in FINAL_STATES},
         "differences": differences,
-        "limits": {direction.limit: parameter(records, direction.limit, direction.default_limit)},
-        "in_every_seed": in_every_seed([cell for _, cell in known]),
-        "estimates": {
-            direction.field: quantity([cell for _, cell in known]),
-            "event_share": _event_share(direction, found),
-        },
+        "in_every_seed": in_every_seed(_cells(found)),
+        "estimates": {name: whole[name] for name in (direction.field, "event_share")},
         **_controls(records),
         "notes": [f"seed {seed}: {why}; the trajectory was taken" for seed, why in differences.items()]
-        + missing(outcomes, len(known)),
+        + missing(summary["outcomes"], whole["n"]),
     }
     summary["notes"] += control_notes(summary)
     if direction.rising:
         return summary | {"loop": _loops(records)}
-    summary["start"] = {
-        **{state: sum(item.start == state for item in found) for state in STARTS},
-        "left_trap": sum(item.left_trap for item in found),
+    groups = {state: [item for item in found if item.start == state] for state in STARTS}
+    start = {state: len(members) for state, members in groups.items()}
+    return summary | {
+        "start": start | {"left_trap": sum(item.left_trap for item in found)},
+        "by_start": {
+            state: _group(direction, members, levels)
+            | _controls([r for r, item in zip(records, found, strict=True) if item.start == state])
+            for state, members in groups.items()
+        },
     }
-    summary["by_start"] = {
-        state: {
-            "n": sum(start == state for start, _ in known),
-            "events": sum(item.outcome == direction.event for item in found if item.start == state),
-            "centres": _centres(item.bounds for item in fired if item.start == state),
-            "median": median_of([item for item in found if item.start == state]),
-            "remaining": still(direction, [item for item in found if item.start == state], levels),
-            direction.field: quantity([cell for start, cell in known if start == state]),
-            "event_share": _event_share(direction, [item for item in found if item.start == state]),
-            **_controls([r for r, item in zip(records, found, strict=True) if item.start == state]),
-        }
-        for state in STARTS
-    }
-    return summary
 
 
 def _controls(records: Records) -> dict[str, Any]:
@@ -148,16 +128,29 @@ def control_notes(summary: Summary) -> list[str]:
     return notes
 
 
-def _centres(cells: Iterable[Bounds | None]) -> dict[str, Any] | None:
-    """The spread of the middles of the cells that are closed."""
-    return spread([rounded((c.lower + c.upper) / 2) for c in cells if c and None not in c.as_dict().values()])
+def _group(direction: Direction, found: Sequence[Threshold], levels: Sequence[float]) -> dict[str, Any]:
+    """Of seeds from one state: how many are known, events, threshold, and the share that had the event.
 
 
-def _event_share(direction: Direction, found: Sequence[Threshold]) -> dict[str, Any] | None:
-    """Of the seeds that entered the sweep, those that had their event."""
-    counts = Counter(item.outcome for item in found)
+    `centres`: the spread of the middles of the cells of those that did.
+    """
+    cells, counts = _cells(found), Counter(item.outcome for item in found)
     events, unfinished = counts[direction.event], counts["unfinished"]
-    return share(events, events + counts["no_event"] + unfinished, unfinished)
+    closed = [c for item in found if item.outcome == direction.event and (c := item.bounds) and c.is_closed]
+    return {
+        "n": len(cells),
+        "events": events,
+        "centres": spread([rounded((cell.lower + cell.upper) / 2) for cell in closed]),
+        "median": median_of(found),
+        "remaining": still(direction, found, levels),
+        direction.field: quantity(cells),
+        "event_share": share(events, events + counts["no_event"] + unfinished, unfinished),
+    }
+
+
+def _cells(found: Sequence[Threshold]) -> list[Bounds]:
+    """The cells of which an end is known."""
+    return [cell for item in found if (cell := known_cell(item.as_dict()))]
 
 
 def _seed(direction: Direction, record: Record, seed: Threshold) -> dict[str, Any]:
@@ -172,10 +165,10 @@ def median_of(found: Sequence[Threshold]) -> dict[str, Any]:
     The interval is None below six seeds: no 95 % interval from order statistics exists there.
     """
     known = [item.bounds for item in found if item.bounds]
-    return {"n": len(known), **_median(known)}
+    return {"n": len(known), **median(known)}
 
 
-def _median(known: Sequence[Bounds]) -> dict[str, Any]:
+def median(known: Sequence[Bounds]) -> dict[str, Any]:
     interval = median_interval(known)
     return {**median_bounds(known).as_dict(), "interval": interval and interval.as_dict()}
 
@@ -207,7 +200,7 @@ def _loops(records: Records) -> dict[str, Any] | None:
     closed = [item for item in loops if item["outcome"] == "closed"]
     limit = common_limit(records)
     at_limit = [found for record in read_at(records, limit) if (found := loop(record)) is not None]
-    median = _median(widths)
+    middle = median(widths)
     return {
         "n": len(loops),
         "measured": len(measured),
@@ -215,8 +208,8 @@ def _loops(records: Records) -> dict[str, Any] | None:
         "trapped": sum(item["trapped"] for item in loops),
         "lambda_down": spread([item["lambda_down"] for item in closed]),
         "width": spread([item["width"] for item in closed]),
-        "median": {end: median[end] for end in ("lower", "upper")},
-        "interval": median["interval"],
+        "median": {end: middle[end] for end in ("lower", "upper")},
+        "interval": middle["interval"],
         "thresholds": [parameter(records, item.limit, item.default_limit) for item in (UP, DOWN)],
         "memory": paired([item["memory"] for item in loops if item["memory"] is not None]),
         "area": paired([item["area"] for item in loops if item["area"] is not None]),
@@ -270,110 +263,6 @@ def sweeps_of(name: str, record: Record) -> list[SeedSweep]:
     return sweeps
 
 
-def summarise_width(t1_records: Records, t2_records: Records) -> dict[str, Any]:
-    """λ↑ − λ↓ between T1 and T2, paired by seed: bounds, which an absent event leaves open on one side.
-
-    `lower` and `upper` bound the median over seeds, `interval` encloses the population's (None below six).
-    `share_above_zero` is the exact interval for the share of widths above 0, whatever the undecided are.
-    `by_start`: of seeds whose falling sweep began collapsed, or trapped: two states; with the controls: the
-    width that T1's path would have were it retraced exactly (`null_width`), the width with both events read
-    at `common_limit`, and the error of T2 less that of T1 at `gap_lambda`, the middle of the levels that most
-    pairs of seeds visited. `mean_difference` (mean λ↑ less mean λ↓) is given only if every seed of both
-    sweeps had its event. No survival curve of widths: how a width is censored depends on λ↑ and λ↓
-    themselves, which biases one.
-    """
-    ups, downs = _by_seed(UP, t1_records), _by_seed(DOWN, t2_records)
-    limit = common_limit([*t1_records, *t2_records])
-    widths, starts = _widths(ups, downs), {seed: down.start for seed, down in downs.items()}
-    at_limit = _widths(_by_seed(UP, read_at(t1_records, limit)), _by_seed(DOWN, read_at(t2_records, limit)))
-    nulls = {seed_of(record): null for record in t1_records if (null := retraced(record))}
-    level, gaps = _gaps(t1_records, t2_records)
-
-    def of(state: str | None, found: dict[int, Any]) -> list[Any]:
-        return [value for seed, value in found.items() if state in (None, starts.get(seed))]
-
-    every = list(widths.values())
-    over, undecided = _over(every), sum(width.lower < 0 < width.upper for width in every)
-    return {
-        **over,
-        "measured": len(widths),
-        "trapped": len(of("trapped", widths)),
-        "in_every_seed": in_every_seed(every),
-        "common_limit": limit,
-        "gap_lambda": level,
-        "by_start": {
-            state: _over(of(state, widths))
-            | {
-                "both_events": sum(abs(w.lower) + abs(w.upper) < math.inf for w in of(state, widths)),
-                "width": quantity(of(state, widths)),
-                "null_width": quantity([nulls[s] for s in widths if s in nulls and starts[s] == state]),
-                "width_at_common_limit": quantity(of(state, at_limit)),
-                "gap": paired(of(state, gaps)),
-            }
-            for state in STARTS
-        },
-        "mean_difference": _mean_difference(list(ups.values()), list(downs.values())),
-        "estimates": {
-            "width": quantity(every),
-            "above_zero": share(over["above_zero"], len(every), undecided),
-        },
-        "notes": [] if widths else ["no seed has both thresholds: the width was not measured"],
-        "seeds": [{"seed": s, "start": starts[s], **width.as_dict()} for s, width in widths.items()],
-        "left_out": sorted((ups.keys() | downs.keys()) - widths.keys()),
-        "dwell": {"T1": dwell(t1_records), "T2": dwell(t2_records)},
-        "eta": sorted({eta for r in (*t1_records, *t2_records) if (eta := number(r, "eta")) is not None}),
-        "limits": dict(
-            zip((DOWN.limit, UP.limit), limits([*t1_records, *t2_records]), strict=True),
-        ),
-    }
-
-
-def _by_seed(direction: Direction, records: Records) -> dict[int, Threshold]:
-    return {item.seed: item for item in (threshold(direction, record) for record in records)}
-
-
-def _widths(ups: dict[int, Threshold], downs: dict[int, Threshold]) -> dict[int, Bounds]:
-    """The cell of each seed's width, where both thresholds are known."""
-    cells = {
-        seed: (known_cell(ups[seed].as_dict()), known_cell(downs[seed].as_dict()))
-        for seed in sorted(ups.keys() & downs.keys())
-    }
-    return {seed: up - down for seed, (up, down) in cells.items() if up and down}
-
-
-def _gaps(t1_records: Records, t2_records: Records) -> tuple[float | None, dict[int, float]]:
-    """A λ, and the error of T2 less that of T1 there by seed."""
-    ups, downs = (
-        {seed_of(r): entries(r, "trajectory", "sweep") for r in side} for side in (t1_records, t2_records)
-    )
-    apart = {seed: differences_at(ups[seed], downs[seed]) for seed in sorted(ups.keys() & downs.keys())}
-    counts = Counter(level for found in apart.values() for level in found)
-    most = sorted(level for level, count in counts.items() if count == max(counts.values()))
-    if not most:
-        return None, {}
-    level = most[(len(most) - 1) // 2]
-    return level, {seed: rounded(found[level]) for seed, found in apart.items() if level in found}
-
-
-def _over(widths: Sequence[Bounds]) -> dict[str, Any]:
-    # The cells are open at these ends, so a lower bound of 0 is proof as well.
-    above, not_above = sum(w.lower >= 0 for w in widths), sum(w.upper <= 0 for w in widths)
-    undecided = len(widths) - above - not_above
-    return {
-        "n": len(widths),
-        **_median(widths),
-        "above_zero": above,
-        "share_above_zero": clopper_pearson_undecided(above, undecided, len(widths)).as_dict(),
-    }
-
-
-def _mean_difference(ups: list[Threshold], downs: list[Threshold]) -> float | None:
-    up, down = (spread([item.level for item in side if item.level is not None]) for side in (ups, downs))
-    if not up or not down or up["n"] < len(ups) or down["n"] < len(downs):
-        return None
-    return rounded(up["mean"] - down["mean"])
-
-
 def compare(direction: Direction, a: Summary, b: Summary) -> list[Difference]:
     """The event's share, the threshold, the state at the start and the loop, on two sides."""
     rows = [_fired_row(direction, a, b), median_row(f"median {direction.symbol}", cells(a), cells(b))]
@@ -406,11 +295,3 @@ def _fired_row(direction: Direction, a: Summary, b: Summary) -> Difference:
         stayed = sum(c.lower >= limit if direction.rising else c.upper <= limit for c in known)
         counts.append((fired, fired + stayed))
     return share_row(f"{direction.event} by λ = {wording.level(limit)}", *counts)
-
-
-def compare_widths(a: Summary, b: Summary) -> list[Difference]:
-    above = [(side["above_zero"], side["n"]) for side in (a, b)]
-    return [
-        median_row("median width λ↑ − λ↓", *([Bounds.of(seed) for seed in side["seeds"]] for side in (a, b))),
-        share_row("width above 0 for certain", *above),
-    ]
