@@ -85,8 +85,8 @@ def test_what_an_encoding_has_is_printed_as_it_is(printed):
     )
     assert done.returncode == 0, done.stderr
     text = done.stdout.decode("cp1252")
-    assert "at lambda = 0.50" in text
-    assert "Clopper–Pearson" in text
+    assert "lambda_up" in text
+    assert "[cell] ± SD" in text
 
 
 def test_a_file_name_that_is_no_text_comes_back_from_json_as_it_was_given():
