@@ -32,7 +32,6 @@ EPS = 1e-12  # in the norms' denominators, as published
 
 BATCH_NORMS = (nn.BatchNorm1d, nn.BatchNorm2d, nn.BatchNorm3d)
 
-
 Number = float | Tensor  # a tensor is 0-dim: float64 for λ, float32 for the learning rate
 MixingRule = Callable[[Sequence[Tensor], Sequence[Tensor], Number], list[Tensor]]
 """(g_s, g_v, lam) -> the direction, one float32 tensor per parameter. Leaves g_s and g_v as they are."""
@@ -89,7 +88,8 @@ class Method:
     Attributes:
         spec: how BatchNorm's statistics move, momentum and weight decay.
         numerics: precision and techniques.
-        loss: of a batch's images and labels, 0-dim float32.
+        mix, value: the mixing rule, and the source of the value gradient's images and labels.
+        gradient: of a batch's images and labels, with the loss, 0-dim float32.
         log: sum up the epoch's losses in the state. Changes no weight, buffer or draw.
         log_dropout: draws the masks of a log's own pass where the state's generator cannot be set back.
     """
