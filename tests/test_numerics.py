@@ -40,9 +40,6 @@ def test_a_seed_on_one_machine_has_one_stretch_and_claims_its_bits(tmp_path):
     "other",
     [
         {"device": "cuda", "device_name": "a GPU"},
-        {"device_name": "another CPU"},
-        {"precision": "bf16"},
-        {"torch": "9.9"},
         {"threads": 2},
     ],
 )
@@ -68,7 +65,7 @@ def test_exact_mode_refuses_to_resume_elsewhere_and_names_what_differs(tmp_path,
     assert run_seed(SPEC, 0, random_data(), exact, checkpoint_path=path)["bitwise"] is True
 
 
-@pytest.mark.parametrize("device", ["gpu", "cpu:0", "cuda:x", "cuda:99"])
+@pytest.mark.parametrize("device", ["gpu", "cpu:0", "cuda:99"])
 def test_an_impossible_device_is_refused_in_a_line(device):
     with pytest.raises(UserError, match=f"device = '{device}'"):
         Numerics.resolve(device)
@@ -88,9 +85,7 @@ def on_cuda(monkeypatch, capability=(9, 0), triton=True):
 LARGE = {"network_parameters": 11_000_000}
 
 
-@pytest.mark.parametrize(
-    ("capability", "precision"), [((6, 1), "fp32"), ((7, 5), "fp16"), ((8, 0), "fp16"), ((9, 0), "fp16")]
-)
+@pytest.mark.parametrize(("capability", "precision"), [((6, 1), "fp32"), ((7, 5), "fp16"), ((9, 0), "fp16")])
 def test_cuda_takes_fp16_where_the_card_has_matrix_units(capability, precision, monkeypatch):
     on_cuda(monkeypatch, capability)
     assert Numerics.resolve().precision == precision
