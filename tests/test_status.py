@@ -1,9 +1,11 @@
-"""run_all.py status: what is told of jobs, from their records, heartbeats on the disk."""
+"""What run_all.py and its `status` show of jobs: from their records and heartbeats, and from events."""
 
+import io
 import json
 import os
 import socket
 import time
+from collections.abc import Callable
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -11,8 +13,9 @@ from typing import Any
 import pytest
 
 from dglib import cli
-from dglib.campaign import status
+from dglib.campaign import monitor as monitors
 from dglib.campaign.jobs import Job, Plan, anchored, jobs_of
+from dglib.campaign.monitor import CampaignMonitor, read_status, status_text
 from dglib.campaign.scheduler import Schedule
 from dglib.experiments import requested_numerics
 from dglib.experiments.profiles import load_profile
@@ -20,17 +23,19 @@ from dglib.runs import identity
 from dglib.runs.store import Store
 
 HERE = {"pid": os.getpid(), "host": socket.gethostname()}
+GONE = 2**22 + 1  # the id of a process that has ended: the system gives none above 2²²
 
 
-class Unwatched:
+class Silent:
     def event(self, name: str, job: Job, **_: Any) -> None: ...
     def refresh(self) -> None: ...
 
 
 @pytest.fixture
-def plan(tmp_path: Path) -> Plan:
+def plan(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Plan:
+    monkeypatch.setattr(monitors, "REFRESH_SECONDS", 0.0)
     base = tmp_path / "runs"
-    return Plan(anchored(load_profile("T2", "quick", ["seeds=0-3"]), base), base)
+    return Plan(anchored(load_profile("T2", "quick", ["seeds=0-2"]), base), base)
 
 
 @pytest.fixture
@@ -40,43 +45,43 @@ def store(plan: Plan) -> Store:
     return Store.open(plan.base, plan.spec, described, {})[0]
 
 
-@pytest.fixture
-def gone() -> int:
-    """The id of a process that has ended: no process has it, since the system gives none above 2²²."""
-    return 2**22 + 1
-
-
 def begin(plan: Plan, count: int = 1, **process: Any) -> Schedule:
     """A campaign in which so many seeds have begun."""
-    schedule = Schedule(jobs_of([plan]), Unwatched())
-    for _ in range(count):
-        job = schedule.next()
-        assert job is not None
-        schedule.started(job, HERE | process)
+    schedule = Schedule(jobs_of([plan]), Silent())
+    start(schedule, count, **process)
     schedule.refresh()
     return schedule
 
 
-def beat(store: Store, seed: int = 0, *, age: float = 0.0, **changes: Any) -> None:
+def start(schedule: Schedule, count: int = 1, **process: Any) -> list[Job]:
+    started = []
+    for _ in range(count):
+        job = schedule.next()
+        assert job is not None
+        schedule.started(job, HERE | process)
+        started.append(job)
+    return started
+
+
+def end(store: Store, schedule: Schedule, job: Job) -> None:
+    assert job.seed is not None
+    store.files(job.seed).record.write_text("{}")
+    result = {"directory": str(store.directory), "outcome": "trapped_90", "seconds": 61.0}
+    schedule.ended(job, {"done": result})
+
+
+def beat(store: Store, seed: int = 0, epochs: int = 12, *, age: float = 0.0, **changes: Any) -> None:
     """A heartbeat as of `age` seconds ago."""
     updated = datetime.fromtimestamp(time.time() - age, UTC).isoformat(timespec="milliseconds")
     content = {
-        **{"experiment": "T2", "seed": seed, **HERE, "epochs_done": 12, "epochs_planned": 55},
-        **{"phase": "sweep", "lambda": 0.45, "epoch": 12, "error": 0.381, "updated": updated, **changes},
+        **{"experiment": "T2", "seed": seed, **HERE, "epochs_done": epochs, "epochs_planned": 55},
+        **{"phase": "sweep", "lambda": 0.45, "epoch": epochs, "error": 0.381, "updated": updated, **changes},
     }
     store.files(seed).heartbeat.write_text(json.dumps(content))
 
 
-def attempt(store: Store, seed: int = 0, *, before: float, found_epochs: float = 0.0) -> None:
-    """An attempt that began so many seconds before the heartbeat."""
-    beat = json.loads(store.files(seed).heartbeat.read_text())
-    began = datetime.fromisoformat(beat["updated"]).timestamp() - before
-    line = {**HERE, "began": began, "found_step": 0, "found_epochs": found_epochs}
-    store.files(seed).attempts.write_text(json.dumps(line) + "\n")
-
-
 def of(base: Path, name: str) -> dict[str, Any]:
-    (found,) = [job for job in status.read_status(base) if job["name"] == name]
+    (found,) = [job for job in read_status(base) if job["name"] == name]
     return found
 
 
@@ -85,65 +90,60 @@ def edit(base: Path, job: Job, **changes: Any) -> None:
     path.write_text(json.dumps(json.loads(path.read_text()) | changes))
 
 
-def test_a_running_seed_is_told_with_phase_level_epoch_error_speed_and_time_left(
+def test_a_running_seed_is_shown_with_phase_level_epoch_error_speed_and_time_left(
     plan: Plan, store: Store
 ) -> None:
     begin(plan)
     beat(store)
-    attempt(store, before=20, found_epochs=2)
+    updated = datetime.fromisoformat(json.loads(store.files(0).heartbeat.read_text())["updated"])
+    attempt = {**HERE, "began": updated.timestamp() - 20, "found_step": 0, "found_epochs": 2}
+    store.files(0).attempts.write_text(json.dumps(attempt) + "\n")
     found = of(plan.base, "T2 seed 0")
     assert found["status"] == "running"
     assert found["heartbeat"]["epochs_per_second"] == pytest.approx(10 / 20)
     assert found["heartbeat"]["seconds_left"] == pytest.approx(43 * 2)
-    first, *_, last = status.text(status.read_status(plan.base)).splitlines()
+    first, *_, last = status_text(read_status(plan.base)).splitlines()
     assert first.startswith(
         "T2 seed 0: running: sweep λ 0.45, epoch 12 of 55, error 0.38, 2.0 s/epoch, 1 min 26 s"
     )
     assert first.endswith(f" left at most, on {HERE['host']}")
-    assert last == "5 jobs: 1 running, 4 waiting"
+    assert last == "4 jobs: 1 running, 3 waiting"
 
 
 def test_jobs_that_ended_are_counted_and_a_failed_one_gives_its_reason_and_log(
     plan: Plan, store: Store
 ) -> None:
     schedule = begin(plan, 3)
-    store.files(0).record.write_text("{}")
-    result = {"directory": str(store.directory), "outcome": "recovered", "seconds": 1.0}
-    schedule.ended(plan.jobs[0], {"done": result})
+    end(store, schedule, plan.jobs[0])
     schedule.ended(plan.jobs[1], {"failed": "no space"})
     schedule.stopping = True
     schedule.ended(plan.jobs[2], {"stopped": True})
-    assert status.text(status.read_status(plan.base)).splitlines() == [
+    assert status_text(read_status(plan.base)).splitlines() == [
         f"T2 seed 1: failed: no space (log: jobs/{plan.jobs[1].key}.log)",
         "T2 seed 2: stopped: the same command resumes",
-        "5 jobs: 1 failed, 1 stopped, 2 waiting, 1 done",
+        "4 jobs: 1 failed, 1 stopped, 1 waiting, 1 done",
     ]
+    store.files(2).record.write_text("{}")
+    assert of(plan.base, "T2 seed 2")["status"] == "done", "a record counts, whatever its job's state"
 
 
-def test_after_a_kill_what_ran_is_lost_and_what_waits_is_nobodys(plan: Plan, store: Store, gone: int) -> None:
+def test_after_a_kill_a_running_job_is_lost_and_no_campaign_has_the_waiting_ones(
+    plan: Plan, store: Store
+) -> None:
     begin(plan)
-    beat(store, pid=gone)
+    beat(store, pid=GONE)
     for job in plan.jobs:
-        edit(plan.base, job, owner=HERE | {"pid": gone})
-    assert status.text(status.read_status(plan.base)).splitlines() == [
+        edit(plan.base, job, owner=HERE | {"pid": GONE})
+    assert status_text(read_status(plan.base)).splitlines() == [
         "T2 seed 0: lost: the same command resumes",
-        "5 jobs: 1 lost, 4 waiting; no campaign runs the waiting ones: the same command resumes",
+        "4 jobs: 1 lost, 3 waiting; no campaign runs the waiting ones: the same command resumes",
     ]
-
-
-def test_a_record_makes_a_seed_done_whatever_its_job_says(plan: Plan, store: Store) -> None:
-    schedule = begin(plan, 2)
-    schedule.stopping = True
-    schedule.ended(plan.jobs[1], {"stopped": True})
-    for seed in (0, 1):
-        store.files(seed).record.write_text("{}")
-        assert of(plan.base, f"T2 seed {seed}")["status"] == "done"
 
 
 @pytest.mark.parametrize(
     ("beat_age", "update_age", "expected"),
     [(5, 999, "running"), (300, 5, "running"), (300, 300, "lost")],
-    ids=["a fresh heartbeat", "an epoch that lasts", "no sign of life"],
+    ids=["a fresh heartbeat", "an epoch that lasts", "neither"],
 )
 def test_of_another_machine_heartbeat_and_update_count(
     beat_age: float, update_age: float, expected: str, plan: Plan, store: Store
@@ -155,7 +155,7 @@ def test_of_another_machine_heartbeat_and_update_count(
     assert of(plan.base, "T2 seed 0")["status"] == expected
 
 
-def test_a_heartbeat_from_before_a_stop_is_none(plan: Plan, store: Store) -> None:
+def test_a_heartbeat_from_before_a_stop_does_not_count(plan: Plan, store: Store) -> None:
     schedule = begin(plan)
     beat(store, age=3)
     schedule.stopping = True
@@ -166,7 +166,7 @@ def test_a_heartbeat_from_before_a_stop_is_none(plan: Plan, store: Store) -> Non
     assert of(plan.base, "T2 seed 0")["status"] == "running"
 
 
-def test_a_directory_seen_under_another_name_tells_the_same(plan: Plan, store: Store) -> None:
+def test_status_reads_a_directory_mounted_under_another_name(plan: Plan, store: Store) -> None:
     begin(plan)
     beat(store)
     moved = plan.base.rename(plan.base.with_name("mounted elsewhere"))
@@ -178,16 +178,127 @@ def test_status_as_json_is_a_line_per_job_and_writes_nothing(
 ) -> None:
     begin(plan)
     beat(store)
+    (plan.base / "jobs" / "torn.json").write_text("{")
     before = {path: path.stat().st_mtime_ns for path in plan.base.rglob("*")}
     assert cli.run_all(["status", "--base-dir", str(plan.base), "--json"]) == 0
     jobs = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
-    assert [job["seed"] for job in jobs] == [0, 1, 2, 3, None]
-    assert [job["status"] for job in jobs] == ["running", *["waiting"] * 4]
+    assert [job["seed"] for job in jobs] == [0, 1, 2, None]
+    assert [job["status"] for job in jobs] == ["running", *["waiting"] * 3]
     assert {path: path.stat().st_mtime_ns for path in plan.base.rglob("*")} == before
 
 
-@pytest.mark.parametrize("content", ["", "[]", '{"key": 3}', "{"])
-def test_a_torn_record_is_passed_over(content: str, plan: Plan) -> None:
-    begin(plan)
-    (plan.base / "jobs" / "torn.json").write_text(content)
-    assert len(status.read_status(plan.base)) == 5
+Monitored = Callable[..., tuple[Schedule, CampaignMonitor]]
+
+
+@pytest.fixture
+def monitored(plan: Plan) -> Monitored:
+    """A campaign shown on streams."""
+
+    def made(events: io.StringIO | None, out: io.StringIO) -> tuple[Schedule, CampaignMonitor]:
+        jobs = jobs_of([plan])
+        monitor = CampaignMonitor(jobs, events, out)
+        return Schedule(jobs, monitor), monitor
+
+    return made
+
+
+def test_a_log_gets_a_line_for_each_end_and_sometimes_one_on_the_state_of_all(
+    monitored: Monitored, store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    schedule, _ = monitored(None, out := io.StringIO())
+    first, second = start(schedule, 2)
+    beat(store, 0, 5)
+    schedule.refresh()
+    end(store, schedule, first)
+    schedule.ended(second, {"lost": "its process was ended by SIGKILL"})
+    start(schedule)
+    schedule.ended(second, {"failed": "no space"})
+    (third,) = start(schedule)
+    monkeypatch.setattr(monitors, "LINE_SECONDS", 0.0)
+    third.log.write_text("-- begun\ncifar10: 3 of 170 MB\n")
+    schedule.refresh()
+    beat(store, 2, 7)
+    schedule.refresh()
+    assert out.getvalue().splitlines() == [
+        "T2 seed 0: trapped, 1 min 1 s",
+        "T2 seed 1: its process was ended by SIGKILL; begun again",
+        "T2 seed 1: failed: no space",
+        "2 of 4 jobs; T2 seed 2 cifar10: 3 of 170 MB",
+        "2 of 4 jobs; T2 seed 2 sweep λ 0.45, epoch 7 of 55, error 0.38",
+    ]
+
+
+class Terminal(io.StringIO):
+    def isatty(self) -> bool:
+        return True
+
+
+def test_a_terminal_gets_a_bar_for_all_and_one_for_each_job_that_runs(
+    monitored: Monitored, plan: Plan, store: Store
+) -> None:
+    schedule, monitor = monitored(None, out := Terminal())
+    bars = monitor._show
+    assert isinstance(bars, monitors.Bars)
+    with monitor:
+        assert out.getvalue() == ""  # what is printed at the beginning is not written into a bar
+        first, second = start(schedule, 2)
+        beat(store, 0, 5)
+        beat(store, 1, 9)
+        schedule.refresh()
+        assert {job.name: (abs(bar.pos), bar.n) for job, bar in bars._bars.items()} == {
+            "T2 seed 0": (1, 5),
+            "T2 seed 1": (2, 9),
+        }
+        assert bars._all is not None
+        assert (bars._all.n, bars._all.total) == (14, 3 * plan.planned)
+        end(store, schedule, first)
+        start(schedule)
+        schedule.refresh()
+        assert {job.name: abs(bar.pos) for job, bar in bars._bars.items()} == {"T2 seed 1": 2, "T2 seed 2": 1}
+        assert bars._all.n == plan.planned + 9
+        end(store, schedule, second)
+    assert "T2 seed 0: trapped, 1 min 1 s" in out.getvalue()
+    assert "sweep λ 0.45 error 0.38" in out.getvalue()
+
+
+def test_programs_get_a_json_line_per_event_and_an_epoch_once(monitored: Monitored, store: Store) -> None:
+    beat(store, 1, 20, age=60)  # left by an attempt before
+    schedule, monitor = monitored(lines := io.StringIO(), io.StringIO())
+    first, _ = start(schedule, 2)
+    for epochs in (5, 5, 6):
+        beat(store, 0, epochs)
+        schedule.refresh()
+    end(store, schedule, first)
+    monitor.emit("all_done", failed=0)
+    events = [json.loads(line) for line in lines.getvalue().splitlines()]
+    assert [(event["event"], event.get("seed"), event.get("epochs_done")) for event in events] == [
+        ("job_started", 0, None),
+        ("job_started", 1, None),
+        ("epoch", 0, 5),
+        ("epoch", 0, 6),
+        ("seed_done", 0, None),
+        ("all_done", None, None),
+    ]
+    assert events[2]["lambda"] == 0.45
+    assert events[4]["outcome"] == "trapped_90"
+    assert all(datetime.fromisoformat(event["time"]).tzinfo is not None for event in events)
+
+
+class Unread(io.StringIO):
+    """A pipe whose reader has gone."""
+
+    def write(self, text: str) -> int:
+        raise BrokenPipeError
+
+
+@pytest.mark.parametrize("programs", [True, False])
+def test_a_reader_that_has_gone_is_reported_between_events(programs: bool, monitored: Monitored) -> None:
+    events, out = (Unread(), io.StringIO()) if programs else (None, Unread())
+    schedule, _ = monitored(events, out)
+    (job,) = start(schedule)
+    schedule.ended(job, {"failed": "no space"})  # in the middle of which nothing may stop it
+    with pytest.raises(BrokenPipeError):
+        schedule.refresh()
+    start(schedule)
+    schedule.close()
+    assert [job.status for job in schedule._jobs] == ["failed", "stopped", "waiting", "waiting"]
