@@ -76,6 +76,11 @@ class Row:
         known = {"events": found["count"], "value": found["estimate"], "ci95": found["ci95"]}
         return cls(quantity, found["of"], **known, fewest=1, **others)
 
+    @classmethod
+    def of_fit(cls, quantity: str, n: int, found: Summary, **others: Any) -> Row:
+        """From a parameter of `dglib.analysis.fits`; an end that nothing bounds is open."""
+        return cls(quantity, n, value=found["estimate"], ci95=found["ci95"], **others)
+
     @property
     def cells(self) -> dict[str, str]:
         """The text of each column."""

@@ -28,7 +28,9 @@ from dglib.analysis.fields import (
     rounded,
     seed_of,
 )
+from dglib.analysis.fits import logistic
 from dglib.analysis.grid import DIVERGED, Measure
+from dglib.analysis.intervals import Bounds
 from dglib.analysis.lifetimes import STARTS, STATES, Branch, Group, Start
 from dglib.analysis.summary import UNMEASURED, Summary, common, exact, missing, paired, quantity, share
 from dglib.experiments import register
@@ -155,6 +157,7 @@ class Hold(Experiment):
             "levels": levels,
             "memory": [level["lambda"] for level in levels if level["memory"]],
             "gap": paired(gaps),
+            "dose_response": {start: _dose_response(by_level, start) for start in STARTS},
             "limits": {"threshold": threshold},
             "estimates": {"gap": quantity(exact(gaps))},
             "notes": [*missing(found["outcomes"], len(gaps)), *_notes(levels, seeds)],
@@ -171,6 +174,10 @@ class Hold(Experiment):
                 more = {"verdict": level["verdict"], "at the end": ", ".join(ends)}
                 name = f"left, λ = {wording.level(level['lambda'])}"
                 rows.append(Row.of_share(name, group["left"], start=start, more=more))
+        for start, fit in summary["dose_response"].items():
+            if fit and fit["n"] >= 2 * lifetimes.FEWEST:
+                name = "λ at which half leave, logistic"
+                rows.append(Row.of_fit(name, fit["n"], fit["centre"], start=start))
         return [*rows, Row.of_mean("collapsed − ordered error", summary["gap"], p=False)]
 
     def seed_columns(self, summary: Summary) -> dict[str, Column]:
@@ -300,6 +307,17 @@ def _level(lam: float, branches: dict[Start, list[Branch]], dwell: int) -> dict[
         }
     memory = verdict.startswith("bistable")
     return {"lambda": lam, "held": held, "verdict": verdict, "memory": memory, "starts": starts}
+
+
+def _dose_response(levels: dict[float, dict[Start, list[Branch]]], start: Start) -> dict[str, Any] | None:
+    """The logistic share of branches from one start that leave it, against λ; None of one λ."""
+    cells = []
+    for lam, members in levels.items():
+        for branch in members[start]:
+            # An ordered network leaves above its threshold, a collapsed one below it.
+            below = (branch.left is not None) == (start == "ordered")
+            cells.append(Bounds(-math.inf, lam) if below else Bounds(lam, math.inf))
+    return logistic(cells) if len(levels) > 1 else None
 
 
 def _notes(levels: Sequence[Summary], seeds: Sequence[Summary]) -> list[str]:

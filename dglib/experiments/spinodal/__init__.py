@@ -199,6 +199,7 @@ class T1(Spinodal):
             ),
             Row.of_share("share collapsed", estimates["event_share"], start=start),
             Row.of_mean("drift within a level", summary["drift"], start=start),
+            *_fitted("λ↑", summary, start),
         ]
         loop = summary["loop"]
         if not loop:
@@ -258,12 +259,22 @@ class T2(Spinodal):
                     Row.of_median("λ↓", group["n"], group["lambda_down"], start=state, **known),
                     Row.of_share("share recovered", group["event_share"], start=state),
                     Row.of_mean("drift within a level", group["drift"], start=state),
+                    *_fitted("λ↓", group, state),
                 ]
         return rows
 
     def spec(self, p: Any) -> ExperimentSpec:
         event = StopEvent(Criterion("<=", p.recovery_error), p.consecutive, "lambda_down", "recovered")
         return _spec(p, self.name, Criterion(">=", p.init_error_min), event)
+
+
+def _fitted(symbol: str, summary: Summary, start: str) -> list[Row]:
+    """The logistic distribution of thresholds, where there are seeds enough."""
+    if summary["fit"] is None:
+        return []
+    n, scale = summary["fit"]["n"], summary["fit"]["scale"]
+    centre = Row.of_fit(f"{symbol}, logistic centre", n, summary["fit"]["centre"], start=start)
+    return [centre, Row.of_fit(f"{symbol}, logistic scale", n, scale, start=start)]
 
 
 def _start(seed: Summary) -> str:

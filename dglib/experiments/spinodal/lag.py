@@ -8,6 +8,7 @@ from typing import Any
 from dglib.analysis import wording
 from dglib.analysis.answer import Answer, Row
 from dglib.analysis.fields import Record, Records, dwell, level_of, number, seed_of
+from dglib.analysis.fits import width_at_rate
 from dglib.analysis.intervals import Bounds
 from dglib.analysis.summary import Summary, quantity
 from dglib.analysis.thresholds import init_level, loop
@@ -41,6 +42,7 @@ def by_setting(records: Records) -> dict[tuple[str, int], list[Record]]:
 def lag(t1_records: Records, t2_records: Records, others: Records = ()) -> dict[str, Any]:
     """The bounds of each seed's width at each dwell time and LR rule, and errors from scratch at each λ.
 
+    `still`: width = still + factor · (1 / epochs per level)^exponent over the closed widths of each LR rule.
     `settings`: of each, `loop` (T1's return), `collapsed` and `trapped` (between T1 and T2, by the start of
     T2). `differing`: parameters in which the runs of T1 or of T2 differ besides dwell time and LR.
 
@@ -60,8 +62,19 @@ def lag(t1_records: Records, t2_records: Records, others: Records = ()) -> dict[
     scratch: defaultdict[float, list[float]] = defaultdict(list)
     for level, error in sorted(_from_scratch([*t1_records, *t2_records, *others])):
         scratch[level].append(error)
+    fits = {}
+    for rule in {setting["rule"] for setting in settings}:
+        for kind in ("loop", *STARTS):
+            points = [
+                (1 / setting["epochs"], (width["lower"] + width["upper"]) / 2)
+                for setting in settings
+                for width in setting[kind]
+                if setting["rule"] == rule and setting["epochs"] and None not in width.values()
+            ]
+            fits[rule, kind] = points and width_at_rate(*zip(*points, strict=True))
     differing = sorted({*_differing(t1_records), *_differing(t2_records)})
-    return {"settings": settings, "scratch": dict(scratch), "differing": differing}
+    still = [{"rule": rule, "kind": kind, **fit} for (rule, kind), fit in sorted(fits.items()) if fit]
+    return {"settings": settings, "still": still, "scratch": dict(scratch), "differing": differing}
 
 
 def _ends(seed: Summary) -> dict[str, float | None]:
@@ -104,6 +117,15 @@ def lag_answer(found: Summary) -> Answer:
         for kind in names
         for setting in sorted(found["settings"], key=lambda setting: (setting["rule"], setting["epochs"]))
         if setting[kind]
+    ]
+    rows += [
+        Row.of_fit(
+            f"width at infinite dwell, {names[fit['kind']][0]}, LR {fit['rule']}",
+            fit["n"],
+            fit["still"],
+            start=names[fit["kind"]][1],
+        )
+        for fit in found["still"]
     ]
     differing = wording.listing(found["differing"])
     flags = (f"The runs also differ in {differing}",) if differing else ()

@@ -23,6 +23,7 @@ from dglib.analysis.fields import (
     parameter,
     rounded,
 )
+from dglib.analysis.fits import logistic
 from dglib.analysis.grid import TRAPPED
 from dglib.analysis.intervals import (
     Bounds,
@@ -32,6 +33,7 @@ from dglib.analysis.intervals import (
     spread,
 )
 from dglib.analysis.summary import (
+    FEWEST_FOR_MEDIANS,
     Summary,
     common,
     in_every_seed,
@@ -77,7 +79,7 @@ def summarise_sweep(name: str, direction: Direction, records: Records) -> dict[s
     whole = _group(direction, found, levels)
     summary = common(name, records, seeds, kinds)
     summary |= {
-        **{name: whole[name] for name in ("events", "median", "remaining")},
+        **{name: whole[name] for name in ("events", "median", "remaining", "fit")},
         "measured": whole["n"],
         direction.field: spread([item.level for item in fired if item.level is not None]),
         f"{direction.field}_centres": whole["centres"],
@@ -142,6 +144,7 @@ def _group(direction: Direction, found: Sequence[Threshold], levels: Sequence[fl
         "events": events,
         "centres": spread([rounded((cell.lower + cell.upper) / 2) for cell in closed]),
         "median": median_of(found),
+        "fit": logistic(cells) if len(cells) >= FEWEST_FOR_MEDIANS else None,
         "remaining": still(direction, found, levels),
         direction.field: quantity(cells),
         "event_share": share(events, events + counts["no_event"] + unfinished, unfinished),
