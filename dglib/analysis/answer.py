@@ -147,6 +147,7 @@ class Answer:
             rows = [row.cells for row in members]
             known = dict.fromkeys([*_HEADS, *(head for row in rows for head in row)])
             heads = [head for head in known if any(row.get(head) for row in rows)]
+            heads.sort(key="p".__eq__)  # last
             found.append((heading, heads, [[row.get(head, "") for head in heads] for row in rows]))
         return found
 
