@@ -2,8 +2,8 @@
 
 Under the null hypothesis the groups' labels are exchangeable, so every assignment of them is as likely as the
 one that was seen. All are enumerated, and a test's p is corrected by the maximum over the family (Westfall
-and Young, Resampling-Based Multiple Testing, 1993), which `scipy.stats` has not: no assumption on how the
-tests depend.
+and Young, Resampling-Based Multiple Testing, 1993): no assumption on how the tests depend. `scipy.stats` has
+neither the correction nor groups of one seed.
 """
 
 import math
