@@ -224,7 +224,7 @@ def settings(dwell: str, summary: Summary) -> str:
     """The line of dwell time, LR, noise and limits."""
     noise = [f"η {wording.listing([f'{eta:g}' for eta in summary['eta']])}"] if summary["eta"] else []
     limits = [f"{name.replace('_', ' ')} {wording.level(value)}" for name, value in summary["limits"].items()]
-    return ", ".join([dwell[:1].upper() + dwell[1:], *noise, *limits])
+    return ", ".join([dwell, *noise, *limits])
 
 
 def _text(head: str, value: float | str | Ends | None) -> str:
