@@ -7,7 +7,8 @@
     python -m dglib --help
 
 Exit status: 0: done; 1: a job failed, or `verify` found something wrong; 2: bad input, one line on stderr,
-nothing written; 130: interrupted, the same command resumes; 141: nobody reads the output any more.
+nothing written; 3: `analyse` did not read all; 130: interrupted, the same command resumes; 141: nobody reads
+the output any more.
 """
 
 import argparse
@@ -28,6 +29,8 @@ from dglib.runs.reading import runs_in
 
 if TYPE_CHECKING:
     from dglib.api import Run
+
+UNREAD_RECORDS = 3  # exit status of `analyse` where something was not read
 
 # Where a command imports something inside its function, that takes seconds, and bad input is answered before.
 
@@ -266,10 +269,12 @@ def _compare(arguments: argparse.Namespace) -> None:
     print(text(arguments.a, arguments.b, compare(arguments.a, arguments.b)))
 
 
-def _analyse(arguments: argparse.Namespace) -> None:
+def _analyse(arguments: argparse.Namespace) -> int:
     from dglib.report.analyse import run
 
-    print(run(arguments.path, arguments.json, arguments.verbose))
+    text, whole = run(arguments.path, arguments.json, arguments.verbose)
+    print(text)
+    return 0 if whole else UNREAD_RECORDS
 
 
 def _print(result: "Run") -> None:

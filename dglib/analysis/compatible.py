@@ -33,8 +33,9 @@ def check_compatible(root: Path, sources: Sequence[Source], made_on: MadeOn) -> 
     Raises:
         UserError: parameters differ, or a seed is in two runs; with the values and the directories.
     """
-    for experiment in dict.fromkeys(source.experiment for source in sources):
-        mine = [source for source in sources if source.experiment == experiment]
+    for experiment, group in dict.fromkeys((source.experiment, source.group) for source in sources):
+        mine = [source for source in sources if (source.experiment, source.group) == (experiment, group)]
+        named = f"{experiment} of {group}" if group else experiment
         differing = list(_differing(mine, made_on))
         if differing:
             shown = []
@@ -45,9 +46,9 @@ def check_compatible(root: Path, sources: Sequence[Source], made_on: MadeOn) -> 
             several = len({source.run for source in mine}) > 1
             alone = "one of the directories alone" if several else "each set alone"
             raise UserError(
-                f"{root}: {experiment} was run under mixed parameters: {'; '.join(shown)}; give {alone}"
+                f"{root}: {named} was run under mixed parameters: {'; '.join(shown)}; give {alone}"
             )
-        _check_once(root, experiment, mine)
+        _check_once(root, named, mine)
 
 
 def why_apart(names: Sequence[str], *records: Sequence[Record]) -> str | None:

@@ -5,7 +5,7 @@ and `analyse --json` show numbers from it. Always there:
 
     experiment, n, measured (seeds behind its quantities), failed_inits, diverged,
     outcomes (they add up to n), estimates (name -> `quantity` or `share`), seeds, dwell, eta,
-    limits (name -> value), notes (sentences on what is missing)
+    limits (name -> value), flags (of records of other programs), notes (sentences on what is missing)
 """
 
 import math
@@ -38,6 +38,7 @@ def common(
 ) -> dict[str, Any]:
     """What every summary has, from its seeds' outcomes, which are `kinds` and those of `UNMEASURED`."""
     counts = Counter(seed["outcome"] for seed in seeds)
+    flags = Counter(flag for record in records for flag in record.get("flags") or ())
     return {
         "experiment": experiment,
         "n": len(seeds),
@@ -48,6 +49,7 @@ def common(
         "eta": sorted({eta for record in records if (eta := number(record, "eta")) is not None}),
         "limits": {},
         "estimates": {},
+        "flags": [f"{count} of {len(seeds)} records: {flag}" for flag, count in flags.items()],
         "notes": [],
         "seeds": list(seeds),
     }

@@ -189,7 +189,7 @@ class Experiment:
             f"{self.symbol}, {wording.seeds(summary['n'])}: {', '.join(ended)}",
             settings(self.dwell_text(summary), summary),
             tuple(self.rows(summary)),
-            tuple(summary["notes"]),
+            (*summary.get("flags", ()), *summary["notes"]),
         )
 
     def rows(self, summary: Summary) -> list[Row]:

@@ -292,7 +292,9 @@ def _branch(
 
 def _level(lam: float, branches: dict[Start, list[Branch]], dwell: int) -> dict[str, Any]:
     groups = {start: Group.of(members, dwell) for start, members in branches.items()}
-    held = min((b.held for members in branches.values() for b in members), default=0)
+    every = [branch for members in branches.values() for branch in members]
+    # Some programs end a branch that has left.
+    held = min((b.held for b in every if b.left is None), default=max((b.held for b in every), default=0))
     verdict = lifetimes.verdict(groups["ordered"], groups["collapsed"], held)
     starts = {}
     for start, members in branches.items():

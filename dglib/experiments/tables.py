@@ -18,7 +18,7 @@ from dglib.runs.reading import Source, find_records
 if TYPE_CHECKING:
     from pandas import DataFrame
 
-WHERE = {"run": "string", "experiment": "string", "seed": "int64"}
+WHERE = {"run": "string", "experiment": "string", "group": "string", "seed": "int64"}
 SEEDS = {
     **WHERE,
     "file": "string", "outcome": "string", "recorded_outcome": "string", "difference": "string",
@@ -159,7 +159,8 @@ def _text(source: Mapping[str, Any], key: str) -> str | None:
 
 
 def _where(source: Source) -> dict[str, Any]:
-    return {"run": str(source.run), "experiment": source.experiment, "seed": source.seed}
+    where = {"run": str(source.run), "experiment": source.experiment}
+    return {**where, "group": source.group, "seed": source.seed}
 
 
 def _evaluations(source: Source) -> Iterator[dict[str, Any]]:

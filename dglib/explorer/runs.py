@@ -142,8 +142,11 @@ def load(path: Path) -> Run:
     found = find_records(path)
     records: dict[str, list[Record]] = {}
     for source in sorted(found.sources, key=lambda source: source.seed):
-        records.setdefault(source.experiment, []).append(source.record)
-    return Run(path, seeds_of(records), tuple(found.problems))
+        if not source.group:
+            records.setdefault(source.experiment, []).append(source.record)
+    groups = sorted({source.group for source in found.sources if source.group})
+    others = [f"{path}: {group} is shown by `analyse` and in the report alone" for group in groups]
+    return Run(path, seeds_of(records), (*found.problems, *others))
 
 
 def first(paths: Sequence[Path]) -> Run | None:

@@ -14,8 +14,9 @@ them, null where one is open (in schema 1 it was the level that fired). `ci95` e
 median (null below six seeds; an open end is null). `censored`: "right" (only `lower` is known), "left" (only
 `upper`), "interval" (both), or null: known exactly.
 `width`, λ↑ of T1 less λ↓ of T2 paired by seed, is the same in T1 and T2, with its seeds under `hysteresis`.
-`problems` has a line for each file or record that was not read. The other fields are those of the
-experiment's summary, see `dglib.analysis.summary`, with its estimates in their own names. Nowhere NaN or
+`groups`: the same names for records of other programs, by the format with η, dwell time or λ. `problems`
+has a line for each file or record that was not read. The other fields are those of the experiment's summary,
+see `dglib.analysis.summary`, with its estimates in their own names. Nowhere NaN or
 infinity.
 """
 
@@ -25,6 +26,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from dglib.analysis import wording
 from dglib.analysis.compatible import check_compatible, why_apart
 from dglib.analysis.summary import SCHEMA, Summary
 from dglib.errors import StorageError, UserError
@@ -37,20 +39,24 @@ _RECORDS = ("_results.json", "_checkpoint.json", "_manifest.json")
 _HASHES = {"network": "network's code", "noise": "noise's code", "labels": "noisy labels"}
 
 Summaries = dict[str, Summary]
+Groups = dict[str, Summaries]  # "" for our own and for published records of the same form
 
 
-def run(path: Path, target: Path | None = None, verbose: bool = False) -> str:
-    """Analyse, write the JSON to `target` where one is given, and return the text to print.
+def run(path: Path, target: Path | None = None, verbose: bool = False) -> tuple[str, bool]:
+    """Analyse, write the JSON to `target` where one is given.
+
+    Returns:
+        The text to print, and whether everything was read.
 
     Raises:
         UserError: as `summarise`, or the target cannot be written or holds records.
     """
     if target is not None:
         _check_target(target, path)
-    summaries, problems = summarise(path)
+    groups, problems = summarise(path)
     if target is not None:
-        write_atomically(target, to_json(as_json(summaries, problems), indent=1))
-    return text(path, summaries, problems, verbose)
+        write_atomically(target, to_json(as_json(groups, problems), indent=1))
+    return text(path, groups, problems, verbose), not problems
 
 
 def analyse(path: Path) -> dict[str, Any]:
@@ -58,8 +64,8 @@ def analyse(path: Path) -> dict[str, Any]:
     return as_json(*summarise(path))
 
 
-def summarise(path: Path) -> tuple[Summaries, list[str]]:
-    """The summary of each experiment, and of findings on several by their key; a line for each problem.
+def summarise(path: Path) -> tuple[Groups, list[str]]:
+    """By group the summary of each experiment, and of findings on several by their key; a line per problem.
 
     Args:
         path: a results file, a run directory or a folder of several.
@@ -79,6 +85,11 @@ def summarise(path: Path) -> tuple[Summaries, list[str]]:
         more = f" (and {len(others) - 1} more like it)" if len(others) > 1 else ""
         raise UserError(f"{path}: no records there{f'; {others[0]}' if others else ''}{more}")
     check_compatible(path, sources, _made_on(sources, problems))
+    groups = sorted({source.group for source in sources})
+    return {group: _summaries([s for s in sources if s.group == group]) for group in groups}, problems
+
+
+def _summaries(sources: Sequence[Source]) -> Summaries:
     records = {
         name: [source.record for source in sorted(mine, key=lambda source: source.seed)]
         for name in names()
@@ -95,11 +106,18 @@ def summarise(path: Path) -> tuple[Summaries, list[str]]:
             left_out = sorted({record["seed"] for mine in sides for record in mine})
             nothing = {"measured": 0, **dict.fromkeys(joint.nothing), "estimates": {joint.quantity: None}}
             summaries[joint.key] = nothing | {"notes": [apart], "left_out": left_out, "seeds": []}
-    return summaries, problems
+    return summaries
 
 
-def as_json(summaries: Summaries, problems: Sequence[str]) -> dict[str, Any]:
-    """The summaries under the names of the JSON: estimates in their own names, joint ones in both."""
+def as_json(groups: Groups, problems: Sequence[str]) -> dict[str, Any]:
+    """The summaries under the names of the JSON; the own records' at the top."""
+    others = {group: _by_name(summaries) for group, summaries in groups.items() if group}
+    found = {**_by_name(groups.get("", {})), **({"groups": others} if others else {})}
+    return {"schema": SCHEMA, **found, "problems": list(problems)}
+
+
+def _by_name(summaries: Summaries) -> dict[str, Any]:
+    """Estimates in their own names, joint ones in both."""
     quantities = dict.fromkeys(name for item in names() for name in get(item).quantities)
     joint = {item.quantity: item for item in joints()}
     result: dict[str, Any] = {}
@@ -112,7 +130,7 @@ def as_json(summaries: Summaries, problems: Sequence[str]) -> dict[str, Any]:
     for quantity, item in joint.items():
         for name in item.experiments if item.key in result else ():
             result[name][quantity] = result[item.key][quantity]
-    return {"schema": SCHEMA, **result, "problems": list(problems)}
+    return result
 
 
 def _flat(summary: Summary) -> dict[str, Any]:
@@ -124,13 +142,18 @@ def _flat(summary: Summary) -> dict[str, Any]:
     return {**found, **summary["estimates"]}
 
 
-def text(path: Path, summaries: Summaries, problems: Sequence[str], verbose: bool = False) -> str:
+def text(path: Path, groups: Groups, problems: Sequence[str], verbose: bool = False) -> str:
     """The answers as plain text; `verbose`: with a sentence for each row."""
-    answers = [get(name).answer_of(summaries[name]) for name in names() if name in summaries]
-    answers += [joint.answer_of(summaries[joint.key]) for joint in joints() if joint.key in summaries]
     lines = [str(path)]
-    for answer in answers:
-        lines += ["", answer.sentences if verbose else answer.text()]
+    if problems:
+        what = "record or file was" if len(problems) == 1 else "records or files were"
+        lines = [f"{path}: {len(problems)} {what} not read, listed below"]
+    for group, summaries in groups.items():
+        answers = [get(name).answer_of(summaries[name]) for name in names() if name in summaries]
+        answers += [joint.answer_of(summaries[joint.key]) for joint in joints() if joint.key in summaries]
+        lines += ["", f"{group}, read as {wording.listing(list(summaries))}"] if group else []
+        for answer in answers:
+            lines += ["", answer.sentences if verbose else answer.text()]
     return "\n".join([*lines, *(["", "Problems"] if problems else []), *(f"  {line}" for line in problems)])
 
 
@@ -152,7 +175,8 @@ def _is_whole(source: Source, problems: list[str]) -> bool:
 def _made_on(sources: Sequence[Source], problems: list[str]) -> dict[tuple[Path, str], dict[str, str]]:
     """The hashes and the version of results that manifests state, by run directory and experiment."""
     found = {}
-    for run_of, experiment in dict.fromkeys((source.run, source.experiment) for source in sources):
+    own = [source for source in sources if not source.group]
+    for run_of, experiment in dict.fromkeys((source.run, source.experiment) for source in own):
         path = run_of / f"{get(experiment).prefix}_manifest.json"
         try:
             if path.is_file():

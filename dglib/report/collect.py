@@ -20,7 +20,7 @@ from dglib.errors import UserError
 from dglib.experiments import get, names
 from dglib.protocol.records import Record
 from dglib.runs.identity import asked, fingerprint, manifests, read_manifest
-from dglib.runs.reading import read_run, runs_in
+from dglib.runs.reading import Source, read_run, runs_in, unread_below
 
 INDEX = "grid.json"
 
@@ -39,6 +39,13 @@ class Found:
     records: tuple[Record, ...]
     manifest: Mapping[str, Any] = field(default_factory=dict)
     heartbeats: tuple[Mapping[str, Any], ...] = ()
+    group: str = ""  # of another program's records, see `dglib.runs.reading.Translated`
+
+    @property
+    def name(self) -> str:
+        """The run directory, with the group."""
+        name = self.directory.absolute().name
+        return f"{name}, {self.group}" if self.group else name
 
     @cached_property
     def summary(self) -> Summary:
@@ -90,11 +97,18 @@ class GridCell:
 
 @dataclass
 class Collection:
-    """All of a directory: `found` by experiment, the oldest run first; `damaged`: a line per file."""
+    """All of a directory.
+
+    Attributes:
+        found: by experiment, the oldest run first.
+        damaged: a line per file that could not be read.
+        skipped: a line for each file or directory that was left aside.
+    """
 
     base: Path
     found: list[Found] = field(default_factory=list)
     damaged: list[str] = field(default_factory=list)
+    skipped: list[str] = field(default_factory=list)
 
     def of(self, experiment: str) -> list[Found]:
         return [item for item in self.found if item.experiment == experiment]
@@ -157,9 +171,11 @@ def collect_runs(base: Path) -> Collection:
         UserError: there is no such directory, or no run in it.
     """
     collection = Collection(base)
-    for directory in runs_in(base):
+    runs = runs_in(base)
+    for directory in runs:
         _collect_run(collection, directory)
-    collection.found.sort(key=lambda item: (names().index(item.experiment), item.directory.name))
+    collection.skipped += unread_below(base, runs)
+    collection.found.sort(key=lambda item: (names().index(item.experiment), item.directory.name, item.group))
     return collection
 
 
@@ -219,8 +235,10 @@ def _collect_run(collection: Collection, directory: Path) -> None:
             collection.damaged.append(str(error))
     run = read_run(directory)
     collection.damaged += run.damaged
+    collection.skipped += run.strangers
+    own = [source for source in run.sources if not source.group]
     records: dict[str, list[Record]] = {}
-    for source in sorted(run.sources, key=lambda source: source.seed):
+    for source in sorted(own, key=lambda source: source.seed):
         records.setdefault(source.experiment, []).append(dict(source.record))
     for name in names():
         mine = records.get(name, [])
@@ -228,6 +246,16 @@ def _collect_run(collection: Collection, directory: Path) -> None:
         if mine or name in known:
             found = Found(name, directory, tuple(mine), known.get(name, {}), tuple(beats))
             collection.found.append(found)
+    collection.found += translated(directory, run.sources)
+
+
+def translated(directory: Path, sources: Sequence[Source]) -> list[Found]:
+    """The records of other programs, each group of an experiment apart."""
+    groups: dict[tuple[str, str], list[Record]] = {}
+    for source in sorted(sources, key=lambda source: source.seed):
+        if source.group:
+            groups.setdefault((source.experiment, source.group), []).append(source.record)
+    return [Found(name, directory, tuple(mine), group=group) for (name, group), mine in groups.items()]
 
 
 def _heartbeats(directory: Path, experiment: str, finished: Iterable[Any]) -> list[Mapping[str, Any]]:

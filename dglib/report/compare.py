@@ -6,7 +6,7 @@ python -m dglib compare runs/exp_T_spinodal_20261121_120000 ../published/exp_T_s
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -18,9 +18,12 @@ from dglib.errors import UserError
 from dglib.experiments import get, joints, names
 from dglib.experiments.profiles import profile_layer
 from dglib.protocol.records import Record
-from dglib.report.collect import Found, collect_runs
+from dglib.report.collect import Found, collect_runs, translated
 from dglib.report.facts import UNRECORDED, computed_on, data_name, versions
 from dglib.runs.identity import ABSENT, READING, differing
+from dglib.runs.reading import find_records
+
+Side = dict[tuple[str, str], Found]
 
 
 @dataclass(frozen=True)
@@ -48,27 +51,48 @@ def compare(a: Path, b: Path) -> list[Comparison]:
         UserError: a side is missing, empty, damaged or holds several runs of an experiment, or the two have
             none in common.
     """
-    first, second = _side(a), _side(b)
-    shared = [name for name in names() if name in first and name in second]
-    if not shared:
-        held = (f"{path} holds {wording.listing(list(side))}" for path, side in ((a, first), (b, second)))
+    (first, left_out), (second, more) = _side(a), _side(b)
+    pairs = list(_pairs(first, second))
+    if not pairs:
+        held = (
+            f"{path} holds {wording.listing([' of '.join(filter(None, key)) for key in side])}"
+            for path, side in ((a, first), (b, second))
+        )
         raise UserError(f"nothing to compare: {' and '.join(held)}")
     found = []
-    for name in shared:
-        one, other, experiment = first[name], second[name], get(name)
+    for one, other in pairs:
+        experiment = get(one.experiment)
         sides = one.records, _read_as(one.records, other.records)
         rows = experiment.compare(*(experiment.summarise(records) for records in sides))
         times = [[time for r in records if (time := number(r, "time")) is not None] for records in sides]
         rows.append(mean_row("training time a seed (s)", times[0], times[1], places=1))
-        found.append(Comparison(experiment.symbol, rows, _differed(one, other)))
+        found.append(Comparison(_title(experiment.symbol, one, other), rows, _differed(one, other)))
     for joint in joints():
-        if set(joint.experiments) <= set(shared):
-            both = [
-                joint.summarise(*(side[name].records for name in joint.experiments))
-                for side in (first, second)
-            ]
-            found.append(Comparison(joint.title, joint.compare(*both), []))
-    return found
+        for groups in dict.fromkeys((one.group, other.group) for one, other in pairs):
+            mine = {
+                one.experiment: (one, other) for one, other in pairs if (one.group, other.group) == groups
+            }
+            if set(joint.experiments) <= mine.keys():
+                runs = [mine[name] for name in joint.experiments]
+                both = [joint.summarise(*(pair[side].records for pair in runs)) for side in (0, 1)]
+                found.append(Comparison(_title(joint.title, *runs[0]), joint.compare(*both), []))
+    unread = list(dict.fromkeys([*left_out, *more]))
+    return [*found, *([Comparison("Not read", [], unread)] if unread else [])]
+
+
+def _pairs(first: Side, second: Side) -> Iterator[tuple[Found, Found]]:
+    """The runs of an experiment on both sides: of one group, or whatever the group of the only one."""
+    for name in names():
+        sides = [{g: item for (held, g), item in side.items() if held == name} for side in (first, second)]
+        shared = sides[0].keys() & sides[1].keys()
+        if not shared and len(sides[0]) == len(sides[1]) == 1:
+            yield next(iter(sides[0].values())), next(iter(sides[1].values()))
+        yield from ((sides[0][group], sides[1][group]) for group in sorted(shared))
+
+
+def _title(name: str, one: Found, other: Found) -> str:
+    groups = dict.fromkeys(item.group for item in (one, other) if item.group)
+    return f"{name} ({' | '.join(groups)})" if groups else name
 
 
 def text(a: Path, b: Path, found: Iterable[Comparison]) -> str:
@@ -77,6 +101,7 @@ def text(a: Path, b: Path, found: Iterable[Comparison]) -> str:
         table = [("", "A", "B", "A − B"), *((r.name, r.a, r.b, r.difference) for r in item.rows)]
         widths = [max(len(row[column]) for row in table) for column in range(3)]
         lines += ["", item.name]
+        table = table if item.rows else []
         for *cells, last in table:
             padded = (cell.ljust(size) for cell, size in zip(cells, widths, strict=True))
             lines.append(f"  {'  '.join([*padded, last])}".rstrip())
@@ -95,24 +120,30 @@ def _read_as(a: Sequence[Record], b: Sequence[Record]) -> list[Record]:
     return [{**record, "parameters": own | reading} for record, own in zip(b, others, strict=True)]
 
 
-def _side(path: Path) -> dict[str, Found]:
-    """Experiment -> its one run there."""
+def _side(path: Path) -> tuple[Side, list[str]]:
+    """(Experiment, group) -> its one run there; then a line for each file or directory left aside."""
     files = {f"{get(name).prefix}_results.json": name for name in names()}
     if path.is_file() and path.name not in files:
-        raise UserError(f"{path}: must be a directory, or a file called {', '.join(files)}")
+        sources = find_records(path)
+        others = translated(path.parent, sources.sources)
+        if not others or sources.problems:
+            why = f" ({sources.problems[0]})" if sources.problems else ""
+            raise UserError(f"{path}: must be a directory, or a file called {', '.join(files)}{why}")
+        return {(item.experiment, item.group): item for item in others}, []
     collection = collect_runs(path.parent if path.is_file() else path)
     if collection.damaged:
         raise UserError(f"{collection.damaged[0]}; see `python -m dglib verify {collection.base}`")
     held = collection.of(files[path.name]) if path.is_file() else collection.found
-    side: dict[str, Found] = {}
+    side: Side = {}
     for item in (found for found in held if found.records):
-        if item.experiment in side:
-            several = f"{side[item.experiment].directory.name}, {item.directory.name}"
+        key = item.experiment, item.group
+        if key in side:
+            several = f"{side[key].name}, {item.name}"
             raise UserError(f"{path}: holds several runs of {item.experiment} ({several}): name one of them")
-        side[item.experiment] = item
+        side[key] = item
     if not side:
         raise UserError(f"{path}: no seed has finished there")
-    return side
+    return side, collection.skipped
 
 
 def _differed(a: Found, b: Found) -> list[str]:

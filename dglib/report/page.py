@@ -163,7 +163,7 @@ def _content(collection: Collection, target: Path) -> dict[str, Any]:
         "overview": overview(collection.found) if runs else "",
         "damaged": collection.damaged,
         "sections": sections,
-        "limits": limits(collection.found, collection.damaged),
+        "limits": [*limits(collection.found, collection.damaged), *collection.skipped],
     }
 
 
@@ -182,7 +182,7 @@ def overview(found: Sequence[Found]) -> str:
 def _headlines(experiment: str, runs: Sequence[Found]) -> Iterator[Block]:
     about = get(experiment)
     for number_, found in enumerate(runs, 1):
-        of = f"{about.symbol}, run {number_} of {len(runs)} ({_name(found)})"
+        of = f"{about.symbol}, run {number_} of {len(runs)} ({found.name})"
         yield "answer", (of if len(runs) > 1 else "", about.answer_of(found.summary).html(whole=False))
 
 
@@ -197,7 +197,7 @@ def _runs(base: Path, runs: Sequence[Found], target: Path) -> Iterator[Block]:
         yield "p", f"{len(runs)} runs, {apart}. They are shown apart and never averaged."
     for number_, found in enumerate(runs, 1):
         if several:
-            yield "h3", f"Run {number_} of {len(runs)}: {_name(found)}"
+            yield "h3", f"Run {number_} of {len(runs)}: {found.name}"
         if number_ > 1:
             changed = differences(runs[0].parameters, found.parameters)
             yield (
@@ -219,27 +219,24 @@ def _run(base: Path, found: Found, target: Path) -> Iterator[Block]:
     links = {"Records": found.results, "Executed notebook": [base / "executed" / f"{about.notebook}.ipynb"]}
     known = {name: [link_to(p, target) for p in paths if p.is_file()] for name, paths in links.items()}
     yield "h4", "How it was run"
-    yield "facts", [("Run directory", _name(found)), *facts(found)]
+    yield "facts", [("Run directory", found.name), *facts(found)]
     yield from (("links", (f"{name}: ", shown)) for name, shown in known.items() if shown)
-
-
-def _name(found: Found) -> str:
-    return found.directory.absolute().name
 
 
 def _loops(collection: Collection) -> Iterator[tuple[str, Picture, str | None]]:
     """The figure of each joint finding, and the finding where all records of it are there.
 
-    By directory: experiments of different runs are never drawn, or subtracted, together.
+    By directory and group: experiments of different runs are never drawn, or subtracted, together.
     """
     for joint in joints():
         found = [run for name in joint.experiments for run in collection.of(name) if run.records]
-        for directory in sorted({run.directory for run in found}):
-            mine = {run.experiment: run.records for run in found if run.directory == directory}
+        for directory, group in sorted({(run.directory, run.group) for run in found}):
+            same = [run for run in found if (run.directory, run.group) == (directory, group)]
+            mine = {run.experiment: run.records for run in same}
             records = [mine.get(name, ()) for name in joint.experiments]
             with styled():
                 drawn = picture(joint.draw(*records), joint.caption, ENLARGED)
-            yield directory.absolute().name, drawn, joint.answer(*records).html() if all(records) else None
+            yield same[0].name, drawn, joint.answer(*records).html() if all(records) else None
 
 
 def _lag(collection: Collection) -> list[Block]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -14,10 +14,27 @@ from dglib.files import to_json, unsealed, write_atomically
 from dglib.protocol.records import Record
 from dglib.runs.identity import manifests
 
+
+@dataclass(frozen=True)
+class Translated:
+    """A record of another program in the form of an experiment here.
+
+    `group`: what such a record must have in common with those it is analysed with; a group is one set of
+    records, as a run directory's own are.
+    """
+
+    experiment: str
+    group: str
+    record: Record
+
+
 # The prefix of each experiment's files, by its name; filled by `dglib.experiments.register`.
 PREFIXES: dict[str, str] = {}
+# Called with a record and its run's configuration; filled by experiments that read other record formats.
+TRANSLATORS: list[Callable[[Record, Mapping[str, Any]], Translated | None]] = []
 LISTS = ("results", "checkpoint")  # files that are lists of records; published directories hold these alone
 OWN_FILE = "if it is your own, give its file as --experiment-file or in DGLIB_EXPERIMENTS"
+RETIRED = "an explorer run saved by release 0.1"
 _LIKE_A_LIST = re.compile(r"[^.].*(results|checkpoint).*\.json")
 
 
@@ -52,7 +69,33 @@ def is_run(path: Path) -> bool:
     if not path.is_dir() or _is_retired(path):
         return False
     folders = any((path / name).is_dir() for name in ("seeds", "mirror"))
-    return folders or bool(manifests(path)) or bool(experiments_in(path))
+    if folders or manifests(path) or experiments_in(path):
+        return True
+    return any(map(holds_records, path.glob("[!.]*.json")))
+
+
+def holds_records(path: Path) -> bool:
+    """Whether a file, whatever its name, is a list of records that are read, by the first of them."""
+    record = _first(path)
+    try:
+        return record is not None and _as_ours(record, path, {}) is not None
+    except ValueError:
+        return True
+
+
+def unread_below(directory: Path, runs: Sequence[Path]) -> list[str]:
+    """A line for each subdirectory with run directories that are none of `runs`, as by `runs_in`."""
+    lines = []
+    for child in sorted(directory.iterdir()):
+        if not child.is_dir() or child.name[0] == "." or child.name == "mirror" or child in runs:
+            continue
+        held = [path for path in _directories(child) if is_run(path)]
+        if _is_retired(child):
+            lines.append(f"{child}: not read: {RETIRED}")
+        elif held:
+            count = f"{len(held)} run director{'y' if len(held) == 1 else 'ies'}"
+            lines.append(f"{child}: not read: {count} there, not in {directory} itself; give it by name")
+    return lines
 
 
 def _is_retired(path: Path) -> bool:
@@ -98,6 +141,7 @@ class Source:
     experiment: str
     seed: int
     record: Record
+    group: str = ""  # of translated records, see `Translated`
 
 
 @dataclass
@@ -107,13 +151,13 @@ class RecordsFound:
     Attributes:
         damaged: a line for each file or record that should be one and could not be read.
         strangers: a line for each file that is none of a run's.
-        seen: run, experiment and seed of each record.
+        seen: run, experiment, group and seed of each record.
     """
 
     sources: list[Source] = field(default_factory=list)
     damaged: list[str] = field(default_factory=list)
     strangers: list[str] = field(default_factory=list)
-    seen: set[tuple[Path, str, int]] = field(default_factory=set)
+    seen: set[tuple[Path, str, str, int]] = field(default_factory=set)
 
     @property
     def problems(self) -> list[str]:
@@ -136,7 +180,10 @@ def find_records(path: str | Path) -> RecordsFound:
         _read_list(root, found)
     elif root.is_dir():
         for directory in _directories(root):
-            read_run(directory, found)
+            if _is_retired(directory):
+                found.strangers.append(f"{directory}: not read: {RETIRED}")
+            else:
+                read_run(directory, found)
         if not found.sources and not found.problems:
             found.damaged.append(f"{root}: no records there")
     else:
@@ -160,24 +207,27 @@ def read_run(directory: Path, found: RecordsFound | None = None) -> RecordsFound
             found.strangers.append(f"{path}: not read: no seed's file")
             continue
         try:
-            sealed |= {_take(unsealed("seed record", path), "the file", path, found, reading)}
+            why = _take(unsealed("seed record", path), path, found, reading, {})
+            found.damaged += [f"{path}: the file not read: {why}"] if why else []
         except UserError as error:
             found.damaged.append(str(error))
-    lists = [path for path in sorted(directory.glob("*.json")) if _LIKE_A_LIST.fullmatch(path.name)]
+    sealed |= {source.experiment for source in found.sources if source.run == directory}
     # Results first: a checkpoint is the same list at an earlier time.
-    for path in sorted(lists, key=lambda path: path.name.endswith("_checkpoint.json")):
+    for path in sorted(directory.glob("[!.]*.json"), key=lambda p: (p.name.endswith("_checkpoint.json"), p)):
         experiment = experiment_of_list(path)
-        if experiment is None:
-            found.strangers.append(f"{path}: not read: of no known experiment; {OWN_FILE}")
+        if experiment is None and _first(path) is None:
+            if _LIKE_A_LIST.fullmatch(path.name):
+                found.strangers.append(f"{path}: not read: of no known experiment; {OWN_FILE}")
         elif experiment not in sealed:
             _read_list(path, found, reading)
     return found
 
 
 def _directories(root: Path) -> Iterator[Path]:
+    """A directory and those in it to any depth; nothing in a retired, hidden or mirrored one."""
+    yield root
     if _is_retired(root):
         return
-    yield root
     for child in sorted(root.iterdir()):
         if child.is_dir() and child.name != "mirror" and not child.name.startswith("."):
             yield from _directories(child)
@@ -195,6 +245,34 @@ def _reading_of(experiment: str, directory: Path, found: RecordsFound) -> dict[s
     return {}
 
 
+def _first(path: Path) -> Record | None:
+    """The first record of a file that is a list of records, by its looks; damage behind it is no matter."""
+    try:
+        text = path.read_text("utf-8").lstrip()
+        record = json.JSONDecoder().raw_decode(text[1:].lstrip())[0] if text.startswith("[") else None
+    except (OSError, ValueError, RecursionError):
+        return None
+    return record if isinstance(record, dict) and "seed" in record else None
+
+
+def _config_of(path: Path, record: Record, found: RecordsFound) -> Mapping[str, Any]:
+    """What a `*_config.json` next to a list of records states, by the longest name that is the list's too."""
+    own = [str(name) for name in (path.stem, record.get("notebook_id"), record.get("experiment_id"))]
+    keys = {
+        file: file.name.removesuffix("config.json").rstrip("_") for file in path.parent.glob("*config.json")
+    }
+    mine = [file for file, key in keys.items() if any(name.startswith(key) for name in own)]
+    if not mine:
+        return {}
+    file = max(mine, key=lambda file: len(keys[file]))
+    try:
+        return dict(json.loads(file.read_bytes()))
+    except (OSError, ValueError, TypeError) as error:
+        line = f"{file}: not read: no JSON mapping ({error})"
+        found.damaged += [line] if line not in found.damaged else []
+        return {}
+
+
 def _read_list(
     path: Path, found: RecordsFound, reading: Mapping[str, Mapping[str, Any]] | None = None
 ) -> None:
@@ -210,30 +288,60 @@ def _read_list(
             kind = type(content).__name__
             found.damaged.append(f"{path}: not read: must be a list of records, is a {kind}")
             return
-        for index, record in enumerate(content):
-            _take(record, f"record {index}", path, found, reading or {})
+        config = _config_of(path, next(filter(_is_mapping, content), {}), found)
+        reasons = [_take(record, path, found, reading or {}, config) for record in content]
+        if len(reasons) > 1 and reasons[0] and len(set(reasons)) == 1:
+            found.damaged.append(f"{path}: none of {len(reasons)} records read: {reasons[0]}")
+            return
+        lines = (f"{path}: record {index} not read: {why}" for index, why in enumerate(reasons) if why)
+        found.damaged.extend(lines)
+
+
+def _is_mapping(value: Any) -> bool:
+    return isinstance(value, dict)
 
 
 def _take(
-    record: Any, name: str, path: Path, found: RecordsFound, reading: Mapping[str, Mapping[str, Any]]
-) -> str:
-    """Add a record, or a line why it is not read. Returns its experiment or ""."""
-    why, experiment = _why_not(record), _experiment_of(record, path) or ""
-    run = path.parent.parent if path.parent.name == "seeds" else path.parent
-    if why is None and not experiment:
-        why = f"of no known experiment; {OWN_FILE}"
-    if why is None and (run, experiment, record["seed"]) in found.seen:
-        if path.name.endswith("_checkpoint.json"):
-            return ""  # it repeats seeds of the results file
-        why = f"seed {record['seed']} is there already"
+    record: Any,
+    path: Path,
+    found: RecordsFound,
+    reading: Mapping[str, Mapping[str, Any]],
+    config: Mapping[str, Any],
+) -> str | None:
+    """Add a record. Returns why it is not read, or None."""
+    why = _why_not(record)
     if why is not None:
-        found.damaged.append(f"{path}: {name} not read: {why}")
-        return ""
-    found.seen.add((run, experiment, record["seed"]))
-    if reading.get(experiment):
+        return why
+    try:
+        ours = _as_ours(record, path, config)
+    except ValueError as error:
+        return str(error)
+    if ours is None:
+        return f"of no known experiment; {OWN_FILE}"
+    run = path.parent.parent if path.parent.name == "seeds" else path.parent
+    experiment, group, record = ours.experiment, ours.group, ours.record
+    if why := _why_not(record):
+        return why
+    key = (run, experiment, group, record["seed"])
+    if key in found.seen:
+        repeats = path.name.endswith("_checkpoint.json")  # of seeds of the results file
+        return None if repeats else f"seed {record['seed']} is there already"
+    found.seen.add(key)
+    if not group and reading.get(experiment):
         record = {**record, "parameters": {**(record.get("parameters") or {}), **reading[experiment]}}
-    found.sources.append(Source(run, path, experiment, record["seed"], record))
-    return experiment
+    found.sources.append(Source(run, path, experiment, record["seed"], record, group))
+    return None
+
+
+def _as_ours(record: Record, path: Path, config: Mapping[str, Any]) -> Translated | None:
+    """A record with its experiment, translated where it is another program's; None if of no known one.
+
+    Raises:
+        ValueError: it is of a known form and cannot be read.
+    """
+    if experiment := _experiment_of(record, path):
+        return Translated(experiment, "", record)
+    return next((ours for translate in TRANSLATORS if (ours := translate(record, config))), None)
 
 
 def _why_not(record: Any) -> str | None:

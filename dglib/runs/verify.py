@@ -29,7 +29,7 @@ from dglib.runs.identity import (
     shared_of,
 )
 from dglib.runs.mirror_folder import CLAIM, RUN_MANIFEST, MirrorFolder
-from dglib.runs.reading import OWN_FILE, experiment_of_list, find_records, prefixes, runs_in
+from dglib.runs.reading import OWN_FILE, experiment_of_list, find_records, holds_records, prefixes, runs_in
 
 
 @dataclass(frozen=True)
@@ -122,7 +122,7 @@ def _findings(run: Path) -> Iterator[Finding]:
                     checkpoint.read(path)
                 case "", "json" if stem.endswith("_reading"):
                     dict(json.loads(path.read_bytes()))
-                case "", "json" if experiment_of_list(path) and not experiments:
+                case "", "json" if not experiments and (experiment_of_list(path) or holds_records(path)):
                     lines = find_records(path).damaged
                     yield from (Finding(path, line) for line in lines)
                     if not lines and not manifests:
