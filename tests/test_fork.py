@@ -35,7 +35,7 @@ V3 = shlex.split(
 
 @pytest.fixture(autouse=True)
 def _without_figures(monkeypatch):
-    monkeypatch.setattr(api, "draw_figure", lambda store, records: [])
+    monkeypatch.setattr("dglib.experiments.run.draw_figure", lambda store, records: [])
 
 
 @pytest.fixture(scope="module")

@@ -9,7 +9,6 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from dglib import api
 from dglib.cli import main
 from dglib.errors import UserError
 from dglib.training.noise import inject_label_noise
@@ -89,7 +88,7 @@ WORSE = np.where(np.arange(N) < 30, (LABELS + 3) % 10, LABELS)
 def data(tmp_path, monkeypatch):
     """A small data set in the working directory."""
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(api, "draw_figure", lambda *_: [], raising=False)  # takes seconds
+    monkeypatch.setattr("dglib.experiments.run.draw_figure", lambda *_: [], raising=False)  # takes seconds
     images = np.random.default_rng(0).integers(0, 256, (N, 8, 8), dtype=np.uint8)
     np.savez(tmp_path / "data.npz", x_train=images, y_train=LABELS, x_test=images[:20], y_test=LABELS[:20])
 

@@ -29,7 +29,6 @@ from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import dglib
 from dglib import output
 from dglib.control import Control
 from dglib.errors import UserError
@@ -37,6 +36,7 @@ from dglib.experiments import get
 from dglib.experiments import load as load_experiments
 from dglib.experiments.notebook import injected
 from dglib.experiments.profiles import Layer, validate_layers
+from dglib.experiments.run import run
 
 if TYPE_CHECKING:
     from dglib.experiments.parameters import Parameters
@@ -83,7 +83,7 @@ def train(job: Mapping[str, Any], *, control: Control | None = None, wait: bool 
         Interrupted: a stop was asked for; the same job resumes.
     """
     parameters = _parameters(job)
-    run = dglib.run(  # as a notebook's cell does
+    found = run(  # as a notebook's cell does
         parameters,
         control=control,
         data=_load(parameters),
@@ -91,8 +91,8 @@ def train(job: Mapping[str, Any], *, control: Control | None = None, wait: bool 
         quiet=True,
         command=job.get("command") or (),
     )
-    (record,) = run.records
-    return {"directory": str(run.directory), "outcome": record["outcome"], "seconds": record["time"]}
+    (record,) = found.records
+    return {"directory": str(found.directory), "outcome": record["outcome"], "seconds": record["time"]}
 
 
 def execute_notebook(job: Mapping[str, Any], *, control: Control | None = None) -> dict[str, Any]:

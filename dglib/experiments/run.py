@@ -1,0 +1,196 @@
+"""An experiment from its parameters to its answer, for notebooks, the command line, jobs and forks alike."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from dglib import output
+from dglib.analysis.answer import Answer
+from dglib.control import Control, unwinding
+from dglib.experiments import get, joints, read_under, reading_of, requested_numerics
+from dglib.experiments.checks import check
+from dglib.experiments.parameters import beyond_asked
+from dglib.files import phase_end_paths
+from dglib.protocol.records import Record
+from dglib.protocol.spec import ExperimentSpec
+from dglib.runs import identity, provenance
+from dglib.runs.mirror import RunLocation
+from dglib.runs.progress import Bar, heartbeat
+from dglib.runs.reading import save_reading
+from dglib.runs.seed import run_experiment
+from dglib.runs.store import Store, read_records
+from dglib.training.data import Dataset, load_dataset
+from dglib.training.noise import try_noise
+
+if TYPE_CHECKING:
+    from dglib.experiments.parameters import Parameters
+
+    InParallel = Callable[[Parameters, Sequence[int], Path, Callable[[str], None]], None]
+
+
+@dataclass(frozen=True)
+class Run:
+    """An experiment that has run.
+
+    Attributes:
+        experiment: its name.
+        directory: the run directory.
+        records: of all finished seeds in the run directory, also of earlier commands.
+        figures: the files written.
+        asked: the seeds that this command asked for.
+    """
+
+    experiment: str
+    directory: Path
+    records: list[Record]
+    figures: list[Path]
+    asked: tuple[int, ...]
+
+    def answer(self) -> Answer:
+        """The result of all seeds of the run directory: a table, and its sentences."""
+        return get(self.experiment).answer(self.records).with_flags(self._beyond_asked(self.records))
+
+    def width(self) -> Answer:
+        """The result of this experiment together with its partners in this directory."""
+        joint = next((joint for joint in joints() if self.experiment in joint.experiments), None)
+        if joint is None:
+            return Answer(f"{self.experiment} has no finding together with another experiment.")
+        found = {name: read_records(self.directory, name) for name in joint.experiments}
+        missing = [name for name, records in found.items() if not records]
+        if missing:
+            lacking = f"{' and '.join(missing)} has no finished seed in {self.directory}."
+            return Answer(f"No width yet: {lacking}")
+        seeds = set.intersection(*({record["seed"] for record in mine} for mine in found.values()))
+        shared = [record for record in self.records if record["seed"] in seeds]
+        return joint.answer(*found.values()).with_flags(self._beyond_asked(shared))
+
+    def _beyond_asked(self, records: Sequence[Record]) -> str:
+        return beyond_asked([record["seed"] for record in records], self.asked)
+
+    def show(self) -> None:
+        """Display the figure in a notebook, from its file."""
+        from IPython.display import Image, display
+
+        for path in self.figures:
+            if path.suffix == ".png":
+                display(Image(filename=str(path)))  # type: ignore[no-untyped-call]
+
+
+def run(
+    parameters: Parameters,
+    *,
+    control: Control | None = None,
+    spec: ExperimentSpec | None = None,
+    data: Dataset | None = None,
+    begin: Callable[[Store], None] = lambda store: None,
+    quiet: bool = False,
+    wait: bool = False,
+    command: Sequence[str] = (),
+    in_parallel: InParallel | None = None,
+) -> Run:
+    """Run an experiment's seeds, those already finished excepted, and draw its figures.
+
+    Everything that was given is checked before anything is written.
+
+    Args:
+        spec: in place of the parameters' own.
+        data: the data set, where it is loaded already.
+        begin: called with the run directory before its seeds are trained.
+        quiet: no progress bar and no figures, and lines go to stderr, as for a job.
+        wait: for as long as another process trains a seed, instead of a few seconds.
+        command: for the manifest; by default this process's own command line.
+        in_parallel: trains seeds in processes of their own, where `seeds_at_once` is above 1.
+
+    Raises:
+        UserError: what was given cannot be used.
+        Interrupted: a stop was asked for; the same call resumes.
+    """
+    with unwinding():
+        if not quiet:
+            output.never_fail()  # also for scripts, not only for the commands
+        spec = spec or get(parameters.experiment).spec(parameters)
+        numerics = check(spec, parameters)
+        data = load_data(parameters) if data is None else data
+        location, seeds = RunLocation.of(parameters), parameters.seeds
+        # Before anything is written, for every seed.
+        notes = try_noise(spec.data.noise, data.y_train, spec.data.noise_rate, seeds, data.classes)
+        hashes = identity.run_hashes(spec, data)
+        described = identity.describe(spec, data.fingerprint, hashes, **requested_numerics(parameters))
+        location.bring_back(spec.directory_prefix, described)
+        made = provenance.made_by(numerics, data)
+        for_manifest = {
+            "command": list(command or sys.orig_argv),
+            "numerics": numerics.describe(),
+            "data_name": data.name,
+            **{name: made[name] for name in ("dglib", "commit", "dirty", "numpy")},
+            **({} if spec.lineage is None else {"lineage": dict(spec.lineage)}),
+        }
+        store, why = Store.open(location.work, spec, described, for_manifest)
+        save_reading(store.directory, spec.name, reading_of(parameters))
+        lines = [f"{spec.name}: {why} in {location.work.absolute()}", provenance.line(made), *notes]
+        print(*lines, sep="\n", file=sys.stderr if quiet else sys.stdout, flush=True)
+        begin(store)
+        if parameters.keep_states:
+            _report_stateless(store, seeds)
+
+        bar = None if quiet else Bar(spec, len(seeds))
+        report = bar.print if bar else lambda line: print(line, file=sys.stderr, flush=True)
+        with location.mirroring(store.directory, report):
+            try:
+                left = [seed for seed in seeds if not store.finished(seed)]
+                if in_parallel and min(parameters.seeds_at_once, len(left)) > 1:
+                    in_parallel(parameters, left, location.work, report)
+                records = run_experiment(
+                    store,
+                    seeds,
+                    data,
+                    numerics,
+                    checkpoint_seconds=60 * parameters.checkpoint_minutes,
+                    checkpoint_epochs=parameters.checkpoint_epochs,
+                    keep_states=parameters.keep_states,
+                    control=control,
+                    sinks_for=[bar.sink, heartbeat] if bar else [heartbeat],
+                    finished=lambda seed: bar.skip_seed() if bar else None,
+                    wait=wait,
+                    made=made,
+                    report=report,
+                )
+            finally:
+                if bar:
+                    bar.close()
+            if quiet:
+                return Run(spec.name, store.directory, records, [], tuple(seeds))
+            for line in provenance.made_otherwise(records, made):
+                print(line)
+            records = read_under(parameters, store.records())
+            return Run(spec.name, store.directory, records, draw_figure(store, records), tuple(seeds))
+
+
+def load_data(parameters: Parameters) -> Dataset:
+    return load_dataset(
+        parameters.dataset,
+        data_dir=parameters.data_dir,
+        pixel_mean=parameters.pixel_mean,
+        pixel_std=parameters.pixel_std,
+    )
+
+
+def _report_stateless(store: Store, seeds: Sequence[int]) -> None:
+    """Print how many finished seeds have no saved states, which only training could give them."""
+    finished = [seed for seed in seeds if store.finished(seed)]
+    count = sum(not phase_end_paths(store.files(seed).state) for seed in finished)
+    if count:
+        what = "1 finished seed has" if count == 1 else f"{count} finished seeds have"
+        print(f"{what} no saved states: trained without keep_states", flush=True)
+
+
+def draw_figure(store: Store, records: list[Record]) -> list[Path]:
+    """Draw an experiment's figures into its run directory, as PNG and PDF, the published one first."""
+    from dglib.experiments.figures import draw_all, save_figure
+
+    drawn, figures = draw_all(store.spec.name, records), store.directory / "figures"
+    return [path for name, figure in drawn.items() for path in save_figure(figure, figures, name)]
