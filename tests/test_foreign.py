@@ -200,7 +200,13 @@ def test_a_failed_init_is_no_instant_collapse_and_a_survivor_is_censored(tmp_pat
         (14, pytest.approx(2 / 3)),
         (24, pytest.approx(1 / 3)),
     ]
-    assert level["held"] == 150
+    assert (level["held"], level["verdict"]) == (150, "undecided: one start alone")
+    states = level["starts"]["ordered"]["states"]
+    assert {state: item["count"] for state, item in states.items() if item["count"]} == {
+        "collapsed": 2,
+        "ordered": 1,
+    }
+    assert found["notes"] == []
     assert found["flags"] == ["1 of 4 records: the init failed, so the recorded lifetime is none"]
 
 

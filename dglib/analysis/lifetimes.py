@@ -123,6 +123,8 @@ def verdict(ordered: Group, collapsed: Group, held: int) -> str:
     if all(stays):
         return f"bistable for at least {held} epochs"
     if not all(stay or leave for stay, leave in zip(stays, leaves, strict=True)):
+        if not ordered.n or not collapsed.n:
+            return "undecided: one start alone"
         few = min(ordered.n, collapsed.n) < FEWEST
         return "undecided: too few seeds" if few else "undecided: branches from one start differ"
     if stays[0] and collapsed.most(collapsed.soon):

@@ -68,7 +68,7 @@ class Format:
     """One form of record: its name in groups, what it must have, the published settings, how it is read."""
 
     name: str
-    fields: frozenset[str]
+    fields: str
     settings: Settings
     read: Callable[[Format, Fields, Settings], Translated]
 
@@ -84,8 +84,9 @@ def translate(record: Record, config: Mapping[str, Any]) -> Translated | None:
         ValueError: it has the fields of a format, and one of them cannot be read.
     """
     for form in FORMATS:
-        fields = _named(record, form.fields | {"time", "init_error", "noise"})
-        if form.fields <= fields.keys():
+        wanted = form.fields.split()
+        fields = _named(record, [*wanted, "time"])
+        if fields.keys() >= set(wanted):
             try:
                 return form.read(form, fields, {**form.settings, **_settings(config, form.settings)})
             except (KeyError, TypeError, AttributeError, IndexError) as error:
@@ -93,7 +94,7 @@ def translate(record: Record, config: Mapping[str, Any]) -> Translated | None:
     return None
 
 
-def _named(source: Mapping[str, Any], wanted: Sequence[str] | frozenset[str]) -> dict[str, Any]:
+def _named(source: Mapping[str, Any], wanted: Sequence[str]) -> dict[str, Any]:
     """Fields by our names."""
     found = {}
     for name in wanted:
@@ -138,8 +139,8 @@ def _rate(settings: Settings, epochs: float) -> float:
 def _record(fields: Fields, settings: Settings, parameters: Sequence[str] = ()) -> dict[str, Any]:
     """What every record has; `parameters`: the settings under which it is read."""
     stated = {name: settings[name] for name in parameters}
-    if fields.get("eta") is not None:
-        stated["noise_rate"] = fields["eta"]
+    names = {"eta": "noise_rate", "hold": "epochs_per_level"}
+    stated |= {ours: fields[name] for name, ours in names.items() if name in fields}
     known = {name: fields.get(name) for name in ("seed", "time", "eta")}
     return {**known, "lr": settings["lr"], "parameters": stated}
 
@@ -232,6 +233,7 @@ def _lifetime(form: Format, fields: Fields, settings: Settings) -> Translated:
         "test_size": TEST_SIZE,
         "flags": flags,
     }
+    record["parameters"]["hold_lambdas"] = [target]
     return Translated("Hold", form.group(eta=fields["eta"], **{"lambda": target}), record)
 
 
@@ -240,7 +242,7 @@ def _branches(form: Format, fields: Fields, settings: Settings) -> Translated:
     sweeps = {
         name: _entries(fields[name], phase="sweep") for name in ("ordered_trajectory", "collapse_trajectory")
     }
-    stated = {name: str(fields[name]) for name in ("arch", "noise") if name in form.fields}
+    stated = {name: str(fields[name]) for name in ("arch", "noise") if name in fields}
     record = _record(fields, settings, ("gap_lambda", "gap_error")) | {
         **{name: fields[name] for name in ("ordered_init", "collapse_init")},
         **sweeps,
@@ -278,28 +280,27 @@ _BRANCHES = {"lr": 0.1, "sweep_lr": 0.001, "epochs_per_level": 3, "gap_lambda": 
 _TWO = "seed ordered_init collapse_init ordered_trajectory collapse_trajectory"
 
 
-def _format(
-    name: str, fields: str, read: Callable[[Format, Fields, Settings], Translated], **settings: Any
-) -> Format:
-    return Format(name, frozenset(fields.split()), settings, read)
-
-
 FORMATS = (
-    _format("R1/R2", "seed eta hold loop", _loop, lr=0.1, milestones=(50, 75)),
-    _format(
-        "R3", "seed direction eta hold spinodal init_error history", _spinodal,
-        **_SWEEP, init_lambda=None, sweep_end=None, init_epochs=30, lr=0.1,
+    Format("R1/R2", "seed eta hold loop", {"lr": 0.1, "milestones": (50, 75)}, _loop),
+    Format(
+        "R3",
+        "seed direction eta hold spinodal init_error history",
+        {**_SWEEP, "init_lambda": None, "sweep_end": None, "init_epochs": 30, "lr": 0.1},
+        _spinodal,
     ),
-    _format(
+    Format(
         "T1a/T13",
-        "seed eta target init_error init_success lifetime censored init_trajectory observed", _lifetime,
-        threshold=0.40, consecutive=5, init_lambda=0.35, lr=0.1, milestones=(50, 75),
+        "seed eta target init_error init_success lifetime censored init_trajectory observed",
+        {"threshold": 0.40, "consecutive": 5, "init_lambda": 0.35, "lr": 0.1, "milestones": (50, 75)},
+        _lifetime,
     ),
-    _format("V1", f"{_TWO} noise", _branches, **_BRANCHES),
-    _format("V3", f"{_TWO} arch", _branches, **_BRANCHES),
-    _format(
-        "W2", "seed interventions ordered_init collapse_init", _jumps,
-        threshold=0.40, consecutive=3, lr=0.1, sweep_lr=0.001,
+    Format("V1", f"{_TWO} noise", _BRANCHES, _branches),
+    Format("V3", f"{_TWO} arch", _BRANCHES, _branches),
+    Format(
+        "W2",
+        "seed interventions ordered_init collapse_init",
+        {"threshold": 0.40, "consecutive": 3, "lr": 0.1, "sweep_lr": 0.001},
+        _jumps,
     ),
-)  # fmt: skip
+)
 TRANSLATORS.append(translate)

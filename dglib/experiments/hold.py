@@ -148,10 +148,11 @@ class Hold(Experiment):
                 by_level.setdefault(lam, {s: [] for s in STARTS})[start].append(branch)
         seeds = [{key: value for key, value in row.items() if key != "held"} for row in rows]
         found = common(self.name, records, seeds, ("complete", *UNMEASURED))
+        measured = sum(bool(row["held"]) for row in rows)
         gaps = [seed["gap"] for seed in seeds if seed["gap"] is not None]
         levels = [_level(lam, by_level[lam], dwell) for lam in sorted(by_level)]
         return found | {
-            "measured": sum(bool(row["held"]) for row in rows),
+            "measured": measured,
             "consecutive": consecutive,
             "dwell_epochs": dwell,
             "levels": levels,
@@ -160,7 +161,7 @@ class Hold(Experiment):
             "dose_response": {start: _dose_response(by_level, start) for start in STARTS},
             "limits": {"threshold": threshold},
             "estimates": {"gap": quantity(exact(gaps))},
-            "notes": [*missing(found["outcomes"], len(gaps)), *_notes(levels, seeds)],
+            "notes": [*missing(found["outcomes"], measured), *_notes(levels, seeds)],
         }
 
     def rows(self, summary: Summary) -> list[Row]:
@@ -173,7 +174,8 @@ class Hold(Experiment):
                 ends = [text for text in ends if not text.startswith("0 ")]
                 more = {"verdict": level["verdict"], "at the end": ", ".join(ends)}
                 name = f"left, λ = {wording.level(level['lambda'])}"
-                rows.append(Row.of_share(name, group["left"], start=start, more=more))
+                if group["n"]:
+                    rows.append(Row.of_share(name, group["left"], start=start, more=more))
         for start, fit in summary["dose_response"].items():
             if fit and fit["n"] >= 2 * lifetimes.FEWEST:
                 name = "λ at which half leave, logistic"
@@ -280,6 +282,8 @@ def _branch(
     errors = [entry["error"] for entry in evaluations]
     before = int(entries(record, f"{_arm(start)}_init_trajectory")[-1]["epoch"])
     left = lifetimes.first_passage(errors, start, threshold, consecutive)
+    if left == len(errors):  # ended by its event
+        errors = errors[-consecutive:]
     trapped = mostly_constant(evaluations[-math.ceil(len(evaluations) / 4) :], lam)
     return Branch(
         start=start,
