@@ -81,7 +81,7 @@ def fork(
         "changed": identity.differing(old.parameters, new.parameters),
     }
 
-    steps_per_epoch = -(-len(data.x_train) // old.step.batch_size)
+    steps_per_epoch = -(-len(data.subset(old.data.train_size).x_train) // old.step.batch_size)
     files, job = Store(directory, old).files(seed), identity.job_of(manifest["identity"], seed)
     states = {saved.steps // steps_per_epoch: saved for saved in _states(files, job)}
     known = [*states, *_begun(Path(str(after.base_dir)), lineage)]

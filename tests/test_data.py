@@ -273,3 +273,41 @@ def test_a_description_is_what_loading_gives(npz, tmp_path):
     sizes = len(digits.x_train), len(digits.x_test), digits.input_shape, digits.classes
     assert describe_dataset("digits") == DatasetInfo(*sizes)
     assert describe_dataset("cifar10") == DatasetInfo(50_000, 10_000, (3, 32, 32), 10)
+
+
+# train_size
+
+
+def test_a_subset_is_balanced_the_same_on_every_call_and_part_of_a_larger_one(npz):
+    labels = np.repeat(np.arange(4), [20, 20, 20, 3])  # in order, and one class short
+    own = load(npz(x_train=grey(63), y_train=labels))
+    small, large = own.subset(10), own.subset(40)
+    assert sorted(np.bincount(small.y_train)) == [2, 2, 3, 3]
+    assert np.bincount(large.y_train).tolist() == [13, 12, 12, 3]
+    whole = {image.tobytes(): label for image, label in zip(own.x_train, own.y_train, strict=True)}
+    pairs = [list(zip(map(bytes, part.x_train), part.y_train, strict=True)) for part in (small, large)]
+    assert set(pairs[0]) < set(pairs[1])
+    assert all(whole[image] == label for image, label in pairs[1])
+    again = load(npz(x_train=grey(63), y_train=labels)).subset(10)
+    np.testing.assert_array_equal(again.x_train, small.x_train)
+    np.testing.assert_array_equal(again.subset(10).x_train, small.x_train)
+    assert (small.mean, small.std, small.fingerprint) == (own.mean, own.std, own.fingerprint)
+    assert len(small.x_test) == len(own.x_test)
+    assert own.subset(None) is own
+    np.testing.assert_array_equal(own.subset(63).x_train, own.x_train)
+
+
+@pytest.mark.parametrize(
+    ("size", "message"),
+    [
+        (1401, "train_size = 1401: must be from 10, an image per class, to 1400, all of digits"),
+        (9, "train_size = 9: must be from 10, an image per class, to 1400, all of digits"),
+        (63, "train_size = 63: must be at least batch_size = 64"),
+    ],
+)
+def test_a_train_size_that_does_not_fit_is_refused_before_a_run(size, message):
+    parameters = load_profile("T1", "quick", [f"train_size={size}"])
+    with pytest.raises(UserError) as caught:
+        check(build_spec("T1", parameters), parameters)
+    assert str(caught.value) == message
+    assert describe_dataset("digits", train_size=700).n_train == 700

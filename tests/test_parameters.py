@@ -23,6 +23,7 @@ from dglib.experiments.profiles import (
 FILES = sorted(path for path in PARAMS.glob("*/*.yaml") if path.stem in MODELS)
 CIFAR10 = {
     "dataset": "cifar10",
+    "train_size": None,
     "pixel_mean": [0.4914, 0.4822, 0.4465],
     "pixel_std": [0.2023, 0.1994, 0.2010],
     "augmentation": "crop_flip",

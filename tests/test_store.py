@@ -82,6 +82,7 @@ def test_another_parameter_data_or_thread_count_is_another_run_and_named(tmp_pat
         (open_store(tmp_path, quick(collapse_error=0.5), DATA), "collapse_error 0.4 → 0.5"),
         (open_store(tmp_path, quick(), data), "dataset digits has changed since 20"),
         (open_store(tmp_path, quick(), DATA, threads), "threads 1 → 2"),
+        (open_store(tmp_path, quick(train_size=33), DATA), "train_size null → 33"),
     ]
     for (store, why), line in others:
         assert why.startswith(
@@ -89,7 +90,7 @@ def test_another_parameter_data_or_thread_count_is_another_run_and_named(tmp_pat
         )
         assert line in why
         assert "\n" not in why
-    assert len({first.directory, *(store.directory for (store, _), _ in others)}) == 4
+    assert len({first.directory, *(store.directory for (store, _), _ in others)}) == 5
 
 
 def test_a_published_directory_without_a_manifest_is_left_alone(tmp_path):

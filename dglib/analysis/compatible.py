@@ -14,7 +14,7 @@ from dglib.runs.reading import Source
 
 # What two experiments must have in common for a difference between them to mean something.
 SHARED = (
-    "dataset", "noise", "noise_rate", "pixel_mean", "pixel_std", "augmentation", "crop_padding", "network",
+    "dataset", "train_size", "noise", "noise_rate", "pixel_mean", "pixel_std", "augmentation", "crop_padding", "network",
     "network_width", "batch_size", "lr", "lr_decay", "momentum", "weight_decay", "refresh_period",
 )  # fmt: skip
 _SHOWN = 6

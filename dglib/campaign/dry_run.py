@@ -125,7 +125,7 @@ class Estimator:
         Evaluation counts as a third of a training pass over the test set; nothing is compiled or captured,
         and logs are not counted. Expect a factor of 1.5 either way.
         """
-        info = describe_dataset(spec.data.dataset)
+        info = describe_dataset(spec.data.dataset, train_size=spec.data.train_size)
         alike = (spec.network, spec.step.batch_size, info.input_shape, spec.data.augmentation, numerics)
         if alike not in self._known:
             self._known[alike] = self._pass_per_image(spec, numerics, info)

@@ -326,6 +326,7 @@ def shared(p: Any, **step: Any) -> dict[str, Any]:
             crop_padding=p.crop_padding,
             pixel_mean=None if mean is None else tuple(mean),
             pixel_std=None if std is None else tuple(std),
+            train_size=getattr(p, "train_size", None),
         ),
         "step": StepSpec(p.batch_size, p.refresh_period, p.momentum, p.weight_decay, **rules, **step),
         "metrics": tuple(getattr(p, "metrics", ())),

@@ -34,7 +34,10 @@ def check(spec: ExperimentSpec, parameters: Parameters) -> Numerics:
     Numerics.resolve(**asked)  # refuses a wrong device before a network is built
     RunLocation.of(parameters)
     noises.get(spec.data.noise)
-    info = describe_dataset(spec.data.dataset, data_dir=parameters.data_dir)
+    train_size = spec.data.train_size
+    info = describe_dataset(spec.data.dataset, data_dir=parameters.data_dir, train_size=train_size)
+    if train_size is not None and train_size < spec.step.batch_size:
+        raise UserError(f"train_size = {train_size}: must be at least batch_size = {spec.step.batch_size}")
     check_metrics(spec.metrics, info.classes)
     return Numerics.resolve(**asked, network_parameters=_check_network(spec, info))
 

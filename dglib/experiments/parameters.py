@@ -192,6 +192,8 @@ class Parameters(BaseModel):
     """η, the fraction of training labels replaced by a wrong one, 0 to 0.9."""
     dataset: Text
     """digits, cifar10, the path of an .npz, a registered name or module:attribute."""
+    train_size: Count | None = None
+    """Training images, the same for all seeds, classes balanced; from one per class; null: all."""
     pixel_mean: Channels | None = None
     """Per channel, of pixels in 0 to 1, subtracted from the input; null: the data set's own."""
     pixel_std: PositiveChannels | None = None

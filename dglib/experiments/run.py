@@ -98,7 +98,7 @@ def run(
 
     Args:
         spec: in place of the parameters' own.
-        data: the data set, where it is loaded already.
+        data: the whole data set, where it is loaded already.
         begin: called with the run directory before its seeds are trained.
         quiet: no progress bar and no figures, and lines go to stderr, as for a job.
         wait: for as long as another process trains a seed, instead of a few seconds.
@@ -114,7 +114,7 @@ def run(
             output.never_fail()  # also for scripts, not only for the commands
         spec = spec or get(parameters.experiment).spec(parameters)
         numerics = check(spec, parameters)
-        data = load_data(parameters) if data is None else data
+        data = (load_data(parameters) if data is None else data).subset(spec.data.train_size)
         location, seeds = RunLocation.of(parameters), parameters.seeds
         # Before anything is written, for every seed.
         notes = try_noise(spec.data.noise, data.y_train, spec.data.noise_rate, seeds, data.classes)
@@ -171,6 +171,7 @@ def run(
 
 
 def load_data(parameters: Parameters) -> Dataset:
+    """The whole data set, whatever `train_size`."""
     return load_dataset(
         parameters.dataset,
         data_dir=parameters.data_dir,

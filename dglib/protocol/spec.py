@@ -146,7 +146,10 @@ class NetworkSpec:
 
 @dataclass(frozen=True)
 class DataSpec:
-    """Data set, label noise and augmentation. `noise_rate` is η, the share of training labels made wrong."""
+    """Data set, label noise and augmentation. `noise_rate` is η, the share of training labels made wrong.
+
+    `train_size`: training images, the same for every seed; None: all.
+    """
 
     dataset: str
     noise_rate: float
@@ -155,6 +158,7 @@ class DataSpec:
     crop_padding: int = 4
     pixel_mean: tuple[float, ...] | None = None
     pixel_std: tuple[float, ...] | None = None
+    train_size: int | None = None
 
 
 @dataclass(frozen=True)

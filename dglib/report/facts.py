@@ -97,7 +97,12 @@ def data(found: Found) -> str:
 
 
 def data_name(found: Found) -> str:
-    """The data set by its fingerprint where that is known, as a file name can mislead."""
+    """The data set by its fingerprint where that is known, as a file name can mislead; and the subset."""
+    size = found.parameters.get("train_size")
+    return _whole(found) + (f", {size:,} training images" if isinstance(size, int) else "")
+
+
+def _whole(found: Found) -> str:
     dataset, digest = found.parameters.get("dataset"), found.manifest.get("identity", {}).get("data")
     digest = digest if isinstance(digest, str) else ""
     if digest in _COPIES:

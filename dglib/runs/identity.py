@@ -233,7 +233,8 @@ def changes(
     stored = current(manifest["identity"])
     since = str(manifest.get("created", ""))[:16].replace("T", " ") + " UTC"
     new = {**parameters, **identity.get("numerics", {})}
-    found = differing({**(manifest.get("parameters") or {}), **stored.get("numerics", {})}, new)
+    old = {"train_size": None, **(manifest.get("parameters") or {}), **stored.get("numerics", {})}
+    found = differing(old, new)
     hashes = changed_hashes(stored, identity)
     same = {"dataset": stored["data"] == identity["data"], "noise": "labels" not in hashes}
     named = {

@@ -43,6 +43,7 @@ class Dataset:
 
     x_train, x_test: (n, C, H, W), uint8, or float32 in [0, 1]. y_train, y_test: (n,) int64 in
     0..classes-1. scale: the raw pixel value that stands for 1.0. mean, std: per channel, of pixels / scale.
+    whole: for a subset, the fingerprint of the data set that it is part of.
     The arrays are read-only, the labels copies: what is trained on cannot change.
     Raises UserError, which names the data set and the field, where any of this does not hold.
     """
@@ -56,6 +57,7 @@ class Dataset:
     scale: float
     mean: tuple[float, ...]
     std: tuple[float, ...]
+    whole: str = ""
 
     def __post_init__(self) -> None:
         if not (math.isfinite(self.scale) and self.scale > 0):
@@ -81,13 +83,45 @@ class Dataset:
 
     @cached_property
     def fingerprint(self) -> str:
-        """SHA-256 in hex over all but the name: the arrays' shapes, dtypes and bytes, and the numbers."""
+        """SHA-256 in hex over all but the name: the arrays' shapes, dtypes and bytes, and the numbers.
+
+        A subset has that of the whole, by which the data are recognised; its size tells subsets apart.
+        """
+        if self.whole:
+            return self.whole
         numbers = np.array([self.classes, self.scale, *self.mean, *self.std], dtype=np.float64)
         digest = hashlib.sha256()
         for array in (numbers, self.x_train, self.y_train, self.x_test, self.y_test):
             digest.update(f"{array.shape} {array.dtype.str} ".encode())
             digest.update(np.ascontiguousarray(array).data)
         return digest.hexdigest()
+
+    def subset(self, train_size: int | None) -> "Dataset":
+        """With `train_size` of the training images, in their order; None: all. The test images all stay.
+
+        The choice depends on the data set alone, so every seed and experiment trains on the same images. The
+        classes have equally many, within one, as far as the images of each suffice. A smaller subset is part
+        of a larger one. Mean and std are those of the whole.
+        Raises UserError where `train_size` is above the number of images or below that of the classes.
+        """
+        if train_size is None:
+            return self
+        _check_train_size(self.name, train_size, len(self.y_train), self.classes)
+        shuffled = np.random.RandomState(0).permutation(len(self.y_train))
+        rank = np.empty(len(shuffled), np.int64)  # of an image within its class, in the shuffled order
+        for label in range(self.classes):
+            mine = shuffled[self.y_train[shuffled] == label]
+            rank[mine] = np.arange(len(mine))
+        chosen = np.sort(np.lexsort((self.y_train, rank))[:train_size])
+        x_train, y_train = self.x_train[chosen], self.y_train[chosen]
+        return replace(self, x_train=x_train, y_train=y_train, whole=self.fingerprint)
+
+
+def _check_train_size(name: str, train_size: int, n: int, classes: int) -> None:
+    if not classes <= train_size <= n:
+        raise UserError(
+            f"train_size = {train_size}: must be from {classes}, an image per class, to {n}, all of {name}"
+        )
 
 
 def make_dataset(
@@ -229,11 +263,21 @@ def load_dataset(
     return replace(dataset, mean=mean, std=std)
 
 
-def describe_dataset(name: str, *, data_dir: str | Path | None = None) -> DatasetInfo:
+def describe_dataset(
+    name: str, *, data_dir: str | Path | None = None, train_size: int | None = None
+) -> DatasetInfo:
     """The size of a data set. A user's own is loaded for that, an ``.npz`` once for each version of the file.
 
-    Raises UserError as `load_dataset`.
+    train_size: as for `Dataset.subset`. Raises UserError as that and `load_dataset`.
     """
+    info = _describe_whole(name, data_dir)
+    if train_size is None:
+        return info
+    _check_train_size(name, train_size, info.n_train, info.classes)
+    return replace(info, n_train=train_size)
+
+
+def _describe_whole(name: str, data_dir: str | Path | None) -> DatasetInfo:
     if name in BUILT_IN:
         return BUILT_IN[name]
     if name.endswith(".npz") and (path := user_path(name, "dataset")).is_file():
