@@ -14,8 +14,8 @@ from dglib.runs.reading import Source
 
 # What two experiments must have in common for a difference between them to mean something.
 SHARED = (
-    "dataset", "train_size", "noise", "noise_rate", "pixel_mean", "pixel_std", "augmentation", "crop_padding", "network",
-    "network_width", "batch_size", "lr", "lr_decay", "momentum", "weight_decay", "refresh_period",
+    "dataset", "train_size", "noise", "noise_rate", "pixel_mean", "pixel_std", "augmentation", "crop_padding",
+    "network", "network_width", "batch_size", "lr", "lr_decay", "momentum", "weight_decay", "refresh_period",
 )  # fmt: skip
 _SHOWN = 6
 _UNSTATED = "not stated"
