@@ -57,7 +57,6 @@ CONFIG_ALIASES = {
     "sweep_lr": "sweep_lr lr_sweep intervention_lr",
     "milestones": "milestones lr_milestones",
     "epochs_per_level": "epochs_per_level epochs_per_lambda hold_epochs",
-    "gap_lambda": "gap_lambda",
     "gap_error": "gap_error gap_threshold",
 }
 """Setting -> its names in a run's configuration, in any case, at any depth."""
@@ -89,7 +88,7 @@ def translate(record: Record, config: Mapping[str, Any]) -> Translated | None:
         if fields.keys() >= set(wanted):
             try:
                 return form.read(form, fields, {**form.settings, **_settings(config, form.settings)})
-            except (KeyError, TypeError, AttributeError, IndexError) as error:
+            except (KeyError, TypeError, AttributeError, IndexError, OverflowError) as error:
                 raise ValueError(f"read as {form.name}: {type(error).__name__}: {error}") from None
     return None
 
@@ -108,7 +107,7 @@ def _settings(config: Mapping[str, Any], known: Settings) -> dict[str, Any]:
     stated = {name.lower(): value for name, value in _flat(config)}
     found = {}
     for name, published in known.items():
-        for other in CONFIG_ALIASES[name].split():
+        for other in CONFIG_ALIASES.get(name, name).split():
             value = stated.get(other)
             if isinstance(value, list if isinstance(published, tuple) else int | float):
                 found[name] = tuple(value) if isinstance(value, list) else value
@@ -154,6 +153,7 @@ def _loop(form: Format, fields: Fields, settings: Settings) -> Translated:
     record = _record(fields, settings) | {
         **{f"{name}_trajectory": entries for name, entries in levels.items()},
         "epochs_per_level": fields["hold"],
+        "sweep_lr": None,  # that of the milestones
         "outcome": "complete",
     }
     return Translated("loop", form.group(eta=fields["eta"], hold=fields["hold"]), record)
@@ -239,13 +239,11 @@ def _lifetime(form: Format, fields: Fields, settings: Settings) -> Translated:
 
 def _branches(form: Format, fields: Fields, settings: Settings) -> Translated:
     """V3's two branches, on another network or under other label noise."""
-    sweeps = {
-        name: _entries(fields[name], phase="sweep") for name in ("ordered_trajectory", "collapse_trajectory")
-    }
     stated = {name: str(fields[name]) for name in ("arch", "noise") if name in fields}
     record = _record(fields, settings, ("gap_lambda", "gap_error")) | {
         **{name: fields[name] for name in ("ordered_init", "collapse_init")},
-        **sweeps,
+        "ordered_trajectory": _entries(fields["ordered_trajectory"], phase="sweep"),
+        "collapse_trajectory": _entries(fields["collapse_trajectory"], phase="sweep"),
         "arch": fields.get("arch"),
         "epochs_per_level": settings["epochs_per_level"],
         "sweep_lr": settings["sweep_lr"],
@@ -275,7 +273,6 @@ def _jumps(form: Format, fields: Fields, settings: Settings) -> Translated:
 
 
 TEST_SIZE = 10_000  # images of CIFAR-10
-_SWEEP = {"collapse_error": 0.40, "recovery_error": 0.25, "consecutive": 3}
 _BRANCHES = {"lr": 0.1, "sweep_lr": 0.001, "epochs_per_level": 3, "gap_lambda": 0.50, "gap_error": 0.10}
 _TWO = "seed ordered_init collapse_init ordered_trajectory collapse_trajectory"
 
@@ -285,7 +282,8 @@ FORMATS = (
     Format(
         "R3",
         "seed direction eta hold spinodal init_error history",
-        {**_SWEEP, "init_lambda": None, "sweep_end": None, "init_epochs": 30, "lr": 0.1},
+        {"collapse_error": 0.40, "recovery_error": 0.25, "consecutive": 3, "lr": 0.1}
+        | {"init_lambda": None, "sweep_end": None, "init_epochs": 30},
         _spinodal,
     ),
     Format(

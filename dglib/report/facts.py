@@ -116,7 +116,9 @@ def parameters(found: Found, crossed: Iterable[str] = ()) -> str:
     """The nearest profile, and each value that differs from it but for the `crossed` parameters of a grid."""
     if found.group:
         stated = {**found.parameters, "lr": found.records[0].get("lr")}
-        return f"of another program: {'; '.join(f'{k} = {json.dumps(v)}' for k, v in stated.items())}"
+        # A limit to be exceeded is stored as the next larger number.
+        texts = (f"{k} = {round(v, 12) if isinstance(v, float) else v}" for k, v in stated.items())
+        return f"of another program: {'; '.join(texts)}"
     if not found.parameters:
         return f"none on record; those of the published protocol are in params/paper/{found.experiment}.yaml"
     compared = {profile: _changed(found, profile) for profile in profiles_of(found.experiment)}

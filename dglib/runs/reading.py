@@ -84,17 +84,20 @@ def holds_records(path: Path) -> bool:
 
 
 def unread_below(directory: Path, runs: Sequence[Path]) -> list[str]:
-    """A line for each subdirectory with run directories that are none of `runs`, as by `runs_in`."""
+    """A line for each subdirectory with records, read or not, that is none of `runs`, as by `runs_in`."""
     lines = []
     for child in sorted(directory.iterdir()):
         if not child.is_dir() or child.name[0] == "." or child.name == "mirror" or child in runs:
             continue
-        held = [path for path in _directories(child) if is_run(path)]
+        inside = list(_directories(child))
+        count = sum(map(is_run, inside))
         if _is_retired(child):
             lines.append(f"{child}: not read: {RETIRED}")
-        elif held:
-            count = f"{len(held)} run director{'y' if len(held) == 1 else 'ies'}"
-            lines.append(f"{child}: not read: {count} there, not in {directory} itself; give it by name")
+        elif count:
+            held = f"{count} run director{'y' if count == 1 else 'ies'}"
+            lines.append(f"{child}: not read: {held} there, not in {directory} itself; give it by name")
+        elif any(_like_a_list(path) for place in inside for path in place.glob("[!.]*.json")):
+            lines.append(f"{child}: not read: no records of a known experiment there")
     return lines
 
 
@@ -216,7 +219,7 @@ def read_run(directory: Path, found: RecordsFound | None = None) -> RecordsFound
     for path in sorted(directory.glob("[!.]*.json"), key=lambda p: (p.name.endswith("_checkpoint.json"), p)):
         experiment = experiment_of_list(path)
         if experiment is None and _first(path) is None:
-            if _LIKE_A_LIST.fullmatch(path.name):
+            if _like_a_list(path):
                 found.strangers.append(f"{path}: not read: of no known experiment; {OWN_FILE}")
         elif experiment not in sealed:
             _read_list(path, found, reading)
@@ -243,6 +246,10 @@ def _reading_of(experiment: str, directory: Path, found: RecordsFound) -> dict[s
     except (ValueError, TypeError) as error:
         found.damaged.append(f"{path}: not read: no JSON mapping ({error})")
     return {}
+
+
+def _like_a_list(path: Path) -> bool:
+    return _LIKE_A_LIST.fullmatch(path.name) is not None or _first(path) is not None
 
 
 def _first(path: Path) -> Record | None:
