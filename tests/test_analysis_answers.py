@@ -104,6 +104,47 @@ def test_start_states_have_rows_of_their_own():
     assert (widths["width λ↑ − λ↓", "collapsed"].n, widths["width λ↑ − λ↓", "trapped"].n) == (2, 1)
 
 
+@pytest.mark.parametrize(
+    ("p", "text"), [(0.0625, "0.063"), (0.05, "0.05"), (0.00054, "0.00054"), (0.325, "0.33")]
+)
+def test_p_is_rounded_half_up_to_two_digits(p, text):
+    assert wording.p_value(p) == text  # 0.0625: five seeds of one sign
+
+
+def test_without_an_event_each_quantity_stands_once_with_its_bound():
+    for experiment, records in (
+        ("T1", [t1(seed, None) for seed in range(10)]),
+        ("T2", [t2(seed, None) for seed in range(10)]),
+    ):
+        found = answer(experiment, records)
+        symbol, share = ("λ↑", "share collapsed") if experiment == "T1" else ("λ↓", "share recovered")
+        assert [row.quantity for row in found.rows] == [symbol, share, "drift within a level"]
+        assert found.text().count("0.000 to 0.308") == 1
+
+
+def test_a_gap_that_was_not_measured_is_named_as_that_where_seeds_were():
+    record = v3(0)
+    for name in ("ordered_trajectory", "collapse_trajectory"):
+        record[name] = [entry for entry in record[name] if entry["lambda"] != 0.50]
+    found = answer("V3", [record])
+    assert rows_of(found)["final error, ordered branch, λ = 0.70", "ordered"].n == 1
+    assert found.flags == ("no gap: no seed has both branches at λ = 0.50",)
+    assert answer("V3", [v3(0, trapped=True)]).flags == ()
+
+
+def test_a_trapped_network_has_no_drift_and_hides_none():
+    def drifting(seed):
+        record = t2(seed, None)
+        for entry in record["trajectory"]:
+            entry["error"] -= 0.02 * ((entry["epoch"] - 1) % 4)
+        return record
+
+    found = answer("T2", [*map(drifting, range(4)), *(t2(seed, None, trapped=True) for seed in range(4, 12))])
+    assert ("drift within a level", "trapped") not in rows_of(found)
+    assert rows_of(found)["drift within a level", "collapsed"].n == 4
+    assert any(flag.startswith("drifting") for flag in found.flags)
+
+
 def test_more_than_three_flags_are_counted_and_all_are_in_the_sentences():
     found = Answer("x", flags=tuple("abcde"))
     assert found.shown_flags == ["a", "b", "c (and 2 more)"]
@@ -130,7 +171,7 @@ def test_a_path_retraced_exactly_shows_no_memory_although_it_has_a_width():
     record = retraced()
     loop = summarise("T1", [record])["loop"]
     assert loop["memory"]["mean"] == loop["area"]["mean"] == 0
-    assert loop["width"]["mean"] == 0.15
+    assert loop["width"]["mean"] == 0.10
     for entry in record["return_trajectory"]:
         entry["error"] += 0.125
     loop = summarise("T1", [record])["loop"]

@@ -8,6 +8,7 @@ from by_name import summarise
 
 from dglib.analysis.fields import is_constant
 from dglib.analysis.intervals import UNKNOWN, Bounds, median_bounds
+from dglib.experiments import get
 
 
 def only_seed(experiment: str, record: dict) -> dict:
@@ -85,9 +86,25 @@ def test_a_censored_level_is_found_in_the_trajectory_or_the_final_values():
         assert (seed["outcome"], seed["lower"]) == ("no_event", 0.70)
 
 
-def test_chance_level_that_does_not_last_is_no_trap():
+def test_a_seed_at_chance_through_its_first_level_began_trapped_and_left():
     # Published T2 seed 0: exactly 0.9 at the end of the init and through the first level, then better.
+    leaving, staying = t2(2, None, trapped=True, leaves=0.50), t2(3, None, trapped=True)
+    records = [published(record) for record in (t2(0, None), t2(1, None), leaving, staying)]
+    summary = summarise("T2", records)
+    assert summary["start"] == {"collapsed": 2, "trapped": 2, "left_trap": 1}
+    assert [(seed["start"], seed["left_trap"]) for seed in summary["seeds"]][2:] == [
+        ("trapped", True),
+        ("trapped", False),
+    ]
+    column = get("T2").seed_columns(summary)["State at the start"]
+    assert [column(seed) for seed in summary["seeds"]][1:] == ["collapsed", "trapped, left", "trapped"]
+    assert "1 of 2 seeds that began trapped left that state" in get("T2").answer(records).flags
+
+
+def test_a_few_evaluations_at_chance_are_no_trap():
     record = published(t2(0, None, trapped=True, leaves=0.50))
+    first = [entry for entry in record["trajectory"] if entry["lambda"] == 0.55 and entry["phase"] == "sweep"]
+    first[0]["error"] = 0.88
     assert only_seed("T2", record)["start"] == "collapsed"
 
 

@@ -14,7 +14,7 @@ def test_bounds_are_those_of_each_seeds_own_pair():
 
 def test_the_mean_difference_is_given_only_if_nothing_is_censored():
     ups = [t1(0, 0.60), t1(1, 0.70)]
-    assert width(ups, [t2(0, 0.30), t2(1, 0.40)])["mean_difference"] == pytest.approx(0.30)
+    assert width(ups, [t2(0, 0.30), t2(1, 0.40)])["mean_difference"] == pytest.approx(0.25)  # of centres
     assert width(ups, [t2(0, 0.30), t2(1, None)])["mean_difference"] is None
     assert width(ups, [t2(0, 0.30), failed_init(t2(1))])["mean_difference"] is None
 
@@ -26,12 +26,8 @@ def test_overlapping_cells_prove_no_width():
 
 def test_a_closed_loop_has_its_width_with_the_bounds_of_both_cells():
     (loop,) = summarise("T1", [t1(0, 0.60, back=0.35, returns=True)])["loop"]["seeds"]
-    assert (loop["outcome"], loop["lambda_up"], loop["lambda_down"], loop["width"]) == (
-        "closed",
-        0.6,
-        0.35,
-        0.25,
-    )
+    assert (loop["outcome"], loop["lambda_up"], loop["lambda_down"]) == ("closed", 0.6, 0.35)
+    assert loop["width"] == 0.2  # the centre of its cell
     assert (loop["lower"], loop["upper"]) == pytest.approx((0.15, 0.25))
 
 
@@ -56,4 +52,4 @@ def test_loops_are_summed_up_over_the_closed_ones():
     records = [t1(0, 0.60, 0.35, True), t1(1, 0.65, 0.30, True), t1(2, 0.65, None, True)]
     loop = summarise("T1", records)["loop"]
     assert loop["n"] == 3
-    assert loop["width"] == pytest.approx({"n": 2, "mean": 0.30, "std": 0.05, "min": 0.25, "max": 0.35})
+    assert loop["width"] == pytest.approx({"n": 2, "mean": 0.25, "std": 0.05, "min": 0.20, "max": 0.30})

@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from analysis_cases import published, t1, t2, td1, v3
-from by_name import compared
+from by_name import WIDTH, compared, width
 from report_cases import NUMERICS, published_in, run_of
 
 from dglib.analysis.differences import mean_row, median_row, share_row
@@ -71,10 +71,14 @@ def test_events_are_counted_by_the_last_level_that_both_sweeps_have():
 @pytest.mark.parametrize(
     ("experiment", "records", "names"),
     [
-        ("T1", [t1(0, 0.6, 0.35, True), t1(1)], ["median λ↑", "init error", "final error"]),
-        ("T2", [t2(0), t2(1, None, trapped=True)], ["median λ↓", "trapped at the start", "init failed"]),
-        ("V3", [v3(0), v3(1)], ["gap at λ = 0.50", "ordered init error", "collapse init error"]),
-        ("Td1", [td1(0), td1(1, 0.5)], ["trapped", "partial collapse", "mean c_sv, epochs 0 to 10"]),
+        ("T1", [t1(0, 0.6, 0.35, True), t1(1)], ["median λ↑", "init error", "final error at λ = 0.60"]),
+        (
+            "T2",
+            [t2(0), t2(1, None, trapped=True)],
+            ["median λ↓, start collapsed", "median λ↓, start trapped", "trapped at the start", "init failed"],
+        ),
+        ("V3", [v3(0), v3(1)], ["gap at λ = 0.50, start collapsed", "ordered init error"]),
+        ("Td1", [td1(0), td1(1, 0.5)], ["trapped", "mean c_sv, epochs 0 to 10, partial collapse seeds"]),
     ],
 )
 def test_each_experiment_has_its_quantities_and_none_differs_from_itself(experiment, records, names):
@@ -83,6 +87,39 @@ def test_each_experiment_has_its_quantities_and_none_differs_from_itself(experim
     for row in found:
         assert row.a == row.b
         assert row.difference.startswith(("0.0", "−0.", "– (no"))
+
+
+def test_a_collapsed_group_is_not_compared_with_a_trapped_one():
+    collapsed, trapped = [t2(seed, None) for seed in range(8)], [t2(s, None, trapped=True) for s in range(8)]
+    rows = compared("T2", collapsed, trapped)
+    assert named(rows, "trapped at the start").difference.startswith("−1.00 (95 % interval")
+    for row in rows:
+        if "start" in row.name and row.name != "trapped at the start":
+            assert row.difference.startswith("no difference: a side without")
+    branches = [v3(seed) for seed in range(3)], [v3(seed, trapped=True) for seed in range(3)]
+    gaps = [row for row in compared("V3", *branches) if row.name.startswith(("gap", "collapse"))]
+    assert [row.difference for row in gaps] == ["no difference: a side without values"] * 4
+    ups = [t1(seed) for seed in range(8)]
+    widths = WIDTH.compare(width(ups, collapsed), width(ups, trapped))
+    assert all(row.difference.startswith("no difference") for row in widths)
+
+
+def test_a_difference_of_trapped_shares_makes_none_of_the_errors_within_a_state():
+    few = [t2(seed, None, trapped=seed < 2) for seed in range(8)]
+    many = [t2(seed, None, trapped=seed >= 2) for seed in range(8)]
+    errors = named(compared("T2", few, many), "final error at λ = 0.25, start collapsed")
+    assert float(errors.difference.split(" ")[0].replace("−", "-")) == pytest.approx(0, abs=0.03)
+    sides = [td1(0, 0.9), td1(1, 0.5), td1(2, 0.5)], [td1(0, 0.9), td1(1, 0.9), td1(2, 0.5)]
+    rows = compared("Td1", *sides)
+    assert named(rows, "final error, partial collapse seeds").difference.startswith("0.000")
+    assert "final error" not in {row.name for row in rows}
+
+
+def test_final_errors_of_sweeps_that_ended_at_different_levels_have_no_difference():
+    sides = [t1(seed, 0.60) for seed in range(3)], [t1(seed, 0.65) for seed in range(3)]
+    row = named(compared("T1", *sides), "final error")
+    assert row.difference == "no difference: the sweeps ended at different λ, 0.60 to 0.65"
+    assert named(compared("T1", sides[0], sides[0]), "final error at λ = 0.60").difference.startswith("0.000")
 
 
 # --- sides

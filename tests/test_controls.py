@@ -62,6 +62,26 @@ def test_noise_of_the_test_set_is_no_movement_and_more_than_that_is():
     assert not is_frozen({}, within)  # published records do not have the LR
 
 
+def test_branches_that_keep_their_inits_errors_at_an_lr_of_0_are_frozen_in_records_of_few_fields():
+    def branch(error, levels):
+        return [{"lambda": lam, "error": error} for lam in levels]
+
+    levels = [0.3, 0.5, 0.7]
+    records = [
+        {
+            "seed": seed, "arch": "VGG11-BN", "ordered_init": 0.07, "collapse_init": 0.6 + seed / 100,
+            "ordered_trajectory": branch(0.07, levels), "sweep_lr": 0.0,
+            "collapse_trajectory": branch(0.6 + seed / 100, levels[::-1]), "experiment_id": f"V3-s{seed}",
+        }
+        for seed in range(3)
+    ]  # fmt: skip
+    assert get("V3").summarise(records)["two_branches"] == "frozen"
+    for record in records:
+        record["ordered_trajectory"][1]["error"] += 0.001
+        record["collapse_trajectory"][1]["error"] += 0.001
+    assert get("V3").summarise(records)["two_branches"] == "yes"
+
+
 def t1(seed, drifting):
     sweep = [
         entry(lam, 10 + 4 * i + k, 0.1 + 0.02 * i + drifting * k + seed / 1000, 0.1)

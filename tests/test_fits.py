@@ -15,6 +15,13 @@ def test_thresholds_that_no_cell_bounds_from_above_have_no_estimate_and_an_open_
     assert (low > 0.6, high) == (True, None)
 
 
+def test_the_scale_is_open_where_the_centre_is():
+    for cells in ([Bounds(0.7, math.inf)] * 10, [Bounds(0.55, 0.6), *[Bounds(0.7, math.inf)] * 9]):
+        found = logistic(cells)
+        assert found["centre"]["ci95"][1] is None
+        assert found["scale"]["ci95"][1] is None
+
+
 def test_thresholds_in_one_cell_leave_the_scale_open_towards_zero():
     found = logistic([Bounds(0.5, 0.55)] * 10)
     assert found["centre"]["estimate"] == pytest.approx(0.525, abs=0.01)

@@ -4,8 +4,9 @@ The sides count as independent, also where they share seeds: then the intervals 
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from statistics import fmean, pstdev
+from typing import Any
 
 from dglib.analysis import wording
 from dglib.analysis.intervals import (
@@ -79,6 +80,28 @@ def outcome_row(name: str, kind: str, a: Summary, b: Summary) -> Difference:
 def field_row(name: str, field: str, a: Summary, b: Summary) -> Difference:
     one, other = ([s[field] for s in side["seeds"] if s.get(field) is not None] for side in (a, b))
     return mean_row(name, one, other)
+
+
+def final_error_row(field: str, a: Summary, b: Summary, start: str = "") -> Difference:
+    """The final errors of two sides; no difference where sweeps ended at different λ.
+
+    Args:
+        field: of a seed: λ at which its sweep ended.
+        start: more of the row's name.
+    """
+    row = field_row(f"final error{start}", "final_error", a, b)
+    seeds = [s for side in (a, b) for s in side["seeds"] if s.get("final_error") is not None]
+    at = sorted({s[field] for s in seeds if s[field] is not None})
+    if len(at) < 2:
+        return replace(row, name=f"final error at λ = {wording.level(at[0])}{start}") if at else row
+    ended = f"{wording.level(at[0])} to {wording.level(at[-1])}"
+    return replace(row, difference=f"no difference: the sweeps ended at different λ, {ended}")
+
+
+def only(summary: Summary, **wanted: Any) -> Summary:
+    """The summary with those of its seeds whose fields have these values."""
+    known = [s for s in summary["seeds"] if all(s[name] == value for name, value in wanted.items())]
+    return {**summary, "seeds": known}
 
 
 def cells(summary: Summary) -> list[Bounds]:

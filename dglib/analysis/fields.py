@@ -89,7 +89,7 @@ def rounded(value: float) -> float:
     return round(value, 10)
 
 
-LASTING_LEVELS = 3
+LASTING = 3  # levels, or evaluations of the first one
 FINAL_STATES = ("ordered", "between", "collapsed", "trapped", "diverged")
 
 
@@ -108,15 +108,20 @@ def has_diverged(record: Record, *fields: str) -> bool:
 def starts_trapped(sweep: Sequence[Entry], fired: bool = False) -> bool:
     """Whether a sweep began in the trapped state: one class predicted for everything, and for long.
 
-    That is so if most evaluations of the first level were constant predictions, and most of the third
-    still (of the last, in a shorter sweep). One reading at chance is not enough: some networks leave again
-    within a level or two. A seed that `fired` before the third level has left; one that
-    diverged is not trapped.
+    That is so if all evaluations of the first level, `LASTING` or more, were constant predictions, or most of
+    them and most of the third level's still (of the last, in a shorter sweep). Fewer readings at chance may
+    be a flicker. The seed may have left the state later. One that diverged is not trapped.
+
+    Args:
+        fired: whether an event ended the sweep, so that its last level is no sign of a lasting state.
     """
-    levels = levels_of(sweep)[:LASTING_LEVELS]
+    levels = levels_of(sweep)[:LASTING]
     if not levels or not all(is_finite(entry) for entry in sweep):
         return False
-    if fired and len(levels) < LASTING_LEVELS:
+    first = [entry for entry in sweep if level_of(entry) == levels[0]]
+    if len(first) >= LASTING and all(map(is_constant, first)):
+        return True
+    if fired and len(levels) < LASTING:
         return False
     return all(mostly_constant(sweep, level) for level in (levels[0], levels[-1]))
 

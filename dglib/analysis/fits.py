@@ -47,11 +47,12 @@ def logistic(cells: Sequence[Bounds]) -> dict[str, Any] | None:
         below, above = (expit((end - centres[:, None]) / scales[None, :]) for end in (cell.lower, cell.upper))
         likelihood += np.log(np.maximum(above - below, 1e-300))
     drop = stats.chi2.ppf(CONFIDENCE, 1) / 2
-    return {
-        "n": len(cells),
-        "centre": _profile(centres, likelihood.max(axis=1), drop),
-        "scale": _profile(scales, likelihood.max(axis=0), drop),
-    }
+    centre, scale = (
+        _profile(values, likelihood.max(axis=axis), drop) for values, axis in ((centres, 1), (scales, 0))
+    )
+    if None in centre["ci95"]:  # a wider scale goes with a centre beyond the grid
+        scale["ci95"][1] = None
+    return {"n": len(cells), "centre": centre, "scale": scale}
 
 
 def width_at_rate(rates: Sequence[float], widths: Sequence[float]) -> dict[str, Any] | None:

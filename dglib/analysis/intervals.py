@@ -65,6 +65,11 @@ def censored_cell(last: float, rising: bool) -> Bounds:
     return Bounds(last, math.inf) if rising else Bounds(-math.inf, last)
 
 
+def centre(cell: Bounds | None) -> float | None:
+    """The middle of a closed cell; None of an open one."""
+    return rounded((cell.lower + cell.upper) / 2) if cell and cell.is_closed else None
+
+
 def median_bounds(bounds: Sequence[Bounds]) -> Bounds:
     """[median of the lowers, median of the uppers], which contains the sample median."""
     if not bounds:

@@ -29,7 +29,7 @@ from dglib.analysis.fields import (
     seed_of,
     starts_trapped,
 )
-from dglib.analysis.intervals import UNKNOWN, Bounds, censored_cell, event_cell
+from dglib.analysis.intervals import UNKNOWN, Bounds, censored_cell, centre, event_cell
 
 
 @dataclass(frozen=True)
@@ -292,7 +292,8 @@ def loop(record: Record) -> dict[str, Any] | None:
 
     outcome: "closed" (recovered), "open" (not down to the last level), or "diverged" on the return.
     `lambda_down`: the first level of the run of evaluations that fires; `below`: of an open loop, the level
-    that λ↓ lies below for certain; `return_lower`, `return_upper`: the cell of λ↓. `memory`, `area`: see
+    that λ↓ lies below for certain; `return_lower`, `return_upper`: the cell of λ↓; `width`: the centre of its
+    cell, `lower` to `upper`. `memory`, `area`: see
     `mean_difference` and `area_of`.
     """
     up = threshold(UP, record)
@@ -311,7 +312,7 @@ def loop(record: Record) -> dict[str, Any] | None:
         "below": None if back is None or down is not None else back.upper,
         "return_lower": back and back.as_dict()["lower"],
         "return_upper": back and back.as_dict()["upper"],
-        "width": None if down is None else rounded(up.level - down),
+        "width": centre(up.bounds - back) if back else None,
         "trapped": starts_trapped(sweep, fired=down is not None),
         "memory": mean_difference(apart),
         "area": area_of(apart),

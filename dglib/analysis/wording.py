@@ -1,5 +1,6 @@
 """Numbers and counts as text, for tables, answers and pages."""
 
+import math
 from collections.abc import Mapping, Sequence
 from decimal import ROUND_HALF_UP, Decimal
 from typing import Any
@@ -25,7 +26,7 @@ def p_value(p: float) -> str:
     """Two digits that count: 0.33, 0.017, 0.00054; of less than 0.0001, that."""
     if p < 0.0001:
         return "< 0.0001"
-    return f"{p:.2g}" if p < 0.1 else decimal(p)
+    return decimal(p, 1 - math.floor(math.log10(p))).rstrip("0") if p < 0.1 else decimal(p)
 
 
 def seeds(count: int) -> str:

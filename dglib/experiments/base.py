@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 from dglib.analysis import wording
 from dglib.analysis.answer import Answer, Row, settings
 from dglib.analysis.curves import Curve
-from dglib.analysis.differences import Difference, field_row, outcome_row
+from dglib.analysis.differences import Difference, field_row, final_error_row, outcome_row
 from dglib.analysis.fields import (
     Entry,
     Record,
@@ -218,7 +218,10 @@ class Experiment:
         """The outcomes and the numbers of seeds on two sides."""
         kinds = dict.fromkeys((*a["outcomes"], *b["outcomes"]))
         rows = [outcome_row(wording.outcome(k), k, a, b) for k in kinds if k != "unfinished"]
-        return rows + [field_row(name, field, a, b) for field, name in self.compared.items()]
+        return rows + [
+            final_error_row("final_lambda", a, b) if field == "final_error" else field_row(name, field, a, b)
+            for field, name in self.compared.items()
+        ]
 
     def figures(self) -> dict[str, Drawing]:
         """Figures by file name without suffix; the published one first."""

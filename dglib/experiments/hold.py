@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 from dglib.analysis import lifetimes, wording
 from dglib.analysis.answer import Row
 from dglib.analysis.controls import is_frozen
+from dglib.analysis.differences import Difference, share_row
 from dglib.analysis.fields import (
     Entry,
     Record,
@@ -103,7 +104,6 @@ class Hold(Experiment):
     compared = {  # noqa: RUF012
         "ordered_init": "ordered init error",
         "collapse_init": "collapse init error",
-        "gap": "gap after the hold",
     }
     measure = Measure("gap after the hold", {"complete": "complete", DIVERGED: "diverged"}, field="gap")
 
@@ -196,6 +196,17 @@ class Hold(Experiment):
                     "branches"
                 ].get(key, wording.NONE)  # type: ignore[misc]
         return columns
+
+    def compare(self, a: Summary, b: Summary) -> list[Difference]:
+        """The shares that left, at each λ that both sides held: gaps at different λ do not compare."""
+        rows = super().compare(a, b)
+        levels = [{level["lambda"]: level["starts"] for level in side["levels"]} for side in (a, b)]
+        for lam in (lam for lam in levels[0] if lam in levels[1]):
+            for start in STARTS:
+                shares = [side[lam][start]["left"] or {"count": 0, "of": 0} for side in levels]
+                counts = [(share["count"], share["of"]) for share in shares]
+                rows.append(share_row(f"left, λ = {wording.level(lam)}, start {start}", *counts))
+        return rows
 
     def figures(self) -> dict[str, Drawing]:
         caption = "Hold: error of branches held at one λ, share still in the start's state, states at the end"

@@ -308,6 +308,6 @@ def _error(reading: Reading | None, threshold: Threshold | None) -> str:
     return (
         f'<i style="background:{color}"></i>{"" if reading.measured else "≈ "}'
         f'<span data-value="error" data-branch="{branch.key}"'
-        f' data-seed="{reading.trace.seed}" data-state="{reading.state}">{reading.error:.3f}</span>'
-        f" {reading.state}"
+        f' data-seed="{reading.trace.seed}" data-state="{reading.state}">'
+        f"{wording.error(reading.error)}</span> {reading.state}"
     )

@@ -11,7 +11,7 @@ from matplotlib.axes import Axes
 from matplotlib.collections import LineCollection
 from matplotlib.ticker import AutoLocator, MaxNLocator
 
-from dglib.analysis import style
+from dglib.analysis import style, wording
 from dglib.analysis.curves import median_curve
 from dglib.analysis.fields import rounded
 from dglib.analysis.style import LOOKS, THICK, THIN, Look
@@ -262,7 +262,7 @@ class RecordedPicture:
         self._gap_name.set_visible(gap is not None)
         if gap:
             right = lam > self._high - 0.25 * span
-            self._gap_name.set_text(f"gap {gap.value:.2f}".replace("-", "−"))
+            self._gap_name.set_text(f"gap {wording.decimal(gap.value)}")
             self._gap_name.set_position((lam + (-0.02 if right else 0.02) * span, sum(gap.errors) / 2))
             self._gap_name.set_horizontalalignment("right" if right else "left")
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 from dglib.analysis import wording
 from dglib.analysis.answer import Row
 from dglib.analysis.curves import Curve
-from dglib.analysis.differences import Difference, field_row
+from dglib.analysis.differences import Difference, field_row, only
 from dglib.analysis.fields import Entry, Record, Records, entries
 from dglib.analysis.grid import DIVERGED, TRAPPED, Measure
 from dglib.analysis.summary import Summary
@@ -71,7 +71,6 @@ class V3(Experiment):
     quantities: Mapping[str, str] = {"gap": "gap"}
     compared: Mapping[str, str] = {
         "ordered_init": "ordered init error",
-        "collapse_init": "collapse init error",
     }
     measure = Measure(
         "gap",
@@ -172,8 +171,14 @@ class V3(Experiment):
         }
 
     def compare(self, a: Summary, b: Summary) -> list[Difference]:
-        gap = field_row(f"gap at λ = {wording.level(a['gap_lambda'])}", "gap", a, b)
-        return [gap, *super().compare(a, b)]
+        """The gap and the collapse branch's init by the state in which that branch began: two states."""
+        rows, at = [], wording.level(a["gap_lambda"])
+        for state in STARTS:
+            sides = [only(side, start=state) for side in (a, b)]
+            if any(side["seeds"] for side in sides):
+                rows.append(field_row(f"gap at λ = {at}, start {state}", "gap", *sides))
+                rows.append(field_row(f"collapse init error, start {state}", "collapse_init", *sides))
+        return [*rows, *super().compare(a, b)]
 
     def figures(self) -> dict[str, Drawing]:
         caption = "V3: error on both branches against λ, and the gap between them"

@@ -1,6 +1,7 @@
 """V3's summary: the error on two branches at the same λ, and the gap between them, paired by seed."""
 
 from collections import defaultdict
+from collections.abc import Mapping, Sequence
 from statistics import fmean
 from typing import Any
 
@@ -125,8 +126,14 @@ def summarise_branches(records: Records) -> dict[str, Any]:
         "final_errors": _final_errors(records),
         "limits": {"gap_error": limit},
         "estimates": {"gap": quantity(exact(apart))},
-        "notes": [*_frozen_note(frozen), *missing(found["outcomes"], sum(map(len, groups.values())))],
+        "notes": [*_frozen_note(frozen), *_missing(found["outcomes"], groups, level)],
     }
+
+
+def _missing(outcomes: Mapping[str, int], groups: Mapping[str, Sequence[float]], level: float) -> list[str]:
+    if outcomes["complete"] and not any(groups.values()):
+        return [f"no gap: no seed has both branches at λ = {wording.level(level)}"]
+    return missing(outcomes, sum(map(len, groups.values())))
 
 
 def _frozen_note(frozen: int) -> list[str]:

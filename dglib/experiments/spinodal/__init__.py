@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 from dglib.analysis import wording
 from dglib.analysis.answer import Row, ends_of
 from dglib.analysis.curves import Curve
-from dglib.analysis.differences import Difference, field_row, outcome_row
+from dglib.analysis.differences import Difference, outcome_row
 from dglib.analysis.fields import Entry, Record, Records
 from dglib.analysis.grid import DIVERGED, TRAPPED, Measure
 from dglib.analysis.summary import Summary
@@ -145,8 +145,7 @@ class Spinodal(Experiment):
 
     def compare(self, a: Summary, b: Summary) -> list[Difference]:
         rows = summaries.compare(self.direction, a, b)
-        rows += [outcome_row(wording.outcome(kind), kind, a, b) for kind in ("init_failed", "diverged")]
-        return rows + [field_row(name, field, a, b) for field, name in self.compared.items()]
+        return rows + [outcome_row(wording.outcome(kind), kind, a, b) for kind in ("init_failed", "diverged")]
 
     def figures(self) -> dict[str, Drawing]:
         state = "still ordered" if self.direction.rising else "not recovered"
@@ -258,7 +257,11 @@ class T2(Spinodal):
                 rows += [
                     Row.of_median("λ↓", group["n"], group["lambda_down"], start=state, **known),
                     Row.of_share("share recovered", group["event_share"], start=state),
-                    Row.of_mean("drift within a level", group["drift"], start=state),
+                    *(
+                        [Row.of_mean("drift within a level", group["drift"], start=state)]
+                        if group["drift"]
+                        else []
+                    ),
                     *_fitted("λ↓", group, state),
                 ]
         return rows
@@ -270,7 +273,7 @@ class T2(Spinodal):
 
 def _fitted(symbol: str, summary: Summary, start: str) -> list[Row]:
     """The logistic distribution of thresholds, where there are seeds enough."""
-    if summary["fit"] is None:
+    if summary["fit"] is None or not summary["events"]:  # without an event it repeats the bound
         return []
     n, scale = summary["fit"]["n"], summary["fit"]["scale"]
     centre = Row.of_fit(f"{symbol}, logistic centre", n, summary["fit"]["centre"], start=start)
@@ -278,7 +281,7 @@ def _fitted(symbol: str, summary: Summary, start: str) -> list[Row]:
 
 
 def _start(seed: Summary) -> str:
-    return seed["start"] or wording.NONE
+    return f"{seed['start'] or wording.NONE}{', left' if seed['left_trap'] else ''}"
 
 
 register(T1())

@@ -11,7 +11,15 @@ from typing import Any
 from dglib.analysis import wording
 from dglib.analysis.controls import drift, is_frozen
 from dglib.analysis.curves import Curve
-from dglib.analysis.differences import Difference, cells, field_row, median_row, share_row
+from dglib.analysis.differences import (
+    Difference,
+    cells,
+    field_row,
+    final_error_row,
+    median_row,
+    only,
+    share_row,
+)
 from dglib.analysis.fields import (
     FINAL_STATES,
     Record,
@@ -21,12 +29,12 @@ from dglib.analysis.fields import (
     level_of,
     levels_of,
     parameter,
-    rounded,
 )
 from dglib.analysis.fits import logistic
 from dglib.analysis.grid import TRAPPED
 from dglib.analysis.intervals import (
     Bounds,
+    centre,
     median_bounds,
     median_interval,
     remaining,
@@ -63,10 +71,10 @@ STARTS = ("collapsed", "trapped")
 def summarise_sweep(name: str, direction: Direction, records: Records) -> dict[str, Any]:
     """Thresholds over seeds, and of the rising sweep also its return.
 
-    `lambda_up` or `lambda_down`: spread of the levels at which the runs that fired began, the far ends of
-    their cells; `..._recorded`: of those at which they ended, as records keep them. `limit`: the event's
-    error. `median` and `remaining`: over all seeds of which anything is known, censored ones too; of falling
-    sweeps also `by_start`, the two states from which seeds recover or do not.
+    `lambda_up_recorded` or `lambda_down_recorded`: spread of the levels at which the sweeps that fired
+    ended, as records keep them; `..._centres`: of the middles of the cells. `limit`: the event's error.
+    `median` and `remaining`: over all seeds of which anything is known, censored ones too; of falling sweeps
+    also `by_start`, the two states from which seeds recover or do not.
     """
     found = [threshold(direction, record) for record in records]
     seeds = [_seed(direction, record, seed) for record, seed in zip(records, found, strict=True)]
@@ -81,7 +89,6 @@ def summarise_sweep(name: str, direction: Direction, records: Records) -> dict[s
     summary |= {
         **{name: whole[name] for name in ("events", "median", "remaining", "fit")},
         "measured": whole["n"],
-        direction.field: spread([item.level for item in fired if item.level is not None]),
         f"{direction.field}_centres": whole["centres"],
         f"{direction.field}_recorded": spread([item.recorded for item in fired if item.recorded is not None]),
         "limit": limit,
@@ -101,8 +108,13 @@ def summarise_sweep(name: str, direction: Direction, records: Records) -> dict[s
         return summary | {"loop": _loops(records)}
     groups = {state: [item for item in found if item.start == state] for state in STARTS}
     start = {state: len(members) for state, members in groups.items()}
+    left = sum(item.left_trap for item in found)
+    if left:
+        summary["notes"].append(
+            f"{left} of {wording.seeds(start['trapped'])} that began trapped left that state"
+        )
     return summary | {
-        "start": start | {"left_trap": sum(item.left_trap for item in found)},
+        "start": start | {"left_trap": left},
         "by_start": {
             state: _group(direction, members, levels)
             | _controls([r for r, item in zip(records, found, strict=True) if item.start == state])
@@ -138,11 +150,11 @@ def _group(direction: Direction, found: Sequence[Threshold], levels: Sequence[fl
     """
     cells, counts = _cells(found), Counter(item.outcome for item in found)
     events, unfinished = counts[direction.event], counts["unfinished"]
-    closed = [c for item in found if item.outcome == direction.event and (c := item.bounds) and c.is_closed]
+    closed = [item.bounds for item in found if item.outcome == direction.event]
     return {
         "n": len(cells),
         "events": events,
-        "centres": spread([rounded((cell.lower + cell.upper) / 2) for cell in closed]),
+        "centres": spread([middle for cell in closed if (middle := centre(cell)) is not None]),
         "median": median_of(found),
         "fit": logistic(cells) if len(cells) >= FEWEST_FOR_MEDIANS else None,
         "remaining": still(direction, found, levels),
@@ -209,7 +221,6 @@ def _loops(records: Records) -> dict[str, Any] | None:
         "measured": len(measured),
         "outcomes": {kind: outcomes[kind] for kind in ("closed", "open", "diverged")},
         "trapped": sum(item["trapped"] for item in loops),
-        "lambda_down": spread([item["lambda_down"] for item in closed]),
         "width": spread([item["width"] for item in closed]),
         "median": {end: middle[end] for end in ("lower", "upper")},
         "interval": middle["interval"],
@@ -267,11 +278,28 @@ def sweeps_of(name: str, record: Record) -> list[SeedSweep]:
 
 
 def compare(direction: Direction, a: Summary, b: Summary) -> list[Difference]:
-    """The event's share, the threshold, the state at the start and the loop, on two sides."""
-    rows = [_fired_row(direction, a, b), median_row(f"median {direction.symbol}", cells(a), cells(b))]
+    """The event's share, the threshold, the errors and the loop, on two sides; of a falling sweep by start.
+
+    Trapped and collapsed networks are two states: a mean over both depends on how many there are of each.
+    """
+    rows = []
     if not direction.rising:
         counts = [(s["start"]["trapped"], sum(s["start"][state] for state in STARTS)) for s in (a, b)]
         rows.append(share_row("trapped at the start", *counts))
+    for state in (None,) if direction.rising else STARTS:
+        one, other = (a, b) if state is None else (only(side, start=state) for side in (a, b))
+        start = "" if state is None else f", start {state}"
+        if one["seeds"] or other["seeds"]:
+            rows += [
+                _fired_row(direction, one, other, start),
+                median_row(f"median {direction.symbol}{start}", cells(one), cells(other)),
+            ]
+            if state == "trapped":  # their errors are those of chance until they leave
+                left = [(sum(s["left_trap"] for s in x["seeds"]), len(x["seeds"])) for x in (one, other)]
+                rows.append(share_row("left the trapped state", *left))
+            else:
+                rows.append(field_row(f"init error{start}", "init_error", one, other))
+                rows.append(final_error_row("last", one, other, start))
     if a.get("loop") and b.get("loop"):
         rows.append(
             field_row("error on the return less that of the rising sweep", "memory", a["loop"], b["loop"])
@@ -279,7 +307,7 @@ def compare(direction: Direction, a: Summary, b: Summary) -> list[Difference]:
     return rows
 
 
-def _fired_row(direction: Direction, a: Summary, b: Summary) -> Difference:
+def _fired_row(direction: Direction, a: Summary, b: Summary, start: str) -> Difference:
     """The share that had its event by the last λ of both sweeps: shares by different λ do not compare.
 
     Seeds of which it is not known are left out: failed inits, diverged ones, and those cut short before.
@@ -288,7 +316,7 @@ def _fired_row(direction: Direction, a: Summary, b: Summary) -> Difference:
     if not both:
         none = wording.NONE
         return Difference(
-            f"{direction.event} by the same λ", none, none, "no difference: no λ in both sweeps"
+            f"{direction.event} by the same λ{start}", none, none, "no difference: no λ in both sweeps"
         )
     limit = max(both) if direction.rising else min(both)
     counts = []
@@ -297,4 +325,4 @@ def _fired_row(direction: Direction, a: Summary, b: Summary) -> Difference:
         fired = sum(c.upper <= limit if direction.rising else c.lower >= limit for c in known)
         stayed = sum(c.lower >= limit if direction.rising else c.upper <= limit for c in known)
         counts.append((fired, fired + stayed))
-    return share_row(f"{direction.event} by λ = {wording.level(limit)}", *counts)
+    return share_row(f"{direction.event} by λ = {wording.level(limit)}{start}", *counts)

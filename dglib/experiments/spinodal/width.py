@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING, Any
 
 from dglib.analysis import wording
 from dglib.analysis.answer import Answer, Row, ends_of, settings
-from dglib.analysis.differences import Difference, median_row, share_row
+from dglib.analysis.differences import Difference, cells, median_row, only, share_row
 from dglib.analysis.fields import Records, dwell, entries, number, rounded, seed_of
-from dglib.analysis.intervals import Bounds, clopper_pearson_undecided, spread
+from dglib.analysis.intervals import Bounds, centre, clopper_pearson_undecided, spread
 from dglib.analysis.summary import Summary, in_every_seed, known_cell, paired, quantity, share
 from dglib.analysis.thresholds import (
     DOWN,
@@ -108,9 +108,9 @@ def summarise_width(t1_records: Records, t2_records: Records) -> dict[str, Any]:
     `by_start`: of seeds whose falling sweep began collapsed, or trapped: two states; with the controls: the
     width that T1's path would have were it retraced exactly (`null_width`), the width with both events read
     at `common_limit`, and the error of T2 less that of T1 at `gap_lambda`, the middle of the levels that most
-    pairs of seeds visited. `mean_difference` (mean λ↑ less mean λ↓) is given only if every seed of both
-    sweeps had its event. No survival curve of widths: how a width is censored depends on λ↑ and λ↓
-    themselves, which biases one.
+    pairs of seeds visited. `mean_difference` (mean λ↑ less mean λ↓, at the centres of their cells) is given
+    only if every seed of both sweeps had its event. No survival curve of widths: how a width is censored
+    depends on λ↑ and λ↓ themselves, which biases one.
     """
     ups, downs = _by_seed(UP, t1_records), _by_seed(DOWN, t2_records)
     limit = common_limit([*t1_records, *t2_records])
@@ -198,15 +198,23 @@ def _over(widths: Sequence[Bounds]) -> dict[str, Any]:
 
 
 def _mean_difference(ups: list[Threshold], downs: list[Threshold]) -> float | None:
-    up, down = (spread([item.level for item in side if item.level is not None]) for side in (ups, downs))
+    up, down = (
+        spread([m for item in side if (m := centre(item.bounds)) is not None]) for side in (ups, downs)
+    )
     if not up or not down or up["n"] < len(ups) or down["n"] < len(downs):
         return None
     return rounded(up["mean"] - down["mean"])
 
 
 def compare_widths(a: Summary, b: Summary) -> list[Difference]:
-    above = [(side["above_zero"], side["n"]) for side in (a, b)]
-    return [
-        median_row("median width λ↑ − λ↓", *([Bounds.of(seed) for seed in side["seeds"]] for side in (a, b))),
-        share_row("width above 0 for certain", *above),
-    ]
+    """By the state in which the falling sweep began."""
+    rows = []
+    for state in STARTS:
+        sides = [only(side, start=state) for side in (a, b)]
+        if any(side["seeds"] for side in sides):
+            above = [(side["by_start"][state]["above_zero"], len(side["seeds"])) for side in sides]
+            rows += [
+                median_row(f"median width λ↑ − λ↓, start {state}", *map(cells, sides)),
+                share_row(f"width above 0 for certain, start {state}", *above),
+            ]
+    return rows

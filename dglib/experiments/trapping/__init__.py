@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any, ClassVar
 
 from dglib.analysis import wording
 from dglib.analysis.answer import Row
-from dglib.analysis.differences import Difference, field_row, outcome_row
+from dglib.analysis.differences import Difference, field_row, only, outcome_row
 from dglib.analysis.fields import Records
 from dglib.analysis.grid import DIVERGED, TRAPPED, Measure
 from dglib.analysis.summary import Summary
@@ -156,7 +156,13 @@ class Td1(Experiment):
         rows = [outcome_row(name, kind, a, b) for kind, name in CLASS_NAMES.items()]
         early = f"mean c_sv, epochs 0 to {a['early']['last_epoch']}"
         compared = {**self.compared, "early_c_sv": early}
-        return rows + [field_row(name, field, a, b) for field, name in compared.items()]
+        for kind, word in CLASS_NAMES.items():  # a mean over classes depends on how many there are of each
+            sides = [only(side, outcome=kind) for side in (a, b)]
+            if kind in CLASSES and any(side["seeds"] for side in sides):
+                rows += [
+                    field_row(f"{name}, {word} seeds", field, *sides) for field, name in compared.items()
+                ]
+        return rows
 
     def figures(self) -> dict[str, Drawing]:
         return {
