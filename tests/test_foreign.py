@@ -10,6 +10,7 @@ from report_cases import published_in
 from dglib.cli import main
 from dglib.errors import UserError
 from dglib.experiments.tables import load_records
+from dglib.explorer.runs import load
 from dglib.report.analyse import analyse
 from dglib.report.collect import collect
 from dglib.report.compare import compare
@@ -162,6 +163,7 @@ def test_a_limit_that_must_be_exceeded_is_not_met_by_itself(tmp_path, error):
     "config",
     [
         {"COLLAPSE_THRESHOLD": 0.6},
+        {"spinodal_threshold": 0.6},
         {"criteria": {"collapse_error": 0.6}},
         {"collapse_thresh": 0.6, "lr": 0.05},
     ],
@@ -169,7 +171,8 @@ def test_a_limit_that_must_be_exceeded_is_not_met_by_itself(tmp_path, error):
 def test_limits_are_those_of_the_configuration(tmp_path, config):
     write(tmp_path / "any_name.json", [r3(0, 0.50)])
     write(tmp_path / "R3a_config.json", config)
-    write(tmp_path / "R3b_config.json", {"collapse_threshold": 0.2})
+    for other in ("config.json", "R3_config.json", "R3b_config.json"):
+        write(tmp_path / other, {"collapse_threshold": 0.2})
     found = analyse(tmp_path)["groups"]["R3 eta=0.4 hold=1"]["T1"]
     assert found["limits"]["collapse_error"] == pytest.approx(0.6)
     assert found["events"] == 0
@@ -187,7 +190,7 @@ def test_a_failed_init_is_no_instant_collapse_and_a_survivor_is_censored(tmp_pat
     failed = t1a(5, None) | {
         "init_success": False, "lifetime": 0, "censored": False, "init_error": 0.5, "observe_trajectory": [],
     }  # fmt: skip
-    lived = [t1a(0, 10), t1a(1, 20), t1a(2, None), failed]
+    lived = [t1a(0, 10), t1a(1, 40), t1a(2, None), failed]
     write(tmp_path / "T1a_results.json", lived)
     write(tmp_path / "T13_results.json", [t1a(0, None, 300, 0.54)])
     groups = analyse(tmp_path)["groups"]
@@ -198,7 +201,7 @@ def test_a_failed_init_is_no_instant_collapse_and_a_survivor_is_censored(tmp_pat
     survival = level["starts"]["ordered"]["survival"]
     assert [(step["epochs"], step["share"]) for step in survival] == [
         (14, pytest.approx(2 / 3)),
-        (24, pytest.approx(1 / 3)),
+        (44, pytest.approx(1 / 3)),
     ]
     assert (level["held"], level["verdict"]) == (150, "undecided: one start alone")
     states = level["starts"]["ordered"]["states"]
@@ -292,6 +295,8 @@ def test_every_reader_takes_such_a_directory_and_keeps_its_groups_apart(tmp_path
         names = [item.name for item in compare(run, side)]
         assert names == ["T1 (R3 eta=0.4 hold=1)", "T1 (R3 eta=0.4 hold=3)"]
     assert [finding.severity for finding in verify(run)] == ["note"]
+    shown = load(run)  # in the explorer
+    assert (list(shown.seeds), len(shown.problems)) == ([], 2)
 
 
 def test_directories_that_are_left_aside_are_named(tmp_path, capsys):

@@ -122,10 +122,21 @@ def test_one_parameter_gives_a_curve_with_every_seed_and_cells_without_seeds_nam
     assert {"1 under way", "ordered", "partial collapse", "trapped", "λ"} <= set(texts(figure))
 
 
+def hold(seed):
+    """A seed with one branch from each start, which both stay."""
+    inits = {"ordered": 0.1, "collapse": 0.5}
+    return {"seed": seed, "outcome": "complete", "lr": 0.1} | {
+        f"{name}{part}_trajectory": [{"lambda": 0.5, "epoch": epoch, "error": error} for epoch in epochs]
+        for name, error in inits.items()
+        for part, epochs in (("_init", [10]), ("", range(11, 21)))
+    }
+
+
 @pytest.mark.parametrize("experiment", by_name.EXPERIMENTS)
 def test_grids_of_every_experiment_are_drawn_whole_whatever_became_of_their_seeds(experiment):
-    made = {"T1": t1, "T2": t2, "V3": v3, "Td1": td1}[experiment]
+    made = {"T1": t1, "T2": t2, "V3": v3, "Td1": td1, "Hold": hold}[experiment]
     bad = {"T1": failed_init(t1(1)), "T2": diverged(t2(1)), "V3": v3_failed(1), "Td1": td1_diverged(1)}
+    bad["Hold"] = {"seed": 1, "outcome": "init_failed"}
     for values in ({"lr": (0.1, 0.2)}, {"noise_rate": (0.2, 0.4), "network": ("a", "b")}):
         contents = itertools.cycle([[made(0), bad[experiment]], [bad[experiment]], []])
         cells = [

@@ -47,6 +47,7 @@ ALIASES = {
 CONFIG_ALIASES = {
     "collapse_error": "collapse_error collapse_threshold collapse_thresh threshold_collapse",
     "recovery_error": "recovery_error recovery_threshold recovery_thresh threshold_recovery",
+    "limit": "limit threshold error_threshold spinodal_threshold",  # of a sweep in either direction
     "threshold": "threshold error_threshold collapse_error collapse_threshold",
     "consecutive": "consecutive n_consecutive consecutive_required consecutive_count consecutive_epochs"
     " consecutive_levels required_consecutive min_consecutive",
@@ -172,9 +173,10 @@ def _spinodal(form: Format, fields: Fields, settings: Settings) -> Translated:
     settings = {
         **{"init_lambda": init_lambda, "sweep_end": sweep_end},
         **{name: value for name, value in settings.items() if value is not None},
-        "collapse_error": math.nextafter(settings["collapse_error"], math.inf),
-        "recovery_error": math.nextafter(settings["recovery_error"], -math.inf),
     }
+    settings[direction.limit] = settings.get("limit", settings[direction.limit])
+    settings["collapse_error"] = math.nextafter(settings["collapse_error"], math.inf)
+    settings["recovery_error"] = math.nextafter(settings["recovery_error"], -math.inf)
     sweep = _entries(fields["history"], phase="sweep")
     if not sweep:
         raise ValueError("its sweep is empty")
@@ -283,7 +285,7 @@ FORMATS = (
         "R3",
         "seed direction eta hold spinodal init_error history",
         {"collapse_error": 0.40, "recovery_error": 0.25, "consecutive": 3, "lr": 0.1}
-        | {"init_lambda": None, "sweep_end": None, "init_epochs": 30},
+        | {"init_lambda": None, "sweep_end": None, "init_epochs": 30, "limit": None},
         _spinodal,
     ),
     Format(
