@@ -1,0 +1,94 @@
+"""Hold on digits: which λ has memory, which only a lag; 24 networks a side at five λ, 150 epochs.
+
+    python tests/hold_campaign.py --base-dir runs/hold
+
+Runs Hold of the quick profile with more seeds, λ and epochs: about an hour and a half on one core. Stopped
+after `--minutes` or by Ctrl-C, the same command resumes. Writes the answer over all finished seeds and the
+number of wrong test images at each evaluation to `tests/results/hold_digits.json`, and the figure to
+`tests/results/hold_digits.png`.
+"""
+
+import argparse
+import json
+import shutil
+import tempfile
+import threading
+from pathlib import Path
+from typing import Any
+
+import dglib
+from dglib.control import Control, Interrupted
+from dglib.experiments import get
+from dglib.experiments.figures import draw_all, save_figure
+from dglib.protocol.records import Record
+
+RESULT = Path(__file__).parent / "results" / "hold_digits.json"
+SETTINGS = ["hold_lambdas=[0.40,0.425,0.45,0.475,0.50]", "hold_epochs=150"]
+IMAGES = 397  # of the test set
+
+
+def run(base: Path, seeds: str, minutes: float) -> None:
+    """Train until all seeds have finished or the time is up."""
+    parameters = dglib.load_profile("Hold", "quick", [*SETTINGS, f"seeds={seeds}", f"base_dir={base}"])
+    control = Control()
+    timer = threading.Timer(60 * minutes, control.stop)
+    timer.start()
+    try:
+        with control.listening():
+            dglib.run(parameters, control=control)
+    except Interrupted as stopped:
+        print(stopped)
+    finally:
+        timer.cancel()
+
+
+def wrong_images(record: Record) -> dict[str, dict[str, list[int | None]]]:
+    """Start -> λ -> wrong test images at each evaluation, the init's last one first."""
+    found: dict[str, dict[str, list[int | None]]] = {}
+    for start in ("ordered", "collapse"):
+        init = record[f"{start}_init_trajectory"][-1:]
+        for entry in record[f"{start}_trajectory"]:
+            errors = found.setdefault(start, {}).setdefault(f"{entry['lambda']:g}", [count(*init)])
+            errors.append(count(entry))
+    return found
+
+
+def count(entry: dict[str, Any]) -> int | None:
+    return None if entry["error"] is None else round(entry["error"] * IMAGES)
+
+
+def write(base: Path, result: Path) -> str:
+    """The answer over the finished seeds below `base`, and what it was made of."""
+    records = dglib.load_records(base).records("Hold")
+    summary = get("Hold").summarise(records)
+    keys = ("lambda", "held", "verdict", "memory", "starts")
+    content = {
+        "settings": SETTINGS,
+        "provenance": records[0]["provenance"],
+        "levels": [{key: level[key] for key in keys} for level in summary["levels"]],
+        "dose_response": summary["dose_response"],
+        "wrong_of_397": {str(record["seed"]): wrong_images(record) for record in records},
+    }
+    text = json.dumps(content, ensure_ascii=False)
+    result.write_text(text.replace('"levels"', '\n"levels"').replace('{"lambda"', '\n{"lambda"') + "\n")
+    with tempfile.TemporaryDirectory() as folder:
+        figure = draw_all("Hold", records)["Hold_lifetimes"]
+        shutil.copy(save_figure(figure, folder, result.stem)[0], result.with_suffix(".png"))
+    return get("Hold").answer(records).text()
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--base-dir", type=Path, required=True)
+    parser.add_argument("--seeds", default="0-23")
+    parser.add_argument("--minutes", type=float, default=110.0, help="stop, to be resumed, after so long")
+    parser.add_argument("--only-read", action="store_true", help="of what is there already")
+    parser.add_argument("--result", type=Path, default=RESULT)
+    asked = parser.parse_args()
+    if not asked.only_read:
+        run(asked.base_dir, asked.seeds, asked.minutes)
+    print(write(asked.base_dir, asked.result))
+
+
+if __name__ == "__main__":
+    main()
