@@ -18,7 +18,7 @@ from analysis_cases import (
     v3_diverged,
     v3_failed,
 )
-from by_name import answer, summarise, width, width_answer
+from by_name import answer, compared, summarise, width, width_answer
 from scipy import stats
 
 from dglib.analysis import wording
@@ -120,6 +120,15 @@ def test_without_an_event_each_quantity_stands_once_with_its_bound():
         symbol, share = ("λ↑", "share collapsed") if experiment == "T1" else ("λ↓", "share recovered")
         assert [row.quantity for row in found.rows] == [symbol, share, "drift within a level"]
         assert found.text().count("0.000 to 0.308") == 1
+
+
+def test_thresholds_on_record_without_evaluations_count_under_a_start_that_is_not_recorded():
+    records = [{k: v for k, v in published(t2(seed)).items() if k != "trajectory"} for seed in range(3)]
+    row = rows_of(answer("T2", records))["λ↓", "not recorded"]
+    assert (row.n, row.events) == (3, 3)
+    found = rows_of(width_answer([t1(seed) for seed in range(3)], records))
+    assert found["width λ↑ − λ↓", "not recorded"].n == 3
+    assert "median λ↓, start not recorded" in {row.name for row in compared("T2", records, records)}
 
 
 def test_a_gap_that_was_not_measured_is_named_as_that_where_seeds_were():

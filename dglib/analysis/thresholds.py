@@ -147,7 +147,7 @@ class Threshold:
     last: float | None  # the last level visited
     begun: float | None  # λ at which a run of evaluations began that the end of the sweep cut short
     bounds: Bounds | None  # None where nothing was measured; of an unfinished seed, what it has passed
-    start: str | None  # falling sweeps: "trapped" or "collapsed"
+    start: str | None  # falling sweeps: "trapped", "collapsed", or "not recorded" without evaluations
     left_trap: bool  # started trapped, but the last evaluation is no constant prediction
     final_state: str | None  # one of `states.FINAL_STATES`
     event_error: float  # the error that counts as the event
@@ -185,9 +185,10 @@ def threshold(direction: Direction, record: Record) -> Threshold:
     if outcome == "no_event" and bounds is None:  # not even its first level is certain
         outcome = "unfinished"
     start, left = None, False
-    if bounds and sweep and not direction.rising:
+    if bounds and not direction.rising:
         trapped = starts_trapped(sweep, fired=level is not None)
-        start, left = "trapped" if trapped else "collapsed", trapped and not is_constant(sweep[-1])
+        start = "trapped" if trapped else "collapsed" if sweep else "not recorded"
+        left = trapped and not is_constant(sweep[-1])
     return Threshold(
         seed_of(record), outcome, level, fired, recorded, last, found.begun, bounds, start, left,
         final_state(record, *limits([record])), rule.limit, rule.consecutive,

@@ -31,7 +31,6 @@ from dglib.experiments.parameters import (
     field_validator,
 )
 from dglib.experiments.spinodal import summary as summaries
-from dglib.experiments.spinodal.summary import STARTS
 from dglib.experiments.spinodal.width import Width
 from dglib.protocol.spec import Arm, Criterion, ExperimentSpec, Phase, StopEvent, Success
 
@@ -250,20 +249,16 @@ class T2(Spinodal):
 
     def rows(self, summary: Summary) -> list[Row]:
         rows = []
-        for state in STARTS:
-            group = summary["by_start"][state]
+        measured = any(group["n"] for group in summary["by_start"].values())
+        for state, group in summary["by_start"].items():
             known = {"events": group["events"], "spread": group["centres"]}
-            if group["n"] or state == "collapsed":
-                rows += [
-                    Row.of_median("λ↓", group["n"], group["lambda_down"], start=state, **known),
-                    Row.of_share("share recovered", group["event_share"], start=state),
-                    *(
-                        [Row.of_mean("drift within a level", group["drift"], start=state)]
-                        if group["drift"]
-                        else []
-                    ),
-                    *_fitted("λ↓", group, state),
-                ]
+            if not group["n"] and (measured or state != "collapsed"):
+                continue
+            rows.append(Row.of_median("λ↓", group["n"], group["lambda_down"], start=state, **known))
+            rows.append(Row.of_share("share recovered", group["event_share"], start=state))
+            if group["drift"]:
+                rows.append(Row.of_mean("drift within a level", group["drift"], start=state))
+            rows += _fitted("λ↓", group, state)
         return rows
 
     def spec(self, p: Any) -> ExperimentSpec:

@@ -106,7 +106,7 @@ def summarise_sweep(name: str, direction: Direction, records: Records) -> dict[s
     summary["notes"] += control_notes(summary)
     if direction.rising:
         return summary | {"loop": _loops(records)}
-    groups = {state: [item for item in found if item.start == state] for state in STARTS}
+    groups = {state: [item for item in found if item.start == state] for state in _starts(found)}
     start = {state: len(members) for state, members in groups.items()}
     left = sum(item.left_trap for item in found)
     if left:
@@ -121,6 +121,10 @@ def summarise_sweep(name: str, direction: Direction, records: Records) -> dict[s
             for state, members in groups.items()
         },
     }
+
+
+def _starts(found: Sequence[Threshold]) -> dict[str, None]:
+    return dict.fromkeys([*STARTS, *(item.start for item in found if item.start)])
 
 
 def _controls(records: Records) -> dict[str, Any]:
@@ -286,7 +290,7 @@ def compare(direction: Direction, a: Summary, b: Summary) -> list[Difference]:
     if not direction.rising:
         counts = [(s["start"]["trapped"], sum(s["start"][state] for state in STARTS)) for s in (a, b)]
         rows.append(share_row("trapped at the start", *counts))
-    for state in (None,) if direction.rising else STARTS:
+    for state in (None,) if direction.rising else dict.fromkeys([*a["by_start"], *b["by_start"]]):
         one, other = (a, b) if state is None else (only(side, start=state) for side in (a, b))
         start = "" if state is None else f", start {state}"
         if one["seeds"] or other["seeds"]:

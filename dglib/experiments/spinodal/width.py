@@ -59,8 +59,7 @@ class Width(Joint):
 
     def _rows(self, summary: Summary) -> list[Row]:
         rows, limit = [], wording.level(summary["common_limit"])
-        for state in STARTS:
-            group: Summary = summary["by_start"][state]
+        for state, group in summary["by_start"].items():
             n, events, null = group["n"], group["both_events"], {"null": ends_of(group["null_width"])}
             if n:
                 at, read_at = f"width, both read at error {limit}", group["width_at_common_limit"]
@@ -140,7 +139,7 @@ def summarise_width(t1_records: Records, t2_records: Records) -> dict[str, Any]:
                 "width_at_common_limit": quantity(of(state, at_limit)),
                 "gap": paired(of(state, gaps)),
             }
-            for state in STARTS
+            for state in dict.fromkeys([*STARTS, *(starts[seed] for seed in widths)])
         },
         "mean_difference": _mean_difference(list(ups.values()), list(downs.values())),
         "estimates": {
@@ -209,10 +208,10 @@ def _mean_difference(ups: list[Threshold], downs: list[Threshold]) -> float | No
 def compare_widths(a: Summary, b: Summary) -> list[Difference]:
     """By the state in which the falling sweep began."""
     rows = []
-    for state in STARTS:
+    for state in dict.fromkeys([*a["by_start"], *b["by_start"]]):
         sides = [only(side, start=state) for side in (a, b)]
         if any(side["seeds"] for side in sides):
-            above = [(side["by_start"][state]["above_zero"], len(side["seeds"])) for side in sides]
+            above = [(sum(cell.lower >= 0 for cell in cells(side)), len(side["seeds"])) for side in sides]
             rows += [
                 median_row(f"median width λ↑ − λ↓, start {state}", *map(cells, sides)),
                 share_row(f"width above 0 for certain, start {state}", *above),
