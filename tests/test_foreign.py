@@ -299,6 +299,17 @@ def test_every_reader_takes_such_a_directory_and_keeps_its_groups_apart(tmp_path
     assert (list(shown.seeds), len(shown.problems)) == ([], 2)
 
 
+def test_the_only_group_of_one_side_is_compared_with_that_of_the_other(tmp_path):
+    ours = published_in(tmp_path / "ours", "T1", [published(t1(0))])
+    alone, several = (
+        write(tmp_path / name / "R3a_results.json", [r3(0, 0.5, hold=hold) for hold in holds]).parent
+        for name, holds in (("alone", [1]), ("several", [1, 3]))
+    )
+    assert [item.name for item in compare(ours, alone)] == ["T1 (R3 eta=0.4 hold=1)"]
+    with pytest.raises(UserError, match=r"holds T1 and .* holds T1 of R3 eta=0\.4 hold=1 and T1 of R3"):
+        compare(ours, several)
+
+
 def test_directories_that_are_left_aside_are_named(tmp_path, capsys):
     published_in(tmp_path / "run", "T1", [published(t1(0))])
     published_in(tmp_path / "more" / "nested", "T1", [published(t1(1))])
