@@ -60,7 +60,7 @@ def r3(seed: int, at: float | None, up: bool = True, eta: float = 0.4, hold: int
 def t1a(seed: int, lifetime: int | None, longest: int = 150, target: float = 0.46) -> Record:
     """An ordered network that collapses in epoch `lifetime` after the jump, and is watched to the fifth."""
     last = longest if lifetime is None else lifetime + 4
-    error = {e: 0.1 if lifetime is None or e < lifetime else 0.45 for e in range(last + 1)}
+    error = {e: (0.1 if lifetime is None or e < lifetime else 0.45) + 0.02 * (e % 2) for e in range(last + 1)}
     return {
         "seed": seed, "init_error": 0.1, "init_success": True, "lifetime": lifetime or longest,
         "censored": lifetime is None, "final_error": error[last],
