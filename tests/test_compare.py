@@ -115,6 +115,15 @@ def test_a_difference_of_trapped_shares_makes_none_of_the_errors_within_a_state(
     assert "final error" not in {row.name for row in rows}
 
 
+def test_of_trapped_seeds_the_share_that_left_is_compared_and_no_error():
+    staying = [t2(seed, None, trapped=True) for seed in range(4)]
+    leaving = [t2(seed, None, trapped=True, leaves=0.50) for seed in range(4)]
+    rows = compared("T2", staying, leaving)
+    assert (row := named(rows, "left the trapped state")).a == "0 of 4"
+    assert row.b == "4 of 4"
+    assert not [row.name for row in rows if "error" in row.name]
+
+
 def test_final_errors_of_sweeps_that_ended_at_different_levels_have_no_difference():
     sides = [t1(seed, 0.60) for seed in range(3)], [t1(seed, 0.65) for seed in range(3)]
     row = named(compared("T1", *sides), "final error")

@@ -25,7 +25,8 @@ SEEDS = {
     "init_lambda": "float64", "init_error": "float64", "init_success": "boolean",
     "event_error": "float64", "consecutive": "float64",
     "level": "float64", "fired": "float64", "recorded": "float64", "lower": "float64", "upper": "float64",
-    "start": "string", "final_lambda": "float64", "final_error": "float64", "final_state": "string",
+    "start": "string", "left_trap": "boolean",
+    "final_lambda": "float64", "final_error": "float64", "final_state": "string",
     "return_level": "float64", "width_lower": "float64", "width_upper": "float64",
     "memory": "float64", "area": "float64", "gap": "float64",
     "epochs_per_level": "float64", "lr": "string", "constant_lr": "boolean",
@@ -55,8 +56,9 @@ class Tables:
 
     Attributes:
         seeds: a row per seed: its outcome, recomputed; its threshold's bounds, `lower` and `upper`
-            (±inf where open, NaN where nothing is known); dwell time and LR. Columns: `SEEDS`. `difference`:
-            between the record and its own trajectory under the seed's own rule, in words.
+            (±inf where open, NaN where nothing is known); dwell time and LR. Columns: `SEEDS`. `left_trap`:
+            the sweep began trapped and did not end so. `difference`: between the record and its own
+            trajectory under the seed's own rule, in words.
         trajectories: a row per evaluation; λ and error from 0 to 1, losses in nats. Columns: `TRAJECTORIES`,
             and one for each metric on record.
         steps: a row per logged step. Columns: `STEPS`.
