@@ -44,12 +44,13 @@ if "google.colab" in sys.modules and "DGLIB_HEADLESS" not in os.environ:
 # %% [markdown]
 # ## Parameters
 #
-# As it stands, the notebook runs on the embedded digits in a minute or two. `profile = "paper"` takes the published values,
+# As it stands, the notebook runs on the embedded digits in a minute or two. `profile = "small"` takes a small network on a
+# fifth of CIFAR-10, within an hour on a free Colab GPU by the count of operations; `profile = "paper"` the published values,
 # `params/paper/V3.yaml`, for all that is left as it is below. Any other parameter, such as `base_dir` or `device`, can be set in a
 # line of its own here, or with papermill's `-p`; `python -m dglib parameters V3` lists all with their meanings.
 
 # %% tags=["parameters"]
-profile: str = 'quick'  # quick or paper; a value below that is left as it is comes from there, and so does any other parameter.
+profile: str = 'quick'  # quick or paper or small; a value below that is left as it is comes from there, and so does any other parameter.
 # Run
 seeds: list = [0, 1, 2]  # One run each, by number: 3 (seed 3 alone), [0, 3], 0-9 or 0-3,7; each once, 0 to 2³² − 1.
 # Data

@@ -91,7 +91,7 @@ MISTAKES = {
     f"experiment: Td1\ngrid: {{batch_size: {MANY}}}": f"= {MAX_CELLS + 1} cells: must be at most {MAX_CELLS}",
     "experiment: X\ngrid: {lr: [1]}": "experiment = 'X': must be T1, T2, Hold, V3, Td1 or loop",
     "experiments: [T1, T1]\ngrid: {lr: [1]}": "T1 appears twice",
-    "experiment: Td1\nprofile: fast\ngrid: {lr: [1]}": "profile = 'fast': must be paper or quick",
+    "experiment: Td1\nprofile: fast\ngrid: {lr: [1]}": "profile = 'fast': must be paper, quick or small",
     "experiment: Td1\ngrid: {lr: [1}": "is not valid YAML: line 2",
 }  # fmt: skip
 

@@ -117,7 +117,7 @@ def test_the_cell_as_it_stands_is_the_quick_profile_and_under_paper_the_publishe
     assert capsys.readouterr().out == f"{experiment}: profile paper, except lr = 0.3, threads = 2\n"
 
 
-@pytest.mark.parametrize("profile", ["quick", "paper"])
+@pytest.mark.parametrize("profile", ["quick", "small", "paper"])
 @every_notebook
 def test_what_is_injected_is_what_differs_and_gives_the_same_parameters(
     experiment: str, profile: str
@@ -156,7 +156,7 @@ def test_without_a_profile_as_in_older_notebooks_nothing_is_filled_in() -> None:
         ),
         ({"noise_rate": 1.2}, "notebook: noise_rate = 1.2: must be at most 0.9"),
         ({"lr": len}, "notebook: lr = <built-in function len>: must be a number"),
-        ({"profile": "fast"}, "profile = 'fast': must be paper or quick"),
+        ({"profile": "fast"}, "profile = 'fast': must be paper, quick or small"),
         ({"base_dir": "/dev/null/x"}, "notebook: base_dir = '/dev/null/x': must be a directory to write in"),
     ],
 )

@@ -154,7 +154,7 @@ def test_a_profile_value_that_no_longer_fits_is_reported_with_its_file() -> None
 
 @pytest.mark.parametrize("profile", ["fast", "", "..", "../params/quick"])
 def test_an_unknown_profile_is_refused_with_the_known_ones(profile: str) -> None:
-    with pytest.raises(UserError, match=r"^profile = '.*': must be paper or quick$"):
+    with pytest.raises(UserError, match=r"^profile = '.*': must be paper, quick or small$"):
         load_profile("T1", profile)
 
 
