@@ -41,8 +41,8 @@ def test_a_known_truth_is_decided_rightly_by_24_branches_and_rightly_or_not_at_a
 
 def test_four_branches_decide_nothing_and_say_so():
     held = [Branch(start, None, 40, start) for start in ("ordered", "collapsed") for _ in range(4)]
-    groups = [Group.of([b for b in held if b.start == start], 4) for start in ("ordered", "collapsed")]
-    assert verdict(*groups, 40) == "undecided: too few seeds"
+    groups = [Group.of([b for b in held if b.start == start]) for start in ("ordered", "collapsed")]
+    assert verdict(*groups, 40, 4).text == "undecided: too few seeds"
 
 
 @pytest.mark.parametrize(
@@ -55,14 +55,26 @@ def test_four_branches_decide_nothing_and_say_so():
         ((None, "ordered"), (20, "ordered"), "lag: merged within 20 epochs"),
         ((30, "collapsed"), (None, "collapsed"), "lag: merged within 30 epochs"),
         ((None, "ordered"), (None, "in between"), "undecided: branches from one start differ"),
+        ((30, "collapsed"), (30, "ordered"), "undecided: branches from one start differ"),
+        ((None, "ordered"), (3, "collapsed"), "undecided: branches from one start differ"),
+        ((3, "ordered"), (30, "ordered"), "lag: merged within 30 epochs"),
     ],
 )
 def test_the_verdict_on_branches_that_agree(ordered, collapsed, expected):
     groups = [
-        Group.of([Branch(start, left, 40, state)] * 12, 4)
+        Group.of([Branch(start, left, 40, state)] * 12)
         for start, (left, state) in (("ordered", ordered), ("collapsed", collapsed))
     ]
-    assert verdict(*groups, 40) == expected
+    assert verdict(*groups, 40, 4).text == expected
+
+
+def test_frozen_branches_and_a_hold_that_is_no_longer_than_a_dwell_decide_nothing():
+    ordered, collapsed = (
+        [Branch(start, None, 40, start, frozen=True)] * 12 for start in ("ordered", "collapsed")
+    )
+    assert verdict(Group.of(ordered), Group.of(collapsed), 40, 4).text == "undecided: frozen"
+    moving = [Group.of([Branch(start, None, 4, start)] * 12) for start in ("ordered", "collapsed")]
+    assert verdict(*moving, 4, 4).text == "undecided: held for no more than 4 epochs"
 
 
 def test_a_branch_leaves_at_the_last_of_enough_evaluations_in_a_row_beyond_the_threshold():
@@ -87,7 +99,7 @@ def test_rate_and_survival_agree_with_the_exponential_and_the_shares_that_they_w
 
 @pytest.fixture(scope="module")
 def runs(tmp_path_factory):
-    """Two seeds, of which the ordered network of one diverges at once."""
+    """Two seeds of small networks on random images."""
     base = tmp_path_factory.mktemp("hold")
     spec = build_spec("Hold", load_profile("Hold", "quick", SHORT))
     store = open_store(base, spec, random_data())[0]

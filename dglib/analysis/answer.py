@@ -109,7 +109,9 @@ class Row:
             return wording.centred(*self.cell)
         if self.value is None:
             return NONE
-        return wording.decimal(self.value, 3) + (f" ± {wording.decimal(self.std, 3)}" if self.std else "")
+        return wording.decimal(self.value, 3) + (
+            f" ± {wording.decimal(self.std, 3)}" if self.std is not None and self.n > 1 else ""
+        )
 
     @property
     def _interval(self) -> str:

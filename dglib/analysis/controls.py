@@ -23,7 +23,8 @@ def is_frozen(record: Record, sweep: Sequence[Entry]) -> bool:
     rates = [constant if (rate := number(entry, "lr")) is None else rate for entry in finite]
     if len(finite) < 2 or any(rate is None or rate > FROZEN_LR * start for rate in rates):
         return False
-    errors, images = [float(entry["error"]) for entry in finite], sum(finite[-1].get("predicted") or ())
+    errors = [float(entry["error"]) for entry in finite]
+    images = sum(finite[-1].get("predicted") or ()) or number(record, "test_size")
     if max(errors) == min(errors) or not images:
         return max(errors) == min(errors)
     error = fmean(errors)

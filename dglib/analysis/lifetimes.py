@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import math
 import warnings
-from collections.abc import Sequence
+from collections import Counter
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -20,9 +21,9 @@ STARTS: tuple[Start, ...] = ("ordered", "collapsed")
 STATES = ("ordered", "collapsed", "trapped", "in between")
 
 MAJORITY = 0.5
-"""The cut-off of every verdict: a group does something if the exact interval of the share of its branches
-that do lies above this. So eight branches decide only where they agree, 24 from 18 on, and FEWEST is the
-least number that can decide at all."""
+"""The cut-off of every verdict: most of a group do something if the exact interval of the share of its
+branches that do lies above this. Six to eight branches decide only where all agree, 24 from 18 on; FEWEST is
+the least number that can decide."""
 FEWEST = 6
 
 
@@ -46,37 +47,59 @@ class Branch:
 
 @dataclass(frozen=True)
 class Group:
-    """The branches from one start at one λ, counted.
+    """The branches from one start at one λ, counted. Frozen ones are in `n` alone.
 
     Attributes:
         left: those that left their start.
-        soon: of those, the ones that did within one dwell of the sweeps.
-        stayed: those that never left, are not frozen and end in their own state.
-        trapped: those that end trapped.
-        slowest: epochs that the last to leave took; 0 of none.
+        remained: those that never left and end in their own state.
+        ended: by state, those that end in it.
+        times: epochs after which they left, of those that end in the other state.
     """
 
     n: int
     left: int
-    soon: int
-    stayed: int
-    trapped: int
-    slowest: int
+    remained: int
+    frozen: int
+    ended: Mapping[str, int]
+    times: tuple[int, ...]
 
     @classmethod
-    def of(cls, branches: Sequence[Branch], dwell: int) -> Group:
-        times = [branch.left for branch in branches if branch.left is not None]
+    def of(cls, branches: Sequence[Branch]) -> Group:
+        moving = [branch for branch in branches if not branch.frozen]
+        times = [b.left for b in moving if b.left is not None and b.state in STARTS and b.state != b.start]
         return cls(
             n=len(branches),
-            left=len(times),
-            soon=sum(time <= dwell for time in times),
-            stayed=sum(b.left is None and not b.frozen and b.state == b.start for b in branches),
-            trapped=sum(branch.state == "trapped" for branch in branches),
-            slowest=max(times, default=0),
+            left=sum(branch.left is not None for branch in moving),
+            remained=sum(b.left is None and b.state == b.start for b in moving),
+            frozen=len(branches) - len(moving),
+            ended=Counter(branch.state for branch in moving),
+            times=tuple(times),
         )
 
     def most(self, count: int) -> bool:
         return clopper_pearson(count, self.n).lower > MAJORITY
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """What branches decide about one λ; `epochs`: for how long, or within how many; `why`: undecided."""
+
+    kind: str
+    epochs: int | None = None
+    why: str = ""
+
+    @property
+    def memory(self) -> bool:
+        """Whether both states outlast the hold."""
+        return self.kind == "bistable"
+
+    @property
+    def text(self) -> str:
+        if self.memory:
+            return f"bistable for at least {self.epochs} epochs"
+        if self.kind == "lag":
+            return f"lag: merged within {self.epochs} epochs"
+        return f"{self.kind}: {self.why}" if self.why else self.kind
 
 
 def first_passage(errors: Sequence[float], start: Start, threshold: float, consecutive: int) -> int | None:
@@ -102,37 +125,40 @@ def end_state(errors: Sequence[float], trapped: bool, threshold: float) -> str:
     return "collapsed" if above >= 0.75 else "ordered" if above <= 0.25 else "in between"
 
 
-def verdict(ordered: Group, collapsed: Group, held: int) -> str:
+def verdict(ordered: Group, collapsed: Group, held: int, dwell: int) -> Verdict:
     """What branches from both starts decide about one λ, from exact bounds of shares alone.
 
-    | verdict | from the ordered start | from the collapsed start |
-    |---|---|---|
-    | trapped | | most end trapped |
-    | bistable for at least N epochs | most stay | most stay |
-    | ordered only | most stay | most leave within a dwell |
-    | collapsed only | most leave within a dwell | most stay |
-    | lag: merged within N epochs | most stay or most leave, and not both starts stay; slower than a dwell | |
-    | undecided | anything else | |
+    | verdict | most of the branches |
+    |---|---|
+    | trapped | from the collapsed start end trapped |
+    | bistable for at least N epochs | from each start remain in its state to the end |
+    | ordered only, collapsed only | from both starts end in that state, and moved within a dwell |
+    | lag: merged within N epochs | from both starts end in one of the two states, but moved later |
+    | undecided | do not agree, are too few, frozen, or held for no longer than a dwell |
 
-    "Most" is MAJORITY. Only "bistable" is memory: both states outlast the hold.
+    "Most" is MAJORITY. Only "bistable" is memory, of a state that lasts longer than the hold.
+
+    Args:
+        held: epochs of the hold.
+        dwell: epochs per level of the sweeps, and at least those that a passage takes.
     """
-    if collapsed.most(collapsed.trapped):
-        return "trapped"
-    stays = ordered.most(ordered.stayed), collapsed.most(collapsed.stayed)
-    leaves = ordered.most(ordered.left), collapsed.most(collapsed.left)
-    if all(stays):
-        return f"bistable for at least {held} epochs"
-    if not all(stay or leave for stay, leave in zip(stays, leaves, strict=True)):
-        if not ordered.n or not collapsed.n:
-            return "undecided: one start alone"
-        few = min(ordered.n, collapsed.n) < FEWEST
-        return "undecided: too few seeds" if few else "undecided: branches from one start differ"
-    if stays[0] and collapsed.most(collapsed.soon):
-        return "ordered only"
-    if stays[1] and ordered.most(ordered.soon):
-        return "collapsed only"
-    slowest = max(group.slowest for group in (ordered, collapsed) if group.most(group.left))
-    return f"lag: merged within {slowest} epochs"
+    if not ordered.n or not collapsed.n:
+        return Verdict("undecided", why="one start alone")
+    if min(ordered.n, collapsed.n) < FEWEST:
+        return Verdict("undecided", why="too few seeds")
+    if held <= dwell:
+        return Verdict("undecided", why=f"held for no more than {dwell} epochs")
+    if collapsed.most(collapsed.ended["trapped"]):
+        return Verdict("trapped")
+    if ordered.most(ordered.remained) and collapsed.most(collapsed.remained):
+        return Verdict("bistable", held)
+    for state, moved in (("ordered", collapsed), ("collapsed", ordered)):
+        if ordered.most(ordered.ended[state]) and collapsed.most(collapsed.ended[state]):
+            if moved.most(sum(time <= dwell for time in moved.times)):
+                return Verdict(f"{state} only")
+            return Verdict("lag", max(moved.times, default=held))
+    frozen = any(2 * group.frozen >= group.n for group in (ordered, collapsed))
+    return Verdict("undecided", why="frozen" if frozen else "branches from one start differ")
 
 
 def survival(branches: Sequence[Branch]) -> list[dict[str, Any]]:
@@ -162,7 +188,9 @@ def survival(branches: Sequence[Branch]) -> list[dict[str, Any]]:
 
 
 def rate(branches: Sequence[Branch]) -> dict[str, Any] | None:
-    """Leavings per epoch under an exponential lifetime, with the exact (Poisson) interval; None of no epoch.
+    """Leavings per epoch under an exponential lifetime, with the Poisson interval; None of no epoch.
+
+    The interval is exact for a fixed exposure; branches that leave end theirs, so it is approximate here.
 
     `{"events", "epochs", "estimate", "ci95"}`. Source: Garwood, Biometrika 28 (1936) 437.
     """

@@ -9,6 +9,7 @@ from __future__ import annotations
 import math
 from collections import Counter
 from collections.abc import Sequence
+from statistics import fmean
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from dglib.analysis import lifetimes, wording
@@ -65,7 +66,7 @@ class HoldParameters(Parameters):
     """λ at which the collapsed network is trained, 0 to 1."""
     collapse_epochs: Count
     """Epochs at collapse_lambda, from 1."""
-    collapse_error_min: Fraction = 0.35
+    collapse_error_min: Fraction = 0.40
     """The trained network is collapsed at this error or above, 0 to 1."""
     init_evaluate_every: Count
     """Epochs from one evaluation to the next before the hold, from 1."""
@@ -84,7 +85,7 @@ class HoldParameters(Parameters):
     consecutive: Count = CONSECUTIVE
     """Evaluations in a row beyond the threshold by which a branch has left its start, from 1."""
     dwell_epochs: Count = DWELL
-    """Epochs per level of the sweeps to compare with: a state that is left by then shows no lag there."""
+    """Epochs per level of the sweeps to compare with: a branch that moves within as many shows no lag."""
 
 
 class Hold(Experiment):
@@ -150,7 +151,9 @@ class Hold(Experiment):
         found = common(self.name, records, seeds, ("complete", *UNMEASURED))
         measured = sum(bool(row["held"]) for row in rows)
         gaps = [seed["gap"] for seed in seeds if seed["gap"] is not None]
-        levels = [_level(lam, by_level[lam], dwell) for lam in sorted(by_level)]
+        # A passage takes some evaluations, however fast it is.
+        passage = consecutive * int(parameter(records, "evaluate_every", 1))
+        levels = [_level(lam, by_level[lam], max(dwell, passage)) for lam in sorted(by_level)]
         return found | {
             "measured": measured,
             "consecutive": consecutive,
@@ -170,17 +173,17 @@ class Hold(Experiment):
         for level in summary["levels"]:
             for start in STARTS:
                 group = level["starts"][start]
-                ends = [f"{item['count']} {name}" for name, item in group["states"].items() if item]
-                ends = [text for text in ends if not text.startswith("0 ")]
+                states = group["states"].items()
+                ends = [f"{item['count']} {name}" for name, item in states if item and item["count"]]
                 more = {"verdict": level["verdict"], "at the end": ", ".join(ends)}
                 name = f"left, λ = {wording.level(level['lambda'])}"
                 if group["n"]:
                     rows.append(Row.of_share(name, group["left"], start=start, more=more))
         for start, fit in summary["dose_response"].items():
-            if fit and fit["n"] >= 2 * lifetimes.FEWEST:
-                name = "λ at which half leave, logistic"
+            if fit and summary["measured"] >= lifetimes.FEWEST:
+                name = "λ at which half of the branches leave, logistic"
                 rows.append(Row.of_fit(name, fit["n"], fit["centre"], start=start))
-        return [*rows, Row.of_mean("collapsed − ordered error", summary["gap"], p=False)]
+        return [*rows, Row.of_mean("collapsed − ordered error, mean over λ", summary["gap"], p=False)]
 
     def seed_columns(self, summary: Summary) -> dict[str, Column]:
         columns: dict[str, Column] = {
@@ -243,7 +246,7 @@ def _arm(start: Start) -> str:
 
 
 def _held(record: Record) -> list[tuple[Start, float, list[Entry]]]:
-    """The branches on record with a finite evaluation each: start, λ, evaluations."""
+    """The branches on record: start, λ, evaluations."""
     found: list[tuple[Start, float, list[Entry]]] = []
     for start in STARTS:
         for lam in sorted(set(levels_of(entries(record, f"{_arm(start)}_trajectory")))):
@@ -259,20 +262,19 @@ def _seed(record: Record, threshold: float, consecutive: int) -> dict[str, Any]:
     """A seed's inits, its branches in words, and as `held` (λ, start, Branch)."""
     held, texts, diverged = [], {}, 0
     last: dict[tuple[Start, float], float] = {}
+    failed = record.get("failed_arms") or {}
     for start, lam, evaluations in _held(record):
-        if not all(map(is_finite, evaluations)):
+        if f"{_arm(start)} {lam:g}" in failed or not all(map(is_finite, evaluations)):
             texts[f"{start} {lam:g}"] = "diverged"
             diverged += 1
             continue
         branch = _branch(record, start, lam, evaluations, threshold, consecutive)
         held.append((lam, start, branch))
-        last[start, lam] = sum(e["error"] for e in evaluations[-consecutive:]) / min(
-            consecutive, len(evaluations)
-        )
+        last[start, lam] = fmean(entry["error"] for entry in evaluations[-consecutive:])
         left = "stayed" if branch.left is None else f"left after {branch.left} epochs"
         texts[f"{start} {lam:g}"] = f"{left}, {branch.state}"
-    both = {lam for start, lam in last} & {lam for start, lam in last if ("ordered", lam) in last}
-    gaps = [last["collapsed", lam] - last["ordered", lam] for lam in both if ("collapsed", lam) in last]
+    both = sorted({lam for _, lam in last if ("ordered", lam) in last and ("collapsed", lam) in last})
+    gaps = [last["collapsed", lam] - last["ordered", lam] for lam in both]
     outcome = Hold._outcome(hold, record)
     return {
         "seed": seed_of(record),
@@ -282,9 +284,19 @@ def _seed(record: Record, threshold: float, consecutive: int) -> dict[str, Any]:
         "collapse_init": number(record, "collapse_init"),
         "gap": rounded(sum(gaps) / len(gaps)) if gaps else None,
         "diverged_branches": diverged,
+        "trunks_beyond": sum(
+            _is_beyond(record, start, threshold) for start in {start for _, start, _ in held}
+        ),
+        "failed_trunks": [name for name in ("ordered", "collapse") if name in failed],
         "branches": texts,
         "held": held,
     }
+
+
+def _is_beyond(record: Record, start: Start, threshold: float) -> bool:
+    """Whether a trunk's error is on the other side of the threshold already."""
+    error = number(record, f"{_arm(start)}_init")
+    return error is not None and (error >= threshold) == (start == "ordered")
 
 
 def _branch(
@@ -293,37 +305,38 @@ def _branch(
     errors = [entry["error"] for entry in evaluations]
     before = int(entries(record, f"{_arm(start)}_init_trajectory")[-1]["epoch"])
     left = lifetimes.first_passage(errors, start, threshold, consecutive)
-    if left == len(errors):  # ended by its event
+    held = int(evaluations[-1]["epoch"]) - before
+    if left == len(errors) and held < (number(record, "hold_epochs") or math.inf):  # ended by its event
         errors = errors[-consecutive:]
     trapped = mostly_constant(evaluations[-math.ceil(len(evaluations) / 4) :], lam)
     return Branch(
         start=start,
         left=None if left is None else int(evaluations[left - 1]["epoch"]) - before,
-        held=int(evaluations[-1]["epoch"]) - before,
+        held=held,
         state=lifetimes.end_state(errors, trapped, threshold),
         frozen=is_frozen(record, evaluations),
     )
 
 
 def _level(lam: float, branches: dict[Start, list[Branch]], dwell: int) -> dict[str, Any]:
-    groups = {start: Group.of(members, dwell) for start, members in branches.items()}
+    groups = {start: Group.of(members) for start, members in branches.items()}
     every = [branch for members in branches.values() for branch in members]
-    # Some programs end a branch that has left.
+    # A branch that left may have been stopped there.
     held = min((b.held for b in every if b.left is None), default=max((b.held for b in every), default=0))
-    verdict = lifetimes.verdict(groups["ordered"], groups["collapsed"], held)
+    verdict = lifetimes.verdict(groups["ordered"], groups["collapsed"], held, dwell)
     starts = {}
     for start, members in branches.items():
         counts = Counter(branch.state for branch in members)
         starts[start] = {
             "n": len(members),
             "left": share(groups[start].left, len(members)),
-            "frozen": sum(branch.frozen for branch in members),
+            "frozen": groups[start].frozen,
             "states": {state: share(counts[state], len(members)) for state in STATES},
             "rate": lifetimes.rate(members),
             "survival": lifetimes.survival(members),
         }
-    memory = verdict.startswith("bistable")
-    return {"lambda": lam, "held": held, "verdict": verdict, "memory": memory, "starts": starts}
+    decided = {"verdict": verdict.text, "kind": verdict.kind, "memory": verdict.memory}
+    return {"lambda": lam, "held": held, **decided, "starts": starts}
 
 
 def _dose_response(levels: dict[float, dict[Start, list[Branch]]], start: Start) -> dict[str, Any] | None:
@@ -339,10 +352,17 @@ def _dose_response(levels: dict[float, dict[Start, list[Branch]]], start: Start)
 
 def _notes(levels: Sequence[Summary], seeds: Sequence[Summary]) -> list[str]:
     frozen = sum(group["frozen"] for level in levels for group in level["starts"].values())
-    diverged = sum(seed["diverged_branches"] for seed in seeds)
-    why = "the error did not move at an LR of at most a tenth of the starting one, so they decide nothing"
-    notes = [f"frozen: {frozen} branches, {why}"] if frozen else []
-    return notes + ([f"{diverged} branches diverged and are in no count"] if diverged else [])
+    counts = {
+        "frozen branches, whose error did not move at a tenth of the starting LR or less": frozen,
+        "branches that diverged and are in no count": sum(seed["diverged_branches"] for seed in seeds),
+        "trunks without branches, as their init failed or diverged": sum(
+            len(seed["failed_trunks"]) for seed in seeds
+        ),
+        "trunks beyond the threshold, whose branches leave at once": sum(
+            seed["trunks_beyond"] for seed in seeds
+        ),
+    }
+    return [f"{name}: {count}" for name, count in counts.items() if count]
 
 
 def _draw(records: Records, summary: Summary) -> Figure:
