@@ -244,7 +244,8 @@ def test_an_experiment_that_would_join_another_machines_directory_gets_its_own(m
 HELD = """
 import sys, time
 from pathlib import Path
-from dglib import api, cli
+from dglib import cli
+from dglib.experiments import run
 from dglib.runs import mirror, mirror_folder
 
 mirror.POLL_S = mirror.PERIOD_S = 1000.0
@@ -261,7 +262,7 @@ def slow(path, *rest, **options):
     real(path, *rest, **options)
 
 mirror_folder.write_through = slow
-api.draw_figure = held
+run.draw_figure = held
 sys.exit(cli.main(sys.argv[2:]))
 """
 
