@@ -1,5 +1,6 @@
 """The package as a whole: what an installation holds, and the direction of its imports."""
 
+import re
 import shutil
 import subprocess
 import sys
@@ -33,3 +34,9 @@ def test_an_installation_holds_every_package_and_the_profiles():
     yaml = ROOT.glob("params/**/*.yaml")
     profiles = {".".join(["dglib", *path.parent.relative_to(ROOT).parts]) for path in yaml}
     assert sorted(packages) == sorted(folders | profiles)
+
+
+def test_the_test_files_that_ci_names_exist():
+    named = re.findall(r"tests/\S+\.py", (ROOT / ".ci" / "run").read_text())
+    assert len(named) > 10
+    assert [name for name in named if not list(ROOT.glob(name))] == []
