@@ -19,6 +19,7 @@ _HOMES = {
     "build_spec": "dglib.experiments",
     "datasets": "dglib.training.data",
     "inject_label_noise": "dglib.training.noise",
+    "list_runs": "dglib.report.listing",
     "load_dataset": "dglib.training.data",
     "Numerics": "dglib.training.numerics",
     "load_profile": "dglib.experiments.profiles",

@@ -104,6 +104,26 @@ def parser(program: str) -> argparse.ArgumentParser:
     add("--dry-run", action="store_true", help="print the jobs, their parameters and an estimate of the time")
     add("--json", action="store_true", help="one JSON line per event, or per job of a dry run, on stdout")
 
+    about = "the runs in a base directory, a row for each"
+    add = command("list", _list, about, "Changes nothing.")
+    _add_base(add)
+    add(
+        "--where",
+        nargs="+",
+        action="extend",
+        default=[],
+        metavar="NAME=VALUE",
+        help="parameters; also η and λ",
+    )
+    _add_file(add)
+
+    about = "records as one long table or as TensorBoard's event files"
+    add = command("export", _export, about, "")
+    add("path", type=Path, metavar="PATH", help="a results file, a run directory, or a folder of several")
+    about = "a .csv or .parquet file, or a directory for event files"
+    add("target", type=Path, metavar="TARGET", help=about)
+    _add_file(add)
+
     add = command("status", _status, "the state of the jobs in a base directory", "Changes nothing.")
     _add_base(add)
     _add_file(add)
@@ -226,6 +246,18 @@ def _report(arguments: argparse.Namespace) -> None:
     from dglib.report.page import write_report
 
     print(write_report(base))
+
+
+def _list(arguments: argparse.Namespace) -> None:
+    from dglib.report.listing import list_runs, text
+
+    print(text(list_runs(base_directory(arguments.base_dir, where="--base-dir"), arguments.where)))
+
+
+def _export(arguments: argparse.Namespace) -> None:
+    from dglib.export import export
+
+    print(export(arguments.path, arguments.target))
 
 
 def _list_parameters(arguments: argparse.Namespace) -> None:

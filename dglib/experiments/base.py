@@ -180,17 +180,20 @@ class Experiment:
     def answer_of(self, summary: Summary) -> Answer:
         if not summary["n"]:
             return Answer(f"{self.symbol}: no seed has finished")
-        names = dict(self.measure.kinds) | wording.OUTCOMES
-        seeds = summary["seeds"]
-        kinds = [seed["outcome"] if seed["outcome"] in UNMEASURED else seed["end"] for seed in seeds]
-        counts = {kind: kinds.count(kind) for kind in dict.fromkeys([*names, *kinds]) if kind in kinds}
-        ended = [f"{names.get(kind, kind)} {count}" for kind, count in counts.items()]
         return Answer(
-            f"{self.symbol}, {wording.seeds(summary['n'])}: {', '.join(ended)}",
+            f"{self.symbol}, {wording.seeds(summary['n'])}: {self.ends(summary)}",
             settings(self.dwell_text(summary), summary),
             tuple(self.rows(summary)),
             (*summary.get("flags", ()), *summary["notes"]),
         )
+
+    def ends(self, summary: Summary) -> str:
+        """How the seeds ended, with their numbers."""
+        names = dict(self.measure.kinds) | wording.OUTCOMES
+        seeds = summary["seeds"]
+        kinds = [seed["outcome"] if seed["outcome"] in UNMEASURED else seed["end"] for seed in seeds]
+        counts = {kind: kinds.count(kind) for kind in dict.fromkeys([*names, *kinds]) if kind in kinds}
+        return ", ".join(f"{names.get(kind, kind)} {count}" for kind, count in counts.items())
 
     def rows(self, summary: Summary) -> list[Row]:
         """The answer's table, from numbers of the summary."""

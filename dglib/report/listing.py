@@ -1,0 +1,107 @@
+"""The runs in a base directory at a glance: a row for each run directory and experiment."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import yaml
+
+from dglib.base_dir import base_directory
+from dglib.errors import UserError
+from dglib.experiments import get
+from dglib.experiments.profiles import load_profile, profiles_of
+from dglib.report.collect import Found, collect_runs
+from dglib.runs.identity import differing
+from dglib.runs.progress import duration
+
+if TYPE_CHECKING:
+    from pandas import DataFrame
+
+ALIASES = {"η": "noise_rate", "eta": "noise_rate", "λ": "init_lambda", "lambda": "init_lambda"}
+COLUMNS = (
+    "run", "experiment", "profile", "data", "network", "eta", "dwell", "lr", "done", "running", "outcomes",
+    "age",
+)  # fmt: skip
+
+
+def list_runs(base_dir: str | Path | None = None, where: Sequence[str] = ()) -> DataFrame:
+    """The runs below a base directory, the oldest of each experiment first. Columns: `COLUMNS`.
+
+    `profile` is the one that most parameters come from, with the number of those that differ; `dwell` in
+    epochs per level, missing where no sweep moves λ; `done` and `running` are numbers of seeds.
+
+    Args:
+        where: conditions `NAME=VALUE` on parameters, all of which must hold; η and λ stand for `noise_rate`
+            and `init_lambda`.
+
+    Raises:
+        UserError: there is no such directory, or a condition cannot be read.
+    """
+    import pandas as pd
+
+    wanted = dict(_condition(text) for text in where)
+    found = collect_runs(base_directory(None if base_dir is None else str(base_dir))).found
+    unknown = [name for name in wanted if not any(name in item.parameters for item in found)]
+    if found and unknown:
+        raise UserError(f"--where {unknown[0]}: no run has a parameter of that name")
+    rows = [
+        _row(item)
+        for item in found
+        if all(item.parameters.get(name) == value for name, value in wanted.items())
+    ]
+    return pd.DataFrame(rows, columns=list(COLUMNS)).astype({"dwell": "Int64"})
+
+
+def text(table: DataFrame) -> str:
+    """The table for a terminal."""
+    return table.astype(object).fillna("–").to_string(index=False) if len(table) else "no runs"
+
+
+def _condition(text: str) -> tuple[str, Any]:
+    name, sign, value = text.partition("=")
+    if not sign or not name:
+        raise UserError(f"--where {text}: must be NAME=VALUE")
+    try:
+        return ALIASES.get(name, name), yaml.safe_load(value)
+    except yaml.YAMLError:
+        raise UserError(f"--where {text}: {value} is no YAML value") from None
+
+
+def _row(found: Found) -> dict[str, Any]:
+    parameters = found.parameters
+    return {
+        "run": found.name,
+        "experiment": found.experiment,
+        "profile": _profile(found),
+        "data": parameters.get("dataset"),
+        "network": parameters.get("network"),
+        "eta": parameters.get("noise_rate"),
+        "dwell": parameters.get("epochs_per_level"),
+        "lr": parameters.get("lr"),
+        "done": len(found.records),
+        "running": len(found.heartbeats),
+        "outcomes": get(found.experiment).ends(found.summary),
+        "age": _age(found.manifest.get("created")),
+    }
+
+
+def _profile(found: Found) -> str | None:
+    if not found.parameters:
+        return None
+    counts = {}
+    for name in profiles_of(found.experiment):
+        known = load_profile(found.experiment, name).model_dump()
+        stated = {key: value for key, value in found.parameters.items() if key in known and key != "seeds"}
+        counts[name] = len(differing({key: known[key] for key in stated}, stated))
+    nearest = min(counts, key=lambda name: counts[name], default=None)
+    return nearest and nearest + (f" + {counts[nearest]}" if counts[nearest] else "")
+
+
+def _age(created: str | None) -> str | None:
+    if created is None:
+        return None
+    seconds = (datetime.now(UTC) - datetime.fromisoformat(created)).total_seconds()
+    return f"{seconds / 86400:.0f} days" if seconds > 2 * 86400 else duration(seconds)
