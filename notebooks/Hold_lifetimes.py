@@ -24,9 +24,10 @@
 # `hold_lambdas` and stay there for `hold_epochs`. A branch has left the state of its start once its test error is on the
 # other side of `threshold` for `consecutive` evaluations in a row.
 #
-# **What counts as an answer:** at each λ a verdict, from exact bounds of the share of branches that left. Only where most
-# branches from *both* starts outlast the hold is the start remembered (*bistable*). Where one start is left late, both merge:
-# a lag. Fewer than six seeds decide nothing.
+# **What counts as an answer:** at each λ a verdict, from exact bounds of the shares of branches that left and of their states
+# at the end. Only where most branches from *both* starts keep their state through the hold is the start remembered
+# (*bistable*). Where both end in one state, later than within a dwell of the sweeps, it was a lag. Fewer than six seeds
+# decide nothing.
 
 # %%
 # In Colab: mount Drive, get the project and install what is missing. Anywhere else this cell does nothing.

@@ -21,8 +21,8 @@
 #
 # The mirror image of T1. A network trained from scratch at a large λ ends *collapsed* (high error) or *trapped*
 # (one class predicted for everything). Here λ is lowered level by level until the test error stays at
-# `recovery_error` or below for `consecutive` evaluations in a row. The λ of the first of them is **λ↓**. If λ↓ lies
-# below T1's λ↑, the state of the network between them depends on where it came from: hysteresis, of width λ↑ − λ↓.
+# `recovery_error` or below for `consecutive` evaluations in a row. The λ of the first of them is **λ↓**. Where it lies
+# below T1's λ↑, the difference is the width λ↑ − λ↓; how much of that is memory, and how much a lag, Hold tells apart.
 #
 # **What counts as an answer:** λ↓ of each seed, or the statement that a seed did not recover down to the last level;
 # trapped seeds told apart from collapsed ones; and the width, as far as T1's and T2's records bound it.
