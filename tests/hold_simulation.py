@@ -12,7 +12,7 @@ from pathlib import Path
 
 import numpy as np
 
-from dglib.analysis.controls import is_frozen
+from dglib.analysis.curves import is_frozen
 from dglib.analysis.lifetimes import STARTS, Branch, Group, end_state, first_passage, verdict
 
 TABLE = Path(__file__).parent / "results" / "hold_verdicts.md"

@@ -6,7 +6,7 @@ from by_name import summarise
 from scipy import stats
 
 from dglib.analysis.curves import Curve, median_curve
-from dglib.experiments.branches.summary import gaps
+from dglib.experiments.branches import gaps
 
 
 def bare(record: dict) -> dict:

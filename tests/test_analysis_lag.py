@@ -10,7 +10,7 @@ from by_name import draw_dwell, lag_answer
 from test_analysis_figures import assert_nothing_cut_off, visible_texts
 
 from dglib.analysis.intervals import Bounds, median_bounds
-from dglib.experiments.spinodal.lag import DROPPING, by_setting, lag
+from dglib.experiments.spinodal.width import DROPPING, by_setting, lag_of
 
 
 def held(record, epochs, **parameters):
@@ -36,7 +36,7 @@ def campaign():
 
 
 def test_widths_are_summed_up_at_each_setting_by_themselves():
-    found = {(s["epochs"], s["rule"]): s for s in lag(*campaign())["settings"]}
+    found = {(s["epochs"], s["rule"]): s for s in lag_of(*campaign())["settings"]}
     assert len(found) == 6
     loops = [median(found[epochs, "0.1"]["loop"]).lower for epochs in (2, 4, 8)]
     assert loops == pytest.approx([0.30, 0.20, 0.10])
@@ -56,15 +56,15 @@ def test_the_answer_gives_every_width_with_its_dwell_time_and_lr():
 def test_other_differences_between_the_runs_are_named():
     t1s, t2s = campaign()
     del t1s[1]["parameters"]["lr"]  # which is not stated is not different
-    assert lag(t1s, t2s)["differing"] == []
+    assert lag_of(t1s, t2s)["differing"] == []
     t1s[0], t1s[2] = held(t1s[0], 2, network_width=2), held(t1s[2], 2, network_width=1)
-    assert lag(t1s, t2s)["differing"] == ["network_width"]
+    assert lag_of(t1s, t2s)["differing"] == ["network_width"]
     assert lag_answer(t1s, t2s).flags == ("The runs also differ in network_width",)
 
 
 def test_an_error_from_scratch_counts_once_however_often_its_init_was_used():
     records = [held(t1(0), epochs) for epochs in (2, 4)] + [t1(1), failed_init(t1(2)), td1(0, 0.9), {}]
-    found = {level: len(errors) for level, errors in lag(records, [])["scratch"].items()}
+    found = {level: len(errors) for level, errors in lag_of(records, [])["scratch"].items()}
     assert found == {0.35: 3, 0.6: 1}
 
 

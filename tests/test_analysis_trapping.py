@@ -6,7 +6,7 @@ import pytest
 from analysis_cases import td1, td1_diverged
 from by_name import summarise
 
-from dglib.experiments.trapping.summary import category
+from dglib.experiments.trapping import category
 
 
 @pytest.mark.parametrize(

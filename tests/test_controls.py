@@ -2,7 +2,7 @@
 
 import pytest
 
-from dglib.analysis.controls import drift, is_frozen
+from dglib.analysis.curves import drift, is_frozen
 from dglib.experiments import get
 
 IMAGES = 400

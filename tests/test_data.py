@@ -10,8 +10,8 @@ import pytest
 
 from dglib.errors import UserError
 from dglib.experiments import build_spec
-from dglib.experiments.checks import check
 from dglib.experiments.profiles import load_profile
+from dglib.experiments.run import check
 from dglib.training.data import Dataset, DatasetInfo, describe_dataset, load_dataset, make_dataset
 
 # digits

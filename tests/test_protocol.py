@@ -11,6 +11,7 @@ from small import small_spec
 
 from dglib.experiments import build_spec
 from dglib.experiments.profiles import load_profile
+from dglib.fork import replay
 from dglib.protocol import engine
 from dglib.protocol.engine import Cursor, EpochStats
 from dglib.protocol.events import (
@@ -25,7 +26,6 @@ from dglib.protocol.events import (
     from_plain,
     to_plain,
 )
-from dglib.protocol.replay import replay
 from dglib.protocol.spec import Arm, Criterion, LearningRate, Phase, StopEvent, Success
 
 STATS = EpochStats(1.0, 2.0, 3.0, 4.0)

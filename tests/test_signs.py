@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from dglib.analysis import two_groups
 from dglib.analysis.two_groups import auc, auc_interval, permutation_test
 from dglib.experiments import get
-from dglib.experiments.trapping.summary import early_tests, settled
+from dglib.experiments.trapping import early_tests, settled
 
 # --- the permutation test
 

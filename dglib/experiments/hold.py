@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 from dglib.analysis import lifetimes, wording
 from dglib.analysis.answer import Row
-from dglib.analysis.controls import is_frozen
+from dglib.analysis.curves import is_frozen
 from dglib.analysis.differences import Difference, share_row
 from dglib.analysis.fields import (
     Entry,

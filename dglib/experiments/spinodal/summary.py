@@ -9,8 +9,7 @@ from statistics import fmean
 from typing import Any
 
 from dglib.analysis import wording
-from dglib.analysis.controls import drift, is_frozen
-from dglib.analysis.curves import Curve
+from dglib.analysis.curves import Curve, drift, is_frozen
 from dglib.analysis.differences import (
     Difference,
     cells,

@@ -1,16 +1,22 @@
-"""Tδ1's summary: where seeds end, and what their step logs show early on, class by class.
+"""Tδ1: what marks, early, the seeds that end trapped at chance level.
 
 The early tests are the protocol's: four quantities at three epochs, and the mean c_sv over the first epochs.
 A sign is a test that is significant after correction for all of them and separates trapped from partial seeds
 better than the test error does by then.
 """
 
-from collections import defaultdict
-from collections.abc import Sequence
-from statistics import fmean
-from typing import Any
+from __future__ import annotations
 
-from dglib.analysis import wording
+from collections import Counter, defaultdict
+from collections.abc import Mapping, Sequence
+from statistics import fmean
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar
+
+import numpy as np
+
+from dglib.analysis import two_groups, wording
+from dglib.analysis.answer import Row
+from dglib.analysis.differences import Difference, field_row, only, outcome_row
 from dglib.analysis.fields import (
     Record,
     Records,
@@ -23,9 +29,19 @@ from dglib.analysis.fields import (
     rounded,
     seed_of,
 )
-from dglib.analysis.grid import DIVERGED, TRAPPED
+from dglib.analysis.grid import DIVERGED, TRAPPED, Measure
 from dglib.analysis.intervals import welch
-from dglib.analysis.summary import common, missing, share
+from dglib.analysis.summary import Summary, common, missing, share
+from dglib.experiments import register
+from dglib.experiments.base import Column, Drawing, Experiment, rate, shared
+from dglib.experiments.parameters import Count, CountOrZero, Epochs, Field, Flag, Fraction, Number, OneState
+from dglib.protocol.spec import Arm, ExperimentSpec, Phase
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+    from dglib.analysis.style import Look
 
 PARTIAL, ORDERED = "partial_collapse", "ordered"
 CLASSES = (TRAPPED, PARTIAL, ORDERED)
@@ -33,6 +49,153 @@ CLASS_NAMES = {TRAPPED: "trapped", PARTIAL: "partial collapse", ORDERED: "ordere
 LIMITS = {"trapped_error": 0.85, "partial_error": 0.40}
 COMPARED = ("c_sv", "c_mc", "norm_s", "loss_v")
 COMPARE_EPOCHS, EARLY_EPOCHS, EARLY_DIFFERENCE = (5, 10, 20), 10, 0.05
+_NAMES = {"c_sv": "c_sv", "c_mc": "c_mc", "norm_s": "‖g_s‖", "loss_v": "clean loss"}
+
+
+class Td1Parameters(OneState):
+    """Tδ1: one λ held, the two gradients logged until each seed's end."""
+
+    in_cell: ClassVar[dict[str, str]] = {
+        "From scratch": "milestones evaluate_every log_every",
+        "Classes by final error": "trapped_error partial_error",
+    }
+
+    log_every: Count
+    """Steps from one log of the gradients to the next, from 1."""
+    two_pass_statistics: Flag
+    """Whether BatchNorm's running statistics move as by two passes on every step: true or false."""
+    trapped_error: Fraction = 0.85
+    """A seed is trapped at this final error or above, 0 to 1."""
+    partial_error: Fraction = 0.40
+    """Below that, a seed is a partial collapse at this final error or above, 0 to 1."""
+    compare_epochs: Epochs = Field([5, 10, 20])
+    """Epochs, counted from 0, rising, at which the classes are compared, at least one."""
+    early_epochs: CountOrZero = 10
+    """Last epoch, counted from 0, of the early comparison."""
+    early_difference: Annotated[Number, Field(ge=0)] = 0.05
+    """The classes diverge early if their mean c_sv up to there differs by more than this, from 0."""
+
+
+class Td1(Experiment):
+    name = "Td1"
+    symbol = "Tδ1"
+    notebook = "Td1_trapping"
+    line = "λ held, from scratch"
+    title = "What marks, early, the seeds that end trapped"
+    question = "Do gradients early in training mark the seeds that will end trapped at chance level?"
+    counts = (
+        "A quantity that separates trapped from partial seeds, after correction for all that were"
+        " tested, and better than the test error does by then."
+    )
+    grid_question = (
+        "Where does training at one λ end: ordered, in partial collapse, or trapped at chance level?"
+    )
+    in_default_run = True
+    parameters = Td1Parameters
+    reading = frozenset({"compare_epochs", "early_epochs", "early_difference"})
+    compared: Mapping[str, str] = {"final_error": "final error"}
+    measure = Measure(
+        "final error",
+        {ORDERED: "ordered", PARTIAL: "partial collapse", TRAPPED: "trapped", DIVERGED: "diverged"},
+        field="final_error",
+        in_unit_interval=True,
+        has_init=False,
+    )
+    limitation = "An early sign is an association over the seeds of one setting. It does not show its cause."
+
+    def spec(self, p: Any) -> ExperimentSpec:
+        train = Phase(
+            "init", (p.init_lambda,), p.init_epochs, rate(p, p.milestones), p.evaluate_every,
+            trajectory="error_trajectory", final="",
+        )  # fmt: skip
+        return ExperimentSpec(
+            name="Td1",
+            prefix="Td1",
+            directory_prefix="exp_Td1_90_analysis",
+            experiment_id="Td1-seed{seed:02d}",
+            arms=(Arm("main", (train,)),),
+            final_classes=((TRAPPED, p.trapped_error), (PARTIAL, p.partial_error), (ORDERED, 0.0)),
+            constants={
+                "lambda": p.init_lambda,
+                "epochs_per_level": p.init_epochs,
+                "lr": p.lr,
+                "sweep_lr": None,
+            },
+            **shared(p, two_pass_statistics=p.two_pass_statistics, log_every=p.log_every),
+        )
+
+    def summarise(self, records: Records) -> dict[str, Any]:
+        return summarise_trapping(records)
+
+    def rows(self, summary: Summary) -> list[Row]:
+        shares, signs = summary["shares"], summary["signs"]
+        rows = [Row.of_share(f"share {CLASS_NAMES[name]}", shares[name]) for name in CLASSES]
+        early = summary["early"]["early_divergence"]
+        heading = (
+            f"Early means of {signs['trapped']} trapped and {signs['partial']} partial seeds; value: trapped"
+            f" less partial; p: exact, corrected for {signs['family']['planned']} tests"
+        )
+        for test in signs["family"]["tests"] if signs["trapped"] or signs["partial"] else ():
+            first, last = test["first_epoch"], test["last_epoch"]
+            when = f"epoch {last}" if first == last else f"epochs {first} to {last}"
+            more = {name: test[name] for name in ("trapped", "partial")} | {"AUC": test["auc"]}
+            more |= {"AUC of error": test["error_auc"], "p": test["p_corrected"]}
+            if first != last and early is not None:
+                more["early divergence"] = "yes" if early else "no"
+            rows.append(
+                Row(
+                    f"{_NAMES[test['quantity']]}, {when}",
+                    signs["trapped"] + signs["partial"],
+                    value=test["difference"],
+                    ci95=test["difference_ci95"],
+                    more=more,
+                    table=heading,
+                )
+            )
+        return rows
+
+    def dwell_text(self, summary: Summary) -> str:
+        """There is one level: the dwell time is the whole training."""
+        levels = wording.listing([wording.level(level) for level in summary["levels"]])
+        epochs = wording.listing([str(epochs) for epochs in summary["epochs"]], "or") or "unknown"
+        at = f" at λ = {levels}" if levels else ""
+        return f"{epochs} epochs{at}, LR {wording.rates(summary['dwell']['lr'])}"
+
+    def seed_columns(self, summary: Summary) -> dict[str, Column]:
+        return {
+            "Seed": wording.seed,
+            "Outcome": lambda seed: wording.outcome(seed["outcome"], CLASS_NAMES),
+            "Final error": lambda seed: wording.error(seed["final_error"]),
+            "Outcome settled from epoch": lambda seed: (
+                wording.NONE if seed["settled"] is None else str(seed["settled"])
+            ),
+            f"Mean c_sv, epochs 0 to {summary['early']['last_epoch']}": (
+                lambda seed: wording.error(seed["early_c_sv"])
+            ),
+        }
+
+    def compare(self, a: Summary, b: Summary) -> list[Difference]:
+        rows = [outcome_row(name, kind, a, b) for kind, name in CLASS_NAMES.items()]
+        early = f"mean c_sv, epochs 0 to {a['early']['last_epoch']}"
+        compared = {**self.compared, "early_c_sv": early}
+        for kind, word in CLASS_NAMES.items():  # a mean over classes depends on how many there are of each
+            sides = [only(side, outcome=kind) for side in (a, b)]
+            if kind in CLASSES and any(side["seeds"] for side in sides):
+                rows += [
+                    field_row(f"{name}, {word} seeds", field, *sides) for field, name in compared.items()
+                ]
+        return rows
+
+    def figures(self) -> dict[str, Drawing]:
+        caption = "Tδ1: test error and step logs by the class in which a seed ended"
+        return {"Td1_analysis": Drawing(caption, draw_trapping)}
+
+    def trajectories(self) -> dict[str, tuple[str, str]]:
+        return {"error_trajectory": ("main", "init")}
+
+
+# ── the summary ──
+
 
 Means = dict[str, dict[str, float]]
 
@@ -182,10 +345,6 @@ def early_tests(records: Records) -> dict[str, Any]:
     known is null. `auc` is above 1/2 if trapped seeds lie higher; `error_auc` is that of the test error by
     then. `smallest_p`: that these group sizes can give.
     """
-    import numpy as np
-
-    from dglib.analysis import two_groups
-
     classes = [(category(record), record) for record in records]
     logged = [(name, r) for name, r in classes if any(by_epoch(r, quantity) for quantity in COMPARED)]
     members = [r for kind in (TRAPPED, PARTIAL) for name, r in logged if name == kind]
@@ -239,8 +398,6 @@ def _early_test(
     test: tuple[str, int, int], values: list[float | None], errors: list[float | None], size: int
 ) -> dict[str, Any]:
     """Means, their difference with Welch's interval, and the areas under the ROC curve."""
-    from dglib.analysis import two_groups
-
     one, other = ([value for value in side if value is not None] for side in (values[:size], values[size:]))
     trapped, partial = (fmean(group) if group else None for group in (one, other))
     interval = welch(one, other)
@@ -270,8 +427,6 @@ def _early_test(
 
 def _auc(column: Sequence[float | None], size: int) -> float | None:
     """Of the first `size` values against the others; None unless all are known."""
-    from dglib.analysis import two_groups
-
     known = [value for value in column if value is not None]
     if len(known) < len(column) or not 0 < size < len(column):
         return None
@@ -293,3 +448,97 @@ def error_after(record: Record, completed: int) -> float | None:
         if epoch is not None and epoch <= completed and is_finite(entry):
             error = number(entry, "error")
     return error
+
+
+# ── the figure ──
+
+_PUBLISHED_LINES = (0.90, 0.55)
+_BAND = "#EDEDED"
+_LOGS = {
+    "b": ("c_sv", "cos(g_s, g_v)", "Structure–value cosine c_sv"),
+    "c": ("c_mc", "cos(g_mix, g_v)", "Mix–value cosine c_mc"),
+    "d": ("norm_s", "‖g_s‖", "Norm of the structure gradient"),
+    "e": ("loss_v", "Clean loss (nats)", "Clean training loss"),
+}
+_EARLY = 20
+
+
+def _looks() -> dict[str, Look]:
+    """How each class is drawn, in the order of the legend."""
+    from dglib.analysis.style import GREY, LOOKS, Look
+
+    names = {TRAPPED: "trapped", PARTIAL: "collapsed", ORDERED: "ordered", DIVERGED: "diverged"}
+    return {kind: LOOKS[name] for kind, name in names.items()} | {"unfinished": Look(GREY, "-", ".")}
+
+
+def draw_trapping(records: Records) -> Figure:
+    """Six panels: error, c_sv, c_mc, ‖g_s‖, clean loss, early c_sv; seeds thin, class means thick."""
+    from dglib.analysis import style
+
+    figure = style.new_figure(height=4.6)
+    axes = figure.subplot_mosaic("abc;def")
+    seeds = [(category(record), record) for record in records]
+    style.panel(axes["a"], "a  Test error", "Epoch", "Test error")
+    _error_limits(axes["a"], records)
+    _by_class(axes["a"], [(name, _errors(record)) for name, record in seeds])
+    curves = {log: [(name, by_epoch(record, log)) for name, record in seeds] for log, _, _ in _LOGS.values()}
+    for letter, (log, label, title) in _LOGS.items():
+        style.panel(axes[letter], f"{letter}  {title}", "Epoch (from 0)", label)
+        _by_class(axes[letter], curves[log])
+    style.panel(axes["f"], f"f  c_sv in epochs 0 to {_EARLY}", "Epoch (from 0)", _LOGS["b"][1])
+    early = [(name, {e: v for e, v in curve.items() if e <= _EARLY}) for name, curve in curves["c_sv"]]
+    _by_class(axes["f"], early)
+    style.legend_below(figure, _keys(Counter(name for name, _ in seeds)))
+    return figure
+
+
+def _errors(record: Record) -> Mapping[int, float]:
+    return {
+        int(e["epoch"]): e["error"]
+        for e in entries(record, "error_trajectory")
+        if is_finite(e) and "epoch" in e
+    }
+
+
+def _error_limits(axes: Axes, records: Records) -> None:
+    from dglib.analysis import style
+
+    style.error_axis(axes)
+    trapped, partial = (parameter(records, name, default) for name, default in LIMITS.items())
+    axes.axhspan(partial, trapped, color=_BAND, zorder=0, linewidth=0)
+    for value in _PUBLISHED_LINES:
+        style.limit_line(axes, value, wording.level(value), side="outside")
+
+
+def _by_class(axes: Axes, curves: Sequence[tuple[str, Mapping[int, float]]]) -> None:
+    """Every seed thin; each class's mean per epoch thick. Diverged seeds are no class and have no mean."""
+    from dglib.analysis import style
+
+    groups: defaultdict[str, list[Mapping[int, float]]] = defaultdict(list)
+    looks = _looks()
+    if not any(curve for _, curve in curves):
+        style.note(axes, "nothing recorded" if curves else "no records")
+    for name, curve in curves:
+        groups[name].append(curve)
+        look = looks[name]
+        axes.plot(list(curve), list(curve.values()), **look.line(style.THIN, 0.55))
+        if name == DIVERGED and curve:
+            last = max(curve)
+            axes.plot([last], [curve[last]], look.marker, color=look.color, markersize=5, zorder=6)
+    for name, members in groups.items():
+        if name in CLASSES:
+            epochs = sorted({epoch for member in members for epoch in member})
+            means = [fmean(member[e] for member in members if e in member) for e in epochs]
+            axes.plot(epochs, means, **looks[name].line(style.THICK))
+
+
+def _keys(counts: Counter[str]) -> list[tuple[str, dict[str, Any]]]:
+    keys: list[tuple[str, dict[str, Any]]] = [
+        (f"{CLASS_NAMES.get(name, name)} ({counts[name]})", look.line(1.8))
+        for name, look in _looks().items()
+        if counts[name]
+    ]
+    return [*keys, ("partial by final error", {"color": _BAND, "linewidth": 7})] if keys else []
+
+
+register(Td1())

@@ -1,0 +1,490 @@
+"""V3: whether another architecture has two branches over the same λ, and the gap between them by seed."""
+
+from __future__ import annotations
+
+from collections import Counter, defaultdict
+from collections.abc import Mapping, Sequence
+from statistics import fmean
+from typing import TYPE_CHECKING, Any, ClassVar
+
+from dglib.analysis import wording
+from dglib.analysis.answer import Row
+from dglib.analysis.curves import Curve, is_frozen, mean_curve
+from dglib.analysis.differences import Difference, field_row, only
+from dglib.analysis.fields import (
+    Entry,
+    Record,
+    Records,
+    entries,
+    has_diverged,
+    is_running,
+    mean_by_level,
+    number,
+    parameter,
+    rounded,
+    seed_of,
+    starts_trapped,
+)
+from dglib.analysis.grid import DIVERGED, TRAPPED, Measure
+from dglib.analysis.intervals import spread
+from dglib.analysis.summary import UNMEASURED, Summary, common, exact, missing, paired, quantity
+from dglib.experiments import register
+from dglib.experiments.base import Column, Drawing, Experiment, Sweep, rate, shared
+from dglib.experiments.parameters import Count, Fraction, Milestones, Positive, SweepParameters, Upward
+from dglib.protocol.spec import Arm, Criterion, ExperimentSpec, LearningRate, Phase, Success
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+    from dglib.analysis.style import Look
+
+GAP_LEVEL, GAP_ERROR = 0.50, 0.10
+BRANCHES = ("ordered", "collapse")
+STARTS = ("collapsed", "trapped")  # of the collapse branch
+FIELDS = tuple(f"{branch}{part}_trajectory" for branch in BRANCHES for part in ("_init", ""))
+
+
+class V3Parameters(SweepParameters):
+    """Two branches: an ordered network under rising λ, a collapsed one under falling λ."""
+
+    in_cell: ClassVar[dict[str, str]] = {
+        "From scratch": "ordered_lambda ordered_epochs collapse_lambda collapse_epochs",
+        "Sweep": "sweep_lambdas",
+        "Comparison": "gap_lambda gap_error",
+    }
+
+    ordered_lambda: Fraction
+    """λ at which the ordered network is trained, 0 to 1."""
+    ordered_epochs: Count
+    """Epochs at ordered_lambda, from 1."""
+    ordered_milestones: Milestones
+    """Epochs completed when the ordered network's LR drops by lr_decay, rising, from 1; [] for never."""
+    ordered_error_max: Fraction = 0.25
+    """The network is ordered below this error, 0 to 1."""
+    collapse_lambda: Fraction
+    """λ at which the collapsed network is trained, 0 to 1."""
+    collapse_epochs: Count
+    """Epochs at collapse_lambda, from 1."""
+    collapse_milestones: Milestones
+    """Epochs completed when the collapsed network's LR drops by lr_decay, rising, from 1; [] for never."""
+    collapse_error_min: Fraction = 0.45
+    """The network is collapsed at this error or above, 0 to 1."""
+    sweep_lambdas: Upward
+    """Levels of λ, rising, 0 to 1, at least one; the collapse branch takes them backwards."""
+    sweep_lr_factor: Positive = 0.01
+    """LR of the sweep as a multiple of lr where sweep_lr is null, above 0."""
+    gap_lambda: Fraction = 0.50
+    """λ at which the branches are compared, 0 to 1."""
+    gap_error: Fraction = 0.10
+    """The branches are two if their errors differ by more than this, 0 to 1."""
+
+
+class V3(Experiment):
+    name = "V3"
+    notebook = "V3_vgg11"
+    line = "two branches, λ raised and lowered"
+    title = "Whether another architecture has two branches"
+    question = "Is the error at one λ different for networks that come from order and from collapse?"
+    counts = "The gap between the branches at one λ, with an interval that lies above the limit."
+    in_default_run = True
+    parameters = V3Parameters
+    reading = frozenset({"gap_lambda", "gap_error"})
+    quantities: Mapping[str, str] = {"gap": "gap"}
+    compared: Mapping[str, str] = {
+        "ordered_init": "ordered init error",
+    }
+    measure = Measure(
+        "gap",
+        {
+            "one_branch": "one branch",
+            "two_branches": "two branches",
+            "frozen": "frozen",
+            TRAPPED: "trapped",
+            "no_gap": "gap not measured",
+            DIVERGED: "diverged",
+        },
+        field="gap",
+        in_unit_interval=True,
+        unusual=("no_gap",),
+        glyphs={"no_gap": wording.NONE},
+    )
+    sweeps = (
+        Sweep(
+            "V3-ordered", "V3, ordered branch", "ordered_trajectory", True, "ordered",
+            alternate_look="ordered pale",
+        ),
+        Sweep(
+            "V3-collapse", "V3, collapse branch", "collapse_trajectory", False, "collapsed",
+            alternate_look="collapsed pale",
+        ),
+        Sweep("V3-trapped", "V3, began trapped", "collapse_trajectory", False, "trapped"),
+    )  # fmt: skip
+
+    def spec(self, p: Any) -> ExperimentSpec:
+        sweep_rate = LearningRate(p.lr * p.sweep_lr_factor if p.sweep_lr is None else p.sweep_lr)
+
+        def arm(
+            name: str, lam: float, epochs: int, milestones: list[int], test: Criterion, offset: int
+        ) -> Arm:
+            levels = tuple(p.sweep_lambdas) if name == "ordered" else tuple(reversed(p.sweep_lambdas))
+            success = Success(test, f"{name}_init", f"{name}_init_success")
+            init = Phase(
+                "init", (lam,), epochs, rate(p, milestones), p.init_evaluate_every,
+                trajectory=f"{name}_init_trajectory", seed_offset=offset, success=success,
+            )  # fmt: skip
+            sweep = Phase(
+                "sweep", levels, p.epochs_per_level, sweep_rate, p.epochs_per_level,
+                trajectory=f"{name}_trajectory", restart=True,
+            )  # fmt: skip
+            return Arm(name, (init, sweep))
+
+        ordered = Criterion("<", p.ordered_error_max)
+        collapsed = Criterion(">=", p.collapse_error_min)
+        return ExperimentSpec(
+            name="V3",
+            prefix="V3",
+            directory_prefix="exp_V3_vgg11",
+            experiment_id="V3-s{seed}",
+            arms=(
+                arm("ordered", p.ordered_lambda, p.ordered_epochs, p.ordered_milestones, ordered, 0),
+                arm("collapse", p.collapse_lambda, p.collapse_epochs, p.collapse_milestones, collapsed, 100),
+            ),
+            outcome_without_event="complete",
+            constants={
+                "arch": "VGG11-BN" if p.network == "vgg11_bn" else p.network,
+                "epochs_per_level": p.epochs_per_level,
+                "lr": p.lr,
+                "sweep_lr": sweep_rate.base,
+            },
+            **shared(p),
+        )
+
+    def summarise(self, records: Records) -> dict[str, Any]:
+        return summarise_branches(records)
+
+    def rows(self, summary: Summary) -> list[Row]:
+        rows, name = [], f"gap at λ = {wording.level(summary['gap_lambda'])}"
+        for state in STARTS:
+            group = summary["by_start"][state]
+            more = {"two branches": summary["two_branches"]} if state == "collapsed" else {}
+            if group["n"] or state == "collapsed":
+                rows.append(
+                    Row.of_mean(name, group["gap_mean"], start=state, events=group["above_limit"], more=more)
+                )
+        return rows + [
+            Row.of_mean(
+                f"final error, {end['branch']} branch, λ = {wording.level(end['lambda'])}",
+                end["error"],
+                p=False,
+                start=end["start"],
+            )
+            for end in summary["final_errors"]
+        ]
+
+    def seed_columns(self, summary: Summary) -> dict[str, Column]:
+        return {
+            "Seed": wording.seed,
+            "Ordered init error": lambda seed: wording.error(seed["ordered_init"]),
+            "Collapse init error": lambda seed: wording.error(seed["collapse_init"]),
+            "Outcome": lambda seed: wording.outcome(seed["outcome"]),
+            f"Gap at λ = {wording.level(summary['gap_lambda'])}": lambda seed: wording.error(seed["gap"]),
+            "Collapse branch began": lambda seed: seed["start"] or wording.NONE,
+        }
+
+    def compare(self, a: Summary, b: Summary) -> list[Difference]:
+        """The gap and the collapse branch's init by the state in which that branch began: two states."""
+        rows, at = [], wording.level(a["gap_lambda"])
+        for state in STARTS:
+            sides = [only(side, start=state) for side in (a, b)]
+            if any(side["seeds"] for side in sides):
+                rows.append(field_row(f"gap at λ = {at}, start {state}", "gap", *sides))
+                rows.append(field_row(f"collapse init error, start {state}", "collapse_init", *sides))
+        return [*rows, *super().compare(a, b)]
+
+    def figures(self) -> dict[str, Drawing]:
+        caption = "V3: error on both branches against λ, and the gap between them"
+        return {"V3_hysteresis": Drawing(caption, draw_branches)}
+
+    def traces(self, record: Record) -> list[tuple[str, Curve, Sequence[Entry]]]:
+        """Both branches of a complete seed; a collapse branch that began trapped is apart."""
+        state = start_state(record)
+        found: list[tuple[str, Curve, Sequence[Entry]]] = []
+        for name in BRANCHES if state in STARTS else ():
+            key = "V3-trapped" if name == "collapse" and state == "trapped" else f"V3-{name}"
+            curve = Curve(branch(record, name))
+            found.append((key, curve, entries(record, f"{name}_trajectory")))
+        return found
+
+    def arms(self, record: Record) -> list[list[Any]]:
+        fields = [(f"{name}_init_trajectory", f"{name}_trajectory") for name in BRANCHES]
+        return [[entry for field in pair for entry in record.get(field) or ()] for pair in fields]
+
+    def trajectories(self) -> dict[str, tuple[str, str]]:
+        inits = {f"{name}_init_trajectory": (name, "init") for name in BRANCHES}
+        return {**inits, **{f"{name}_trajectory": (name, "sweep") for name in BRANCHES}}
+
+
+# ── the summary ──
+
+
+def branch(record: Record, name: str) -> dict[float, float]:
+    """λ -> error on the "ordered" or the "collapse" branch, in the order swept."""
+    return mean_by_level(entries(record, f"{name}_trajectory"))
+
+
+def gaps(record: Record) -> dict[float, float]:
+    """λ -> collapse error less ordered error, at the levels that both branches visited, ascending."""
+    ordered, collapsed = branch(record, "ordered"), branch(record, "collapse")
+    return {level: rounded(collapsed[level] - ordered[level]) for level in sorted(ordered.keys() & collapsed)}
+
+
+def outcome(record: Record) -> str:
+    """The outcome of a seed: "complete", "init_failed", "diverged" or "unfinished"."""
+    if has_diverged(record, *FIELDS):
+        return "diverged"
+    if is_running(record):
+        return "unfinished"
+    flags = ("init_success", "ordered_init_success", "collapse_init_success")
+    if any(record.get(flag) is False for flag in flags):
+        return "init_failed"
+    return "complete" if all(branch(record, name) for name in BRANCHES) else "unfinished"
+
+
+def start_state(record: Record) -> str | None:
+    """The state in which the collapse branch began, "collapsed" or "trapped"; None if the seed has no two
+    branches, "diverged" if that is why."""
+    kind = outcome(record)
+    if kind != "complete":
+        return kind if kind == "diverged" else None
+    return "trapped" if starts_trapped(entries(record, "collapse_trajectory")) else "collapsed"
+
+
+def gap_curve(records: Records, state: str) -> list[dict[str, Any]]:
+    """The mean gap at each level with its pointwise t interval, null of a single seed, paired by seed.
+
+    Of complete seeds whose collapse branch began in `state`.
+    """
+    seeds = [gaps(record) for record in records if start_state(record) == state]
+    curve = []
+    for level in sorted({level for seed in seeds for level in seed}):
+        values = [seed[level] for seed in seeds if level in seed]
+        mean, interval = rounded(fmean(values)), _interval(paired(values))
+        curve.append({"lambda": level, "n": len(values), "mean": mean, "interval": interval})
+    return curve
+
+
+def _interval(found: dict[str, Any] | None) -> dict[str, float] | None:
+    if found is None or found["ci95"] is None:
+        return None
+    return {"lower": found["ci95"][0], "upper": found["ci95"][1], "confidence": 0.95}
+
+
+def summarise_branches(records: Records) -> dict[str, Any]:
+    """The gap between the branches, at `gap_lambda` (0.50) by seed and at every level over seeds.
+
+    `two_branches` compares the gap's t interval there with `gap_error` (0.10), over the seeds that began the
+    collapse branch collapsed, as a trapped network is on neither branch: "yes", "no", "undecided", or
+    "frozen" where a branch of most seeds is.
+    """
+    level = round(parameter(records, "gap_lambda", GAP_LEVEL), 6)
+    limit = parameter(records, "gap_error", GAP_ERROR)
+    seeds = [_seed(record, level, limit) for record in records]
+    groups = {
+        state: [s["gap"] for s in seeds if s["start"] == state and s["gap"] is not None] for state in STARTS
+    }
+    apart, gap = groups["collapsed"], paired(groups["collapsed"])
+    verdict, frozen = "undecided", sum(seed["frozen"] for seed in seeds)
+    if 2 * frozen > len(apart) > 0:
+        verdict = "frozen"
+    elif gap and gap["ci95"] and not gap["ci95"][0] <= limit <= gap["ci95"][1]:
+        verdict = "yes" if gap["ci95"][0] > limit else "no"
+    found = common("V3", records, seeds, ("complete", *UNMEASURED))
+    return found | {
+        "measured": len(apart),
+        "gap_lambda": level,
+        "gap_limit": limit,
+        "gap": spread([gap for gaps in groups.values() for gap in gaps]),
+        "gap_collapsed": gap,  # without the seeds that began the collapse branch trapped
+        "gap_interval": _interval(gap),
+        "gap_mean": gap and {"estimate": gap["mean"], "ci95": gap["ci95"]},
+        "two_branches": verdict,
+        "frozen": frozen,
+        "gap_by_level": {state: gap_curve(records, state) for state in STARTS},
+        "start": {kind: sum(seed["start"] == kind for seed in seeds) for kind in STARTS},
+        "by_start": {
+            state: {
+                "n": len(members),
+                "above_limit": sum(gap > limit for gap in members),
+                "gap": quantity(exact(members)),
+                "gap_mean": paired(members),
+            }
+            for state, members in groups.items()
+        },
+        "final_errors": _final_errors(records),
+        "limits": {"gap_error": limit},
+        "estimates": {"gap": quantity(exact(apart))},
+        "notes": [*_frozen_note(frozen), *_missing(found["outcomes"], groups, level)],
+    }
+
+
+def _missing(outcomes: Mapping[str, int], groups: Mapping[str, Sequence[float]], level: float) -> list[str]:
+    if outcomes["complete"] and not any(groups.values()):
+        return [f"no gap: no seed has both branches at λ = {wording.level(level)}"]
+    return missing(outcomes, sum(map(len, groups.values())))
+
+
+def _frozen_note(frozen: int) -> list[str]:
+    why = "a branch did not move at a small LR: the gap may be that of the inits"
+    return [f"frozen: in {wording.seeds(frozen)} {why}"] if frozen else []
+
+
+def _final_errors(records: Records) -> list[dict[str, Any]]:
+    """Of each branch and start state the λ at its end and the errors there, over complete seeds."""
+    found: defaultdict[tuple[str, str, float], list[float]] = defaultdict(list)
+    for record in records:
+        if (state := start_state(record)) in STARTS:
+            for name in BRANCHES:
+                level, error = list(branch(record, name).items())[-1]
+                found[name, "ordered" if name == "ordered" else str(state), level].append(error)
+    return [
+        {"branch": name, "start": state, "lambda": level, "error": paired(errors, lowest=0.0)}
+        for (name, state, level), errors in sorted(found.items(), reverse=True)
+    ]
+
+
+def _seed(record: Record, level: float, limit: float) -> dict[str, Any]:
+    kind = end = outcome(record)
+    complete = kind == "complete"
+    gap = gaps(record).get(level) if complete else None
+    start = start_state(record) if complete else None
+    frozen = complete and any(is_frozen(record, entries(record, f"{name}_trajectory")) for name in BRANCHES)
+    if complete:
+        end = "two_branches" if gap is not None and gap > limit else "one_branch"
+        end = "frozen" if frozen and end == "two_branches" else end
+        end = "no_gap" if gap is None else TRAPPED if start == "trapped" else end
+    return {
+        "seed": seed_of(record),
+        "outcome": kind,
+        "end": end,
+        "ordered_init": number(record, "ordered_init"),
+        "collapse_init": number(record, "collapse_init"),
+        "gap": gap,
+        "start": start,
+        "frozen": frozen,
+    }
+
+
+# ── the figure ──
+
+_PUBLISHED_LINE = 0.40
+_LOWEST = -0.35  # of the gaps shown
+
+
+def draw_branches(records: Records) -> Figure:
+    """Two panels: error on each branch (every seed, mean ± SD); gap of every seed, mean and t interval.
+
+    A collapse branch that began trapped is drawn apart and is not in the mean: it is another state.
+    """
+    from dglib.analysis import style
+
+    figure = style.new_figure(height=3.4)
+    left, right = figure.subplots(1, 2)
+    style.panel(left, "a  Error on the two branches", "λ", "Test error")
+    style.error_axis(left)
+    style.limit_line(left, _PUBLISHED_LINE, f"collapse {wording.level(_PUBLISHED_LINE)}, as in T1")
+    style.panel(right, "b  Gap by seed, mean with 95 % t interval", "λ", "Collapse error − ordered error")
+    states = [start_state(record) for record in records]
+    _draw_branches(left, records, states)
+    _draw_gaps(right, records, states)
+    empty = "no seed has both branches" if records else "no records"
+    if not Counter(states).keys() - {None}:
+        style.note(left, empty)
+    if not Counter(states).keys() & {"collapsed", "trapped"}:
+        style.note(right, empty)
+    style.legend_below(figure, _keys(Counter(states)))
+    return figure
+
+
+def _draw_branches(axes: Axes, records: Records, states: list[str | None]) -> None:
+    from dglib.analysis import style
+
+    for name, state_there in zip(BRANCHES, ("ordered", "collapsed"), strict=True):
+        look = style.LOOKS[state_there]
+        means = []
+        for record, state in zip(records, states, strict=True):
+            curve = Curve(branch(record, name))
+            apart = state == "diverged" or (state == "trapped" and name == "collapse")
+            shown = style.LOOKS[state] if apart and state else look
+            levels, errors = list(curve.errors), list(curve.errors.values())
+            axes.plot(levels, errors, **shown.line(style.THIN, 0.8), marker=shown.marker, markersize=2.2)
+            if shown is look and state is not None:
+                means.append(curve)
+        xs, ys, std = mean_curve(means)
+        low, high = ([y + sign * s for y, s in zip(ys, std, strict=True)] for sign in (-1, 1))
+        axes.fill_between(xs, low, high, color=look.color, alpha=0.18, linewidth=0)
+        axes.plot(xs, ys, **look.line(style.THICK))
+        along = (xs, ys) if name == "ordered" else (xs[::-1], ys[::-1])
+        style.arrow(axes, *along, look.color)
+
+
+def _draw_gaps(axes: Axes, records: Records, states: list[str | None]) -> None:
+    from dglib.analysis import style
+
+    limit, at = parameter(records, "gap_error", GAP_ERROR), parameter(records, "gap_lambda", GAP_LEVEL)
+    for record, state in zip(records, states, strict=True):
+        if state in STARTS:
+            found, look = gaps(record), style.LOOKS[state]
+            line = look.line(style.THIN, 0.8) | {"marker": look.marker, "markersize": 2.2}
+            axes.plot(list(found), list(found.values()), **line)
+    curves = {state: gap_curve(records, state) for state in STARTS}
+    for state, curve in curves.items():
+        _draw_mean_gap(axes, curve, style.LOOKS[state])
+    axes.axhline(0, color=style.GREY, linewidth=0.6, zorder=1)
+    style.limit_line(axes, limit, f"two branches above {wording.level(limit)}")
+    if any(state in STARTS for state in states):
+        axes.axvline(at, color=style.GREY, linewidth=0.8, linestyle=(0, (2, 2)), zorder=1)
+    low, high = axes.get_ylim()
+    # Of two seeds the interval may be nearly as wide as all gaps there can be.
+    axes.set_ylim(max(min(low, -0.05), _LOWEST), min(max(high, 2.5 * limit), 1.05))
+    for state, curve in curves.items():
+        cut = [item["lambda"] for item in curve if item["interval"] and item["interval"]["lower"] < _LOWEST]
+        if cut:
+            axes.plot(
+                cut, [_LOWEST] * len(cut), "v", color=style.LOOKS[state].color, markersize=4, clip_on=False
+            )
+
+
+def _draw_mean_gap(axes: Axes, curve: Sequence[Summary], look: Look) -> None:
+    """The mean over seeds at each level with its pointwise t interval, where there are two seeds or more.
+
+    An interval that reaches below what is shown ends in an arrowhead there.
+    """
+    from dglib.analysis.style import THICK
+
+    known = [item for item in curve if item["interval"]]
+    if known:
+        levels, means = [item["lambda"] for item in known], [item["mean"] for item in known]
+        lows, highs = ([item["interval"][end] for item in known] for end in ("lower", "upper"))
+        axes.plot(levels, means, **look.line(THICK), zorder=4)
+        axes.vlines(levels, lows, highs, color=look.color, linewidth=0.9, zorder=3)
+        for ends in (lows, highs):
+            axes.plot(levels, ends, "_", color=look.color, markersize=5, zorder=3)
+
+
+def _keys(states: Counter[str | None]) -> list[tuple[str, dict[str, Any]]]:
+    """Branches with the number of seeds in their means, then the seeds drawn apart."""
+    from dglib.analysis.style import LOOKS, THICK
+
+    means = {"ordered": ("ordered", states["collapsed"] + states["trapped"])}
+    means |= {"collapse": ("collapsed", states["collapsed"])}
+    keys = [
+        (f"{name} branch, mean ± SD ({count})", LOOKS[state].line(THICK))
+        for name, (state, count) in means.items()
+        if count
+    ]
+    apart = {"trapped": "began trapped", "diverged": "diverged"}
+    return keys + [(f"{text} ({states[s]})", LOOKS[s].line(1.2)) for s, text in apart.items() if states[s]]
+
+
+register(V3())
