@@ -1,4 +1,4 @@
-"""Where run directories and downloaded data are.
+"""Where run directories and downloaded data are, and paths that a user gives.
 
 The defaults are in the project: in its checkout, whatever directory a command or a notebook was started in.
 Where dglib was installed without its checkout they are in the current directory. The environment variable
@@ -12,12 +12,33 @@ import sys
 from pathlib import Path
 
 from dglib.errors import UserError
-from dglib.files import user_path
 
 CONTENT = Path(os.environ.get("DGLIB_CONTENT", "/content"))  # Colab's own directory; tests have another
 MOUNT = CONTENT / "drive"  # where the notebooks' first cell mounts a user's Drive
 CHECKOUT = Path(__file__).absolute().parent.parent
 NOTEBOOKS = CHECKOUT / "notebooks"
+
+
+def user_path(given: str | Path, name: str = "") -> Path:
+    """A path given by a user, with `~` for a home directory.
+
+    Raises:
+        UserError: there is no such home directory, or no file can have this name; the message begins with
+            `name`, the parameter that it is the value of.
+    """
+    stated = f"{name} = {str(given)!r}" if name else repr(str(given))
+    try:
+        path = Path(given).expanduser()
+    except RuntimeError:
+        home = Path(given).parts[0]
+        raise UserError(f"{stated}: no home directory is known for {home}; give the path") from None
+    try:
+        valid = b"\0" not in os.fsencode(path)
+    except UnicodeEncodeError:
+        valid = False
+    if not valid:
+        raise UserError(f"{stated}: no file can have this name here ({sys.getfilesystemencoding()})")
+    return path
 
 
 def base_directory(given: str | None, where: str = "", field: str = "base_dir") -> Path:

@@ -13,7 +13,6 @@ import json
 import os
 import re
 import secrets
-import sys
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -144,28 +143,6 @@ def append_line(path: Path, line: bytes) -> None:
             os.close(handle)
     except OSError as error:
         raise StorageError.of(path, error) from error
-
-
-def user_path(given: str | Path, name: str = "") -> Path:
-    """A path given by a user, with `~` for a home directory.
-
-    Raises:
-        UserError: there is no such home directory, or no file can have this name; the message begins with
-            `name`, the parameter that it is the value of.
-    """
-    stated = f"{name} = {str(given)!r}" if name else repr(str(given))
-    try:
-        path = Path(given).expanduser()
-    except RuntimeError:
-        home = Path(given).parts[0]
-        raise UserError(f"{stated}: no home directory is known for {home}; give the path") from None
-    try:
-        valid = b"\0" not in os.fsencode(path)
-    except UnicodeEncodeError:
-        valid = False
-    if not valid:
-        raise UserError(f"{stated}: no file can have this name here ({sys.getfilesystemencoding()})")
-    return path
 
 
 @contextmanager

@@ -17,6 +17,7 @@ from dglib.cli import main
 from dglib.errors import UserError
 from dglib.files import sealed, to_json, unsealed
 from dglib.runs import checkpoint, identity
+from dglib.runs.seed import run_hashes
 
 N = 60
 TINY = ["dataset=data.npz", "init_epochs=1", "milestones=[]", "evaluate_every=1", "network_width=0.25"]
@@ -134,7 +135,7 @@ def test_a_notebooks_cell_is_a_source(run):
 def test_dglibs_own_parts_have_no_hash_so_that_an_update_moves_no_run():
     spec = small_spec("T1")
     assert spec.network.name == "small_cnn"
-    assert "hashes" not in identity.describe(spec, "data", identity.run_hashes(spec, random_data()))
+    assert "hashes" not in identity.describe(spec, "data", run_hashes(spec, random_data()))
 
 
 # ── data ──

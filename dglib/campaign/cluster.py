@@ -26,12 +26,12 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 
+from dglib.base_dir import user_path
 from dglib.campaign.jobs import Job
 from dglib.campaign.scheduler import POLL_SECONDS, Answer, Backend
 from dglib.errors import UserError
 from dglib.experiments.parameters import Count, CountOrZero, Names, Text
 from dglib.experiments.profiles import file_layer, validate_model
-from dglib.files import user_path
 
 if TYPE_CHECKING:
     from distributed import Client, Future

@@ -10,10 +10,9 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from dglib.base_dir import data_directory
+from dglib.base_dir import data_directory, user_path
 from dglib.experiments import build_spec, get, loaded, requested_numerics
 from dglib.experiments.parameters import Parameters
-from dglib.files import user_path
 from dglib.protocol import engine
 from dglib.protocol.spec import ExperimentSpec
 from dglib.runs import identity

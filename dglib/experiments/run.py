@@ -23,7 +23,7 @@ from dglib.runs import identity, provenance
 from dglib.runs.mirror import RunLocation
 from dglib.runs.progress import Bar, heartbeat
 from dglib.runs.reading import save_reading
-from dglib.runs.seed import run_experiment
+from dglib.runs.seed import run_experiment, run_hashes
 from dglib.runs.store import Store, read_records
 from dglib.training.data import Dataset, DatasetInfo, describe_dataset, load_dataset
 from dglib.training.evaluation import check_metrics
@@ -124,7 +124,7 @@ def run(
         location, seeds = RunLocation.of(parameters), parameters.seeds
         # Before anything is written, for every seed.
         notes = try_noise(spec.data.noise, data.y_train, spec.data.noise_rate, seeds, data.classes)
-        hashes = identity.run_hashes(spec, data)
+        hashes = run_hashes(spec, data)
         described = identity.describe(spec, data.fingerprint, hashes, **requested_numerics(parameters))
         location.bring_back(spec.directory_prefix, described)
         made = provenance.made_by(numerics, data)

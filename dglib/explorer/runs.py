@@ -14,11 +14,10 @@ import numpy as np
 
 from dglib.analysis.curves import Curve
 from dglib.analysis.fields import Entry, Record, is_finite, level_of, levels_of, number, seed_of
-from dglib.base_dir import NOTEBOOKS, base_directory
+from dglib.base_dir import NOTEBOOKS, base_directory, user_path
 from dglib.errors import UserError
 from dglib.experiments import Sweep, get, names
 from dglib.experiments.notebook import is_data, refuse_replaced
-from dglib.files import user_path
 from dglib.runs.reading import experiments_in, find_records, is_run, runs_in
 
 QUICK = NOTEBOOKS / "assets" / "quick"  # small recorded runs of all experiments, part of the project

@@ -19,13 +19,10 @@ from collections.abc import Mapping
 from dataclasses import MISSING, Field, fields, is_dataclass
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from dglib.errors import StorageError, UserError
 from dglib.protocol.spec import ExperimentSpec
-
-if TYPE_CHECKING:
-    from dglib.training.data import Dataset
 
 # Parameters under which an experiment's records are read, by its name; `dglib.experiments.register` fills it.
 READING: dict[str, frozenset[str]] = {}
@@ -60,7 +57,6 @@ ABSENT = object()  # in place of a value, where there is none
 _NEVER = ("parameters", "constants")  # they follow from the rest
 _FILE = re.compile(r".+\.(npy|npz|pt)(:[^/\\]+)?")
 FILES = ("dataset", "noise")  # fields whose value may be a file
-PROBE_SEED = 0  # its labels represent a noise in a run's identity, whichever seeds are run
 
 
 def is_identity(name: str, experiment: str) -> bool:
@@ -82,34 +78,6 @@ def describe(
     known, the path of a data file does not count.
     """
     return {**_described(spec, data_fingerprint, hashes), "numerics": numerics}
-
-
-def source_hashes(spec: ExperimentSpec) -> dict[str, str]:
-    """Of the sources that define a user's network, noise, mix, value and metrics; dglib's own have none."""
-    from dglib.training.evaluation import metrics  # here: reading manifests needs no torch
-    from dglib.training.networks import networks
-    from dglib.training.noise import noises
-    from dglib.training.step import mixes, values
-
-    found = {
-        "network": networks.source(spec.network.name),
-        "noise": noises.source(spec.data.noise),
-        "mix": mixes.source(spec.step.mix),
-        "value": values.source(spec.step.value),
-    }
-    found |= {f"metric {name}": metrics.source(name) for name in spec.metrics}
-    return {name: value for name, value in found.items() if value is not None}
-
-
-def run_hashes(spec: ExperimentSpec, data: Dataset) -> dict[str, str]:
-    """As `source_hashes`, and of the "labels" that a user's noise gives for `PROBE_SEED`."""
-    from dglib.training.noise import make_noise, noises
-
-    found, noise = source_hashes(spec), spec.data.noise
-    if noises.is_own(noise):
-        made = make_noise(noise, data.y_train, spec.data.noise_rate, PROBE_SEED, data.classes)
-        found["labels"] = made.fingerprint
-    return found
 
 
 def shared_of(description: Mapping[str, Any]) -> dict[str, Any]:

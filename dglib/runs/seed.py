@@ -24,13 +24,17 @@ from dglib.runs.progress import logged_attempt
 from dglib.runs.store import Store
 from dglib.training.batches import DeviceData
 from dglib.training.data import Dataset
-from dglib.training.evaluation import epoch_stats, evaluate
+from dglib.training.evaluation import epoch_stats, evaluate, metrics
+from dglib.training.networks import networks
+from dglib.training.noise import make_noise, noises
 from dglib.training.numerics import Numerics
 from dglib.training.randomness import Streams
 from dglib.training.state import TrainState
+from dglib.training.step import mixes, values
 from dglib.training.trainer import Trainer
 
 HELD_SECONDS = 5.0  # how long to wait for a seed that another process trains
+PROBE_SEED = 0  # its labels represent a noise in a run's identity, whichever seeds are run
 STEPS_BETWEEN_CHECKS = 50  # how often a long epoch checks whether a checkpoint is due
 
 
@@ -196,7 +200,7 @@ class SeedRun:
         self.data = DeviceData(data, spec.data, seed, numerics.torch_device)
         self.job = identity.job(spec, data.fingerprint, seed)
         self.jobs = (self.job, *self.saving.former_jobs)
-        self.hashes = {**identity.source_hashes(spec), "labels": self.data.noise.fingerprint}
+        self.hashes = {**source_hashes(spec), "labels": self.data.noise.fingerprint}
         self.stretches: list[dict[str, Any]] = [{"from_step": 0, **numerics.describe()}]
         self.made: list[dict[str, Any]] = [] if made is None else [{"from_step": 0, **made}]
         self.phase_ends: dict[str, dict[str, Any]] = {}  # states, where no file keeps them
@@ -397,3 +401,24 @@ class SeedRun:
         now, self.made = self.made, [dict(made) for made in saved.made]
         if now and (not self.made or self.made[-1] | {"from_step": 0} != now[0]):
             self.made.append(now[0] | {"from_step": saved.steps})
+
+
+def source_hashes(spec: ExperimentSpec) -> dict[str, str]:
+    """Of the sources that define a user's network, noise, mix, value and metrics; dglib's own have none."""
+    found = {
+        "network": networks.source(spec.network.name),
+        "noise": noises.source(spec.data.noise),
+        "mix": mixes.source(spec.step.mix),
+        "value": values.source(spec.step.value),
+    }
+    found |= {f"metric {name}": metrics.source(name) for name in spec.metrics}
+    return {name: value for name, value in found.items() if value is not None}
+
+
+def run_hashes(spec: ExperimentSpec, data: Dataset) -> dict[str, str]:
+    """As `source_hashes`, and of the "labels" that a user's noise gives for `PROBE_SEED`."""
+    found, noise = source_hashes(spec), spec.data.noise
+    if noises.is_own(noise):
+        made = make_noise(noise, data.y_train, spec.data.noise_rate, PROBE_SEED, data.classes)
+        found["labels"] = made.fingerprint
+    return found

@@ -23,9 +23,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from dglib.base_dir import data_directory
+from dglib.base_dir import data_directory, user_path
 from dglib.errors import UserError
-from dglib.files import user_path
 from dglib.training.registry import Registry, call
 
 CIFAR10_MEAN, CIFAR10_STD = (0.4914, 0.4822, 0.4465), (0.2023, 0.1994, 0.2010)  # the published protocol's

@@ -24,8 +24,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from dglib.base_dir import user_path
 from dglib.errors import UserError
-from dglib.files import user_path
 from dglib.training.data import Labels
 from dglib.training.registry import Registry, call
 
