@@ -9,11 +9,12 @@ from dglib.analysis import wording
 from dglib.analysis.fields import Record, entries, level_of, levels_of, number
 from dglib.analysis.thresholds import init_level
 from dglib.errors import UserError
-from dglib.runs.identity import READING, is_file, is_identity
+from dglib.runs.identity import ABSENT, READING, differing, is_file, is_identity
 from dglib.runs.reading import Source
 
 # What two experiments must have in common for a difference between them to mean something.
 SHARED = (
+    "eta",
     "dataset", "train_size", "noise", "noise_rate", "pixel_mean", "pixel_std", "augmentation", "crop_padding",
     "network", "network_width", "batch_size", "lr", "lr_decay", "momentum", "weight_decay", "refresh_period",
 )  # fmt: skip
@@ -65,33 +66,31 @@ def why_apart(names: Sequence[str], *records: Sequence[Record]) -> str | None:
             f"{wording.listing(stating)} states its parameters and {wording.listing(silent)} none, so they"
             " are not taken together"
         )
-    texts = [_texts({"eta": mine[0].get("eta"), **side}) for mine, side in zip(records, stated, strict=True)]
-    differing = [
-        name
-        for name in ("eta", *SHARED)
-        if all(name in side for side in texts) and len({side[name] for side in texts}) > 1
-    ]
-    if not differing:
+    sides = [_texts({"eta": mine[0].get("eta"), **side}) for mine, side in zip(records, stated, strict=True)]
+    apart = differing(*sides)
+    shared = [name for name in SHARED if ABSENT not in apart.get(name, (ABSENT,))]
+    if not shared:
         return None
-    found = [f"{name} = {' | '.join(side[name] for side in texts)}" for name in differing]
+    found = [f"{name} = {' | '.join(apart[name])}" for name in shared]
     return f"{wording.listing(list(names))} were run under different parameters: {'; '.join(found)}"
 
 
 def _differing(sources: Sequence[Source], made_on: MadeOn) -> Iterator[tuple[str, dict[str, list[Source]]]]:
     """Name -> value -> the sources that have it, for everything that is not the same in all."""
-    stated = [_stated(source.record) for source in sources]
-    seen = [_seen(s.record) | made_on.get((s.run, s.experiment), {}) for s in sources]
-    for name in dict.fromkeys(name for side in (*stated, *seen) for name in side):
+    stated, sides = [_stated(source.record) for source in sources], []
+    for source, own in zip(sources, stated, strict=True):
+        made = made_on.get((source.run, source.experiment), {})
+        sides.append(_seen(source.record) | made | own)
+        if own and (source.run, source.experiment) in made_on:
+            # Of one run, a record of an earlier release may lack a parameter: it has the others' value.
+            for other, twin in zip(sources, stated, strict=True):
+                sides[-1] = twin | sides[-1] if other.run == source.run else sides[-1]
+    known = {name for side in stated for name in side}
+    for name, values in differing(*sides).items():
         found: dict[str, list[Source]] = {}
-        for source, own, read in zip(sources, stated, seen, strict=True):
-            value = own.get(name, read.get(name))
-            if value is None and any(name in side for side in stated):  # what is only seen may lack by chance
-                twins = (side for other, side in zip(sources, stated, strict=True) if other.run == source.run)
-                ours = own and (source.run, source.experiment) in made_on
-                # Of one run, a record of an earlier release may lack a parameter: it has the others' value.
-                value = next((side[name] for side in twins if ours and name in side), _UNSTATED)
-            if value is not None:
-                found.setdefault(value, []).append(source)
+        for source, value in zip(sources, values, strict=True):
+            if value is not ABSENT or name in known:  # what is only seen may lack by chance
+                found.setdefault(_UNSTATED if value is ABSENT else value, []).append(source)
         if len(found) > 1:
             yield name, found
 

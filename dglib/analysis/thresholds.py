@@ -150,7 +150,7 @@ class Threshold:
     start: str | None  # falling sweeps: "trapped", "collapsed", or "not recorded" without evaluations
     left_trap: bool  # started trapped, but the last evaluation is no constant prediction
     final_state: str | None  # one of `states.FINAL_STATES`
-    event_error: float  # the error that counts as the event
+    event_error: float  # the error that counts as the event; rounded, so without a strict limit's last bit
     consecutive: int  # evaluations in a row that make one
     init_error: float | None
     final_error: float | None
@@ -191,7 +191,7 @@ def threshold(direction: Direction, record: Record) -> Threshold:
         left = trapped and not is_constant(sweep[-1])
     return Threshold(
         seed_of(record), outcome, level, fired, recorded, last, found.begun, bounds, start, left,
-        final_state(record, *limits([record])), rule.limit, rule.consecutive,
+        final_state(record, *limits([record])), rounded(rule.limit), rule.consecutive,
         number(record, "init_error"), number(record, "final_error"), _difference(direction, record, found),
     )  # fmt: skip
 

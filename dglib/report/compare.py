@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from dglib.analysis import wording
+from dglib.analysis.compatible import why_apart
 from dglib.analysis.differences import Difference, mean_row
 from dglib.analysis.fields import number
 from dglib.errors import UserError
@@ -74,8 +75,11 @@ def compare(a: Path, b: Path) -> list[Comparison]:
             }
             if set(joint.experiments) <= mine.keys():
                 runs = [mine[name] for name in joint.experiments]
-                both = [joint.summarise(*(pair[side].records for pair in runs)) for side in (0, 1)]
-                found.append(Comparison(_title(joint.title, *runs[0]), joint.compare(*both), []))
+                both = [[pair[side].records for pair in runs] for side in (0, 1)]
+                apart = [why_apart(joint.experiments, *records) for records in both]
+                lines = [f"{side}: {why}" for side, why in zip("AB", apart, strict=True) if why]
+                rows = [] if lines else joint.compare(*(joint.summarise(*side) for side in both))
+                found.append(Comparison(_title(joint.title, *runs[0]), rows, lines))
     unread = list(dict.fromkeys([*left_out, *more]))
     return [*found, *([Comparison("Not read", [], unread)] if unread else [])]
 

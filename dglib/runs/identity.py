@@ -166,14 +166,15 @@ def fingerprint(description: Mapping[str, Any]) -> str:
     return hashlib.sha256(text.encode()).hexdigest()
 
 
-def differing(old: Mapping[str, Any], new: Mapping[str, Any]) -> dict[str, tuple[Any, Any]]:
-    """The names whose values differ, with both values; `ABSENT` where a side lacks the name.
+def differing(*sides: Mapping[str, Any]) -> dict[str, tuple[Any, ...]]:
+    """The names whose values differ, with the value of each side; `ABSENT` where a side lacks the name.
 
     1 and 1.0 are one value, and so are a list and a tuple.
     """
-    one, other = _as_json(dict(old)), _as_json(dict(new))
-    pairs = {name: (one.get(name, ABSENT), other.get(name, ABSENT)) for name in one | other}
-    return {name: pair for name, pair in pairs.items() if pair[0] != pair[1]}
+    plain = [_as_json(dict(side)) for side in sides]
+    names = dict.fromkeys(name for side in plain for name in side)
+    found = {name: tuple(side.get(name, ABSENT) for side in plain) for name in names}
+    return {name: values for name, values in found.items() if any(value != values[0] for value in values)}
 
 
 def differences(old: Any, new: Any, path: str = "") -> list[str]:

@@ -28,6 +28,7 @@ from dglib.analysis.fields import (
     level_of,
     levels_of,
     parameter,
+    rounded,
 )
 from dglib.analysis.fits import logistic
 from dglib.analysis.grid import TRAPPED
@@ -82,7 +83,7 @@ def summarise_sweep(name: str, direction: Direction, records: Records) -> dict[s
     fired = [item for item in found if item.outcome == direction.event]
     states = Counter(item.final_state for item in found)
     differences = {str(item.seed): item.difference for item in found if item.difference}
-    limit = parameter(records, direction.limit, direction.default_limit)
+    limit = rounded(parameter(records, direction.limit, direction.default_limit))
     whole = _group(direction, found, levels)
     summary = common(name, records, seeds, kinds)
     summary |= {

@@ -27,6 +27,7 @@ from dglib.analysis.thresholds import (
 )
 from dglib.experiments.base import Joint
 from dglib.experiments.spinodal.summary import STARTS, common_limit, median, read_at
+from dglib.runs.identity import ABSENT, differing
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -155,9 +156,10 @@ def summarise_width(t1_records: Records, t2_records: Records) -> dict[str, Any]:
         "left_out": sorted((ups.keys() | downs.keys()) - widths.keys()),
         "dwell": {"T1": dwell(t1_records), "T2": dwell(t2_records)},
         "eta": sorted({eta for r in (*t1_records, *t2_records) if (eta := number(r, "eta")) is not None}),
-        "limits": dict(
-            zip((DOWN.limit, UP.limit), limits([*t1_records, *t2_records]), strict=True),
-        ),
+        "limits": {
+            item.limit: rounded(limit)
+            for item, limit in zip((DOWN, UP), limits([*t1_records, *t2_records]), strict=True)
+        },
     }
 
 
@@ -278,9 +280,9 @@ def lag_of(t1_records: Records, t2_records: Records, others: Records = ()) -> di
                 if setting["rule"] == rule and setting["epochs"] and None not in width.values()
             ]
             fits[rule, kind] = points and width_at_rate(*zip(*points, strict=True))
-    differing = sorted({*_differing(t1_records), *_differing(t2_records)})
+    apart = sorted(_differing(t1_records) | _differing(t2_records))
     still = [{"rule": rule, "kind": kind, **fit} for (rule, kind), fit in sorted(fits.items()) if fit]
-    return {"settings": settings, "still": still, "scratch": dict(scratch), "differing": differing}
+    return {"settings": settings, "still": still, "scratch": dict(scratch), "differing": apart}
 
 
 def _ends(seed: Summary) -> dict[str, float | None]:
@@ -302,12 +304,11 @@ def _from_scratch(records: Records) -> list[tuple[float, float]]:
     return list(found.values())
 
 
-def _differing(records: Records) -> list[str]:
-    stated = [record.get("parameters") or {} for record in records]
-    names = {name for parameters in stated for name in parameters} - _VARIED
+def _differing(records: Records) -> set[str]:
+    values = differing(*(record.get("parameters") or {} for record in records))
     # A parameter that a record does not state came later than it.
-    values = {name: {repr(item[name]) for item in stated if name in item} for name in names}
-    return [name for name in names if len(values[name]) > 1]
+    known = {name: {repr(v) for v in values[name] if v is not ABSENT} for name in values.keys() - _VARIED}
+    return {name for name, different in known.items() if len(different) > 1}
 
 
 def lag_answer(found: Summary) -> Answer:
@@ -333,6 +334,6 @@ def lag_answer(found: Summary) -> Answer:
         )
         for fit in found["still"]
     ]
-    differing = wording.listing(found["differing"])
-    flags = (f"The runs also differ in {differing}",) if differing else ()
+    apart = wording.listing(found["differing"])
+    flags = (f"The runs also differ in {apart}",) if apart else ()
     return Answer("Hysteresis width λ↑ − λ↓ against dwell time", "", tuple(rows), flags)
