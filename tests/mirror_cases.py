@@ -5,8 +5,7 @@ import os
 import time
 from itertools import count
 
-from dglib.runs.mirror import Mirror
-from dglib.runs.mirror_folder import MirrorFolder
+from dglib.runs.mirror import Mirror, MirrorFolder
 
 _MOMENTS = count(time.time_ns(), 1_000_000)
 VIEWS = {"T1_results.json", "T1_results.csv", "figures/T1.png"}

@@ -28,9 +28,8 @@ from mirror_cases import (
 
 from dglib.errors import StorageError, UserError
 from dglib.files import sealed
-from dglib.runs import mirror, mirror_folder
-from dglib.runs.mirror import Mirror
-from dglib.runs.mirror_folder import MirrorFolder, restore
+from dglib.runs import mirror
+from dglib.runs.mirror import Mirror, MirrorFolder, restore
 
 MEMORY = Path("/dev/shm")  # these tests flush often; no disk is needed for what they show
 PATIENCE = 120  # seconds, on a loaded machine
@@ -397,7 +396,7 @@ def test_a_machine_that_died_is_replaced_and_gives_up_if_it_comes_back(
     first = Mirror(local, remote, lines.append)
     first.sync()
     real = time.time
-    monkeypatch.setattr(time, "time", lambda: real() + mirror_folder.STALE_S + 2)
+    monkeypatch.setattr(time, "time", lambda: real() + mirror.STALE_S + 2)
     put(other, seeds__T1_002_json=b"record 2")
     assert sync(other, remote)
     put(local, seeds__T1_001_json=b"record 1")

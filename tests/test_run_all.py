@@ -199,7 +199,7 @@ def test_threads_and_seeds_at_once_set_the_number_of_workers_on_a_cpu(
 def test_a_mirrored_grid_writes_each_cell_to_a_directory_of_its_own_below_work_dir() -> None:
     Path("my.yaml").write_text(GRID)
     found = campaign("--grid", "my.yaml", "--base-dir", "drive", "--mirror", "--set", "work_dir=work")
-    assert (found.location.base, found.location.work) == (Path("drive"), Path("work"))
+    assert (found.location.base, found.location.local) == (Path("drive"), Path("work"))
     cells = [Path("grid_my", f"noise_rate={rate}") for rate in (0.2, 0.4)]
     assert {plan.base for plan in found.plans} == {Path.cwd() / "work" / cell for cell in cells}
     assert {plan.home for plan in found.plans} == {Path("work")}

@@ -68,7 +68,7 @@ def test_a_base_directory_on_drive_is_always_mirrored(tmp_path, monkeypatch):
     (tmp_path / "drive" / "MyDrive").mkdir(parents=True)
     for base in ("drive/MyDrive", "drive/MyDrive/deeper", "drive/Shareddrives/ours"):
         asked = parameters(tmp_path, "mirror=false", f"base_dir={tmp_path / base}")
-        assert RunLocation.of(asked).work == tmp_path / "work"
+        assert RunLocation.of(asked).local == tmp_path / "work"
 
 
 def test_without_a_home_to_write_in_a_mirrored_run_ends_in_one_line_that_names_work_dir(
@@ -246,10 +246,10 @@ import sys, time
 from pathlib import Path
 from dglib import cli
 from dglib.experiments import run
-from dglib.runs import mirror, mirror_folder
+from dglib.runs import mirror
 
 mirror.POLL_S = mirror.PERIOD_S = 1000.0
-real = mirror_folder.write_through
+real = mirror.write_through
 
 def held(*_):
     Path("drawing").touch()
@@ -261,7 +261,7 @@ def slow(path, *rest, **options):
         time.sleep(1000)
     real(path, *rest, **options)
 
-mirror_folder.write_through = slow
+mirror.write_through = slow
 run.draw_figure = held
 sys.exit(cli.main(sys.argv[2:]))
 """

@@ -28,7 +28,7 @@ TINY = [
 def job(base: Path, seed: int = 0, *changes: str) -> dict[str, Any]:
     given = load_profile("T2", "quick", [*TINY, f"seeds={seed}", f"base_dir={base}", *changes])
     location = RunLocation.of(given)
-    return Plan(anchored(given, location.base), location.work).jobs[0].message()
+    return Plan(anchored(given, location.base), location.local).jobs[0].message()
 
 
 def test_a_seed_is_trained_once_however_often_it_is_asked_for(

@@ -59,10 +59,10 @@ def _train(campaign: Campaign, jobs: Sequence[Job], monitor: CampaignMonitor, ou
         names = ", ".join(dict.fromkeys(plan.experiment for plan in campaign.plans))
         count = min(campaign.at_once or 1, len(jobs))
         at_once = f", {count} at a time" if count > 1 else ""
-        where = campaign.location.work.absolute()
+        where = campaign.location.local.absolute()
         print(f"{names} into {where}: {len(jobs)} job{'s' * (len(jobs) != 1)}{at_once}", file=out, flush=True)
         if campaign.grid is not None:  # so that a page written meanwhile has all cells
-            write_index(campaign.grid, campaign.location.work)
+            write_index(campaign.grid, campaign.location.local)
 
     over = threading.Event()
 
@@ -98,7 +98,7 @@ def write_results(campaign: Campaign, out: IO[str]) -> list[Path]:
 def _of_experiments(campaign: Campaign, out: IO[str]) -> list[Path]:
     from dglib.campaign.summary_file import write_summary
 
-    base, plans = campaign.location.work, campaign.plans
+    base, plans = campaign.location.local, campaign.plans
     print("What was found:\n", file=out)
     for paragraph in write_summary(base, plans):
         print(paragraph, file=out)
@@ -127,7 +127,7 @@ def _of_grid(campaign: Campaign, out: IO[str]) -> list[Path]:
     from dglib.report.grids import RESULTS
 
     assert campaign.grid is not None
-    directory = write_index(campaign.grid, campaign.location.work)
+    directory = write_index(campaign.grid, campaign.location.local)
     page = _write_page(directory)
     for path in page:
         print(f"What was found: {path}", file=out)

@@ -85,10 +85,10 @@ def _experiments(arguments: argparse.Namespace) -> tuple[list[Plan], RunLocation
         parameters = validate_layers(name, layers)
         location = RunLocation.of(parameters, source("base_dir", layers).where)
         locations.append(location)
-        plans.append(Plan(anchored(parameters, location.base), location.work, profile=profile))
+        plans.append(Plan(anchored(parameters, location.base), location.local, profile=profile))
     for directories in (
         {each.base.absolute() for each in locations},
-        {each.work.absolute() for each in locations},
+        {each.local.absolute() for each in locations},
     ):
         if len(directories) > 1:
             several = " and ".join(sorted(map(str, directories)))
@@ -108,10 +108,10 @@ def _cells(arguments: argparse.Namespace) -> tuple[list[Plan], RunLocation, Grid
     plans = []
     for cell in grid.cells:
         below = Path(grid.directory_name, cell.directory)
-        paths = {"base_dir": str(base / below), "work_dir": str(location.work / below)}
+        paths = {"base_dir": str(base / below), "work_dir": str(location.local / below)}
         parameters = anchored(cell.parameters.model_copy(update=paths), base / below)
-        work = RunLocation.of(parameters).work
-        plans.append(Plan(parameters, work, home=location.work, cell=cell.name))
+        work = RunLocation.of(parameters).local
+        plans.append(Plan(parameters, work, home=location.local, cell=cell.name))
     return plans, location, grid
 
 

@@ -135,9 +135,9 @@ def run(
             **{name: made[name] for name in ("dglib", "commit", "dirty", "numpy")},
             **({} if spec.lineage is None else {"lineage": dict(spec.lineage)}),
         }
-        store, why = Store.open(location.work, spec, described, for_manifest)
+        store, why = Store.open(location.local, spec, described, for_manifest)
         save_reading(store.directory, spec.name, reading_of(parameters))
-        lines = [f"{spec.name}: {why} in {location.work.absolute()}", provenance.line(made), *notes]
+        lines = [f"{spec.name}: {why} in {location.local.absolute()}", provenance.line(made), *notes]
         print(*lines, sep="\n", file=sys.stderr if quiet else sys.stdout, flush=True)
         begin(store)
         if parameters.keep_states:
@@ -149,7 +149,7 @@ def run(
             try:
                 left = [seed for seed in seeds if not store.finished(seed)]
                 if in_parallel and min(parameters.seeds_at_once, len(left)) > 1:
-                    in_parallel(parameters, left, location.work, report)
+                    in_parallel(parameters, left, location.local, report)
                 records = run_experiment(
                     store,
                     seeds,

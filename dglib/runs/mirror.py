@@ -7,7 +7,7 @@ runs are written to a local directory, and copied in the background:
         manifest-00000042-9f86d081.json               a generation: name, size and checksum of each file
         seeds/T1-spinodal-000.json.60303ae22b998861   a file, the hash of its content in its name
         checkpoints/, states/, attempts/
-        claim-5d1c0a9e-4711-1764436304-HOST           a process of HOST trains the run (pid, Unix time in s)
+        claim-5d1c0a9e-4711-1764436304-HOST           HOST trains the run (process id, Unix time in s)
     <remote>/T1-spinodal_results.json, figures/       views under their plain names, written at the end
 
 A manifest is written after all files that it names, and intact files of the two newest generations are not
@@ -18,36 +18,38 @@ from __future__ import annotations
 
 import errno
 import hashlib
+import json
+import os
+import re
 import secrets
+import socket
 import sys
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
+from datetime import UTC, datetime
 from pathlib import Path, PurePosixPath
 from types import TracebackType
-from typing import Any, Protocol
+from typing import Any, NamedTuple, Protocol
 
 from filelock import FileLock, Timeout
 
 from dglib.base_dir import base_directory, on_drive
 from dglib.control import unwinding
 from dglib.errors import StorageError, UserError
-from dglib.files import make_directory, write_atomically
-from dglib.runs.identity import agree, current, shared_of
-from dglib.runs.mirror_folder import (
-    CHECKPOINT,
-    RECORD,
-    VIEW,
-    Entry,
-    MirrorFolder,
-    is_mirrored,
-    restore,
-    token_of,
-    without_finished,
-    write,
+from dglib.files import (
+    checkpoint_steps,
+    make_directory,
+    older,
+    sealed,
+    unsealed,
+    write_atomically,
+    write_through,
 )
+from dglib.runs.identity import agree, current, shared_of
+from dglib.runs.progress import has_ended
 from dglib.runs.store import run_directories
 
 CHECKPOINT_S = 900.0  # between two copies of a checkpoint in training
@@ -56,6 +58,298 @@ RETRY_S = 60.0  # after a failure
 POLL_S = 5.0
 LAST_TRIES_S = (0.0, 1.0, 4.0)  # pauses before the tries of the last pass
 STOP_S = 60.0  # how long the end waits for the last pass
+STALE_S = 600.0  # a claim that was not renewed for so long is that of a machine that died
+GENERATIONS = 2
+
+SEALED_AS = "mirror manifest"
+MANIFEST = re.compile(r"manifest-(\d{8,})-[0-9a-f]{8}\.json")
+CLAIM = re.compile(r"claim-([0-9a-f]{8})-\d+-(\d+)-(.*)")
+# Paths in a run directory. No name begins with a dot.
+RECORD = re.compile(r"seeds/[^./\\][^/\\]*\.json")
+CHECKPOINT = re.compile(r"checkpoints/[^./\\][^/\\@]*\.ckpt")
+_STATE = re.compile(r"(checkpoints|states)/[^./\\][^/\\]*@[^/\\]*\.ckpt")  # at the end of a phase
+RUN_MANIFEST = re.compile(r"[^./\\][^/\\]*_manifest\.json")
+_ATTEMPTS = re.compile(r"attempts/[^./\\][^/\\]*")
+# In the order of restoring: a directory without its manifest is not taken for a whole one.
+_MIRRORED = (RECORD, _STATE, CHECKPOINT, _ATTEMPTS, RUN_MANIFEST)
+VIEW = re.compile(r"[^./\\][^/\\]*(_results\.json|_reading\.json|\.csv)|figures/[^./\\][^/\\]*")
+
+
+def is_mirrored(path: str) -> bool:
+    """Whether a file is mirrored, given its path in the run directory. Views are not, they are copied."""
+    return any(pattern.fullmatch(path) for pattern in _MIRRORED)
+
+
+# ── the folder <remote>/mirror ──
+
+
+@dataclass(frozen=True)
+class Entry:
+    """A copy: its name in the folder, SHA-256, bytes, and the file's time of change in ns."""
+
+    stored: str
+    sha256: str
+    size: int
+    modified: int
+
+
+class Claim(NamedTuple):
+    """A machine trains the run. A run directory has one token per machine: host names are not unique."""
+
+    name: str
+    token: str
+    renewed: int
+    host: str
+
+    @property
+    def age(self) -> float:
+        return abs(time.time() - self.renewed)  # a clock that was set back must not block anybody
+
+
+class MirrorFolder:
+    """What is in the folder now.
+
+    Attributes:
+        sizes: bytes of every file, by name.
+        generations: the copies by path in the run directory, by the manifest's name, the newest first.
+        torn: names of unreadable manifests.
+
+    Raises:
+        OSError, StorageError: it is there and cannot be read.
+    """
+
+    def __init__(self, remote: Path) -> None:
+        self.path = remote / "mirror"
+        self.sizes = _sizes(self.path)
+        self.generations: dict[str, Mapping[str, Entry]] = {}
+        self.torn: list[str] = []
+        for _, name in sorted(((_number(name), name) for name in self.sizes if _number(name)), reverse=True):
+            try:
+                self.generations[name] = _entries(unsealed(SEALED_AS, self.path / name))
+            except StorageError:
+                raise
+            except (UserError, ValueError, KeyError, TypeError, AttributeError):
+                self.torn.append(name)
+
+    def content(self, entry: Entry) -> bytes | None:
+        """The content of a copy; None: missing or damaged."""
+        with suppress(FileNotFoundError, NotADirectoryError, IsADirectoryError):
+            content = (self.path / entry.stored).read_bytes()
+            return content if hashlib.sha256(content).hexdigest() == entry.sha256 else None
+        return None
+
+    def copies(self, path: str) -> list[Entry]:
+        """The copies of a file, the newest first."""
+        return [files[path] for files in self.generations.values() if path in files]
+
+    def files(self) -> dict[str, Entry]:
+        """The newest copy of each file that has its size: seeds do not depend on each other."""
+        found: dict[str, Entry] = {}
+        for files in reversed(self.generations.values()):
+            found |= {
+                path: entry for path, entry in files.items() if self.sizes.get(entry.stored) == entry.size
+            }
+        return without_finished(found)
+
+    def run_manifests(self) -> list[dict[str, Any]]:
+        """The run's own manifests, of all generations."""
+        found = []
+        for files in self.generations.values():
+            for path in filter(RUN_MANIFEST.fullmatch, files):
+                with suppress(ValueError, TypeError):  # missing or damaged
+                    found.append(dict(json.loads(self.content(files[path]) or b"")))
+        return found
+
+    def store(self, path: str, content: bytes, modified: int) -> Entry:
+        """Write a copy of a file unless it is there."""
+        digest = hashlib.sha256(content).hexdigest()
+        entry = Entry(f"{path}.{digest[:16]}", digest, len(content), modified)
+        if self.content(entry) is None:
+            write(self.path / entry.stored, content)
+            self.sizes[entry.stored] = len(content)
+        return entry
+
+    def write_manifest(self, files: Mapping[str, Entry]) -> None:
+        """Make these copies the newest generation."""
+        number = max(map(_number, self.sizes), default=0) + 1
+        plain = {path: asdict(files[path]) for path in sorted(files)}
+        made = {"made": datetime.now(UTC).isoformat(timespec="seconds"), "host": socket.gethostname()}
+        content = sealed(SEALED_AS, {"number": number, **made, "files": plain})
+        name = f"manifest-{number:08d}-{hashlib.sha256(content).hexdigest()[:8]}.json"
+        write(self.path / name, content)
+        self.generations = {name: files, **self.generations}
+
+    def clean(self) -> None:
+        """Remove what the newest two generations do not name, manifests first, but no record."""
+        newest = list(self.generations.items())[:GENERATIONS]
+        kept = {
+            name for manifest, files in newest for name in (manifest, *(e.stored for e in files.values()))
+        }
+        for name in sorted(self.sizes.keys() - kept, key=lambda name: (not _number(name), name)):
+            if not name.startswith("seeds/") and not CLAIM.fullmatch(name):
+                (self.path / name).unlink(missing_ok=True)
+
+    @property
+    def claims(self) -> list[Claim]:
+        matches = filter(None, map(CLAIM.fullmatch, self.sizes))
+        return [Claim(match[0], match[1], int(match[2]), match[3]) for match in matches]
+
+    def refuse_others(self, token: str | None) -> None:
+        """Raise UserError where another machine than the one with this token trains the run."""
+        mine = any(claim.token == token for claim in self.claims)
+        for claim in self.claims:
+            # Of two that began at once, one gives up.
+            if claim.token != token and claim.age < STALE_S and not (mine and str(token) < claim.token):
+                until = time.strftime("%H:%M:%S", time.localtime(claim.renewed + STALE_S))
+                raise UserError(
+                    f"{self.path.parent}: {claim.host} trains this run (last sign of life"
+                    f" {claim.age:.0f} s ago): give another base_dir; if {claim.host} has died, the same"
+                    f" command takes over after {until}, or at once when {self.path / claim.name} is deleted"
+                )
+
+    def claim(self, token: str) -> None:
+        """Write this machine's claim or renew it, and remove what is stale."""
+        fresh = [c for c in self.claims if c.age < (PERIOD_S if c.token == token else STALE_S)]
+        if not any(claim.token == token for claim in fresh):
+            host = "".join(c for c in socket.gethostname() if c.isalnum() or c in ".-")
+            write(self.path / f"claim-{token}-{os.getpid()}-{time.time():.0f}-{host}", b"\n")
+        for claim in self.claims:
+            if claim not in fresh:
+                (self.path / claim.name).unlink(missing_ok=True)
+
+    def release(self, token: str | None) -> None:
+        """Remove this machine's claim."""
+        for claim in self.claims:
+            if claim.token == token:
+                (self.path / claim.name).unlink(missing_ok=True)
+
+
+def restore(folder: MirrorFolder, local: Path) -> list[str]:
+    """Copy what is missing in a run directory from its mirror, and all of a seed that is further there.
+
+    A seed is further where its checkpoint has more steps, or where it has a record and there is none here.
+    Records here stay. The run's manifest is written last, so that a directory restored in part is not taken
+    for a whole one.
+
+    Returns:
+        What is damaged on the mirror; an older intact copy was used where there is one.
+
+    Raises:
+        OSError, StorageError: the mirror cannot be read, or the directory not written to.
+    """
+    damaged = [f"{name} (unreadable)" for name in folder.torn]
+    paths = {path: folder.copies(path)[0] for files in folder.generations.values() for path in files}
+    paths = {path: entry for path, entry in without_finished(paths).items() if not _is_done(path, local)}
+
+    def intact(path: str) -> tuple[Entry, bytes] | None:
+        for entry in folder.copies(path):
+            if (content := folder.content(entry)) is not None:
+                return entry, content
+        return None
+
+    def is_further(path: str) -> bool:
+        here = local / path
+        if RECORD.fullmatch(path):
+            return not here.exists()
+        steps = max(checkpoint_steps(p.read_bytes()) if p.exists() else -1 for p in (here, older(here)))
+        if steps >= 0 and here.exists() and here.stat().st_mtime_ns == paths[path].modified:
+            return False  # the same copy
+        there = intact(path)
+        return there is not None and checkpoint_steps(there[1]) > steps
+
+    states = [path for path in paths if RECORD.fullmatch(path) or CHECKPOINT.fullmatch(path)]
+    further = {_seed(path) for path in states if is_further(path)}
+    for path in (path for pattern in _MIRRORED for path in sorted(paths) if pattern.fullmatch(path)):
+        here = local / path
+        if RECORD.fullmatch(path) and here.exists():
+            continue
+        if _seed(path) not in further and (here.exists() or older(here).exists()):
+            continue
+        found = intact(path)
+        if found is None or found[0] != paths[path]:
+            damaged.append(f"{paths[path].stored} ({'an older copy is used' if found else 'lost'})")
+        if found is not None:
+            here.parent.mkdir(parents=True, exist_ok=True)
+            write_atomically(here, found[1])
+            os.utime(here, ns=(found[0].modified, found[0].modified))
+    return damaged
+
+
+def _seed(path: str) -> str:
+    return PurePosixPath(path).name.partition(".")[0]
+
+
+def _is_done(path: str, local: Path) -> bool:
+    """Whether a path is that of a checkpoint of a seed whose record is here."""
+    return path.startswith("checkpoints/") and (local / "seeds" / f"{_seed(path)}.json").exists()
+
+
+def without_finished(files: Mapping[str, Entry]) -> dict[str, Entry]:
+    """Without the checkpoints of seeds whose records are there."""
+    done = {_seed(path) for path in files if RECORD.fullmatch(path)}
+    return {
+        path: entry
+        for path, entry in files.items()
+        if not (path.startswith("checkpoints/") and _seed(path) in done)
+    }
+
+
+def write(path: Path, content: bytes) -> None:
+    """Write a file in place; one that could not be written as a whole is removed.
+
+    Raises:
+        OSError: it could not.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    try:
+        write_through(path, content, anew=False)
+        if path.stat().st_size != len(content):
+            raise OSError(errno.EIO, "not written as a whole", str(path))
+    except BaseException:
+        with suppress(OSError):
+            path.unlink()
+        raise
+
+
+def token_of(local: Path) -> str | None:
+    """What identifies a run directory of this machine among those of others; None: not mirrored yet."""
+    path = local / "locks" / "mirror.token"
+    return path.read_text() if path.exists() else None
+
+
+def _sizes(folder: Path) -> dict[str, int]:
+    """The bytes of every file in a folder that may be missing, but not unreadable."""
+
+    def fail(error: OSError) -> None:
+        if not isinstance(error, FileNotFoundError):
+            raise error
+
+    found = {}
+    for directory, _, names in os.walk(folder, onerror=fail):
+        for path in (Path(directory, name) for name in names):
+            with suppress(FileNotFoundError):  # a claim that was just renewed
+                found[path.relative_to(folder).as_posix()] = path.stat().st_size
+    return found
+
+
+def _number(name: str) -> int:
+    """The number of a manifest's generation, at least 1; 0 of another file."""
+    match = MANIFEST.fullmatch(name)
+    return int(match[1]) if match else 0
+
+
+def _entries(manifest: Any) -> dict[str, Entry]:
+    found = {}
+    for path, entry in manifest["files"].items():
+        if VIEW.fullmatch(path):  # in manifests of dglib 0.1
+            continue
+        if not is_mirrored(path) or not re.fullmatch(re.escape(path) + r"\.[0-9a-f-]+", entry["stored"]):
+            raise ValueError(f"{path}: not a file of a run directory")
+        found[path] = Entry(**{key: entry[key] for key in ("stored", "sha256", "size", "modified")})
+    return found
+
+
+# ── copying while a run is trained ──
 
 
 class Mirror:
@@ -140,7 +434,7 @@ class Mirror:
         if token is None:
             token = secrets.token_hex(4)
             write_atomically(self.local / "locks" / "mirror.token", token.encode())
-        folder.claim(token, renew_after=PERIOD_S)
+        folder.claim(token)
         before = next(iter(folder.generations.values()), {})
         files = folder.files()
         full = self._copy(folder, files)
@@ -215,7 +509,16 @@ class Mirror:
                 break
         self._complete = not self._problem
         with suppress(Exception):  # whatever it is: the run continues
-            MirrorFolder(self.remote).release(token_of(self.local))
+            if not self._in_training():
+                MirrorFolder(self.remote).release(token_of(self.local))
+
+    def _in_training(self) -> bool:
+        """Whether a process of this machine trains a seed of the run: it needs the claim."""
+        for path in (self.local / "locks").glob("*.holder"):
+            with suppress(OSError, ValueError, AttributeError):
+                if not has_ended(json.loads(path.read_bytes()), path.stat().st_mtime):
+                    return True
+        return False
 
     def _try(self, *, last: bool = False) -> bool:
         """A pass, and a line where the mirror begins to fail, works again, or is another machine's."""
@@ -257,10 +560,10 @@ class _Located(Protocol):
 
 @dataclass(frozen=True)
 class RunLocation:
-    """`base`: where results go. `work`: where runs are written; the same without a mirror."""
+    """`base`: where results go. `local`: where runs are written; the same without a mirror."""
 
     base: Path
-    work: Path
+    local: Path
 
     @classmethod
     def of(cls, parameters: _Located, where: str = "") -> RunLocation:
@@ -279,7 +582,7 @@ class RunLocation:
 
     @property
     def mirrored(self) -> bool:
-        return self.work != self.base
+        return self.local != self.base
 
     def bring_back(
         self,
@@ -305,7 +608,7 @@ class RunLocation:
             with suppress(FileNotFoundError):
                 next(self.base.iterdir(), None)  # an unreadable directory is not an empty one
             for remote in run_directories(self.base, prefix):
-                damaged = self._restore(MirrorFolder(remote), self.work / remote.name, identity)
+                damaged = self._restore(MirrorFolder(remote), self.local / remote.name, identity)
                 if damaged:
                     more = f" and {len(damaged) - 5} more" if len(damaged) > 5 else ""
                     line = f"damaged: {'; '.join(damaged[:5])}{more}; what is lost is trained again"
@@ -331,7 +634,7 @@ class RunLocation:
 
     @contextmanager
     def mirroring(self, directory: Path, report: Callable[[str], None]) -> Iterator[None]:
-        """Mirror a run directory of `work` below `base` until the context ends, and once more then."""
+        """Mirror a run directory of `local` below `base` until the context ends, and once more then."""
         if not self.mirrored:
             yield
             return
@@ -339,9 +642,9 @@ class RunLocation:
             yield
 
     def copy_to_base(self, *paths: Path) -> None:
-        """Copy files of `work` to the same places below `base`, with a line for one that cannot be copied."""
+        """Copy files of `local` to the same paths below `base`, with a line for one that cannot be copied."""
         for path in paths if self.mirrored else ():
-            target = self.base / path.absolute().relative_to(self.work.absolute())
+            target = self.base / path.absolute().relative_to(self.local.absolute())
             try:
                 next(self.base.iterdir(), None)  # a Drive that vanished is not made anew on the disk below it
                 write(target, path.read_bytes())

@@ -236,15 +236,15 @@ def this_process() -> dict[str, Any]:
     return {"pid": os.getpid(), "host": socket.gethostname()}
 
 
-def is_alive(process: Mapping[str, Any], updated: float, within: float = STALE_SECONDS) -> bool:
-    """Whether a process is not known to have ended and gave its last update within so many seconds.
+def is_alive(process: Mapping[str, Any], updated: float) -> bool:
+    """Whether a process is not known to have ended, and its last update is not older than `STALE_SECONDS`.
 
     Args:
         process: `pid` and `host`; where one is missing only the age counts.
         updated: Unix time of the last update.
     """
     age = abs(time.time() - updated)  # a clock that was set back must not block anybody
-    return age < within and not has_ended(process, updated)
+    return age < STALE_SECONDS and not has_ended(process, updated)
 
 
 def has_ended(process: Mapping[str, Any], updated: float) -> bool:

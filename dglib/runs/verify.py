@@ -28,7 +28,7 @@ from dglib.runs.identity import (
     read_manifest,
     shared_of,
 )
-from dglib.runs.mirror_folder import CLAIM, RUN_MANIFEST, MirrorFolder
+from dglib.runs.mirror import CLAIM, RUN_MANIFEST, MirrorFolder
 from dglib.runs.reading import OWN_FILE, experiment_of_list, find_records, holds_records, prefixes, runs_in
 
 
