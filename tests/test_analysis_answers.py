@@ -21,8 +21,6 @@ from analysis_cases import (
 from by_name import answer, compared, summarise, width, width_answer
 from scipy import stats
 
-from dglib.analysis import wording
-from dglib.analysis.answer import Answer
 from dglib.analysis.intervals import sign_flip_p
 
 CASES = {
@@ -104,13 +102,6 @@ def test_start_states_have_rows_of_their_own():
     assert (widths["width λ↑ − λ↓", "collapsed"].n, widths["width λ↑ − λ↓", "trapped"].n) == (2, 1)
 
 
-@pytest.mark.parametrize(
-    ("p", "text"), [(0.0625, "0.063"), (0.05, "0.05"), (0.00054, "0.00054"), (0.325, "0.33")]
-)
-def test_p_is_rounded_half_up_to_two_digits(p, text):
-    assert wording.p_value(p) == text  # 0.0625: five seeds of one sign
-
-
 def test_without_an_event_each_quantity_stands_once_with_its_bound():
     for experiment, records in (
         ("T1", [t1(seed, None) for seed in range(10)]),
@@ -152,19 +143,6 @@ def test_a_trapped_network_has_no_drift_and_hides_none():
     assert ("drift within a level", "trapped") not in rows_of(found)
     assert rows_of(found)["drift within a level", "collapsed"].n == 4
     assert any(flag.startswith("drifting") for flag in found.flags)
-
-
-def test_more_than_three_flags_are_counted_and_all_are_in_the_sentences():
-    found = Answer("x", flags=tuple("abcde"))
-    assert found.shown_flags == ["a", "b", "c (and 2 more)"]
-    assert found.sentences.endswith("a\nb\nc\nd\ne")
-
-
-@pytest.mark.parametrize(
-    ("value", "text"), [(0.2375, "0.238"), (0.0005, "0.001"), (-0.0004, "0.000"), (-0.2375, "−0.238")]
-)
-def test_numbers_are_rounded_half_up_as_written(value, text):
-    assert wording.decimal(value, 3) == text
 
 
 def retraced():
@@ -216,16 +194,6 @@ def test_under_the_null_the_sign_flip_test_errs_in_five_of_a_hundred_at_most():
     generator, trials = np.random.default_rng(0), 400
     errors = sum(sign_flip_p(generator.standard_t(2, size=8)) <= 0.05 for _ in range(trials))
     assert 0 < errors / trials <= 0.05 + 3 * (0.05 * 0.95 / trials) ** 0.5
-
-
-def test_constant_and_falling_rates_read_differently_and_absent_ones_are_no_number():
-    falling = t1(0)
-    falling |= {"sweep_lr": None}
-    for entry in falling["trajectory"]:
-        entry["lr"] = 0.01 if entry["epoch"] < 30 else 0.001
-    assert answer("T1", [t1(0)]).settings.startswith("Dwell time 4 epochs per level, LR 0.1 (constant), ")
-    assert "LR 0.01, then 0.001" in answer("T1", [falling]).settings
-    assert "4 epochs per level, LR not recorded" in answer("T1", [published(t1(0, None))]).settings
 
 
 def test_an_interval_for_a_gap_of_two_seeds_holds_no_gap_that_cannot_be():

@@ -3,10 +3,9 @@
 import math
 
 import pytest
-from analysis_cases import DWELL, diverged, evaluation, failed_init, published, t1, t2, td1, v3_failed
+from analysis_cases import DWELL, diverged, failed_init, published, t1, t2, td1, v3_failed
 from by_name import summarise
 
-from dglib.analysis.fields import is_constant
 from dglib.analysis.intervals import UNKNOWN, Bounds, median_bounds
 from dglib.experiments import get
 
@@ -113,13 +112,6 @@ def test_a_trap_stays_one_through_single_flickers():
     sweep = [entry for entry in record["trajectory"] if entry["phase"] == "sweep"]
     sweep[2] |= {"error": 0.895, "predicted": [0, 1, 396, 0, 0, 0, 0, 0, 0, 0]}
     assert only_seed("T2", record)["start"] == "trapped"
-
-
-def test_error_of_chance_is_no_constant_prediction_where_the_counts_say_otherwise():
-    assert not is_constant(evaluation("sweep", 0.5, 1, 0.9))
-    assert is_constant(evaluation("sweep", 0.5, 1, 0.89, constant=True))
-    assert is_constant({"error": 1 - 1000 / 10000})
-    assert not is_constant({"error": 0.8968})
 
 
 def test_the_median_of_bounds_is_open_where_the_median_seed_is():

@@ -26,14 +26,6 @@ def colab(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("COLAB_RELEASE_TAG", "release-colab_20260801")
 
 
-def test_a_given_directory_is_taken_and_not_created(tmp_path: Path) -> None:
-    assert base_directory("a/b/c") == Path("a/b/c")
-    assert base_directory(str(tmp_path)) == tmp_path
-    assert base_directory("~") == Path.home()
-    assert data_directory("data") == Path("data")
-    assert list(tmp_path.iterdir()) == []
-
-
 def test_the_defaults_are_the_projects_own_directories_wherever_one_is(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:

@@ -213,12 +213,6 @@ def test_a_failed_init_is_no_instant_collapse_and_a_survivor_is_censored(tmp_pat
     assert found["flags"] == ["1 of 4 records: the init failed, so the recorded lifetime is none"]
 
 
-def test_a_lifetime_that_is_not_the_trajectorys_is_flagged(tmp_path):
-    write(tmp_path / "x.json", [t1a(0, 10) | {"lifetime": 3}])
-    (found,) = analyse(tmp_path)["groups"].values()
-    assert "lifetime is not that of the trajectory" in found["Hold"]["flags"][0]
-
-
 def test_another_network_and_other_noise_have_their_branches_gap(tmp_path):
     asymmetric = resnet34(0, 0.2) | {"noise_type": "asymmetric", "noise_rate": 0.4}
     del asymmetric["architecture"]
@@ -266,13 +260,6 @@ def test_a_damaged_record_is_named_and_the_others_are_read(tmp_path, capsys, dam
     assert str(path) in capsys.readouterr().out.partition("Problems")[2]
     (group,) = analyse(tmp_path)["groups"].values()
     assert group["T1"]["n"] == 1
-
-
-def test_a_configuration_that_is_none_is_named(tmp_path):
-    write(tmp_path / "R3a_results.json", [r3(0, 0.5)])
-    write(tmp_path / "R3a_config.json", [1])
-    (problem,) = analyse(tmp_path)["problems"]
-    assert "R3a_config.json: not read" in problem
 
 
 def test_every_reader_takes_such_a_directory_and_keeps_its_groups_apart(tmp_path):

@@ -113,24 +113,11 @@ def test_a_fork_without_changes_gives_the_same_record_and_leaves_the_original_al
     assert verify(forked) == verify(directory) == []
 
 
-def test_keeping_states_changes_neither_identity_nor_record(original):
-    with_states, without = original("T1", "keep_states=true"), original("T1", base="without")
-    assert record_of(with_states) == record_of(without)
-    states = [path.name for path in sorted((with_states / "states").iterdir())]
-    assert states == [f"T1-spinodal-003.main@{phase}.ckpt" for phase in ("init", "sweep")]
-    assert not list((without / "states").iterdir())
-    manifests = [json.loads(next(d.glob("*_manifest.json")).read_bytes()) for d in (with_states, without)]
-    assert manifests[0]["fingerprint"] == manifests[1]["fingerprint"]
-    assert manifests[0]["parameters"] == manifests[1]["parameters"]
-
-
 @pytest.mark.parametrize(
     ("stop", "at", "changes", "first"),
     [
-        (None, 3, ["sweep_lambdas=[0.4]", "sweep_lr=0.01"], 3 * STEPS),  # at the end of the init
         (None, 9, ["sweep_lambdas=[0.5,0.6,0.7,0.8]"], 9 * STEPS),  # beyond the original's end
         (None, 8, ["init_error_max=0.99", "return_sweep=true", "collapse_error=0"], 3 * STEPS),
-        (5 * STEPS, 5, ["sweep_lambdas=[0.5,0.65,0.8]"], 5 * STEPS),  # from a checkpoint
         (4 * STEPS + 2, 5, ["epochs_per_level=3"], 4 * STEPS + 2),  # within an epoch of a level
         # The state is there, and an event that the original has not seen fires with its last evaluation.
         (6 * STEPS, 6, ["collapse_error=0", "return_sweep=true", "return_lambdas=[0.3]"], 6 * STEPS),
@@ -182,30 +169,6 @@ def test_an_interrupted_fork_is_resumed_by_the_same_call_even_without_the_origin
     assert record == record_of(original("T1", *changes, base="scratch"))[0]
     assert fork(directory, 3, 5, changes).directory == forked
     assert len(list(directory.parent.glob("exp_*"))) == 2
-
-
-def test_a_fork_that_has_only_a_manifest_starts_from_the_state_and_without_it_is_refused(original):
-    directory, changes = original("T1", "keep_states=true"), ["sweep_lambdas=[0.5,0.55,0.8]"]
-    with pytest.raises(Interrupted):
-        fork(directory, 3, 5, changes, control=StopAfter(1))
-    (forked,) = set(directory.parent.glob("exp_*")) - {directory}
-    for path in (forked / "checkpoints").iterdir():
-        path.unlink()
-    (directory / "states").rename(directory / "elsewhere")
-    with pytest.raises(UserError, match="no saved state at or before epoch 5"):
-        fork(directory, 3, 5, changes)
-    (directory / "elsewhere").rename(directory / "states")
-    assert fork(directory, 3, 5, changes).directory == forked
-    assert record_of(forked)[0] == record_of(original("T1", *changes, base="scratch"))[0]
-
-
-def test_a_fork_can_be_forked(original):
-    directory = original("T1", "keep_states=true")
-    first = fork(directory, 3, 3, ["sweep_lambdas=[0.5,0.8]", "keep_states=true"]).directory
-    second = fork(first, 3, 7, ["sweep_lambdas=[0.5,0.8,0.9]"]).directory
-    record, lineage = record_of(second)
-    assert record == record_of(original("T1", "sweep_lambdas=[0.5,0.8,0.9]", base="scratch"))[0]
-    assert (lineage["forked_from"], lineage["epoch"]) == (first.name, 7)
 
 
 # What is changed, at which epoch, and what the line contains.

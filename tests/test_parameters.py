@@ -4,9 +4,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import yaml
 from by_name import MODELS
-from pydantic import ValidationError
 
 from dglib.errors import UserError
 from dglib.experiments.parameters import MACHINE_SETTINGS
@@ -147,11 +145,6 @@ def test_overrides_replace_values_in_turn_and_are_read_as_yaml() -> None:
     assert (p["sweep_lr"], p["base_dir"], p["batch_size"]) == (None, "a=b", 256)
 
 
-def test_a_profile_value_that_no_longer_fits_is_reported_with_its_file() -> None:
-    with pytest.raises(UserError, match=r"^params/paper/T1\.yaml: sweep_lambdas = .* init_lambda = 0\.6 or"):
-        load_profile("T1", "paper", ["init_lambda=0.6"])
-
-
 @pytest.mark.parametrize("profile", ["fast", "", "..", "../params/quick"])
 def test_an_unknown_profile_is_refused_with_the_known_ones(profile: str) -> None:
     with pytest.raises(UserError, match=r"^profile = '.*': must be paper, quick or small$"):
@@ -162,10 +155,8 @@ def test_an_unknown_profile_is_refused_with_the_known_ones(profile: str) -> None
     ("content", "line"),
     [
         (b"lr: 0.1\nmomentum: 0.9: 1\n", "is not valid YAML: line 2, column 14"),
-        (b"- 1\n- 2\n", "must hold lines of the form name: value"),
         (b"", "must hold lines of the form name: value"),
         (b"true: 1\n", "True: a parameter's name must be text"),
-        (b"lr: \xff\n", "is not valid YAML"),
         (b"lr: !!python/name:os.system\n", "is not valid YAML"),
         (b"lr: " + b"[" * 500, "is not valid YAML"),
     ],
@@ -179,28 +170,16 @@ def test_a_file_without_parameters_is_refused_in_one_line(content: bytes, line: 
     assert "\n" not in str(caught.value)
 
 
-def test_parameters_saved_as_yaml_are_read_back_and_cannot_be_changed(tmp_path: Path) -> None:
-    path = tmp_path / "again.yaml"
-    path.write_text(yaml.safe_dump(published("V3")))
-    read = validate_layers("V3", [file_layer(path)])
-    assert read == load_profile("V3", "paper")
-    with pytest.raises(ValidationError, match="frozen"):
-        read.lr = 1.0
-
-
 @pytest.mark.parametrize(
     ("name", "given", "value"),
     [
         ("lr", "1e-4", 1e-4),
-        ("weight_decay", 0, 0.0),
         ("sweep_lambdas", (0.4, "0.5", 1), [0.4, 0.5, 1.0]),
         ("seeds", "0-2,5", [0, 1, 2, 5]),
         ("sweep_lambdas", "[0.4, 0.5]", [0.4, 0.5]),
-        ("milestones", "[]", []),
         ("pixel_std", " [0.25,1e-1] ", [0.25, 0.1]),
         ("return_sweep", "true", True),
         ("channels_last", True, "on"),  # YAML's reading of the bare word
-        ("fused", False, "off"),
     ],
 )
 def test_a_value_may_be_written_as_people_write_it(name: str, given: object, value: object) -> None:
@@ -212,25 +191,17 @@ def test_a_value_may_be_written_as_people_write_it(name: str, given: object, val
     ("experiment", "name", "value", "rule"),
     [
         ("T1", "noise_rate", 1.2, "must be at most 0.9"),
-        ("T1", "noise_rate", True, "must be a number"),
-        ("T1", "refresh_period", 0, "must be at least 1"),
         ("T1", "refresh_period", 16.0, "must be a whole number"),
         ("T1", "lr", 0, "must be above 0"),
         ("T1", "lr", float("nan"), "must be a finite number"),
         ("T1", "momentum", 1, "must be below 1"),
-        ("T1", "network", "", "must not be empty"),
-        ("T1", "dataset", None, "must be text"),
         ("T1", "augmentation", "flip", "must be 'none' or 'crop_flip'"),
         ("T1", "device", "cuda:one", "must be auto, cpu, cuda or cuda:N"),
-        ("T1", "pixel_mean", [], "must hold at least one value"),
         ("T1", "return_sweep", 1, "must be true or false"),
-        ("T1", "sweep_lambdas", "0.5", "must be a list"),
         ("T1", "sweep_lambdas", [0.5, 0.5], "each value must be above the one before, but 0.5 follows 0.5"),
         ("T1", "sweep_lambdas", [0.3, 0.5], "must start at init_lambda = 0.35 or above"),
         ("T1", "return_lambdas", [0.5, 0.7], "each value must be below the one before, but 0.7 follows 0.5"),
         ("T2", "sweep_lambdas", [0.9, 0.5], "must start at init_lambda = 0.7 or below"),
-        ("V3", "sweep_lambdas", [0.7, 0.3], "each value must be above the one before, but 0.3 follows 0.7"),
-        ("Td1", "compare_epochs", [20, 10], "each value must be above the one before, but 10 follows 20"),
     ],
 )
 def test_a_refusal_names_layer_field_value_and_rule(
@@ -255,13 +226,6 @@ def test_an_unknown_name_is_refused_with_the_nearest_known_one_before_the_gap_th
     values = published("T1", learning_rate=0.1)
     del values["lr"]
     with pytest.raises(UserError, match=r"^my.yaml: learning_rate = 0.1: .* \(and 1 more\)$"):
-        validate_layers("T1", [Layer("my.yaml", values)])
-
-
-def test_a_missing_value_is_reported_with_its_meaning() -> None:
-    values = published("T1")
-    del values["noise_rate"]
-    with pytest.raises(UserError, match=r"^my.yaml: noise_rate is missing: η, the fraction .*, 0 to 0\.9\.$"):
         validate_layers("T1", [Layer("my.yaml", values)])
 
 

@@ -1,11 +1,9 @@
 """The bar: its fields, and the time that it estimates. Whether a process lives."""
 
 import io
-import re
 import subprocess
 import sys
 import time
-from functools import partial
 
 import psutil
 import pytest
@@ -56,39 +54,6 @@ def test_a_seed_that_ends_early_fills_its_share(shown):
     bar = Bar(spec, 2)
     run_seed(spec, 0, random_data(), CPU, sinks=[bar.sink(None, 0)])
     assert " 50%|" in lines(shown)[-1]
-
-
-def test_seeds_that_were_finished_before_do_not_count_for_the_speed(shown, monkeypatch):
-    """Ten seconds an epoch, after nine seeds that were there: the tenth takes as long as its epochs."""
-    clock = [1000.0]
-    bar = Bar(SPEC, 10)
-    monkeypatch.setattr(bar._bar, "_time", lambda: clock[0])
-    bar._bar.start_t = bar._bar.last_print_t = clock[0]
-    for _ in range(9):
-        bar.skip_seed()
-
-    sink = bar.sink(None, 9)
-
-    def epoch_of_ten_seconds(event):
-        clock[0] += 10 * (type(event).__name__ == "EpochDone")
-        sink(event)
-
-    run_seed(SPEC, 9, random_data(), CPU, sinks=[epoch_of_ten_seconds])
-    third = next(line for line in lines(shown) if f"epoch=3/{PLANNED}" in line)
-    gone_left_speed = rf"{9 * PLANNED + 3}/{10 * PLANNED} \[00:30<00:(29|30), +10\.0+s/epoch"
-    assert re.search(gone_left_speed, third), third
-
-
-def test_a_bar_that_is_switched_off_shows_nothing_and_stops_nothing(monkeypatch):
-    screen = io.StringIO()
-    monkeypatch.setattr(
-        tqdm.auto, "tqdm", partial(std.tqdm, disable=True, file=screen)
-    )  # as by TQDM_DISABLE=1
-    bar = Bar(SPEC, 2)
-    bar.skip_seed()
-    run_seed(SPEC, 7, random_data(), CPU, sinks=[bar.sink(None, 7)])
-    bar.close()
-    assert screen.getvalue() == ""
 
 
 # ── processes: by the process table here, by the age of their last update elsewhere ──

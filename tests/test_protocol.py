@@ -139,19 +139,6 @@ def test_a_level_is_evaluated_at_its_end_whatever_the_rhythm():
     assert [e.epoch for e in of(Evaluated, events)] == [3, 5, 8, 9, 12, 13]
 
 
-def test_v3_has_four_stretches_that_each_start_anew():
-    spec = paper("V3")
-    visited, events = drive(spec, lambda here, cursor: 0.1 if here.arm.name == "ordered" else 0.7)
-    runs = list(dict.fromkeys(cursor.run for cursor, _ in visited))
-    assert runs == [(0, 0), (0, 1), (1, 0), (1, 1)]
-    firsts = [next(c for c, _ in visited if c.run == run) for run in runs]
-    assert [c.run_epochs for c in firsts] == [0, 0, 0, 0]
-    assert [sum(c.run == run for c, _ in visited) for run in runs] == [50, 27, 80, 27]
-    offsets = [spec.arms[arm].phases[phase].seed_offset for arm, phase in ((0, 0), (1, 0))]
-    assert offsets == [0, 100]
-    assert outcome(events) == "complete"
-
-
 # ── learning rates ──
 
 
@@ -248,12 +235,6 @@ def test_logits_that_are_not_finite_end_a_seed_as_diverged_wherever_they_appear(
     assert (last.error, last.metrics["test_loss"], last.finite, last.epoch) == (None, None, False, epoch)
     assert of(Fired, events) == []
     assert not any(event.epoch == epoch for event in of(SuccessTested, events))
-
-
-def test_td1_classes_go_by_the_final_error_alone():
-    for error, category in [(0.85, "trapped_90"), (0.8499999, "partial_collapse"), (0.3999999, "ordered")]:
-        _, events = drive(paper("Td1"), by_epoch({100: error}, 0.9 if error < 0.5 else 0.1))
-        assert outcome(events) == category
 
 
 def test_an_evaluation_is_given_if_and_only_if_the_protocol_evaluates():

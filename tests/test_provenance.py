@@ -12,7 +12,6 @@ from dglib import api
 from dglib.control import Interrupted
 from dglib.experiments.profiles import load_profile
 from dglib.files import unsealed
-from dglib.report.facts import command
 from dglib.runs import provenance
 from dglib.runs.seed import run_seed
 
@@ -62,16 +61,6 @@ MADE = {
     "torch": "2.11.0", "device_name": "NVIDIA H100 80GB HBM3",
     "data": "digits", "data_fingerprint": "97c7c46ae1b60e",
 }  # fmt: skip
-
-
-def test_the_line_contains_all_and_what_is_not_on_record():
-    assert provenance.line(MADE) == (
-        "made by dglib 0.1.0, commit 1a2b3c4 (files changed since), Python 3.13.1, torch 2.11.0, numpy 2.1.0,"
-        " NVIDIA H100 80GB HBM3, data digits 97c7c46ae1b6"
-    )
-    assert "commit 1a2b3c4, Python" in provenance.line(MADE | {"dirty": False})
-    assert "dglib 0.1.0, no commit on record, Python" in provenance.line(MADE | {"commit": None})
-    assert provenance.line({}) == "made by dglib of a version not on record, no commit on record"
 
 
 def test_seeds_with_another_provenance_are_listed_with_the_step_from_which_it_holds():
@@ -132,16 +121,3 @@ def test_a_run_prints_by_what_it_and_its_seeds_were_made_and_records_and_manifes
     monkeypatch.undo()
     assert api.run(parameters).directory == directory, "no identity depends on by what a run was made"
     assert "\nseed 0: made by dglib 0.0.9, commit abcdefg, Python" in capsys.readouterr().out
-
-
-@pytest.mark.parametrize(
-    ("words", "shown"),
-    [
-        (["python", "run_all.py", "--set", "lr=[0.1, 0.2]"], "python run_all.py --set 'lr=[0.1, 0.2]'"),
-        (["python", "-m", "dglib", "run", "T1"], "python -m dglib run T1"),
-        (["python", "-Xfrozen_modules=off", "-m", "ipykernel_launcher", "-f", "k.json"], "run as a notebook"),
-    ],
-    ids=["run_all", "dglib", "jupyter"],
-)
-def test_the_report_shows_the_command_that_was_typed(words, shown):
-    assert command(words) == shown

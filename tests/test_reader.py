@@ -72,17 +72,6 @@ def test_a_pipe_of_another_kind_that_breaks_stays_an_error() -> None:
         main([])
 
 
-def test_a_plan_cut_off_by_head_ends_without_an_error_line() -> None:
-    words = [sys.executable, str(RUN_ALL), "--only", "T2", "--seeds", "0-400", "--dry-run", "--json"]
-    with subprocess.Popen(words, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as process:
-        assert process.stdout is not None
-        assert process.stderr is not None
-        assert json.loads(process.stdout.readline())["seed"] == 0
-        process.stdout.close()
-        assert process.stderr.read() == b""
-    assert process.returncode == UNREAD
-
-
 @pytest.mark.slow
 def test_a_campaign_whose_reader_goes_saves_its_seeds_and_leaves_no_process(tmp_path: Path) -> None:
     tiny = ["network_width=0.25", "init_epochs=500", "epochs_per_level=1", "sweep_lambdas=[0.5]"]

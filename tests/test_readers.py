@@ -4,7 +4,7 @@ import json
 from pathlib import Path
 
 import pytest
-from analysis_cases import published, t1, t2, v3
+from analysis_cases import published, t1, t2
 from report_cases import published_in, run_of
 
 from dglib.cli import main
@@ -78,15 +78,6 @@ def test_where_the_only_results_are_broken_every_command_reports_it_and_writes_n
     with pytest.raises(UserError, match=r"T1-spinodal_results\.json"):
         compare(tmp_path, tmp_path)
     assert [path.name for path in tmp_path.iterdir()] == ["T1-spinodal_results.json"]
-
-
-def test_of_published_records_verify_notes_that_they_have_no_checksums(tmp_path):
-    published_in(tmp_path, "V3", [v3(0)])
-    (tmp_path / "V3_results.csv").write_text("seed,branch,lambda,error\n")
-    (tmp_path / "notes.csv").write_text("mine\n")
-    [finding] = verify(tmp_path)
-    assert (finding.path.name, finding.severity) == ("V3_results.json", "note")
-    assert "without a manifest or checksums" in finding.problem
 
 
 def test_damaged_seeds_are_in_no_readers_numbers_although_the_view_still_has_them(tmp_path):

@@ -52,24 +52,6 @@ def test_a_t1_record_has_its_collapse_and_its_return(records):
     assert not any(field.startswith("return_") for field in without)
 
 
-def test_a_v3_record_has_both_branches(records):
-    _, record = records["V3"]
-    assert (record["outcome"], record["init_success"]) == ("complete", True)
-    for branch, levels in (("ordered", [0.3, 0.5]), ("collapse", [0.5, 0.3])):
-        assert [p["lambda"] for p in record[f"{branch}_trajectory"]] == levels
-        assert record[f"{branch}_init"] == record[f"{branch}_init_trajectory"][-1]["error"]
-    # The arm of an epoch is on record, since both have an "init" and a "sweep".
-    assert [row["arm"] for row in record["epoch_log"]] == ["ordered"] * 4 + ["collapse"] * 4
-
-
-def test_a_td1_record_logs_from_step_zero_on_with_epochs_counted_from_zero(records):
-    _, record = records["Td1"]
-    # 22 images in batches of 8: three steps an epoch, four epochs, every third step.
-    assert [(row["epoch"], row["step"]) for row in record["step_logs"]] == [(0, 0), (1, 3), (2, 6), (3, 9)]
-    assert record["category"] == record["outcome"]
-    assert record["final_error"] == record["error_trajectory"][-1]["error"]
-
-
 # ── what did not go well ──
 
 
@@ -100,16 +82,6 @@ def test_a_failed_init_has_its_error_no_threshold_and_no_final_fields(experiment
     assert (record[threshold], record[flag], record["outcome"]) == (None, False, "init_failed")
     assert not {"final_lambda", "final_error"} & record.keys()
     assert len(record["trajectory"]) == 1
-
-
-@pytest.mark.parametrize("arm", ["ordered", "collapse"])
-def test_a_v3_seed_with_a_failed_init_keeps_its_error_and_has_not_succeeded(arm):
-    _, record = failed("V3", arm, seed=1)
-    other = {"ordered": "collapse", "collapse": "ordered"}[arm]
-    assert (record[f"{arm}_init"], record[f"{other}_init"]) == (0.5, None)
-    assert (record[f"{arm}_init_success"], record["init_success"]) == (False, False)
-    assert record["ordered_trajectory"] == record["collapse_trajectory"] == []
-    assert (record["experiment_id"], record["outcome"]) == ("V3-s1", "init_failed")
 
 
 def test_numbers_that_are_not_finite_become_null_and_the_record_stays_valid_json():

@@ -99,20 +99,6 @@ def test_a_base_directory_that_cannot_be_read_is_an_error_and_not_an_empty_one(
     assert not (tmp_path / "work").exists()
 
 
-def test_a_file_copied_after_the_drive_vanished_makes_no_directory_below_its_mount_point(tmp_path, capsys):
-    place = RunLocation(tmp_path / "drive" / "base", tmp_path / "work")
-    (tmp_path / "work").mkdir()
-    (tmp_path / "work" / "summary.md").write_text("answer\n")
-    (tmp_path / "drive").mkdir()
-    place.copy_to_base(tmp_path / "work" / "summary.md")
-    assert list((tmp_path / "drive").iterdir()) == []
-    target = tmp_path / "drive" / "base" / "summary.md"
-    assert capsys.readouterr().err.startswith(f"mirror: not copied to {target}: ")
-    place.base.mkdir()
-    place.copy_to_base(tmp_path / "work" / "summary.md")
-    assert target.read_text() == "answer\n"
-
-
 # ── and back ──
 
 
@@ -147,13 +133,6 @@ def test_a_mirrored_run_that_is_stopped_and_lost_here_is_resumed_from_the_mirror
     remote = tmp_path / "drive" / resumed.directory.name
     assert record(remote) == record(resumed.directory)
     assert (remote / "figures" / "T2-spinodal_analysis.png").exists()
-
-
-def test_a_finished_run_is_restored_without_training(mirrored, tmp_path, untrained, capsys):
-    run = api.run(parameters(tmp_path))
-    assert run.directory.name == mirrored.name
-    assert record(run.directory) == record(mirrored)
-    assert "damaged" not in capsys.readouterr().err
 
 
 def test_verify_compares_a_mirror_with_its_manifests_and_its_records_with_their_seals(

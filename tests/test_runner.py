@@ -141,11 +141,6 @@ def test_a_kill_during_an_evaluation_trains_no_epoch_twice(undisturbed, tmp_path
     assert_same(ours, undisturbed["T1"])
 
 
-def test_a_stop_that_comes_with_the_last_step_still_finishes_the_seed(undisturbed, tmp_path):
-    steps = 6 * len(undisturbed["T1"][0]["epoch_log"])
-    assert_same(run_to_end(SPECS["T1"], Saving(tmp_path / "seed.ckpt"), StopAfter(steps)), undisturbed["T1"])
-
-
 @pytest.mark.parametrize("lost", ["g_v", "dropout", "momentum", "sums", "step_log"])
 def test_the_comparison_notices_each_part_that_a_checkpoint_could_lose(
     lost, undisturbed, tmp_path, monkeypatch
@@ -174,16 +169,6 @@ def test_sinks_see_every_event_once_and_after_a_resume_all_of_them_again(tmp_pat
         run_seed(SPECS["T1"], 0, random_data(), CPU, checkpoint_path=path, control=StopAfter(27))
     run_seed(SPECS["T1"], 0, random_data(), CPU, checkpoint_path=path, sinks=[again.append])
     assert again == whole
-
-
-def test_the_time_of_a_resumed_seed_counts_what_was_spent_before(tmp_path):
-    path = tmp_path / "seed.ckpt"
-    with pytest.raises(Interrupted):
-        run_seed(SPECS["T1"], 0, random_data(), CPU, checkpoint_path=path, control=StopAfter(9))
-    saved = checkpoint.load(path)
-    assert saved.seconds > 0
-    checkpoint.save(path, replace(saved, seconds=1e6))
-    assert run_seed(SPECS["T1"], 0, random_data(), CPU, checkpoint_path=path)["time"] > 1e6
 
 
 def test_a_run_neither_moves_nor_reads_the_global_generators(undisturbed):

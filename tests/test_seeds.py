@@ -12,12 +12,10 @@ from dglib.experiments.parameters import LARGEST, MOST, parse_seeds
     [
         (3, [3]),
         ([0, 3], [0, 3]),
-        (range(2, 5), [2, 3, 4]),
         ("[0, 3]", [0, 3]),
         ("0-9", list(range(10))),
         ("0-3,7", [0, 1, 2, 3, 7]),
         (" 7 , 0 - 1 ", [7, 0, 1]),
-        ("4-4", [4]),
         (LARGEST, [LARGEST]),
     ],
 )
@@ -29,14 +27,11 @@ def test_every_form_gives_its_seeds_in_the_order_written(written: object, seeds:
     ("written", "says"),
     [
         (True, "True is not a seed"),
-        (1.0, "1.0 is not a seed"),
         (-1, "-1 is not a seed"),
         ([0, 1.5], "1.5 is not a seed"),
         ([0, "1"], "'1' is not a seed"),
         ("", "'' is not a seed"),
-        ("1.5", "'1.5' is not a seed"),
         ("0,,1", "'' is not a seed"),
-        ("0-", "'0-' is not a seed"),
         ("٣", "'٣' is not a seed"),  # a digit to Python, but not to whoever reads the records
         ("9-0", "'9-0' runs backwards"),
         ([], "no seed is given"),

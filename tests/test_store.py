@@ -149,15 +149,6 @@ def test_finished_seeds_are_not_run_again_and_the_list_may_grow(tmp_path, counte
     assert records[1] == before
 
 
-def test_a_seed_whose_init_fails_is_finished_too(tmp_path, counted):
-    spec = quick("V3", ordered_error_max=0.0)
-    store, _ = open_store(tmp_path, spec, DATA)
-    (record,) = run_experiment(store, [0], DATA, CPU)
-    assert record["outcome"] == "init_failed"
-    assert run_experiment(store, [0], DATA, CPU) == [record]
-    assert counted == [0]
-
-
 @pytest.mark.parametrize("experiment", ["V3", "Td1"])
 def test_the_views_are_rebuilt_byte_for_byte_from_the_seeds_files(experiment, tmp_path):
     store, _ = open_store(tmp_path, quick(experiment), DATA)
