@@ -7,7 +7,6 @@ import pytest
 from by_name import MODELS
 
 from dglib.errors import UserError
-from dglib.experiments.parameters import MACHINE_SETTINGS
 from dglib.experiments.profiles import (
     PARAMS,
     Layer,
@@ -17,6 +16,7 @@ from dglib.experiments.profiles import (
     profile_layer,
     validate_layers,
 )
+from dglib.runs.identity import MACHINE_SETTINGS
 
 FILES = sorted(path for path in PARAMS.glob("*/*.yaml") if path.stem in MODELS)
 CIFAR10 = {

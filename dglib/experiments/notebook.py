@@ -8,9 +8,9 @@ from typing import Any
 
 from dglib.errors import UserError
 from dglib.experiments import get, own_file
-from dglib.experiments.parameters import MACHINE_SETTINGS, Parameters, cell_groups, parse_seeds
+from dglib.experiments.parameters import Parameters, cell_groups, parse_seeds
 from dglib.experiments.profiles import Layer, load_profile, model_of, profile_layer, profiles_of, resolve
-from dglib.runs.identity import differing
+from dglib.runs.identity import MACHINE_SETTINGS, differing
 
 CELL_PROFILE = "quick"  # whose values the parameters cell shows
 PLAIN = (bool, int, float, str, list, tuple, dict, type(None))

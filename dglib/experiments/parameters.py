@@ -14,7 +14,7 @@ from importlib.util import find_spec
 from itertools import pairwise
 from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal, TypeVar
 
-from dglib.runs.identity import MACHINE, NUMERICS, READING, TECHNIQUES
+from dglib.runs.identity import NUMERICS, READING, TECHNIQUES
 
 if TYPE_CHECKING or find_spec("pydantic") is not None:
     from pydantic import (
@@ -331,9 +331,6 @@ def read_under(parameters: Any, records: Sequence[dict[str, Any]]) -> list[dict[
     """The records with the READING parameters as they are now: none was trained under them."""
     now = reading_of(parameters)
     return [{**record, "parameters": {**record["parameters"], **now}} for record in records]
-
-
-MACHINE_SETTINGS = MACHINE | {"base_dir", "data_dir"}
 
 
 def cell_groups(model: type[Parameters]) -> dict[str, list[str]]:

@@ -29,12 +29,11 @@ READING: dict[str, frozenset[str]] = {}
 TECHNIQUES = ("precision", "channels_last", "fused", "compiled", "cuda_graphs", "autotune")
 # Parameters of the numerics, which are part of the identity.
 NUMERICS = ("device", "threads", "exact", *TECHNIQUES)
-# Where and for which seeds a run is made; no run differs from another by these.
-MACHINE = frozenset(
+# Where and how a run is made; by these alone no run differs from another.
+MACHINE_SETTINGS = frozenset(
     {*NUMERICS, "seeds_at_once", "checkpoint_epochs", "checkpoint_minutes", "keep_states"}
-    | {"mirror", "work_dir"}
+    | {"base_dir", "data_dir", "work_dir", "mirror"}
 )
-PLACE = frozenset({"seeds", "base_dir", "data_dir"})
 
 # Raised by every change of code that changes results; golden records in the tests show when that is.
 RESULTS_VERSION = 2
@@ -61,7 +60,7 @@ FILES = ("dataset", "noise")  # fields whose value may be a file
 
 def is_identity(name: str, experiment: str) -> bool:
     """Whether an experiment's parameter is part of what a run is; the numerics count apart."""
-    return name not in READING.get(experiment, ()) and name not in MACHINE and name not in PLACE
+    return name not in READING.get(experiment, ()) and name not in MACHINE_SETTINGS and name != "seeds"
 
 
 def describe(
