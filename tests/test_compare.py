@@ -182,10 +182,9 @@ def test_both_sweeps_on_both_sides_give_the_width_as_well(tmp_path):
 
 
 def test_a_side_whose_sweeps_differ_in_parameters_gives_no_width(tmp_path):
-    for side, lr in (("a", 0.1), ("b", 0.2)):
-        run_of(tmp_path / side, "T1", [t1(s) for s in range(2)])
-        records = [t2(s) for s in range(2)]
-        run_of(tmp_path / side, "T2", [r | {"parameters": r["parameters"] | {"lr": lr}} for r in records])
+    for side, lr in (("a", "lr=0.1"), ("b", "lr=0.2")):
+        run_of(tmp_path / side, "T1", [t1(s) for s in range(2)], "lr=0.1")
+        run_of(tmp_path / side, "T2", [t2(s) for s in range(2)], lr)
     width = compare(tmp_path / "a", tmp_path / "b")[-1]
     assert (width.name, width.rows) == ("Hysteresis width", [])
     assert width.differed == ["B: T1 and T2 were run under different parameters: lr = 0.1 | 0.2"]
