@@ -1,31 +1,41 @@
-"""Speed of training on this machine, in pairs of blocks against a baseline.
+"""Speed and sameness of training on this machine: a line of JSON for each case.
 
-    python -m dglib.benchmark --json speed.json
-    python -m dglib.benchmark --device cuda --only resnet18/train resnet18/dual_over_plain
+    python -m dglib.benchmark --device cuda
+    python -m dglib.benchmark --device cpu --json speed.json
 
-A block is an epoch of 50,000 images on CUDA; on a CPU it is 16 batches (80 with a log), smaller than the
-published ones. Both sides of a pair run in one process, in alternating order, with their own data pipelines.
-The images are random, of CIFAR-10's shape. Needs torch and numpy; torchvision for ResNet-18 and for the
-published loop's transforms. Cases that cannot be measured here are skipped, with the reason.
+Takes at most `--minutes`, 8 by default. Each case has a share of them and what earlier cases left; one that
+does not finish is skipped with the reason "budget". The images are random, of CIFAR-10's shape. Needs torch
+and numpy; torchvision for ResNet-18 and for the published loop's transforms.
+
+`seconds` is the median for 50,000 images (10,000 in an evaluation) over n blocks, `spread` the greatest minus
+the least over the median, `share` the operations per second over those of a matrix product in that
+precision, timed first. Against another loop, `ratio` is its time over ours: the median of n pairs of blocks
+in alternating order, with `low` and `high`.
 """
 
 from __future__ import annotations
 
 import argparse
-import math
+import hashlib
+import io
+import json
+import multiprocessing
 import os
+import platform
 import signal
 import sys
 import time
 import warnings
-from collections.abc import Iterator, Sequence
+from collections import Counter
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
-from datetime import UTC, datetime
+from functools import partial
 from importlib.util import find_spec
 from pathlib import Path
+from shutil import which
 from statistics import median
-from typing import Any, NoReturn, Union
+from typing import Any, NoReturn, Protocol
 
 import numpy as np
 import torch
@@ -39,8 +49,9 @@ from dglib.errors import UserError
 from dglib.files import to_json, write_atomically
 from dglib.output import Parser, exits_when_unread
 from dglib.protocol.spec import DataSpec, NetworkSpec, StepSpec
-from dglib.training.batches import DeviceData
+from dglib.training.batches import DeviceData, crop_flip
 from dglib.training.data import CIFAR10_MEAN, CIFAR10_STD, Dataset
+from dglib.training.evaluation import evaluate
 from dglib.training.networks import networks
 from dglib.training.noise import noises
 from dglib.training.numerics import SWITCHES, Numerics, has_bf16_matrix_units
@@ -48,20 +59,14 @@ from dglib.training.randomness import Streams
 from dglib.training.state import TrainState
 from dglib.training.trainer import Trainer
 
-EPOCH, CLASSES = 50_000, 10
+EPOCH, TESTED, CLASSES = 50_000, 10_000, 10  # images
 K, LOG_EVERY, LAMBDA = 16, 20, 0.35  # as published
 NEVER = 2**31
 LR = 1e-3  # small: training on random labels must not overflow
-CPU_BATCH = 8
-MIN_PAIRS, MAX_PAIRS = 3, 31
+MAX_PAIRS = 15
 BAD_INPUT, INTERRUPTED = 2, 130
-BASELINES = {"train": "published loop", "dual_over_plain": "plain SGD", "logging_over_none": "no log"}
-LEGEND = """\
-s: median, for 50,000 images; of dglib, then of the baseline. ratio: median of n pairs, baseline over dglib
-(…_over_…: dglib over baseline), with minimum and maximum. A batch smaller than the published one gives more
-weight to norms, mix and SGD."""
 
-Pairs = list[tuple[float, float]]  # seconds per image of dglib and of the baseline
+Row = dict[str, Any]
 
 
 @dataclass(frozen=True)
@@ -72,70 +77,141 @@ class Setting:
     network: str
     width: float
     batch: int
-    side: int
+    side: int = 32
 
 
-FULL = (Setting("resnet18", "resnet18", 1.0, 256, 32), Setting("vgg11", "vgg11_bn", 1.0, 128, 32))
-QUICK = (Setting("small_cnn", "small_cnn", 0.25, 16, 8),)
+SMALL = Setting("small_cnn", "small_cnn", 1.0, 64)
+RESNET18 = Setting("resnet18", "resnet18", 1.0, 256)
+VGG11 = Setting("vgg11", "vgg11_bn", 1.0, 128)
+TINY = Setting("tiny", "small_cnn", 0.25, 16, 8)
+
+
+@dataclass(frozen=True)
+class Machine:
+    """Where to measure. `quick`: a few small steps of a tiny network in place of each measurement.
+
+    Attributes:
+        product: FLOP/s of a matrix product by precision.
+    """
+
+    device: str
+    threads: int
+    quick: bool
+    product: dict[str, float]
+
+    def numerics(self, setting: Setting, **given: str) -> Numerics:
+        """The defaults for a network, some changed; a CPU that rehearses CUDA's cases changes none."""
+        given = {} if self.quick and self.device == "cpu" else given
+        size = sum(p.numel() for p in new_network(setting).parameters())
+        return Numerics.resolve(self.device, self.threads, network_parameters=size, **given)  # type: ignore[arg-type]
+
+    def images(self, setting: Setting) -> int:
+        """In a block: an epoch on CUDA, on a CPU 512, which take seconds."""
+        return setting.batch * 2 if self.quick else EPOCH if self.device != "cpu" else 512
 
 
 @dataclass(frozen=True)
 class Case:
-    """A row of the table; `option`: the switch that is changed, or the precision."""
+    """A line of the output. `budget`: seconds of eight minutes, set-up included."""
 
-    setting: Setting
-    kind: str
-    option: str = ""
-
-    @property
-    def name(self) -> str:
-        group = "" if self.kind in BASELINES else "train/"
-        return f"{self.setting.label}/{group}{self.kind}" + (f"_{self.option}" if self.option else "")
+    name: str
+    budget: float
+    measure: Callable[[Machine], Row]
 
 
-def cases(settings: Sequence[Setting]) -> list[Case]:
-    """All cases in the order in which they are measured."""
-    result = [Case(setting, kind) for setting in settings for kind in BASELINES]
-    result += [Case(settings[0], "switched", switch) for switch in SWITCHES]
-    return result + [Case(settings[0], "precision", precision) for precision in ("fp32", "bf16")]
+def cases(device: str, quick: bool = False) -> list[Case]:
+    """All cases in the order in which they are measured; `quick`: on a tiny network, CUDA's on a CPU too."""
+    large = (TINY,) if quick else (RESNET18, VGG11)
+    small, vgg = (TINY, TINY) if quick else (SMALL, VGG11)
+    result = [Case("machine", 10, describe)]
+    if device != "cpu" or quick:
+        result += [
+            Case("graphs/small_cnn", 15, partial(same_bits, small, 100)),
+            Case("graphs/vgg11", 20, partial(same_bits, vgg, 100)),
+            Case("syncs", 10, partial(syncs, small)),
+            Case("capture_fails/waiting", 25, partial(failed_capture, small, "dglib.benchmark:waiting")),
+            Case("capture_fails/memory", 25, partial(failed_capture, small, "dglib.benchmark:too_large")),
+            Case("devices", 15, partial(across_devices, small)),
+        ]
+    result.append(Case("processes", 30, partial(fresh_processes, small, "off")))
+    if device != "cpu" or quick:
+        result.append(Case("processes/compiled", 60, partial(fresh_processes, small, "on")))
+        for setting, budget in zip(large, (10, 8), strict=False):
+            techniques: list[tuple[str, float, dict[str, str], bool]] = [
+                ("graphs", budget, {"compiled": "off"}, False),
+                ("compiled", 40, {"compiled": "on"}, False),
+                ("autotune", budget, {"compiled": "off", "autotune": "on"}, False),
+                ("nondeterministic", budget, {"compiled": "off"}, True),
+                ("bf16", budget, {"compiled": "off", "precision": "bf16"}, False),
+            ]
+            for name, seconds, switches, free in techniques:
+                measure = partial(epochs, setting, switches, free)
+                result.append(Case(f"epochs/{setting.label}/{name}", seconds, measure))
+    shares = {"published": (30, 20), "rival": (12, 8), "plain": (8, 6)}
+    if device == "cpu":
+        shares = {"published": (150, 96), "rival": (60, 40), "plain": (30, 20)}
+    for kind, budgets in shares.items():
+        for setting, budget in zip(large, budgets, strict=False):
+            result.append(Case(f"{kind}/{setting.label}", budget, partial(against, kind, setting)))
+    for setting in large:
+        result.append(Case(f"evaluation/{setting.label}", 8, partial(evaluation, setting)))
+    return [*result, Case("two_at_once", 18 if device != "cpu" else 28, partial(two_at_once, large[-1]))]
 
 
 # ── what is measured ──
 
 
-Side = Union["Experiment", "PublishedLoop"]  # trains `images` images in a block; see `fallback`
+class Side(Protocol):
+    """Trains `images` images in a block."""
+
+    images: int
+
+    def block(self) -> None: ...
 
 
 class Experiment:
-    """Training as in an experiment; `plain`: without value gradients, along the structure gradient.
-
-    Attributes:
-        fallback: why it is slower than asked to be, or "".
-    """
+    """Training as in an experiment; `plain`: without value gradients, along the structure gradient."""
 
     def __init__(
-        self, setting: Setting, data: Dataset, numerics: Numerics, step: StepSpec, *, plain: bool = False
+        self,
+        setting: Setting,
+        numerics: Numerics,
+        images: int,
+        *,
+        step: StepSpec | None = None,
+        plain: bool = False,
+        free: bool = False,
     ) -> None:
         network = NetworkSpec(setting.network, setting.width)
         random = DataSpec("random", noise_rate=0.4, augmentation="crop_flip")
-        placed = DeviceData(data, random, 0, numerics.torch_device)
-        step = replace(step, refresh_period=NEVER) if plain else step
-        self.numerics = numerics
+        data = random_images(setting, images)
+        self.data = DeviceData(data, random, 0, numerics.torch_device)
+        step = step or StepSpec(setting.batch, NEVER if plain else K)
+        self.numerics, self.images, self.free = numerics, images, free
+        if numerics.device != "cpu":
+            torch.cuda.set_device(numerics.torch_device)  # which `timer` waits for
         self.state = TrainState.create(network, step, data.input_shape, CLASSES, numerics, seed=0)
-        self.trainer = Trainer(step, placed, Streams(0, "benchmark"), numerics)
+        self.trainer = Trainer(step, self.data, Streams(0, "benchmark"), numerics)
         if plain:
             self.trainer.method = replace(self.trainer.method, mix=lambda g_s, g_v, lam: list(g_s))
-        self.images, self.fallback = len(data.x_train), ""
-        if numerics.device != "cpu":  # until every kind of step is compiled and captured
-            self._advance(4 * math.lcm(K, step.log_every or 1))
 
-    def _advance(self, steps: int) -> None:
+    def advance(self, steps: int) -> None:
         with self.numerics.applied():
+            torch.backends.cudnn.deterministic &= not self.free  # `applied` restores it
             self.trainer.advance(self.state, LAMBDA, LR, steps)
 
     def block(self) -> None:
-        self._advance(self.trainer.steps_per_epoch)
-        self.fallback = self.trainer.fallback
+        self.advance(self.trainer.steps_per_epoch)
+
+    def settled(self) -> Experiment:
+        """Itself, once every kind of step is compiled and captured."""
+        self.advance(4 * K if self.numerics.device != "cpu" else 1)
+        return self
+
+    def digest(self) -> str:
+        """Of all bits that training changes."""
+        tensors = [*self.state.model.state_dict().values(), *self.state.momentum(), *(self.state.g_v or ())]
+        return hashlib.sha256(b"".join(t.cpu().numpy().tobytes() for t in tensors)).hexdigest()[:16]
 
 
 class Transformed(TorchDataset[tuple[Tensor, int, int]]):
@@ -164,16 +240,10 @@ class PublishedLoop:
     Source: HIDEKI, Dual-Gradient Learning, Paper A (doi 10.5281/zenodo.18215925).
     """
 
-    fallback = ""
-
     def __init__(self, setting: Setting, data: Dataset, batch: int, device: torch.device) -> None:
         if find_spec("torchvision") is None:
             raise UserError("torchvision, whose transforms the published loop uses, is not installed")
-        self.device, self.model = device, new_network(setting).to(device)
-        self.parameters = list(self.model.parameters())
-        self.optimizer = torch.optim.SGD(self.parameters, lr=LR, momentum=0.9, weight_decay=5e-4)
-        self.g_v: Tensor | None = None
-        self.t, self.images = 0, len(data.x_train)
+        self._start(setting, data, device)
         # Warnings of four workers on fewer cores, and (Python 3.12 on) of their forks: as published.
         warnings.filterwarnings("ignore", "This DataLoader will create 4 worker processes", UserWarning)
         warnings.filterwarnings("ignore", "This process .* is multi-threaded", DeprecationWarning)
@@ -187,6 +257,13 @@ class PublishedLoop:
             generator=torch.Generator().manual_seed(0),
             worker_init_fn=_ignore_interrupts,
         )
+
+    def _start(self, setting: Setting, data: Dataset, device: torch.device) -> None:
+        self.device, self.model = device, new_network(setting).to(device)
+        self.parameters = list(self.model.parameters())
+        self.optimizer = torch.optim.SGD(self.parameters, lr=LR, momentum=0.9, weight_decay=5e-4)
+        self.g_v: Tensor | None = None
+        self.t, self.images = 0, len(data.x_train)
 
     def block(self) -> None:
         for items in self.loader:
@@ -209,7 +286,27 @@ class PublishedLoop:
     def _flat_gradient(self, x: Tensor, labels: Tensor) -> Tensor:
         self.optimizer.zero_grad()
         F.cross_entropy(self.model(x), labels).backward()  # type: ignore[no-untyped-call]
-        return torch.cat([p.grad.view(-1) for p in self.parameters if p.grad is not None])
+        return torch.cat([p.grad.reshape(-1) for p in self.parameters if p.grad is not None])
+
+
+class FairLoop(PublishedLoop):
+    """The published loop in half precision and channels_last, with the data on the device."""
+
+    def __init__(self, setting: Setting, data: Dataset, batch: int, device: torch.device) -> None:
+        self._start(setting, data, device)
+        self.model.to(memory_format=torch.channels_last)
+        random = DataSpec("random", noise_rate=0.4, augmentation="crop_flip")
+        self.data, self.batch = DeviceData(data, random, 0, device), batch
+        self.half = device.type == "cuda" or has_bf16_matrix_units()
+
+    def block(self) -> None:
+        for part in torch.split(torch.randperm(self.images, device=self.device), self.batch):
+            dy, dx = torch.randint(0, 9, (2, len(part)), device=self.device)
+            flips = torch.rand(len(part), device=self.device) < 0.5
+            x = self.data.inputs(crop_flip(self.data.x_train[part], dy, dx, flips, 4))
+            x = x.contiguous(memory_format=torch.channels_last)
+            with torch.autocast(self.device.type, torch.bfloat16, enabled=self.half):
+                self.step(x, self.data.noisy[part], self.data.clean[part])
 
 
 def _ignore_interrupts(worker: int) -> None:
@@ -232,11 +329,295 @@ def random_images(setting: Setting, n: int) -> Dataset:
     return Dataset("random", x, y, x[:1], y[:1], CLASSES, 255.0, CIFAR10_MEAN, CIFAR10_STD)
 
 
-# ── pairs and rows ──
+class Waiting(nn.Module):
+    """Reads a number from the device, which no graph can hold."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        float(x.detach().sum())
+        return x
+
+
+class TooLarge(nn.Module):
+    """Asks for more memory than there is, in a capture alone."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        if x.is_cuda and torch.cuda.is_current_stream_capturing():
+            torch.empty(2**45, dtype=torch.uint8, device=x.device)
+        return x
+
+
+def waiting(input_shape: tuple[int, int, int], classes: int, width: float) -> nn.Module:
+    return nn.Sequential(Waiting(), networks.get("small_cnn")(input_shape, classes, width))
+
+
+def too_large(input_shape: tuple[int, int, int], classes: int, width: float) -> nn.Module:
+    return nn.Sequential(TooLarge(), networks.get("small_cnn")(input_shape, classes, width))
+
+
+# ── cases: is it right? ──
+
+
+def describe(machine: Machine) -> Row:
+    """Versions, toolchain and the speed of a matrix product."""
+    device = torch.device(machine.device)
+    row: Row = {
+        "python": platform.python_version(),
+        "numpy": np.__version__,
+        "cores": cores(),
+        "threads": machine.threads,
+        "triton": find_spec("triton") is not None,
+        "compiler": which("g++") or which("cl") or "",
+    }
+    if device.type == "cuda":
+        card = torch.cuda.get_device_properties(device)
+        row |= {"cuda": torch.version.cuda, "cudnn": torch.backends.cudnn.version()}  # type: ignore[no-untyped-call]
+        row |= {"capability": [card.major, card.minor], "memory": card.total_memory}
+    for precision in ("fp32", "bf16", "fp16") if device.type == "cuda" else ("fp32", "bf16"):
+        machine.product[precision] = _product_speed(device, precision, 256 if machine.quick else 0)
+    return row | {"product": dict(machine.product)}
+
+
+def _product_speed(device: torch.device, precision: str, side: int) -> float:
+    side = side or (8192 if device.type == "cuda" else 2048)
+    dtype = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}[precision]
+    a = torch.ones(side, side, dtype=dtype, device=device)
+    times = []
+    for _ in range(6):
+        start = timer()
+        a @ a
+        times.append(timer() - start)
+    return 2 * side**3 / min(times)  # the first warms up
+
+
+def trained(
+    machine: Machine, setting: Setting, steps: int, given: dict[str, str], resumed_after: int = 0
+) -> tuple[str, str]:
+    """The digest of a state after so many logged steps, and why they were slower than asked for, or "".
+
+    Args:
+        resumed_after: so many steps the state is saved, and another trainer resumes it.
+    """
+    if given.get("compiled") == "on":  # what another process has compiled proves nothing
+        os.environ["TORCHINDUCTOR_FORCE_DISABLE_CACHES"] = "1"
+    steps = min(steps, 8) if machine.quick else steps
+    spec, numerics = (
+        StepSpec(setting.batch, K, log_every=LOG_EVERY, two_pass_statistics=True),
+        machine.numerics(setting, **given),
+    )
+    run = Experiment(setting, numerics, setting.batch * 24 - 3, step=spec)
+    if resumed_after:
+        run.advance(resumed_after)
+        steps -= resumed_after
+        saved = _saved(run)
+        run = Experiment(setting, numerics, setting.batch * 24 - 3, step=spec)
+        run.state.load_state_dict(saved)
+    run.advance(steps)
+    return run.digest(), run.trainer.fallback
+
+
+def _saved(run: Experiment) -> dict[str, Any]:
+    """The state through a file's bytes, on the host."""
+    file = io.BytesIO()
+    torch.save(run.state.state_dict(), file)
+    file.seek(0)
+    saved: dict[str, Any] = torch.load(file, map_location="cpu", weights_only=True)
+    return saved
+
+
+def same_bits(setting: Setting, steps: int, machine: Machine) -> Row:
+    """Captured steps against direct ones."""
+    on, fallback = trained(machine, setting, steps, {"cuda_graphs": "on", "compiled": "off"})
+    off, _ = trained(machine, setting, steps, {"cuda_graphs": "off", "compiled": "off"})
+    return {"equal": on == off, "steps": steps, "fallback": fallback}
+
+
+def syncs(setting: Setting, machine: Machine) -> Row:
+    """Where an epoch's steps wait for the device, and how often; the copies that begin an epoch may."""
+    run = Experiment(setting, machine.numerics(setting, compiled="off"), setting.batch * 40)
+    run.settled()
+    cuda = run.numerics.device != "cpu"
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        if cuda:
+            torch.cuda.set_sync_debug_mode("warn")
+        try:
+            run.block()
+        finally:
+            if cuda:
+                torch.cuda.set_sync_debug_mode("default")
+    waits = [f"{Path(w.filename).name}:{w.lineno}" for w in caught if "synchroniz" in str(w.message)]
+    return {"steps": run.trainer.steps_per_epoch, "waits": dict(Counter(waits))}
+
+
+def failed_capture(setting: Setting, network: str, machine: Machine) -> Row:
+    """A network that cannot be captured, in a process of its own: does the run end with the right bits?"""
+    failing = replace(setting, label="failing", network=network)
+    jobs = [(machine, failing, 60, {"cuda_graphs": use, "compiled": "off"}) for use in ("on", "off")]
+    (on, fallback), (off, _) = in_processes(trained, jobs)
+    return {"equal": on == off, "fallback": fallback}
+
+
+def across_devices(setting: Setting, machine: Machine) -> Row:
+    """From this device to the CPU and back."""
+    here, cpu = machine.numerics(setting), Numerics.resolve("cpu", machine.threads)
+    runs = [Experiment(setting, numerics, setting.batch * 24) for numerics in (here, cpu, here)]
+    kept = True
+    for before, run in zip([None, *runs], runs, strict=False):
+        if before is not None:
+            saved = _saved(before)
+            run.state.load_state_dict(saved)
+            loaded = run.state.model.state_dict()
+            kept &= all(torch.equal(loaded[name].cpu(), t) for name, t in saved["model"].items())
+        run.advance(5)
+    finite = all(bool(p.isfinite().all()) for p in runs[-1].state.params)
+    return {"weights_kept": kept, "steps": runs[-1].state.t, "finite": finite}
+
+
+def fresh_processes(setting: Setting, compiled: str, machine: Machine) -> Row:
+    """Bits of two fresh processes, and of a third that resumes inside an epoch."""
+    steps, given = 60, {"compiled": compiled}
+    jobs = [(machine, setting, steps, given, resumed) for resumed in (0, 0, 5)]
+    (one, fallback), (other, _), (resumed, _) = in_processes(trained, jobs, at_once=3)
+    return {"equal": one == other, "resumed_equal": one == resumed, "fallback": fallback}
+
+
+_barrier: Any = None
+
+
+def _meet(barrier: Any) -> None:
+    global _barrier
+    _barrier = barrier
+
+
+def in_processes(
+    function: Callable[..., Any], jobs: Sequence[tuple[Any, ...]], at_once: int = 1
+) -> list[Any]:
+    """A function's results, each from a fresh process."""
+    fresh = multiprocessing.get_context("spawn")
+    with fresh.Pool(at_once, _meet, [fresh.Barrier(at_once)], maxtasksperchild=1) as pool:  # ends them
+        return pool.starmap(function, jobs, chunksize=1)
+
+
+# ── cases: is it fast? ──
+
+
+def flops(setting: Setting) -> tuple[float, float]:
+    """Of one image's step and of its evaluation: convolutions and linear layers."""
+    from torch.utils.flop_counter import FlopCounterMode
+
+    model, x = new_network(setting), torch.zeros(2, 3, setting.side, setting.side)
+    with FlopCounterMode(display=False) as step:
+        model(x).sum().backward()
+    with FlopCounterMode(display=False) as forward, torch.no_grad():
+        model.eval()(x)
+    return step.get_total_flops() / 2 * (1 + 1 / K), forward.get_total_flops() / 2
+
+
+def timed(machine: Machine, numerics: Numerics, per_image: Sequence[float], work: float, images: int) -> Row:
+    """Of seconds per image, and of the operations of one image."""
+    middle = median(per_image)
+    product = machine.product.get({"tf32": "fp32"}.get(numerics.precision, numerics.precision))
+    return {
+        "seconds": middle * images,
+        "spread": (max(per_image) - min(per_image)) / middle,
+        "n": len(per_image),
+        "share": work / middle / product if product else None,
+        "precision": numerics.precision,
+        "techniques": [name for name in SWITCHES if getattr(numerics, name)],
+    }
+
+
+def epochs(setting: Setting, given: dict[str, str], free: bool, machine: Machine) -> Row:
+    """Three whole epochs. `free`: cuDNN may take algorithms without a fixed order."""
+    numerics = machine.numerics(setting, **given)
+    start = timer()
+    run = Experiment(setting, numerics, machine.images(setting), free=free).settled()
+    times = [_block_time(run) for _ in range(4)]
+    row = timed(machine, numerics, times[1:], flops(setting)[0], EPOCH)
+    return row | {"fallback": run.trainer.fallback, "setup": timer() - start - sum(times[1:]) * run.images}
+
+
+def _block_time(side: Side) -> float:
+    """Seconds per image."""
+    start = timer()
+    side.block()
+    return (timer() - start) / side.images
+
+
+def against(kind: str, setting: Setting, machine: Machine) -> Row:
+    """Ours and another loop: the published one, the same made faster, or plain SGD."""
+    # Compiling would take the case's time; `epochs/…/compiled` has its gain.
+    numerics, images = machine.numerics(setting, compiled="off"), machine.images(setting)
+    ours = Experiment(setting, numerics, images).settled()
+    other: Side
+    if kind == "plain":
+        other = Experiment(setting, numerics, images, plain=True).settled()
+    else:
+        loop = PublishedLoop if kind == "published" else FairLoop
+        other = loop(setting, random_images(setting, images), setting.batch, numerics.torch_device)
+    pairs = measure_pairs(ours, other, 2 if machine.quick else MAX_PAIRS)
+    mine, theirs = zip(*pairs, strict=True)
+    ratios = [b / a for a, b in pairs]
+    row = timed(machine, numerics, mine, flops(setting)[0], EPOCH) | {"against": kind, "batch": setting.batch}
+    row |= {"baseline_seconds": median(theirs) * EPOCH, "images": images, "fallback": ours.trainer.fallback}
+    return row | {"ratio": median(ratios), "low": min(ratios), "high": max(ratios)}
+
+
+def measure_pairs(ours: Side, other: Side, most: int = MAX_PAIRS) -> list[tuple[float, float]]:
+    """Seconds per image of both, in alternating order after one block of each, while the case has time."""
+    ours.block()
+    other.block()
+    pairs: list[tuple[float, float]] = []
+    began = time.monotonic()
+    while len(pairs) < most:
+        if pairs and 1.3 * (time.monotonic() - began) / len(pairs) > seconds_left():
+            break
+        sides = (ours, other) if len(pairs) % 2 == 0 else (other, ours)
+        times = {side: _block_time(side) for side in sides}
+        pairs.append((times[ours], times[other]))
+    return pairs
+
+
+def evaluation(setting: Setting, machine: Machine) -> Row:
+    """Of 10,000 test images; on a CPU of 1,000."""
+    numerics = machine.numerics(setting)
+    tested = 8 if machine.quick else TESTED if numerics.device != "cpu" else 1000
+    run = Experiment(setting, numerics, tested)
+    run.data.x_test, run.data.y_test = run.data.x_train, run.data.clean
+    times = []
+    with numerics.applied():
+        for _ in range(6):
+            start = timer()
+            evaluate(run.state, run.data, numerics)
+            times.append((timer() - start) / tested)
+    return timed(machine, numerics, times[1:], flops(setting)[1], TESTED) | {"images": tested}
+
+
+def two_at_once(setting: Setting, machine: Machine) -> Row:
+    """Two seeds, a process each, against one: how much more is trained."""
+    job = (machine, setting)
+    (one,), two = in_processes(_blocks, [job]), in_processes(_blocks, [job, job], at_once=2)
+    return {"one": one, "two": max(two), "gain": 2 * one / max(two)}
+
+
+def _blocks(machine: Machine, setting: Setting) -> float:
+    """Seconds for two blocks, begun with the other processes."""
+    run = Experiment(setting, machine.numerics(setting, compiled="off"), machine.images(setting)).settled()
+    _barrier.wait()
+    return sum(_block_time(run) for _ in range(2)) * run.images
+
+
+# ── the run ──
+
+
+def cores() -> int:
+    """The cores that this process may use."""
+    affinity = getattr(os, "sched_getaffinity", None)  # Linux only
+    return len(affinity(0)) if affinity is not None else os.cpu_count() or 1
 
 
 class OutOfTime(BaseException):
-    """--minutes are over. No Exception: the fallbacks of compilation and capture must not catch it."""
+    """A case's budget is used up. No Exception: no fallback of compilation or capture may catch it."""
 
 
 @contextmanager
@@ -258,154 +639,39 @@ def deadline(seconds: float) -> Iterator[None]:
         signal.signal(signal.SIGALRM, before)
 
 
-def measure_pairs(ours: Side, other: Side, until: float) -> Pairs:
-    """Blocks of the two sides in alternating order, after one of each to warm up.
-
-    At least `MIN_PAIRS`, at most `MAX_PAIRS`, otherwise while the next pair fits before `until`, a reading of
-    `time.monotonic`.
-    """
-    ours.block()
-    other.block()
-    pairs: Pairs = []
-    began = time.monotonic()
-    while len(pairs) < MAX_PAIRS:
-        now = time.monotonic()
-        if len(pairs) >= MIN_PAIRS and now + (now - began) / len(pairs) > until:
-            break
-        seconds = {}
-        for side in (ours, other) if len(pairs) % 2 == 0 else (other, ours):
-            start = timer()
-            side.block()
-            seconds[side] = (timer() - start) / side.images
-        pairs.append((seconds[ours], seconds[other]))
-    return pairs
+def seconds_left() -> float:
+    """Of the running case, where systems have such a timer."""
+    left = signal.getitimer(signal.ITIMER_REAL)[0] if hasattr(signal, "getitimer") else 0.0
+    return left or float("inf")
 
 
-def row(case: Case, numerics: Numerics, pairs: Pairs, **more: object) -> dict[str, Any]:
-    """A case's result under the names of the JSON."""
-    ours, other = (median(side) for side in zip(*pairs, strict=True))
-    ratios = [mine / theirs if "_over_" in case.kind else theirs / mine for mine, theirs in pairs]
-    return {
-        "case": case.name,
-        "device": numerics.torch_device.type,
-        "precision": numerics.precision,
-        "seconds": ours * EPOCH,
-        "baseline_seconds": other * EPOCH,
-        "ratio": median(ratios),
-        "low": min(ratios),
-        "high": max(ratios),
-        "n": len(pairs),
-        "against": BASELINES.get(case.kind, "defaults"),
-        "published_batch": case.setting.batch,
-        **more,
-    }
-
-
-def cores() -> int:
-    """The cores that this process may use."""
-    affinity = getattr(os, "sched_getaffinity", None)  # Linux only
-    return len(affinity(0)) if affinity is not None else os.cpu_count() or 1
-
-
-def describe_machine(numerics: Numerics) -> dict[str, Any]:
-    """The default numerics, device and versions, and the load by all processes."""
-    load = round(os.getloadavg()[0], 2) if hasattr(os, "getloadavg") else None  # not on Windows
-    date = datetime.now(UTC).isoformat(timespec="seconds")
-    return numerics.describe() | {"cores": cores(), "date": date, "load_average": load}
-
-
-def text_of(row: dict[str, Any]) -> str:
-    return (
-        f"{row['case']}: {row['seconds']:.4g} s, {row['against']} {row['baseline_seconds']:.4g} s,"
-        f" ratio {row['ratio']:.3f} [{row['low']:.3f}, {row['high']:.3f}], n {row['n']},"
-        f" batch {row['batch']}, {row['precision']}  {row['note']}"
-    ).rstrip()
-
-
-def numerics_of(arguments: argparse.Namespace, setting: Setting | None = None, **given: str) -> Numerics:
-    """This machine's defaults for a network, with some changed."""
-    size = None if setting is None else sum(p.numel() for p in new_network(setting).parameters())
-    device, threads = arguments.device, arguments.threads
-    return Numerics.resolve(device, threads, network_parameters=size, **given)  # type: ignore[arg-type]
-
-
-def varied(case: Case, usual: Numerics, only: bool) -> dict[str, str]:
-    """The defaults with one switch, or the precision, changed.
-
-    Raises:
-        UserError: that is no change, or not for a CPU; or slow there and not asked for by `only`.
-    """
-    option = case.option
-    given = {name: "on" if getattr(usual, name) else "off" for name in SWITCHES} | {
-        "precision": usual.precision
-    }
-    if option == usual.precision:
-        raise UserError(f"that is the default for {case.setting.label} here")
-    if usual.device == "cpu":
-        if option in ("autotune", "cuda_graphs"):
-            raise UserError("CUDA only")
-        if option == "compiled" and not only:
-            raise UserError("compiling takes minutes on a CPU; --only measures it")
-        if option == "bf16" and not (only or has_bf16_matrix_units()):
-            raise UserError("this CPU has no matrix units for bf16; --only measures it")
-    if option == "fused":  # CUDA graphs need it
-        given["cuda_graphs"] = "off"
-    if case.kind == "precision":
-        return given | {"precision": option}
-    return given | {option: "off" if getattr(usual, option) else "on"}
-
-
-def measure(case: Case, arguments: argparse.Namespace, seconds: float) -> dict[str, Any]:
-    """A case's row, in about so many seconds."""
-    setting, kind = case.setting, case.kind
-    usual = numerics = numerics_of(arguments, setting)
-    if kind not in BASELINES:
-        numerics = numerics_of(arguments, setting, **varied(case, usual, bool(arguments.only)))
-    logs = LOG_EVERY if kind == "logging_over_none" else 0
-    on_cpu = numerics.device == "cpu"
-    batch = min(setting.batch, CPU_BATCH) if on_cpu else setting.batch
-    images = batch * math.lcm(K, logs or 1) if on_cpu else EPOCH
-    until = 0.0 if arguments.quick else time.monotonic() + seconds
-    silent = StepSpec(batch, K, two_pass_statistics=bool(logs))
-    data = random_images(setting, images)
-    ours = Experiment(setting, data, numerics, replace(silent, log_every=logs))
-    other: Side = (
-        PublishedLoop(setting, data, batch, usual.torch_device)
-        if kind == "train"
-        else Experiment(setting, data, usual, silent, plain=kind == "dual_over_plain")
-    )
-    pairs = measure_pairs(ours, other, until)
-    note = "; ".join(dict.fromkeys(filter(None, (ours.fallback, other.fallback))))
-    return row(case, numerics, pairs, batch=batch, block_images=images, note=note)
-
-
-def run(arguments: argparse.Namespace, wanted: Sequence[Case]) -> None:
-    """Measure cases in series; write machine and rows after each, if a file is given."""
-    finish = time.monotonic() + 60 * arguments.minutes
-    torch.set_num_threads(arguments.threads)  # of the baseline
-    machine = describe_machine(numerics_of(arguments))
-    print("; ".join(f"{name} {value}" for name, value in machine.items()))
-    print(LEGEND, flush=True)
-    rows: list[dict[str, Any]] = []
-    skipped: list[dict[str, str]] = []
-    for number, case in enumerate(wanted):
-        left = finish - time.monotonic()
+def run(machine: Machine, wanted: Sequence[Case], minutes: float, path: Path | None) -> None:
+    """Measure cases in series; print each row, and write all to a file, if one is given."""
+    torch.set_num_threads(machine.threads)  # of the baselines
+    name = Numerics(machine.device, machine.threads).describe()["device_name"]
+    scale = 60 * minutes / max(8 * 60, sum(case.budget for case in wanted))
+    began, granted = time.monotonic(), 0.0
+    rows: list[Row] = []
+    for case in wanted:
+        granted += case.budget * scale
+        start = time.monotonic()
         try:
-            if left <= 0:
+            if (left := began + granted - start) <= 0:
                 raise OutOfTime
             with deadline(left):
-                rows.append(measure(case, arguments, left / (len(wanted) - number)))
-            print(text_of(rows[-1]), flush=True)
-        except (UserError, OutOfTime) as error:
-            reason = str(error) or f"no time is left of --minutes {arguments.minutes:g}"
-            skipped.append({"case": case.name, "reason": reason})
-            print(f"{case.name}: skipped: {reason}", flush=True)
-        if arguments.json is not None:
-            head = {"machine": machine, "complete": number + 1 == len(wanted)}
-            write_atomically(arguments.json, to_json(head | {"rows": rows, "skipped": skipped}, indent=1))
-
-
-# ── the command line ──
+                found = case.measure(machine)
+        except OutOfTime:
+            found = {"skipped": "budget"}
+        except UserError as error:
+            found = {"skipped": str(error)}
+        except Exception as error:  # one case must not cost the others
+            found = {"failed": " ".join(f"{type(error).__name__}: {error}".split())[:300]}
+        load = os.getloadavg()[0] if hasattr(os, "getloadavg") else None  # not on Windows
+        about = {"device": name, "torch": torch.__version__, "load": load, "took": time.monotonic() - start}
+        rows.append({"case": case.name, **found, **about})
+        print(json.dumps(rows[-1]), flush=True)
+        if path is not None:
+            write_atomically(path, to_json({"complete": len(rows) == len(wanted), "rows": rows}, indent=1))
 
 
 @exits_when_unread
@@ -417,15 +683,11 @@ def main(argv: Sequence[str] | None = None) -> int:
     add("--device", default="auto", help="auto (default), cpu, cuda or cuda:N")
     add("--threads", type=int, default=cores(), metavar="N", help="CPU threads; default: all cores")
     add("--only", nargs="+", metavar="CASE", help="these cases; a wrong name is answered with all of them")
-    add("--json", type=Path, metavar="FILE", help="write machine and rows there, after every row")
-    add("--minutes", type=float, default=9.5, help="time for all cases (default 9.5)")
-    add("--quick", action="store_true", help="a tiny network and few steps: shows that everything runs")
+    add("--json", type=Path, metavar="FILE", help="write all rows there, after every row")
+    add("--minutes", type=float, default=8.0, help="time for all cases (default 8)")
+    add("--quick", action="store_true", help="a few steps of a tiny network, also of CUDA's cases on a CPU")
     try:
         arguments = parser.parse_args(argv)
-        known = {case.name: case for case in cases(QUICK if arguments.quick else FULL)}
-        for name in arguments.only or ():
-            if name not in known:
-                raise UserError(f"--only {name}: must be of {', '.join(known)}")
         if arguments.threads < 1:
             raise UserError(f"--threads {arguments.threads}: must be at least 1")
         if not 0 < arguments.minutes <= 1440:
@@ -433,7 +695,13 @@ def main(argv: Sequence[str] | None = None) -> int:
         path: Path | None = arguments.json
         if path is not None and (path.is_dir() or not os.access(path.parent, os.W_OK)):
             raise UserError(f"--json {path}: must be a file in a directory that can be written to")
-        run(arguments, [known[name] for name in arguments.only or known])
+        device = Numerics.resolve(arguments.device, arguments.threads).device
+        known = {case.name: case for case in cases(device, arguments.quick)}
+        for name in arguments.only or ():
+            if name not in known:
+                raise UserError(f"--only {name}: must be of {', '.join(known)}")
+        wanted = [known[name] for name in arguments.only or known]
+        run(Machine(device, arguments.threads, arguments.quick, {}), wanted, arguments.minutes, path)
     except UserError as error:
         print("dglib.benchmark: error:", " ".join(str(error).split()), file=sys.stderr)
         return BAD_INPUT

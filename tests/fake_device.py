@@ -8,6 +8,7 @@ planted mistake.
 
 import sys
 import warnings
+from dataclasses import replace
 
 import numpy as np
 import torch
@@ -16,6 +17,7 @@ from torch.utils.backend_registration import _DummyBackendModule, _setup_private
 
 from dglib.protocol.spec import DataSpec, NetworkSpec, StepSpec
 from dglib.training import graphs
+from dglib.training import step as step_module
 from dglib.training.batches import DeviceData
 from dglib.training.data import Dataset
 from dglib.training.evaluation import epoch_stats, evaluate
@@ -23,7 +25,7 @@ from dglib.training.graphs import CapturedSteps
 from dglib.training.numerics import Numerics
 from dglib.training.randomness import Streams
 from dglib.training.state import TrainState
-from dglib.training.step import mix, mixes, step
+from dglib.training.step import mix, mixes, step, values
 from dglib.training.trainer import Trainer
 
 NAME, CLASSES = "fakegpu", 10
@@ -167,10 +169,19 @@ def replace_what_fake_tensors_lack():
     torch._fused_sgd_ = fused_sgd
 
 
-def run(network, width, rule="normalised", prepare=lambda runner, state: None):
-    """60 steps, every kind captured; an evaluation; the state saved and loaded."""
-    settled = Numerics(NAME, 1, "fp16", channels_last=True, fused=True)
-    constants = StepSpec(BATCH, K, two_pass_statistics=True, log_every=LOG_EVERY, mix=rule)
+def not_fused(*given):
+    """The step as it is, with host reads refused: what runs where nothing is captured."""
+    capturing[0] = True
+    try:
+        return step(*given)
+    finally:
+        capturing[0] = False
+
+
+def run(network, width, prepare=lambda trainer, state: None, fused=True, **rules):
+    """60 steps, every kind captured if SGD is fused; an evaluation; the state saved and loaded."""
+    settled = Numerics(NAME, 1, "fp16", channels_last=True, fused=fused)
+    constants = StepSpec(BATCH, K, two_pass_statistics=True, log_every=LOG_EVERY, **rules)
     data = DataSpec("random", noise_rate=0.4, augmentation="crop_flip")
     rng, shape, device = np.random.default_rng(0), (3, 32, 32), torch.device(NAME)
     images = [rng.integers(0, 256, (n, *shape), dtype=np.uint8) for n in (IMAGES, 50)]
@@ -182,8 +193,8 @@ def run(network, width, rule="normalised", prepare=lambda runner, state: None):
         wanted = NetworkSpec(network, width)
         state = TrainState.create(wanted, constants, shape, CLASSES, settled, seed=0)
         trainer, recorder = Trainer(constants, placed, Streams(0, "x"), settled), Recorder()
-        trainer.step = CapturedSteps(step, recorder, device)
-        prepare(trainer.step, state)
+        trainer.step = CapturedSteps(step, recorder, device) if fused else not_fused
+        prepare(trainer, state)
         for epoch in range(20):
             trainer.advance(state, 0.3 if epoch % 2 else 0.5, 0.1, trainer.steps_per_epoch)
         assert not trainer.fallback, trainer.fallback
@@ -195,7 +206,7 @@ def run(network, width, rule="normalised", prepare=lambda runner, state: None):
             assert tensor.device.type == NAME, tensor
         for tensors in zip(state.params, state.momentum(), state.g_v, strict=True):
             assert len({t.stride() for t in tensors}) == 1
-    return f"{recorder.kinds} kinds captured"
+    return f"{recorder.kinds} kinds captured" if fused else "no host read"
 
 
 @mixes.register("host read")
@@ -208,19 +219,57 @@ def on_the_host(g_s, g_v, lam):
     return mix(g_s, [torch.zeros(v.shape) for v in g_v], lam)
 
 
-def contiguous_momentum(runner, state):
+@values.register("through the host")
+def through_the_host(batch):
+    return batch.x, batch.clean.cpu().to(NAME)
+
+
+def contiguous_momentum(trainer, state):
     state.momentum_buffers = [torch.zeros(p.shape, device=p.device) for p in state.params]
 
 
-def double_rate(runner, state):
-    runner._lr = torch.zeros((), dtype=torch.float64, device=NAME)
+def double_rate(trainer, state):
+    trainer.step._lr = torch.zeros((), dtype=torch.float64, device=NAME)
+
+
+def numbers_captured(trainer, state):
+    """λ and the learning rate of the capture, for all steps after it."""
+
+    def hold(lam, lr):
+        trainer.step._lam, trainer.step._lr = lam, lr
+
+    trainer.step._hold_numbers = hold
+
+
+def masks_of_the_state(trainer, state):
+    """A log's own pass sets the state's generator back, instead of drawing from another."""
+    trainer.method = replace(trainer.method, log_dropout=None)
+
+
+def labels_on_the_host(trainer, state):
+    trainer.data.y_test = torch.zeros(50, dtype=torch.int64)
+
+
+def asked_whether_finite(trainer, state):
+    """As on a CPU, where the host decides whether the step is taken."""
+    state.device = torch.device("cpu")
+
+
+def a_logged_number(trainer, state):
+    trainer.step._step = lambda *given: (step(*given), step_module.cosine(state.g_v, state.g_v).tolist())[0]
 
 
 MISTAKES = {
-    "a host read in the mix": {"rule": "host read"},
-    "a mix on the host": {"rule": "on the host"},
+    "a host read in the mix": {"mix": "host read"},
+    "a mix on the host": {"mix": "on the host"},
+    "labels through the host": {"value": "through the host"},
     "momentum in another layout": {"prepare": contiguous_momentum},
     "the learning rate as float64": {"prepare": double_rate},
+    "a host read in the log": {"prepare": a_logged_number},
+    "a log that sets the dropout back": {"prepare": masks_of_the_state},
+    "an evaluation's labels on the host": {"prepare": labels_on_the_host},
+    "the host asked whether a step is finite": {"prepare": asked_whether_finite, "fused": False},
+    "numbers captured": {"prepare": numbers_captured},
 }
 
 
@@ -233,9 +282,10 @@ def main():
     graphs.WARM_UP = 1
     for network, width in (("small_cnn", 1.0), ("vgg11_bn", 0.125), ("resnet18", 1.0)):
         print(f"{network}: {run(network, width)}", flush=True)
+    print(f"unfused SGD: {run('small_cnn', 0.25, fused=False)}", flush=True)
     for name, given in MISTAKES.items():
         try:
-            outcome = "not seen: " + run("small_cnn", 1.0, **given)
+            outcome = "not seen: " + run("small_cnn", 0.25, **given)
         except Exception as error:
             outcome = " ".join(str(error).split())
         capturing[0] = False

@@ -3,30 +3,28 @@
 import json
 import subprocess
 import sys
-from types import SimpleNamespace
 
 import pytest
 import torch
 
 from dglib import benchmark
-from dglib.benchmark import QUICK, Case, Experiment, PublishedLoop, cases, random_images
-from dglib.errors import UserError
+from dglib.benchmark import TINY, Case, Experiment, Machine, PublishedLoop, cases, random_images
 from dglib.protocol.spec import StepSpec
-from dglib.training.numerics import SWITCHES, Numerics
+from dglib.training.numerics import Numerics
 
 CPU = Numerics("cpu", 1)
-(SMALL,) = QUICK
 STEP = StepSpec(8, 16)
-ARGUMENTS = SimpleNamespace(quick=True, only=None, device="cpu", threads=1, json=None)
+MACHINE = Machine("cpu", 1, True, {})
+QUICK = ["--quick", "--device", "cpu", "--threads", "1"]
 
 
-def ours(images=128, settled=CPU, **kwargs):
-    return Experiment(SMALL, random_images(SMALL, images), settled, STEP, **kwargs)
+def ours(images=128, **options):
+    return Experiment(TINY, CPU, images, step=STEP, **options)
 
 
 def test_the_published_loop_takes_the_experiments_steps(monkeypatch):
     monkeypatch.setattr(benchmark, "LR", 1e-4)  # at which another rounding of the gradients stays one
-    mine, theirs = ours(), PublishedLoop(SMALL, random_images(SMALL, 8), 8, torch.device("cpu"))
+    mine, theirs = ours(), PublishedLoop(TINY, random_images(TINY, 8), 8, torch.device("cpu"))
     for t in range(20):  # refreshes at 0 and 16
         batch = mine.trainer.batch(*divmod(t, 16))
         mine.trainer.take_step(mine.state, batch, benchmark.LAMBDA, benchmark.LR)
@@ -52,67 +50,78 @@ def test_a_plain_step_is_torchs_sgd_on_the_noisy_labels():
 # ── pairs and rows ──
 
 
-@pytest.mark.parametrize(("until", "n"), [(0.0, benchmark.MIN_PAIRS), (float("inf"), benchmark.MAX_PAIRS)])
-def test_sides_alternate_in_order_for_as_many_pairs_as_there_is_time_for(until, n):
+def test_sides_alternate_in_order_while_there_is_time(monkeypatch):
     order = []
     sides = [Counted(name, order) for name in "ab"]
-    assert len(benchmark.measure_pairs(*sides, until)) == n
+    assert len(benchmark.measure_pairs(*sides)) == benchmark.MAX_PAIRS
     assert "".join(order).startswith("ab" + "abbaab")
+    monkeypatch.setattr(benchmark, "seconds_left", lambda: 0.0)
+    assert len(benchmark.measure_pairs(*sides)) == 1
 
 
 class Counted:
-    images, fallback = 1, ""
+    images = 1
 
     def __init__(self, name, order):
         self.block = lambda: order.append(name)
 
 
-def test_both_sides_measure_the_train_case():
-    row = benchmark.measure(Case(SMALL, "train"), ARGUMENTS, 1.0)
-    assert (row["n"], row["batch"], row["block_images"]) == (benchmark.MIN_PAIRS, 8, 128)
-    assert row["ratio"] > 0
-
-
-def test_the_ratio_is_the_median_over_pairs_inverted_where_the_name_has_over():
+def test_the_ratio_is_the_median_over_pairs_of_the_others_time_over_ours(monkeypatch):
     pairs = [(2.0, 1.0), (3.0, 1.0), (9.0, 1.0), (4.0, 2.0), (8.0, 2.0)]
-    for kind, expected in (("dual_over_plain", (3.0, 2.0, 9.0)), ("train", (1 / 3, 1 / 9, 0.5))):
-        row = benchmark.row(Case(SMALL, kind), CPU, pairs)
-        assert (row["ratio"], row["low"], row["high"]) == pytest.approx(expected)
-        assert (row["n"], row["seconds"], row["baseline_seconds"]) == (5, 4.0 * 50_000, 50_000)
+    monkeypatch.setattr(benchmark, "measure_pairs", lambda *_: pairs)
+    row = benchmark.against("plain", TINY, MACHINE)
+    assert (row["ratio"], row["low"], row["high"]) == pytest.approx((1 / 3, 1 / 9, 0.5))
+    assert (row["n"], row["seconds"], row["baseline_seconds"]) == (5, 4.0 * 50_000, 50_000)
 
 
-def test_a_technique_is_changed_alone():
-    usual = Numerics("cuda", 1, "fp16", channels_last=True, fused=True, compiled=True, cuda_graphs=True)
-    expected = {**dict.fromkeys(SWITCHES, "on"), "autotune": "off", "precision": "fp16"}
-    changes = [
-        ("switched", "channels_last", {"channels_last": "off"}),
-        ("switched", "autotune", {"autotune": "on"}),
-        ("switched", "fused", {"fused": "off", "cuda_graphs": "off"}),  # CUDA graphs need fused SGD
-        ("precision", "bf16", {"precision": "bf16"}),
-    ]
-    for kind, option, change in changes:
-        assert benchmark.varied(Case(SMALL, kind, option), usual, False) == expected | change
-    with pytest.raises(UserError, match="default"):
-        benchmark.varied(Case(SMALL, "precision", "fp16"), usual, False)
+def test_the_digest_is_that_of_every_bit_of_training():
+    once, again = ours(), ours()
+    for run in (once, again):
+        run.advance(3)
+    assert once.digest() == again.digest()
+    again.state.momentum()[0].view(-1)[0] += 1e-6
+    assert once.digest() != again.digest()
 
 
-def test_a_case_that_takes_longer_than_the_minutes_is_interrupted_and_skipped(monkeypatch, capsys):
+def test_a_run_resumed_inside_an_epoch_has_the_bits_of_one_that_is_not(monkeypatch):
+    assert benchmark.trained(MACHINE, TINY, 8, {}) == benchmark.trained(MACHINE, TINY, 8, {}, 3)
+    monkeypatch.setattr(benchmark.TrainState, "load_state_dict", lambda *_: None)
+    assert benchmark.trained(MACHINE, TINY, 8, {}) != benchmark.trained(MACHINE, TINY, 8, {}, 3)
+
+
+def test_the_budgets_of_each_device_fit_into_eight_minutes():
+    for device in ("cpu", "cuda"):
+        assert sum(case.budget for case in cases(device)) <= 8 * 60
+
+
+def test_a_case_that_takes_longer_than_its_budget_is_interrupted_and_skipped(monkeypatch, capsys):
     def block(self):
         while True:
             torch.zeros(1)
 
     monkeypatch.setattr(Experiment, "block", block)
-    words = ["--quick", "--device", "cpu", "--threads", "1", "--minutes", "0.001"]
+    words = [*QUICK, "--minutes", "0.001", "--only", "plain/tiny", "syncs"]
     assert benchmark.main(words) == 0
-    skipped = [line for line in capsys.readouterr().out.splitlines() if "skipped: no time is left" in line]
-    assert len(skipped) == len(cases(QUICK))
+    rows = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
+    assert [row["skipped"] for row in rows] == ["budget", "budget"]
+
+
+def test_a_case_that_fails_costs_no_other(monkeypatch, capsys):
+    def syncs(machine):
+        raise RuntimeError("CUDA error: no\nand more")
+
+    failing = [Case("one", 1, syncs), Case("two", 1, lambda machine: {"fine": True})]
+    benchmark.run(MACHINE, failing, 8.0, None)
+    one, two = (json.loads(line) for line in capsys.readouterr().out.splitlines())
+    assert one["failed"] == "RuntimeError: CUDA error: no and more"
+    assert two["fine"]
 
 
 # ── the command ──
 
 ALONE = """
 import sys
-for name in {blocked}:
+for name in ["torchvision", "pydantic", "pandas", "scipy", "matplotlib", "sklearn", "psutil", "yaml", "PIL"]:
     sys.modules[name] = None  # importing it raises ImportError
 from dglib import benchmark
 benchmark.find_spec = lambda name: None
@@ -120,49 +129,66 @@ sys.exit(benchmark.main(sys.argv[1:]))
 """
 
 
-def test_with_torch_and_numpy_alone_it_measures_and_reports_what_it_skips(tmp_path):
-    blocked = ["torchvision", "pydantic", "pandas", "scipy", "sklearn", "psutil", "yaml", "PIL"]
-    path = tmp_path / "speed.json"
-    switched = ["train/switched_fused", "train/switched_autotune"]
-    only = ["train", "dual_over_plain", "logging_over_none", *switched]
-    words = ["--quick", "--device", "cpu", "--threads", "1", "--json", str(path)]
-    script = ALONE.format(blocked=blocked)
-    command = [sys.executable, "-c", script, *words, "--only", *(f"small_cnn/{name}" for name in only)]
+def rows_of(path, *words):
+    command = [sys.executable, "-c", ALONE, *QUICK, "--json", str(path), *words]
     done = subprocess.run(command, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
     report = json.loads(path.read_bytes())
     assert report["complete"] is True
-    assert {"device_name", "cores", "threads", "torch", "date", "load_average"} <= set(report["machine"])
-    assert [row["case"] for row in report["rows"]] == [f"small_cnn/{name}" for name in only[1:-1]]
-    for row in report["rows"]:
-        assert row.keys() >= {"device", "precision", "batch", "published_batch", "against"}
-        assert row["n"] >= 1
-        assert row["low"] <= row["ratio"] <= row["high"]
-        assert row["case"] in done.stdout
-    reasons = {row["case"]: row["reason"] for row in report["skipped"]}
-    assert "torchvision" in reasons["small_cnn/train"]
-    assert reasons["small_cnn/train/switched_autotune"] == "CUDA only"
+    assert [json.loads(line) for line in done.stdout.splitlines()] == report["rows"]
+    return {row["case"]: row for row in report["rows"]}
+
+
+def test_with_torch_and_numpy_alone_it_measures_and_reports_what_it_skips(tmp_path):
+    wanted = ["machine", "published/tiny", "plain/tiny", "evaluation/tiny"]
+    rows = rows_of(tmp_path / "speed.json", "--only", *wanted)
+    assert list(rows) == wanted
+    assert "torchvision" in rows["published/tiny"]["skipped"]
+    for name in wanted[2:]:
+        assert rows[name].keys() >= {
+            "seconds",
+            "spread",
+            "share",
+            "n",
+            "precision",
+            "device",
+            "torch",
+            "load",
+        }
+    assert rows["plain/tiny"]["low"] <= rows["plain/tiny"]["ratio"] <= rows["plain/tiny"]["high"]
+
+
+@pytest.mark.slow
+def test_every_case_of_either_device_runs_on_a_cpu(tmp_path):
+    rows = rows_of(tmp_path / "speed.json", "--minutes", "60")
+    names = {case.name for device in ("cpu", "cuda") for case in cases(device, quick=True)}
+    assert rows.keys() == names
+    assert [name for name, row in rows.items() if "skipped" in row] == ["published/tiny"]
+    assert [name for name, row in rows.items() if "failed" in row] == []
+    for name in ("graphs/small_cnn", "capture_fails/memory", "processes", "processes/compiled"):
+        assert rows[name]["equal"], name
+    assert rows["processes"]["resumed_equal"]
+    assert rows["devices"]["weights_kept"]
 
 
 def test_ctrl_c_leaves_the_rows_measured_until_then(tmp_path, monkeypatch, capsys):
-    def measure(case, arguments, seconds):
-        if case.kind != "train":
-            raise KeyboardInterrupt
-        return benchmark.row(case, CPU, [(1.0, 2.0)], batch=1, note="")
+    def interrupted(machine):
+        raise KeyboardInterrupt
 
-    monkeypatch.setattr(benchmark, "measure", measure)
+    both = [Case("one", 1, lambda machine: {}), Case("two", 1, interrupted)]
+    monkeypatch.setattr(benchmark, "cases", lambda *_: both)
     path = tmp_path / "speed.json"
-    assert benchmark.main(["--quick", "--device", "cpu", "--threads", "1", "--json", str(path)]) == 130
+    assert benchmark.main([*QUICK, "--json", str(path)]) == 130
     report = json.loads(path.read_bytes())
     assert report["complete"] is False
-    assert [row["case"] for row in report["rows"]] == ["small_cnn/train"]
+    assert [row["case"] for row in report["rows"]] == ["one"]
     assert [file.name for file in tmp_path.iterdir()] == ["speed.json"]
 
 
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (["--only", "resnet18/trian"], "resnet18/trian: must be of resnet18/train, "),
+        (["--only", "graps"], "graps: must be of machine, "),
         (["--threads", "0"], "--threads 0: must be at least 1"),
         (["--minutes", "nan"], "--minutes nan: must be above 0"),
         (["--json", "nowhere/report.json"], "--json nowhere/report.json: must be a file in a directory that"),

@@ -2,7 +2,7 @@
 
 torch's fake tensors compute shapes, dtypes, strides and devices, no values. Seen so: a host read inside a
 captured step, tensors of two devices in one operation, strides and dtypes that fused SGD refuses. Not seen:
-numbers, graph memory, streams, compilation.
+numbers (a λ that a graph keeps for good shows in `test_graphs.py`), graph memory, streams, compilation.
 """
 
 import subprocess
@@ -30,6 +30,11 @@ def test_every_kind_of_step_is_captured_without_a_host_read_on_one_device(found,
 
 
 @pytest.mark.slow
+def test_without_fused_sgd_no_step_asks_the_host(found):
+    assert found["unfused SGD"] == "no host read"
+
+
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("mistake", "message"),
     [
@@ -37,6 +42,12 @@ def test_every_kind_of_step_is_captured_without_a_host_read_on_one_device(found,
         ("a mix on the host", "same device"),
         ("momentum in another layout", "strides"),
         ("the learning rate as float64", "float64"),
+        ("labels through the host", "a copy between devices inside a captured step"),
+        ("a host read in the log", "item inside a captured step"),
+        ("a log that sets the dropout back", "a generator's state inside a captured step"),
+        ("an evaluation's labels on the host", "same device"),
+        ("the host asked whether a step is finite", "__bool__ inside a captured step"),
+        ("numbers captured", "not seen"),
     ],
 )
 def test_a_planted_mistake_fails_it(found, mistake, message):

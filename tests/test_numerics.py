@@ -137,6 +137,14 @@ def test_fp32_means_fp32_in_convolutions_and_products_too(precision, convolution
     assert (cudnn.conv.fp32_precision, matmul.fp32_precision) == before
 
 
+@pytest.mark.parametrize("autotune", [False, True])
+def test_the_compiler_chooses_by_timing_only_where_autotuning_is_on(autotune):
+    with replace(CPU, compiled=True, autotune=autotune).applied():
+        from torch._inductor import config
+
+        assert config.deterministic == (not autotune)
+
+
 FP32 = Numerics("cuda", 1)
 
 

@@ -31,8 +31,9 @@ from dglib.training.registry import Registry, call
 from dglib.training.state import TrainState
 from dglib.training.step import total_norm
 
-# Fixed: another size may round the logits, and with them the argmax, differently.
-CPU_BATCH, CUDA_BATCH = 1000, 2500
+# Fixed for images of one size: another batch may round the logits, and with them the argmax, differently.
+# On a CPU a layer of more than 32 MiB takes new memory from the system, which costs more than its arithmetic.
+CPU_BATCH, CPU_PIXELS, CUDA_BATCH = 1000, 2**17, 2500
 
 Metric = Callable[[Tensor, Tensor], Tensor | float]
 metrics: Registry[Metric] = Registry("metric")
@@ -75,7 +76,8 @@ def evaluate(
         extra: names of registered metrics; each takes a transfer of its own.
     """
     device, classes, total = data.y_test.device, data.classes, len(data.y_test)
-    size = CUDA_BATCH if device.type == "cuda" else CPU_BATCH
+    pixels = data.input_shape[1] * data.input_shape[2]
+    size = CUDA_BATCH if device.type == "cuda" else min(CPU_BATCH, max(1, CPU_PIXELS // pixels))
     correct = torch.zeros((), dtype=torch.int64, device=device)
     loss = torch.zeros((), dtype=torch.float64, device=device)
     predicted = torch.zeros(classes, dtype=torch.int64, device=device)
@@ -143,13 +145,14 @@ def epoch_stats(state: TrainState, lr: float) -> EpochStats:
     """
     loss_s, n_s, loss_v, n_v, skipped, c_sv = state.sums.tolist()
     taken = n_s - skipped
+    rows = torch.stack([row for _, row in state.step_log]).tolist() if state.step_log else []
     momentum = state.momentum()  # empty without momentum, where the update is held nowhere
     return EpochStats(
         loss_s=loss_s / taken if taken else float("nan"),
         loss_v=loss_v / n_v if n_v else float("nan"),
         weight_norm=float(total_norm(state.params).detach()),
         update_norm=float(total_norm(momentum)) * lr if momentum else float("nan"),
-        steps=tuple((float(step), *row.tolist()) for step, row in state.step_log),
+        steps=tuple((float(step), *row) for (step, _), row in zip(state.step_log, rows, strict=True)),
         taken=int(n_s),
         skipped=int(skipped),
         c_sv=c_sv / n_v if n_v else float("nan"),

@@ -10,8 +10,9 @@ import os
 import platform
 import threading
 from collections.abc import Iterator, Mapping
-from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
+from contextlib import contextmanager, nullcontext, suppress
 from dataclasses import dataclass
+from functools import cache
 from importlib.util import find_spec
 from operator import attrgetter
 from pathlib import Path
@@ -20,6 +21,7 @@ from typing import Any
 import torch
 
 from dglib.errors import UserError
+from dglib.training.convolution import ConvolutionsAsProducts
 
 SWITCHES = ("channels_last", "fused", "compiled", "cuda_graphs", "autotune")
 PRECISIONS = ("fp32", "tf32", "bf16", "fp16")
@@ -139,11 +141,16 @@ class Numerics:
     def memory_format(self) -> torch.memory_format:
         return torch.channels_last if self.channels_last else torch.contiguous_format
 
-    def autocast(self) -> AbstractContextManager[object]:
+    @contextmanager
+    def autocast(self) -> Iterator[None]:
         """A forward pass in this precision."""
         if self.precision not in HALF:
-            return nullcontext()
-        return torch.autocast(self.torch_device.type, dtype=HALF[self.precision])
+            yield
+            return
+        on_cpu = self.device == "cpu" and self.precision == "bf16" and not self.compiled
+        products = ConvolutionsAsProducts() if on_cpu and has_bf16_matrix_units() else nullcontext()
+        with torch.autocast(self.torch_device.type, dtype=HALF[self.precision]), products:
+            yield
 
     @contextmanager
     def applied(self, holder: str = "a run") -> Iterator[None]:
@@ -189,6 +196,8 @@ class Numerics:
             wanted |= {
                 "dynamo.recompile_limit": RECOMPILE_LIMIT,
                 "dynamo.fail_on_recompile_limit_hit": True,
+                # By itself Inductor times reductions, and two processes may choose differently.
+                "inductor.deterministic": not self.autotune,
             }
         return wanted
 
@@ -239,7 +248,7 @@ def _release(token: object, wanted: Mapping[str, Any]) -> None:
 
 def _read(name: str) -> Any:
     """A setting: "threads", "deterministic algorithms" (off, warn, on), or an attribute below torch.backends
-    or, with "dynamo.", of torch._dynamo.config."""
+    or, with "dynamo." or "inductor.", of the compiler's configuration."""
     if name == "threads":
         return torch.get_num_threads()
     if name == "deterministic algorithms":
@@ -266,6 +275,10 @@ def _owner(name: str) -> tuple[Any, str]:
         from torch import _dynamo  # takes seconds
 
         return _dynamo.config, attribute
+    if path == "inductor":
+        from torch._inductor import config
+
+        return config, attribute
     return attrgetter(path)(torch.backends), attribute
 
 
@@ -286,6 +299,7 @@ def _settled_device(device: str) -> str:
     return device
 
 
+@cache
 def has_bf16_matrix_units() -> bool:
     """Whether this CPU multiplies bf16 matrices in hardware (AMX)."""
     capabilities = getattr(torch.cpu, "get_capabilities", None)  # not in every torch

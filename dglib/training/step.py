@@ -127,7 +127,7 @@ def step(
     weight and no momentum, and is counted in the state. What its forwards did to BatchNorm's statistics
     stays: a network that overflows shows at its evaluation. A lost value gradient costs that step alone: the
     last finite one stays held until the next refresh. After more than `LOST_AT_MOST` in a row every step is
-    skipped until one is finite. Nothing leaves the device, unless SGD is not fused.
+    skipped until one is finite. Nothing leaves the device.
 
     Args:
         lam: the mixing coefficient λ, 0 to 1.
@@ -177,8 +177,12 @@ def step(
         row = torch.stack([cosine(g_s, fresh), cosine(direction, fresh), *norms, loss_s, loss_v])
 
     # The descent. A fused kernel sees by itself whether the step is finite; on a CPU asking costs nothing.
-    if numerics.fused or finite:
+    # Unfused on a GPU, asking would wait for the device, so an undone step is put back instead.
+    on_host = not numerics.fused and state.device.type == "cpu"
+    if not on_host or finite:
         with torch.no_grad():
+            moved = [] if numerics.fused or on_host else [*state.params, *state.momentum()]
+            before = [tensor.clone() for tensor in moved]
             sgd(
                 list(state.params),
                 g,
@@ -193,6 +197,8 @@ def step(
                 nesterov=False,
                 maximize=False,
             )
+            for tensor, old in zip(moved, before, strict=True):
+                torch.where(finite, tensor, old, out=tensor)
     return row
 
 
