@@ -102,17 +102,6 @@ def test_start_states_have_rows_of_their_own():
     assert (widths["width λ↑ − λ↓", "collapsed"].n, widths["width λ↑ − λ↓", "trapped"].n) == (2, 1)
 
 
-def test_without_an_event_each_quantity_stands_once_with_its_bound():
-    for experiment, records in (
-        ("T1", [t1(seed, None) for seed in range(10)]),
-        ("T2", [t2(seed, None) for seed in range(10)]),
-    ):
-        found = answer(experiment, records)
-        symbol, share = ("λ↑", "share collapsed") if experiment == "T1" else ("λ↓", "share recovered")
-        assert [row.quantity for row in found.rows] == [symbol, share, "drift within a level"]
-        assert found.text().count("0.000 to 0.308") == 1
-
-
 def test_thresholds_on_record_without_evaluations_count_under_a_start_that_is_not_recorded():
     records = [{k: v for k, v in published(t2(seed)).items() if k != "trajectory"} for seed in range(3)]
     row = rows_of(answer("T2", records))["λ↓", "not recorded"]
@@ -202,11 +191,3 @@ def test_an_interval_for_a_gap_of_two_seeds_holds_no_gap_that_cannot_be():
     intervals = [summary["gap_interval"], *(g["interval"] for g in summary["gap_by_level"]["collapsed"])]
     assert all(-1 <= each["lower"] <= each["upper"] <= 1 for each in intervals)
     assert "−1.000 to 1.000" in answer("V3", records).text()
-
-
-def test_both_branches_end_with_their_errors():
-    found = rows_of(answer("V3", [v3(0), v3(1), v3(2, trapped=True)]))
-    assert found["final error, ordered branch, λ = 0.70", "ordered"].n == 3
-    assert found["final error, collapse branch, λ = 0.30", "collapsed"].n == 2
-    assert found["final error, collapse branch, λ = 0.30", "trapped"].value == pytest.approx(0.9)
-    assert found["gap at λ = 0.50", "collapsed"].more["two branches"] in ("yes", "no", "undecided")

@@ -36,17 +36,6 @@ class PauseAfter(Control):
         return super().stopping()
 
 
-def test_no_step_is_taken_while_paused_and_all_of_them_once_it_resumes():
-    control = Control()
-    one = begun()
-    control.pause()
-    assert one.trainer.advance(one.state, 0.5, 0.1, 3, control) == 0
-    assert one.state.t == 0
-    control.resume()
-    assert one.trainer.advance(one.state, 0.5, 0.1, 3, control) == 3
-    assert one.state.t == 3
-
-
 @pytest.mark.parametrize("name", ["lam", "lr"])
 def test_an_override_acts_as_if_the_protocol_had_planned_so(name):
     planned = {"lam": 0.5, "lr": 0.1}

@@ -65,12 +65,6 @@ def test_the_median_interval_of_cells_encloses_that_of_any_values_in_them():
         assert inner.confidence == outer.confidence >= 0.95
 
 
-@pytest.mark.parametrize("counts", [(-1, 3), (4, 3)])
-def test_counts_that_cannot_be_are_refused(counts):
-    with pytest.raises(ValueError, match="must be a count from 0 to 3"):
-        clopper_pearson(*counts)
-
-
 @pytest.fixture
 def committed():
     """The rows of the committed table by their first four columns."""

@@ -132,13 +132,6 @@ def test_without_a_profile_one_to_fill_in_is_printed_and_what_is_missing_in_it_n
     assert re.search(r"R1\.yaml: seeds, dataset, .* are missing\n", refused)
 
 
-def test_a_file_that_registers_nothing_is_refused_in_one_line(tmp_path):
-    (tmp_path / "empty.py").write_text("")
-    told = run_all(tmp_path, "--experiment-file", "empty.py", status=2)
-    assert told.count("\n") == 1
-    assert "registers no experiment" in told
-
-
 class Failing(Experiment):
     name, title, question, parameters = "R9", "Failing", "Does it?", OneState
 

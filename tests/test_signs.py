@@ -1,6 +1,5 @@
 """What is claimed about Tδ1's early signs: exact tests, honest intervals, and a rival in the test error."""
 
-import json
 import math
 from itertools import combinations
 from statistics import NormalDist, fmean
@@ -14,7 +13,6 @@ from hypothesis import strategies as st
 
 from dglib.analysis import two_groups
 from dglib.analysis.two_groups import auc, auc_interval, permutation_test
-from dglib.experiments import get
 from dglib.experiments.trapping import early_tests, settled
 
 # --- the permutation test
@@ -138,11 +136,6 @@ def early(records):
     return {(test["quantity"], test["first_epoch"], test["last_epoch"]): test for test in tests}
 
 
-def test_the_tests_are_the_protocols_thirteen():
-    single = [(name, e, e) for name in ("c_sv", "c_mc", "norm_s", "loss_v") for e in (5, 10, 20)]
-    assert list(early(planted())) == [("c_sv", 0, 10), *single]
-
-
 def test_a_planted_sign_is_found():
     signs, test = early_tests(planted()), early(planted())["c_sv", 5, 5]
     assert signs["smallest_p"] == pytest.approx(2 / 120)
@@ -171,25 +164,6 @@ def test_too_few_seeds_give_means_without_a_test_and_the_answer_a_flag():
     rows = [row for row in answer("Td1", [td1(0), td1(1, 0.5)]).rows if row.table]
     assert len(rows) == 13
     assert {row.more["p"] for row in rows} == {1.0}
-
-
-def test_the_answer_has_every_planned_test_and_singles_none_out_of_several_that_tie():
-    found = answer("Td1", planted())
-    rows = [row for row in found.rows if row.table]
-    least = min(row.more["p"] for row in rows)
-    tied = [row.quantity for row in rows if row.more["p"] == least]
-    assert (len(rows), len(set(tied))) == (13, 4)
-    assert not any(quantity in line for quantity in tied for line in (found.title, *found.flags))
-
-
-def test_the_epoch_from_which_a_class_has_settled_is_pooled_over_no_classes():
-    summary = get("Td1").summarise([td1(0, 0.9), td1(1, 0.5), td1(2, 0.1)])
-    column = get("Td1").seed_columns(summary)["Outcome settled from epoch"]
-    assert [(seed["outcome"], column(seed)) for seed in summary["seeds"]] == [
-        ("trapped_90", "5"), ("partial_collapse", "5"), ("ordered", "15"),
-    ]  # fmt: skip
-    assert "settled" not in json.dumps({k: v for k, v in summary.items() if k != "seeds"})
-    assert "settled" not in get("Td1").answer_of(summary).sentences
 
 
 def test_seeds_without_step_logs_are_named_and_left_out():

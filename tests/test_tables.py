@@ -17,7 +17,6 @@ from analysis_cases import (
     v3_diverged,
     v3_failed,
 )
-from report_cases import published_in
 
 import dglib
 from dglib.experiments.tables import SEEDS, STEPS, TRAJECTORIES, load_records
@@ -72,14 +71,6 @@ def test_a_seeds_row_is_what_its_trajectory_says(run):
     assert (seeds.loc["T2", 1]["start"], seeds.loc["V3", 1]["start"]) == ("trapped", "trapped")
     assert seeds.loc["V3", 0]["gap"] == pytest.approx(0.3)
     assert np.isnan(seeds.loc["T1", 2]["lower"])
-
-
-def test_a_seed_that_left_the_trap_is_marked_in_its_row(tmp_path):
-    leaving, staying = t2(0, None, trapped=True, leaves=0.50), t2(1, None, trapped=True)
-    published_in(tmp_path, "T2", [published(record) for record in (leaving, staying, t2(2))])
-    seeds = load_records(tmp_path).seeds
-    assert seeds["start"].to_list() == ["trapped", "trapped", "collapsed"]
-    assert seeds["left_trap"].to_list() == [True, False, False]
 
 
 def test_the_tables_have_their_columns_and_types_without_any_row(tmp_path):
