@@ -13,6 +13,7 @@ import json
 import shutil
 import tempfile
 import threading
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -23,23 +24,31 @@ from dglib.experiments.figures import draw_all, save_figure
 from dglib.protocol.records import Record
 
 RESULT = Path(__file__).parent / "results" / "hold_digits.json"
-SETTINGS = ["hold_lambdas=[0.40,0.425,0.45,0.475,0.50]", "hold_epochs=150"]
+SETTINGS = ["hold_lambdas=[0.40,0.425,0.45,0.475,0.50]", "hold_epochs=150", "collapse_error_min=0.35"]
 IMAGES = 397  # of the test set
 
 
-def run(base: Path, seeds: str, minutes: float) -> None:
-    """Train until all seeds have finished or the time is up."""
-    parameters = dglib.load_profile("Hold", "quick", [*SETTINGS, f"seeds={seeds}", f"base_dir={base}"])
+def train(planned: Iterable[Any], minutes: float) -> None:
+    """Train one run after the other, until all seeds have finished or the time is up."""
     control = Control()
     timer = threading.Timer(60 * minutes, control.stop)
     timer.start()
     try:
         with control.listening():
-            dglib.run(parameters, control=control)
+            for parameters in planned:
+                dglib.run(parameters, control=control)
     except Interrupted as stopped:
         print(stopped)
     finally:
         timer.cancel()
+
+
+def campaign_arguments(parser: argparse.ArgumentParser, seeds: str, result: Path) -> None:
+    parser.add_argument("--base-dir", type=Path, required=True)
+    parser.add_argument("--seeds", default=seeds)
+    parser.add_argument("--minutes", type=float, default=110.0, help="stop, to be resumed, after so long")
+    parser.add_argument("--only-read", action="store_true", help="of what is there already")
+    parser.add_argument("--result", type=Path, default=result)
 
 
 def wrong_images(record: Record) -> dict[str, dict[str, list[int | None]]]:
@@ -79,14 +88,11 @@ def write(base: Path, result: Path) -> str:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--base-dir", type=Path, required=True)
-    parser.add_argument("--seeds", default="0-23")
-    parser.add_argument("--minutes", type=float, default=110.0, help="stop, to be resumed, after so long")
-    parser.add_argument("--only-read", action="store_true", help="of what is there already")
-    parser.add_argument("--result", type=Path, default=RESULT)
+    campaign_arguments(parser, seeds="0-23", result=RESULT)
     asked = parser.parse_args()
     if not asked.only_read:
-        run(asked.base_dir, asked.seeds, asked.minutes)
+        settings = [*SETTINGS, f"seeds={asked.seeds}", f"base_dir={asked.base_dir}"]
+        train([dglib.load_profile("Hold", "quick", settings)], asked.minutes)
     print(write(asked.base_dir, asked.result))
 
 
