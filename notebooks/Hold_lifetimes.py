@@ -73,7 +73,7 @@ collapse_lambda: float = 0.55  # λ at which the collapsed network is trained, 0
 collapse_epochs: int = 15  # Epochs at collapse_lambda, from 1.
 # Hold
 hold_lambdas: list = [0.4, 0.45]  # λ of the branches, rising, 0 to 1, at least one.
-hold_epochs: int = 30  # Epochs of each branch, from 1.
+hold_epochs: int = 24  # Epochs of each branch, from 1.
 hold_lr: float = 0.1  # Constant LR of the branches, above 0; null: the milestones hold there too.
 # Event
 threshold: float = 0.4  # Error between ordered (below) and collapsed (at or above), 0 to 1.

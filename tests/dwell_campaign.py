@@ -46,7 +46,7 @@ def planned() -> list[tuple[str, str, list[str]]]:
 
 def read(base: Path, result: Path) -> str:
     """The widths below `base`, of the sweeps and of the older networks, and the figure."""
-    tables = {part: dglib.load_records(base / part) for part in ("sweeps", "older")}
+    tables = {part: dglib.load_records(base / part) for part in ("sweeps", "older") if (base / part).is_dir()}
     records = {part: [table.records(name) for name in INIT_EPOCHS] for part, table in tables.items()}
     for table in tables.values():
         for problem in table.problems:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import math
 from collections import Counter
 from collections.abc import Sequence
-from statistics import fmean
+from statistics import fmean, median
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from dglib.analysis import lifetimes, wording
@@ -384,13 +384,13 @@ def _draw(records: Records, summary: Summary) -> Figure:
         style.panel(axes, f"λ = {wording.level(level['lambda'])}", "Epochs held", "")
         style.error_axis(axes)
         axes.axhline(summary["limits"]["threshold"], **dashes)
-        for record in records:
-            for start in STARTS:
-                _trajectory(axes, record, start, level["lambda"])
+        for start in STARTS:
+            _trajectories(axes, records, start, level["lambda"])
     panels[0].set_ylabel("Test error")
-    left, right = bottom.subplots(1, 2)
-    _survival(left, levels)
-    _states(right, levels)
+    *survivals, states = bottom.subplots(1, 3, width_ratios=(1, 1, 1.4))
+    for axes, start in zip(survivals, STARTS, strict=True):
+        _survival(axes, levels, start)
+    _states(states, levels)
     keys = [(f"from {start}", style.LOOKS[start].line(style.THICK)) for start in STARTS]
     keys += [(f"{state} at the end", {"color": color, "linewidth": 5}) for state, color in _colors().items()]
     style.legend_below(figure, keys, columns=3)
@@ -403,38 +403,49 @@ def _colors() -> dict[str, str]:
     return {state: LOOKS[state].color if state in LOOKS else LIGHT_GREY for state in STATES}
 
 
-def _trajectory(axes: Axes, record: Record, start: Start, lam: float) -> None:
+def _trajectories(axes: Axes, records: Records, start: Start, lam: float) -> None:
+    """A thin line for each seed, paler the more there are, and from three seeds on their median."""
     from dglib.analysis.style import LOOKS, THIN
 
-    evaluations = [entry for entry in _branch_entries(record, start, lam) if is_finite(entry)]
-    inits = entries(record, f"{_arm(start)}_init_trajectory")
-    if evaluations and inits:
-        before = inits[-1]
-        points = [(0, before["error"])] + [(e["epoch"] - before["epoch"], e["error"]) for e in evaluations]
-        axes.plot(*zip(*points, strict=True), **LOOKS[start].line(THIN, 0.7))
+    found: list[dict[int, float]] = []  # epochs held -> error
+    for record in records:
+        evaluations = [entry for entry in _branch_entries(record, start, lam) if is_finite(entry)]
+        inits = entries(record, f"{_arm(start)}_init_trajectory")
+        if evaluations and inits:
+            before = inits[-1]["epoch"]
+            found.append({entry["epoch"] - before: entry["error"] for entry in (inits[-1], *evaluations)})
+    for errors in found:
+        axes.plot(
+            *zip(*errors.items(), strict=True), **LOOKS[start].line(THIN, max(0.15, 0.7 / len(found) ** 0.5))
+        )
+    if len(found) >= 3:
+        shared = sorted(set.intersection(*map(set, found)))
+        medians = [median(errors[epoch] for errors in found) for epoch in shared]
+        axes.plot(shared, medians, **LOOKS[start].line(1.6) | {"zorder": 3})
 
 
-def _survival(axes: Axes, levels: Sequence[Summary]) -> None:
-    """Kaplan and Meier's curves, darker for a larger λ, which stands at their end."""
+def _survival(axes: Axes, levels: Sequence[Summary], start: Start) -> None:
+    """Kaplan and Meier's curves of one start, darker for a larger λ, which stands at their end."""
     from dglib.analysis import style
 
-    style.panel(axes, "Share that never left the state of the start", "Epochs held", "Share")
+    style.panel(axes, f"Share still {start}", "Epochs held", "")
     axes.set_ylim(-0.03, 1.06)
-    names: dict[tuple[float, float, Start], list[str]] = {}
+    look = style.LOOKS[start]
+    names: dict[tuple[float, float], list[str]] = {}
     for index, level in enumerate(levels):
-        for start in STARTS:
-            group = level["starts"][start]
-            if not group["n"]:
-                continue
-            steps = [(0, 1.0), *((step["epochs"], step["share"]) for step in group["survival"])]
-            xs, ys = zip(*steps, (level["held"], steps[-1][1]), strict=True)
-            alpha = 0.35 + 0.65 * (index + 1) / len(levels)
-            axes.step(xs, ys, where="post", **style.LOOKS[start].line(1.6, alpha))
-            names.setdefault((xs[-1], ys[-1], start), []).append(wording.level(level["lambda"]))
-    for (x, y, start), levels_there in names.items():
+        group = level["starts"][start]
+        if not group["n"]:
+            continue
+        steps = [(0, 1.0), *((step["epochs"], step["share"]) for step in group["survival"])]
+        xs, ys = zip(*steps, (level["held"], steps[-1][1]), strict=True)
+        axes.step(xs, ys, where="post", **look.line(1.6, 0.35 + 0.65 * (index + 1) / len(levels)))
+        names.setdefault((xs[-1], ys[-1]), []).append(wording.level(level["lambda"]))
+    lowest = -1.0
+    for (x, y), levels_there in sorted(names.items(), key=lambda item: item[0][1]):
+        lowest = max(y, lowest + 0.09 * len(levels_there))  # below it, labels of lower curves
         axes.annotate(
-            ", ".join(levels_there), (x, y), xytext=(2, 4 if start == "ordered" else -4),
-            textcoords="offset points", fontsize=6.5, va="center", color=style.LOOKS[start].color,
+            "\n".join(levels_there), (x, lowest), xytext=(3, 0), textcoords="offset points",
+            fontsize=6.5, va="center", color=look.color, annotation_clip=False,
         )  # fmt: skip
 
 
@@ -442,7 +453,7 @@ def _states(axes: Axes, levels: Sequence[Summary]) -> None:
     """Stacked shares of the states at the end with their counts, a bar for each start at each λ."""
     from dglib.analysis import style
 
-    style.panel(axes, "States at the end; left bar: from ordered", "λ", "Share of branches")
+    style.panel(axes, "At the end; left: from ordered", "λ", "Share of branches")
     for x, level in enumerate(levels):
         for start, shift in zip(STARTS, (-0.2, 0.2), strict=True):
             bottom = 0.0
