@@ -39,42 +39,60 @@ def test_a_known_truth_is_decided_rightly_by_24_branches_and_rightly_or_not_at_a
     assert set(shares(kind, 8, 40)) <= {truth, "undecided"}
 
 
+ERRORS = {"ordered": 0.1, "collapsed": 0.6, "trapped": 0.9, "in between": 0.4}
+
+
+def group(start, *members, **others):
+    """Branches from one start: when each left, its state at the end, mean errors of the last two thirds."""
+    branches = []
+    for left, state, *errors in members:
+        middle, last = errors or (ERRORS[state], ERRORS[state])
+        branches.append(Branch(start, left, others.get("held", 40), state, middle, last, "frozen" in others))
+    return Group.of(branches)
+
+
 def test_four_branches_decide_nothing_and_say_so():
-    held = [Branch(start, None, 40, start) for start in ("ordered", "collapsed") for _ in range(4)]
-    groups = [Group.of([b for b in held if b.start == start]) for start in ("ordered", "collapsed")]
-    assert verdict(*groups, 40, 4).text == "undecided: too few seeds"
+    groups = [group(start, *[(None, start)] * 4) for start in ("ordered", "collapsed")]
+    assert verdict(*groups, 40, 4).text == "undecided: too few seeds, 4 of at least 6"
+
+
+DIFFER = "undecided: branches from one start differ"
 
 
 @pytest.mark.parametrize(
     ("ordered", "collapsed", "expected"),
     [
         ((None, "ordered"), (None, "collapsed"), "bistable for at least 40 epochs"),
-        ((None, "ordered"), (None, "trapped"), "trapped"),
+        ((None, "ordered"), (None, "trapped"), "trapped: from the collapsed start alone"),
+        ((3, "trapped"), (None, "trapped"), "trapped"),
         ((None, "ordered"), (3, "ordered"), "ordered only"),
         ((3, "collapsed"), (None, "collapsed"), "collapsed only"),
         ((None, "ordered"), (20, "ordered"), "lag: merged within 20 epochs"),
         ((30, "collapsed"), (None, "collapsed"), "lag: merged within 30 epochs"),
-        ((None, "ordered"), (None, "in between"), "undecided: branches from one start differ"),
-        ((30, "collapsed"), (30, "ordered"), "undecided: branches from one start differ"),
-        ((None, "ordered"), (3, "collapsed"), "undecided: branches from one start differ"),
+        ((None, "ordered"), (None, "in between"), DIFFER),
+        ((30, "collapsed"), (30, "ordered"), DIFFER),
         ((3, "ordered"), (30, "ordered"), "lag: merged within 30 epochs"),
+        ((5, "ordered"), (None, "collapsed"), "undecided: branches left their state and came back"),
+        ((None, "ordered"), (None, "collapsed", 0.7, 0.5), "undecided: the states still approach each other"),
+        ((None, "ordered"), (3, "ordered", 0.35, 0.35), "undecided: most end ordered, yet apart"),
     ],
 )
 def test_the_verdict_on_branches_that_agree(ordered, collapsed, expected):
-    groups = [
-        Group.of([Branch(start, left, 40, state)] * 12)
-        for start, (left, state) in (("ordered", ordered), ("collapsed", collapsed))
-    ]
+    groups = [group("ordered", *[ordered] * 12), group("collapsed", *[collapsed] * 12)]
     assert verdict(*groups, 40, 4).text == expected
 
 
+def test_a_lag_after_which_some_have_not_moved_gives_their_number():
+    moved, stayed = (10, "ordered"), (None, "collapsed")
+    groups = group("ordered", *[(None, "ordered")] * 24), group("collapsed", *[moved] * 20, *[stayed] * 4)
+    assert verdict(*groups, 40, 4).text == "lag: 20 of 24 merged within 10 epochs"
+
+
 def test_frozen_branches_and_a_hold_that_is_no_longer_than_a_dwell_decide_nothing():
-    ordered, collapsed = (
-        [Branch(start, None, 40, start, frozen=True)] * 12 for start in ("ordered", "collapsed")
-    )
-    assert verdict(Group.of(ordered), Group.of(collapsed), 40, 4).text == "undecided: frozen"
-    moving = [Group.of([Branch(start, None, 4, start)] * 12) for start in ("ordered", "collapsed")]
-    assert verdict(*moving, 4, 4).text == "undecided: held for no more than 4 epochs"
+    frozen = [group(start, *[(None, start)] * 12, frozen=True) for start in ("ordered", "collapsed")]
+    assert verdict(*frozen, 40, 4).text == "undecided: frozen"
+    short = [group(start, *[(None, start)] * 12, held=4) for start in ("ordered", "collapsed")]
+    assert verdict(*short, 4, 4).text == "undecided: held for no more than 4 epochs"
 
 
 def test_a_branch_leaves_at_the_last_of_enough_evaluations_in_a_row_beyond_the_threshold():
@@ -84,8 +102,8 @@ def test_a_branch_leaves_at_the_last_of_enough_evaluations_in_a_row_beyond_the_t
 
 
 def test_rate_and_survival_agree_with_the_exponential_and_the_shares_that_they_were_drawn_from():
-    left = [Branch("collapsed", k, 40, "ordered") for k in (10, 20, 20)]
-    branches = left + [Branch("collapsed", None, 40, "collapsed")] * 5
+    left = [Branch("collapsed", k, 40, "ordered", 0.1, 0.1) for k in (10, 20, 20)]
+    branches = left + [Branch("collapsed", None, 40, "collapsed", 0.6, 0.6)] * 5
     found = rate(branches)
     assert (found["events"], found["epochs"], found["estimate"]) == (3, 250, pytest.approx(3 / 250))
     low, high = found["ci95"]
@@ -116,7 +134,8 @@ def test_a_run_holds_every_branch_from_both_states_and_counts_it(runs):
     json.dumps(summary, allow_nan=False)
     assert [level["lambda"] for level in summary["levels"]] == [0.3, 0.7]
     for level in summary["levels"]:
-        assert (level["held"], level["verdict"]) == (4, "undecided: too few seeds")
+        assert (level["held"], level["verdict"]) == (4, "undecided: too few seeds, 2 of at least 6")
+        assert level["gap"]["n"] == 2
         for start in level["starts"].values():
             assert start["n"] == sum(state["count"] for state in start["states"].values()) == 2
     rows = csv_views(spec, records)["Hold_results.csv"].splitlines()[1:]

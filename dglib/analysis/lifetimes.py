@@ -11,10 +11,11 @@ import warnings
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from statistics import fmean
 from typing import Any, Literal
 
 from dglib.analysis.fields import rounded
-from dglib.analysis.intervals import CONFIDENCE, clopper_pearson
+from dglib.analysis.intervals import CONFIDENCE, clopper_pearson, welch
 
 Start = Literal["ordered", "collapsed"]
 STARTS: tuple[Start, ...] = ("ordered", "collapsed")
@@ -25,6 +26,10 @@ MAJORITY = 0.5
 branches that do lies above this. Six to eight branches decide only where all agree, 24 from 18 on; FEWEST is
 the least number that can decide."""
 FEWEST = 6
+STEADY, APART = 0.8, 0.10
+"""The two starts are steady if the gap between their mean errors in the last third of the hold exceeds STEADY
+of that in its middle third, with Welch's 95 % interval: a gap that decays exponentially, with a time constant
+of less than 1.5 holds, does not. They are apart if that gap exceeds APART."""
 
 
 @dataclass(frozen=True)
@@ -35,6 +40,7 @@ class Branch:
         left: epochs of the hold up to the evaluation by which it had left its start; None if it had not.
         held: epochs of the hold.
         state: at the end, one of STATES.
+        middle, last: mean error in the middle and in the last third of the hold.
         frozen: see `dglib.analysis.controls.is_frozen`.
     """
 
@@ -42,6 +48,8 @@ class Branch:
     left: int | None
     held: int
     state: str
+    middle: float
+    last: float
     frozen: bool = False
 
 
@@ -54,6 +62,8 @@ class Group:
         remained: those that never left and end in their own state.
         ended: by state, those that end in it.
         times: epochs after which they left, of those that end in the other state.
+        steady: last − STEADY · middle, of those that remained.
+        last: of all.
     """
 
     n: int
@@ -62,18 +72,23 @@ class Group:
     frozen: int
     ended: Mapping[str, int]
     times: tuple[int, ...]
+    steady: tuple[float, ...]
+    last: tuple[float, ...]
 
     @classmethod
     def of(cls, branches: Sequence[Branch]) -> Group:
         moving = [branch for branch in branches if not branch.frozen]
         times = [b.left for b in moving if b.left is not None and b.state in STARTS and b.state != b.start]
+        remained = [b for b in moving if b.left is None and b.state == b.start]
         return cls(
             n=len(branches),
             left=sum(branch.left is not None for branch in moving),
-            remained=sum(b.left is None and b.state == b.start for b in moving),
+            remained=len(remained),
             frozen=len(branches) - len(moving),
             ended=Counter(branch.state for branch in moving),
             times=tuple(times),
+            steady=tuple(b.last - STEADY * b.middle for b in remained),
+            last=tuple(b.last for b in moving),
         )
 
     def most(self, count: int) -> bool:
@@ -82,11 +97,15 @@ class Group:
 
 @dataclass(frozen=True)
 class Verdict:
-    """What branches decide about one λ; `epochs`: for how long, or within how many; `why`: undecided."""
+    """What branches decide about one λ; `epochs`: for how long, or within how many; `why`: undecided.
+
+    `moved`: of a lag, the branches that moved, of how many, where some did not.
+    """
 
     kind: str
     epochs: int | None = None
     why: str = ""
+    moved: str = ""
 
     @property
     def memory(self) -> bool:
@@ -98,7 +117,7 @@ class Verdict:
         if self.memory:
             return f"bistable for at least {self.epochs} epochs"
         if self.kind == "lag":
-            return f"lag: merged within {self.epochs} epochs"
+            return f"lag: {self.moved}merged within {self.epochs} epochs"
         return f"{self.kind}: {self.why}" if self.why else self.kind
 
 
@@ -126,17 +145,18 @@ def end_state(errors: Sequence[float], trapped: bool, threshold: float) -> str:
 
 
 def verdict(ordered: Group, collapsed: Group, held: int, dwell: int) -> Verdict:
-    """What branches from both starts decide about one λ, from exact bounds of shares alone.
+    """What branches from both starts decide about one λ.
 
     | verdict | most of the branches |
     |---|---|
     | trapped | from the collapsed start end trapped |
-    | bistable for at least N epochs | from each start remain in its state to the end |
-    | ordered only, collapsed only | from both starts end in that state, and moved within a dwell |
-    | lag: merged within N epochs | from both starts end in one of the two states, but moved later |
+    | bistable for at least N epochs | from each start remain in its state to the end, and the gap is steady |
+    | ordered only, collapsed only | from both starts end in that state, not apart, and moved within a dwell |
+    | lag: merged within N epochs | from both starts end in one of the states, not apart, but moved later |
     | undecided | do not agree, are too few, frozen, or held for no longer than a dwell |
 
-    "Most" is MAJORITY. Only "bistable" is memory, of a state that lasts longer than the hold.
+    "Most" is MAJORITY, of the exact bounds; "steady" and "apart" see STEADY. Only "bistable" is memory, of a
+    state that lasts longer than the hold.
 
     Args:
         held: epochs of the hold.
@@ -144,21 +164,36 @@ def verdict(ordered: Group, collapsed: Group, held: int, dwell: int) -> Verdict:
     """
     if not ordered.n or not collapsed.n:
         return Verdict("undecided", why="one start alone")
-    if min(ordered.n, collapsed.n) < FEWEST:
-        return Verdict("undecided", why="too few seeds")
+    if (fewest := min(ordered.n, collapsed.n)) < FEWEST:
+        return Verdict("undecided", why=f"too few seeds, {fewest} of at least {FEWEST}")
     if held <= dwell:
         return Verdict("undecided", why=f"held for no more than {dwell} epochs")
+    stays = ordered.most(ordered.remained)
     if collapsed.most(collapsed.ended["trapped"]):
-        return Verdict("trapped")
-    if ordered.most(ordered.remained) and collapsed.most(collapsed.remained):
-        return Verdict("bistable", held)
+        return Verdict("trapped", why="from the collapsed start alone" if stays else "")
+    if stays and collapsed.most(collapsed.remained):
+        if _exceeds(collapsed.steady, ordered.steady, 0.0):
+            return Verdict("bistable", held)
+        return Verdict("undecided", why="the states still approach each other")
     for state, moved in (("ordered", collapsed), ("collapsed", ordered)):
         if ordered.most(ordered.ended[state]) and collapsed.most(collapsed.ended[state]):
+            if _exceeds(collapsed.last, ordered.last, APART):
+                return Verdict("undecided", why=f"most end {state}, yet apart")
             if moved.most(sum(time <= dwell for time in moved.times)):
                 return Verdict(f"{state} only")
-            return Verdict("lag", max(moved.times, default=held))
-    frozen = any(2 * group.frozen >= group.n for group in (ordered, collapsed))
-    return Verdict("undecided", why="frozen" if frozen else "branches from one start differ")
+            some = f"{len(moved.times)} of {moved.n} " if len(moved.times) < moved.n else ""
+            return Verdict("lag", max(moved.times, default=held), moved=some)
+    if any(2 * group.frozen >= group.n for group in (ordered, collapsed)):
+        return Verdict("undecided", why="frozen")
+    if ordered.most(ordered.ended["ordered"]) and collapsed.most(collapsed.ended["collapsed"]):
+        return Verdict("undecided", why="branches left their state and came back")
+    return Verdict("undecided", why="branches from one start differ")
+
+
+def _exceeds(upper: Sequence[float], lower: Sequence[float], limit: float) -> bool:
+    """Whether the interval of the difference of means lies above the limit."""
+    interval = welch(upper, lower)
+    return (interval.lower if interval else fmean(upper) - fmean(lower)) > limit
 
 
 def survival(branches: Sequence[Branch]) -> list[dict[str, Any]]:

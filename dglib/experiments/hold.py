@@ -147,13 +147,17 @@ class Hold(Experiment):
         for row in rows:
             for lam, start, branch in row["held"]:
                 by_level.setdefault(lam, {s: [] for s in STARTS})[start].append(branch)
-        seeds = [{key: value for key, value in row.items() if key != "held"} for row in rows]
+        seeds = [{key: value for key, value in row.items() if key not in ("held", "gaps")} for row in rows]
         found = common(self.name, records, seeds, ("complete", *UNMEASURED))
         measured = sum(bool(row["held"]) for row in rows)
         gaps = [seed["gap"] for seed in seeds if seed["gap"] is not None]
         # A passage takes some evaluations, however fast it is.
         passage = consecutive * int(parameter(records, "evaluate_every", 1))
         levels = [_level(lam, by_level[lam], max(dwell, passage)) for lam in sorted(by_level)]
+        for level in levels:
+            level["gap"] = paired(
+                [row["gaps"][lam] for row in rows if (lam := level["lambda"]) in row["gaps"]]
+            )
         return found | {
             "measured": measured,
             "consecutive": consecutive,
@@ -168,22 +172,31 @@ class Hold(Experiment):
         }
 
     def rows(self, summary: Summary) -> list[Row]:
-        """For each λ and start the share of branches that left it, with the states at the end."""
+        """For each λ the gap at the end with the verdict, and for each start the share that left it."""
         rows = []
         for level in summary["levels"]:
+            at = f"λ = {wording.level(level['lambda'])}"
+            more = {"verdict": level["verdict"]}
+            rows.append(Row.of_mean(f"collapsed − ordered error, {at}", level["gap"], p=False, more=more))
             for start in STARTS:
                 group = level["starts"][start]
                 states = group["states"].items()
                 ends = [f"{item['count']} {name}" for name, item in states if item and item["count"]]
-                more = {"verdict": level["verdict"], "at the end": ", ".join(ends)}
-                name = f"left, λ = {wording.level(level['lambda'])}"
                 if group["n"]:
-                    rows.append(Row.of_share(name, group["left"], start=start, more=more))
+                    more = {"at the end": ", ".join(ends)}
+                    rows.append(Row.of_share(f"left its start, {at}", group["left"], start=start, more=more))
         for start, fit in summary["dose_response"].items():
             if fit and summary["measured"] >= lifetimes.FEWEST:
                 name = "λ at which half of the branches leave, logistic"
-                rows.append(Row.of_fit(name, fit["n"], fit["centre"], start=start))
-        return [*rows, Row.of_mean("collapsed − ordered error, mean over λ", summary["gap"], p=False)]
+                rows.append(Row.of_fit(name, summary["measured"], fit["centre"], start=start))
+        return rows
+
+    def dwell_text(self, summary: Summary) -> str:
+        held = wording.listing([str(n) for n in sorted({level["held"] for level in summary["levels"]})], "or")
+        return (
+            f"Held {held or 'no'} epochs, {super().dwell_text(summary)}, left after"
+            f" {summary['consecutive']} evaluations in a row, dwell to compare with {summary['dwell_epochs']}"
+        )
 
     def seed_columns(self, summary: Summary) -> dict[str, Column]:
         columns: dict[str, Column] = {
@@ -270,11 +283,11 @@ def _seed(record: Record, threshold: float, consecutive: int) -> dict[str, Any]:
             continue
         branch = _branch(record, start, lam, evaluations, threshold, consecutive)
         held.append((lam, start, branch))
-        last[start, lam] = fmean(entry["error"] for entry in evaluations[-consecutive:])
+        last[start, lam] = branch.last
         left = "stayed" if branch.left is None else f"left after {branch.left} epochs"
         texts[f"{start} {lam:g}"] = f"{left}, {branch.state}"
     both = sorted({lam for _, lam in last if ("ordered", lam) in last and ("collapsed", lam) in last})
-    gaps = [last["collapsed", lam] - last["ordered", lam] for lam in both]
+    gaps = {lam: rounded(last["collapsed", lam] - last["ordered", lam]) for lam in both}
     outcome = Hold._outcome(hold, record)
     return {
         "seed": seed_of(record),
@@ -282,7 +295,8 @@ def _seed(record: Record, threshold: float, consecutive: int) -> dict[str, Any]:
         "end": outcome if outcome in UNMEASURED else "complete",
         "ordered_init": number(record, "ordered_init"),
         "collapse_init": number(record, "collapse_init"),
-        "gap": rounded(sum(gaps) / len(gaps)) if gaps else None,
+        "gap": rounded(fmean(gaps.values())) if gaps else None,
+        "gaps": gaps,
         "diverged_branches": diverged,
         "trunks_beyond": sum(
             _is_beyond(record, start, threshold) for start in {start for _, start, _ in held}
@@ -309,11 +323,14 @@ def _branch(
     if left == len(errors) and held < (number(record, "hold_epochs") or math.inf):  # ended by its event
         errors = errors[-consecutive:]
     trapped = mostly_constant(evaluations[-math.ceil(len(evaluations) / 4) :], lam)
+    third = math.ceil(len(errors) / 3)
     return Branch(
         start=start,
         left=None if left is None else int(evaluations[left - 1]["epoch"]) - before,
         held=held,
         state=lifetimes.end_state(errors, trapped, threshold),
+        middle=fmean(errors[-2 * third : -third] or errors),
+        last=fmean(errors[-third:]),
         frozen=is_frozen(record, evaluations),
     )
 
