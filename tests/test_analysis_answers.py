@@ -156,11 +156,11 @@ def test_a_path_retraced_exactly_shows_no_memory_although_it_has_a_width():
 
 def test_the_null_is_the_width_of_a_path_retraced_and_at_one_limit_there_is_none():
     row = rows_of(answer("T1", [retraced()]))["loop width λ↑ − λ↓", "ordered"]
-    assert row.more["null"] == row.cell == pytest.approx((0.05, 0.15))
+    assert row.more["null (no lag)"] == row.cell == pytest.approx((0.05, 0.15))
     low, high = rows_of(answer("T1", [retraced()]))["loop width, both read at error 0.30", "ordered"].cell
     assert low <= 0 <= high
     wide = rows_of(answer("T1", [t1(0, 0.60, 0.35, True)]))["loop width λ↑ − λ↓", "ordered"]
-    assert wide.cell[0] >= wide.more["null"][1]
+    assert wide.cell[0] >= wide.more["null (no lag)"][1]
 
 
 def test_the_gap_at_equal_lambda_is_paired_by_seed_with_its_sign_flip_test():

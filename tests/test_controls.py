@@ -1,6 +1,8 @@
 """Controls of sweeps: frozen networks and levels that had not settled, in the answers that they change."""
 
+import analysis_cases
 import pytest
+from by_name import width_answer
 
 from dglib.analysis.curves import drift, is_frozen
 from dglib.experiments import get
@@ -106,3 +108,19 @@ def test_a_sweep_that_does_not_wait_until_the_error_has_settled_is_flagged(drift
 
 def test_levels_with_fewer_than_four_evaluations_say_nothing_about_drift():
     assert drift([entry(0.4, 1, 0.1, 0.1), entry(0.4, 2, 0.3, 0.1), entry(0.4, 3, 0.5, 0.1)]) is None
+
+
+def test_trapped_seeds_which_never_move_do_not_make_frozen_branches_of_the_others():
+    records = [analysis_cases.v3(seed, trapped=seed > 2) for seed in range(5)]
+    for record in records:
+        for moving in record["ordered_trajectory"] + record["collapse_trajectory"]:
+            moving["lr"] = record["lr"] / 10
+    found = get("V3").summarise(records)
+    assert (found["frozen"], found["two_branches"]) == (2, "yes")
+
+
+def test_a_drifting_sweep_is_flagged_at_the_width_too_and_four_seeds_name_the_least_p_that_they_allow():
+    ups = [t1(seed, 0.02 * (1 + seed / 10)) for seed in range(4)]
+    assert any("T1 drifting" in flag for flag in width_answer(ups, []).flags)
+    (row,) = [row for row in get("T1").answer(ups).rows if row.quantity == "drift within a level"]
+    assert "0.13 (no less than 0.13)" in row.cells["p"]

@@ -35,6 +35,7 @@ class Row:
         spread: of known values over seeds, `bounds.spread`; for the sentence alone.
         ci95: None where there is none.
         fewest: seeds below which no interval exists.
+        places: decimals of value and interval.
         more: columns of its own: a number, text, or the ends of a cell.
         table: the heading of the table that the row is in; empty for the first one.
     """
@@ -49,6 +50,7 @@ class Row:
     spread: Mapping[str, Any] | None = None
     ci95: Ends | None = None
     fewest: int = 2
+    places: int = 3
     more: Mapping[str, float | str | Ends | None] = field(default_factory=dict)
     table: str = ""
 
@@ -66,7 +68,7 @@ class Row:
         if found is None:
             return cls(quantity, 0, **others)
         known = {"value": found["mean"], "std": found["std"], "ci95": found["ci95"], "spread": found}
-        more = {"p": found["p"], **others.pop("more", {})} if p else others.pop("more", {})
+        more = {**({"p": _p(found)} if p else {}), **others.pop("more", {})}
         return cls(quantity, found["n"], **known, more=more, **others)
 
     @classmethod
@@ -96,7 +98,7 @@ class Row:
         parts += [f"n = {self.n}{events}", f"95 % interval {self._interval}"]
         if self.spread:
             mean, std, *ends = (
-                wording.decimal(self.spread[name], 3) for name in ("mean", "std", "min", "max")
+                wording.decimal(self.spread[name], self.places) for name in ("mean", "std", "min", "max")
             )
             known = "" if self.std is not None else f"mean {mean} ± {std} over {self.spread['n']}, "
             parts.append(f"{known}seeds from {' to '.join(ends)}")
@@ -109,8 +111,8 @@ class Row:
             return wording.centred(*self.cell)
         if self.value is None:
             return NONE
-        return wording.decimal(self.value, 3) + (
-            f" ± {wording.decimal(self.std, 3)}" if self.std is not None and self.n > 1 else ""
+        return wording.decimal(self.value, self.places) + (
+            f" ± {wording.decimal(self.std, self.places)}" if self.std is not None and self.n > 1 else ""
         )
 
     @property
@@ -118,7 +120,8 @@ class Row:
         if self.ci95 is not None:
             if self.cell is not None:
                 return wording.interval(*self.ci95)
-            return " to ".join(NONE if end is None else wording.decimal(end, 3) for end in self.ci95)
+            ends = (NONE if end is None else wording.decimal(end, self.places) for end in self.ci95)
+            return " to ".join(ends)
         return f"none (n < {self.fewest})" if self.n < self.fewest else NONE
 
 
@@ -227,6 +230,12 @@ def settings(dwell: str, summary: Summary) -> str:
     noise = [f"η {wording.listing([f'{eta:g}' for eta in summary['eta']])}"] if summary["eta"] else []
     limits = [f"{name.replace('_', ' ')} {wording.level(value)}" for name, value in summary["limits"].items()]
     return ", ".join([dwell, *noise, *limits])
+
+
+def _p(found: Summary) -> float | str | None:
+    """The p of `summary.paired`, with a word where so few seeds allow none below 0.05."""
+    p, n = found["p"], found["n"]
+    return p if p is None or 2 / 2**n <= 0.05 else f"{wording.p_value(p)} (no less than {wording.p_value(2 / 2**n)})"
 
 
 def _text(head: str, value: float | str | Ends | None) -> str:

@@ -294,8 +294,9 @@ def summarise_branches(records: Records) -> dict[str, Any]:
         state: [s["gap"] for s in seeds if s["start"] == state and s["gap"] is not None] for state in STARTS
     }
     apart, gap = groups["collapsed"], paired(groups["collapsed"])
-    verdict, frozen = "undecided", sum(seed["frozen"] for seed in seeds)
-    if 2 * frozen > len(apart) > 0:
+    frozen = sum(seed["frozen"] for seed in seeds)
+    verdict = "undecided"
+    if 2 * sum(seed["frozen"] for seed in seeds if seed["start"] == "collapsed") > len(apart) > 0:
         verdict = "frozen"
     elif gap and gap["ci95"] and not gap["ci95"][0] <= limit <= gap["ci95"][1]:
         verdict = "yes" if gap["ci95"][0] > limit else "no"

@@ -268,7 +268,8 @@ def summarise_trapping(records: Records) -> dict[str, Any]:
     signs = early_tests(records)
     first, *single = signs["family"]["tests"]
     early, limit = _comparison([first]), parameter(records, "early_difference", EARLY_DIFFERENCE)
-    difference = first["difference"]
+    # A single seed differs from the mean of others by as much as they spread.
+    difference = first["difference"] if min(signs["trapped"], signs["partial"]) > 1 else None
     return found | {
         "measured": measured,
         "limits": {name: parameter(records, name, default) for name, default in LIMITS.items()},

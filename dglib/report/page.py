@@ -58,8 +58,8 @@ _ASKED = (
 _LOOP_READING = (
     "Above, thin lines are seeds and thick ones medians, with arrows in the direction of the sweep. Below,"
     " each bar is a seed and spans the levels between which its threshold lies; an arrowhead means that the"
-    " sweep ended before it was found. Where the rising and the falling sweep lie apart at one λ, the network"
-    " remembers where it came from."
+    " sweep ended before it was found. Where the rising and the falling sweep lie apart at one λ, the path"
+    " counts at this dwell time: by memory, or by a lag that a held λ would end."
 )
 _LAG_REFUSED = (
     "There are runs at several dwell times or learning rates, but they also differ in {}, so their widths"

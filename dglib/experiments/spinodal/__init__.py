@@ -204,14 +204,14 @@ class T1(Spinodal):
             return rows
         found, n, closed = loop["estimates"], loop["measured"], loop["outcomes"]["closed"]
         at = f"loop width, both read at error {wording.level(loop['common_limit'])}"
-        null = {"null": ends_of(found["null_width"])}
+        null = {"null (no lag)": ends_of(found["null_width"])}
         return [
             *rows,
             Row.of_median("λ↓ of the return", n, found["lambda_down"], start="collapsed", events=closed),
             Row.of_median("loop width λ↑ − λ↓", n, found["width"], start=start, events=closed, more=null),
             Row.of_median(at, n, found["width_at_common_limit"], start=start),
             Row.of_mean("return − rising error, same λ", loop["memory"], start=start),
-            Row.of_mean("loop area, signed", loop["area"], start=start),
+            Row.of_mean("loop area, signed, λ × error", loop["area"], start=start, places=4),
         ]
 
     def spec(self, p: Any) -> ExperimentSpec:

@@ -99,7 +99,7 @@ def summarise_sweep(name: str, direction: Direction, records: Records) -> dict[s
         "differences": differences,
         "in_every_seed": in_every_seed(_cells(found)),
         "estimates": {name: whole[name] for name in (direction.field, "event_share")},
-        **_controls(records),
+        **controls(records),
         "notes": [f"seed {seed}: {why}; the trajectory was taken" for seed, why in differences.items()]
         + missing(summary["outcomes"], whole["n"]),
     }
@@ -117,7 +117,7 @@ def summarise_sweep(name: str, direction: Direction, records: Records) -> dict[s
         "start": start | {"left_trap": left},
         "by_start": {
             state: _group(direction, members, levels)
-            | _controls([r for r, item in zip(records, found, strict=True) if item.start == state])
+            | controls([r for r, item in zip(records, found, strict=True) if item.start == state])
             for state, members in groups.items()
         },
     }
@@ -127,7 +127,7 @@ def _starts(found: Sequence[Threshold]) -> dict[str, None]:
     return dict.fromkeys([*STARTS, *(item.start for item in found if item.start)])
 
 
-def _controls(records: Records) -> dict[str, Any]:
+def controls(records: Records) -> dict[str, Any]:
     """How far the error moves within a level of the sweep, by seed, and how many sweeps are frozen."""
     sweeps = [(record, entries(record, "trajectory", "sweep")) for record in records]
     moved = [found for _, sweep in sweeps if (found := drift(sweep)) is not None]

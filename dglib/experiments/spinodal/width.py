@@ -26,7 +26,7 @@ from dglib.analysis.thresholds import (
     threshold,
 )
 from dglib.experiments.base import Joint
-from dglib.experiments.spinodal.summary import STARTS, common_limit, median, read_at
+from dglib.experiments.spinodal.summary import STARTS, common_limit, control_notes, controls, median, read_at
 from dglib.runs.identity import ABSENT, differing
 
 if TYPE_CHECKING:
@@ -49,8 +49,8 @@ class Width(Joint):
     caption = "Error against λ in the rising and falling sweeps, and where each seed's thresholds lie"
     limitation = (
         "λ↑ is read where the error rises past one limit and λ↓ where it falls below a lower one, so even"
-        " a path retraced exactly would have a width. What counts as memory is a different error at the"
-        " same λ."
+        " a path retraced exactly would have a width. A different error at the same λ shows that the network"
+        " has not forgotten its path at this dwell time: whether it ever does, only a held λ decides."
     )
     nothing = ("width", "in_every_seed", "above_zero", "by_start")
 
@@ -63,13 +63,15 @@ class Width(Joint):
             return Answer(f"{self.title}: not measured", flags=notes)
         one, other = (wording.dwell(summary["dwell"][name]) for name in self.experiments)
         dwell = one if one == other else f"T1: {one}; T2: {other}"
-        title = f"{self.title}: {wording.seeds(summary['n'])} with both thresholds"
+        both = sum(group["both_events"] for group in summary["by_start"].values())
+        title = f"{self.title}: {wording.seeds(summary['n'])} swept up and down, {both} with both thresholds"
         return Answer(title, settings(dwell, summary), tuple(self._rows(summary)), notes)
 
     def _rows(self, summary: Summary) -> list[Row]:
         rows, limit = [], wording.level(summary["common_limit"])
         for state, group in summary["by_start"].items():
-            n, events, null = group["n"], group["both_events"], {"null": ends_of(group["null_width"])}
+            null = {"null (no lag)": ends_of(group["null_width"])}
+            n, events = group["n"], group["both_events"]
             if n:
                 at, read_at = f"width, both read at error {limit}", group["width_at_common_limit"]
                 rows += [
@@ -151,7 +153,14 @@ def summarise_width(t1_records: Records, t2_records: Records) -> dict[str, Any]:
             "width": quantity(every),
             "above_zero": share(over["above_zero"], len(every), undecided),
         },
-        "notes": [] if widths else ["no seed has both thresholds: the width was not measured"],
+        "notes": [
+            *([] if widths else ["no seed has both thresholds: the width was not measured"]),
+            *(
+                f"{name} {note}"
+                for name, records in (("T1", t1_records), ("T2", t2_records))
+                for note in control_notes(controls(records))
+            ),
+        ],
         "seeds": [{"seed": s, "start": starts[s], **width.as_dict()} for s, width in widths.items()],
         "left_out": sorted((ups.keys() | downs.keys()) - widths.keys()),
         "dwell": {"T1": dwell(t1_records), "T2": dwell(t2_records)},
