@@ -234,8 +234,10 @@ def settings(dwell: str, summary: Summary) -> str:
 
 def _p(found: Summary) -> float | str | None:
     """The p of `summary.paired`, with a word where so few seeds allow none below 0.05."""
-    p, n = found["p"], found["n"]
-    return p if p is None or 2 / 2**n <= 0.05 else f"{wording.p_value(p)} (no less than {wording.p_value(2 / 2**n)})"
+    p, least = found["p"], 2.0 ** (1 - found["n"])
+    if p is None or least <= 0.05:
+        return p
+    return f"{wording.p_value(p)} (no less than {wording.p_value(least)})"
 
 
 def _text(head: str, value: float | str | Ends | None) -> str:
