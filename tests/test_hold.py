@@ -88,6 +88,12 @@ def test_a_lag_after_which_some_have_not_moved_gives_their_number():
     assert verdict(*groups, 40, 4).text == "lag: 20 of 24 merged within 10 epochs"
 
 
+def test_networks_of_which_none_is_ordered_any_more_are_not_said_to_differ():
+    ends = [(30, "collapsed")] * 8 + [(30, "trapped")] * 8
+    groups = group("ordered", *ends), group("collapsed", *[(None, state) for _, state in ends])
+    assert verdict(*groups, 40, 4).text == "undecided: from both starts some collapsed, some trapped"
+
+
 def test_frozen_branches_and_a_hold_that_is_no_longer_than_a_dwell_decide_nothing():
     frozen = [group(start, *[(None, start)] * 12, frozen=True) for start in ("ordered", "collapsed")]
     assert verdict(*frozen, 40, 4).text == "undecided: frozen"

@@ -234,7 +234,8 @@ def settings(dwell: str, summary: Summary) -> str:
 
 def _p(found: Summary) -> float | str | None:
     """The p of `summary.paired`, with a word where so few seeds allow none below 0.05."""
-    p, least = found["p"], 2.0 ** (1 - found["n"])
+    p: float | None = found["p"]
+    least = 2.0 ** (1 - found["n"])
     if p is None or least <= 0.05:
         return p
     return f"{wording.p_value(p)} (no less than {wording.p_value(least)})"

@@ -187,6 +187,9 @@ def verdict(ordered: Group, collapsed: Group, held: int, dwell: int) -> Verdict:
         return Verdict("undecided", why="frozen")
     if ordered.most(ordered.ended["ordered"]) and collapsed.most(collapsed.ended["collapsed"]):
         return Verdict("undecided", why="branches left their state and came back")
+    beyond = [group.ended["collapsed"] + group.ended["trapped"] for group in (ordered, collapsed)]
+    if ordered.most(beyond[0]) and collapsed.most(beyond[1]):
+        return Verdict("undecided", why="from both starts some collapsed, some trapped")
     return Verdict("undecided", why="branches from one start differ")
 
 
