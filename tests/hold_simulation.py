@@ -45,12 +45,6 @@ def memoryless_relaxation(rng, start, one, n, held):
     return one["error"] + (begin - one["error"]) * decay
 
 
-def slow_relaxation(rng, start, one, n, held):
-    """As above, in 2 to 5 dwells to an error near the threshold: the hardest case to tell from memory."""
-    near = {"error": rng.uniform(0.34, 0.46), "time": DWELL * rng.uniform(2, 5)}
-    return memoryless_relaxation(rng, start, near, n, held)
-
-
 def double_well(rng, start, one, n, held):
     """Two wells; each branch leaves its own at a rate that is known, and does not return."""
     here, there = (0.15, 0.6) if start == "ordered" else (0.6, 0.15)
@@ -67,6 +61,11 @@ def null(rng, held):
     }
 
 
+def slow(rng, held):
+    """2 to 5 dwells to an error near the threshold: the hardest case to tell from memory."""
+    return {"error": rng.uniform(0.34, 0.46), "time": DWELL * rng.uniform(2, 5)}
+
+
 def rates(ordered: float, collapsed: float):
     """Rates at which these shares stay for the whole hold."""
     return lambda rng, held: {
@@ -80,7 +79,7 @@ KINDS = {
     "frozen": (frozen, null, None),
     "memoryless noise": (memoryless_noise, null, None),
     "memoryless relaxation": (memoryless_relaxation, null, None),
-    "slow relaxation to the threshold": (slow_relaxation, null, None),
+    "slow relaxation to the threshold": (memoryless_relaxation, slow, None),
     "bistable: 0.97 stay on both sides": (double_well, rates(0.97, 0.97), "bistable"),
     "bistable: 0.93 stay on both sides": (double_well, rates(0.93, 0.93), "bistable"),
     "double well: 0.97 stay ordered, 0.03 collapsed": (double_well, rates(0.97, 0.03), "lag"),
