@@ -191,11 +191,19 @@ class Hold(Experiment):
                 rows.append(Row.of_fit(name, summary["measured"], fit["centre"], start=start))
         return rows
 
+    def ends(self, summary: Summary) -> str:
+        """How the seeds ended, and at which λ which verdict was reached."""
+        found: dict[str, list[str]] = {}
+        for level in summary["levels"]:
+            found.setdefault(level["kind"], []).append(wording.level(level["lambda"]))
+        verdicts = [f"{kind} at λ {wording.listing(levels)}" for kind, levels in found.items()]
+        return "; ".join([super().ends(summary), *verdicts])
+
     def dwell_text(self, summary: Summary) -> str:
         held = wording.listing([str(n) for n in sorted({level["held"] for level in summary["levels"]})], "or")
         return (
             f"Held {held or 'no'} epochs, {super().dwell_text(summary)}, left after"
-            f" {summary['consecutive']} evaluations in a row, dwell to compare with {summary['dwell_epochs']}"
+            f" {summary['consecutive']} evaluations in a row, compared with a dwell of {summary['dwell_epochs']}"
         )
 
     def seed_columns(self, summary: Summary) -> dict[str, Column]:
