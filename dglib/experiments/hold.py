@@ -201,10 +201,9 @@ class Hold(Experiment):
 
     def dwell_text(self, summary: Summary) -> str:
         held = wording.listing([str(n) for n in sorted({level["held"] for level in summary["levels"]})], "or")
-        return (
-            f"Held {held or 'no'} epochs, {super().dwell_text(summary)}, left after"
-            f" {summary['consecutive']} evaluations in a row, compared with a dwell of {summary['dwell_epochs']}"
-        )
+        rule = f"left after {summary['consecutive']} evaluations in a row"
+        dwell = f"compared with a dwell of {summary['dwell_epochs']}"
+        return f"Held {held or 'no'} epochs, {super().dwell_text(summary)}, {rule}, {dwell}"
 
     def seed_columns(self, summary: Summary) -> dict[str, Column]:
         columns: dict[str, Column] = {
