@@ -124,10 +124,10 @@ def _check_machine(p: Parameters, checked: set[str]) -> None:
     network = p.network in ("small_cnn", "vgg11_bn") or bool(resnet)
     usual = requested_numerics(p).keys() <= {"device", "threads", "exact"} and p.device in ("auto", "cpu")
     rules = (p.noise, p.mix, p.value, p.metrics) == ("symmetric", "normalised", "clean", [])
-    if network and usual and rules and p.dataset in ("digits", "cifar10"):
+    if network and usual and rules and p.dataset in ("digits", "cifar10") and not p.tensorboard:
         return
     names = "dataset data_dir network network_width noise batch_size mix value metrics two_pass_statistics"
-    same = repr([getattr(p, name, None) for name in (*names.split(), *NUMERICS)])
+    same = repr([getattr(p, name, None) for name in (*names.split(), "tensorboard", *NUMERICS)])
     if same not in checked:
         from dglib.experiments.run import check
 

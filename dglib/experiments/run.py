@@ -25,6 +25,7 @@ from dglib.runs.progress import Bar, heartbeat
 from dglib.runs.reading import save_reading
 from dglib.runs.seed import run_experiment, run_hashes
 from dglib.runs.store import Store, read_records
+from dglib.runs.tensorboard import tensorboard, writer_class
 from dglib.training.data import Dataset, DatasetInfo, describe_dataset, load_dataset
 from dglib.training.evaluation import check_metrics
 from dglib.training.networks import check_network
@@ -159,7 +160,11 @@ def run(
                     checkpoint_epochs=parameters.checkpoint_epochs,
                     keep_states=parameters.keep_states,
                     control=control,
-                    sinks_for=[bar.sink, heartbeat] if bar else [heartbeat],
+                    sinks_for=[
+                        heartbeat,
+                        *([bar.sink] if bar else []),
+                        *([tensorboard] if parameters.tensorboard else []),
+                    ],
                     finished=lambda seed: bar.skip_seed() if bar else None,
                     wait=wait,
                     made=made,
@@ -184,6 +189,8 @@ def check(spec: ExperimentSpec, parameters: Parameters) -> Numerics:
     """
     if parameters.seeds_at_once > 1:
         require_posix(f"seeds_at_once = {parameters.seeds_at_once}", "use 1")
+    if parameters.tensorboard:
+        writer_class("tensorboard = true")
     asked = requested_numerics(parameters)
     Numerics.resolve(**asked)  # refuses a wrong device before a network is built
     RunLocation.of(parameters)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Container, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -45,6 +45,9 @@ STEPS = {
     "step": "float64",
     **dict.fromkeys(LOGGED, "float64"),
 }
+
+AT = ("arm", "phase", "lambda", "epoch")
+LONG = (*WHERE, *AT, "metric", "value")
 
 # The fields of an evaluation that are no metrics; every metric has a column of its own name.
 _NOT_METRICS = {"phase", "lambda", "epoch", "error", "predicted", "finite", "lr", "test_loss"}
@@ -179,6 +182,30 @@ def _evaluations(source: Source) -> Iterator[dict[str, Any]]:
                 "finite": is_finite(entry),
                 "constant": is_constant(entry),
             }
+
+
+def evaluation_rows(source: Source, left_out: Container[str] = ()) -> Iterator[dict[str, Any]]:
+    """A row for each number of each evaluation of a record, but for metrics that are `left_out`: `LONG`."""
+    ran: dict[Any, list[str]] = {}  # the arms at a phase, λ and epoch: an evaluation states none
+    for entry in source.record.get("epoch_log") or ():
+        ran.setdefault(tuple(entry.get(name) for name in AT[1:]), []).append(entry["arm"])
+    for row in _evaluations(source):
+        branch, where = row.pop("branch"), [row.pop(name) for name in AT[1:]]
+        arms = ran.get(tuple(where), [])
+        arm = next((arm for arm in arms if len(arms) == 1 or arm.startswith(branch)), branch)
+        at = dict(zip(AT, [arm, *where], strict=True))
+        for name in row:
+            if row[name] is not None and name not in {*WHERE, "index", "finite", "constant", "lr", *left_out}:
+                yield {**_where(source), **at, "metric": name, "value": row[name]}
+
+
+def epoch_rows(source: Source) -> Iterator[dict[str, Any]]:
+    """A row for each number of each epoch of a record: `LONG`."""
+    for entry in source.record.get("epoch_log") or ():
+        at = {name: entry.get(name) for name in AT}
+        for name in sorted(entry.keys() - set(AT)):
+            if (value := number(entry, name)) is not None:
+                yield {**_where(source), **at, "metric": name, "value": value}
 
 
 def _frame(rows: list[dict[str, Any]], columns: Mapping[str, str]) -> DataFrame:

@@ -35,9 +35,6 @@ EVALUATION_FIELDS = frozenset(
 )
 
 
-EPOCH_NUMBERS = ("lr", "loss_s", "loss_v", "weight_norm", "update_norm", "steps")
-
-
 def fold(spec: ExperimentSpec, seed: int, events: Iterable[Event], seconds: float) -> Record:
     """The record of a seed from its events; `seconds` is the time that training took."""
     phases = {(arm.name, phase.name): phase for arm in spec.arms for phase in arm.phases}
@@ -54,9 +51,7 @@ def fold(spec: ExperimentSpec, seed: int, events: Iterable[Event], seconds: floa
                         {"epoch": event.epoch - 1, **dict(zip(names, values, strict=True))}
                     )
             case EpochDone():
-                numbers = {name: getattr(event, name) for name in EPOCH_NUMBERS}
-                last = {"skipped_steps": event.skipped, "c_sv": event.c_sv}
-                record["epoch_log"].append({"arm": event.arm, **_where(event), **numbers, **last})
+                record["epoch_log"].append({"arm": event.arm, **_where(event), **epoch_numbers(event)})
                 record["skipped_steps"] += event.skipped
                 epochs[event.arm, event.phase] += 1
             case Evaluated():
@@ -133,6 +128,13 @@ def _blank(spec: ExperimentSpec, seed: int, phases: Iterable[Phase]) -> Record:
     record["epoch_log"] = []
     record["parameters"] = dict(spec.parameters)
     return record
+
+
+def epoch_numbers(event: EpochDone) -> dict[str, float | None]:
+    """An epoch's numbers by their names in the record."""
+    names = ("lr", "loss_s", "loss_v", "weight_norm", "update_norm", "steps")
+    numbers = {name: getattr(event, name) for name in names}
+    return {**numbers, "skipped_steps": event.skipped, "c_sv": event.c_sv}
 
 
 def _where(event: Event) -> dict[str, Any]:

@@ -32,7 +32,7 @@ NUMERICS = ("device", "threads", "exact", *TECHNIQUES)
 # Where and how a run is made; by these alone no run differs from another.
 MACHINE_SETTINGS = frozenset(
     {*NUMERICS, "seeds_at_once", "checkpoint_epochs", "checkpoint_minutes", "keep_states"}
-    | {"base_dir", "data_dir", "work_dir", "mirror"}
+    | {"base_dir", "data_dir", "work_dir", "mirror", "tensorboard"}
 )
 
 # Raised by every change of code that changes results; golden records in the tests show when that is.
