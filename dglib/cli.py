@@ -101,6 +101,9 @@ def parser(program: str) -> argparse.ArgumentParser:
     add("--gpus", metavar="0,1", help=about)
     about = "jobs on a cluster through Dask: tcp://host:8786 or slurm:FILE.yaml"
     add("--cluster", metavar="WHERE", help=about)
+    add("--fail-fast", action="store_true", help="start no job after one has failed; exit status 1 as always")
+    add("--only-failed", action="store_true", help="only the jobs of this command whose last attempt failed")
+    add("--resume", action="store_true", help="changes nothing: a campaign always resumes")
     add("--dry-run", action="store_true", help="print the jobs, their parameters and an estimate of the time")
     add("--json", action="store_true", help="one JSON line per event, or per job of a dry run, on stdout")
 

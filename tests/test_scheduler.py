@@ -14,6 +14,7 @@ import pytest
 
 from dglib.campaign import local, scheduler
 from dglib.campaign.jobs import Job, Plan, anchored, jobs_of
+from dglib.campaign.monitor import only_failed
 from dglib.experiments.profiles import load_profile
 
 # A worker that imports nothing of ours. A job's seed determines what it does, by the file `script`: a list,
@@ -64,39 +65,41 @@ class Events:
 
 
 class Scripted(scheduler.Backend):
-    """One worker. A job's attempts are answered in turn as scripted by name, else with success.
+    """One worker, or `at_once`. A job's attempts are answered in turn as scripted by name, else with success.
 
     An answer may be a number: the worker dies after so many epochs in all.
     """
 
-    def __init__(self, **answers: list[Any]) -> None:
+    def __init__(self, at_once: int = 1, **answers: list[Any]) -> None:
+        self.at_once = at_once
         self.answers = {name.replace("_", " "): iter(those) for name, those in answers.items()}
-        self.job: Job | None = None
+        self.jobs: list[Job] = []
         self.messages: list[dict[str, Any]] = []
 
     def __exit__(self, *_: object) -> None:
         pass
 
     def start(self, job: Job) -> dict[str, Any] | None:
-        if self.job is not None:
+        if len(self.jobs) == self.at_once:
             return None
-        self.job = job
+        self.jobs.append(job)
         self.messages.append(job.message())
         return {"pid": 7, "host": "here"}
 
     def poll(self, timeout: float) -> list[tuple[Job, dict[str, Any]]]:
-        job, self.job = self.job, None
-        if job is None:
+        if not self.jobs:
             return []
+        job = self.jobs.pop(0)
         done = {"notebook": "x.ipynb"}
         if job.seed is not None:
             done = {"directory": str(job.plan.base), "outcome": "no_event", "seconds": 1.0}
         answer = next(self.answers[job.name]) if job.name in self.answers else {"done": done}
         died = isinstance(answer, int)
-        path = job.plan.base / ("heartbeats" if died else "seeds") / f"{job.seed_id}.json"
-        path.parent.mkdir(exist_ok=True)
-        beat = {"epochs_done": answer, "epochs_planned": 99, "updated": datetime.now(UTC).isoformat()}
-        path.write_text(json.dumps(beat))
+        if died or "done" in answer:
+            path = job.plan.base / ("heartbeats" if died else "seeds") / f"{job.seed_id}.json"
+            path.parent.mkdir(exist_ok=True)
+            beat = {"epochs_done": answer, "epochs_planned": 99, "updated": datetime.now(UTC).isoformat()}
+            path.write_text(json.dumps(beat))
         return [(job, {"lost": "it died"} if died else answer)]
 
     def stop(self) -> None:
@@ -131,6 +134,29 @@ def test_a_failed_job_is_not_repeated_and_the_notebook_shows_the_seeds_with_a_re
     assert backend.messages[-1]["parameters"]["seeds"] == [0, 3]
     assert events.events.count(("job_failed", "T2 seed 1")) == 1
     assert records(tmp_path)["T2 1"]["reason"] == "it is broken"
+
+
+def test_fail_fast_starts_no_job_after_a_failure_and_lets_those_that_run_end(tmp_path: Path) -> None:
+    asked = plan(tmp_path)
+    backend = Scripted(at_once=2, T2_seed_0=[{"failed": "it is broken"}])
+    scheduler.run(jobs_of([asked]), backend, Events(), fail_fast=True)
+    assert [job.status for job in asked.jobs] == ["failed", "done", "waiting", "waiting", "waiting"]
+    assert [record["status"] for _, record in sorted(records(tmp_path).items())][:2] == ["failed", "done"]
+
+
+def test_only_failed_jobs_are_repeated_and_their_notebook_shows_all_seeds(tmp_path: Path) -> None:
+    first, short = plan(tmp_path), plan(tmp_path, "T1", "0")
+    scheduler.run(jobs_of([first, short]), Scripted(T2_seed_1=[{"failed": "it is broken"}]), Events())
+    before = records(tmp_path)
+    asked = plan(tmp_path)
+    jobs = only_failed(jobs_of([asked, plan(tmp_path, "T1", "0")]), tmp_path)
+    assert [job.name for job in jobs] == ["T2 seed 1", "T2 summary"]
+    backend = Scripted()
+    scheduler.run(jobs, backend, Events())
+    assert [message["parameters"]["seeds"] for message in backend.messages] == [[1], [0, 1, 2, 3]]
+    assert asked.status == "done"
+    assert records(tmp_path)["T2 0"] == before["T2 0"]
+    assert only_failed(jobs_of([plan(tmp_path)]), tmp_path) == []
 
 
 def test_an_answer_without_a_record_is_a_failure_and_no_notebook_is_executed(tmp_path: Path) -> None:

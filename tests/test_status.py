@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from analysis_cases import t2
 
 from dglib import cli
 from dglib.campaign import monitor as monitors
@@ -19,10 +20,12 @@ from dglib.campaign.monitor import CampaignMonitor, read_status, status_text
 from dglib.campaign.scheduler import Schedule
 from dglib.experiments import requested_numerics
 from dglib.experiments.profiles import load_profile
+from dglib.files import sealed
 from dglib.runs import identity
 from dglib.runs.store import Store
 
 HERE = {"pid": os.getpid(), "host": socket.gethostname()}
+FOUND = "recovered; λ↓ lies: 0.35 to 0.40; State at the end: ordered"  # by a seed that ended
 GONE = 2**22 + 1  # the id of a process that has ended: the system gives none above 2²²
 
 
@@ -65,7 +68,7 @@ def start(schedule: Schedule, count: int = 1, **process: Any) -> list[Job]:
 
 def end(store: Store, schedule: Schedule, job: Job) -> None:
     assert job.seed is not None
-    store.files(job.seed).record.write_text("{}")
+    store.files(job.seed).record.write_bytes(sealed("seed record", t2(job.seed)))
     result = {"directory": str(store.directory), "outcome": "trapped_90", "seconds": 61.0}
     schedule.ended(job, {"done": result})
 
@@ -220,11 +223,11 @@ def test_a_log_gets_a_line_for_each_end_and_sometimes_one_on_the_state_of_all(
     beat(store, 2, 7)
     schedule.refresh()
     assert out.getvalue().splitlines() == [
-        "T2 seed 0: trapped, 1 min 1 s",
+        f"T2 seed 0: {FOUND}; 1 min 1 s",
         "T2 seed 1: its process was ended by SIGKILL; begun again",
         "T2 seed 1: failed: no space",
-        "2 of 4 jobs; T2 seed 2 cifar10: 3 of 170 MB",
-        "2 of 4 jobs; T2 seed 2 sweep λ 0.45, epoch 7 of 55, error 0.38",
+        "2 of 4 jobs, about 1 min 1 s left; T2 seed 2 cifar10: 3 of 170 MB",
+        "2 of 4 jobs, about 53 s left; T2 seed 2 sweep λ 0.45, epoch 7 of 55, error 0.38",
     ]
 
 
@@ -257,7 +260,8 @@ def test_a_terminal_gets_a_bar_for_all_and_one_for_each_job_that_runs(
         assert {job.name: abs(bar.pos) for job, bar in bars._bars.items()} == {"T2 seed 1": 2, "T2 seed 2": 1}
         assert bars._all.n == plan.planned + 9
         end(store, schedule, second)
-    assert "T2 seed 0: trapped, 1 min 1 s" in out.getvalue()
+    assert f"T2 seed 0: {FOUND}; 1 min 1 s" in out.getvalue()
+    assert "about " in out.getvalue()
     assert "sweep λ 0.45 error 0.38" in out.getvalue()
 
 
@@ -280,8 +284,22 @@ def test_programs_get_a_json_line_per_event_and_an_epoch_once(monitored: Monitor
         ("all_done", None, None),
     ]
     assert events[2]["lambda"] == 0.45
-    assert events[4]["outcome"] == "trapped_90"
+    assert events[4]["found"] == FOUND
     assert all(datetime.fromisoformat(event["time"]).tzinfo is not None for event in events)
+
+
+def test_the_time_left_is_by_the_seeds_of_the_same_experiment_where_some_have_run(tmp_path: Path) -> None:
+    slow, fast = (Plan(load_profile(name, "quick", ["seeds=0-3"]), tmp_path) for name in ("T1", "T2"))
+    jobs = jobs_of([slow, fast])
+    assert monitors.seconds_left(jobs, {}) is None
+    for job in jobs[:2]:
+        job.status = "running"
+    beats = {jobs[0]: {"epochs_done": 10, "epochs_per_second": 0.5}}
+    epochs = 4 * (slow.planned + fast.planned) - 10
+    assert monitors.seconds_left(jobs, beats) == pytest.approx(2 * epochs / 2)
+    fast.jobs[0].status, fast.jobs[0].result = "done", {"seconds": 3 * fast.planned}
+    left = 2 * (4 * slow.planned - 10) + 3 * 3 * fast.planned
+    assert monitors.seconds_left(jobs, beats) == pytest.approx(left / 2)
 
 
 class Unread(io.StringIO):

@@ -14,7 +14,7 @@ from typing import IO
 from dglib.campaign import scheduler
 from dglib.campaign.grid import write_index
 from dglib.campaign.jobs import Job, jobs_of
-from dglib.campaign.monitor import CampaignMonitor
+from dglib.campaign.monitor import CampaignMonitor, only_failed
 from dglib.campaign.planning import Campaign, plan_campaign
 from dglib.control import require_posix
 from dglib.errors import UserError
@@ -32,6 +32,8 @@ def run(arguments: argparse.Namespace) -> int:
     """
     campaign = plan_campaign(arguments)
     if arguments.dry_run:
+        if arguments.only_failed:
+            raise UserError("--only-failed: `status` lists the failed jobs; leave out --dry-run")
         from dglib.campaign.dry_run import print_plan
 
         print_plan(campaign, as_json=arguments.json, elsewhere=arguments.cluster is not None)
@@ -40,8 +42,13 @@ def run(arguments: argparse.Namespace) -> int:
     started = time.monotonic()
     jobs = jobs_of(campaign.plans)
     out = sys.stderr if arguments.json else sys.stdout  # for people
+    if arguments.only_failed:
+        jobs = only_failed(jobs, campaign.location.work)
+        if not jobs:
+            print("No job of this command has failed.", file=out)
+            return 0
     with CampaignMonitor(jobs, sys.stdout if arguments.json else None) as monitor:
-        _train(campaign, jobs, monitor, out)
+        _train(campaign, jobs, monitor, out, arguments.fail_fast)
     print(f"\nDone in {duration(time.monotonic() - started)}.", file=out)
     files = write_results(campaign, out)
     failed = 0
@@ -49,12 +56,16 @@ def run(arguments: argparse.Namespace) -> int:
         for reason, those in plan.failures():
             print(f"\n{plan.name} failed: {reason}\n  log: {those[0].log}", file=sys.stderr)
             failed += len(those)
+    if waiting := sum(job.status == "waiting" for job in jobs):
+        print(f"\n{waiting} not started after the first failure; the same command resumes", file=sys.stderr)
     seconds = round(time.monotonic() - started, 1)
     monitor.emit("all_done", jobs=len(jobs), failed=failed, seconds=seconds, files=[*map(str, files)])
     return 1 if failed else 0
 
 
-def _train(campaign: Campaign, jobs: Sequence[Job], monitor: CampaignMonitor, out: IO[str]) -> None:
+def _train(
+    campaign: Campaign, jobs: Sequence[Job], monitor: CampaignMonitor, out: IO[str], fail_fast: bool
+) -> None:
     def begin() -> None:
         names = ", ".join(dict.fromkeys(plan.experiment for plan in campaign.plans))
         count = min(campaign.at_once or 1, len(jobs))
@@ -76,7 +87,7 @@ def _train(campaign: Campaign, jobs: Sequence[Job], monitor: CampaignMonitor, ou
 
     try:
         threading.Thread(target=import_early, daemon=True).start()
-        scheduler.run(jobs, campaign.backend, monitor, begin)
+        scheduler.run(jobs, campaign.backend, monitor, begin, fail_fast)
     except BrokenPipeError:
         reason = "nobody reads its output any more; the same command resumes"
         print(f"run_all: stopped: {reason}", file=sys.stderr)

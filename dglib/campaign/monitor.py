@@ -14,13 +14,15 @@ from collections import Counter
 from collections.abc import Sequence
 from datetime import UTC, datetime
 from pathlib import Path
+from statistics import fmean
 from typing import IO, Any
 
 from tqdm import tqdm
 
-from dglib.campaign.jobs import Job
+from dglib.campaign.jobs import Job, Plan
 from dglib.errors import UserError
-from dglib.experiments import names
+from dglib.experiments import get, names
+from dglib.files import unsealed
 from dglib.runs.progress import duration, has_ended, in_words, is_alive, last_line, read_heartbeat
 
 REFRESH_SECONDS = 1.0  # heartbeats come no faster
@@ -55,6 +57,8 @@ class CampaignMonitor:
     def event(self, name: str, job: Job, **facts: Any) -> None:
         if self._unread is not None:
             return
+        if name == "seed_done":
+            facts["found"] = _found(job, facts)
         try:
             self._emit(name, job, facts)
             self._show.event(name, job, _line(name, job, facts))
@@ -83,7 +87,8 @@ class CampaignMonitor:
             if self._epochs.get(job) != beat["epochs_done"]:
                 self._epochs[job] = beat["epochs_done"]
                 self._emit("epoch", job, {name: beat.get(name) for name in EPOCH})
-        self._show.progress(beats)
+        left = seconds_left(self._jobs, beats)
+        self._show.progress(beats, "" if left is None else f"about {duration(left)} left")
 
     def emit(self, name: str, **facts: Any) -> None:
         """Write an event of no job, as "all_done"."""
@@ -102,12 +107,42 @@ class CampaignMonitor:
         self._show.close()
 
 
+def _found(job: Job, facts: dict[str, Any]) -> str:
+    """What a seed showed, in its experiment's words; the outcome alone where its record cannot be read."""
+    try:
+        path = Path(facts["directory"], "seeds", f"{job.seed_id}.json")
+        return get(job.plan.experiment).seed_text(unsealed("seed record", path))
+    except UserError:
+        return str(facts["outcome"])
+
+
+def seconds_left(jobs: Sequence[Job], beats: Beats) -> float | None:
+    """Until the last seed has ended, at the speed of the seeds so far; None before an epoch is complete.
+
+    Epochs take as long as in the experiment's finished seeds, else in those that run, else in others.
+    """
+    finished: dict[Plan, list[float]] = {}
+    running: dict[Plan, list[float]] = {}
+    for job in jobs:
+        if "seconds" in job.result:
+            finished.setdefault(job.plan, []).append(job.result["seconds"] / job.plan.planned)
+        elif speed := beats.get(job, {}).get("epochs_per_second"):
+            running.setdefault(job.plan, []).append(1 / speed)
+    known = {plan: fmean(epochs) for plan, epochs in (running | finished).items()}
+    if not known:
+        return None
+    usual = fmean(known.values())
+    seeds = [job for job in jobs if job.seed is not None and not job.is_over]
+    epochs = {job: job.plan.planned - beats.get(job, {}).get("epochs_done", 0) for job in seeds}
+    at_once = max(1, sum(job.status == "running" for job in seeds))
+    return sum(epochs[job] * known.get(job.plan, usual) for job in seeds) / at_once
+
+
 def _line(name: str, job: Job, facts: dict[str, Any]) -> str:
     """An event in words; empty for one that needs none."""
     match name:
         case "seed_done":
-            outcome = str(facts["outcome"]).replace("trapped_90", "trapped").replace("_", " ")
-            return f"{job.name}: {outcome}, {duration(facts['seconds'])}"
+            return f"{job.name}: {facts['found']}; {duration(facts['seconds'])}"
         case "summary_done":
             return f"{job.name}: {facts['notebook']}"
         case "job_retried":
@@ -128,11 +163,12 @@ class Lines:
         if line:
             print(line, file=self._out, flush=True)
 
-    def progress(self, beats: Beats) -> None:
+    def progress(self, beats: Beats, left: str) -> None:
         if time.monotonic() - self._written < LINE_SECONDS:
             return
         self._written = time.monotonic()
-        words = [f"{sum(job.is_over for job in self._jobs)} of {len(self._jobs)} jobs"]
+        jobs = f"{sum(job.is_over for job in self._jobs)} of {len(self._jobs)} jobs"
+        words = [", ".join(filter(None, (jobs, left)))]
         for job in self._jobs:
             if job.status == "running" and (now := in_words(beats[job]) if job in beats else _printed(job)):
                 words.append(f"{job.name} {now}")
@@ -163,7 +199,7 @@ class Bars:
         if line:
             tqdm.write(line, file=self._out)
 
-    def progress(self, beats: Beats) -> None:
+    def progress(self, beats: Beats, left: str) -> None:
         epochs = sum(seed.plan.planned for seed in self._seeds if seed.is_over)
         for job, bar in self._bars.items():
             if (beat := beats.get(job)) is not None:
@@ -176,6 +212,7 @@ class Bars:
             bar.refresh()
         if self._all is not None:
             self._all.n = max(self._all.n, epochs)
+            self._all.set_postfix_str(left, refresh=False)
             self._all.refresh()
 
     def close(self) -> None:
@@ -185,7 +222,8 @@ class Bars:
         self._bars.clear()
 
     def _bar(self, position: int, total: int | None, name: str) -> tqdm[Any]:
-        full = "{desc} {percentage:3.0f}%|{bar:20}| {n}/{total} epochs {elapsed}<{remaining}{postfix}"
+        own = "<{remaining}" if position else ""  # of the campaign, `seconds_left` is closer
+        full = f"{{desc}} {{percentage:3.0f}}%|{{bar:20}}| {{n}}/{{total}} epochs {{elapsed}}{own}{{postfix}}"
         return tqdm(
             total=total,
             desc=name,
@@ -220,6 +258,23 @@ def read_status(base: Path) -> list[dict[str, Any]]:
         owner = job["owner"]["host"], job["owner"]["pid"]
         updates[owner] = max(updates.get(owner, 0.0), job.get("updated", 0.0))
     return sorted((_now(base, job, updates) for job in jobs), key=_order)
+
+
+def only_failed(jobs: Sequence[Job], home: Path) -> list[Job]:
+    """The jobs whose last attempt failed, and the notebooks that read them; the others are set as they ended.
+
+    Raises:
+        UserError: there are no records of jobs.
+    """
+    recorded = {job["key"]: job["status"] for job in read_status(home)}
+    for job in jobs:
+        known = recorded.get(job.key, "")
+        job.status = {"failed": "waiting", "done": "done"}.get(known, "skipped")
+    plans = [job.plan for job in jobs if job.status == "waiting"]
+    for job in jobs:
+        if job.seed is None and job.plan in plans:
+            job.status = "waiting"
+    return [job for job in jobs if job.status == "waiting"]
 
 
 def _read(path: Path) -> dict[str, Any] | None:

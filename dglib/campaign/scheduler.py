@@ -58,13 +58,18 @@ class Backend(AbstractContextManager["Backend", None]):
 
 
 def run(
-    jobs: Sequence[Job], backend: Backend, monitor: Monitor, begin: Callable[[], None] = lambda: None
+    jobs: Sequence[Job],
+    backend: Backend,
+    monitor: Monitor,
+    begin: Callable[[], None] = lambda: None,
+    fail_fast: bool = False,
 ) -> None:
     """Run all jobs; one that fails does not stop the others.
 
     Args:
         jobs: in the order in which they may start.
         begin: called when the backend has started and nothing has been written.
+        fail_fast: start no job after one has failed; those that run end by themselves.
 
     Raises:
         UserError: the backend cannot be used, or the directory of the jobs' records cannot be written to.
@@ -72,9 +77,9 @@ def run(
     """
     with unwinding(), backend:  # workers do not get this process's signals
         begin()
-        schedule = Schedule(jobs, monitor)
+        schedule = Schedule(jobs, monitor, fail_fast)
         try:
-            while not all(job.is_over for job in jobs):
+            while schedule.next() or schedule.running():
                 while (job := schedule.next()) and (process := backend.start(job)) is not None:
                     schedule.started(job, process)
                 for job, answer in backend.poll(POLL_SECONDS):
@@ -96,8 +101,8 @@ def run(
 class Schedule:
     """The jobs' states and records. Makes the directory for the records."""
 
-    def __init__(self, jobs: Sequence[Job], monitor: Monitor) -> None:
-        self._jobs, self._monitor = jobs, monitor
+    def __init__(self, jobs: Sequence[Job], monitor: Monitor, fail_fast: bool = False) -> None:
+        self._jobs, self._monitor, self._fail_fast = jobs, monitor, fail_fast
         self.stopping = False
         self._updated = float("-inf")
         self._epochs_at_start: dict[Job, int] = {}
@@ -115,6 +120,8 @@ class Schedule:
 
     def next(self) -> Job | None:
         """The first job that can start now, or None."""
+        if self._fail_fast and any(job.status == "failed" for job in self._jobs):
+            return None
         for job in self._jobs:
             if job.status == "waiting" and all(other.is_over for other in job.after):
                 if job.seed is not None or job.message()["parameters"]["seeds"]:

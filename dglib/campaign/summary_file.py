@@ -31,7 +31,7 @@ def write_summary(base: Path, plans: Sequence[Plan]) -> list[str]:
     records: dict[Path, dict[str, Sequence[dict[str, Any]]]] = {}
     for plan in sorted(plans, key=lambda plan: names().index(plan.experiment)):
         directory, name = plan.directory(), plan.experiment
-        state = "" if plan.status == "done" else f"{plan.status}: {plan.error}"
+        state = "" if plan.status == "done" else ": ".join(filter(None, (plan.status, plan.error)))
         try:
             mine = [] if directory is None else read_under(plan.parameters, read_records(directory, name))
         except UserError as error:

@@ -217,6 +217,14 @@ class Experiment:
             "Final error": lambda seed: wording.error(seed["final_error"]),
         }
 
+    def seed_text(self, record: Record) -> str:
+        """A seed in a line: its outcome, and the next two columns of the table of seeds."""
+        summary = self.summarise([record])
+        columns = list(self.seed_columns(summary).items())
+        first = next(i for i, (head, _) in enumerate(columns) if head == "Outcome")
+        (_, outcome), *more = [(head, show(summary["seeds"][0])) for head, show in columns[first : first + 3]]
+        return "; ".join([outcome, *(f"{head}: {text}" for head, text in more if text != wording.NONE)])
+
     def compare(self, a: Summary, b: Summary) -> list[Difference]:
         """The outcomes and the numbers of seeds on two sides."""
         kinds = dict.fromkeys((*a["outcomes"], *b["outcomes"]))

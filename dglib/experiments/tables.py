@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Container, Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -184,7 +184,7 @@ def _evaluations(source: Source) -> Iterator[dict[str, Any]]:
             }
 
 
-def evaluation_rows(source: Source, left_out: Container[str] = ()) -> Iterator[dict[str, Any]]:
+def evaluation_rows(source: Source, left_out: Collection[str] = ()) -> Iterator[dict[str, Any]]:
     """A row for each number of each evaluation of a record, but for metrics that are `left_out`: `LONG`."""
     ran: dict[Any, list[str]] = {}  # the arms at a phase, λ and epoch: an evaluation states none
     for entry in source.record.get("epoch_log") or ():

@@ -29,8 +29,7 @@ from dglib.analysis.wording import NONE
 from dglib.experiments import get, joints
 from dglib.experiments.figures import save_figure
 from dglib.files import write_atomically
-from dglib.protocol.records import Record
-from dglib.report.collect import Grid
+from dglib.report.collect import Found, Grid
 from dglib.report.facts import limits, same_in_all
 from dglib.report.page import (
     DWELL_CAPTION,
@@ -38,6 +37,7 @@ from dglib.report.page import (
     LAG_READING,
     Block,
     Table,
+    evaluations_csv,
     link_to,
     overview,
     picture,
@@ -73,13 +73,11 @@ def write_figures(grid: Grid) -> None:
         every += [summarise_cell(cell) for cell in cells]
         if (figure := draw_grid(cells)) is not None:
             save_figure(figure, grid.base / "figures", f"grid_{experiment}")
-    text = io.StringIO()
-    csv.writer(text, lineterminator="\n").writerows(_results(every))
-    write_atomically(grid.base / RESULTS, text.getvalue().encode())
+    write_atomically(grid.base / RESULTS, _results(every).encode())
 
 
-def _results(cells: Sequence[Summary]) -> list[list[Any]]:
-    """Head and rows of plain numbers, for a CSV: shares with both ends of their intervals."""
+def _results(cells: Sequence[Summary]) -> str:
+    """A CSV of plain numbers: shares with both ends of their intervals."""
     names, parts = list(cells[0]["values"]), ("count", "share", "lower", "upper")
     kinds = list(dict.fromkeys(kind for item in cells for kind in get(item["experiment"]).measure.all_kinds))
     head = ["experiment", *names, "planned", "n", "running", "phase", "median_lower", "median_upper"]
@@ -92,7 +90,9 @@ def _results(cells: Sequence[Summary]) -> list[list[Any]]:
             share = item["shares"].get(kind, {})
             row += [item["counts"].get(kind), *(share.get(part) for part in parts[1:])]
         rows.append(row)
-    return rows
+    text = io.StringIO()
+    csv.writer(text, lineterminator="\n").writerows(rows)
+    return text.getvalue()
 
 
 def content(grid: Grid, target: Path) -> dict[str, Any]:
@@ -100,9 +100,10 @@ def content(grid: Grid, target: Path) -> dict[str, Any]:
     cells = {name: [summarise_cell(cell.cell) for cell in grid.cells_of(name)] for name in grid.experiments}
     several = len(cells) > 1
     dwells, dwell_figures = _dwells(grid)
-    phases = [phases_line(get(name).symbol, get(name).measure, item) for name, item in cells.items()]
-    came: list[Block] = [("answer", ("", answer.html())) for answer in (*dwells, *map(Answer, phases))]
-    figures = [*dwell_figures, *_maps(grid)]
+    phases = {name: phases_line(get(name).symbol, get(name).measure, item) for name, item in cells.items()}
+    answers = (*dwells, *map(Answer, phases.values()))
+    came: list[Block] = [("answer", ("", answer.html())) for answer in answers]
+    figures = [*dwell_figures, *_maps(grid, phases, cells)]
     for title, *blocks in figures:
         came += [*([title] if len(figures) > 1 else []), *blocks]
 
@@ -178,7 +179,7 @@ def _overview(grid: Grid) -> str:
     return f"{count}, {state}. {overview(grid.found)}"
 
 
-def _maps(grid: Grid) -> list[list[Block]]:
+def _maps(grid: Grid, phases: Mapping[str, str], cells: Mapping[str, Sequence[Summary]]) -> list[list[Block]]:
     """Each experiment's map or curve, or why there is none; how to read them is below the last."""
     drawn = list[list[Block]]()
     *leading, last = grid.axes
@@ -191,9 +192,9 @@ def _maps(grid: Grid) -> list[list[Block]]:
         else:
             median = f"median {about.measure.symbol}"
             known = median if about.measure.field else f"bounds of the {median}"
-            blocks.append(
-                ("figure", picture(figure, f"{about.symbol}: {known} and ends of the seeds, by {by}"))
-            )
+            caption = f"{about.symbol}: {known} and ends of the seeds, by {by}"
+            data = _results(cells[experiment])
+            blocks.append(("figure", picture(figure, caption, phases[experiment], data)))
             if experiment == grid.experiments[-1]:
                 blocks.append(("soft", _MAP_READING if leading else _CURVE_READING))
         drawn.append(blocks)
@@ -208,7 +209,8 @@ def _dwells(grid: Grid) -> tuple[list[Answer], list[list[Block]]]:
         return [], []
     answers, drawn = list[Answer](), list[list[Block]]()
     for joint, group in product(joints(), groups):
-        records = [_records(grid, name, group) for name in joint.experiments]
+        runs = [_runs(grid, name, group) for name in joint.experiments]
+        records = [[record for run in mine for record in run.records] for mine in runs]
         lag = joint.lag(*records)
         if lag is None:
             continue
@@ -217,18 +219,19 @@ def _dwells(grid: Grid) -> tuple[list[Answer], list[list[Block]]]:
         answer, where = joint.lag_answer(lag), values_text(group)
         answers.append(replace(answer, title=f"{answer.title} at {where}") if where else answer)
         title = f"Width against dwell time{f' at {where}' if where else ''}"
-        drawn.append([("h3", title), ("figure", picture(figure, DWELL_CAPTION, ENLARGED))])
+        data = evaluations_csv([run for mine in runs for run in mine])
+        shown = picture(figure, DWELL_CAPTION, answer.line, data, ENLARGED)
+        drawn.append([("h3", title), ("figure", shown)])
     if drawn:
         drawn[-1].append(("soft", LAG_READING))
     return answers, drawn
 
 
-def _records(grid: Grid, experiment: str, where: Mapping[str, Any]) -> list[Record]:
+def _runs(grid: Grid, experiment: str, where: Mapping[str, Any]) -> list[Found]:
     return [
-        record
+        cell.found
         for cell in grid.cells_of(experiment)
-        if all(cell.values[name] == value for name, value in where.items())
-        for record in cell.records
+        if cell.found and all(cell.values[name] == value for name, value in where.items())
     ]
 
 

@@ -8,6 +8,8 @@ A page is a list of sections, each a heading and blocks: (kind, value) pairs, fo
 from __future__ import annotations
 
 import base64
+import csv
+import io
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
@@ -25,12 +27,14 @@ from dglib.analysis.style import styled
 from dglib.analysis.wording import NONE
 from dglib.experiments import get, joints, names
 from dglib.experiments.figures import draw_all, rendered
+from dglib.experiments.tables import LONG, evaluation_rows
 from dglib.files import write_atomically
 from dglib.protocol.records import Record
 from dglib.report.collect import Collection, Found, Grid, collect
 from dglib.report.facts import UNRECORDED, data_name, facts, limits
 from dglib.runs.identity import differences
 from dglib.runs.progress import duration
+from dglib.runs.reading import Source
 
 Block = tuple[str, Any]
 Section = tuple[str, list[Block]]
@@ -69,16 +73,19 @@ _METRICS_CAPTION = "Metrics of your own against epoch; a line for each seed and 
 # What networks must have in common for errors from scratch to be compared with those of sweeps.
 _ALIKE = ("dataset", "noise_rate", "network", "network_width", "batch_size", "lr", "refresh_period")
 _PIXELS_PER_INCH = 125  # on the page, where figures are a little larger than in print
+_NOT_DRAWN = ("test_loss", "dead_channels")
 _SHARPER = 1.3  # pixels of the image to one of the page, for screens that have them
 
 
 @dataclass(frozen=True)
 class Picture:
-    """A figure for the page; `source` is a data URI, `width` in CSS pixels."""
+    """A figure for the page; `source` and `data` (a CSV) are data URIs, `width` in CSS pixels."""
 
     source: str
     width: int
     caption: str
+    alt: str
+    data: str
 
 
 def write_report(base: Path, target: Path | None = None) -> Path:
@@ -211,8 +218,9 @@ def _run(base: Path, found: Found, target: Path) -> Iterator[Block]:
     about = get(found.experiment)
     yield "answer", ("", about.answer_of(found.summary).html())
     captions = {name: drawing.caption for name, drawing in about.figures().items()}
+    shows, data = about.answer_of(found.summary).line, evaluations_csv([found])
     for name, figure in (draw_all(about.name, found.records) if found.records else {}).items():
-        yield "figure", picture(figure, captions.get(name, _METRICS_CAPTION))
+        yield "figure", picture(figure, captions.get(name, _METRICS_CAPTION), shows, data)
     table = seed_table(found)
     yield "h4", "Seeds"
     yield ("table", table) if table[1] else ("p", "No seed has finished.")
@@ -234,9 +242,15 @@ def _loops(collection: Collection) -> Iterator[tuple[str, Picture, str | None]]:
             same = [run for run in found if (run.directory, run.group) == (directory, group)]
             mine = {run.experiment: run.records for run in same}
             records = [mine.get(name, ()) for name in joint.experiments]
+            answer = joint.answer(*records) if all(records) else None
+            shows = (
+                answer.line
+                if answer
+                else "; ".join(get(run.experiment).answer_of(run.summary).line for run in same)
+            )
             with styled():
-                drawn = picture(joint.draw(*records), joint.caption, ENLARGED)
-            yield same[0].name, drawn, joint.answer(*records).html() if all(records) else None
+                drawn = picture(joint.draw(*records), joint.caption, shows, evaluations_csv(same), ENLARGED)
+            yield same[0].name, drawn, answer.html() if answer else None
 
 
 def _lag(collection: Collection) -> list[Block]:
@@ -259,9 +273,10 @@ def _lag(collection: Collection) -> list[Block]:
         if differing:
             return [("p", _LAG_REFUSED.format(wording.listing(differing)))]
         with styled():
-            drawn = joint.draw_lag(*sweeps, others=others)
-        answer, shown = joint.lag_answer(lag).html(), picture(drawn, DWELL_CAPTION, ENLARGED)
-        return [("answer", ("", answer)), ("figure", shown)]
+            figure = joint.draw_lag(*sweeps, others=others)
+        answer, shown = joint.lag_answer(lag), [run for name in joint.experiments for run in runs[name]]
+        drawn = picture(figure, DWELL_CAPTION, answer.line, evaluations_csv(shown), ENLARGED)
+        return [("answer", ("", answer.html())), ("figure", drawn)]
     return []
 
 
@@ -275,13 +290,39 @@ def link_to(path: Path, target: Path) -> Link:
     return quote(Path(from_page).as_posix()), path.name
 
 
-def picture(figure: Figure, caption: str, enlarged: float = 1.0) -> Picture:
-    """Draw a figure into a PNG, `enlarged` on the page; the same figure has the same bytes."""
+def picture(figure: Figure, caption: str, shows: str, data: str, enlarged: float = 1.0) -> Picture:
+    """Draw a figure into a PNG, `enlarged` on the page; the same figure has the same bytes.
+
+    Args:
+        shows: what is to be seen, in words, for those who do not see it.
+        data: what was drawn, as a CSV.
+    """
     scale = enlarged * _PIXELS_PER_INCH
     # Compressed in half the time, and no larger by much.
     content = rendered(figure, _SHARPER * scale, pil_kwargs={"compress_level": 3})
     source = f"data:image/png;base64,{base64.b64encode(content).decode()}"
-    return Picture(source, round(figure.get_figwidth() * scale), caption)
+    link = f"data:text/csv;charset=utf-8,{quote(data, safe=',')}"
+    return Picture(source, round(figure.get_figwidth() * scale), caption, f"{caption}. {shows}", link)
+
+
+def evaluations_csv(runs: Sequence[Found]) -> str:
+    """Error and metrics of one's own at every evaluation, in the columns of `python -m dglib export`."""
+    rows = [
+        {**row, "run": run.directory.absolute().name}
+        for run in runs
+        for record in run.records
+        for row in evaluation_rows(
+            Source(run.directory, run.directory, run.experiment, record.get("seed", -1), record, run.group),
+            left_out=_NOT_DRAWN,
+        )
+    ]
+    constant = {name for name in ("run", "group") if len({row[name] for row in rows}) == 1}
+    text = io.StringIO()
+    names = [name for name in LONG if name not in constant]
+    writer = csv.DictWriter(text, names, extrasaction="ignore", lineterminator="\n")
+    writer.writeheader()
+    writer.writerows(rows)
+    return text.getvalue()
 
 
 def seed_table(found: Found) -> Table:

@@ -40,10 +40,9 @@ def tensorboard(store: Store, seed: int) -> Sink:
     A resumed seed repeats its events from the first one on, so an arm's folder is written anew.
     """
     folder = store.directory / "tensorboard" / store.files(seed).record.stem
-    arm, writer = "", None
+    writers: dict[str, Any] = {}  # of the arm that is trained
 
     def write(event: Event) -> None:
-        nonlocal arm, writer
         match event:
             case EpochDone():
                 numbers = {"lambda": event.lam, **epoch_numbers(event)}
@@ -54,13 +53,14 @@ def tensorboard(store: Store, seed: int) -> Sink:
             case _:
                 return
         with suppress(OSError):  # only information: training reports a full disk itself
-            if writer is not None and (event.arm != arm or isinstance(event, SeedDone)):
-                writer.close()
-                writer = None
-            if numbers and writer is None:
-                arm, writer = event.arm, open_writer(folder / event.arm, "tensorboard = true")
+            if event.arm not in writers or not numbers:
+                for writer in writers.values():
+                    writer.close()
+                writers.clear()
             for name, value in numbers.items():
+                if event.arm not in writers:
+                    writers[event.arm] = open_writer(folder / event.arm, "tensorboard = true")
                 if value is not None:
-                    writer.add_scalar(name, value, event.epoch)
+                    writers[event.arm].add_scalar(name, value, event.epoch)
 
     return write
