@@ -133,7 +133,7 @@ def test_a_seed_that_is_stopped_and_resumed_leaves_every_number_once_and_the_sam
     (resumed,) = run_experiment(watched, [0], random_data(), CPU, sinks_for=[tensorboard])
     assert without_time(resumed) == without_time(record)
     for arm in ("ordered", "collapse"):
-        found = scalars(watched.directory / "tensorboard" / "V3-000" / arm)
+        found = scalars(watched.directory / "tensorboard" / watched.files(0).record.stem / arm)
         epochs = [entry for entry in record["epoch_log"] if entry["arm"] == arm]
         for name in ("lambda", "lr", "loss_s", "weight_norm", "c_sv"):
             assert np.array(found[name]) == numbers(epochs, name)

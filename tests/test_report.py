@@ -1,10 +1,12 @@
 """The report: one file that says everything the records say, and nothing that they do not."""
 
 import base64
+import csv
 import json
 import re
 import shutil
 from pathlib import Path
+from urllib.parse import unquote
 
 import papermill
 import pytest
@@ -61,7 +63,7 @@ def written(base: Path) -> Page:
 def test_the_page_is_one_file_that_asks_for_nothing_else(whole):
     html = whole.read_text()
     found = Page(html)
-    assert not re.search(r"https?:|file:|url\(|@import|//", re.sub(r'src="[^"]*"', "", html))
+    assert not re.search(r"https?:|file:|url\(|@import|//", re.sub(r'(src|href)="data:[^"]*"', "", html))
     assert {"link", "script", "iframe", "object", "video"}.isdisjoint(name for name, _ in found.tags)
     pictures = found.all("img")
     assert len(pictures) == 6  # the loop, four experiments and a metric
@@ -69,16 +71,33 @@ def test_the_page_is_one_file_that_asks_for_nothing_else(whole):
         kind, _, content = shown["src"].partition(",")
         assert kind == "data:image/png;base64"
         assert base64.b64decode(content).startswith(b"\x89PNG")
-        assert shown["alt"]
+        assert re.match(r"(T1|T2|V3|Tδ1|Error).*\d seeds?", shown["alt"])
 
 
 def test_links_lead_to_executed_notebooks_and_records_from_where_the_page_lies(whole):
     links = [link["href"] for link in Page(whole.read_text()).all("a")]
+    links = [link for link in links if not link.startswith("data:")]
     assert {"executed/T1_spinodal.ipynb", "executed/Td1_trapping.ipynb"} <= set(links)
     assert "executed/V3_vgg11.ipynb" not in links
     assert sum(link.endswith("_results.json") for link in links) == 4
     for link in links:
         assert (whole.parent / link).is_file()
+
+
+def test_every_figure_has_the_evaluations_that_it_shows_as_a_csv_in_the_page(whole):
+    links = {
+        link["download"]: link["href"] for link in Page(whole.read_text()).all("a") if "download" in link
+    }
+    assert len(links) == 6
+    head, content = links["Td1_analysis.csv"].split(",", 1)
+    assert head == "data:text/csv;charset=utf-8"
+    rows = list(csv.DictReader(unquote(content).splitlines()))
+    expected = [(str(r["seed"]), str(e["error"])) for r in RECORDS["Td1"] for e in r["trajectory"]]
+    assert [(row["seed"], row["value"]) for row in rows if row["metric"] == "error"] == [
+        pair for pair in expected if pair[1] not in ("nan", "None")
+    ]
+    loop = csv.DictReader(unquote(links["hysteresis.csv"].split(",", 1)[1]).splitlines())
+    assert {row["experiment"] for row in loop} == {"T1", "T2"}
 
 
 def test_the_same_records_give_the_same_bytes_and_nothing_but_the_page_is_written(tmp_path):

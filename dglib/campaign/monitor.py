@@ -13,6 +13,7 @@ import time
 from collections import Counter
 from collections.abc import Sequence
 from datetime import UTC, datetime
+from math import fsum
 from pathlib import Path
 from statistics import fmean
 from typing import IO, Any
@@ -135,7 +136,7 @@ def seconds_left(jobs: Sequence[Job], beats: Beats) -> float | None:
     seeds = [job for job in jobs if job.seed is not None and not job.is_over]
     epochs = {job: job.plan.planned - beats.get(job, {}).get("epochs_done", 0) for job in seeds}
     at_once = max(1, sum(job.status == "running" for job in seeds))
-    return sum(epochs[job] * known.get(job.plan, usual) for job in seeds) / at_once
+    return fsum(epochs[job] * known.get(job.plan, usual) for job in seeds) / at_once
 
 
 def _line(name: str, job: Job, facts: dict[str, Any]) -> str:

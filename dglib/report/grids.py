@@ -194,7 +194,9 @@ def _maps(grid: Grid, phases: Mapping[str, str], cells: Mapping[str, Sequence[Su
             known = median if about.measure.field else f"bounds of the {median}"
             caption = f"{about.symbol}: {known} and ends of the seeds, by {by}"
             data = _results(cells[experiment])
-            blocks.append(("figure", picture(figure, caption, phases[experiment], data)))
+            blocks.append(
+                ("figure", picture(f"grid_{experiment}", figure, caption, phases[experiment], data))
+            )
             if experiment == grid.experiments[-1]:
                 blocks.append(("soft", _MAP_READING if leading else _CURVE_READING))
         drawn.append(blocks)
@@ -220,7 +222,7 @@ def _dwells(grid: Grid) -> tuple[list[Answer], list[list[Block]]]:
         answers.append(replace(answer, title=f"{answer.title} at {where}") if where else answer)
         title = f"Width against dwell time{f' at {where}' if where else ''}"
         data = evaluations_csv([run for mine in runs for run in mine])
-        shown = picture(figure, DWELL_CAPTION, answer.line, data, ENLARGED)
+        shown = picture(f"{joint.key}_dwell", figure, DWELL_CAPTION, answer.line, data, ENLARGED)
         drawn.append([("h3", title), ("figure", shown)])
     if drawn:
         drawn[-1].append(("soft", LAG_READING))

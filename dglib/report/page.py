@@ -81,6 +81,7 @@ _SHARPER = 1.3  # pixels of the image to one of the page, for screens that have 
 class Picture:
     """A figure for the page; `source` and `data` (a CSV) are data URIs, `width` in CSS pixels."""
 
+    name: str
     source: str
     width: int
     caption: str
@@ -220,7 +221,7 @@ def _run(base: Path, found: Found, target: Path) -> Iterator[Block]:
     captions = {name: drawing.caption for name, drawing in about.figures().items()}
     shows, data = about.answer_of(found.summary).line, evaluations_csv([found])
     for name, figure in (draw_all(about.name, found.records) if found.records else {}).items():
-        yield "figure", picture(figure, captions.get(name, _METRICS_CAPTION), shows, data)
+        yield "figure", picture(name, figure, captions.get(name, _METRICS_CAPTION), shows, data)
     table = seed_table(found)
     yield "h4", "Seeds"
     yield ("table", table) if table[1] else ("p", "No seed has finished.")
@@ -249,7 +250,8 @@ def _loops(collection: Collection) -> Iterator[tuple[str, Picture, str | None]]:
                 else "; ".join(get(run.experiment).answer_of(run.summary).line for run in same)
             )
             with styled():
-                drawn = picture(joint.draw(*records), joint.caption, shows, evaluations_csv(same), ENLARGED)
+                figure, data = joint.draw(*records), evaluations_csv(same)
+            drawn = picture(joint.key, figure, joint.caption, shows, data, ENLARGED)
             yield same[0].name, drawn, answer.html() if answer else None
 
 
@@ -275,7 +277,9 @@ def _lag(collection: Collection) -> list[Block]:
         with styled():
             figure = joint.draw_lag(*sweeps, others=others)
         answer, shown = joint.lag_answer(lag), [run for name in joint.experiments for run in runs[name]]
-        drawn = picture(figure, DWELL_CAPTION, answer.line, evaluations_csv(shown), ENLARGED)
+        drawn = picture(
+            f"{joint.key}_dwell", figure, DWELL_CAPTION, answer.line, evaluations_csv(shown), ENLARGED
+        )
         return [("answer", ("", answer.html())), ("figure", drawn)]
     return []
 
@@ -290,10 +294,11 @@ def link_to(path: Path, target: Path) -> Link:
     return quote(Path(from_page).as_posix()), path.name
 
 
-def picture(figure: Figure, caption: str, shows: str, data: str, enlarged: float = 1.0) -> Picture:
+def picture(name: str, figure: Figure, caption: str, shows: str, data: str, enlarged: float = 1.0) -> Picture:
     """Draw a figure into a PNG, `enlarged` on the page; the same figure has the same bytes.
 
     Args:
+        name: of the file that `data` is saved as.
         shows: what is to be seen, in words, for those who do not see it.
         data: what was drawn, as a CSV.
     """
@@ -302,7 +307,7 @@ def picture(figure: Figure, caption: str, shows: str, data: str, enlarged: float
     content = rendered(figure, _SHARPER * scale, pil_kwargs={"compress_level": 3})
     source = f"data:image/png;base64,{base64.b64encode(content).decode()}"
     link = f"data:text/csv;charset=utf-8,{quote(data, safe=',')}"
-    return Picture(source, round(figure.get_figwidth() * scale), caption, f"{caption}. {shows}", link)
+    return Picture(name, source, round(figure.get_figwidth() * scale), caption, f"{caption}. {shows}", link)
 
 
 def evaluations_csv(runs: Sequence[Found]) -> str:
