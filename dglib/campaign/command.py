@@ -43,7 +43,7 @@ def run(arguments: argparse.Namespace) -> int:
     jobs = jobs_of(campaign.plans)
     out = sys.stderr if arguments.json else sys.stdout  # for people
     if arguments.only_failed:
-        jobs = only_failed(jobs, campaign.location.work)
+        jobs = only_failed(jobs, campaign.location.local)
         if not jobs:
             print("No job of this command has failed.", file=out)
             return 0

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from contextlib import suppress
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -65,9 +66,12 @@ def _condition(text: str) -> tuple[str, Any]:
     if not sign or not name:
         raise UserError(f"--where {text}: must be NAME=VALUE")
     try:
-        return ALIASES.get(name, name), yaml.safe_load(value)
+        read = yaml.safe_load(value)
     except yaml.YAMLError:
         raise UserError(f"--where {text}: {value} is no YAML value") from None
+    with suppress(ValueError):  # YAML takes 1e-4 for text
+        read = float(read) if isinstance(read, str) else read
+    return ALIASES.get(name, name), read
 
 
 def _row(found: Found) -> dict[str, Any]:
