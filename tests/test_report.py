@@ -71,7 +71,7 @@ def test_the_page_is_one_file_that_asks_for_nothing_else(whole):
         kind, _, content = shown["src"].partition(",")
         assert kind == "data:image/png;base64"
         assert base64.b64decode(content).startswith(b"\x89PNG")
-        assert re.match(r"(T1|T2|V3|Tδ1|Error).*\d seeds?", shown["alt"])
+        assert re.search(r"\. (T1|T2|V3|Tδ1|Hysteresis width).* \d seeds?", shown["alt"])
 
 
 def test_links_lead_to_executed_notebooks_and_records_from_where_the_page_lies(whole):
@@ -89,12 +89,15 @@ def test_every_figure_has_the_evaluations_that_it_shows_as_a_csv_in_the_page(who
         link["download"]: link["href"] for link in Page(whole.read_text()).all("a") if "download" in link
     }
     assert len(links) == 6
-    head, content = links["Td1_analysis.csv"].split(",", 1)
+    head, content = links["T2-spinodal_analysis.csv"].split(",", 1)
     assert head == "data:text/csv;charset=utf-8"
-    rows = list(csv.DictReader(unquote(content).splitlines()))
-    expected = [(str(r["seed"]), str(e["error"])) for r in RECORDS["Td1"] for e in r["trajectory"]]
-    assert [(row["seed"], row["value"]) for row in rows if row["metric"] == "error"] == [
-        pair for pair in expected if pair[1] not in ("nan", "None")
+    rows = [
+        (row["seed"], row["metric"], row["value"]) for row in csv.DictReader(unquote(content).splitlines())
+    ]
+    assert rows == [
+        (str(record["seed"]), "error", str(entry["error"]))
+        for record in RECORDS["T2"]
+        for entry in record["trajectory"]
     ]
     loop = csv.DictReader(unquote(links["hysteresis.csv"].split(",", 1)[1]).splitlines())
     assert {row["experiment"] for row in loop} == {"T1", "T2"}
