@@ -16,6 +16,7 @@ in alternating order, with `low` and `high`.
 from __future__ import annotations
 
 import argparse
+import gc
 import hashlib
 import io
 import json
@@ -35,7 +36,7 @@ from importlib.util import find_spec
 from pathlib import Path
 from shutil import which
 from statistics import median
-from typing import Any, NoReturn, Protocol
+from typing import Any, NoReturn, Protocol, TypeVar
 
 import numpy as np
 import torch
@@ -67,6 +68,7 @@ MAX_PAIRS = 15
 BAD_INPUT, INTERRUPTED = 2, 130
 
 Row = dict[str, Any]
+T = TypeVar("T")
 
 
 @dataclass(frozen=True)
@@ -106,8 +108,8 @@ class Machine:
         return Numerics.resolve(self.device, self.threads, network_parameters=size, **given)  # type: ignore[arg-type]
 
     def images(self, setting: Setting) -> int:
-        """In a block: an epoch on CUDA, on a CPU 512, which take seconds."""
-        return setting.batch * 2 if self.quick else EPOCH if self.device != "cpu" else 512
+        """In a block: an epoch on CUDA, on a CPU 256, which take seconds."""
+        return setting.batch * 2 if self.quick else EPOCH if self.device != "cpu" else 256
 
 
 @dataclass(frozen=True)
@@ -400,10 +402,8 @@ def trained(
     if given.get("compiled") == "on":  # what another process has compiled proves nothing
         os.environ["TORCHINDUCTOR_FORCE_DISABLE_CACHES"] = "1"
     steps = min(steps, 8) if machine.quick else steps
-    spec, numerics = (
-        StepSpec(setting.batch, K, log_every=LOG_EVERY, two_pass_statistics=True),
-        machine.numerics(setting, **given),
-    )
+    spec = StepSpec(setting.batch, K, log_every=LOG_EVERY, two_pass_statistics=True)
+    numerics = machine.numerics(setting, **given)
     run = Experiment(setting, numerics, setting.batch * 24 - 3, step=spec)
     if resumed_after:
         run.advance(resumed_after)
@@ -528,13 +528,15 @@ def timed(machine: Machine, numerics: Numerics, per_image: Sequence[float], work
 
 
 def epochs(setting: Setting, given: dict[str, str], free: bool, machine: Machine) -> Row:
-    """Three whole epochs. `free`: cuDNN may take algorithms without a fixed order."""
+    """Three whole epochs after one. `free`: cuDNN may take algorithms without a fixed order."""
     numerics = machine.numerics(setting, **given)
     start = timer()
     run = Experiment(setting, numerics, machine.images(setting), free=free).settled()
-    times = [_block_time(run) for _ in range(4)]
-    row = timed(machine, numerics, times[1:], flops(setting)[0], EPOCH)
-    return row | {"fallback": run.trainer.fallback, "setup": timer() - start - sum(times[1:]) * run.images}
+    run.block()
+    setup = timer() - start
+    times = repeated(lambda _: _block_time(run), 3)
+    row = timed(machine, numerics, times, flops(setting)[0], EPOCH)
+    return row | {"fallback": run.trainer.fallback, "setup": setup}
 
 
 def _block_time(side: Side) -> float:
@@ -564,18 +566,28 @@ def against(kind: str, setting: Setting, machine: Machine) -> Row:
 
 
 def measure_pairs(ours: Side, other: Side, most: int = MAX_PAIRS) -> list[tuple[float, float]]:
-    """Seconds per image of both, in alternating order after one block of each, while the case has time."""
+    """Seconds per image of both, in alternating order after one block of each."""
     ours.block()
     other.block()
-    pairs: list[tuple[float, float]] = []
-    began = time.monotonic()
-    while len(pairs) < most:
-        if pairs and 1.3 * (time.monotonic() - began) / len(pairs) > seconds_left():
-            break
-        sides = (ours, other) if len(pairs) % 2 == 0 else (other, ours)
+
+    def pair(number: int) -> tuple[float, float]:
+        sides = (ours, other) if number % 2 == 0 else (other, ours)
         times = {side: _block_time(side) for side in sides}
-        pairs.append((times[ours], times[other]))
-    return pairs
+        return times[ours], times[other]
+
+    return repeated(pair, most)
+
+
+def repeated(measure: Callable[[int], T], most: int) -> list[T]:
+    """Results of up to `most` calls with 0, 1, …; fewer where the case's time ends, but one at least."""
+    results: list[T] = []
+    try:
+        for number in range(most):
+            results.append(measure(number))
+    except OutOfTime:
+        if not results:
+            raise
+    return results
 
 
 def evaluation(setting: Setting, machine: Machine) -> Row:
@@ -639,12 +651,6 @@ def deadline(seconds: float) -> Iterator[None]:
         signal.signal(signal.SIGALRM, before)
 
 
-def seconds_left() -> float:
-    """Of the running case, where systems have such a timer."""
-    left = signal.getitimer(signal.ITIMER_REAL)[0] if hasattr(signal, "getitimer") else 0.0
-    return left or float("inf")
-
-
 def run(machine: Machine, wanted: Sequence[Case], minutes: float, path: Path | None) -> None:
     """Measure cases in series; print each row, and write all to a file, if one is given."""
     torch.set_num_threads(machine.threads)  # of the baselines
@@ -653,6 +659,7 @@ def run(machine: Machine, wanted: Sequence[Case], minutes: float, path: Path | N
     began, granted = time.monotonic(), 0.0
     rows: list[Row] = []
     for case in wanted:
+        gc.collect()  # the graphs of the case before hold their memory in cycles
         granted += case.budget * scale
         start = time.monotonic()
         try:

@@ -14,6 +14,7 @@ from dglib.training.numerics import Numerics
 
 CPU = Numerics("cpu", 1)
 STEP = StepSpec(8, 16)
+HOURS = 18_000  # seconds: a case that no machine is too slow for
 MACHINE = Machine("cpu", 1, True, {})
 QUICK = ["--quick", "--device", "cpu", "--threads", "1"]
 
@@ -50,20 +51,33 @@ def test_a_plain_step_is_torchs_sgd_on_the_noisy_labels():
 # ── pairs and rows ──
 
 
-def test_sides_alternate_in_order_while_there_is_time(monkeypatch):
-    order = []
-    sides = [Counted(name, order) for name in "ab"]
-    assert len(benchmark.measure_pairs(*sides)) == benchmark.MAX_PAIRS
-    assert "".join(order).startswith("ab" + "abbaab")
-    monkeypatch.setattr(benchmark, "seconds_left", lambda: 0.0)
-    assert len(benchmark.measure_pairs(*sides)) == 1
-
-
 class Counted:
     images = 1
 
-    def __init__(self, name, order):
-        self.block = lambda: order.append(name)
+    def __init__(self, name, order, most):
+        self.name, self.order, self.most = name, order, most
+
+    def block(self):
+        self.order.append(self.name)
+        if len(self.order) > self.most:
+            raise benchmark.OutOfTime
+
+
+def two_sides(most=1000):
+    order = []
+    return [Counted(name, order, most) for name in "ab"], order
+
+
+def test_sides_alternate_in_order():
+    sides, order = two_sides()
+    assert len(benchmark.measure_pairs(*sides)) == benchmark.MAX_PAIRS
+    assert "".join(order).startswith("ab" + "abbaab")
+
+
+def test_where_the_time_ends_the_whole_pairs_count_if_there_is_one():
+    assert len(benchmark.measure_pairs(*two_sides(7)[0])) == 2
+    with pytest.raises(benchmark.OutOfTime):
+        benchmark.measure_pairs(*two_sides(3)[0])
 
 
 def test_the_ratio_is_the_median_over_pairs_of_the_others_time_over_ours(monkeypatch):
@@ -110,8 +124,8 @@ def test_a_case_that_fails_costs_no_other(monkeypatch, capsys):
     def syncs(machine):
         raise RuntimeError("CUDA error: no\nand more")
 
-    failing = [Case("one", 1, syncs), Case("two", 1, lambda machine: {"fine": True})]
-    benchmark.run(MACHINE, failing, 8.0, None)
+    failing = [Case("one", HOURS, syncs), Case("two", HOURS, lambda machine: {"fine": True})]
+    benchmark.run(MACHINE, failing, 600.0, None)
     one, two = (json.loads(line) for line in capsys.readouterr().out.splitlines())
     assert one["failed"] == "RuntimeError: CUDA error: no and more"
     assert two["fine"]
@@ -130,7 +144,7 @@ sys.exit(benchmark.main(sys.argv[1:]))
 
 
 def rows_of(path, *words):
-    command = [sys.executable, "-c", ALONE, *QUICK, "--json", str(path), *words]
+    command = [sys.executable, "-c", ALONE, *QUICK, "--json", str(path), "--minutes", "600", *words]
     done = subprocess.run(command, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
     report = json.loads(path.read_bytes())
@@ -160,7 +174,7 @@ def test_with_torch_and_numpy_alone_it_measures_and_reports_what_it_skips(tmp_pa
 
 @pytest.mark.slow
 def test_every_case_of_either_device_runs_on_a_cpu(tmp_path):
-    rows = rows_of(tmp_path / "speed.json", "--minutes", "60")
+    rows = rows_of(tmp_path / "speed.json")
     names = {case.name for device in ("cpu", "cuda") for case in cases(device, quick=True)}
     assert rows.keys() == names
     assert [name for name, row in rows.items() if "skipped" in row] == ["published/tiny"]
@@ -175,10 +189,10 @@ def test_ctrl_c_leaves_the_rows_measured_until_then(tmp_path, monkeypatch, capsy
     def interrupted(machine):
         raise KeyboardInterrupt
 
-    both = [Case("one", 1, lambda machine: {}), Case("two", 1, interrupted)]
+    both = [Case("one", HOURS, lambda machine: {}), Case("two", HOURS, interrupted)]
     monkeypatch.setattr(benchmark, "cases", lambda *_: both)
     path = tmp_path / "speed.json"
-    assert benchmark.main([*QUICK, "--json", str(path)]) == 130
+    assert benchmark.main([*QUICK, "--minutes", "600", "--json", str(path)]) == 130
     report = json.loads(path.read_bytes())
     assert report["complete"] is False
     assert [row["case"] for row in report["rows"]] == ["one"]
