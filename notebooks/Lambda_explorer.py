@@ -77,6 +77,7 @@ recorded.show()
 # large dots are the evaluations at the cursor's λ, so one λ stands there at two places. *d*: λ over epochs, with the cursor across. The
 # numbers are below the picture; every threshold holds for its dwell time and its learning rate.
 #
+# Where λ was held (Hold), *a* has the error at the end of each branch, *c* the branches at the cursor's λ, and the verdict stands at the gap.
 # A run that was made since then is found by **"Look for runs again"**.
 
 # %% [markdown]

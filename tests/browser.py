@@ -101,12 +101,14 @@ class Tab:
         return found
 
     @contextmanager
-    def new_picture(self, css: str) -> Iterator[None]:
-        """The picture of an image widget is another one at the end of the block."""
-        image = self.page.locator(f"img{css}")
-        before = image.get_attribute("src") or ""
+    def new_marks(self, css: str) -> Iterator[None]:
+        """The marks on a picture are others at the end of the block."""
+        marks = self.page.locator(f"{css} svg")
+        before = marks.evaluate("svg => svg.outerHTML")
         yield
-        expect(image).not_to_have_attribute("src", before)
+        self.page.wait_for_function(
+            "([css, before]) => document.querySelector(css + ' svg').outerHTML !== before", arg=[css, before]
+        )
 
     def press(self, css: str, key: str, times: int = 1) -> None:
         """Focus a slider's handle and press a key, such as ``ArrowRight``."""

@@ -30,7 +30,7 @@ def main() -> None:
             page.goto(url)
             tab = Tab(page, [])
             page.wait_for_selector("img.dglib-picture")
-            with tab.new_picture(".dglib-picture"):
+            with tab.new_marks(".dglib-marks"):
                 tab.type(".dglib-lambda", "0.45")
             take(tab, ".dglib-recorded", ".dglib-picture", "recorded")
             up_and_down(tab)

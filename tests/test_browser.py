@@ -13,7 +13,7 @@ pytestmark = [needs_browser, pytest.mark.slow]
 
 NOTEBOOK = ROOT / "notebooks" / "Lambda_explorer.ipynb"
 QUICK = ROOT / "notebooks" / "assets" / "quick"
-RECORDED, PICTURE, LAMBDA = ".dglib-recorded", ".dglib-picture", ".dglib-lambda"
+RECORDED, MARKS, LAMBDA = ".dglib-recorded", ".dglib-marks", ".dglib-lambda"
 LIVE = ".dglib-live"
 PREPARED = 440  # steps: 20 epochs of 22
 
@@ -45,7 +45,7 @@ def test_browser_keyboard_mouse_and_text_move_the_cursor_picture_and_numbers(pag
     ]
     assert max(up) < min(down)
     assert page.number("gap-T2-down", RECORDED) == pytest.approx(sum(down) / 5 - sum(up) / 4, abs=0.002)
-    with page.new_picture(PICTURE):
+    with page.new_marks(MARKS):
         page.press(LAMBDA, "ArrowRight", times=10)
         expect(lam).to_have_text("0.50")
     page.drag(LAMBDA, 0.25)
@@ -71,7 +71,7 @@ def test_browser_limits_and_seeds_act_on_the_same_table(page: Tab) -> None:
 def test_browser_a_network_trains_while_its_sliders_move_and_its_path_is_saved(page: Tab, home: Path) -> None:
     page.click(f"{LIVE}-ordered")
     page.wait_for("v.start == 'ordered' && v.state == 'running'", LIVE)
-    with page.new_picture(f"{LIVE}-picture"):
+    with page.new_marks(f"{LIVE}-marks"):
         page.type(f"{LIVE}-lambda", "0.8")
         page.wait_for("v.lambda == 0.8 && v.error > 0.5", LIVE)
     page.click(f"{LIVE}-pause")

@@ -10,7 +10,7 @@ from small import CPU, random_data
 
 from dglib.analysis.style import RC, styled
 from dglib.experiments.figures import save_figure
-from dglib.explorer.live_picture import LivePicture
+from dglib.explorer.live_panel import LivePicture
 from dglib.explorer.live_run import LiveRun
 
 
@@ -19,7 +19,7 @@ def figure_file(directory):
 
 
 def live_frame(_):
-    return LivePicture([]).draw(LiveRun(random_data(n_train=130), CPU).status())
+    return LivePicture([]).draw(LiveRun(random_data(n_train=130), CPU).status()).png()
 
 
 @pytest.mark.parametrize("drawing", [figure_file, live_frame])

@@ -5,20 +5,25 @@ import html
 import io
 import itertools
 import re
+import threading
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from types import SimpleNamespace
 
 import ipywidgets as widgets
 import pytest
 import torch
+from analysis_cases import t1
+from by_name import draw
 from PIL import Image
-from small import CPU, random_data
+from report_cases import published_in
+from small import CPU, random_data, run_to_end, small_spec
 
 import dglib.explorer
 from dglib.errors import UserError
+from dglib.experiments.figures import save_figure
 from dglib.explorer import live_panel, live_run
-from dglib.explorer.live_panel import LivePanel
-from dglib.explorer.live_picture import LivePicture, recorded_loop, stretches
+from dglib.explorer.live_panel import LivePanel, LivePicture, recorded_loop, stretches
 from dglib.explorer.live_run import STARTS, LiveRun, Point, Settings, save_path
 from dglib.explorer.runs import Source
 
@@ -275,6 +280,36 @@ def test_running_the_cell_again_closes_the_earlier_panel(panel, tmp_path, name):
     later.close()
 
 
+def test_callbacks_in_other_threads_leave_a_training_cell_its_bits(panel, tmp_path):
+    """As in JupyterLab, whose subshells call back while a cell runs."""
+    spec = small_spec("T1", init_epochs=6)
+    (alone, weights_alone), figure = run_to_end(spec), save_figure(draw("T1", []), tmp_path, "alone")
+    run = published_in(tmp_path / "run", "T1", [t1(0), t1(1)])
+    recorded = dglib.explorer.recorded({"runs": str(run)})
+    trained(panel)
+    before, over = panel.run.status().steps, threading.Event()
+
+    def drag(number):
+        for moved in itertools.count(1):
+            tick(panel)
+            panel.lam.value = recorded.lam.value = 0.40 + (moved + number) % 10 / 100
+            if over.is_set():
+                return moved
+
+    with ThreadPoolExecutor(2) as threads:
+        drags = [threads.submit(drag, number) for number in range(2)]
+        together, weights_together = run_to_end(spec)
+        figures = save_figure(draw("T1", []), tmp_path, "together")
+        over.set()
+        assert all(one.result() > 1 for one in drags)
+    assert together == alone
+    assert all(map(torch.equal, weights_together, weights_alone))
+    assert [path.read_bytes() for path in figures] == [path.read_bytes() for path in figure]
+    assert (shown(panel, "state"), shown(panel, "message")) == ("running", "")
+    assert panel.run.status().steps > before
+    recorded.close()
+
+
 # ── pictures ──
 
 
@@ -292,7 +327,7 @@ def test_the_axis_of_time_grows_and_shrinks_and_the_picture_keeps_its_size(run):
     sizes, ends = set(), []
     for epochs in (0, 49, 50, 5000, 20):
         points = tuple(Point(e, Settings(e % 100 / 100), e / 5001, e < 20) for e in range(1, epochs + 1))
-        png = picture.draw(replace(status, points=points, now=points[-1] if points else None))
+        png = picture.draw(replace(status, points=points, now=points[-1] if points else None)).png()
         sizes.add(Image.open(io.BytesIO(png)).size)
         ends.append(picture._over_time.get_xlim()[1])
     assert ends == [50, 50, 100, 6400, 50]

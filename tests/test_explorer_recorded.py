@@ -4,6 +4,7 @@ import io
 import os
 from pathlib import Path
 from typing import Any
+from xml.etree import ElementTree
 
 import numpy as np
 import pytest
@@ -19,15 +20,18 @@ from analysis_cases import (
     v3_diverged,
     v3_failed,
 )
+from matplotlib.figure import Figure
 from PIL import Image
 from report_cases import published_in
 
 import dglib.explorer
 from dglib.errors import UserError
+from dglib.experiments import get
 from dglib.experiments.tables import load_records
+from dglib.explorer.panel import Canvas
 from dglib.explorer.readout import Limits, Selection, analyse, limits_of, readout
 from dglib.explorer.recorded_panel import RecordedPanel
-from dglib.explorer.runs import choices, error_at, label, notebook_source, seeds_of
+from dglib.explorer.runs import choices, label, notebook_source, seeds_of
 
 Record = dict[str, Any]
 LOOP = {"T1": [t1(0, 0.60, 0.40, True), t1(1, 0.65, 0.45, True)], "T2": [t2(0), t2(1, 0.30)]}
@@ -59,7 +63,8 @@ def test_the_newest_run_directory_is_listed_first_and_the_quick_run_last(tmp_pat
     found = choices(notebook_source({"base_dir": str(tmp_path)}))
     names = ["exp_V3_vgg11_20260301_000000", "exp_T_spinodal_20260101_000000", "copied", "quick"]
     assert [path.name for path in found] == names
-    assert label(found[0]) == "exp_V3_vgg11_20260301_000000 (T1)"
+    assert label(found[0]) == "exp_V3_vgg11_20260301_000000 · quick + 1 · T1: 1 seed, collapsed 1"
+    assert label(found[-1]).startswith("the recorded quick run · quick")
 
 
 def test_the_newest_run_with_a_threshold_is_shown_before_newer_v3_and_unreadable_ones(tmp_path):
@@ -84,8 +89,8 @@ def test_the_error_at_a_level_is_its_mean_and_between_levels_lies_on_the_line():
     held = [e["error"] for e in t1(0)["trajectory"] if e["lambda"] == 0.50]
     assert found.readings[0].error == pytest.approx(np.mean(held))
     assert found.readings[0].measured
-    middle = error_at(trace, 0.475)
-    assert middle == pytest.approx((error_at(trace, 0.45) + error_at(trace, 0.50)) / 2)
+    middle = trace.error_at(0.475)
+    assert middle == pytest.approx((trace.error_at(0.45) + trace.error_at(0.50)) / 2)
     _, between = shown({"T1": [t1(0)]}, 0.475)
     assert not between.readings[0].measured
     assert ("≈" in found.html(), "≈" in between.html()) == (False, True)
@@ -144,7 +149,7 @@ def test_a_limit_slider_moves_both_thresholds_and_the_button_restores_them(tmp_p
     def texts() -> list[str]:
         return [found.text for found in panel.readout.analysis.thresholds["T1", 0].values()]
 
-    before, picture = texts(), panel.picture.value
+    before, marks = texts(), panel.marks.value
     assert before == ["0.55 to 0.60", "0.40 to 0.45"]
     assert before[0] in panel.still()
     panel.recovery_error.value = 0.60
@@ -152,7 +157,7 @@ def test_a_limit_slider_moves_both_thresholds_and_the_button_restores_them(tmp_p
     panel.collapse_error.value = 0.90
     assert texts() == ["> 0.60"]  # without a collapse there is no return from one
     panel.as_run.click()
-    assert (texts(), panel.picture.value) == (before, picture)
+    assert (texts(), panel.marks.value) == (before, marks)
 
 
 @pytest.mark.parametrize("limits", [Limits(), Limits(0.57, 0.1, 2), Limits(0.05, 0.45, 4)])
@@ -194,7 +199,8 @@ def test_a_panel_shows_any_records(kind, tmp_path):
     panel.experiments.value = tuple(KINDS[kind])
     for lam in (panel.lam.min, panel.lam.max):
         panel.lam.value = lam
-        assert pixels(panel.picture.value).shape[1] == 1075
+        assert pixels(panel.canvas.png()).shape[1] == 1075
+        assert ElementTree.fromstring(panel.marks.value).tag == "svg"
     rows = {(seed.experiment, seed.seed) for seed in panel.readout.seeds}
     assert rows == {(name, record["seed"]) for name, records in KINDS[kind].items() for record in records}
     assert "nan" not in panel.numbers.value.lower().replace("nano", "")
@@ -204,13 +210,70 @@ def test_a_panel_shows_any_records(kind, tmp_path):
 def test_moving_lambda_moves_cursor_and_numbers_and_moving_it_back_restores_every_pixel(tmp_path):
     panel = panel_on(published_in(tmp_path, "T1", LOOP["T1"]))
     panel.lam.value = 0.50
-    picture, numbers = panel.picture.value, panel.numbers.value
+    picture, marks, numbers = panel.canvas.png(), panel.marks.value, panel.numbers.value
     panel.lam.value = 0.55
     assert '<span data-value="lambda">0.55</span>' in panel.numbers.value
-    changed = np.any(pixels(panel.picture.value) != pixels(picture), axis=2)
+    changed = np.any(pixels(panel.canvas.png()) != pixels(picture), axis=2)
     assert 0 < changed.mean() < 0.1
     panel.lam.value = 0.50
-    assert (panel.picture.value, panel.numbers.value) == (picture, numbers)
+    assert (panel.marks.value, panel.numbers.value) == (marks, numbers)
+
+
+def test_a_drag_of_lambda_sends_the_marks_and_numbers_alone_and_draws_nothing(tmp_path, monkeypatch):
+    published_in(tmp_path, "T1", [t1(seed, 0.60, 0.40, True) for seed in range(30)])
+    published_in(tmp_path, "T2", [t2(seed) for seed in range(30)])
+    panel = panel_on(tmp_path)
+    sent: dict[str, int] = {}
+
+    def count(widget: Any, state: dict[str, Any], *_: Any, **__: Any) -> None:
+        sent[type(widget).__name__] = sent.get(type(widget).__name__, 0) + len(str(state))
+
+    monkeypatch.setattr(Canvas, "freeze", lambda _: pytest.fail("the background is drawn anew"))
+    monkeypatch.setattr(Figure, "savefig", lambda *_, **__: pytest.fail("matplotlib draws"))
+    for control in (panel.picture, panel.marks, panel.numbers):
+        control.observe(lambda change: count(change["owner"], change["new"]), "value")
+    levels = [0.40, 0.45, 0.47, 0.50, 0.55]
+    for lam in levels:
+        panel.lam.value = lam
+    assert sent.keys() == {"HTML"}
+    assert sent["HTML"] / len(levels) < 60_000  # bytes
+
+
+HELD = [
+    {
+        "seed": seed,
+        "outcome": "complete",
+        "ordered_init": 0.05,
+        "collapse_init": 0.6,
+        "ordered_init_trajectory": [{"epoch": 10, "lambda": 0.2, "error": 0.05}],
+        "collapse_init_trajectory": [{"epoch": 10, "lambda": 0.6, "error": 0.6}],
+        "ordered_trajectory": [
+            {"epoch": 10 + epoch, "lambda": lam, "error": 0.05 + lam / 10}
+            for lam in (0.3, 0.5)
+            for epoch in range(1, 21)
+        ],
+        "collapse_trajectory": [
+            {"epoch": 10 + epoch, "lambda": lam, "error": 0.6 if lam == 0.5 or epoch < 10 else 0.1}
+            for lam in (0.3, 0.5)
+            for epoch in range(1, 21)
+        ],
+    }
+    for seed in range(8)
+]
+
+
+def test_where_lambda_was_held_both_starts_and_the_verdict_are_shown(tmp_path):
+    panel = panel_on(published_in(tmp_path, "Hold", HELD))
+    verdicts = {level["lambda"]: level["verdict"] for level in get("Hold").summarise(HELD)["levels"]}
+    assert verdicts == {0.3: "lag: merged within 12 epochs", 0.5: "bistable for at least 20 epochs"}
+    for lam, gap in ((0.30, 0.02), (0.50, 0.50)):
+        panel.lam.value = lam
+        (found,) = panel.readout.gaps
+        assert (found.value, found.n, found.paired) == (pytest.approx(gap), (8, 8), True)
+        assert f'<b data-value="verdict">{verdicts[lam]}</b>' in panel.numbers.value
+        assert verdicts[lam] in panel.marks.value
+    panel.lam.value = 0.42  # nearer to 0.5: nothing lies between two networks
+    assert panel.readout.gaps == (found,)
 
 
 def test_another_run_brings_its_own_levels_seeds_and_limits(tmp_path):

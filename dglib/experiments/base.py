@@ -92,6 +92,7 @@ class Experiment:
         in_default_run: whether `run_all.py` runs it without being asked for it by name.
         partners: experiments whose seeds its notebook reads as well.
         sweeps: the sweeps of λ; empty where λ is held.
+        branches: compared at one λ; default: the sweeps. Without sweeps each level is another network.
         line: what follows the name in a list; default: the title.
         direction: of a sweep that an event ends; None where none does.
         quantities: the names of its quantities in a summary's estimates, with their symbols.
@@ -113,6 +114,7 @@ class Experiment:
     in_default_run: bool = False
     partners: tuple[str, ...] = ()
     sweeps: tuple[Sweep, ...] = ()
+    branches: tuple[Sweep, ...] = ()
     line: str = ""
     direction: Direction | None = None
     quantities: Mapping[str, str] = {}
@@ -131,6 +133,7 @@ class Experiment:
         self.notebook = self.notebook or self.name
         self.title = self.title or self.name
         self.line = self.line or self.title
+        self.branches = self.branches or self.sweeps
         self.grid_question = self.grid_question or self.question
         if not type(self).__module__.startswith("dglib."):  # a user's own fails in one line
             self.spec = partial(call, f"experiment {self.name!r}: spec() fails", self.spec)  # type: ignore[method-assign]
@@ -202,6 +205,10 @@ class Experiment:
         shares = [Row.of_share(f"share {kind}", share(count, measured)) for kind, count in own.items()]
         return [Row.of_mean("final error", summary["final_error"], p=False), *shares]
 
+    def verdicts(self, summary: Summary) -> dict[float, str]:
+        """What was decided at each λ, in words; empty where nothing is decided by λ."""
+        return {}
+
     def dwell_text(self, summary: Summary) -> str:
         """The dwell time and the LR, in words; the LR alone where no sweep moves λ."""
         return wording.dwell(summary["dwell"], swept=bool(self.sweeps))
@@ -252,8 +259,8 @@ class Experiment:
         return {"trajectory": ("main", "init"), **{s.trajectory: ("main", s.key) for s in self.sweeps}}
 
     def traces(self, record: Record) -> list[tuple[str, Curve, Sequence[Entry]]]:
-        """Each sweep of a seed with a finite evaluation: its key, error at each level, evaluations."""
-        found = [(sweep.key, sweep.evaluations(record)) for sweep in self.sweeps]
+        """Each branch of a seed with a finite evaluation: its key, error at each level, evaluations."""
+        found = [(branch.key, branch.evaluations(record)) for branch in self.branches]
         return [(key, curve, item) for key, item in found if (curve := Curve.of(item)).errors]
 
     def arms(self, record: Record) -> list[list[Any]]:

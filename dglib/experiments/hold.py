@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 from dglib.analysis import lifetimes, wording
 from dglib.analysis.answer import Row
-from dglib.analysis.curves import is_frozen
+from dglib.analysis.curves import Curve, is_frozen
 from dglib.analysis.differences import Difference, share_row
 from dglib.analysis.fields import (
     Entry,
@@ -36,7 +36,7 @@ from dglib.analysis.intervals import Bounds
 from dglib.analysis.lifetimes import STARTS, STATES, Branch, Group, Start
 from dglib.analysis.summary import UNMEASURED, Summary, common, exact, missing, paired, quantity, share
 from dglib.experiments import register
-from dglib.experiments.base import Column, Drawing, Experiment, rate, shared
+from dglib.experiments.base import Column, Drawing, Experiment, Sweep, rate, shared
 from dglib.experiments.parameters import Count, Fraction, Milestones, Parameters, Positive, Upward
 from dglib.protocol.spec import Arm, Criterion, ExperimentSpec, LearningRate, Phase, Success
 
@@ -99,6 +99,10 @@ class Hold(Experiment):
         " outlast the hold shows memory; a state that is left late shows a lag."
     )
     in_default_run = True
+    branches = (
+        Sweep("Hold-ordered", "held, from ordered", "ordered_trajectory", True, "ordered"),
+        Sweep("Hold-collapsed", "held, from collapsed", "collapse_trajectory", False, "collapsed"),
+    )
     parameters = HoldParameters
     reading = frozenset({"threshold", "consecutive", "dwell_epochs"})
     quantities = {"gap": "gap after the hold"}  # noqa: RUF012
@@ -205,6 +209,9 @@ class Hold(Experiment):
         dwell = f"compared with a dwell of {summary['dwell_epochs']}"
         return f"Held {held or 'no'} epochs, {super().dwell_text(summary)}, {rule}, {dwell}"
 
+    def verdicts(self, summary: Summary) -> dict[float, str]:
+        return {level["lambda"]: level["verdict"] for level in summary["levels"]}
+
     def seed_columns(self, summary: Summary) -> dict[str, Column]:
         columns: dict[str, Column] = {
             "Seed": wording.seed,
@@ -234,6 +241,20 @@ class Hold(Experiment):
     def figures(self) -> dict[str, Drawing]:
         caption = "Hold: error of branches held at one λ, share still in the start's state, states at the end"
         return {"Hold_lifetimes": Drawing(caption, self._lifetimes)}
+
+    def traces(self, record: Record) -> list[tuple[str, Curve, Sequence[Entry]]]:
+        """The error at the end of each branch, as the gap has it."""
+        _, consecutive, _ = _reading([record])
+        found: list[tuple[str, Curve, Sequence[Entry]]] = []
+        for branch in self.branches:
+            evaluations = branch.evaluations(record)
+            last = {
+                lam: fmean(entry["error"] for entry in mine[-consecutive:])
+                for lam in levels_of(evaluations)
+                if all(map(is_finite, mine := [e for e in evaluations if level_of(e) == lam]))
+            }
+            found += [(branch.key, Curve(last), evaluations)] if last else []
+        return found
 
     def arms(self, record: Record) -> list[list[Any]]:
         return [_branch_entries(record, start, lam) for start, lam, _ in _held(record)]

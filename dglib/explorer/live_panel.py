@@ -2,25 +2,210 @@
 
 from __future__ import annotations
 
+import math
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import astuple
 from functools import partial
+from html import escape
+from itertools import chain, pairwise
 from typing import Any
 
 import ipywidgets as widgets
+from matplotlib.ticker import MaxNLocator
 
+from dglib.analysis import style
+from dglib.analysis.curves import median_curve
+from dglib.analysis.style import LOOKS, THICK, THIN
 from dglib.errors import UserError
-from dglib.explorer.live_picture import LivePicture, readout_html, recorded_loop
-from dglib.explorer.live_run import LiveRun, Settings, save_path
-from dglib.explorer.panel import Panel
-from dglib.explorer.runs import Source
+from dglib.explorer.live_run import LiveRun, Point, Settings, Status, save_path
+from dglib.explorer.panel import Canvas, Mark, Panel, cursor
+from dglib.explorer.runs import QUICK, Seed, Source, branches, choices, load
 from dglib.training.data import load_dataset
 from dglib.training.numerics import Numerics
 
 SLICE_SECONDS = 0.1  # of training per tick
 _RATES = (0.001, 0.003, 0.01, 0.03, 0.1, 0.3)
 _PERIODS = (1, 2, 4, 8, 16, 32, 64, 128)
+HEIGHT = 3.9  # inches
+RISING, FALLING = LOOKS["ordered"], LOOKS["collapsed"]  # of λ
+_PALE = 0.32
+_FIRST_EPOCHS = 50  # on the axis of time; doubled as needed
+_MOST = 1500  # points drawn; older ones are thinned out
+_OPENED = 6  # runs searched for a recorded loop
+_CSS = "font-family:'DejaVu Sans',sans-serif;font-size:13px;line-height:1.6"
+
+
+def stretches(points: Sequence[Point]) -> tuple[list[list[Point]], list[list[Point]]]:
+    """Cut a path where λ turns: parts on which it rose, and parts on which it fell.
+
+    A constant λ continues the part before it. Every part begins with the last point of the one before.
+    """
+    lams = [point.settings.lam for point in points]
+    moves = (after > before for before, after in pairwise(lams) if after != before)
+    rising = next(moves, True)
+    parts: dict[bool, list[list[Point]]] = {True: [], False: []}
+    if points:
+        parts[rising].append([points[0]])
+    for before, after in pairwise(points):
+        if (change := after.settings.lam - before.settings.lam) and (change > 0) != rising:
+            rising = not rising
+            parts[rising].append([before])
+        parts[rising][-1].append(after)
+    return parts[True], parts[False]
+
+
+def recorded_loop(source: Source) -> list[Seed]:
+    """The seeds of the newest recorded run in which λ was raised, else of the quick run; [] without any."""
+    available = choices(source)
+    for path in [*available[:_OPENED], *(p for p in available[_OPENED:] if p == QUICK)]:
+        seeds = load(path).seeds
+        if any(trace.branch.rising and trace.branch.short for seed in seeds for trace in seed.traces):
+            return seeds
+    return []
+
+
+class LivePicture:
+    """Made once; `draw` shows the status of a live run.
+
+    Args:
+        recorded: seeds whose loop is shown behind the path; may be empty.
+    """
+
+    def __init__(self, recorded: Sequence[Seed]) -> None:
+        with style.styled():
+            self.canvas = Canvas(HEIGHT)
+            self._panels()
+            self._loop(recorded)
+            self._freeze(_FIRST_EPOCHS)
+
+    def draw(self, status: Status) -> Canvas:
+        """From any thread."""
+        epochs = _FIRST_EPOCHS
+        while epochs <= status.epochs:
+            epochs *= 2
+        if epochs != self._epochs:
+            with style.styled():
+                self._freeze(epochs)
+        self.canvas.marks = self._marks(status)
+        return self.canvas
+
+    def _freeze(self, epochs: int) -> None:
+        self._epochs = epochs
+        self._over_time.set_xlim(0, epochs)
+        self.canvas.freeze()
+
+    def _panels(self) -> None:
+        figure = self.canvas.figure
+        grid = figure.add_gridspec(2, 2, width_ratios=[1, 1.12], height_ratios=[2.2, 1])
+        self._over_time = figure.add_subplot(grid[0, 0])
+        self._lam_over_time = figure.add_subplot(grid[1, 0], sharex=self._over_time)
+        self._plane = figure.add_subplot(grid[:, 1])
+        style.panel(self._over_time, "a  Error over epochs", "", "Test error")
+        style.panel(self._lam_over_time, "b  λ over epochs", "Epoch", "λ")
+        style.panel(self._plane, "c  The path, and the recorded loop behind it", "λ", "Test error")
+        for axes in (self._over_time, self._plane):
+            style.error_axis(axes)
+        self._over_time.tick_params(labelbottom=False)
+        self._lam_over_time.xaxis.set_major_locator(MaxNLocator(nbins=6, integer=True))
+        self._lam_over_time.set_ylim(-0.03, 1.03)
+        self._lam_over_time.set_yticks([0, 0.5, 1])
+        self._plane.set_xlim(-0.02, 1.02)
+        self._plane.set_xticks([0, 0.2, 0.4, 0.6, 0.8, 1.0])
+
+    def _loop(self, recorded: Sequence[Seed]) -> None:
+        """Medians over seeds, pale, and the legend."""
+        keys: list[tuple[str, dict[str, Any]]] = [
+            ("λ rising", RISING.line(THICK)),
+            ("λ falling", FALLING.line(THICK)),
+            ("preparing", {"color": style.GREY, "linewidth": THIN}),
+        ]
+        for branch in branches().values():
+            curves = [trace.curve for seed in recorded for trace in seed.traces if trace.branch == branch]
+            xs, ys = median_curve(curves, branch.rising)
+            if not xs or not branch.short or branch.look == "trapped":
+                continue
+            line = LOOKS[branch.look].line(THICK, _PALE)
+            marker = LOOKS[branch.look].marker
+            self._plane.plot(xs, ys, **line, marker=marker, markersize=4, zorder=2)
+            keys.append((f"{branch.title} (median of {len(curves)})", line))
+        if len(keys) == 3:
+            self._plane.set_title("c  The path", loc="left")
+        style.legend_below(self.canvas.figure, keys, columns=3)
+
+    def _marks(self, status: Status) -> list[Mark]:
+        points = [point for point in status.points if point.error is not None]
+        now = status.now
+        if now is not None and now.error is not None and now not in points[-1:]:
+            points.append(now)
+        every = max(1, math.ceil(len(points) / _MOST))
+        if every > 1:
+            points = points[: -_MOST // 3 : every] + points[-_MOST // 3 :]
+        prepared = [point for point in points if point.prepared]
+        moved = [*prepared[-1:], *(point for point in points if not point.prepared)]
+        rising, falling = stretches(moved)
+        falls = any(part[-1] is moved[-1] for part in falling)
+        color = style.GREY if len(prepared) == len(points) else (FALLING if falls else RISING).color
+        marks = []
+        for axes, x, width, size in (
+            (self._over_time, _epoch, 1.3, 5),
+            (self._plane, _lam, 1.8, 8),
+        ):
+            for parts, shade, line, dashes in (
+                ([prepared], style.GREY, THIN, ()),
+                (rising, RISING.color, width, ()),
+                (falling, FALLING.color, width, FALLING.dashes[1]),
+            ):
+                # NaN breaks the line between two parts.
+                xs = [*chain.from_iterable([*map(x, part), math.nan] for part in parts)]
+                ys = [*chain.from_iterable([*map(_error, part), math.nan] for part in parts)]
+                marks.append(Mark(axes, xs, ys, shade, line, dashes))
+            marks += [Mark(axes, [x(p)], [_error(p)], color, size=size) for p in points[-1:]]
+        stairs = [p for p in points for _ in range(2)]  # λ of a point holds from the one before
+        epochs, lams = [p.epoch for p in stairs[:-1]], [p.settings.lam for p in stairs[1:]]
+        marks.append(Mark(self._lam_over_time, epochs, lams, width=1.1))
+        return [*marks, *cursor(status.wanted.lam, self._plane, size=9)]
+
+
+def _epoch(point: Point) -> float:
+    return point.epoch
+
+
+def _lam(point: Point) -> float:
+    return point.settings.lam
+
+
+def _error(point: Point) -> float:
+    return point.error or 0.0
+
+
+def readout_html(status: Status, message: str = "") -> str:
+    """Two lines of HTML: the run's numbers, each with its `data-value`, and a message."""
+    preparing = status.state == "preparing"
+    here = status.settings if preparing else status.wanted  # of the next step
+    if not message and status.state == "diverged":
+        message = "the network has diverged: its logits are not finite; start again, or reset"
+    if not message and preparing:
+        message = f"preparing at λ {status.start.lam:.2f} for {status.start.epochs} epochs"
+        if status.wanted != status.settings:
+            message += f"; your settings (λ {status.wanted.lam:.2f}) apply after that"
+    error = "–" if status.error is None else f"{status.error:.3f}"
+    parts = [
+        f"<b>{_value('state', status.state)}</b>",
+        f"started {_value('start', status.start.name)}",
+        f"step {_value('step', str(status.steps))}",
+        f"epoch {_value('epoch', str(status.epochs))}",
+        f"λ {_value('lambda', f'{here.lam:.3f}')}",
+        f"error {_value('error', error)}",
+        f"LR {_value('lr', f'{here.lr:g}')}",
+        f"K {_value('k', str(here.refresh_period))}",
+        f"η {_value('eta', f'{here.noise_rate:.2f}')}",
+    ]
+    return f'<div style="{_CSS}">{" · ".join(parts)}<br>{_value("message", message)}&nbsp;</div>'
+
+
+def _value(name: str, text: str) -> str:
+    return f'<span data-value="{name}">{escape(text)}</span>'
 
 
 class LivePanel(Panel):
@@ -54,9 +239,10 @@ class LivePanel(Panel):
 
     def close(self) -> None:
         """End the training and close the widgets; repeated calls do nothing."""
-        if not self._closed:
-            self._closed = True
-            super().close()
+        with self._lock:
+            if not self._closed:
+                self._closed = True
+                super().close()
 
     def _make_controls(self) -> None:
         default, third = Settings(), widgets.Layout(width="330px")
@@ -149,12 +335,12 @@ class LivePanel(Panel):
 
     def _save_path(self) -> None:
         status = self.run.status()
-        table = save_path(status, self._picture.draw(status), self._base)
+        table = save_path(status, self._picture.draw(status).png(), self._base)
         self._message = f"path saved in {table.parent.absolute()}: {table.name} and {table.stem}.png"
 
     def _draw(self) -> None:
         status, paused = self.run.status(), self.run.paused
-        self.picture.value = self._picture.draw(status)
+        self._paint(self._picture.draw(status))
         self.numbers.value = readout_html(status, self._message)
         self.pause.description = "resume" if paused else "pause"
         if self._playing:

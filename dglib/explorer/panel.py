@@ -1,80 +1,166 @@
-"""What both parts of the explorer share: a picture with moving artists, and the panel around it."""
+"""What both parts of the explorer share: a picture with moving marks, and the panel around it.
+
+A picture is a background, drawn once by matplotlib, and marks over it. While a slider moves, only the marks
+are sent, as SVG. In a file, and where no widget can be shown, both are one PNG.
+"""
 
 from __future__ import annotations
 
 import base64
 import io
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from html import escape
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Literal
 
 import ipywidgets as widgets
+import numpy as np
 from IPython.display import HTML, display
-from matplotlib.artist import Artist
 from matplotlib.axes import Axes
-from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
-from PIL import Image
+from matplotlib.patheffects import withStroke
 
 from dglib.analysis import style
 
 WIDTH, DPI = 8.6, 125  # of a picture, in inches, and pixels per inch
 PIXELS = round(WIDTH * DPI)
-BOX = {"facecolor": "white", "edgecolor": "none", "alpha": 0.85, "pad": 1}  # behind text on lines
 _VIEW = "application/vnd.jupyter.widget-view+json"
+_POINT = DPI / 72  # pixels
+_ANCHORS = {"left": "start", "center": "middle", "right": "end"}
+_FONT = "DejaVu Sans"
+_STYLE = """<style>
+.dglib-static-%s{display:none}
+.dglib-stack{position:relative;overflow:hidden}
+.dglib-stack > *{margin:0 !important}
+.dglib-stack > .widget-html{position:absolute;left:0;top:0;width:100%%;height:100%%;pointer-events:none}
+.dglib-stack svg{position:absolute;left:0;top:0;width:100%%;height:100%%}
+</style>"""
+
+
+@dataclass(frozen=True)
+class Mark:
+    """A line through points in the coordinates of the axes, a dot on each, or a text at the first.
+
+    Attributes:
+        xs, ys: NaN breaks the line.
+        width: of the line, in points; 0: none.
+        dashes: lengths of dashes and gaps, in widths of the line.
+        size: of the dots, in points; 0: none.
+        text: on a white halo; `above`: shifted by so many points.
+    """
+
+    axes: Axes
+    xs: Sequence[float]
+    ys: Sequence[float]
+    color: str = style.BLACK
+    width: float = 0
+    dashes: tuple[float, ...] = ()
+    size: float = 0
+    text: str = ""
+    above: float = 0
+    align: Literal["left", "center", "right"] = "center"
+    font_size: float = 8
+    bold: bool = False
+
+    def svg(self, height: float) -> str:
+        """As elements of an SVG of this height in pixels."""
+        ends = self.axes.transData.transform(np.column_stack([self.xs, self.ys])) if len(self.xs) else ()
+        points = [(x, height - y) for x, y in ends]
+        if self.text:
+            weight = "bold" if self.bold else "normal"
+            (x, y), *_ = points
+            return (
+                f'<text x="{x:.1f}" y="{y - self.above * _POINT:.1f}" fill="{self.color}"'
+                f' font-size="{self.font_size * _POINT:.1f}" font-weight="{weight}"'
+                f' text-anchor="{_ANCHORS[self.align]}" dominant-baseline="central" paint-order="stroke"'
+                f' stroke="white" stroke-width="4" stroke-linejoin="round">{escape(self.text)}</text>'
+            )
+        line, dots, pen = [], [], "M"
+        for x, y in points:
+            if x != x or y != y:
+                pen = "M"
+                continue
+            line.append(f"{pen}{x:.1f} {y:.1f}")
+            dots.append(f"M{x:.1f} {y:.1f}h0")  # a line of no length with round caps
+            pen = "L"
+        dashes = " ".join(f"{length * self.width * _POINT:.1f}" for length in self.dashes)
+        look = f'fill="none" stroke="{self.color}"'
+        drawn = f'<path d="{"".join(line)}" {look} stroke-width="{self.width * _POINT:.1f}"'
+        drawn = f'{drawn} stroke-dasharray="{dashes}"/>' if self.width else ""
+        if self.size:
+            size = f'stroke-width="{self.size * _POINT:.1f}" stroke-linecap="round"'
+            drawn += f'<path d="{"".join(dots)}" {look} {size}/>'
+        return drawn
+
+    def artists(self) -> list[Any]:
+        """As artists on the axes."""
+        if self.text:
+            look: dict[str, Any] = {
+                "color": self.color, "fontsize": self.font_size, "ha": self.align, "va": "center_baseline",
+                "fontweight": "bold" if self.bold else "normal", "family": _FONT,
+                "path_effects": [withStroke(linewidth=2.3, foreground="white")],
+            }  # fmt: skip
+            shift: dict[str, Any] = {"xytext": (0, self.above), "textcoords": "offset points"}
+            return [self.axes.annotate(self.text, (self.xs[0], self.ys[0]), **shift, **look, zorder=9)]
+        line: dict[str, Any] = {"color": self.color, "clip_on": False, "zorder": 8}
+        line |= {"linewidth": self.width} if self.width else {"linestyle": "none"}
+        line |= {"dashes": self.dashes} if self.dashes else {}
+        line |= {"marker": "o", "markersize": self.size, "markeredgewidth": 0} if self.size else {}
+        return list(self.axes.plot(self.xs, self.ys, **line))
+
+
+def cursor(lam: float, *axes: Axes, size: float = 8) -> list[Mark]:
+    """λ as a vertical line through some axes, named at the top of the first."""
+    low, high = axes[0].get_xlim()
+    margin, top = 0.08 * (high - low), axes[0].get_ylim()[1]
+    lines = [Mark(one, [lam, lam], one.get_ylim(), width=1.1) for one in axes]
+    x = min(max(lam, low + margin), high - margin)
+    return [*lines, Mark(axes[0], [x], [top], text=f"λ = {lam:.2f}", above=-6, font_size=size, bold=True)]
 
 
 class Canvas:
-    """A figure. Draw the background, `freeze` it, then call `png` for every frame.
+    """A figure and its marks. Draw the background, `freeze` it, and set `marks` for every frame.
 
-    Moving artists are made with `animated=True`, which leaves them out of the background.
+    Attributes:
+        background: the figure without marks, as PNG.
+        marks: in drawing order.
     """
 
     def __init__(self, height: float) -> None:
         self.figure: Figure = style.new_figure(height, WIDTH)
         self.figure.set_dpi(DPI)
-        self._agg: Any = FigureCanvasAgg(self.figure)  # its methods have no types
-        self._background: Any = None
+        self.background = b""
+        self.marks: Sequence[Mark] = ()
 
     def freeze(self) -> None:
-        """Fix the layout and store what is drawn as background."""
+        """Fix layout and limits, and draw the background."""
         if (layout := self.figure.get_layout_engine()) is not None:
             layout.execute(self.figure)
             self.figure.set_layout_engine(None)
-        self._agg.draw()
-        self._background = self._agg.copy_from_bbox(self.figure.bbox)
+        for axes in self.figure.axes:
+            axes.set(xlim=axes.get_xlim(), ylim=axes.get_ylim())
+        self.background = self._render()
 
-    def png(self, moving: Iterable[Artist]) -> bytes:
-        """The background with these artists on it."""
-        self._agg.restore_region(self._background)
-        for artist in sorted(moving, key=lambda artist: artist.zorder):
-            artist.draw(self._agg.get_renderer())
-        size, content = self._agg.get_width_height(physical=True), io.BytesIO()
-        pixels = Image.frombuffer("RGBA", size, self._agg.buffer_rgba(), "raw", "RGBA", 0, 1)
-        pixels.convert("RGB").save(content, "PNG", compress_level=1)
+    def svg(self) -> str:
+        """The marks alone."""
+        width, height = self.figure.bbox.size
+        drawn = "".join(mark.svg(height) for mark in self.marks)
+        return f'<svg viewBox="0 0 {width:g} {height:g}" font-family="{_FONT}, sans-serif">{drawn}</svg>'
+
+    def png(self) -> bytes:
+        """The background with the marks on it. From any thread."""
+        with style.styled():
+            artists = [artist for mark in self.marks for artist in mark.artists()]
+            try:
+                return self._render()
+            finally:
+                for artist in artists:
+                    artist.remove()
+
+    def _render(self) -> bytes:
+        content = io.BytesIO()
+        self.figure.savefig(content, format="png", dpi=DPI)
         return content.getvalue()
-
-
-class Cursor:
-    """λ as a vertical line through some axes, named at the top of the first."""
-
-    def __init__(self, *axes: Axes, size: float, width: float) -> None:
-        line: dict[str, Any] = {"color": style.BLACK, "linewidth": width, "animated": True, "zorder": 3.5}
-        self._axes = axes[0]
-        self._lines = [each.axvline(0, **line) for each in axes]
-        self._name = axes[0].text(
-            0, 1.0, "", transform=axes[0].get_xaxis_transform(), fontsize=size, fontweight="bold",
-            ha="center", va="top", bbox=BOX, animated=True, zorder=7,
-        )  # fmt: skip
-        self.artists: list[Artist] = [*self._lines, self._name]
-
-    def move(self, lam: float) -> None:
-        low, high = self._axes.get_xlim()
-        margin = 0.08 * (high - low)
-        for line in self._lines:
-            line.set_xdata([lam, lam])
-        self._name.set_text(f"λ = {lam:.2f}")
-        self._name.set_x(min(max(lam, low + margin), high - margin))
 
 
 class Panel:
@@ -85,16 +171,19 @@ class Panel:
         css: the prefix of the CSS classes of the controls.
         still_note: below the still picture.
         widget: the root widget.
-        picture, numbers: what the root widget shows below the controls.
+        picture, marks, numbers: what the root widget shows below the controls; the marks lie on the picture.
+        canvas: of what is shown.
     """
 
     part: ClassVar[str]
     css: ClassVar[str]
     still_note: ClassVar[str]
+    canvas: Canvas
 
     def __init__(self) -> None:
         self.line = widgets.Layout(width=f"{PIXELS}px", max_width="100%")
-        self.picture = widgets.Image(format="png", layout=self.line)
+        self.picture = widgets.Image(format="png", layout=widgets.Layout(width="100%"))
+        self.marks = widgets.HTML()
         self.numbers = widgets.HTML(layout=self.line)
         self.widget = widgets.VBox()
 
@@ -116,7 +205,7 @@ class Panel:
 
     def still(self) -> str:
         """The picture and its numbers as HTML; hidden where the widget is shown."""
-        source = base64.b64encode(self.picture.value).decode()
+        source = base64.b64encode(self.canvas.png()).decode()
         return (
             f'<div class="dglib-static dglib-static-{self.part}"><img src="data:image/png;base64,{source}"'
             f' alt="{escape(self._alternative())}" width="{PIXELS}" style="max-width:100%;height:auto">'
@@ -126,6 +215,9 @@ class Panel:
     def close(self) -> None:
         """Close all widgets."""
         _close(self.widget)
+
+    def _paint(self, canvas: Canvas) -> None:
+        self.canvas, self.picture.value, self.marks.value = canvas, canvas.background, canvas.svg()
 
     def _alternative(self) -> str:
         """What the picture shows, in words."""
@@ -137,12 +229,18 @@ class Panel:
 
     def _lay_out(self, controls: Mapping[str, Any], rows: Sequence[Any]) -> None:
         """Fill the root widget with rows: widgets, or lists of widgets that wrap."""
-        for name, control in {**controls, "picture": self.picture, "readout": self.numbers}.items():
+        for name, control in {
+            **controls,
+            "picture": self.picture,
+            "marks": self.marks,
+            "readout": self.numbers,
+        }.items():
             control.add_class(f"{self.css}-{name}")
-        hidden = widgets.HTML(f"<style>.dglib-static-{self.part}{{display:none}}</style>")
+        stack = widgets.Box([self.picture, self.marks], layout=self.line)
+        stack.add_class("dglib-stack")
         wrapped = widgets.Layout(flex_flow="row wrap", align_items="flex-start")
         shown = [widgets.HBox(row, layout=wrapped) if isinstance(row, list) else row for row in rows]
-        self.widget.children = [hidden, *shown, self.picture, self.numbers]
+        self.widget.children = [widgets.HTML(_STYLE % self.part), *shown, stack, self.numbers]
         self.widget.add_class(f"dglib-{self.part}")
 
 

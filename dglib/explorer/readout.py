@@ -9,13 +9,13 @@ from itertools import chain
 from statistics import fmean
 
 from dglib.analysis import wording
-from dglib.analysis.fields import Record, mostly_constant, state_of
+from dglib.analysis.fields import Record, state_of
 from dglib.analysis.intervals import Bounds
 from dglib.analysis.style import GREY, LOOKS
 from dglib.analysis.summary import Summary
 from dglib.analysis.thresholds import DOWN, UP, limits, rule_of
 from dglib.experiments import Sweep, get, joints, names
-from dglib.explorer.runs import Seed, Trace, branches, error_at
+from dglib.explorer.runs import Seed, Trace, branches, nearest
 
 _STYLE = """<style>
 .dglib-numbers table{border-collapse:collapse;margin:0 0 10px 0;font-size:13px}
@@ -69,11 +69,13 @@ class Analysis:
         summaries: by experiment, as the report has them.
         thresholds: by experiment and seed, then by the field of the record that holds the sweep.
         answers: those of the experiments, and of findings on several of them.
+        verdicts: by experiment and λ.
     """
 
     summaries: Mapping[str, Summary]
     thresholds: Mapping[tuple[str, int], Mapping[str, Threshold]]
     answers: tuple[str, ...]
+    verdicts: Mapping[str, Mapping[float, str]]
 
 
 @dataclass(frozen=True)
@@ -106,12 +108,18 @@ class Gap:
 
 @dataclass(frozen=True)
 class Readout:
-    """A selection's values; `gaps`: of pairs of branches that both reached λ, the first is drawn."""
+    """A selection's values.
+
+    Attributes:
+        gaps: of pairs of branches that both reached λ; the first is drawn.
+        verdicts: where λ was held: the experiment, the λ, and what was decided there.
+    """
 
     selection: Selection
     seeds: tuple[Seed, ...]
     readings: tuple[Reading, ...]
     gaps: tuple[Gap, ...]
+    verdicts: tuple[tuple[str, float, str], ...]
     analysis: Analysis
 
     def html(self, note: str = "") -> str:
@@ -119,6 +127,9 @@ class Readout:
         tables = "".join(_table(name, self) for name in self.analysis.summaries)
         lam = self.selection.lam
         at_lam = f'<b>At λ = <span data-value="lambda">{lam:.2f}</span></b>: {_gap_line(self)}'
+        for name, level, text in self.verdicts:
+            verdict = f'<b data-value="verdict">{escape(text)}</b>'
+            at_lam += f" {get(name).symbol}, held at λ = {wording.level(level)}: {verdict}."
         interpolated = any(r.error is not None and not r.measured for r in self.readings)
         lines = (at_lam, interpolated * "≈: between the levels of the sweep, interpolated", escape(note))
         above = "".join(f"<p>{line}</p>" for line in lines if line)
@@ -152,7 +163,8 @@ def analyse(seeds: Sequence[Seed], limits: Limits) -> Analysis:
         for name, summary in summaries.items()
         for seed, found in _thresholds(name, summary).items()
     }
-    return Analysis(summaries, thresholds, tuple(answers))
+    verdicts = {name: get(name).verdicts(summary) for name, summary in summaries.items()}
+    return Analysis(summaries, thresholds, tuple(answers), verdicts)
 
 
 def _thresholds(name: str, summary: Summary) -> dict[int, dict[str, Threshold]]:
@@ -180,28 +192,31 @@ def _threshold(lower: float | None, upper: float | None, level: float | None, wi
 
 def readout(seeds: Sequence[Seed], selection: Selection, analysis: Analysis | None = None) -> Readout:
     """Values of the chosen seeds; `analysis`: of these seeds under these limits, if already made."""
-    chosen = selection.of(seeds)
+    chosen, lam = selection.of(seeds), selection.lam
     readings = tuple(_reading(trace, selection) for seed in chosen for trace in seed.traces)
     analysis = analysis or analyse(chosen, selection.limits)
-    return Readout(selection, tuple(chosen), readings, gaps(chosen, selection.lam), analysis)
+    verdicts = [
+        (name, level, known[level])
+        for name, known in analysis.verdicts.items()
+        if (level := nearest(known, lam)) is not None
+    ]
+    return Readout(selection, tuple(chosen), readings, gaps(chosen, lam), tuple(verdicts), analysis)
 
 
 def _reading(trace: Trace, selection: Selection) -> Reading:
     lam, limits = selection.lam, selection.limits
-    error = error_at(trace, lam)
+    error = trace.error_at(lam)
     if error is None:
         return Reading(trace, None, "", False)
-    nearest = min(trace.curve.errors, key=lambda level: abs(level - lam))
     state = state_of(error, limits.recovery_error, limits.collapse_error)
-    trapped = mostly_constant(trace.evaluations, nearest)
-    return Reading(trace, error, "trapped" if trapped else state, abs(nearest - lam) < 1e-9)
+    return Reading(trace, error, "trapped" if trace.is_trapped(lam) else state, trace.has(lam))
 
 
 def gaps(seeds: Iterable[Seed], lam: float) -> tuple[Gap, ...]:
     """Gaps between branches at λ; where the same seeds are on both, seed by seed."""
     errors: dict[str, dict[int, float]] = {}
     for trace in (trace for seed in seeds for trace in seed.traces):
-        if (error := error_at(trace, lam)) is not None:
+        if (error := trace.error_at(lam)) is not None:
             errors.setdefault(trace.branch.key, {})[trace.seed] = error
     found = []
     for above, below, paired in _pairs():
@@ -218,8 +233,8 @@ def gaps(seeds: Iterable[Seed], lam: float) -> tuple[Gap, ...]:
 def _pairs() -> Iterator[tuple[str, str, bool]]:
     """Branch above, branch below; whether one seed is on both."""
     for name in names():
-        falling = [sweep.key for sweep in get(name).sweeps if not sweep.rising]
-        rising = [sweep.key for sweep in get(name).sweeps if sweep.rising]
+        falling = [branch.key for branch in get(name).branches if not branch.rising]
+        rising = [branch.key for branch in get(name).branches if branch.rising]
         yield from ((above, below, True) for above in falling for below in rising)
         for joint in joints():
             if joint.experiments[-1] == name:
@@ -236,7 +251,7 @@ def _gap_line(readout: Readout) -> str:
     if not readout.seeds:
         return "no seed is chosen."
     if all(reading.error is None for reading in readout.readings):
-        return "no sweep of a chosen seed reached this λ."
+        return "no chosen seed was trained at this λ."
     return "only one branch reached this λ, so there is no gap."
 
 
@@ -253,15 +268,15 @@ def _gap(gap: Gap, is_first: bool) -> str:
 
 
 def _table(name: str, readout: Readout) -> str:
-    """A row per seed: the error on each sweep, and its threshold; where λ was held, the report's columns."""
+    """A row per seed: the error on each branch, and its threshold; without branches, the report's columns."""
     about, seeds = get(name), [seed for seed in readout.seeds if seed.experiment == name]
     summary, thresholds = readout.analysis.summaries[name], readout.analysis.thresholds
     made = set(chain.from_iterable(thresholds.get((name, seed.seed), {}) for seed in seeds))
     groups: dict[str, list[Sweep]] = {}  # a seed is on one of the sweeps with the same trajectory
-    for sweep in about.sweeps:
+    for sweep in about.branches:
         if not about.direction or sweep.trajectory in made:
             groups.setdefault(sweep.trajectory, []).append(sweep)
-    if about.sweeps:
+    if about.branches:
         head = ["Seed"]
         for sweep, *_ in groups.values():
             head.append(f"error, {sweep.title.partition(', ')[2] or sweep.title}")

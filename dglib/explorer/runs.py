@@ -7,17 +7,28 @@ import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from functools import cached_property
 from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
 
 from dglib.analysis.curves import Curve
-from dglib.analysis.fields import Entry, Record, is_finite, level_of, levels_of, number, seed_of
+from dglib.analysis.fields import (
+    Entry,
+    Record,
+    is_finite,
+    level_of,
+    levels_of,
+    mostly_constant,
+    number,
+    seed_of,
+)
 from dglib.base_dir import NOTEBOOKS, base_directory, user_path
 from dglib.errors import UserError
 from dglib.experiments import Sweep, get, names
 from dglib.experiments.notebook import is_data, refuse_replaced
+from dglib.report.listing import describe
 from dglib.runs.reading import experiments_in, find_records, is_run, runs_in
 
 QUICK = NOTEBOOKS / "assets" / "quick"  # small recorded runs of all experiments, part of the project
@@ -40,17 +51,57 @@ class Source:
 
 @dataclass(frozen=True)
 class Trace:
-    """One seed on one branch: its mean error by level, in the order run, and its evaluations."""
+    """One seed on one branch: its error by level, in the order run, and its evaluations.
+
+    Attributes:
+        held: each level is another network, held there; between levels there is none.
+    """
 
     branch: Sweep
     seed: int
     curve: Curve
     evaluations: Sequence[Entry]
+    held: bool
+
+    @cached_property
+    def _by_level(self) -> dict[float, list[Entry]]:
+        found: dict[float, list[Entry]] = {}
+        for entry in self.evaluations:
+            if (level := level_of(entry)) is not None:
+                found.setdefault(level, []).append(entry)
+        return found
+
+    @cached_property
+    def _line(self) -> tuple[np.ndarray, np.ndarray]:
+        levels, errors = zip(*sorted(self.curve.errors.items()), strict=True)
+        return np.array(levels), np.array(errors)
+
+    def evaluations_at(self, lam: float) -> list[Entry]:
+        """The evaluations at the level nearest to λ, see `nearest`."""
+        level = nearest(self._by_level, lam)
+        return [] if level is None else self._by_level[level]
+
+    def error_at(self, lam: float) -> float | None:
+        """The error at λ, linear between levels, or at the nearest held; None where λ was not reached."""
+        if self.held:
+            level = nearest(self._by_level, lam)
+            return None if level is None else self.curve.errors.get(level)
+        value = float(np.interp(lam, *self._line, left=np.nan, right=np.nan))
+        return None if math.isnan(value) else value
+
+    def is_trapped(self, lam: float) -> bool:
+        """Whether the network nearest to λ predicted one class for everything, mostly."""
+        level = min(self.curve.errors, key=lambda level: abs(level - lam))
+        return mostly_constant(self._by_level.get(level, ()), level)
+
+    def has(self, lam: float) -> bool:
+        """Whether the error at λ was measured; else it is interpolated."""
+        return self.held or any(abs(level - lam) < 1e-9 for level in self.curve.errors)
 
 
 @dataclass(frozen=True)
 class Seed:
-    """One record with its traces over λ; none after a failed init, or where λ was held."""
+    """One record with its traces over λ; none after a failed init, or of an experiment without a branch."""
 
     experiment: str
     seed: int
@@ -125,11 +176,12 @@ def choices(source: Source) -> list[Path]:
 
 
 def label(path: Path) -> str:
-    """The name with the experiments inside: ``exp_T_spinodal_20260117_121637 (T1, T2)``."""
-    if path == QUICK:
-        return "the recorded quick run"
-    inside = [] if path.is_file() else sorted(experiments_in(path))
-    return f"{path.name} ({', '.join(inside)})" if inside else path.name
+    """A run in one line, as `dglib.list_runs` describes it."""
+    try:
+        text = path.name if path.is_file() else describe(path)
+    except UserError:
+        text = path.name
+    return "the recorded quick run" + text.removeprefix(path.name) if path == QUICK else text
 
 
 def load(path: Path) -> Run:
@@ -151,16 +203,16 @@ def load(path: Path) -> Run:
 def first(paths: Sequence[Path]) -> Run | None:
     """The run to show first, of those with records: the newest whose sweeps end at an event.
 
-    Else the newest in which λ moved, else the newest; the quick run if there is no other.
+    Else the newest with branches over λ, else the newest; the quick run if there is no other.
     """
     expected = sorted(paths, key=lambda path: (path == QUICK, _rank(path)))
     return next((run for run in map(load, expected) if run.seeds), None)
 
 
 def _rank(path: Path) -> int:
-    """0 where a sweep runs until an event, 1 where λ moved, 2 for all others."""
+    """0 where a sweep runs until an event, 1 where there are branches over λ, 2 for all others."""
     known = [get(name) for name in experiments_in(path)]
-    return 0 if any(about.direction for about in known) else 1 if any(about.sweeps for about in known) else 2
+    return min((0 if about.direction else 1 if about.branches else 2 for about in known), default=2)
 
 
 def _made(path: Path) -> tuple[str, str]:
@@ -173,8 +225,8 @@ def _made(path: Path) -> tuple[str, str]:
 
 
 def branches() -> dict[str, Sweep]:
-    """Every experiment's sweeps by key."""
-    return {sweep.key: sweep for name in names() for sweep in get(name).sweeps}
+    """Every experiment's branches by key."""
+    return {branch.key: branch for name in names() for branch in get(name).branches}
 
 
 def seeds_of(records: Mapping[str, Sequence[Record]]) -> list[Seed]:
@@ -183,28 +235,20 @@ def seeds_of(records: Mapping[str, Sequence[Record]]) -> list[Seed]:
 
 
 def _seed(experiment: str, record: Record) -> Seed:
-    seed = seed_of(record)
+    seed, about = seed_of(record), get(experiment)
     traces = (
-        Trace(branches()[key], seed, curve, sweep) for key, curve, sweep in get(experiment).traces(record)
+        Trace(branches()[key], seed, curve, found, not about.sweeps)
+        for key, curve, found in about.traces(record)
     )
     return Seed(experiment, seed, record, tuple(traces))
 
 
-def error_at(trace: Trace, lam: float) -> float | None:
-    """The error at λ, linear between levels; None where λ was not reached."""
-    levels, errors = zip(*sorted(trace.curve.errors.items()), strict=True)
-    value = float(np.interp(lam, levels, errors, left=np.nan, right=np.nan))
-    return None if math.isnan(value) else value
-
-
-def evaluations_at(trace: Trace, lam: float) -> list[Entry]:
-    """The evaluations at the level nearest to λ, no further than half a step between levels."""
-    visited = sorted(levels_of(trace.evaluations))
-    nearest = min(visited, key=lambda level: abs(level - lam), default=None)
-    steps = [after - before for before, after in pairwise(visited)]
-    if nearest is None or abs(nearest - lam) > (min(steps) / 2 if steps else 0) + 1e-9:
-        return []
-    return [e for e in trace.evaluations if level_of(e) == nearest]
+def nearest(visited: Iterable[float], lam: float) -> float | None:
+    """The level nearest to λ, no further than half the smallest step between levels."""
+    known = sorted(visited)
+    level = min(known, key=lambda level: abs(level - lam), default=None)
+    half = max(0.005, min((after - before for before, after in pairwise(known)), default=0) / 2)
+    return None if level is None or abs(level - lam) > half + 1e-9 else level
 
 
 def levels(seeds: Iterable[Seed]) -> list[float]:

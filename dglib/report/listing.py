@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import yaml
 
+from dglib.analysis import wording
 from dglib.base_dir import base_directory
 from dglib.errors import UserError
 from dglib.experiments import get
@@ -54,6 +55,28 @@ def list_runs(base_dir: str | Path | None = None, where: Sequence[str] = ()) -> 
         if all(item.parameters.get(name) == value for name, value in wanted.items())
     ]
     return pd.DataFrame(rows, columns=list(COLUMNS)).astype({"dwell": "Int64"})
+
+
+def describe(directory: Path) -> str:
+    """One line on a run directory, from its rows.
+
+    Raises:
+        UserError: it is no run directory.
+    """
+    rows = [_row(item) for item in collect_runs(directory).found]
+
+    def values(key: str, before: str = "") -> str:
+        known = dict.fromkeys(row[key] for row in rows if row[key] is not None)
+        return ", ".join(f"{before}{value}" for value in known)
+
+    seeds = [
+        f"{row['experiment']}: {wording.seeds(row['done'])}"
+        + (f" and {row['running']} running" if row["running"] else "")
+        + (f", {row['outcomes']}" if row["outcomes"] else "")
+        for row in rows
+    ]
+    about = (values("profile"), values("data"), values("eta", "η "), *seeds, values("age"))
+    return " · ".join((directory.name, *filter(None, about)))
 
 
 def text(table: DataFrame) -> str:
