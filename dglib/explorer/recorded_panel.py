@@ -22,6 +22,7 @@ from dglib.explorer.readout import Analysis, Limits, Readout, Selection, analyse
 from dglib.explorer.runs import Run, Seed, Source, branches, choices, columns, first, label, levels, load
 
 HEIGHT = 4.9  # inches
+_DESCRIBED = 20  # of the newest runs in the list, as that reads them; older ones by name
 _PALE = 0.13  # of seeds not chosen
 _UNDER: dict[str, Any] = {"color": style.LIGHT_GREY, "linewidth": THIN}  # outside the branches: the init
 _STAIRS: dict[str, Any] = {**_UNDER, "color": style.DARK_GREY, "alpha": 0.5, "drawstyle": "steps-pre"}
@@ -285,7 +286,8 @@ class RecordedPanel(Panel):
 
     def _list_runs(self, available: Sequence[Path]) -> None:
         self._filling = True
-        self.runs.options = [(label(path), path) for path in available]
+        described = {path: label(path) for path in (*available[:_DESCRIBED], *available[-1:])}
+        self.runs.options = [(described.get(path, path.name), path) for path in available]
 
     def _make_controls(self) -> None:
         wide = {"description_width": "152px"}
