@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 from html import escape
 from itertools import chain
 from statistics import fmean
@@ -121,6 +122,10 @@ class Readout:
     gaps: tuple[Gap, ...]
     verdicts: tuple[tuple[str, float, str], ...]
     analysis: Analysis
+
+    @cached_property
+    def of_trace(self) -> dict[int, Reading]:
+        return {id(reading.trace): reading for reading in self.readings}
 
     def html(self, note: str = "") -> str:
         """Sentences on λ, a table per experiment, answers under the limits."""
@@ -299,9 +304,8 @@ def _table(name: str, readout: Readout) -> str:
 
 def _cells(seed: Seed, sweeps: Sequence[Sweep], readout: Readout) -> str:
     """The error on one of the sweeps; with its threshold, if the experiment has any."""
-    reading = next(
-        (r for r in readout.readings if r.trace.seed == seed.seed and r.trace.branch in sweeps), None
-    )
+    mine = (readout.of_trace.get(id(trace)) for trace in seed.traces if trace.branch in sweeps)
+    reading = next(mine, None)
     found = readout.analysis.thresholds.get((seed.experiment, seed.seed), {}).get(sweeps[0].trajectory)
     cell = f"<td>{_error(reading, found)}</td>"
     if get(seed.experiment).direction:
