@@ -28,13 +28,13 @@ _VIEW = "application/vnd.jupyter.widget-view+json"
 _POINT = DPI / 72  # pixels
 _ANCHORS = {"left": "start", "center": "middle", "right": "end"}
 _FONT = "DejaVu Sans"
-_STYLE = """<style>
+_STYLE = """
 .dglib-static-%s{display:none}
-.dglib-stack{position:relative;overflow:hidden}
+.dglib-stack{position:relative;overflow:hidden;contain:layout paint}
 .dglib-stack > *{margin:0 !important}
 .dglib-stack > .widget-html{position:absolute;left:0;top:0;width:100%%;height:100%%;pointer-events:none}
 .dglib-stack svg{position:absolute;left:0;top:0;width:100%%;height:100%%}
-</style>"""
+"""
 
 
 @dataclass(frozen=True)
@@ -170,6 +170,7 @@ class Panel:
         part: "recorded" or "live".
         css: the prefix of the CSS classes of the controls.
         still_note: below the still picture.
+        rules: CSS of the numbers.
         widget: the root widget.
         picture, marks, numbers: what the root widget shows below the controls; the marks lie on the picture.
         canvas: of what is shown.
@@ -178,6 +179,7 @@ class Panel:
     part: ClassVar[str]
     css: ClassVar[str]
     still_note: ClassVar[str]
+    rules: ClassVar[str] = ""
     canvas: Canvas
 
     def __init__(self) -> None:
@@ -207,6 +209,7 @@ class Panel:
         """The picture and its numbers as HTML; hidden where the widget is shown."""
         source = base64.b64encode(self.canvas.png()).decode()
         return (
+            f"<style>{self.rules}</style>"
             f'<div class="dglib-static dglib-static-{self.part}"><img src="data:image/png;base64,{source}"'
             f' alt="{escape(self._alternative())}" width="{PIXELS}" style="max-width:100%;height:auto">'
             f"{self._html(self.still_note)}</div>"
@@ -227,20 +230,17 @@ class Panel:
         """The numbers with a note."""
         raise NotImplementedError
 
-    def _lay_out(self, controls: Mapping[str, Any], rows: Sequence[Any]) -> None:
+    def _lay_out(self, controls: dict[str, Any], rows: Sequence[Any]) -> None:
         """Fill the root widget with rows: widgets, or lists of widgets that wrap."""
-        for name, control in {
-            **controls,
-            "picture": self.picture,
-            "marks": self.marks,
-            "readout": self.numbers,
-        }.items():
+        own = {"picture": self.picture, "marks": self.marks, "readout": self.numbers}
+        for name, control in (controls | own).items():
             control.add_class(f"{self.css}-{name}")
         stack = widgets.Box([self.picture, self.marks], layout=self.line)
         stack.add_class("dglib-stack")
         wrapped = widgets.Layout(flex_flow="row wrap", align_items="flex-start")
         shown = [widgets.HBox(row, layout=wrapped) if isinstance(row, list) else row for row in rows]
-        self.widget.children = [widgets.HTML(_STYLE % self.part), *shown, stack, self.numbers]
+        rules = widgets.HTML(f"<style>{_STYLE % self.part}{self.rules}</style>")
+        self.widget.children = [rules, *shown, stack, self.numbers]
         self.widget.add_class(f"dglib-{self.part}")
 
 

@@ -18,7 +18,7 @@ from dglib.analysis.thresholds import DOWN, UP, limits, rule_of
 from dglib.experiments import Sweep, get, joints, names
 from dglib.explorer.runs import Seed, Trace, branches, nearest
 
-_STYLE = """<style>
+STYLE = """
 .dglib-numbers table{border-collapse:collapse;margin:0 0 10px 0;font-size:13px}
 .dglib-numbers caption{text-align:left;font-weight:bold;padding:2px 0;white-space:nowrap}
 .dglib-numbers th,.dglib-numbers td{text-align:right;padding:1px 10px;white-space:nowrap}
@@ -28,7 +28,7 @@ _STYLE = """<style>
 .dglib-numbers .tables{display:flex;flex-wrap:wrap;gap:0 32px;margin-top:6px;align-items:flex-start}
 .dglib-numbers i{display:inline-block;width:9px;height:9px;border-radius:5px;margin-right:5px}
 .dglib-numbers .aside{color:#555}
-</style>"""
+"""
 
 
 @dataclass(frozen=True)
@@ -140,7 +140,7 @@ class Readout:
         above = "".join(f"<p>{line}</p>" for line in lines if line)
         answers = "".join(f'<p class="aside">{escape(answer)}</p>' for answer in self.analysis.answers)
         below = f"<p><b>Under these limits</b></p>{answers}" if answers else ""
-        return f'{_STYLE}<div class="dglib-numbers">{above}<div class="tables">{tables}</div>{below}</div>'
+        return f'<div class="dglib-numbers">{above}<div class="tables">{tables}</div>{below}</div>'
 
 
 def limits_of(seeds: Sequence[Seed]) -> Limits:

@@ -18,7 +18,17 @@ from dglib.analysis.style import LOOKS, THICK, THIN, Look
 from dglib.errors import UserError
 from dglib.experiments import Sweep, get
 from dglib.explorer.panel import Canvas, Mark, Panel, cursor
-from dglib.explorer.readout import Analysis, Limits, Readout, Selection, analyse, gaps, limits_of, readout
+from dglib.explorer.readout import (
+    STYLE,
+    Analysis,
+    Limits,
+    Readout,
+    Selection,
+    analyse,
+    gaps,
+    limits_of,
+    readout,
+)
 from dglib.explorer.runs import Run, Seed, Source, branches, choices, columns, first, label, levels, load
 
 HEIGHT = 4.9  # inches
@@ -254,7 +264,7 @@ class RecordedPanel(Panel):
         readout: the values shown.
     """
 
-    part, css = "recorded", "dglib"
+    part, css, rules = "recorded", "dglib", STYLE
     still_note = "A still picture: in a running notebook, or under Voilà, λ, seeds and limits can be moved."
     readout: Readout
 
