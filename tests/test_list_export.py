@@ -44,9 +44,9 @@ def test_every_run_has_a_row_with_its_seeds_and_outcomes(base, capsys):
 def test_conditions_select_runs_by_parameters_and_their_aliases(base):
     path = base / "exp_V3_1" / "V3_results.json"
     (record,) = json.loads(path.read_text())
-    record["parameters"] = {"noise_rate": 0.8, "network": "vgg11_bn", "init_lambda": 0.35, "lr": 0.0001}
+    record["parameters"] = {"noise_rate": 0.8, "network": "vgg11_bn", "init_lambda": 0.45, "lr": 0.0001}
     path.write_text(json.dumps([record]))
-    for where in ("η=0.8", "eta=0.8", "λ=0.35", "lambda=0.35", "lr=1e-4"):
+    for where in ("η=0.8", "eta=0.8", "λ=0.45", "lambda=0.45", "lr=1e-4"):
         assert list(dglib.list_runs(base, [where])["run"]) == ["exp_V3_1"]
     assert len(dglib.list_runs(base, ["noise_rate=0.8", "network=small_cnn"])) == 0
 
