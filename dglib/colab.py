@@ -15,7 +15,7 @@ import tomllib
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
-from dglib.base_dir import CHECKOUT, drive_is_mounted
+from dglib.base_dir import CHECKOUT, CONTENT, base_directory, drive_is_mounted
 from dglib.errors import UserError
 from dglib.runs import provenance
 
@@ -24,23 +24,25 @@ BRANCH = "main"  # where the badges find the notebooks
 # Another version of one of these under a running kernel breaks it.
 LEFT_ALONE = ("torch", "torchvision", "numpy", "pandas", "matplotlib", "ipykernel", "ipywidgets", "ipython")
 
-_CELL = """\
-# In Colab: mount Drive, get the project and install what is missing. Anywhere else this cell does nothing.
-import os, sys
+# Colab lists its open notebooks (undocumented), each with the address that it was opened from or the id of a
+# file on Drive. An address is untrusted: it must match a strict pattern, and no shell reads it. `insert`
+# refuses none and several. `sys.path` is extended last: Python caches which entries do not exist.
+_CELL = r"""# In Colab: mount Drive and get the project that this notebook was opened from. Anywhere else this cell does nothing.
+import contextlib, importlib, json, os, re, shutil, subprocess, sys, urllib.parse, urllib.request
 if "google.colab" in sys.modules and "DGLIB_HEADLESS" not in os.environ:
-    try:
-        from google.colab import drive as _drive
-        os.path.isdir("/content/drive/MyDrive") or _drive.mount("/content/drive")
-    except Exception as _problem:
-        print("Drive is not mounted:", _problem)
-    sys.path[:0] = _homes = ["/content/drive/MyDrive/dual-gradient-learning/dglib", "/content/dual-gradient-learning"]
-    any(os.path.exists(f"{_home}/run_all.py") for _home in _homes) or os.system('cd /content; rm -rf dual-gradient-learning; GIT_TERMINAL_PROMPT=0 git clone -q --depth 1 -b @TAG@ "${DGLIB_REPOSITORY:-@ADDRESS@}" dual-gradient-learning')
-    from dglib.colab import prepare as _prepare
-    _prepare()"""  # noqa: E501
+    _copies = ["/content/drive/MyDrive/dual-gradient-learning/dglib", "/content/dual-gradient-learning"]
+    _sources = [(os.environ.get("DGLIB_REPOSITORY", "@ADDRESS@"), "@TAG@", "(the repository of this notebook is unknown or unreadable)")]
+    with contextlib.suppress(Exception): os.path.isdir("/content/drive/MyDrive") or importlib.import_module("google.colab.drive").mount("/content/drive")
+    with contextlib.suppress(Exception), urllib.request.urlopen(f"http://{os.environ.get('COLAB_JUPYTER_IP', '172.28.0.12')}:9000/api/sessions", timeout=5) as _open:
+        _sources.insert(0, *{re.fullmatch(r"(?a)fileId=(https://github\.com/[\w-]+/[\w.-]+)/blob/(\w[\w./-]*)/notebooks/\w+\.ipynb", urllib.parse.unquote(_one["path"])).groups() for _one in json.load(_open)})
+    for _url, _ref, *_note in _sources:
+        any(os.path.isfile(f"{_copy}/run_all.py") for _copy in _copies) or shutil.rmtree(_copies[1], ignore_errors=True) or print("Cloning", _url, _ref, *_note, subprocess.run(["env", "GIT_TERMINAL_PROMPT=0", "git", "clone", "-q", "--depth=1", "-b", _ref, "--", _url, _copies[1]], capture_output=True, text=True).stderr.strip())
+    sys.path[:0] = _copies
+    importlib.import_module("dglib.colab").prepare()"""  # noqa: E501
 
 
 def first_cell(address: str, version: str) -> str:
-    """The source of the first cell, for a repository's address and the version whose tag it clones."""
+    """The source of the first cell, which clones this version from `address` where the origin is unknown."""
     return _CELL.replace("@ADDRESS@", address).replace("@TAG@", f"v{version}")
 
 
@@ -61,8 +63,14 @@ def prepare(project: Path = CHECKOUT) -> None:
         raise UserError(f"{project}: has no run_all.py: complete this copy of the project, or delete it")
     code = provenance.line(provenance.code()).removeprefix("made by ")
     print(f"{code}, from {project}; {_installed(missing(project / 'pyproject.toml'))}")
-    if not drive_is_mounted():
-        print("Without Drive: run this cell again to mount it, or set base_dir below to train without it")
+    if drive_is_mounted():
+        where = f"Results go to {base_directory(None)}; after a disconnect run all cells again to resume"
+    else:
+        where = (
+            "Drive is not mounted: run this cell again to mount it, or set base_dir below, such as"
+            f" '{CONTENT}/runs', which is lost at a disconnect"
+        )
+    print(where)
 
 
 def missing(pyproject: Path) -> list[str]:

@@ -1,13 +1,5 @@
 # ---
 # jupyter:
-#   jupytext:
-#     cell_metadata_filter: tags,-all
-#     formats: ipynb,py:percent
-#     notebook_metadata_filter: kernelspec,jupytext,-jupytext.text_representation.jupytext_version
-#     text_representation:
-#       extension: .py
-#       format_name: percent
-#       format_version: '1.3'
 #   kernelspec:
 #     display_name: Python 3 (ipykernel)
 #     language: python
@@ -19,41 +11,30 @@
 #
 # [![Open in Colab](https://colab.research.google.com/assets/colab-badge.svg)](https://colab.research.google.com/github/dglib/dglib/blob/main/notebooks/Hold_lifetimes.ipynb)
 #
-# A width between λ↑ and λ↓ may be memory, or only a lag of a sweep that did not wait. Here λ waits. One *ordered* and one
-# *collapsed* network are trained from scratch, as in T1 and T2. From the state of each, branches jump to every λ of
-# `hold_lambdas` and stay there for `hold_epochs`. A branch has left the state of its start once its test error is on the
-# other side of `threshold` for `consecutive` evaluations in a row.
+# A width λ↑ − λ↓ may be memory, or the lag of a sweep that did not wait. Here λ waits: from an *ordered* and a *collapsed* network,
+# trained as in T1 and T2, branches jump to every λ of `hold_lambdas` and stay for `hold_epochs`. A branch has left its state once the
+# test error is on the other side of `threshold` for `consecutive` evaluations in a row.
 #
-# **What counts as an answer:** at each λ a verdict, from exact bounds of the shares of branches that left and of their states
-# at the end. Only where most branches from *both* starts keep their state through the hold is the start remembered
-# (*bistable*). Where both end in one state, later than within a dwell of the sweeps, it was a lag. Fewer than six seeds
-# decide nothing.
+# **What counts as an answer:** a verdict at each λ. *Bistable*: most branches from *both* starts keep their state. *Lag*: both end in
+# one state, but later than within a dwell of the sweeps. Fewer than six seeds decide nothing.
 
 # %%
-# In Colab: mount Drive, get the project and install what is missing. Anywhere else this cell does nothing.
-import os, sys
+# In Colab: mount Drive and get the project that this notebook was opened from. Anywhere else this cell does nothing.
+import contextlib, importlib, json, os, re, shutil, subprocess, sys, urllib.parse, urllib.request
 if "google.colab" in sys.modules and "DGLIB_HEADLESS" not in os.environ:
-    try:
-        from google.colab import drive as _drive
-        os.path.isdir("/content/drive/MyDrive") or _drive.mount("/content/drive")
-    except Exception as _problem:
-        print("Drive is not mounted:", _problem)
-    sys.path[:0] = _homes = ["/content/drive/MyDrive/dual-gradient-learning/dglib", "/content/dual-gradient-learning"]
-    any(os.path.exists(f"{_home}/run_all.py") for _home in _homes) or os.system('cd /content; rm -rf dual-gradient-learning; GIT_TERMINAL_PROMPT=0 git clone -q --depth 1 -b v0.2.0 "${DGLIB_REPOSITORY:-https://github.com/dglib/dglib}" dual-gradient-learning')
-    from dglib.colab import prepare as _prepare
-    _prepare()
-
-# %% [markdown]
-# ## Parameters
-#
-# As it stands, the notebook runs on the embedded digits in a minute or two. `profile = "small"` takes a small network on a
-# fifth of CIFAR-10, within an hour on a free Colab GPU by the count of operations; `profile = "paper"` the published values,
-# `params/paper/Hold.yaml`, for all that is left as it is below. Any other parameter, such as `base_dir` or `device`, can be set in a
-# line of its own here, or with papermill's `-p`; `python -m dglib parameters Hold` lists all with their meanings.
+    _copies = ["/content/drive/MyDrive/dual-gradient-learning/dglib", "/content/dual-gradient-learning"]
+    _sources = [(os.environ.get("DGLIB_REPOSITORY", "https://github.com/dglib/dglib"), "v0.2.0", "(the repository of this notebook is unknown or unreadable)")]
+    with contextlib.suppress(Exception): os.path.isdir("/content/drive/MyDrive") or importlib.import_module("google.colab.drive").mount("/content/drive")
+    with contextlib.suppress(Exception), urllib.request.urlopen(f"http://{os.environ.get('COLAB_JUPYTER_IP', '172.28.0.12')}:9000/api/sessions", timeout=5) as _open:
+        _sources.insert(0, *{re.fullmatch(r"(?a)fileId=(https://github\.com/[\w-]+/[\w.-]+)/blob/(\w[\w./-]*)/notebooks/\w+\.ipynb", urllib.parse.unquote(_one["path"])).groups() for _one in json.load(_open)})
+    for _url, _ref, *_note in _sources:
+        any(os.path.isfile(f"{_copy}/run_all.py") for _copy in _copies) or shutil.rmtree(_copies[1], ignore_errors=True) or print("Cloning", _url, _ref, *_note, subprocess.run(["env", "GIT_TERMINAL_PROMPT=0", "git", "clone", "-q", "--depth=1", "-b", _ref, "--", _url, _copies[1]], capture_output=True, text=True).stderr.strip())
+    sys.path[:0] = _copies
+    importlib.import_module("dglib.colab").prepare()
 
 # %% tags=["parameters"]
-profile: str = 'quick'  # quick or paper or small; a value below that is left as it is comes from there, and so does any other parameter.
-# Run
+# A value left as it is follows the profile. `python -m dglib parameters Hold` lists every other parameter: set it in a line of its own.
+profile: str = 'quick'  # quick (digits, a minute or two), paper (as published), small (a fifth of CIFAR-10, for one Colab GPU).
 seeds: list = [0, 1, 2, 3]  # One run each, by number: 3 (seed 3 alone), [0, 3], 0-9 or 0-3,7; each once, 0 to 2³² − 1.
 # Data
 dataset: str = 'digits'  # digits, cifar10, the path of an .npz, a registered name or module:attribute.
@@ -82,38 +63,15 @@ consecutive: int = 3  # Evaluations in a row beyond the threshold by which a bra
 # %%
 import dglib
 
-parameters = dglib.notebook_parameters("Hold", globals())
-
-# %% [markdown]
-# ## The run
-#
-# Seeds that have finished under these parameters are not run again; an interrupted one resumes.
+run = dglib.run(dglib.notebook_parameters("Hold", globals()))
 
 # %%
-run = dglib.run(parameters)
-
-# %% [markdown]
-# ## The picture
+run.answer()
 
 # %%
 run.show()
 
 # %% [markdown]
-# **How to read it.** *Top*: the test error of every branch at each λ, from the ordered and from the collapsed start; the dotted
-# line is the threshold. *Left*: the share of branches that never left the state of their start, after Kaplan and Meier. *Right*:
-# the states at the end, by the last quarter of the hold, with the number of branches.
-
-# %% [markdown]
-# ## The answer
-#
-# A row for each λ and start: the branches that left, of n, with the exact 95 % interval of their share, the verdict on that λ
-# and the states at the end.
-
-# %%
-run.answer()
-
-# %% [markdown]
-# The same in sentences:
-
-# %%
-print(run.answer().sentences)
+# **How to read it.** Table: for each λ and start, the branches that left, of n, their share with its exact 95 % interval, the verdict on
+# that λ, and the states at the end. Figure: *top*, the test error of every branch, the threshold dotted; *left*, the share that never
+# left, after Kaplan and Meier; *right*, the states at the end, by the last quarter of the hold, with the number of branches.

@@ -1,13 +1,5 @@
 # ---
 # jupyter:
-#   jupytext:
-#     cell_metadata_filter: tags,-all
-#     formats: ipynb,py:percent
-#     notebook_metadata_filter: kernelspec,jupytext,-jupytext.text_representation.jupytext_version
-#     text_representation:
-#       extension: .py
-#       format_name: percent
-#       format_version: '1.3'
 #   kernelspec:
 #     display_name: Python 3 (ipykernel)
 #     language: python
@@ -19,41 +11,30 @@
 #
 # [![Open in Colab](https://colab.research.google.com/assets/colab-badge.svg)](https://colab.research.google.com/github/dglib/dglib/blob/main/notebooks/T1_spinodal.ipynb)
 #
-# Each step mixes two normalised gradients of the same batch: the structure gradient, under noisy labels, with
-# weight 1 − λ, and the value gradient, under clean labels and up to K steps old, with weight λ. A network trained at a small
-# λ is *ordered*: it makes few errors. Here λ is raised level by level, a few epochs each (the dwell time), until
-# the test error stays at `collapse_error` or above for `consecutive` evaluations in a row. The λ of the first of
-# them is **λ↑**. With `return_sweep` the collapsed network is then led back down the same way, so that one seed
-# draws a whole loop.
+# Each step mixes two normalised gradients of one batch: that under noisy labels, with weight 1 − λ, and that under clean labels, up
+# to K steps old, with weight λ. A network trained at a small λ is *ordered*: it makes few errors. λ is then raised level by level,
+# until the test error stays at `collapse_error` or above for `consecutive` evaluations in a row.
 #
-# **What counts as an answer:** λ↑ of each seed, or the statement that a seed did not collapse up to the last level;
-# and, where it collapsed, the λ at which it recovers on the return.
+# **What counts as an answer:** for each seed λ↑, the λ of the first of these evaluations, or that it did not collapse; and with
+# `return_sweep` the λ at which it recovers when λ is lowered again.
 
 # %%
-# In Colab: mount Drive, get the project and install what is missing. Anywhere else this cell does nothing.
-import os, sys
+# In Colab: mount Drive and get the project that this notebook was opened from. Anywhere else this cell does nothing.
+import contextlib, importlib, json, os, re, shutil, subprocess, sys, urllib.parse, urllib.request
 if "google.colab" in sys.modules and "DGLIB_HEADLESS" not in os.environ:
-    try:
-        from google.colab import drive as _drive
-        os.path.isdir("/content/drive/MyDrive") or _drive.mount("/content/drive")
-    except Exception as _problem:
-        print("Drive is not mounted:", _problem)
-    sys.path[:0] = _homes = ["/content/drive/MyDrive/dual-gradient-learning/dglib", "/content/dual-gradient-learning"]
-    any(os.path.exists(f"{_home}/run_all.py") for _home in _homes) or os.system('cd /content; rm -rf dual-gradient-learning; GIT_TERMINAL_PROMPT=0 git clone -q --depth 1 -b v0.2.0 "${DGLIB_REPOSITORY:-https://github.com/dglib/dglib}" dual-gradient-learning')
-    from dglib.colab import prepare as _prepare
-    _prepare()
-
-# %% [markdown]
-# ## Parameters
-#
-# As it stands, the notebook runs on the embedded digits in a minute or two. `profile = "small"` takes a small network on a
-# fifth of CIFAR-10, within an hour on a free Colab GPU by the count of operations; `profile = "paper"` the published values,
-# `params/paper/T1.yaml`, for all that is left as it is below. Any other parameter, such as `base_dir` or `device`, can be set in a
-# line of its own here, or with papermill's `-p`; `python -m dglib parameters T1` lists all with their meanings.
+    _copies = ["/content/drive/MyDrive/dual-gradient-learning/dglib", "/content/dual-gradient-learning"]
+    _sources = [(os.environ.get("DGLIB_REPOSITORY", "https://github.com/dglib/dglib"), "v0.2.0", "(the repository of this notebook is unknown or unreadable)")]
+    with contextlib.suppress(Exception): os.path.isdir("/content/drive/MyDrive") or importlib.import_module("google.colab.drive").mount("/content/drive")
+    with contextlib.suppress(Exception), urllib.request.urlopen(f"http://{os.environ.get('COLAB_JUPYTER_IP', '172.28.0.12')}:9000/api/sessions", timeout=5) as _open:
+        _sources.insert(0, *{re.fullmatch(r"(?a)fileId=(https://github\.com/[\w-]+/[\w.-]+)/blob/(\w[\w./-]*)/notebooks/\w+\.ipynb", urllib.parse.unquote(_one["path"])).groups() for _one in json.load(_open)})
+    for _url, _ref, *_note in _sources:
+        any(os.path.isfile(f"{_copy}/run_all.py") for _copy in _copies) or shutil.rmtree(_copies[1], ignore_errors=True) or print("Cloning", _url, _ref, *_note, subprocess.run(["env", "GIT_TERMINAL_PROMPT=0", "git", "clone", "-q", "--depth=1", "-b", _ref, "--", _url, _copies[1]], capture_output=True, text=True).stderr.strip())
+    sys.path[:0] = _copies
+    importlib.import_module("dglib.colab").prepare()
 
 # %% tags=["parameters"]
-profile: str = 'quick'  # quick or paper or small; a value below that is left as it is comes from there, and so does any other parameter.
-# Run
+# A value left as it is follows the profile. `python -m dglib parameters T1` lists every other parameter: set it in a line of its own.
+profile: str = 'quick'  # quick (digits, a minute or two), paper (as published), small (a fifth of CIFAR-10, for one Colab GPU).
 seeds: list = [0, 1, 2, 3]  # One run each, by number: 3 (seed 3 alone), [0, 3], 0-9 or 0-3,7; each once, 0 to 2³² − 1.
 # Data
 dataset: str = 'digits'  # digits, cifar10, the path of an .npz, a registered name or module:attribute.
@@ -81,44 +62,19 @@ collapse_error: float = 0.4  # A network has collapsed at this error or above, 0
 # %%
 import dglib
 
-parameters = dglib.notebook_parameters("T1", globals())
-
-# %% [markdown]
-# ## The run
-#
-# Seeds that have finished under these parameters are not run again; an interrupted one resumes.
-
-# %%
-run = dglib.run(parameters)
-
-# %% [markdown]
-# ## The picture
-
-# %%
-run.show()
-
-# %% [markdown]
-# **How to read it.** *a*: how many seeds collapsed first at which λ; those that never did stand apart, since "not up to
-# the last level" is a result too. *b*: the share of seeds still ordered after each level, with its 95 % interval. *c* and
-# *d*: the test error of every seed during the sweep, against λ and against epochs, where every second level is shaded;
-# the dotted line is the error that counts as a collapse, the broad pale one the median.
-
-# %% [markdown]
-# ## The answer
+run = dglib.run(dglib.notebook_parameters("T1", globals()))
 
 # %%
 run.answer()
 
-# %% [markdown]
-# **How to read it.** A row for each quantity and start state. A threshold lies between two levels, [a, b], and its value is
-# the middle; > or <: beyond the last level. *null*: the width that the rising sweep alone would have if its path were
-# retraced exactly, since λ↑ and λ↓ are read at different errors. *p*: sign-flip test, paired by seed. In sentences:
+# %%
+run.show()
 
 # %%
-print(run.answer().sentences)
+run.width()  # λ↑ − λ↓, from the seeds of T1 and T2 that have finished
 
 # %% [markdown]
-# And the hysteresis width, from the seeds of T1 and T2 that have finished so far:
-
-# %%
-run.width()
+# **How to read it.** Table: a threshold lies between two levels, [a, b], and its value is the middle; > or <: beyond the last level.
+# *null*: the width of a path that is retraced exactly, since λ↑ and λ↓ are read at different errors. *p*: sign-flip test, paired by seed.
+# Figure: *a*, seeds by the λ of their collapse; *b*, the share still ordered, with its 95 % interval; *c* and *d*, the test error of every
+# seed, the level of a collapse dotted, the median broad and pale. `print(run.answer().sentences)` gives the table in words.

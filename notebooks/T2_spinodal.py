@@ -1,13 +1,5 @@
 # ---
 # jupyter:
-#   jupytext:
-#     cell_metadata_filter: tags,-all
-#     formats: ipynb,py:percent
-#     notebook_metadata_filter: kernelspec,jupytext,-jupytext.text_representation.jupytext_version
-#     text_representation:
-#       extension: .py
-#       format_name: percent
-#       format_version: '1.3'
 #   kernelspec:
 #     display_name: Python 3 (ipykernel)
 #     language: python
@@ -19,39 +11,30 @@
 #
 # [![Open in Colab](https://colab.research.google.com/assets/colab-badge.svg)](https://colab.research.google.com/github/dglib/dglib/blob/main/notebooks/T2_spinodal.ipynb)
 #
-# The mirror image of T1. A network trained from scratch at a large λ ends *collapsed* (high error) or *trapped*
-# (one class predicted for everything). Here λ is lowered level by level until the test error stays at
-# `recovery_error` or below for `consecutive` evaluations in a row. The λ of the first of them is **λ↓**. Where it lies
-# below T1's λ↑, the difference is the width λ↑ − λ↓; how much of that is memory, and how much a lag, Hold tells apart.
+# The mirror image of T1. A network trained at a large λ ends *collapsed* (high error) or *trapped* (one class predicted for
+# everything). λ is then lowered level by level, until the test error stays at `recovery_error` or below for `consecutive` evaluations
+# in a row. The width λ↑ − λ↓ may be memory or lag: Hold decides.
 #
-# **What counts as an answer:** λ↓ of each seed, or the statement that a seed did not recover down to the last level;
-# trapped seeds told apart from collapsed ones; and the width, as far as T1's and T2's records bound it.
+# **What counts as an answer:** for each seed λ↓, the λ of the first of these evaluations, or that it did not recover, trapped seeds
+# apart from collapsed ones; and the width, as far as the records of T1 and T2 bound it.
 
 # %%
-# In Colab: mount Drive, get the project and install what is missing. Anywhere else this cell does nothing.
-import os, sys
+# In Colab: mount Drive and get the project that this notebook was opened from. Anywhere else this cell does nothing.
+import contextlib, importlib, json, os, re, shutil, subprocess, sys, urllib.parse, urllib.request
 if "google.colab" in sys.modules and "DGLIB_HEADLESS" not in os.environ:
-    try:
-        from google.colab import drive as _drive
-        os.path.isdir("/content/drive/MyDrive") or _drive.mount("/content/drive")
-    except Exception as _problem:
-        print("Drive is not mounted:", _problem)
-    sys.path[:0] = _homes = ["/content/drive/MyDrive/dual-gradient-learning/dglib", "/content/dual-gradient-learning"]
-    any(os.path.exists(f"{_home}/run_all.py") for _home in _homes) or os.system('cd /content; rm -rf dual-gradient-learning; GIT_TERMINAL_PROMPT=0 git clone -q --depth 1 -b v0.2.0 "${DGLIB_REPOSITORY:-https://github.com/dglib/dglib}" dual-gradient-learning')
-    from dglib.colab import prepare as _prepare
-    _prepare()
-
-# %% [markdown]
-# ## Parameters
-#
-# As it stands, the notebook runs on the embedded digits in a minute or two. `profile = "small"` takes a small network on a
-# fifth of CIFAR-10, within an hour on a free Colab GPU by the count of operations; `profile = "paper"` the published values,
-# `params/paper/T2.yaml`, for all that is left as it is below. Any other parameter, such as `base_dir` or `device`, can be set in a
-# line of its own here, or with papermill's `-p`; `python -m dglib parameters T2` lists all with their meanings.
+    _copies = ["/content/drive/MyDrive/dual-gradient-learning/dglib", "/content/dual-gradient-learning"]
+    _sources = [(os.environ.get("DGLIB_REPOSITORY", "https://github.com/dglib/dglib"), "v0.2.0", "(the repository of this notebook is unknown or unreadable)")]
+    with contextlib.suppress(Exception): os.path.isdir("/content/drive/MyDrive") or importlib.import_module("google.colab.drive").mount("/content/drive")
+    with contextlib.suppress(Exception), urllib.request.urlopen(f"http://{os.environ.get('COLAB_JUPYTER_IP', '172.28.0.12')}:9000/api/sessions", timeout=5) as _open:
+        _sources.insert(0, *{re.fullmatch(r"(?a)fileId=(https://github\.com/[\w-]+/[\w.-]+)/blob/(\w[\w./-]*)/notebooks/\w+\.ipynb", urllib.parse.unquote(_one["path"])).groups() for _one in json.load(_open)})
+    for _url, _ref, *_note in _sources:
+        any(os.path.isfile(f"{_copy}/run_all.py") for _copy in _copies) or shutil.rmtree(_copies[1], ignore_errors=True) or print("Cloning", _url, _ref, *_note, subprocess.run(["env", "GIT_TERMINAL_PROMPT=0", "git", "clone", "-q", "--depth=1", "-b", _ref, "--", _url, _copies[1]], capture_output=True, text=True).stderr.strip())
+    sys.path[:0] = _copies
+    importlib.import_module("dglib.colab").prepare()
 
 # %% tags=["parameters"]
-profile: str = 'quick'  # quick or paper or small; a value below that is left as it is comes from there, and so does any other parameter.
-# Run
+# A value left as it is follows the profile. `python -m dglib parameters T2` lists every other parameter: set it in a line of its own.
+profile: str = 'quick'  # quick (digits, a minute or two), paper (as published), small (a fifth of CIFAR-10, for one Colab GPU).
 seeds: list = [0, 1, 2, 3, 4]  # One run each, by number: 3 (seed 3 alone), [0, 3], 0-9 or 0-3,7; each once, 0 to 2³² − 1.
 # Data
 dataset: str = 'digits'  # digits, cifar10, the path of an .npz, a registered name or module:attribute.
@@ -78,45 +61,19 @@ recovery_error: float = 0.2  # A network has recovered at this error or below, 0
 # %%
 import dglib
 
-parameters = dglib.notebook_parameters("T2", globals())
-
-# %% [markdown]
-# ## The run
-#
-# Seeds that have finished under these parameters are not run again; an interrupted one resumes.
-
-# %%
-run = dglib.run(parameters)
-
-# %% [markdown]
-# ## The picture
-
-# %%
-run.show()
-
-# %% [markdown]
-# **How to read it.** *a*: how many seeds recovered first at which λ; those that never did stand apart. *b*: the share of
-# seeds not yet recovered after each level, with its 95 % interval, apart for those that began the sweep collapsed and
-# trapped; read it from right to left, as λ is lowered. *c* and *d*: the test error of every seed during the sweep,
-# against λ and against epochs, where every second level is shaded; the dotted line is the error that counts as a
-# recovery, the broad pale one the median. A flat line at chance level is a trapped network.
-
-# %% [markdown]
-# ## The answer
+run = dglib.run(dglib.notebook_parameters("T2", globals()))
 
 # %%
 run.answer()
 
-# %% [markdown]
-# **How to read it.** A row for each quantity and start state. A threshold lies between two levels, [a, b], and its value is
-# the middle; > or <: beyond the last level. *null*: the width that the rising sweep alone would have if its path were
-# retraced exactly, since λ↑ and λ↓ are read at different errors. *p*: sign-flip test, paired by seed. In sentences:
+# %%
+run.show()
 
 # %%
-print(run.answer().sentences)
+run.width()  # λ↑ − λ↓, from the seeds of T1 and T2 that have finished
 
 # %% [markdown]
-# And the hysteresis width, from the seeds of T1 and T2 that have finished so far:
-
-# %%
-run.width()
+# **How to read it.** Table: a threshold lies between two levels, [a, b], and its value is the middle; > or <: beyond the last level.
+# *null*: the width of a path that is retraced exactly, since λ↑ and λ↓ are read at different errors. *p*: sign-flip test, paired by seed.
+# Figure: *a*, seeds by the λ of their recovery; *b*, the share not yet recovered, with its 95 % interval, from right to left; *c* and *d*,
+# the test error of every seed, the level of a recovery dotted, the median broad and pale; a flat line at chance level is a trapped seed.

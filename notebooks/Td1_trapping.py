@@ -1,13 +1,5 @@
 # ---
 # jupyter:
-#   jupytext:
-#     cell_metadata_filter: tags,-all
-#     formats: ipynb,py:percent
-#     notebook_metadata_filter: kernelspec,jupytext,-jupytext.text_representation.jupytext_version
-#     text_representation:
-#       extension: .py
-#       format_name: percent
-#       format_version: '1.3'
 #   kernelspec:
 #     display_name: Python 3 (ipykernel)
 #     language: python
@@ -19,39 +11,29 @@
 #
 # [![Open in Colab](https://colab.research.google.com/assets/colab-badge.svg)](https://colab.research.google.com/github/dglib/dglib/blob/main/notebooks/Td1_trapping.ipynb)
 #
-# Networks trained from scratch at one λ end in different states: *ordered*, *partially collapsed*, or *trapped* at
-# chance level, where one class is predicted for everything. Every `log_every` steps the structure gradient g_s, a
-# value gradient g_v fresh on the same batch, and the mix are compared: their norms, the cosines
-# c_sv = cos(g_s, g_v) and c_mc = cos(g_mix, g_v), and both losses.
+# Networks trained from scratch at one λ end *ordered*, *partially collapsed* or *trapped* (one class predicted for everything). Every
+# `log_every` steps g_s (noisy labels), g_v (clean labels) and their mix are compared: norms, c_sv = cos(g_s, g_v), c_mc = cos(g_mix, g_v).
 #
-# **What counts as an answer:** how many seeds ended in which class, and whether the classes differ in these
-# quantities at the epochs `compare_epochs`, long before the end.
+# **What counts as an answer:** how many seeds ended in which class, and whether the classes differ in these quantities at the epochs
+# `compare_epochs`, long before the end.
 
 # %%
-# In Colab: mount Drive, get the project and install what is missing. Anywhere else this cell does nothing.
-import os, sys
+# In Colab: mount Drive and get the project that this notebook was opened from. Anywhere else this cell does nothing.
+import contextlib, importlib, json, os, re, shutil, subprocess, sys, urllib.parse, urllib.request
 if "google.colab" in sys.modules and "DGLIB_HEADLESS" not in os.environ:
-    try:
-        from google.colab import drive as _drive
-        os.path.isdir("/content/drive/MyDrive") or _drive.mount("/content/drive")
-    except Exception as _problem:
-        print("Drive is not mounted:", _problem)
-    sys.path[:0] = _homes = ["/content/drive/MyDrive/dual-gradient-learning/dglib", "/content/dual-gradient-learning"]
-    any(os.path.exists(f"{_home}/run_all.py") for _home in _homes) or os.system('cd /content; rm -rf dual-gradient-learning; GIT_TERMINAL_PROMPT=0 git clone -q --depth 1 -b v0.2.0 "${DGLIB_REPOSITORY:-https://github.com/dglib/dglib}" dual-gradient-learning')
-    from dglib.colab import prepare as _prepare
-    _prepare()
-
-# %% [markdown]
-# ## Parameters
-#
-# As it stands, the notebook runs on the embedded digits in a minute or two. `profile = "small"` takes a small network on a
-# fifth of CIFAR-10, within an hour on a free Colab GPU by the count of operations; `profile = "paper"` the published values,
-# `params/paper/Td1.yaml`, for all that is left as it is below. Any other parameter, such as `base_dir` or `device`, can be set in a
-# line of its own here, or with papermill's `-p`; `python -m dglib parameters Td1` lists all with their meanings.
+    _copies = ["/content/drive/MyDrive/dual-gradient-learning/dglib", "/content/dual-gradient-learning"]
+    _sources = [(os.environ.get("DGLIB_REPOSITORY", "https://github.com/dglib/dglib"), "v0.2.0", "(the repository of this notebook is unknown or unreadable)")]
+    with contextlib.suppress(Exception): os.path.isdir("/content/drive/MyDrive") or importlib.import_module("google.colab.drive").mount("/content/drive")
+    with contextlib.suppress(Exception), urllib.request.urlopen(f"http://{os.environ.get('COLAB_JUPYTER_IP', '172.28.0.12')}:9000/api/sessions", timeout=5) as _open:
+        _sources.insert(0, *{re.fullmatch(r"(?a)fileId=(https://github\.com/[\w-]+/[\w.-]+)/blob/(\w[\w./-]*)/notebooks/\w+\.ipynb", urllib.parse.unquote(_one["path"])).groups() for _one in json.load(_open)})
+    for _url, _ref, *_note in _sources:
+        any(os.path.isfile(f"{_copy}/run_all.py") for _copy in _copies) or shutil.rmtree(_copies[1], ignore_errors=True) or print("Cloning", _url, _ref, *_note, subprocess.run(["env", "GIT_TERMINAL_PROMPT=0", "git", "clone", "-q", "--depth=1", "-b", _ref, "--", _url, _copies[1]], capture_output=True, text=True).stderr.strip())
+    sys.path[:0] = _copies
+    importlib.import_module("dglib.colab").prepare()
 
 # %% tags=["parameters"]
-profile: str = 'quick'  # quick or paper or small; a value below that is left as it is comes from there, and so does any other parameter.
-# Run
+# A value left as it is follows the profile. `python -m dglib parameters Td1` lists every other parameter: set it in a line of its own.
+profile: str = 'quick'  # quick (digits, a minute or two), paper (as published), small (a fifth of CIFAR-10, for one Colab GPU).
 seeds: list = [0, 1, 2, 3, 4, 5]  # One run each, by number: 3 (seed 3 alone), [0, 3], 0-9 or 0-3,7; each once, 0 to 2³² − 1.
 # Data
 dataset: str = 'digits'  # digits, cifar10, the path of an .npz, a registered name or module:attribute.
@@ -77,36 +59,15 @@ partial_error: float = 0.4  # Below that, a seed is a partial collapse at this f
 # %%
 import dglib
 
-parameters = dglib.notebook_parameters("Td1", globals())
-
-# %% [markdown]
-# ## The run
-#
-# Seeds that have finished under these parameters are not run again; an interrupted one resumes.
+run = dglib.run(dglib.notebook_parameters("Td1", globals()))
 
 # %%
-run = dglib.run(parameters)
-
-# %% [markdown]
-# ## The picture
+run.answer()
 
 # %%
 run.show()
 
 # %% [markdown]
-# **How to read it.** Thin lines are seeds, thick ones the mean of a class by final error. Panels: the test error with the classes'
-# limits; c_sv; c_mc; ‖g_s‖; the loss under clean labels; and c_sv in the first epochs, where an early sign
-# would show.
-
-# %% [markdown]
-# ## The answer
-
-# %%
-run.answer()
-
-# %% [markdown]
-# **How to read it.** Below the shares, the class means at single epochs. *AUC*: the area under the ROC curve (½: a coin);
-# *AUC of error*: that of the test error by then, which a sign has to beat. *p*: exact, corrected for all tests. In sentences:
-
-# %%
-print(run.answer().sentences)
+# **How to read it.** Table: the shares, then the class means at single epochs. *AUC*: area under the ROC curve (½: a coin); *AUC of
+# error*: that of the test error by then, which a sign has to beat. *p*: exact, corrected for all tests. Figure: seeds thin, the mean of
+# a class thick; the test error with the limits of the classes, c_sv, c_mc, ‖g_s‖, the loss under clean labels, and c_sv at the start.

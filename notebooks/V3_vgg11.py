@@ -1,13 +1,5 @@
 # ---
 # jupyter:
-#   jupytext:
-#     cell_metadata_filter: tags,-all
-#     formats: ipynb,py:percent
-#     notebook_metadata_filter: kernelspec,jupytext,-jupytext.text_representation.jupytext_version
-#     text_representation:
-#       extension: .py
-#       format_name: percent
-#       format_version: '1.3'
 #   kernelspec:
 #     display_name: Python 3 (ipykernel)
 #     language: python
@@ -19,39 +11,30 @@
 #
 # [![Open in Colab](https://colab.research.google.com/assets/colab-badge.svg)](https://colab.research.google.com/github/dglib/dglib/blob/main/notebooks/V3_vgg11.ipynb)
 #
-# A VGG11 with BatchNorm in place of T1's and T2's network. Per seed two networks are trained, with the same label
-# noise: an *ordered* one at a small λ and a *collapsed* one at a large λ. Then both are led over the same λ levels,
-# the ordered one upward, the collapsed one downward, and their test errors are compared at each λ.
+# Per seed two networks with BatchNorm (VGG11) are trained under the same label noise: an *ordered* one at a small λ and a *collapsed*
+# one at a large λ. Then λ is raised for the ordered and lowered for the collapsed one, over the same levels, and their test errors are
+# compared.
 #
-# **What counts as an answer:** the gap at `gap_lambda`, that is the error on the collapse branch minus the error on
-# the ordered branch, paired by seed. If its 95 % interval lies above `gap_error` there are two branches, and the state
-# depends on the history; if it lies below, there are not; else the question stays undecided.
+# **What counts as an answer:** the gap at `gap_lambda`, the error of the collapsed minus that of the ordered branch, paired by seed.
+# Two branches where its 95 % interval lies above `gap_error`; none where it lies below; else undecided.
 
 # %%
-# In Colab: mount Drive, get the project and install what is missing. Anywhere else this cell does nothing.
-import os, sys
+# In Colab: mount Drive and get the project that this notebook was opened from. Anywhere else this cell does nothing.
+import contextlib, importlib, json, os, re, shutil, subprocess, sys, urllib.parse, urllib.request
 if "google.colab" in sys.modules and "DGLIB_HEADLESS" not in os.environ:
-    try:
-        from google.colab import drive as _drive
-        os.path.isdir("/content/drive/MyDrive") or _drive.mount("/content/drive")
-    except Exception as _problem:
-        print("Drive is not mounted:", _problem)
-    sys.path[:0] = _homes = ["/content/drive/MyDrive/dual-gradient-learning/dglib", "/content/dual-gradient-learning"]
-    any(os.path.exists(f"{_home}/run_all.py") for _home in _homes) or os.system('cd /content; rm -rf dual-gradient-learning; GIT_TERMINAL_PROMPT=0 git clone -q --depth 1 -b v0.2.0 "${DGLIB_REPOSITORY:-https://github.com/dglib/dglib}" dual-gradient-learning')
-    from dglib.colab import prepare as _prepare
-    _prepare()
-
-# %% [markdown]
-# ## Parameters
-#
-# As it stands, the notebook runs on the embedded digits in a minute or two. `profile = "small"` takes a small network on a
-# fifth of CIFAR-10, within an hour on a free Colab GPU by the count of operations; `profile = "paper"` the published values,
-# `params/paper/V3.yaml`, for all that is left as it is below. Any other parameter, such as `base_dir` or `device`, can be set in a
-# line of its own here, or with papermill's `-p`; `python -m dglib parameters V3` lists all with their meanings.
+    _copies = ["/content/drive/MyDrive/dual-gradient-learning/dglib", "/content/dual-gradient-learning"]
+    _sources = [(os.environ.get("DGLIB_REPOSITORY", "https://github.com/dglib/dglib"), "v0.2.0", "(the repository of this notebook is unknown or unreadable)")]
+    with contextlib.suppress(Exception): os.path.isdir("/content/drive/MyDrive") or importlib.import_module("google.colab.drive").mount("/content/drive")
+    with contextlib.suppress(Exception), urllib.request.urlopen(f"http://{os.environ.get('COLAB_JUPYTER_IP', '172.28.0.12')}:9000/api/sessions", timeout=5) as _open:
+        _sources.insert(0, *{re.fullmatch(r"(?a)fileId=(https://github\.com/[\w-]+/[\w.-]+)/blob/(\w[\w./-]*)/notebooks/\w+\.ipynb", urllib.parse.unquote(_one["path"])).groups() for _one in json.load(_open)})
+    for _url, _ref, *_note in _sources:
+        any(os.path.isfile(f"{_copy}/run_all.py") for _copy in _copies) or shutil.rmtree(_copies[1], ignore_errors=True) or print("Cloning", _url, _ref, *_note, subprocess.run(["env", "GIT_TERMINAL_PROMPT=0", "git", "clone", "-q", "--depth=1", "-b", _ref, "--", _url, _copies[1]], capture_output=True, text=True).stderr.strip())
+    sys.path[:0] = _copies
+    importlib.import_module("dglib.colab").prepare()
 
 # %% tags=["parameters"]
-profile: str = 'quick'  # quick or paper or small; a value below that is left as it is comes from there, and so does any other parameter.
-# Run
+# A value left as it is follows the profile. `python -m dglib parameters V3` lists every other parameter: set it in a line of its own.
+profile: str = 'quick'  # quick (digits, a minute or two), paper (as published), small (a fifth of CIFAR-10, for one Colab GPU).
 seeds: list = [0, 1, 2]  # One run each, by number: 3 (seed 3 alone), [0, 3], 0-9 or 0-3,7; each once, 0 to 2³² − 1.
 # Data
 dataset: str = 'digits'  # digits, cifar10, the path of an .npz, a registered name or module:attribute.
@@ -80,39 +63,15 @@ gap_error: float = 0.1  # The branches are two if their errors differ by more th
 # %%
 import dglib
 
-parameters = dglib.notebook_parameters("V3", globals())
-
-# %% [markdown]
-# ## The run
-#
-# Seeds that have finished under these parameters are not run again; an interrupted one resumes.
+run = dglib.run(dglib.notebook_parameters("V3", globals()))
 
 # %%
-run = dglib.run(parameters)
-
-# %% [markdown]
-# ## The picture
+run.answer()
 
 # %%
 run.show()
 
 # %% [markdown]
-# **How to read it.** *a*: the thick lines are means over seeds with one standard deviation, the thin ones single seeds,
-# arrows show which way λ was moved, and the dotted line is the error that counts as a collapse in T1. *b*: the gap
-# between the branches, by seed and as a mean with its 95 % interval, which with two or three seeds may be nearly as
-# wide as all gaps there can be; an arrowhead means that it goes on. Where the two branches lie apart at the same λ,
-# the network remembers where it came from. Mind the learning rate of the sweep in the answer below: at a small one a
-# branch may just be frozen.
-
-# %% [markdown]
-# ## The answer
-
-# %%
-run.answer()
-
-# %% [markdown]
-# **How to read it.** A row for each quantity and start state; ±: SD over seeds. *events*: seeds whose gap exceeds `gap_error`.
-# *p*: sign-flip test, paired by seed. In sentences:
-
-# %%
-print(run.answer().sentences)
+# **How to read it.** Table: ±, SD over seeds; *events*, seeds with a gap above `gap_error`; *p*, sign-flip test, paired by seed.
+# Figure: *a*, single seeds thin, means with SD thick, arrows in the direction of λ; *b*, the gap by seed and as a mean with its 95 %
+# interval, wide for two or three seeds (an arrowhead: it continues). Mind the LR of the sweep: at a small one a branch may be frozen.

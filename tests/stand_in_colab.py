@@ -58,6 +58,7 @@ class Runtime:
             **{name: value for name, value in os.environ.items() if name != "PYTHONPATH"},
             "DGLIB_CONTENT": str(self.content),
             "DGLIB_REPOSITORY": repository,
+            "COLAB_JUPYTER_IP": "127.0.0.1",  # where nothing lists the notebook
             "STAND_IN_CLOUD": str(self._cloud),
             "HOME": str(self.home),
             "MPLCONFIGDIR": str(place / "fonts"),  # finding all fonts takes a while
@@ -141,28 +142,27 @@ def in_place(source: str, content: Path) -> str:
     return re.sub(r"(?<![\w.])/content\b", str(content), source)
 
 
-def repository_of(project: Path, place: Path, *, tag: str | None) -> str:
+def repository_of(project: Path, place: Path, *, tag: str) -> str:
     """A bare repository at `place` with the files of a project as its only commit; its address."""
     work = place.with_suffix(".work")
-    copy_project(project, work)
-    identity = ["-c", "user.name=a", "-c", "user.email=a@b", "-c", "commit.gpgsign=false"]
-    for words in (["init", "--quiet"], ["add", "."], ["commit", "--quiet", "-m", "all"]):
-        subprocess.run(["git", *identity, "-C", str(work), *words], check=True)
-    if tag is not None:
-        subprocess.run(["git", "-C", str(work), "tag", tag], check=True)
+    work.mkdir(parents=True)
+    for name in CODE:
+        if (project / name).is_dir():
+            shutil.copytree(project / name, work / name, ignore=shutil.ignore_patterns("__pycache__"))
+        else:
+            shutil.copy(project / name, work)
+    commit(work, "main")
+    subprocess.run(["git", "-C", str(work), "tag", tag], check=True)
     subprocess.run(["git", "clone", "--quiet", "--bare", str(work), str(place)], check=True)
     shutil.rmtree(work)
     return f"file://{place}"
 
 
-def copy_project(project: Path, place: Path) -> None:
-    """What a user of the suite needs of a project, copied without its history."""
-    place.mkdir(parents=True)
-    for name in CODE:
-        if (project / name).is_dir():
-            shutil.copytree(project / name, place / name, ignore=shutil.ignore_patterns("__pycache__"))
-        else:
-            shutil.copy(project / name, place)
+def commit(work: Path, branch: str) -> None:
+    """A repository of the files of a directory, there, as the only commit of a branch."""
+    identity = ["-c", "user.name=a", "-c", "user.email=a@b", "-c", "commit.gpgsign=false"]
+    for words in (["init", "--quiet", "-b", branch], ["add", "."], ["commit", "--quiet", "-m", "all"]):
+        subprocess.run(["git", *identity, "-C", str(work), *words], check=True)
 
 
 def pretend() -> None:

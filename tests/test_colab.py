@@ -6,12 +6,14 @@ import re
 import shutil
 import subprocess
 import sys
+from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
+from threading import Thread
 
 import nbformat
 import pytest
 from small import digits
-from stand_in_colab import Runtime, in_place, repository_of
+from stand_in_colab import Runtime, commit, in_place, repository_of
 from update_notebooks import project
 
 from dglib import colab
@@ -87,8 +89,7 @@ def python(tmp_path):
 
 
 def test_outside_colab_and_in_a_headless_notebook_the_cell_does_nothing(python):
-    names = "print(sorted(n for n in globals() if n[:2] != '__'))"
-    assert python(CELL, names) == "['os', 'sys']\n"
+    assert python(CELL, "print([n for n in globals() if n[0] == '_' != n[1]])") == "[]\n"
     assert python(GOOGLE, CELL, DGLIB_HEADLESS="1") == "", "nobody could answer whether Drive may be mounted"
     assert list(python.content.iterdir()) == []
 
@@ -101,16 +102,18 @@ def test_a_drive_that_cannot_be_mounted_is_refused_in_one_line_until_the_cell_is
     *lines, error = refused.splitlines()
     assert error.startswith("UserError base_dir = None: is on Google Drive, which is not mounted")
     assert "set base_dir = '/content/runs'" in error
-    assert lines[:2] == ["asked for /content/drive", "Drive is not mounted: mount failed"]
-    assert lines[-1].startswith("Without Drive: run this cell again")
+    assert lines[0] == "asked for /content/drive"
+    assert lines[-1].startswith("Drive is not mounted: run this cell again to mount it, or set base_dir")
     assert mounted.splitlines()[0] == "asked for /content/drive"
-    assert mounted.splitlines()[-1] == "base: /content/drive/MyDrive/dual-gradient-learning/Paper-A"
+    base = "/content/drive/MyDrive/dual-gradient-learning/Paper-A"
+    results = f"Results go to {base}; after a disconnect run all cells again to resume"
+    assert mounted.splitlines()[-2:] == [results, f"base: {base}"]
     assert "asked for" not in third, "a mounted Drive is not mounted again"
 
 
 def test_a_copy_in_drive_goes_before_a_clone_and_a_clone_is_made_where_there_is_none(python, tmp_path):
     repository = repository_of(ROOT, tmp_path / "dglib.git", tag=f"v{VERSION}")
-    (python.content / "dual-gradient-learning").mkdir()  # of a clone that was cut off
+    (python.content / "dual-gradient-learning/dglib").mkdir(parents=True)  # of a clone that was cut off
     cloned = python(GOOGLE, CELL, DGLIB_REPOSITORY=repository)
     assert f"dglib {VERSION}, commit " in cloned
     assert "from /content/dual-gradient-learning; nothing was missing" in cloned
@@ -121,6 +124,92 @@ def test_a_copy_in_drive_goes_before_a_clone_and_a_clone_is_made_where_there_is_
     (own / "dglib").symlink_to(ROOT)
     copied = python(GOOGLE, CELL, DGLIB_REPOSITORY="file:///nowhere")
     assert "from /content/drive/MyDrive/dual-gradient-learning/dglib; nothing was missing" in copied
+
+
+ORIGIN = "fileId=https%3A%2F%2Fgithub.com%2Fsome%2Ffork%2Fblob%2F{}%2Fnotebooks%2FT1_spinodal.ipynb"
+HOSTILE = ("--upload-pack=touch pwned", "x;touch pwned", "$(touch pwned)", "x%20&&%20touch%20pwned", "x\n")
+
+
+def sessions(*paths):
+    return json.dumps([{"path": path, "name": "T1_spinodal.ipynb", "kernel": {}} for path in paths]).encode()
+
+
+@pytest.fixture(scope="module")
+def github(tmp_path_factory):
+    """The environment in which a fork and the project's own address lead to local repositories."""
+    place = tmp_path_factory.mktemp("github")
+    variables = {"GIT_CONFIG_COUNT": "2", "GIT_ALLOW_PROTOCOL": "file"}
+    for number, (address, branch) in enumerate([("some/fork", "feature/x"), (ADDRESS[19:], f"v{VERSION}")]):
+        work = place / str(number)
+        (work / "dglib").mkdir(parents=True)
+        (work / "run_all.py").touch()
+        (work / "dglib" / "__init__.py").touch()
+        (work / "dglib" / "colab.py").write_text(f"def prepare(): print('code of {address}')")
+        commit(work, branch)
+        variables[f"GIT_CONFIG_KEY_{number}"] = f"url.file://{work}.insteadOf"
+        variables[f"GIT_CONFIG_VALUE_{number}"] = f"https://github.com/{address}"
+    return variables
+
+
+@pytest.fixture
+def opened(python, github):
+    """Run the first cell where Colab lists these sessions, or, for None, nothing answers; its output."""
+
+    def run(body):
+        class Listing(BaseHTTPRequestHandler):
+            def do_GET(self):
+                self.send_response(200)
+                self.end_headers()
+                self.wfile.write(body)
+
+            def log_message(self, *_):
+                pass
+
+        with HTTPServer(("127.0.0.1", 0), Listing) as server:
+            Thread(target=server.serve_forever, daemon=True).start()
+            cell = CELL.replace(":9000/", f":{server.server_port if body is not None else 1}/")
+            printed = python(GOOGLE, cell, COLAB_JUPYTER_IP="127.0.0.1", **github)
+            server.shutdown()
+        assert list(python.content.rglob("pwned")) == []
+        return [line for line in printed.splitlines() if line != "asked for /content/drive"]
+
+    return run
+
+
+FALLBACK = [
+    f"Cloning {ADDRESS} v{VERSION} (the repository of this notebook is unknown or unreadable) ",
+    f"code of {ADDRESS[19:]}",
+]
+
+
+def test_a_notebook_opened_from_a_branch_of_a_fork_takes_the_code_from_there(opened):
+    expected = ["Cloning https://github.com/some/fork feature/x ", "code of some/fork"]
+    assert opened(sessions(ORIGIN.format("feature%2Fx"))) == expected
+    assert opened(sessions("fileId=1AbC")) == expected[1:], "a clone is not replaced"
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        None,
+        b"",
+        b"<html>\xff",
+        sessions(),
+        sessions("fileId=1AbCdEfG"),
+        sessions(ORIGIN.format("main"), ORIGIN.format("feature%2Fx")),
+        sessions("fileId=https%3A%2F%2Fgithub.com.evil.org%2Fa%2Fb%2Fblob%2Fmain%2Fnotebooks%2FT1.ipynb"),
+        *(sessions(ORIGIN.format(branch)) for branch in HOSTILE),
+    ],
+)
+def test_without_one_address_that_can_be_trusted_the_release_is_cloned(body, opened):
+    assert opened(body) == FALLBACK
+
+
+def test_where_the_origin_cannot_be_cloned_gits_reason_is_printed_and_the_release_is_cloned(opened):
+    failed, *others = opened(sessions(ORIGIN.format("gone")))
+    assert failed.startswith("Cloning https://github.com/some/fork gone ")
+    assert any("Remote branch gone not found" in line for line in [failed, *others])
+    assert others[-2:] == FALLBACK
 
 
 # ── what is installed ──
@@ -207,9 +296,9 @@ def test_a_killed_notebook_resumes_and_its_results_are_on_drive(tmp_path):
     killed = runtime.printed(T2)
     again = runtime.run_all(T2, **TINY)
     clone = runtime.content / "dual-gradient-learning"
-    first = killed[0].strip().splitlines()[-1]
-    assert re.fullmatch(rf"dglib {VERSION}, commit [0-9a-f]{{7}}, from {clone}; nothing was missing", first)
-    assert again[0].strip().splitlines() == [first], "neither mounted nor cloned again"
+    made, results = killed[0].strip().splitlines()[-2:]
+    assert re.fullmatch(rf"dglib {VERSION}, commit [0-9a-f]{{7}}, from {clone}; nothing was missing", made)
+    assert again[0].strip().splitlines() == [made, results], "neither mounted nor cloned again"
     assert killed_at.startswith("T2 seed 1, epoch ")
     (log,) = runtime.home.glob(".cache/dglib/*/exp_T_spinodal_*/attempts/T2-spinodal-001.jsonl")
     before, after = read_attempts(log)

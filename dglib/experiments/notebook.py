@@ -13,6 +13,11 @@ from dglib.experiments.profiles import Layer, load_profile, model_of, profile_la
 from dglib.runs.identity import MACHINE_SETTINGS, differing
 
 CELL_PROFILE = "quick"  # whose values the parameters cell shows
+PROFILES = {
+    "quick": "(digits, a minute or two)",
+    "small": "(a fifth of CIFAR-10, for one Colab GPU)",
+    "paper": "(as published)",
+}
 PLAIN = (bool, int, float, str, list, tuple, dict, type(None))
 IPYTHON = frozenset({"In", "Out", "exit", "quit"})
 
@@ -114,11 +119,15 @@ def parameters_cell(experiment: str) -> str:
     Plain annotations only, one parameter a line, so that papermill can list them with their meanings.
     """
     fields, values = model_of(experiment).model_fields, _cell_values(experiment)
-    known = " or ".join(profiles_of(experiment))
-    about = f"{known}; a value below that is left as it is comes from there, and so does any other parameter."
-    lines = [f"profile: str = {CELL_PROFILE!r}  # {about}"]
-    for heading, names in cell_groups(model_of(experiment)).items():
-        lines.append(f"# {heading}")
+    (_, first), *groups = cell_groups(model_of(experiment)).items()
+    known = ", ".join(f"{name} {PROFILES.get(name, '')}".rstrip() for name in profiles_of(experiment))
+    lines = [
+        "# A value left as it is follows the profile. `python -m dglib parameters "
+        f"{experiment}` lists every other parameter: set it in a line of its own.",
+        f"profile: str = {CELL_PROFILE!r}  # {known}.",
+    ]
+    for heading, names in [("", first), *groups]:
+        lines += [f"# {heading}"] * bool(heading)
         for name in names:
             value, field = values[name], fields[name]
             kind = type(value).__name__
@@ -140,12 +149,12 @@ def notebook_source(experiment: str) -> str:
     """A notebook for an experiment that has none, as the text of an .ipynb file."""
     v4: Any = import_module("nbformat.v4")  # of papermill, and without types
     about = get(experiment)
-    run = f'import dglib\n\nparameters = dglib.notebook_parameters("{experiment}", globals())'
+    run = f'import dglib\n\nrun = dglib.run(dglib.notebook_parameters("{experiment}", globals()))'
     about_cell = f"# {about.symbol}: {about.title}\n\n{about.question}\n\n{about.counts}".rstrip()
     cells = [
         v4.new_markdown_cell(about_cell),
         v4.new_code_cell(parameters_cell(experiment), metadata={"tags": ["parameters"]}),
-        *map(v4.new_code_cell, (run, "run = dglib.run(parameters)", "run.show()", "run.answer()")),
+        *map(v4.new_code_cell, (run, "run.answer()", "run.show()")),
     ]
     kernel = {"display_name": "Python 3", "language": "python", "name": "python3"}
     metadata = {"kernelspec": kernel, "language_info": {"name": "python"}}

@@ -82,9 +82,11 @@ class Run:
         """Display the figure in a notebook, from its file."""
         from IPython.display import Image, display
 
+        captions = {name: drawing.caption for name, drawing in get(self.experiment).figures().items()}
         for path in self.figures:
             if path.suffix == ".png":
-                display(Image(filename=str(path)))  # type: ignore[no-untyped-call]
+                alt = {"alt": captions.get(path.stem, self.experiment)}
+                display(Image(filename=str(path), metadata=alt))  # type: ignore[no-untyped-call]
 
 
 def run(
