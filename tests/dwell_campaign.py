@@ -53,7 +53,7 @@ def read(base: Path, result: Path) -> str:
             print(problem, file=sys.stderr)
     found = {part: lag(*items) for part, items in records.items()}
     content = {
-        "provenance": records["sweeps"][0][0]["provenance"],
+        "provenance": records["sweeps"][0][0].get("provenance"),
         "seeds": {part: len(table.seeds) for part, table in tables.items()},
         **{part: {key: item[key] for key in ("settings", "still")} for part, item in found.items()},
     }

@@ -90,14 +90,14 @@ def test_runs_of_several_dwell_times_are_read_from_below_one_base(tmp_path, caps
     t1s, t2s = campaign()
     for name, prefix, records in (("T1", "T1-spinodal", t1s), ("T2", "T2-spinodal", t2s)):
         for number, group in enumerate(by_setting(records).values()):
-            directory = tmp_path / "base" / f"exp_{name}_2026010{number}_000000"
+            directory = tmp_path / "base" / "sweeps" / f"exp_{name}_2026010{number}_000000"
             directory.mkdir(parents=True)
             (directory / f"{prefix}_results.json").write_text(json.dumps(group))
     finding = dwell_campaign.read(tmp_path / "base", tmp_path / "result.json")
-    assert finding == lag_answer(t1s, t2s).text()
+    assert finding == f"sweeps\n{lag_answer(t1s, t2s).text()}"
     result = json.loads((tmp_path / "result.json").read_text())
-    assert (result["answer"], result["seeds"]) == (finding, 36)
-    assert (tmp_path / "base" / "width_against_dwell.png").exists()
+    assert result["seeds"] == {"sweeps": 36}
+    assert (tmp_path / "result.png").exists()
     assert capsys.readouterr().err == ""
 
 

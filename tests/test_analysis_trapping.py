@@ -44,6 +44,12 @@ def test_each_seed_counts_once_whatever_the_number_of_its_rows():
 
 @pytest.mark.parametrize(("partial", "expected"), [(0.40, True), (0.20, True), (0.32, False)])
 def test_an_early_divergence_is_a_difference_of_more_than_the_limit(partial, expected):
-    early = summarise("Td1", [td1(0, 0.9, c_sv=0.3), td1(0, 0.5, c_sv=partial)])["early"]
+    trapped, others = (
+        [td1(seed, final, c_sv=c_sv) for seed in (0, 1)] for final, c_sv in ((0.9, 0.3), (0.5, partial))
+    )
+    early = summarise("Td1", [*trapped, *others])["early"]
     assert early["early_divergence"] is expected
+    assert (
+        summarise("Td1", [*trapped, others[0]])["early"]["early_divergence"] is None
+    )  # one seed has no spread
     assert early["difference"]["c_sv"] == pytest.approx(0.3 - partial)

@@ -199,7 +199,8 @@ def untraced(text, values):
         places = len(token.partition(".")[2])
         stated = float(token.replace("−", "-"))
         if not any(
-            abs(round(round(v, 3), places) - stated) < 1e-9 or round(v, places) == stated for v in values
+            abs(round(round(v, 3), places) - stated) < 1e-9 or abs(v - stated) <= 0.5 * 10**-places + 1e-9
+            for v in values
         ):
             lost.append(token)
     return lost

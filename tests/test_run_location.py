@@ -210,6 +210,7 @@ def test_a_run_on_which_another_machine_works_is_refused_before_anything_is_writ
 
 
 def test_an_experiment_that_would_join_another_machines_directory_gets_its_own(mirrored, tmp_path):
+    mirrored = mirrored.rename(mirrored.with_name("exp_T_spinodal_20260101_000000"))  # of another second
     claimed(mirrored)
     t1 = ["init_epochs=1", "init_error_max=1", "sweep_lambdas=[0.5]", "epochs_per_level=1", "seeds=0"]
     places = [f"base_dir={tmp_path / 'drive'}", f"work_dir={tmp_path / 'work'}", "mirror=true"]

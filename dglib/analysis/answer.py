@@ -232,10 +232,9 @@ def settings(dwell: str, summary: Summary) -> str:
     return ", ".join([dwell, *noise, *limits])
 
 
-def _p(found: Summary) -> float | str | None:
+def _p(found: Summary) -> Any:
     """The p of `summary.paired`, with a word where so few seeds allow none below 0.05."""
-    p: float | None = found["p"]
-    least = 2.0 ** (1 - found["n"])
+    p, least = found["p"], found["least_p"]
     if p is None or least <= 0.05:
         return p
     return f"{wording.p_value(p)} (no less than {wording.p_value(least)})"

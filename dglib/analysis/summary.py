@@ -105,14 +105,15 @@ def paired(values: Sequence[float], lowest: float = -1.0) -> dict[str, Any] | No
     """`bounds.spread` of differences of errors, one per seed, with `ci95` and `p`; None of no values.
 
     `ci95`: Student's interval for the mean, cut at `lowest` and 1, beyond which no difference lies; null
-    below two seeds. `p`: of the sign-flip test that the mean is 0, two-sided; null below two.
+    below two seeds. `p`: of the sign-flip test that the mean is 0, two-sided; null below two. `least_p`: the
+    smallest that so many seeds allow.
     """
     found = spread(values)
     if found is None:
         return None
     interval = t_interval(values)
     ci95 = interval and [rounded(max(interval.lower, lowest)), rounded(min(interval.upper, 1.0))]
-    return {**found, "ci95": ci95, "p": sign_flip_p(values)}
+    return {**found, "ci95": ci95, "p": sign_flip_p(values), "least_p": rounded(2.0 ** (1 - len(values)))}
 
 
 def in_every_seed(cells: Sequence[Bounds]) -> dict[str, Any] | None:
