@@ -21,6 +21,7 @@ from hold_campaign import campaign_arguments, train
 
 import dglib
 from dglib.experiments.figures import save_figure
+from dglib.experiments.spinodal.width import setting_of
 
 DWELLS = (2, 4, 8, 16, 32)
 LRS = (0.1, 0.03, 0.01)
@@ -60,7 +61,8 @@ def read(base: Path, result: Path) -> str:
     text = json.dumps(content, ensure_ascii=False)
     result.write_text(text.replace('{"rule"', '\n{"rule"') + "\n")
     with tempfile.TemporaryDirectory() as folder:
-        figure = draw_dwell(*records["sweeps"])
+        first = f"{LRS[0]:g}"  # at the others nothing collapses
+        figure = draw_dwell(*([r for r in group if setting_of(r)[0] == first] for group in records["sweeps"]))
         shutil.copy(save_figure(figure, folder, result.stem)[0], result.with_suffix(".png"))
     parts = [f"{part}\n{lag_answer(*items).text()}" for part, items in records.items()]
     return "\n\n".join(parts)
