@@ -72,6 +72,7 @@ run.answer()
 run.show()
 
 # %% [markdown]
-# **How to read it.** Table: for each λ and start, the branches that left, of n, their share with its exact 95 % interval, the verdict on
-# that λ, and the states at the end. Figure: *top*, the test error of every branch, the threshold dotted; *left*, the share that never
-# left, after Kaplan and Meier; *right*, the states at the end, by the last quarter of the hold, with the number of branches.
+# **How to read it.** Table: for each λ the gap between the two starts in the last third of the hold, with the verdict; for each start
+# the branches that left, of n, their share with its exact 95 % interval, and the states at the end. Figure: *top*, the test error of
+# every branch and the medians, the threshold dotted; *left*, the shares that never left, after Kaplan and Meier; *right*, the states at
+# the end, by the last quarter of the hold, with the number of branches.

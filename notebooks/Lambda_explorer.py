@@ -52,7 +52,7 @@ recorded.show()
 #
 # A small network on 8×8 digits, trained here while you move λ; a change acts on the next step. **Start ordered**; once it makes few
 # errors, raise λ little by little: where does the error pass 0.5? Lower λ to where you began: does the error come back? Repeat, and wait
-# longer at each λ: a loop that narrows was lag, what stays is memory. **"Save path"** writes a CSV and a picture into `live_paths`.
+# longer at each λ: a loop that narrows was lag; whether what stays is memory, only a held λ decides. **"Save path"** writes a CSV and a picture into `live_paths`.
 
 # %%
 live = dglib.explorer.live(globals())

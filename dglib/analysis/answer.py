@@ -237,7 +237,7 @@ def _p(found: Summary) -> Any:
     p, least = found["p"], found["least_p"]
     if p is None or least <= 0.05:
         return p
-    return f"{wording.p_value(p)} (no less than {wording.p_value(least)})"
+    return f"{wording.p_value(p)} (≥ {wording.p_value(least)})"
 
 
 def _text(head: str, value: float | str | Ends | None) -> str:
