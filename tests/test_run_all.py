@@ -233,19 +233,25 @@ def test_parallel_jobs_give_the_records_of_serial_ones_and_a_failed_experiment_c
     words = ["--only", "V3", "T2", "--seeds", "0,1", "--json", "--base-dir", "my runs", "--workers", "2"]
     words += ["--set", *(word for word in TINY if "sweep" not in word), "T2.sweep_lambdas=[0.5,0.4]"]
     words += ["T2.init_epochs=6", "T2.network=held:network", "V3.network=own:stubborn"]
-    with subprocess.Popen(
-        [sys.executable, RUN_ALL, *words],
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-        env=os.environ | environment,
-    ) as process:
+    printed = Path("events.jsonl")
+    with (
+        printed.open("w") as output,
+        subprocess.Popen(
+            [sys.executable, RUN_ALL, *words],
+            stdout=output,
+            stderr=subprocess.PIPE,
+            text=True,
+            env=os.environ | environment,
+        ) as process,
+    ):
         # Or one of them might have trained all before the other has imported torch.
         for seed in (0, 1):
             pattern = f"my runs/*/heartbeats/T2-spinodal-00{seed}.json"
             wait_for(lambda pattern=pattern: list(Path().glob(pattern)), pattern, process)
+        wait_for(lambda: '"event": "epoch"' in printed.read_text(), "an epoch", process)
         hold.unlink()
-        out, err = process.communicate()
+        _, err = process.communicate()
+    out = printed.read_text()
     assert process.returncode == 1, err
     assert "Traceback" not in err
     *_, reason, log = err.rstrip().splitlines()
