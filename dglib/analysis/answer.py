@@ -232,9 +232,10 @@ def settings(dwell: str, summary: Summary) -> str:
     return ", ".join([dwell, *noise, *limits])
 
 
-def _p(found: Summary) -> Any:
+def _p(found: Summary) -> float | str | None:
     """The p of `summary.paired`, with a word where so few seeds allow none below 0.05."""
-    p, least = found["p"], found["least_p"]
+    p: float | None = found["p"]
+    least: float = found["least_p"]
     if p is None or least <= 0.05:
         return p
     return f"{wording.p_value(p)} (≥ {wording.p_value(least)})"

@@ -41,7 +41,7 @@ class Branch:
         held: epochs of the hold.
         state: at the end, one of STATES.
         middle, last: mean error in the middle and in the last third of the hold.
-        frozen: see `dglib.analysis.controls.is_frozen`.
+        frozen: see `dglib.analysis.curves.is_frozen`.
     """
 
     start: Start
