@@ -211,11 +211,11 @@ class Answer:
 
 
 def _line(heads: Sequence[str], row: Sequence[str], tag: str) -> str:
-    """A table's row; counts stand right."""
+    """A table's row; counts stand right. On a narrow page a cell shows its label in front."""
     sides = ("right" if head in _NUMERIC else "left" for head in heads)
     texts = (
-        f'<{tag} style="text-align: {side}">{escape(text)}</{tag}>'
-        for side, text in zip(sides, row, strict=True)
+        f'<{tag} data-label="{escape(head)}" style="text-align: {side}">{escape(text)}</{tag}>'
+        for head, side, text in zip(heads, sides, row, strict=True)
     )
     return f"<tr>{''.join(texts)}</tr>"
 
