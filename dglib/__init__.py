@@ -31,7 +31,7 @@ _HOMES = {
     "networks": "dglib.training.networks",
     "noises": "dglib.training.noise",
     "notebook_parameters": "dglib.experiments.notebook",
-    "run": "dglib.api",
+    "run": "dglib.campaign.run",
     "run_seed": "dglib.runs.seed",
     "values": "dglib.training.step",
 }

@@ -28,7 +28,7 @@ from dglib.output import BAD_INPUT, INTERRUPTED, WRONG, Parser, exits_when_unrea
 from dglib.runs.reading import runs_in
 
 if TYPE_CHECKING:
-    from dglib.api import Run
+    from dglib.campaign.run import Run
 
 UNREAD_RECORDS = 3  # exit status of `analyse` where something was not read
 
@@ -226,7 +226,7 @@ def _run(arguments: argparse.Namespace) -> None:
     name = _named(arguments.experiment)
     layers = [profile_layer(name, arguments.profile or "quick"), *option_layers(arguments)]
     parameters = resolve(name, layers)
-    from dglib.api import run
+    from dglib.campaign.run import run
 
     _print(run(parameters))
 

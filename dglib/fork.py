@@ -17,16 +17,15 @@ from itertools import zip_longest
 from pathlib import Path
 from typing import Any
 
-from dglib import api
+from dglib.campaign.run import Run, load_data, run
 from dglib.control import Control
 from dglib.errors import UserError
 from dglib.experiments import build_spec
 from dglib.experiments.profiles import Layer, one_of, override_layer, validate_layers
 from dglib.files import older, phase_end_path, phase_end_paths
-from dglib.protocol import engine
-from dglib.protocol.engine import Cursor, EpochStats, advance
+from dglib.protocol.engine import EpochStats, advance
 from dglib.protocol.events import EpochDone, Evaluated, Evaluation, Event, StepsLogged
-from dglib.protocol.spec import ExperimentSpec
+from dglib.protocol.spec import Cursor, ExperimentSpec
 from dglib.runs import checkpoint, identity
 from dglib.runs.checkpoint import UNREADABLE, Checkpoint
 from dglib.runs.identity import NUMERICS, manifests, read_manifest
@@ -44,7 +43,7 @@ def fork(
     experiment: str | None = None,
     base_dir: str | None = None,
     control: Control | None = None,
-) -> api.Run:
+) -> Run:
     """Train a seed from its newest saved state at or before an epoch under other parameters.
 
     Args:
@@ -74,7 +73,7 @@ def fork(
         was, now = ({part: asdict(getattr(spec, part))} for spec in (old, new))
         if changed := identity.differences(was, now):
             raise UserError(f"--set {'; '.join(changed)}: network, data and step cannot change in a fork")
-    data = api.load_data(after)
+    data = load_data(after)
     if data.fingerprint != manifest["identity"]["data"]:
         raise UserError(f"{directory}: dataset {after.dataset} has changed since that run")
     lineage = {
@@ -108,7 +107,7 @@ def fork(
                 _copy(start, files, mine)
         print(f"{new.name} seed {seed}: starts from the state at epoch {epoch}", flush=True)
 
-    return api.run(after, control=control, spec=new, data=data, begin=begin)
+    return run(after, control=control, spec=new, data=data, begin=begin)
 
 
 def _manifest(directory: Path, experiment: str | None) -> dict[str, Any]:
@@ -169,7 +168,7 @@ def _under(
     if cursor.done:
         raise UserError(f"under the changed parameters the seed ends at epoch {epoch} ({cursor.outcome})")
     if saved.steps % steps_per_epoch:  # within the next epoch
-        plans = engine.plan(old, saved.cursor), engine.plan(new, cursor)
+        plans = old.plan(saved.cursor), new.plan(cursor)
         was, now = ((plan.name, plan.lam, plan.lr) for plan in plans)
         if was != now:
             raise UserError(f"the state is within epoch {epoch + 1}, which would change: {was} → {now}")
@@ -219,7 +218,7 @@ def _compare(spec: ExperimentSpec, cursor: Cursor, event: EpochDone, evaluated: 
     where = f"epoch {event.epoch} of {event.arm}/{event.phase}"
     if cursor.done:
         raise ValueError(f"{where}: the seed ends before it ({cursor.outcome})")
-    here = engine.plan(spec, cursor)
+    here = spec.plan(cursor)
     for name, before, now in (
         ("phase", f"{event.arm}/{event.phase}", here.name),
         ("λ", event.lam, here.lam),

@@ -26,7 +26,7 @@ def _here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.fixture
 def api(monkeypatch: pytest.MonkeyPatch) -> Callable[..., list[Parameters]]:
-    """Puts a stand-in for `dglib.api` whose run remembers its parameters, or raises."""
+    """Puts a stand-in for `dglib.campaign.run` whose run remembers its parameters, or raises."""
 
     def install(failure: BaseException | None = None) -> list[Parameters]:
         seen: list[Parameters] = []
@@ -38,9 +38,9 @@ def api(monkeypatch: pytest.MonkeyPatch) -> Callable[..., list[Parameters]]:
             figures = [Path("runs/x/figures/a.png"), Path("runs/x/figures/a.pdf")]
             return SimpleNamespace(answer=lambda: "It collapsed.", directory=Path("runs/x"), figures=figures)
 
-        module = ModuleType("dglib.api")
+        module = ModuleType("dglib.campaign.run")
         module.run = run  # type: ignore[attr-defined]
-        monkeypatch.setitem(sys.modules, "dglib.api", module)
+        monkeypatch.setitem(sys.modules, "dglib.campaign.run", module)
         return seen
 
     return install

@@ -8,10 +8,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from dglib.campaign.run import check
 from dglib.errors import UserError
 from dglib.experiments import build_spec
 from dglib.experiments.profiles import load_profile
-from dglib.experiments.run import check
 from dglib.training.data import Dataset, DatasetInfo, describe_dataset, load_dataset, make_dataset
 
 # digits

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from small import StopAfter, random_data
 
-from dglib import api
+import dglib
 from dglib.cli import main
 from dglib.control import Interrupted
 from dglib.errors import UserError
@@ -35,7 +35,7 @@ V3 = shlex.split(
 
 @pytest.fixture(autouse=True)
 def _without_figures(monkeypatch):
-    monkeypatch.setattr("dglib.experiments.run.draw_figure", lambda store, records: [])
+    monkeypatch.setattr("dglib.campaign.run.draw_figure", lambda store, records: [])
 
 
 @pytest.fixture(scope="module")
@@ -65,7 +65,7 @@ def original(tmp_path, dataset, kept):
             given = [*{"T1": T1, "V3": V3}[experiment], f"dataset={dataset}", f"base_dir={kept[asked]}"]
             parameters = load_profile(experiment, "quick", [*given, *changes])
             try:
-                api.run(parameters, control=StopAfter(10**9 if stop is None else stop))
+                dglib.run(parameters, control=StopAfter(10**9 if stop is None else stop))
             except Interrupted:
                 assert stop is not None
         return Path(shutil.copytree(kept[asked], tmp_path / base)) / next(kept[asked].glob("exp_*")).name
@@ -143,7 +143,7 @@ def test_seeds_that_finished_without_states_are_reported_and_their_forks_refused
     before = content(directory / "seeds")
     given = [*T1, f"dataset={dataset}", f"base_dir={directory.parent}", "keep_states=true"]
     capsys.readouterr()
-    api.run(load_profile("T1", "quick", given))
+    dglib.run(load_profile("T1", "quick", given))
     assert content(directory / "seeds") == before
     assert "1 finished seed has no saved states: trained without keep_states\n" in capsys.readouterr().out
     with pytest.raises(UserError, match="in another base directory if its seeds have finished"):

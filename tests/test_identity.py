@@ -12,7 +12,6 @@ import pytest
 from small import CPU, StopAfter, random_data, small_spec
 
 import dglib
-from dglib import api
 from dglib.cli import main
 from dglib.errors import UserError
 from dglib.files import sealed, to_json, unsealed
@@ -44,7 +43,7 @@ def place(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     monkeypatch.syspath_prepend(tmp_path)
     monkeypatch.setattr(sys, "dont_write_bytecode", True)
-    monkeypatch.setattr("dglib.experiments.run.draw_figure", lambda *_: [], raising=False)  # takes seconds
+    monkeypatch.setattr("dglib.campaign.run.draw_figure", lambda *_: [], raising=False)  # takes seconds
     rng = np.random.default_rng(0)
     images = rng.integers(0, 256, (N, 8, 8), dtype=np.uint8)
     labels = np.arange(N) % 10
@@ -184,10 +183,10 @@ def test_a_run_directory_without_hashes_is_resumed_and_completed_with_its_checkp
     parts = ["network=a_module:net", "noise=a_module:noise"]
     run(*parts, "init_epochs=3", seeds="0-1", base="whole")
     settings = [*TINY, *parts, "init_epochs=3", "seeds=0", "base_dir=runs"]
-    api.run(dglib.load_profile("Td1", "quick", settings))
+    dglib.run(dglib.load_profile("Td1", "quick", settings))
     again = dglib.load_profile("Td1", "quick", [*settings, "seeds=1"])
     with pytest.raises(KeyboardInterrupt):
-        api.run(again, control=StopAfter(1))
+        dglib.run(again, control=StopAfter(1))
     (directory,) = directories()
     assert list(directory.glob("checkpoints/*1.ckpt"))
     as_released(directory)

@@ -88,7 +88,7 @@ WORSE = np.where(np.arange(N) < 30, (LABELS + 3) % 10, LABELS)
 def data(tmp_path, monkeypatch):
     """A small data set in the working directory."""
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr("dglib.experiments.run.draw_figure", lambda *_: [], raising=False)  # takes seconds
+    monkeypatch.setattr("dglib.campaign.run.draw_figure", lambda *_: [], raising=False)  # takes seconds
     images = np.random.default_rng(0).integers(0, 256, (N, 8, 8), dtype=np.uint8)
     np.savez(tmp_path / "data.npz", x_train=images, y_train=LABELS, x_test=images[:20], y_test=LABELS[:20])
 

@@ -12,8 +12,7 @@ from small import small_spec
 from dglib.experiments import build_spec
 from dglib.experiments.profiles import load_profile
 from dglib.fork import replay
-from dglib.protocol import engine
-from dglib.protocol.engine import Cursor, EpochStats
+from dglib.protocol.engine import EpochStats, advance
 from dglib.protocol.events import (
     ArmFailed,
     EpochDone,
@@ -26,7 +25,7 @@ from dglib.protocol.events import (
     from_plain,
     to_plain,
 )
-from dglib.protocol.spec import Arm, Criterion, LearningRate, Phase, StopEvent, Success
+from dglib.protocol.spec import Arm, Criterion, Cursor, LearningRate, Phase, StopEvent, Success
 
 STATS = EpochStats(1.0, 2.0, 3.0, 4.0)
 
@@ -42,7 +41,7 @@ def drive(spec, error_at):
     """
     cursor, visited, events = Cursor(), [], []
     while not cursor.done:
-        here = engine.plan(spec, cursor)
+        here = spec.plan(cursor)
         visited.append((cursor, here))
         evaluation = None
         if here.evaluates:
@@ -50,9 +49,9 @@ def drive(spec, error_at):
             # The argmax of NaN is class 0: a diverged network scores what a trapped one does.
             error, finite = (0.9, False) if error is None else (error, True)
             evaluation = Evaluation(error, (10, 0), finite, {"test_loss": 1.5 if finite else math.nan})
-        cursor, new = engine.advance(spec, cursor, STATS, evaluation)
+        cursor, new = advance(spec, cursor, STATS, evaluation)
         events += new
-        assert len(visited) <= engine.planned_epochs(spec)
+        assert len(visited) <= spec.planned_epochs
     return visited, events
 
 
@@ -128,7 +127,7 @@ def test_published_spinodal_sweeps_run_through_epochs_51_to_140(experiment, init
     assert [e.lam for e in evaluated[5:]] == pytest.approx(held, abs=1e-12)
     assert {e.phase for e in evaluated[:5]} == {"init"}
     assert {e.phase for e in evaluated[5:]} == {"sweep"}
-    assert len(visited) == engine.planned_epochs(paper(experiment)) == 140
+    assert len(visited) == paper(experiment).planned_epochs == 140
     assert [e.epoch for e in of(LevelDone, events)] == [50, *range(60, 141, 10)]
 
 
@@ -240,9 +239,9 @@ def test_logits_that_are_not_finite_end_a_seed_as_diverged_wherever_they_appear(
 def test_an_evaluation_is_given_if_and_only_if_the_protocol_evaluates():
     spec, some = small_spec("T1"), Evaluation(0.2, (1,), True)
     with pytest.raises(ValueError, match="evaluation belongs"):
-        engine.advance(spec, Cursor(), STATS, some)
+        advance(spec, Cursor(), STATS, some)
     with pytest.raises(ValueError, match="evaluation belongs"):
-        engine.advance(spec, Cursor(epoch=1), STATS, None)
+        advance(spec, Cursor(epoch=1), STATS, None)
 
 
 # ── properties ──
@@ -298,7 +297,7 @@ specs = st.sampled_from([small_spec(name) for name in ("T1", "T2", "V3", "Td1")]
 def test_any_errors_end_the_seed_within_the_planned_epochs_with_events_numbered_without_gaps(spec, errors):
     given_errors = iter(errors)
     visited, events = drive(spec, lambda here, cursor: next(given_errors, errors[-1]))
-    assert len(visited) == len(of(EpochDone, events)) <= engine.planned_epochs(spec)
+    assert len(visited) == len(of(EpochDone, events)) <= spec.planned_epochs
     assert [event.number for event in events] == list(range(len(events)))
     assert len(of(SeedDone, events)) == 1
     diverged = {e.outcome for e in (*of(ArmFailed, events), events[-1])} >= {"diverged"}
@@ -349,7 +348,7 @@ def test_an_arm_with_a_start_has_the_random_streams_and_learning_rate_of_the_arm
     visited, _ = drive(spec, lambda here, cursor: next(given_errors, errors[-1]))
     streams = {}
     for cursor, here in visited:
-        name = engine.stream_name(spec, cursor)
+        name = spec.stream_name(cursor)
         streams[here.name] = name, cursor.run_epochs + 1
         if cursor.phase_epochs == 0:
             new = here.phase.restart or (cursor.phase == 0 and here.arm.start is None)

@@ -8,7 +8,6 @@ import pytest
 from small import CPU, StopAfter, random_data, small_spec
 
 import dglib
-from dglib import api
 from dglib.control import Interrupted
 from dglib.experiments.profiles import load_profile
 from dglib.files import unsealed
@@ -109,7 +108,7 @@ def test_a_run_prints_by_what_it_and_its_seeds_were_made_and_records_and_manifes
     monkeypatch.setattr(
         provenance, "code", lambda: {"dglib": "0.0.9", "commit": "abcdefghij", "dirty": False}
     )
-    directory = api.run(parameters).directory
+    directory = dglib.run(parameters).directory
     (path,) = (directory / "seeds").iterdir()
     (made,) = unsealed("seed record", path)["provenance"]
     assert made.pop("from_step") == 0
@@ -119,5 +118,5 @@ def test_a_run_prints_by_what_it_and_its_seeds_were_made_and_records_and_manifes
     assert {name: manifest[name] for name in shared} == {name: made[name] for name in shared}
     assert (manifest["data_name"], manifest["identity"]["data"]) == (made["data"], made["data_fingerprint"])
     monkeypatch.undo()
-    assert api.run(parameters).directory == directory, "no identity depends on by what a run was made"
+    assert dglib.run(parameters).directory == directory, "no identity depends on by what a run was made"
     assert "\nseed 0: made by dglib 0.0.9, commit abcdefg, Python" in capsys.readouterr().out

@@ -8,7 +8,7 @@ from by_name import MODELS, summarise
 from report_cases import run_of
 from report_page import Page
 
-from dglib import api, load_records
+import dglib
 from dglib.cli import main
 from dglib.experiments.profiles import load_profile
 from dglib.report.analyse import analyse
@@ -51,13 +51,13 @@ def test_answer_page_analysis_and_tables_use_the_last_reading_and_all_seeds(tmp_
     gap = found["gap"]["estimate"]
     assert found["gap_lambda"] == 0.3
     assert abs(float(row[8]) - gap) < 0.0006
-    assert abs(load_records(tmp_path).seeds["gap"].mean() - gap) < 1e-9
+    assert abs(dglib.load_records(tmp_path).seeds["gap"].mean() - gap) < 1e-9
     assert main(["verify", str(tmp_path)]) == 0
 
 
 def test_the_comparison_of_td1_is_made_at_the_epochs_asked_for(tmp_path):
     def comparison(*changes):
-        run = api.run(load_profile("Td1", "quick", [*TD1, f"base_dir={tmp_path}", *changes]))
+        run = dglib.run(load_profile("Td1", "quick", [*TD1, f"base_dir={tmp_path}", *changes]))
         return list(summarise("Td1", run.records)["comparison"])
 
     assert comparison("compare_epochs=[0,2]") == ["0", "2"]
@@ -98,7 +98,7 @@ def test_the_return_level_of_t1_is_that_of_the_first_evaluation_of_its_run(tmp_p
     head, *rows = report(tmp_path).seeds[0]
     column = head.index("λ↓ of the return")
     assert [row[column] for row in rows] == ["0.40 to 0.45", f"< {levels[-2]:.2f}"]
-    assert load_records(tmp_path).seeds["return_level"].to_list()[0] == 0.40
+    assert dglib.load_records(tmp_path).seeds["return_level"].to_list()[0] == 0.40
 
 
 def test_an_early_comparison_uses_the_reading_of_the_directory(tmp_path):

@@ -9,8 +9,8 @@ from analysis_cases import t1, t2, td1
 from grid_cases import begin, fill, grid_of, store_of
 from report_page import Page
 
-from dglib.api import run
 from dglib.campaign.grid import write_index
+from dglib.campaign.run import run
 from dglib.errors import UserError
 from dglib.report.collect import INDEX, Grid, collect, run_of
 from dglib.report.page import render, write_report

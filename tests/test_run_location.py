@@ -12,7 +12,8 @@ import time
 import pytest
 from mirror_cases import contents, stored, sync
 
-from dglib import api, base_dir
+import dglib
+from dglib import base_dir
 from dglib.cli import main
 from dglib.control import Interrupted
 from dglib.errors import StorageError, UserError
@@ -38,7 +39,7 @@ def record(directory):
 def finished(tmp_path_factory):
     """A mirrored run of one seed; `made` has its mirror in `drive` and its run directory in `work`."""
     made = tmp_path_factory.mktemp("finished")
-    api.run(parameters(made))
+    dglib.run(parameters(made))
     return made
 
 
@@ -95,7 +96,7 @@ def test_a_base_directory_that_cannot_be_read_is_an_error_and_not_an_empty_one(
 
     monkeypatch.setattr(os, "listdir", disconnected)
     with pytest.raises(StorageError, match="not connected"):
-        api.run(parameters(tmp_path))
+        dglib.run(parameters(tmp_path))
     assert not (tmp_path / "work").exists()
 
 
@@ -105,7 +106,7 @@ def test_a_base_directory_that_cannot_be_read_is_an_error_and_not_an_empty_one(
 @pytest.mark.slow
 def test_a_mirrored_run_that_is_stopped_and_lost_here_is_resumed_from_the_mirror(tmp_path, monkeypatch):
     more = ["init_epochs=4", "epochs_per_level=2"]
-    undisturbed = api.run(parameters(tmp_path, *more, f"base_dir={tmp_path / 'plain'}", "mirror=false"))
+    undisturbed = dglib.run(parameters(tmp_path, *more, f"base_dir={tmp_path / 'plain'}", "mirror=false"))
 
     original, calls = batch.run_seed, []
 
@@ -119,12 +120,12 @@ def test_a_mirrored_run_that_is_stopped_and_lost_here_is_resumed_from_the_mirror
 
     monkeypatch.setattr(batch, "run_seed", stopped_after_three_epochs)
     with pytest.raises(Interrupted):
-        api.run(parameters(tmp_path, *more))
+        dglib.run(parameters(tmp_path, *more))
     monkeypatch.undo()
     assert not list((tmp_path / "drive").glob("*/locks")), "locks are never mirrored"
     shutil.rmtree(tmp_path / "work")
 
-    resumed = api.run(parameters(tmp_path, *more))
+    resumed = dglib.run(parameters(tmp_path, *more))
     assert resumed.directory.parent == tmp_path / "work"
     assert record(resumed.directory) == record(undisturbed.directory)
     attempts = (resumed.directory / "attempts" / "T2-spinodal-000.jsonl").read_text().splitlines()
@@ -166,7 +167,7 @@ def test_where_all_files_of_a_mirror_are_empty_verify_and_a_new_machine_report_i
             path.write_bytes(b"")
     assert main(["verify", str(tmp_path / "drive")]) == 1
     assert "not a readable manifest of a mirror" in capsys.readouterr().out
-    api.run(parameters(tmp_path))
+    dglib.run(parameters(tmp_path))
     [line] = [line for line in capsys.readouterr().err.splitlines() if "damaged" in line]
     assert line.startswith(f"mirror: {mirrored}: damaged: ")
     assert "no manifest of a run can be read, nothing is restored" in line
@@ -175,7 +176,7 @@ def test_where_all_files_of_a_mirror_are_empty_verify_and_a_new_machine_report_i
 def test_a_record_that_is_lost_on_the_mirror_is_named_before_it_is_trained_again(mirrored, tmp_path, capsys):
     victim = stored(mirrored, "seeds/T2-spinodal-000.json")
     victim.write_bytes(b"")
-    run = api.run(parameters(tmp_path))
+    run = dglib.run(parameters(tmp_path))
     assert run.directory.name == mirrored.name
     [line] = [line for line in capsys.readouterr().err.splitlines() if "damaged" in line]
     assert f"seeds/{victim.name} (lost)" in line
@@ -200,12 +201,12 @@ def test_a_run_on_which_another_machine_works_is_refused_before_anything_is_writ
 ):
     claim = claimed(mirrored)
     with pytest.raises(UserError, match=r"lab-pc\.local trains this run") as caught:
-        api.run(parameters(tmp_path))
+        dglib.run(parameters(tmp_path))
     assert str(claim) in str(caught.value)
     assert not (tmp_path / "work").exists()
     claim.unlink()
     claimed(mirrored, age=3600)
-    api.run(parameters(tmp_path))
+    dglib.run(parameters(tmp_path))
     assert list((mirrored / "mirror").glob("claim-*")) == []
 
 
@@ -214,7 +215,7 @@ def test_an_experiment_that_would_join_another_machines_directory_gets_its_own(m
     claimed(mirrored)
     t1 = ["init_epochs=1", "init_error_max=1", "sweep_lambdas=[0.5]", "epochs_per_level=1", "seeds=0"]
     places = [f"base_dir={tmp_path / 'drive'}", f"work_dir={tmp_path / 'work'}", "mirror=true"]
-    run = api.run(load_profile("T1", "quick", [*TINY[:2], *t1, *places, "milestones=[1]"]))
+    run = dglib.run(load_profile("T1", "quick", [*TINY[:2], *t1, *places, "milestones=[1]"]))
     assert run.directory.name != mirrored.name
 
 
@@ -225,7 +226,7 @@ HELD = """
 import sys, time
 from pathlib import Path
 from dglib import cli
-from dglib.experiments import run
+from dglib.campaign import run
 from dglib.runs import mirror
 
 mirror.POLL_S = mirror.PERIOD_S = 1000.0

@@ -15,7 +15,7 @@ TINY = ["init_epochs=1", "milestones=[]", "evaluate_every=1", "network_width=0.2
 def run(tmp_path, monkeypatch, capsys):
     """Run the command line in an empty directory; its exit status, output, and error."""
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr("dglib.experiments.run.draw_figure", lambda *_: [], raising=False)  # takes seconds
+    monkeypatch.setattr("dglib.campaign.run.draw_figure", lambda *_: [], raising=False)  # takes seconds
 
     def run(*changes, seeds="0"):
         words = ["run", "Td1", "--base-dir", "runs", "--seeds", seeds, "--set", *TINY, *changes]

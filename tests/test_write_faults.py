@@ -14,8 +14,7 @@ from small import CPU, branching_spec, random_data, small_spec
 
 from dglib.errors import StorageError
 from dglib.files import append_line, older, write_once
-from dglib.protocol.engine import Cursor
-from dglib.protocol.spec import NetworkSpec
+from dglib.protocol.spec import Cursor, NetworkSpec
 from dglib.runs import checkpoint, progress
 from dglib.runs.checkpoint import Checkpoint
 from dglib.runs.progress import heartbeat

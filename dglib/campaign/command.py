@@ -34,9 +34,10 @@ def run(arguments: argparse.Namespace) -> int:
     if arguments.dry_run:
         if arguments.only_failed:
             raise UserError("--only-failed: `status` lists the failed jobs; leave out --dry-run")
-        from dglib.campaign.dry_run import print_plan
+        from dglib.campaign.dry_run import print_plans
 
-        print_plan(campaign, as_json=arguments.json, elsewhere=arguments.cluster is not None)
+        elsewhere = arguments.cluster is not None
+        print_plans(campaign.plans, campaign.at_once or 1, as_json=arguments.json, elsewhere=elsewhere)
         return 0
     require_posix("run_all.py", "use `python -m dglib run` for each experiment")
     started = time.monotonic()

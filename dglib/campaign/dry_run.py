@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import time
+from collections.abc import Sequence
 from dataclasses import replace
 from statistics import median
 from typing import Any, NamedTuple
@@ -13,10 +14,8 @@ import torch
 
 from dglib.analysis import wording
 from dglib.campaign.jobs import Plan
-from dglib.campaign.planning import Campaign
 from dglib.errors import UserError
 from dglib.experiments import requested_numerics
-from dglib.protocol import engine
 from dglib.protocol.spec import ExperimentSpec
 from dglib.runs.progress import duration
 from dglib.runs.store import read_records
@@ -40,10 +39,13 @@ class Estimate(NamedTuple):
     reason: str = ""
 
 
-def print_plan(campaign: Campaign, *, as_json: bool = False, elsewhere: bool = False) -> None:
+def print_plans(
+    plans: Sequence[Plan], at_once: int, *, as_json: bool = False, elsewhere: bool = False
+) -> None:
     """Print each plan and its jobs: for people, or a JSON line per job that trains a seed.
 
     Args:
+        at_once: how many jobs run at a time.
         elsewhere: the jobs run on other machines. What this one cannot run has no estimate then.
 
     Raises:
@@ -51,7 +53,7 @@ def print_plan(campaign: Campaign, *, as_json: bool = False, elsewhere: bool = F
     """
     estimator = Estimator()
     jobs: list[float | None] = []
-    for plan in sorted(campaign.plans, key=lambda plan: plan.planned, reverse=True):
+    for plan in sorted(plans, key=lambda plan: plan.planned, reverse=True):
         estimate = estimate_plan(plan, estimator, elsewhere)
         jobs += [estimate.seconds] * len(plan.parameters.seeds)
         (_print_json if as_json else _print_lines)(plan, estimate)
@@ -62,7 +64,7 @@ def print_plan(campaign: Campaign, *, as_json: bool = False, elsewhere: bool = F
     if known:
         total += f": {duration(sum(known))} one after the other"
         total += f", and {len(jobs) - len(known)} without an estimate" if len(known) < len(jobs) else ""
-    at_once = min(campaign.at_once or 1, len(jobs))
+    at_once = min(at_once, len(jobs))
     if known and len(known) == len(jobs) and at_once > 1:
         several = duration(max(sum(known) / at_once, *known))
         total += f", about {several} with {at_once} at a time if they do not slow each other down"
@@ -137,7 +139,7 @@ class Estimator:
             for arm in spec.arms
             for phase in arm.phases
         )
-        images = engine.planned_epochs(spec) * info.n_train * (1 + 1 / spec.step.refresh_period)
+        images = spec.planned_epochs * info.n_train * (1 + 1 / spec.step.refresh_period)
         return per_image * (images + evaluations * info.n_test / 3)
 
     def _pass_per_image(self, spec: ExperimentSpec, numerics: Numerics, info: DatasetInfo) -> float | None:

@@ -13,7 +13,6 @@ from typing import Any
 from dglib.base_dir import data_directory, user_path
 from dglib.experiments import build_spec, get, loaded, requested_numerics
 from dglib.experiments.parameters import Parameters
-from dglib.protocol import engine
 from dglib.protocol.spec import ExperimentSpec
 from dglib.runs import identity
 from dglib.runs.store import run_directories
@@ -90,7 +89,7 @@ class Plan:
     @cached_property
     def planned(self) -> int:
         """Epochs of a seed, if no event ends it early."""
-        return engine.planned_epochs(self.spec)
+        return self.spec.planned_epochs
 
     @property
     def status(self) -> str:

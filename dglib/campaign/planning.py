@@ -129,7 +129,7 @@ def _check_machine(p: Parameters, checked: set[str]) -> None:
     names = "dataset data_dir network network_width noise batch_size mix value metrics two_pass_statistics"
     same = repr([getattr(p, name, None) for name in (*names.split(), "tensorboard", *NUMERICS)])
     if same not in checked:
-        from dglib.experiments.run import check
+        from dglib.campaign.run import check
 
         check(get(p.experiment).spec(p), p)
         checked.add(same)

@@ -30,13 +30,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from dglib import output
+from dglib.campaign.run import run
 from dglib.control import Control
 from dglib.errors import UserError
 from dglib.experiments import get
 from dglib.experiments import load as load_experiments
 from dglib.experiments.notebook import injected
 from dglib.experiments.profiles import Layer, validate_layers
-from dglib.experiments.run import run
 
 if TYPE_CHECKING:
     from dglib.experiments.parameters import Parameters

@@ -1,13 +1,12 @@
-"""The protocol engine: what a seed trains next, and what an evaluation changes.
+"""The protocol engine: what a completed epoch and its evaluation change.
 
-Pure functions of the specification and a cursor; no tensors, files or clocks.
+A pure function of the specification and a cursor; no tensors, files or clocks.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from typing import Any
 
 from dglib.protocol.events import (
@@ -22,77 +21,9 @@ from dglib.protocol.events import (
     StepsLogged,
     SuccessTested,
 )
-from dglib.protocol.spec import Arm, Criterion, ExperimentSpec, Phase
+from dglib.protocol.spec import CONTINUED, Arm, Criterion, Cursor, ExperimentSpec, Plan
 
 SKIPPED_AT_MOST = 0.5  # of an epoch's steps; beyond it the seed has diverged
-CONTINUED = -1  # as `run_phase`: the run began in the arm whose state this arm started from
-
-
-@dataclass(frozen=True)
-class Cursor:
-    """A position in the protocol, as plain data; by default that of a seed that has not begun.
-
-    Attributes:
-        arm, phase, level: indices; `level` counts within the levels that the phase holds for this seed.
-        epoch: completed epochs at this level.
-        phase_epochs: completed epochs of the phase.
-        arm_epochs: completed epochs of the arm's network, those before a saved state included.
-        run_epochs: completed epochs since the last new optimizer; the learning rate follows from it.
-        run_phase: index of the phase at which the current run began, or CONTINUED.
-        consecutive: evaluations in a row that met the criterion of the phase's event.
-        passed: λ at which the phase's event fired; None if it has not.
-        fired_at: λ at which the event of the phase before fired; None if it did not.
-        reached: the flag of the first event that fired in this seed.
-        last_error: error of the latest evaluation.
-        next_event: number of the next event.
-        outcome: set when the seed is over.
-        ended: of phases that other arms start from and that are over, by "arm/phase": the name of their
-            random `stream`, and `run_epochs` and `arm_epochs` at their end.
-        failed: of independent arms that ended early: the outcome by name.
-    """
-
-    arm: int = 0
-    phase: int = 0
-    level: int = 0
-    epoch: int = 0
-    phase_epochs: int = 0
-    arm_epochs: int = 0
-    run_epochs: int = 0
-    run_phase: int = 0
-    consecutive: int = 0
-    passed: float | None = None
-    fired_at: float | None = None
-    reached: str | None = None
-    last_error: float | None = None
-    next_event: int = 0
-    outcome: str | None = None
-    ended: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
-    failed: Mapping[str, str] = field(default_factory=dict)
-
-    @property
-    def done(self) -> bool:
-        return self.outcome is not None
-
-    @property
-    def run(self) -> tuple[int, int]:
-        """The run that training state belongs to: another phase is a restart, another arm another network."""
-        return (self.arm, self.run_phase)
-
-
-@dataclass(frozen=True)
-class Plan:
-    """What the epoch at a cursor trains: the phase, λ, the learning rate, and whether it is evaluated."""
-
-    arm: Arm
-    phase: Phase
-    lam: float
-    lr: float
-    evaluates: bool
-
-    @property
-    def name(self) -> str:
-        """The phase as "arm/phase"."""
-        return f"{self.arm.name}/{self.phase.name}"
 
 
 @dataclass(frozen=True)
@@ -109,39 +40,6 @@ class EpochStats:
     c_sv: float = float("nan")
 
 
-def levels(phase: Phase, fired_at: float | None) -> tuple[float, ...]:
-    """The λ levels that a phase holds; `fired_at` is the λ at which the phase before it fired, or None."""
-    if phase.only_after_event is None:
-        return phase.levels
-    if fired_at is None:
-        return ()
-    below = phase.only_after_event == "below"
-    return tuple(lam for lam in phase.levels if (lam < fired_at if below else lam > fired_at))
-
-
-def plan(spec: ExperimentSpec, cursor: Cursor) -> Plan:
-    """What the current epoch at `cursor` trains."""
-    arm = spec.arms[cursor.arm]
-    phase = arm.phases[cursor.phase]
-    epoch = cursor.epoch + 1
-    return Plan(
-        arm,
-        phase,
-        lam=levels(phase, cursor.fired_at)[cursor.level],
-        lr=phase.learning_rate.after(cursor.run_epochs),
-        evaluates=epoch % phase.evaluate_every == 0 or epoch == phase.epochs_per_level,
-    )
-
-
-def stream_name(spec: ExperimentSpec, cursor: Cursor) -> str:
-    """The name of the run's random streams: the arm and phase at which it began."""
-    arm = spec.arms[cursor.arm]
-    if cursor.run_phase == CONTINUED:
-        assert arm.start is not None
-        return str(cursor.ended[arm.start]["stream"])
-    return f"{arm.name}/{arm.phases[cursor.run_phase].name}"
-
-
 def advance(
     spec: ExperimentSpec, cursor: Cursor, stats: EpochStats, evaluation: Evaluation | None
 ) -> tuple[Cursor, tuple[Event, ...]]:
@@ -149,9 +47,9 @@ def advance(
 
     Args:
         stats: of the epoch.
-        evaluation: of the network after it, given if and only if `plan(spec, cursor).evaluates`.
+        evaluation: of the network after it, given if and only if `spec.plan(cursor).evaluates`.
     """
-    here = plan(spec, cursor)
+    here = spec.plan(cursor)
     if here.evaluates != (evaluation is not None):
         raise ValueError("an evaluation belongs to the epochs that the protocol evaluates, and to no others")
     phase = here.phase
@@ -199,7 +97,7 @@ def advance(
     if cursor.epoch < phase.epochs_per_level:
         return log.close(cursor), log.events
     log.add(LevelDone)
-    if cursor.level + 1 < len(levels(phase, cursor.fired_at)):
+    if cursor.level + 1 < len(phase.held(cursor.fired_at)):
         return log.close(replace(cursor, level=cursor.level + 1, epoch=0)), log.events
     return _leave_phase(spec, here, cursor, log)
 
@@ -215,13 +113,13 @@ def _leave_phase(
         if not success:
             return _fail(spec, here, cursor, log, "init_failed")
     if here.name in spec.starts:
-        stream = stream_name(spec, cursor)
+        stream = spec.stream_name(cursor)
         end = {"stream": stream, "run_epochs": cursor.run_epochs, "arm_epochs": cursor.arm_epochs}
         cursor = replace(cursor, ended={**cursor.ended, here.name: end})
     cursor = replace(cursor, fired_at=cursor.passed, passed=None)
     phases = here.arm.phases
     for index in range(cursor.phase + 1, len(phases)):
-        if levels(phases[index], cursor.fired_at):
+        if phases[index].held(cursor.fired_at):
             cursor = replace(cursor, phase=index, level=0, epoch=0, phase_epochs=0, consecutive=0)
             if phases[index].restart:
                 cursor = replace(cursor, run_phase=index, run_epochs=0)
@@ -309,8 +207,3 @@ class _Log:
 def _number(value: float) -> float | None:
     """JSON has no NaN and no infinity."""
     return value if math.isfinite(value) else None
-
-
-def planned_epochs(spec: ExperimentSpec) -> int:
-    """Epochs of a seed that no event ends early: an upper bound."""
-    return sum(len(phase.levels) * phase.epochs_per_level for arm in spec.arms for phase in arm.phases)

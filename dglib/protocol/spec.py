@@ -1,4 +1,4 @@
-"""What an experiment is: plain, frozen data, without paths, devices or files.
+"""What an experiment is, and what it trains at each position: plain, frozen data, without paths or devices.
 
 An experiment is a list of arms; an arm trains one network through named phases; a phase holds the mixing
 coefficient λ at each of its levels for a fixed number of epochs. An arm begins with a new network, or with
@@ -11,9 +11,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Literal
+from typing import Any, Literal
+
+CONTINUED = -1  # as `run_phase`: the run began in the arm whose state this arm started from
 
 Comparison = Literal["<", "<=", ">=", ">"]
+InputShape = tuple[int, int, int]
+"""(channels, height, width) of an image"""
 
 
 @dataclass(frozen=True)
@@ -121,6 +125,15 @@ class Phase:
     event: StopEvent | None = None
     only_after_event: Literal["below", "above"] | None = None
 
+    def held(self, fired_at: float | None) -> tuple[float, ...]:
+        """The levels held for a seed; `fired_at` is the λ at which the phase before fired, or None."""
+        if self.only_after_event is None:
+            return self.levels
+        if fired_at is None:
+            return ()
+        below = self.only_after_event == "below"
+        return tuple(lam for lam in self.levels if (lam < fired_at if below else lam > fired_at))
+
 
 @dataclass(frozen=True)
 class Arm:
@@ -182,6 +195,73 @@ class StepSpec:
 
 
 @dataclass(frozen=True)
+class Cursor:
+    """A position in the protocol, as plain data; by default that of a seed that has not begun.
+
+    Attributes:
+        arm, phase, level: indices; `level` counts within the levels that the phase holds for this seed.
+        epoch: completed epochs at this level.
+        phase_epochs: completed epochs of the phase.
+        arm_epochs: completed epochs of the arm's network, those before a saved state included.
+        run_epochs: completed epochs since the last new optimizer; the learning rate follows from it.
+        run_phase: index of the phase at which the current run began, or CONTINUED.
+        consecutive: evaluations in a row that met the criterion of the phase's event.
+        passed: λ at which the phase's event fired; None if it has not.
+        fired_at: λ at which the event of the phase before fired; None if it did not.
+        reached: the flag of the first event that fired in this seed.
+        last_error: error of the latest evaluation.
+        next_event: number of the next event.
+        outcome: set when the seed is over.
+        ended: of phases that other arms start from and that are over, by "arm/phase": the name of their
+            random `stream`, and `run_epochs` and `arm_epochs` at their end.
+        failed: of independent arms that ended early: the outcome by name.
+    """
+
+    arm: int = 0
+    phase: int = 0
+    level: int = 0
+    epoch: int = 0
+    phase_epochs: int = 0
+    arm_epochs: int = 0
+    run_epochs: int = 0
+    run_phase: int = 0
+    consecutive: int = 0
+    passed: float | None = None
+    fired_at: float | None = None
+    reached: str | None = None
+    last_error: float | None = None
+    next_event: int = 0
+    outcome: str | None = None
+    ended: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+    failed: Mapping[str, str] = field(default_factory=dict)
+
+    @property
+    def done(self) -> bool:
+        return self.outcome is not None
+
+    @property
+    def run(self) -> tuple[int, int]:
+        """The run that training state belongs to: another phase is a restart, another arm another network."""
+        return (self.arm, self.run_phase)
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What the epoch at a cursor trains: the phase, λ, the learning rate, and whether it is evaluated."""
+
+    arm: Arm
+    phase: Phase
+    lam: float
+    lr: float
+    evaluates: bool
+
+    @property
+    def name(self) -> str:
+        """The phase as "arm/phase"."""
+        return f"{self.arm.name}/{self.phase.name}"
+
+
+@dataclass(frozen=True)
 class ExperimentSpec:
     """An experiment, whole.
 
@@ -239,3 +319,29 @@ class ExperimentSpec:
     def starts(self) -> set[str]:
         """The phases, as "arm/phase", from whose end other arms start."""
         return {arm.start for arm in self.arms if arm.start is not None}
+
+    @property
+    def planned_epochs(self) -> int:
+        """Epochs of a seed that no event ends early: an upper bound."""
+        return sum(len(phase.levels) * phase.epochs_per_level for arm in self.arms for phase in arm.phases)
+
+    def plan(self, cursor: Cursor) -> Plan:
+        """What the current epoch at `cursor` trains."""
+        arm = self.arms[cursor.arm]
+        phase = arm.phases[cursor.phase]
+        epoch = cursor.epoch + 1
+        return Plan(
+            arm,
+            phase,
+            lam=phase.held(cursor.fired_at)[cursor.level],
+            lr=phase.learning_rate.after(cursor.run_epochs),
+            evaluates=epoch % phase.evaluate_every == 0 or epoch == phase.epochs_per_level,
+        )
+
+    def stream_name(self, cursor: Cursor) -> str:
+        """The name of the run's random streams: the arm and phase at which it began."""
+        arm = self.arms[cursor.arm]
+        if cursor.run_phase == CONTINUED:
+            assert arm.start is not None
+            return str(cursor.ended[arm.start]["stream"])
+        return f"{arm.name}/{arm.phases[cursor.run_phase].name}"

@@ -16,8 +16,8 @@ import torch
 
 from dglib.errors import StorageError, UserError
 from dglib.files import CHECKPOINT_HEAD, older, write_atomically
-from dglib.protocol.engine import Cursor
 from dglib.protocol.events import Event, from_plain, to_plain
+from dglib.protocol.spec import Cursor
 
 CHECKPOINT_SECONDS = 60.0
 CHECKPOINT_EPOCHS = 10

@@ -19,7 +19,6 @@ from typing import TYPE_CHECKING, Any
 from dglib.control import Interrupted
 from dglib.errors import StorageError
 from dglib.files import append_line, to_json, write_atomically
-from dglib.protocol import engine
 from dglib.protocol.events import EpochDone, Evaluated, Event, SeedDone, Sink
 from dglib.protocol.spec import ExperimentSpec
 
@@ -41,7 +40,7 @@ class Bar:
     def __init__(self, spec: ExperimentSpec, n_seeds: int) -> None:
         from tqdm.auto import tqdm  # here: machines that only train need not have it
 
-        self._planned = engine.planned_epochs(spec)
+        self._planned = spec.planned_epochs
         self._bar = tqdm(total=self._planned * n_seeds, desc=spec.name, unit="epoch", dynamic_ncols=True)
         self._finished = 0
 
@@ -92,7 +91,7 @@ def heartbeat(store: Store, seed: int) -> Sink:
         "seed": seed,
         **this_process(),
         "epochs_done": 0,
-        "epochs_planned": engine.planned_epochs(store.spec),
+        "epochs_planned": store.spec.planned_epochs,
     }
     written = 0.0
 

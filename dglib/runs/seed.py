@@ -13,11 +13,10 @@ from typing import Any
 from dglib.control import Control, Interrupted
 from dglib.errors import UserError
 from dglib.files import phase_end_path
-from dglib.protocol import engine
-from dglib.protocol.engine import Cursor, Plan
+from dglib.protocol.engine import advance
 from dglib.protocol.events import Event, Sink
 from dglib.protocol.records import Record, fold
-from dglib.protocol.spec import ExperimentSpec
+from dglib.protocol.spec import CONTINUED, Cursor, ExperimentSpec, Plan
 from dglib.runs import checkpoint, identity
 from dglib.runs.checkpoint import CHECKPOINT_EPOCHS, CHECKPOINT_SECONDS, Checkpoint, Saving
 from dglib.runs.progress import logged_attempt
@@ -216,14 +215,14 @@ class SeedRun:
     def run(self) -> Record:
         while not self.cursor.done:
             self._enter_run()
-            plan = engine.plan(self.spec, self.cursor)
+            plan = self.spec.plan(self.cursor)
             self._train_epoch(plan)
             evaluation = None
             if plan.evaluates:
                 evaluation = evaluate(self.state, self.data, self.numerics, self.spec.metrics)
             stats = epoch_stats(self.state, plan.lr)
             before = self.cursor
-            self.cursor, events = engine.advance(self.spec, before, stats, evaluation)
+            self.cursor, events = advance(self.spec, before, stats, evaluation)
             self._emit(events)
             self.epochs_unsaved += 1
             moved = (before.arm, before.phase) != (self.cursor.arm, self.cursor.phase)
@@ -298,7 +297,7 @@ class SeedRun:
         )
 
     def _new_trainer(self) -> Trainer:
-        streams = Streams(self.seed, engine.stream_name(self.spec, self.cursor))
+        streams = Streams(self.seed, self.spec.stream_name(self.cursor))
         return Trainer(self.spec.step, self.data, streams, self.numerics)
 
     def _start_from(self, start: str) -> None:
@@ -316,7 +315,7 @@ class SeedRun:
                 )
             state = saved.state
         self.state.load_state_dict(state)
-        if self.cursor.run_phase == engine.CONTINUED:
+        if self.cursor.run_phase == CONTINUED:
             self.state.run = self.cursor.run
         else:
             self.state.restart(self.spec.step, self.cursor.run)

@@ -2,24 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from dglib.protocol.spec import DataSpec
-from dglib.training.data import Dataset, InputShape
+from dglib.protocol.spec import DataSpec, InputShape
+from dglib.training.data import Dataset
 from dglib.training.noise import make_noise
-
-
-@dataclass(frozen=True)
-class Batch:
-    """Network inputs (B, C, H, W) with noisy and clean labels, int64 (B,)."""
-
-    x: Tensor
-    noisy: Tensor
-    clean: Tensor
 
 
 class DeviceData:

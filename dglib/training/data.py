@@ -25,6 +25,7 @@ from numpy.typing import NDArray
 
 from dglib.base_dir import data_directory, user_path
 from dglib.errors import UserError
+from dglib.protocol.spec import InputShape
 from dglib.training.registry import Registry, call
 
 CIFAR10_MEAN, CIFAR10_STD = (0.4914, 0.4822, 0.4465), (0.2023, 0.1994, 0.2010)  # the published protocol's
@@ -32,8 +33,6 @@ ARRAYS = ("x_train", "y_train", "x_test", "y_test")  # of a user's .npz
 
 Images = NDArray[np.uint8] | NDArray[np.float32]
 Labels = NDArray[np.int64]
-InputShape = tuple[int, int, int]
-"""(channels, height, width)"""
 
 
 @dataclass(frozen=True, eq=False)

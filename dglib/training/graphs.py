@@ -16,12 +16,12 @@ import torch
 from torch import Tensor
 
 from dglib.errors import UserError
-from dglib.training.batches import Batch
 from dglib.training.networks import key_dropout
 from dglib.training.numerics import Numerics
 from dglib.training.state import TrainState
 from dglib.training.step import (
     BATCH_NORMS,
+    Batch,
     Gradient,
     Method,
     MixingRule,

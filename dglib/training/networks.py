@@ -17,7 +17,7 @@ import torch
 from torch import Tensor, nn
 
 from dglib.errors import UserError
-from dglib.training.data import InputShape
+from dglib.protocol.spec import InputShape
 from dglib.training.registry import Registry, call
 
 

@@ -8,11 +8,9 @@ import torch
 from torch import Tensor
 
 from dglib.errors import UserError
-from dglib.protocol.spec import StepSpec
-from dglib.training.batches import Batch
-from dglib.training.data import InputShape
+from dglib.protocol.spec import InputShape, StepSpec
 from dglib.training.registry import call
-from dglib.training.step import Gradient, Number, mixes, values
+from dglib.training.step import Batch, Gradient, Number, mixes, values
 
 LAMBDA, IMAGES = 0.3, 4
 

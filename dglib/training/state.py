@@ -7,8 +7,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from dglib.protocol.spec import NetworkSpec, StepSpec
-from dglib.training.data import InputShape
+from dglib.protocol.spec import InputShape, NetworkSpec, StepSpec
 from dglib.training.networks import build_network, key_dropout
 from dglib.training.numerics import Numerics
 from dglib.training.randomness import derived_key

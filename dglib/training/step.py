@@ -22,7 +22,6 @@ from torch import Tensor, nn
 from torch.optim.sgd import sgd  # not torch.optim.SGD, whose first use imports torch._dynamo for seconds
 
 from dglib.protocol.spec import StepSpec
-from dglib.training.batches import Batch
 from dglib.training.networks import key_dropout
 from dglib.training.numerics import Numerics
 from dglib.training.registry import Registry
@@ -31,6 +30,16 @@ from dglib.training.state import LOST_AT_MOST, TrainState
 EPS = 1e-12  # in the norms' denominators, as published
 
 BATCH_NORMS = (nn.BatchNorm1d, nn.BatchNorm2d, nn.BatchNorm3d)
+
+
+@dataclass(frozen=True)
+class Batch:
+    """Network inputs (B, C, H, W) with noisy and clean labels, int64 (B,)."""
+
+    x: Tensor
+    noisy: Tensor
+    clean: Tensor
+
 
 Number = float | Tensor  # a tensor is 0-dim: float64 for λ, float32 for the learning rate
 MixingRule = Callable[[Sequence[Tensor], Sequence[Tensor], Number], list[Tensor]]

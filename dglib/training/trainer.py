@@ -5,11 +5,11 @@ from __future__ import annotations
 from dglib.control import Control
 from dglib.protocol.spec import StepSpec
 from dglib.training import graphs
-from dglib.training.batches import Batch, DeviceData, crop_flip
+from dglib.training.batches import DeviceData, crop_flip
 from dglib.training.numerics import Numerics
 from dglib.training.randomness import Streams
 from dglib.training.state import TrainState
-from dglib.training.step import Method, StepFunction, step
+from dglib.training.step import Batch, Method, StepFunction, step
 
 CROPPED_AT_ONCE = 5000  # images: bounds the memory of padded copies
 

@@ -1,4 +1,4 @@
-"""An experiment from its parameters to its answer, for notebooks, the command line, jobs and forks alike."""
+"""One experiment from its parameters to its answer, for notebooks, commands, jobs and forks alike."""
 
 from __future__ import annotations
 
@@ -35,8 +35,6 @@ from dglib.training.rules import check_rules
 
 if TYPE_CHECKING:
     from dglib.experiments.parameters import Parameters
-
-    InParallel = Callable[[Parameters, Sequence[int], Path, Callable[[str], None]], None]
 
 
 @dataclass(frozen=True)
@@ -99,11 +97,11 @@ def run(
     quiet: bool = False,
     wait: bool = False,
     command: Sequence[str] = (),
-    in_parallel: InParallel | None = None,
 ) -> Run:
     """Run an experiment's seeds, those already finished excepted, and draw its figures.
 
-    Everything that was given is checked before anything is written.
+    Everything that was given is checked before anything is written. `seeds_at_once` seeds are trained in
+    parallel, each in a process of its own.
 
     Args:
         spec: in place of the parameters' own.
@@ -112,7 +110,6 @@ def run(
         quiet: no progress bar and no figures, and lines go to stderr, as for a job.
         wait: for as long as another process trains a seed, instead of a few seconds.
         command: for the manifest; by default this process's own command line.
-        in_parallel: trains seeds in processes of their own, where `seeds_at_once` is above 1.
 
     Raises:
         UserError: what was given cannot be used.
@@ -151,8 +148,10 @@ def run(
         with location.mirroring(store.directory, report):
             try:
                 left = [seed for seed in seeds if not store.finished(seed)]
-                if in_parallel and min(parameters.seeds_at_once, len(left)) > 1:
-                    in_parallel(parameters, left, location.local, report)
+                if min(parameters.seeds_at_once, len(left)) > 1:
+                    from dglib.campaign.local import train_in_parallel
+
+                    train_in_parallel(parameters, left, location.local, report)
                 records = run_experiment(
                     store,
                     seeds,
