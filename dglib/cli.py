@@ -238,7 +238,7 @@ def _campaign(arguments: argparse.Namespace) -> int:
 
 
 def _status(arguments: argparse.Namespace) -> None:
-    from dglib.campaign.monitor import read_status, status_text
+    from dglib.campaign.status import read_status, status_text
 
     jobs = read_status(base_directory(arguments.base_dir, where="--base-dir"))
     print("\n".join(json.dumps(job) for job in jobs) if arguments.json else status_text(jobs))

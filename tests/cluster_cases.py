@@ -21,7 +21,7 @@ import psutil
 from held import held_up
 
 from dglib.campaign import scheduler
-from dglib.campaign.cluster import ClusterBackend, cluster_of
+from dglib.campaign.cluster import ClusterBackend
 from dglib.campaign.jobs import Plan, anchored, jobs_of
 from dglib.campaign.monitor import CampaignMonitor
 from dglib.campaign.worker import train
@@ -177,8 +177,11 @@ def end(process: subprocess.Popen[Any]) -> None:
 def main(where: str, base: str, seeds: str = "0-3", init_epochs: str = "8") -> int:
     jobs = jobs_of([plan(Path(base).absolute(), seeds, int(init_epochs))])
     try:
-        with CampaignMonitor(jobs, sys.stdout, io.StringIO()) as monitor:
-            scheduler.run(jobs, ClusterBackend(cluster_of(where)), monitor)
+        with (
+            ClusterBackend(where) as backend,
+            CampaignMonitor(jobs, sys.stdout, io.StringIO()) as monitor,
+        ):
+            scheduler.run(jobs, backend, monitor)
     except UserError as error:
         print(error, file=sys.stderr)
         return 2

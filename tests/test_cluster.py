@@ -20,7 +20,7 @@ import yaml
 from cluster_cases import RUN_ALL, TINY
 
 from dglib.campaign import cluster, cluster_worker
-from dglib.campaign.cluster import SlurmFile, cluster_of, jobqueue
+from dglib.campaign.cluster import ClusterBackend, SlurmFile, jobqueue
 from dglib.errors import UserError
 from dglib.experiments.profiles import PARAMS
 
@@ -171,7 +171,7 @@ def script(file: SlurmFile) -> list[str]:
 
 def slurm_file(**fields: Any) -> SlurmFile:
     Path("my.yaml").write_text(yaml.safe_dump({n: value for n, value in fields.items() if value is not ...}))
-    made = cluster_of("slurm:my.yaml")
+    made = ClusterBackend("slurm:my.yaml")
     assert made.slurm is not None
     return made.slurm
 
@@ -225,7 +225,7 @@ def test_a_wrong_field_is_refused_by_name_in_one_line(fields: dict[str, Any], li
 @pytest.mark.parametrize(("name", "value"), [("quue", "gpu"), ("memory", "much")])
 def test_a_field_that_dask_does_not_take_is_refused_in_one_line(name: str, value: str, slurm: Path) -> None:
     slurm_file(**(LEAST | {name: value}))
-    with pytest.raises(UserError) as refused, cluster_of("slurm:my.yaml").connected():
+    with pytest.raises(UserError) as refused, ClusterBackend("slurm:my.yaml"):
         pass
     assert str(refused.value).startswith("--cluster slurm:my.yaml: ")
     assert {name, value} & set(re.findall(r"\w+", str(refused.value)))
@@ -239,11 +239,11 @@ def test_without_dask_or_slurm_one_line_names_what_is_missing(
     Path("my.yaml").write_text(yaml.safe_dump(LEAST))
     if where.startswith("slurm"):
         monkeypatch.setattr(shutil, "which", lambda name: None)
-        with pytest.raises(UserError, match="there is no sbatch"), cluster_of(where).connected():
+        with pytest.raises(UserError, match="there is no sbatch"), ClusterBackend(where):
             pass
     monkeypatch.setattr(cluster, "find_spec", lambda name: None)
     with pytest.raises(UserError, match=r"needs distributed: pip install -e \.\[cluster\]"):
-        cluster_of(where)
+        ClusterBackend(where)
 
 
 OURS = {"dglib": "0.1.0", "commit": "1" * 40, "code": "a", "python": "3.13", "torch": "2.15.0"}

@@ -19,7 +19,7 @@ def figure_file(directory):
 
 
 def live_frame(_):
-    return LivePicture([]).draw(LiveRun(random_data(n_train=130), CPU).status()).png()
+    return LivePicture([]).draw(LiveRun(random_data(n_train=130), CPU)).png()
 
 
 @pytest.mark.parametrize("drawing", [figure_file, live_frame])

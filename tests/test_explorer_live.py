@@ -44,7 +44,7 @@ def run():
 
 
 def prepared(run):
-    while run.status().state == "preparing":
+    while run.state == "preparing":
         run.step()
     return run
 
@@ -55,7 +55,7 @@ def steps(run, count):
 
 
 def weights(run):
-    return torch.cat([p.detach().flatten() for p in run._state.model.state_dict().values()])
+    return torch.cat([p.detach().flatten() for p in run._train_state.model.state_dict().values()])
 
 
 # ── the run ──
@@ -67,46 +67,45 @@ def weights(run):
 def test_a_change_acts_on_the_next_step_and_moves_the_weights(change):
     one, other = prepared(LiveRun(DATA, CPU)), prepared(LiveRun(DATA, CPU))
     assert torch.equal(weights(one), weights(other))
-    one.change(Settings(**change))
-    assert one.status().settings == Settings()
+    one.wanted = Settings(**change)
+    assert one.settings == Settings()
     steps(one, 2)
     steps(other, 2)
-    assert one.status().settings == Settings(**change)
+    assert one.settings == Settings(**change)
     assert not torch.equal(weights(one), weights(other))
 
 
 def test_a_new_refresh_period_keeps_the_held_value_gradient(run):
     prepared(run)  # 6 steps, the only refresh at the first
-    held = [g.clone() for g in run._state.g_v]
-    run.change(Settings(refresh_period=4))
+    held = [g.clone() for g in run._train_state.g_v]
+    run.wanted = Settings(refresh_period=4)
     steps(run, 2)
-    assert all(torch.equal(a, b) for a, b in zip(run._state.g_v, held, strict=True))  # t = 6, 7
+    assert all(torch.equal(a, b) for a, b in zip(run._train_state.g_v, held, strict=True))  # t = 6, 7
     steps(run, 1)
-    assert not any(torch.equal(a, b) for a, b in zip(run._state.g_v, held, strict=True))  # t = 8 = 2·4
+    assert not any(torch.equal(a, b) for a, b in zip(run._train_state.g_v, held, strict=True))  # t = 8 = 2·4
 
 
 def test_changes_during_the_preparation_act_at_its_end(run):
     steps(run, 2)
-    run.change(Settings(lam=0.8, lr=0.01))
-    status = run.status()
-    assert (status.state, status.settings.lam, status.wanted.lam) == ("preparing", 0.35, 0.8)
+    run.wanted = Settings(lam=0.8, lr=0.01)
+    assert (run.state, run.settings.lam, run.wanted.lam) == ("preparing", 0.35, 0.8)
     assert torch.equal(weights(prepared(run)), weights(prepared(LiveRun(DATA, CPU))))
     run.step()
-    assert run.status().settings == Settings(lam=0.8, lr=0.01)
+    assert run.settings == Settings(lam=0.8, lr=0.01)
 
 
 @pytest.mark.parametrize("start", STARTS)
 def test_a_start_is_prepared_once_and_restored_bit_for_bit(run, start):
     run.begin(start)
     first = weights(prepared(run))
-    run.change(Settings(lr=0.3))
+    run.wanted = Settings(lr=0.3)
     steps(run, 4)
     run.begin(start, defaults=True)
-    assert (run.status().state, run.status().epochs) == ("running", PREPARED)
+    assert (run.state, len(run.points)) == ("running", PREPARED)
     assert torch.equal(weights(run), first)
-    run.change(Settings(lr=0.05))
+    run.wanted = Settings(lr=0.05)
     run.begin(start)
-    assert run.status().state == "preparing"
+    assert run.state == "preparing"
 
 
 def test_evaluations_inside_an_epoch_leave_no_trace(monkeypatch):
@@ -115,42 +114,42 @@ def test_evaluations_inside_an_epoch_leave_no_trace(monkeypatch):
     steps(one, 7)
     steps(other, 7)
     assert torch.equal(weights(one), weights(other))
-    assert one.status().points == other.status().points
+    assert one.points == other.points
 
 
 def test_a_network_that_diverges_stops_and_can_be_reset(run):
     prepared(run)
     with torch.no_grad():
-        run._state.params[0].fill_(float("nan"))
+        run._train_state.params[0].fill_(float("nan"))
     assert run.advance(600) <= EPOCH
-    status = run.status()
-    assert (status.state, status.error) == ("diverged", None)
+    assert (run.state, run.now.error) == ("diverged", None)
+    before = run.steps
     run.step()
-    assert run.status().steps == status.steps
+    assert run.steps == before
     run.begin("ordered")
-    assert run.status().state == "running"
+    assert run.state == "running"
 
 
 def test_a_saved_path_has_a_row_for_every_epoch_with_its_settings(run, tmp_path):
     with pytest.raises(UserError, match="nothing to save yet"):
-        save_path(run.status(), b"", tmp_path)
+        save_path(run, b"", tmp_path)
     prepared(run)
     for lam, lr in ((0.5, 0.1), (0.7, 0.03)):
-        run.change(Settings(lam=lam, lr=lr))
+        run.wanted = Settings(lam=lam, lr=lr)
         steps(run, EPOCH)
     steps(run, 1)
-    table = save_path(run.status(), b"png", tmp_path)
+    table = save_path(run, b"png", tmp_path)
     assert table.with_suffix(".png").read_bytes() == b"png"
     rows = list(csv.DictReader(table.read_text().splitlines()))
     assert [int(row["step"]) for row in rows] == [EPOCH * (i + 1) for i in range(PREPARED + 2)]
     assert [row["phase"] for row in rows] == ["init"] * PREPARED + ["sweep"] * 2
     moved = [(float(row["lambda"]), float(row["lr"]), int(row["refresh_period"])) for row in rows[-2:]]
     assert moved == [(0.5, 0.1, 32), (0.7, 0.03, 32)]
-    assert [float(row["error"]) for row in rows] == [point.error for point in run.status().points]
-    assert save_path(run.status(), b"", tmp_path) != table
+    assert [float(row["error"]) for row in rows] == [point.error for point in run.points]
+    assert save_path(run, b"", tmp_path) != table
     (tmp_path / "file").write_text("")
     with pytest.raises(UserError):
-        save_path(run.status(), b"", tmp_path / "file")
+        save_path(run, b"", tmp_path / "file")
 
 
 # ── the panel ──
@@ -174,7 +173,7 @@ def tick(panel):
 def trained(panel, start="ordered"):
     """Through the preparation."""
     getattr(panel, start).click()
-    while panel.run.status().state == "preparing":
+    while panel.run.state == "preparing":
         tick(panel)
     return panel
 
@@ -191,10 +190,10 @@ def test_sliders_set_what_is_trained_and_shown(panel):
     assert "your settings (λ 0.62) apply after that" in shown(panel, "message")
     trained(panel)
     panel.lam.value, panel.lr.value, panel.k.value, panel.eta.value = 0.62, 0.03, 8, 0.2
-    before = panel.run.status().steps
+    before = panel.run.steps
     tick(panel)
-    assert panel.run.status().steps > before
-    assert panel.run.status().settings == Settings(0.62, 0.03, 8, 0.2)
+    assert panel.run.steps > before
+    assert panel.run.settings == Settings(0.62, 0.03, 8, 0.2)
     names = ("state", "lambda", "lr", "k", "eta")
     assert [shown(panel, name) for name in names] == ["running", "0.620", "0.03", "8", "0.20"]
 
@@ -203,11 +202,11 @@ def test_buttons_start_pause_step_and_reset(panel):
     trained(panel, "collapsed")
     assert (shown(panel, "start"), panel.lam.value) == ("collapsed", STARTS["collapsed"].lam)
     panel.pause.click()
-    before = panel.run.status().steps
+    before = panel.run.steps
     assert (shown(panel, "state"), panel.pause.description) == ("paused", "resume")
     panel.lam.value = 0.7
     tick(panel)
-    assert (panel.run.status().steps, panel.run.status().wanted.lam) == (before, 0.7)
+    assert (panel.run.steps, panel.run.wanted.lam) == (before, 0.7)
     panel.one.click()
     tick(panel)
     assert (shown(panel, "step"), shown(panel, "state")) == (str(before + 1), "paused")
@@ -230,7 +229,7 @@ def test_the_clock_of_the_page_runs_while_the_network_trains(panel):
     assert not panel.clock.playing
     panel.pause.click()
     with torch.no_grad():
-        panel.run._state.params[0].fill_(float("nan"))
+        panel.run._train_state.params[0].fill_(float("nan"))
     while shown(panel, "state") != "diverged":
         tick(panel)
     assert not panel.clock.playing
@@ -266,10 +265,10 @@ def test_an_error_in_the_panel_is_shown_and_a_new_start_continues(panel, monkeyp
 def test_a_closed_panel_trains_no_more(panel, closed):
     trained(panel)
     {"root widget": panel.widget.close, "all widgets": widgets.Widget.close_all}[closed]()
-    before = panel.run.status().steps
+    before = panel.run.steps
     tick(panel)
     panel.one.click()
-    assert panel.run.status().steps == before
+    assert panel.run.steps == before
 
 
 @pytest.mark.parametrize("name", ["live", "_12"])
@@ -287,7 +286,7 @@ def test_callbacks_in_other_threads_leave_a_training_cell_its_bits(panel, tmp_pa
     run = published_in(tmp_path / "run", "T1", [t1(0), t1(1)])
     recorded = dglib.explorer.recorded({"runs": str(run)})
     trained(panel)
-    before, over, moves = panel.run.status().steps, threading.Event(), [0, 0]
+    before, over, moves = panel.run.steps, threading.Event(), [0, 0]
 
     def drag(number):
         while not over.is_set():
@@ -309,7 +308,7 @@ def test_callbacks_in_other_threads_leave_a_training_cell_its_bits(panel, tmp_pa
         for one in drags:
             one.result()
     assert (shown(panel, "state"), shown(panel, "message")) == ("running", "")
-    assert panel.run.status().steps > before
+    assert panel.run.steps > before
     recorded.close()
 
 
@@ -326,11 +325,12 @@ def test_a_path_is_cut_where_λ_turns():
 
 
 def test_the_axis_of_time_grows_and_shrinks_and_the_picture_keeps_its_size(run):
-    picture, status = LivePicture([]), run.status()
+    picture = LivePicture([])
     sizes, ends = set(), []
     for epochs in (0, 49, 50, 5000, 20):
-        points = tuple(Point(e, Settings(e % 100 / 100), e / 5001, e < 20) for e in range(1, epochs + 1))
-        png = picture.draw(replace(status, points=points, now=points[-1] if points else None)).png()
+        run.points = tuple(Point(e, Settings(e % 100 / 100), e / 5001, e < 20) for e in range(1, epochs + 1))
+        run.now = run.points[-1] if run.points else None
+        png = picture.draw(run).png()
         sizes.add(Image.open(io.BytesIO(png)).size)
         ends.append(picture._over_time.get_xlim()[1])
     assert ends == [50, 50, 100, 6400, 50]

@@ -29,7 +29,7 @@ from dglib.errors import UserError
 from dglib.experiments import get
 from dglib.experiments.tables import load_records
 from dglib.explorer.panel import Canvas
-from dglib.explorer.readout import Limits, Selection, analyse, limits_of, readout
+from dglib.explorer.readout import Limits, analyse, limits_of, readout
 from dglib.explorer.recorded_panel import RecordedPanel
 from dglib.explorer.runs import choices, label, notebook_source, seeds_of
 
@@ -39,8 +39,7 @@ LOOP = {"T1": [t1(0, 0.60, 0.40, True), t1(1, 0.65, 0.45, True)], "T2": [t2(0), 
 
 def shown(records: dict[str, list[Record]], lam: float, limits: Limits | None = None):
     seeds = seeds_of(records)
-    chosen = tuple(sorted({seed.seed for seed in seeds}))
-    return seeds, readout(seeds, Selection(tuple(records), chosen, lam, limits or limits_of(seeds)))
+    return seeds, readout(analyse(seeds, limits or limits_of(seeds)), lam)
 
 
 def panel_on(path: Path) -> RecordedPanel:
@@ -201,7 +200,7 @@ def test_a_panel_shows_any_records(kind, tmp_path):
         panel.lam.value = lam
         assert pixels(panel.canvas.png()).shape[1] == 1075
         assert ElementTree.fromstring(panel.marks.value).tag == "svg"
-    rows = {(seed.experiment, seed.seed) for seed in panel.readout.seeds}
+    rows = {(seed.experiment, seed.seed) for seed in panel.readout.analysis.seeds}
     assert rows == {(name, record["seed"]) for name, records in KINDS[kind].items() for record in records}
     assert "nan" not in panel.numbers.value.lower().replace("nano", "")
     panel.close()
@@ -273,7 +272,7 @@ def test_where_lambda_was_held_both_starts_and_the_verdict_are_shown(tmp_path):
         assert f'<b data-value="verdict">{verdicts[lam]}</b>' in panel.numbers.value
         assert verdicts[lam] in panel.marks.value
     panel.lam.value = 0.42  # nearer to 0.5: nothing lies between two networks
-    assert panel.readout.gaps == (found,)
+    assert panel.readout.gaps == [found]
 
 
 def test_another_run_brings_its_own_levels_seeds_and_limits(tmp_path):

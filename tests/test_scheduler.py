@@ -14,7 +14,8 @@ import pytest
 
 from dglib.campaign import local, scheduler
 from dglib.campaign.jobs import Job, Plan, anchored, jobs_of
-from dglib.campaign.monitor import only_failed
+from dglib.campaign.status import only_failed
+from dglib.control import unwinding
 from dglib.experiments.profiles import load_profile
 
 # A worker that imports nothing of ours. A job's seed determines what it does, by the file `script`: a list,
@@ -208,7 +209,8 @@ def run_locally(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Local:
         asked = plan(tmp_path)
         backend = local.LocalBackend([{"NUMBER": str(number)} for number in range(workers)])
         try:
-            scheduler.run(asked.jobs[:4], backend, monitor or Events())
+            with unwinding(), backend:
+                scheduler.run(asked.jobs[:4], backend, monitor or Events())
         finally:
             run.asked = asked
         return [json.loads(line) for line in (tmp_path / "diary").read_text().splitlines()], asked

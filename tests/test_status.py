@@ -16,8 +16,9 @@ from analysis_cases import t2
 from dglib import cli
 from dglib.campaign import monitor as monitors
 from dglib.campaign.jobs import Job, Plan, anchored, jobs_of
-from dglib.campaign.monitor import CampaignMonitor, read_status, status_text
+from dglib.campaign.monitor import CampaignMonitor
 from dglib.campaign.scheduler import Schedule
+from dglib.campaign.status import read_status, status_text
 from dglib.experiments import requested_numerics
 from dglib.experiments.profiles import load_profile
 from dglib.files import sealed

@@ -19,7 +19,6 @@ import tempfile
 import time
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager, suppress
-from dataclasses import dataclass
 from datetime import timedelta
 from importlib.util import find_spec
 from typing import TYPE_CHECKING, Annotated, Any
@@ -39,7 +38,6 @@ if TYPE_CHECKING:
 CONNECT_SECONDS = 10.0
 FIRST_SECONDS = 60.0  # for the first worker of a running scheduler; Slurm's queue may take days
 REFRESH_SECONDS = 1.0
-RENEW_SECONDS = 30.0
 RESULT_SECONDS = 30.0
 NOTICE = timedelta(minutes=5)  # before its time is up a worker saves its seed and ends
 SHORTEST = timedelta(minutes=15)
@@ -100,100 +98,6 @@ class SlurmFile(BaseModel):
         }
 
 
-@dataclass
-class Cluster:
-    """A Dask cluster: a running scheduler by its address, or workers that Slurm starts.
-
-    Attributes:
-        text: as the user gave it.
-    """
-
-    text: str
-    address: str = ""
-    slurm: SlurmFile | None = None
-    _started: Any = None  # Slurm's
-    _renewed: float = float("-inf")
-
-    @property
-    def workers(self) -> int | None:
-        """How many it has at most; None: its scheduler has the number."""
-        return None if self.slurm is None else self.slurm.jobs
-
-    @contextmanager
-    def connected(self) -> Iterator[Client]:
-        """A client of its scheduler; what was started for it ends with it. UserError: no scheduler."""
-        from distributed import Client
-
-        for name in ("distributed", "distributed.client"):  # our own lines report lost connections
-            logging.getLogger(name).setLevel(logging.CRITICAL + 1)
-        with ExitStack() as stack:
-            if self.slurm is not None:
-                self._started = stack.enter_context(self._start_slurm(self.slurm))
-            try:
-                where = self._started or self.address
-                client = Client(where, timeout=CONNECT_SECONDS, set_as_default=False)
-            except (OSError, ValueError) as error:
-                raise self.error(f"no scheduler answers there ({_line(error)})") from None
-            yield stack.enter_context(client)
-
-    def renew(self) -> None:
-        """Have Slurm replace workers whose time is up; called a few times a second."""
-        if self.slurm is not None and time.monotonic() - self._renewed >= RENEW_SECONDS:
-            self._renewed = time.monotonic()
-            self._started.scale(jobs=self.slurm.jobs)
-
-    def error(self, reason: str) -> UserError:
-        return UserError(f"--cluster {self.text}: {reason}")
-
-    def _start_slurm(self, file: SlurmFile) -> Any:
-        if shutil.which("sbatch") is None:
-            raise self.error("there is no sbatch on this machine: run this on a login node")
-        try:
-            made = jobqueue().SLURMCluster(
-                **file.options(),
-                scheduler_options={"dashboard_address": ":0"},
-                silence_logs="critical",
-            )
-        except (OSError, RuntimeError, TypeError, ValueError) as error:
-            raise self.error(" ".join(str(error).split())) from None
-        # Dask does not report it when Slurm refuses a job.
-        with tempfile.NamedTemporaryFile("w", suffix=".sh", encoding="utf-8") as script:
-            script.write(made.job_script())
-            script.flush()
-            command = ["sbatch", "--test-only", script.name]
-            done = subprocess.run(command, capture_output=True, text=True, errors="replace")
-        if done.returncode:
-            made.close()
-            reason = " ".join((done.stderr or done.stdout).split()) or f"status {done.returncode}"
-            raise self.error(f"sbatch --test-only refuses: {reason}")
-        return made
-
-
-def cluster_of(text: str) -> Cluster:
-    """The cluster that `text` names. Nothing is started.
-
-    Raises:
-        UserError: it names none, its file is wrong, or a package that it takes is missing.
-    """
-    kind, _, rest = text.partition(":")
-    if kind == "local":
-        raise UserError(f"--cluster {text}: this machine's workers need no cluster: use --workers or --gpus")
-    if kind in ("tcp", "tls"):
-        address = re.fullmatch(r"//(\[[0-9A-Fa-f:.]+\]|[^/:\s]+):(\d{1,5})/?", rest, re.ASCII)
-        if address is None or not 0 < int(address[2]) < 2**16:
-            raise UserError(f"--cluster {text}: a scheduler's address is {kind}://HOST:PORT")
-        made = Cluster(text, f"{kind}://{address[1]}:{address[2]}")
-    elif kind == "slurm":
-        layer = file_layer(user_path(rest, "--cluster"))._replace(where=f"--cluster {text}")
-        made = Cluster(text, slurm=validate_model(SlurmFile, [layer]))
-    else:
-        raise UserError(f"--cluster {text}: must be tcp://HOST:PORT or slurm:FILE.yaml")
-    for module in ("distributed", *(["dask_jobqueue"] if kind == "slurm" else [])):
-        if find_spec(module) is None:
-            raise UserError(f"--cluster {text}: needs {module}: pip install -e .[cluster]")
-    return made
-
-
 def jobqueue() -> Any:
     """The module `dask_jobqueue`, whose import replaces the handler of SIGINT: here it stays as it was."""
     before = signal.getsignal(signal.SIGINT)
@@ -204,10 +108,35 @@ def jobqueue() -> Any:
 
 
 class ClusterBackend(Backend):
-    """The workers of a cluster: Dask gives a job to one of them, and to another where that one dies."""
+    """The workers of a cluster: Dask gives a job to one of them, and to another where that one dies.
 
-    def __init__(self, cluster: Cluster) -> None:
-        self._cluster = cluster
+    Args:
+        text: the value of `--cluster`. Nothing is started before the backend is entered.
+
+    Raises:
+        UserError: it names no cluster, its file is wrong, or a package that it takes is missing.
+    """
+
+    def __init__(self, text: str) -> None:
+        kind, _, rest = text.partition(":")
+        self._text = text
+        self.slurm: SlurmFile | None = None
+        if kind == "local":
+            raise self._error("this machine's workers need no cluster: use --workers or --gpus")
+        if kind in ("tcp", "tls"):
+            address = re.fullmatch(r"//(\[[0-9A-Fa-f:.]+\]|[^/:\s]+):(\d{1,5})/?", rest, re.ASCII)
+            if address is None or not 0 < int(address[2]) < 2**16:
+                raise self._error(f"a scheduler's address is {kind}://HOST:PORT")
+            self._address = f"{kind}://{address[1]}:{address[2]}"
+        elif kind == "slurm":
+            layer = file_layer(user_path(rest, "--cluster"))._replace(where=f"--cluster {text}")
+            self.slurm = validate_model(SlurmFile, [layer])
+        else:
+            raise self._error("must be tcp://HOST:PORT or slurm:FILE.yaml")
+        for module in ("distributed", *(["dask_jobqueue"] if self.slurm else [])):
+            if find_spec(module) is None:
+                raise self._error(f"needs {module}: pip install -e .[cluster]")
+        self.at_once = None if self.slurm is None else self.slurm.jobs
         self._workers: dict[str, Any] = {}  # by address, as the scheduler describes them
         self._running: dict[str, tuple[Job, Future[Any]]] = {}  # by the task's key
         self._ended: queue.Queue[Future[Any]] = queue.Queue()
@@ -222,13 +151,22 @@ class ClusterBackend(Backend):
         Raises:
             UserError: the cluster cannot be reached, or has no worker.
         """
+        from distributed import Client
+
+        for name in ("distributed", "distributed.client"):  # our own lines report lost connections
+            logging.getLogger(name).setLevel(logging.CRITICAL + 1)
         with ExitStack() as stack:
-            self._client = stack.enter_context(self._cluster.connected())
+            where = stack.enter_context(self._slurm_cluster(self.slurm)) if self.slurm else self._address
+            try:
+                client = Client(where, timeout=CONNECT_SECONDS, set_as_default=False)
+            except (OSError, ValueError) as error:
+                raise self._error(f"no scheduler answers there ({_line(error)})") from None
+            self._client = stack.enter_context(client)
             started = time.monotonic()
             while not self._workers:
                 self._refresh()
-                if self._cluster.slurm is None and time.monotonic() - started > FIRST_SECONDS:
-                    raise self._cluster.error(f"no worker has come within {FIRST_SECONDS:g} s")
+                if self.slurm is None and time.monotonic() - started > FIRST_SECONDS:
+                    raise self._error(f"no worker has come within {FIRST_SECONDS:g} s")
                 time.sleep(0 if self._workers else POLL_SECONDS)
             self._context = stack.pop_all()
         return self
@@ -276,9 +214,9 @@ class ClusterBackend(Backend):
         except KilledWorker as error:
             answer = {"lost": f"its workers died: {_line(error)}"}
         except Exception as error:  # of Dask, or of a worker without dglib
-            raise self._cluster.error(f"a worker cannot run the jobs: {_line(error)}") from None
+            raise self._error(f"a worker cannot run the jobs: {_line(error)}") from None
         if "unsuitable" in answer:
-            raise self._cluster.error(f"worker {answer['worker']} {answer['unsuitable']}")
+            raise self._error(f"worker {answer['worker']} {answer['unsuitable']}")
         job, _ = self._running.pop(future.key)
         if "stopped" in answer:
             answer = {"lost": f"its worker {answer['worker']} is closing"}
@@ -306,13 +244,11 @@ class ClusterBackend(Backend):
         return stopped
 
     def _refresh(self) -> None:
-        """Ask for the workers, and have Slurm replace those whose time is up."""
+        """Ask the scheduler for its workers, at most once a second."""
         if time.monotonic() - self._refreshed < REFRESH_SECONDS:
             return
         first, self._refreshed = self._refreshed < 0, time.monotonic()
         with self._scheduler_there() as scheduler:
-            if not self._stopping:
-                self._cluster.renew()
             # What client.scheduler_info() returns, another thread replaces meanwhile, without the workers.
             before, self._workers = (
                 self._workers,
@@ -330,7 +266,35 @@ class ClusterBackend(Backend):
                 raise ConnectionError
             yield self._client.scheduler
         except (OSError, RuntimeError) as error:  # a client that has been closed raises no OSError
-            raise self._cluster.error(f"{reason} resumes once there is a cluster again") from error
+            raise self._error(f"{reason} resumes once there is a cluster again") from error
+
+    def _slurm_cluster(self, file: SlurmFile) -> Any:
+        """A Dask cluster that keeps so many Slurm jobs; one whose time is up is replaced."""
+        if shutil.which("sbatch") is None:
+            raise self._error("there is no sbatch on this machine: run this on a login node")
+        try:
+            made = jobqueue().SLURMCluster(
+                **file.options(),
+                scheduler_options={"dashboard_address": ":0"},
+                silence_logs="critical",
+            )
+        except (OSError, RuntimeError, TypeError, ValueError) as error:
+            raise self._error(" ".join(str(error).split())) from None
+        # Dask does not report it when Slurm refuses a job.
+        with tempfile.NamedTemporaryFile("w", suffix=".sh", encoding="utf-8") as script:
+            script.write(made.job_script())
+            script.flush()
+            command = ["sbatch", "--test-only", script.name]
+            done = subprocess.run(command, capture_output=True, text=True, errors="replace")
+        if done.returncode:
+            made.close()
+            reason = " ".join((done.stderr or done.stdout).split()) or f"status {done.returncode}"
+            raise self._error(f"sbatch --test-only refuses: {reason}")
+        made.adapt(minimum_jobs=file.jobs, maximum_jobs=file.jobs)
+        return made
+
+    def _error(self, reason: str) -> UserError:
+        return UserError(f"--cluster {self._text}: {reason}")
 
 
 def _line(error: BaseException) -> str:

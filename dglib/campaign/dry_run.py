@@ -27,7 +27,8 @@ from dglib.training.state import TrainState
 from dglib.training.trainer import Trainer
 
 SECONDS = 5.0  # for all estimates: with the imports, a dry run answers within ten
-CPU_BATCH = 16  # a large batch is timed on a part of it: on a CPU the time is proportional
+STEP_SECONDS = 0.5  # for the step that is timed, on a CPU
+LEAST = 8  # images in it: of fewer, the time would be that of the optimizer
 ELSEWHERE = "times are this machine's; the cluster's workers may be faster or slower"
 
 
@@ -109,7 +110,7 @@ def estimate_plan(plan: Plan, estimator: Estimator, elsewhere: bool) -> Estimate
             raise
         return Estimate(None, None, str(error))
     if seconds is None:
-        reason = f"no seed has finished, and two steps take longer than {SECONDS:g} s here"
+        reason = "no seed has finished, and a step takes too long here"
         return Estimate(None, None, reason)
     return Estimate(seconds, numerics.device)
 
@@ -143,27 +144,31 @@ class Estimator:
         return per_image * (images + evaluations * info.n_test / 3)
 
     def _pass_per_image(self, spec: ExperimentSpec, numerics: Numerics, info: DatasetInfo) -> float | None:
-        """Seconds of a forward and backward pass, from the second of two steps."""
-        if time.monotonic() >= self._deadline:
-            return None
-        numerics = replace(numerics, compiled=False, cuda_graphs=False)  # which take minutes to start
-        n = min(spec.step.batch_size, CPU_BATCH) if numerics.device == "cpu" else spec.step.batch_size
-        step = replace(spec.step, log_every=0)
-        spec = replace(spec, step=step)
+        """Seconds of a forward and backward pass for one image, from the second of two steps.
+
+        On a CPU the first step takes two images, and the second one as many of a batch as fit into
+        `STEP_SECONDS`.
+        """
+        # Compilation and capture take minutes to start.
+        numerics = replace(numerics, compiled=False, cuda_graphs=False)
+        # Any noise costs the same, and labels from a file would not fit these images.
+        data, step = replace(spec.data, noise="symmetric"), replace(spec.step, log_every=0)
+        device, all_images = numerics.torch_device, step.batch_size
+        images = min(2, all_images) if device.type == "cpu" else all_images
         with numerics.applied("the estimate"):
-            device = numerics.torch_device
             state = TrainState.create(spec.network, step, info.input_shape, info.classes, numerics, seed=0)
-            # Any noise costs the same, and labels from a file would not fit these.
-            data = replace(spec.data, noise="symmetric")
-            placed = DeviceData(_random_images(n, info), data, 0, device)
-            trainer = Trainer(step, placed, Streams(0, "estimate"), numerics)
-            for _ in range(2):  # the first one warms up
+            per_image = 0.0
+            for refreshes in (True, step.refresh_period == 1):
+                placed = DeviceData(_random_images(images, info), data, 0, device)
+                trainer = Trainer(step, placed, Streams(0, "estimate"), numerics)
                 started = _now(device)
-                if started >= self._deadline:
+                if started + images * per_image >= self._deadline:
                     return None
                 trainer.advance(state, 0.5, 1e-3, 1)
-            seconds = _now(device) - started
-        return seconds / (1 + (step.refresh_period == 1)) / n  # step 1 refreshes only where all do
+                per_image = (_now(device) - started) / (1 + refreshes) / images
+                if device.type == "cpu":
+                    images = min(all_images, max(LEAST, round(STEP_SECONDS / per_image)))
+        return per_image
 
 
 def _random_images(n: int, info: DatasetInfo) -> Dataset:

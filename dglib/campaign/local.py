@@ -47,9 +47,11 @@ def train_in_parallel(
     own = {"base_dir": str(base), "mirror": False, "seeds_at_once": 1, "seeds": list(seeds)}
     plan = Plan(anchored(parameters.model_copy(update=own), base), base)
     jobs = [job for job in plan.jobs if job.kind == "seed"]
-    backend = LocalBackend([{}] * min(parameters.seeds_at_once, len(jobs)))
     try:
-        with CampaignMonitor(jobs) as monitor:
+        with (
+            LocalBackend([{}] * min(parameters.seeds_at_once, len(jobs))) as backend,
+            CampaignMonitor(jobs) as monitor,
+        ):
             scheduler.run(jobs, backend, monitor)
     except KeyboardInterrupt:
         raise Interrupted from None
@@ -65,7 +67,7 @@ class LocalBackend(Backend):
     """
 
     def __init__(self, environments: Sequence[Mapping[str, str]]) -> None:
-        self.environments = environments
+        self.environments, self.at_once = environments, len(environments)
         self._workers: dict[int, _Worker] = {}  # by the number of their environment
         self._ending: set[_Worker] = set()  # those that take no more jobs
         self._messages: queue.Queue[tuple[_Worker, dict[str, Any] | None]] = queue.Queue()

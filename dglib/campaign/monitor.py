@@ -1,16 +1,10 @@
-"""What is shown of a campaign: by itself while it runs, and by `run_all.py status` at any time.
-
-While it runs there is a bar per job on a terminal, lines elsewhere, JSON for programs. `status` reads the
-jobs' records and the seeds' heartbeats, and changes nothing: also after a kill, and on another machine that
-sees the directory.
-"""
+"""What is shown of a campaign while it runs: bars on a terminal, lines elsewhere, JSON lines for programs."""
 
 from __future__ import annotations
 
 import json
 import sys
 import time
-from collections import Counter
 from collections.abc import Sequence
 from datetime import UTC, datetime
 from math import fsum
@@ -22,16 +16,14 @@ from tqdm import tqdm
 
 from dglib.campaign.jobs import Job, Plan
 from dglib.errors import UserError
-from dglib.experiments import get, names
+from dglib.experiments import get
 from dglib.files import unsealed
-from dglib.runs.progress import duration, has_ended, in_words, is_alive, last_line, read_heartbeat
+from dglib.runs.progress import duration, in_words, last_line, read_heartbeat
 
 REFRESH_SECONDS = 1.0  # heartbeats come no faster
 LINE_SECONDS = 30.0  # between two lines on the state of all jobs, where there is no terminal
 STATE = ("phase", "lambda", "epoch", "error")
 EPOCH = (*STATE, "epochs_done", "epochs_planned", "epochs_per_second", "seconds_left")
-RECORD = {"key", "status", "owner", "process", "log"}  # of the keys of a job's record
-ORDER = ("running", "lost", "failed", "stopped", "waiting", "skipped", "done")
 
 Beats = dict[Job, dict[str, Any]]
 
@@ -239,102 +231,3 @@ class Bars:
 def _printed(job: Job) -> str:
     """The last line of a running job's log, before its first heartbeat, as on a download."""
     return last_line(job.log, job.began or 0.0)
-
-
-def read_status(base: Path) -> list[dict[str, Any]]:
-    """The jobs below `base/jobs`: their records with `name` and the present `status`.
-
-    `status` is "waiting", "running", "done", "failed", "stopped", "skipped" (a summary of no seed) or "lost":
-    started, and without a process now. A running seed has its `heartbeat`, or before the first one `said`,
-    the last line of its log. `owned`: whether a campaign that runs has the job.
-
-    Raises:
-        UserError: there are no jobs.
-    """
-    jobs = [job for path in sorted((base / "jobs").glob("*.json")) if (job := _read(path))]
-    if not jobs:
-        raise UserError(f"{base}: no jobs of run_all.py there")
-    updates: dict[tuple[str, int], float] = {}  # the last of each campaign
-    for job in jobs:
-        owner = job["owner"]["host"], job["owner"]["pid"]
-        updates[owner] = max(updates.get(owner, 0.0), job.get("updated", 0.0))
-    return sorted((_now(base, job, updates) for job in jobs), key=_order)
-
-
-def only_failed(jobs: Sequence[Job], home: Path) -> list[Job]:
-    """The jobs whose last attempt failed, and the notebooks that read them; the others are set as they ended.
-
-    Raises:
-        UserError: there are no records of jobs.
-    """
-    recorded = {job["key"]: job["status"] for job in read_status(home)}
-    for job in jobs:
-        known = recorded.get(job.key, "")
-        job.status = {"failed": "waiting", "done": "done"}.get(known, "skipped")
-    plans = [job.plan for job in jobs if job.status == "waiting"]
-    for job in jobs:
-        if job.seed is None and job.plan in plans:
-            job.status = "waiting"
-    return [job for job in jobs if job.status == "waiting"]
-
-
-def _read(path: Path) -> dict[str, Any] | None:
-    try:
-        record = json.loads(path.read_bytes())
-    except (OSError, ValueError):
-        return None
-    return record if isinstance(record, dict) and record.keys() >= RECORD else None
-
-
-def _order(job: dict[str, Any]) -> tuple[Any, ...]:
-    summary = job["seed"] is None
-    known = [*names(), job["experiment"]]  # of a user's own experiment the file may be elsewhere
-    return job["cell"], known.index(job["experiment"]), summary, job["seed"] or 0, job["began"] or 0
-
-
-def _now(base: Path, job: dict[str, Any], updates: dict[tuple[str, int], float]) -> dict[str, Any]:
-    """A job's record with its present status."""
-    kind = "summary" if job["seed"] is None else f"seed {job['seed']}"
-    job["name"] = f"{job['cell']} {job['experiment']} {kind}".strip()
-    owner = job["owner"]
-    owned = is_alive(owner, updates[owner["host"], owner["pid"]])
-    if job["directory"] is not None and job["seed_id"] is not None:
-        directory = base / job["directory"]  # which may be absolute
-        if job["status"] != "done" and (directory / "seeds" / f"{job['seed_id']}.json").exists():
-            return job | {"status": "done", "reason": ""}  # elsewhere, or after its owner was killed
-        beat = read_heartbeat(directory, job["seed_id"])
-        if beat is not None and _is_training(job, beat, owned):
-            return job | {"status": "running", "heartbeat": beat}
-    if job["status"] == "running" and (not owned or has_ended(job["process"], job["began"])):
-        return job | {"status": "lost"}
-    said = last_line(base / job["log"], job["began"]) if job["status"] == "running" else ""
-    return job | {"owned": owned} | ({"said": said} if said else {})
-
-
-def _is_training(job: dict[str, Any], beat: dict[str, Any], owned: bool) -> bool:
-    """Whether a process trains it. An epoch may outlast a heartbeat: then the campaign's update counts."""
-    if "outcome" in beat or beat["updated"] <= (job["ended"] or 0.0):
-        return False
-    ours = job["status"] == "running" and beat["updated"] >= job["began"] - 1
-    return is_alive(beat, time.time() if ours and owned else beat["updated"])
-
-
-def status_text(jobs: Sequence[dict[str, Any]]) -> str:
-    """A line for each job that runs, failed, was lost or stopped, and how many there are of each kind."""
-    lines = []
-    for job in jobs:
-        if job["status"] == "running":
-            where = in_words(job["heartbeat"]) if "heartbeat" in job else job.get("said", "just begun")
-            where += f", on {job['process']['host']}" if job["process"].get("host") else ""
-            lines.append(f"{job['name']}: running: {where}")
-        elif job["status"] in ("lost", "stopped"):
-            lines.append(f"{job['name']}: {job['status']}: the same command resumes")
-        elif job["status"] == "failed":
-            lines.append(f"{job['name']}: failed: {job['reason']} (log: {job['log']})")
-    counts = Counter(job["status"] for job in jobs)
-    count = f"{len(jobs)} job{'s' * (len(jobs) != 1)}: " + ", ".join(
-        f"{counts[status]} {status}" for status in ORDER if counts[status]
-    )
-    if any(job["status"] == "waiting" and not job["owned"] for job in jobs):
-        count += "; no campaign runs the waiting ones: the same command resumes"
-    return "\n".join([*lines, count])

@@ -37,15 +37,13 @@ class Campaign:
     Attributes:
         plans: of the experiments, or of a grid's cells.
         location: of the base directory.
-        backend: runs the jobs, started when it is entered.
-        at_once: how many jobs at a time, from 1; None where only a cluster's scheduler has the number.
+        backend: runs the jobs. Starts when it is entered.
         grid: whose cells the plans are, or None.
     """
 
     plans: list[Plan]
     location: RunLocation
     backend: Backend
-    at_once: int | None
     grid: Grid | None = None
 
 
@@ -66,9 +64,9 @@ def plan_campaign(arguments: argparse.Namespace) -> Campaign:
         p = plan.parameters
         _check_machine(p if arguments.cluster is None else _for_cluster(p, arguments.cluster), checked)
     if arguments.cluster is not None:
-        return Campaign(plans, location, *_cluster(arguments, location), grid)
+        return Campaign(plans, location, _cluster(arguments, location), grid)
     environments = worker_environments(arguments.workers, arguments.gpus, plans)
-    return Campaign(plans, location, LocalBackend(environments), len(environments), grid)
+    return Campaign(plans, location, LocalBackend(environments), grid)
 
 
 def _experiments(arguments: argparse.Namespace) -> tuple[list[Plan], RunLocation]:
@@ -151,7 +149,7 @@ def _for_cluster(parameters: Parameters, cluster: str) -> Parameters:
     return parameters.model_copy(update={**free, "exact": False})
 
 
-def _cluster(arguments: argparse.Namespace, location: RunLocation) -> tuple[Backend, int | None]:
+def _cluster(arguments: argparse.Namespace, location: RunLocation) -> Backend:
     for name, value in (("--gpus", arguments.gpus), ("--workers", arguments.workers)):
         if value is not None:
             raise UserError(f"{name} {value}: the cluster has its own number of workers; leave it out")
@@ -159,10 +157,9 @@ def _cluster(arguments: argparse.Namespace, location: RunLocation) -> tuple[Back
         raise UserError(
             f"--cluster {arguments.cluster}: needs a base directory that all machines see, no mirror"
         )
-    from dglib.campaign.cluster import ClusterBackend, cluster_of  # imports Dask where it is there
+    from dglib.campaign.cluster import ClusterBackend
 
-    cluster = cluster_of(arguments.cluster)
-    return ClusterBackend(cluster), cluster.workers
+    return ClusterBackend(arguments.cluster)
 
 
 def worker_environments(workers: int | None, gpus: str | None, plans: Sequence[Plan]) -> list[dict[str, str]]:

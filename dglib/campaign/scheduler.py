@@ -2,8 +2,7 @@
 
 A backend runs jobs in worker processes: of this machine (`local.LocalBackend`) or of a Dask cluster
 (`cluster.ClusterBackend`). Which job is next, how often a lost one is repeated and what is recorded is the
-same for both. Each job's record, `jobs/<key>.json` below its plan's home, is written at every change;
-`run_all.py status` reads it.
+same for both. Each job's record is written at every change, see `status`.
 """
 
 from __future__ import annotations
@@ -11,16 +10,14 @@ from __future__ import annotations
 import time
 from abc import abstractmethod
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import AbstractContextManager, suppress
-from pathlib import Path
 from typing import Any, Protocol
 
+from dglib.campaign import status
 from dglib.campaign.jobs import Job
-from dglib.control import unwinding
 from dglib.errors import StorageError, UserError
-from dglib.files import to_json, write_atomically
-from dglib.runs.progress import read_heartbeat, this_process
+from dglib.runs.progress import read_heartbeat
 
 RETRIES = 3  # of a job whose process died, without an epoch completed in between
 UPDATE_SECONDS = 5.0  # between two updates of the records of running jobs
@@ -42,7 +39,13 @@ class Monitor(Protocol):
 
 
 class Backend(AbstractContextManager["Backend", None]):
-    """Worker processes, each of which runs one job at a time. A context: workers end with it."""
+    """Worker processes, each of which runs one job at a time. A context: workers end with it.
+
+    Attributes:
+        at_once: how many jobs at a time at most; None where only a cluster's scheduler has the number.
+    """
+
+    at_once: int | None
 
     @abstractmethod
     def start(self, job: Job) -> dict[str, Any] | None:
@@ -57,45 +60,37 @@ class Backend(AbstractContextManager["Backend", None]):
         """Ask all running jobs to save their state and end; `poll` returns how they did."""
 
 
-def run(
-    jobs: Sequence[Job],
-    backend: Backend,
-    monitor: Monitor,
-    begin: Callable[[], None] = lambda: None,
-    fail_fast: bool = False,
-) -> None:
+def run(jobs: Sequence[Job], backend: Backend, monitor: Monitor, fail_fast: bool = False) -> None:
     """Run all jobs; one that fails does not stop the others.
 
     Args:
         jobs: in the order in which they may start.
-        begin: called when the backend has started and nothing has been written.
+        backend: entered already. Its workers get none of this process's signals.
         fail_fast: start no job after one has failed; those that run end by themselves.
 
     Raises:
         UserError: the backend cannot be used, or the directory of the jobs' records cannot be written to.
         KeyboardInterrupt: after all running jobs have saved their state and ended.
     """
-    with unwinding(), backend:  # workers do not get this process's signals
-        begin()
-        schedule = Schedule(jobs, monitor, fail_fast)
-        try:
-            while schedule.next() or schedule.running():
-                while (job := schedule.next()) and (process := backend.start(job)) is not None:
-                    schedule.started(job, process)
+    schedule = Schedule(jobs, monitor, fail_fast)
+    try:
+        while schedule.next() or schedule.running():
+            while (job := schedule.next()) and (process := backend.start(job)) is not None:
+                schedule.started(job, process)
+            for job, answer in backend.poll(POLL_SECONDS):
+                schedule.ended(job, answer)
+            schedule.refresh()
+    except BaseException:
+        schedule.stopping = True
+        backend.stop()
+        deadline = time.monotonic() + STOP_SECONDS
+        with suppress(UserError):  # the backend is gone; its workers end by themselves
+            while schedule.running() and time.monotonic() < deadline:
                 for job, answer in backend.poll(POLL_SECONDS):
                     schedule.ended(job, answer)
-                schedule.refresh()
-        except BaseException:
-            schedule.stopping = True
-            backend.stop()
-            deadline = time.monotonic() + STOP_SECONDS
-            with suppress(UserError):  # the backend is gone; its workers end by themselves
-                while schedule.running() and time.monotonic() < deadline:
-                    for job, answer in backend.poll(POLL_SECONDS):
-                        schedule.ended(job, answer)
-            raise
-        finally:
-            schedule.close()
+        raise
+    finally:
+        schedule.close()
 
 
 class Schedule:
@@ -204,34 +199,8 @@ class Schedule:
         return 0 if beat is None else int(beat["epochs_done"])
 
     def _write(self, job: Job) -> None:
-        home = job.plan.home.absolute()
-        directory = None if job.seed is None or job.status == "waiting" else job.directory()
-        record = {
-            "key": job.key,
-            "kind": job.kind,
-            "experiment": job.plan.experiment,
-            "seed": job.seed,
-            "cell": job.plan.cell,
-            "status": job.status,
-            "reason": job.reason,
-            "attempts": job.attempts,
-            "began": job.began,
-            "ended": job.ended,
-            "directory": None if directory is None else _below(home, directory.absolute()),
-            "base": _below(home, job.plan.base.absolute()),
-            "seed_id": job.seed_id,
-            "log": _below(home, job.log.absolute()),
-            "owner": this_process(),
-            "process": job.process,
-            "updated": time.time(),
-        }
         try:
-            write_atomically(job.record, to_json(record, indent=1))
+            status.write(job)
         except UserError:
             if job.status == "waiting" and not job.attempts:  # before any training
                 raise
-
-
-def _below(home: Path, path: Path) -> str:
-    """A path relative to `home` if it is below it, since other machines may mount it elsewhere."""
-    return str(path.relative_to(home)) if path.is_relative_to(home) else str(path)

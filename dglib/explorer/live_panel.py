@@ -18,7 +18,7 @@ from dglib.analysis import style
 from dglib.analysis.curves import median_curve
 from dglib.analysis.style import LOOKS, THICK, THIN
 from dglib.errors import UserError
-from dglib.explorer.live_run import LiveRun, Point, Settings, Status, save_path
+from dglib.explorer.live_run import LiveRun, Point, Settings, save_path
 from dglib.explorer.panel import Canvas, Mark, Panel, cursor
 from dglib.explorer.runs import QUICK, Seed, Source, branches, choices, load
 from dglib.training.data import load_dataset
@@ -66,7 +66,7 @@ def recorded_loop(source: Source) -> list[Seed]:
 
 
 class LivePicture:
-    """Made once; `draw` shows the status of a live run.
+    """Made once; `draw` shows a live run.
 
     Args:
         recorded: seeds whose loop is shown behind the path; may be empty.
@@ -79,15 +79,15 @@ class LivePicture:
             self._loop(recorded)
             self._freeze(_FIRST_EPOCHS)
 
-    def draw(self, status: Status) -> Canvas:
+    def draw(self, run: LiveRun) -> Canvas:
         """From any thread."""
         epochs = _FIRST_EPOCHS
-        while epochs <= status.epochs:
+        while epochs <= len(run.points):
             epochs *= 2
         if epochs != self._epochs:
             with style.styled():
                 self._freeze(epochs)
-        self.canvas.marks = self._marks(status)
+        self.canvas.marks = self._marks(run)
         return self.canvas
 
     def _freeze(self, epochs: int) -> None:
@@ -133,9 +133,9 @@ class LivePicture:
             self._plane.set_title("c  The path", loc="left")
         style.legend_below(self.canvas.figure, keys, columns=3)
 
-    def _marks(self, status: Status) -> list[Mark]:
-        points = [point for point in status.points if point.error is not None]
-        now = status.now
+    def _marks(self, run: LiveRun) -> list[Mark]:
+        points = [point for point in run.points if point.error is not None]
+        now = run.now
         if now is not None and now.error is not None and now not in points[-1:]:
             points.append(now)
         every = max(1, math.ceil(len(points) / _MOST))
@@ -164,7 +164,7 @@ class LivePicture:
         stairs = [p for p in points for _ in range(2)]  # λ of a point holds from the one before
         epochs, lams = [p.epoch for p in stairs[:-1]], [p.settings.lam for p in stairs[1:]]
         marks.append(Mark(self._lam_over_time, epochs, lams, width=1.1))
-        return [*marks, *cursor(status.wanted.lam, self._plane, size=9)]
+        return [*marks, *cursor(run.wanted.lam, self._plane, size=9)]
 
 
 def _epoch(point: Point) -> float:
@@ -179,22 +179,22 @@ def _error(point: Point) -> float:
     return point.error or 0.0
 
 
-def readout_html(status: Status, message: str = "") -> str:
+def readout_html(run: LiveRun, message: str = "") -> str:
     """Two lines of HTML: the run's numbers, each with its `data-value`, and a message."""
-    preparing = status.state == "preparing"
-    here = status.settings if preparing else status.wanted  # of the next step
-    if not message and status.state == "diverged":
+    preparing = run.state == "preparing"
+    here = run.settings if preparing else run.wanted  # of the next step
+    if not message and run.state == "diverged":
         message = "the network has diverged: its logits are not finite; start again, or reset"
     if not message and preparing:
-        message = f"preparing at λ {status.start.lam:.2f} for {status.start.epochs} epochs"
-        if status.wanted != status.settings:
-            message += f"; your settings (λ {status.wanted.lam:.2f}) apply after that"
-    error = "–" if status.error is None else f"{status.error:.3f}"
+        message = f"preparing at λ {run.start.lam:.2f} for {run.start.epochs} epochs"
+        if run.wanted != run.settings:
+            message += f"; your settings (λ {run.wanted.lam:.2f}) apply after that"
+    error = "–" if run.now is None or run.now.error is None else f"{run.now.error:.3f}"
     parts = [
-        f"<b>{_value('state', status.state)}</b>",
-        f"started {_value('start', status.start.name)}",
-        f"step {_value('step', str(status.steps))}",
-        f"epoch {_value('epoch', str(status.epochs))}",
+        f"<b>{_value('state', run.state)}</b>",
+        f"started {_value('start', run.start.name)}",
+        f"step {_value('step', str(run.steps))}",
+        f"epoch {_value('epoch', str(len(run.points)))}",
         f"λ {_value('lambda', f'{here.lam:.3f}')}",
         f"error {_value('error', error)}",
         f"LR {_value('lr', f'{here.lr:g}')}",
@@ -312,14 +312,14 @@ class LivePanel(Panel):
 
     def _apply_sliders(self) -> None:
         lam, eta = round(self.lam.value, 6), round(self.eta.value, 6)
-        self.run.change(Settings(lam, self.lr.value, self.k.value, eta))
+        self.run.wanted = Settings(lam, self.lr.value, self.k.value, eta)
 
     def _begin(self, start: str | None = None) -> None:
         """Begin at a start; None: at the latest, with every slider at its default, and paused if it was."""
-        self.run.begin(start or self.run.status().start.name, defaults=start is None)
+        self.run.begin(start or self.run.start.name, defaults=start is None)
         self._setting = True
         try:
-            values = astuple(self.run.status().wanted)
+            values = astuple(self.run.wanted)
             self.lam.value, self.lr.value, self.k.value, self.eta.value = values
         finally:
             self._setting = False
@@ -334,20 +334,18 @@ class LivePanel(Panel):
         self.run.step()
 
     def _save_path(self) -> None:
-        status = self.run.status()
-        table = save_path(status, self._picture.draw(status).png(), self._base)
+        table = save_path(self.run, self._picture.draw(self.run).png(), self._base)
         self._message = f"path saved in {table.parent.absolute()}: {table.name} and {table.stem}.png"
 
     def _draw(self) -> None:
-        status, paused = self.run.status(), self.run.paused
-        self._paint(self._picture.draw(status))
-        self.numbers.value = readout_html(status, self._message)
-        self.pause.description = "resume" if paused else "pause"
+        self._paint(self._picture.draw(self.run))
+        self.numbers.value = readout_html(self.run, self._message)
+        self.pause.description = "resume" if self.run.paused else "pause"
         if self._playing:
-            self.clock.playing = not paused and status.state != "diverged"
+            self.clock.playing = self.run.state not in ("paused", "diverged")
 
     def _alternative(self) -> str:
         return "Error over epochs and over λ of a network in training; the numbers are below."
 
     def _html(self, note: str) -> str:
-        return readout_html(self.run.status(), note)
+        return readout_html(self.run, note)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import cached_property
 from html import escape
 from itertools import chain
@@ -41,19 +41,6 @@ class Limits:
 
 
 @dataclass(frozen=True)
-class Selection:
-    """Experiments, seeds (of any of them), λ of the cursor, and limits."""
-
-    experiments: tuple[str, ...]
-    seeds: tuple[int, ...]
-    lam: float
-    limits: Limits = field(default_factory=Limits)
-
-    def of(self, seeds: Iterable[Seed]) -> list[Seed]:
-        return [s for s in seeds if s.experiment in self.experiments and s.seed in self.seeds]
-
-
-@dataclass(frozen=True)
 class Threshold:
     """Where a sweep's event lies; `level`: its λ if any; `text`: the bounds, or why there are none."""
 
@@ -64,7 +51,7 @@ class Threshold:
 
 @dataclass(frozen=True)
 class Analysis:
-    """What depends on the limits, but not on λ.
+    """The chosen seeds under limits: what does not depend on λ.
 
     Attributes:
         summaries: by experiment, as the report has them.
@@ -73,6 +60,8 @@ class Analysis:
         verdicts: by experiment and λ.
     """
 
+    seeds: Sequence[Seed]
+    limits: Limits
     summaries: Mapping[str, Summary]
     thresholds: Mapping[tuple[str, int], Mapping[str, Threshold]]
     answers: tuple[str, ...]
@@ -109,19 +98,18 @@ class Gap:
 
 @dataclass(frozen=True)
 class Readout:
-    """A selection's values.
+    """Values at λ.
 
     Attributes:
         gaps: of pairs of branches that both reached λ; the first is drawn.
         verdicts: where λ was held: the experiment, the λ, and what was decided there.
     """
 
-    selection: Selection
-    seeds: tuple[Seed, ...]
-    readings: tuple[Reading, ...]
-    gaps: tuple[Gap, ...]
-    verdicts: tuple[tuple[str, float, str], ...]
     analysis: Analysis
+    lam: float
+    readings: Sequence[Reading]
+    gaps: Sequence[Gap]
+    verdicts: Sequence[tuple[str, float, str]]
 
     @cached_property
     def of_trace(self) -> dict[int, Reading]:
@@ -130,8 +118,7 @@ class Readout:
     def html(self, note: str = "") -> str:
         """Sentences on λ, a table per experiment, answers under the limits."""
         tables = "".join(_table(name, self) for name in self.analysis.summaries)
-        lam = self.selection.lam
-        at_lam = f'<b>At λ = <span data-value="lambda">{lam:.2f}</span></b>: {_gap_line(self)}'
+        at_lam = f'<b>At λ = <span data-value="lambda">{self.lam:.2f}</span></b>: {_gap_line(self)}'
         for name, level, text in self.verdicts:
             verdict = f'<b data-value="verdict">{escape(text)}</b>'
             at_lam += f" {get(name).symbol}, held at λ = {wording.level(level)}: {verdict}."
@@ -169,7 +156,7 @@ def analyse(seeds: Sequence[Seed], limits: Limits) -> Analysis:
         for seed, found in _thresholds(name, summary).items()
     }
     verdicts = {name: get(name).verdicts(summary) for name, summary in summaries.items()}
-    return Analysis(summaries, thresholds, tuple(answers), verdicts)
+    return Analysis(seeds, limits, summaries, thresholds, tuple(answers), verdicts)
 
 
 def _thresholds(name: str, summary: Summary) -> dict[int, dict[str, Threshold]]:
@@ -195,21 +182,18 @@ def _threshold(lower: float | None, upper: float | None, level: float | None, wi
     return Threshold(Bounds.of({"lower": lower, "upper": upper}), level, wording.interval(lower, upper))
 
 
-def readout(seeds: Sequence[Seed], selection: Selection, analysis: Analysis | None = None) -> Readout:
-    """Values of the chosen seeds; `analysis`: of these seeds under these limits, if already made."""
-    chosen, lam = selection.of(seeds), selection.lam
-    readings = tuple(_reading(trace, selection) for seed in chosen for trace in seed.traces)
-    analysis = analysis or analyse(chosen, selection.limits)
+def readout(analysis: Analysis, lam: float) -> Readout:
+    """The values of the chosen seeds at λ."""
+    readings = [_reading(trace, lam, analysis.limits) for seed in analysis.seeds for trace in seed.traces]
     verdicts = [
         (name, level, known[level])
         for name, known in analysis.verdicts.items()
         if (level := nearest(known, lam)) is not None
     ]
-    return Readout(selection, tuple(chosen), readings, gaps(chosen, lam), tuple(verdicts), analysis)
+    return Readout(analysis, lam, readings, gaps(analysis.seeds, lam), verdicts)
 
 
-def _reading(trace: Trace, selection: Selection) -> Reading:
-    lam, limits = selection.lam, selection.limits
+def _reading(trace: Trace, lam: float, limits: Limits) -> Reading:
     error = trace.error_at(lam)
     if error is None:
         return Reading(trace, None, "", False)
@@ -217,7 +201,7 @@ def _reading(trace: Trace, selection: Selection) -> Reading:
     return Reading(trace, error, "trapped" if trace.is_trapped(lam) else state, trace.has(lam))
 
 
-def gaps(seeds: Iterable[Seed], lam: float) -> tuple[Gap, ...]:
+def gaps(seeds: Iterable[Seed], lam: float) -> list[Gap]:
     """Gaps between branches at λ; where the same seeds are on both, seed by seed."""
     errors: dict[str, dict[int, float]] = {}
     for trace in (trace for seed in seeds for trace in seed.traces):
@@ -232,7 +216,7 @@ def gaps(seeds: Iterable[Seed], lam: float) -> tuple[Gap, ...]:
         if high and low:
             means = fmean(low.values()), fmean(high.values())
             found.append(Gap(above, below, means[1] - means[0], means, (len(high), len(low)), paired))
-    return tuple(found)
+    return found
 
 
 def _pairs() -> Iterator[tuple[str, str, bool]]:
@@ -253,7 +237,7 @@ def _pairs() -> Iterator[tuple[str, str, bool]]:
 def _gap_line(readout: Readout) -> str:
     if readout.gaps:
         return "; ".join(_gap(gap, index == 0) for index, gap in enumerate(readout.gaps)) + "."
-    if not readout.seeds:
+    if not readout.analysis.seeds:
         return "no seed is chosen."
     if all(reading.error is None for reading in readout.readings):
         return "no chosen seed was trained at this λ."
@@ -274,7 +258,7 @@ def _gap(gap: Gap, is_first: bool) -> str:
 
 def _table(name: str, readout: Readout) -> str:
     """A row per seed: the error on each branch, and its threshold; without branches, the report's columns."""
-    about, seeds = get(name), [seed for seed in readout.seeds if seed.experiment == name]
+    about, seeds = get(name), [seed for seed in readout.analysis.seeds if seed.experiment == name]
     summary, thresholds = readout.analysis.summaries[name], readout.analysis.thresholds
     made = set(chain.from_iterable(thresholds.get((name, seed.seed), {}) for seed in seeds))
     groups: dict[str, list[Sweep]] = {}  # a seed is on one of the sweeps with the same trajectory

@@ -2,259 +2,21 @@
 
 from __future__ import annotations
 
-import math
 import threading
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import ipywidgets as widgets
-from matplotlib.ticker import AutoLocator, MaxNLocator
 
-from dglib.analysis import style, wording
-from dglib.analysis.curves import median_curve
-from dglib.analysis.fields import rounded
-from dglib.analysis.style import LOOKS, THICK, THIN, Look
 from dglib.errors import UserError
-from dglib.experiments import Sweep, get
-from dglib.explorer.panel import Canvas, Mark, Panel, cursor
-from dglib.explorer.readout import (
-    STYLE,
-    Analysis,
-    Limits,
-    Readout,
-    Selection,
-    analyse,
-    gaps,
-    limits_of,
-    readout,
-)
-from dglib.explorer.runs import Run, Seed, Source, branches, choices, columns, first, label, levels, load
+from dglib.experiments import get
+from dglib.explorer.panel import Panel
+from dglib.explorer.readout import STYLE, Limits, Readout, analyse, gaps, limits_of, readout
+from dglib.explorer.recorded_picture import RecordedPicture
+from dglib.explorer.runs import Run, Seed, Source, choices, first, label, levels, load
 
-HEIGHT = 4.9  # inches
 _DESCRIBED = 20  # of the newest runs in the list, as that reads them; older ones by name
-_PALE = 0.13  # of seeds not chosen
-_UNDER: dict[str, Any] = {"color": style.LIGHT_GREY, "linewidth": THIN}  # outside the branches: the init
-_STAIRS: dict[str, Any] = {**_UNDER, "color": style.DARK_GREY, "alpha": 0.5, "drawstyle": "steps-pre"}
-_DOTS: dict[str, Any] = {"linestyle": "none", "marker": ".", "markersize": 5}  # levels with no line between
-
-
-class RecordedPicture:
-    """Branches over λ with every seed's thresholds, and the chosen seeds' trajectories over epochs.
-
-    Made for one choice of experiments and seeds; `draw` shows a cursor and limits.
-    """
-
-    def __init__(self, seeds: Sequence[Seed], selection: Selection) -> None:
-        self._visible = [seed for seed in seeds if seed.experiment in selection.experiments]
-        self._chosen = selection.of(seeds)
-        self._traces = [trace for seed in self._chosen for trace in seed.traces]
-        self._rows = [
-            (branch, seed)
-            for branch in branches().values()
-            for seed in self._chosen
-            if branch.short and any(trace.branch == branch for trace in seed.traces)
-        ]
-        self._by_branch = {
-            branch: mine
-            for branch in branches().values()
-            if (mine := [trace for trace in self._traces if trace.branch == branch])
-        }
-        visited = levels(self._visible) or [0.3, 0.7]
-        margin = max(0.03, 0.1 - (visited[-1] - visited[0]) / 2)
-        self._low, self._high = visited[0] - margin, visited[-1] + margin
-        with style.styled():
-            self.canvas = Canvas(HEIGHT)
-            keys = self._legend_keys()
-            self._panels(second_row=len(keys) > 4)
-            self._branches()
-            self._lower()
-            self._trajectories()
-            style.legend_below(self.canvas.figure, keys, columns=min(4, len(keys)) or None)
-            self.canvas.freeze()
-
-    def draw(self, readout: Readout) -> Canvas:
-        """With the cursor and limits of the readout's selection."""
-        self.canvas.marks = [*self._cells(readout), *self._at_cursor(readout), *self._limits(readout)]
-        return self.canvas
-
-    def _look(self, branch: Sweep) -> Look:
-        in_loop = any(get(seed.experiment).direction for seed in self._visible)
-        return LOOKS[(branch.alternate_look if in_loop else "") or branch.look]
-
-    def _panels(self, second_row: bool) -> None:
-        figure = self.canvas.figure
-        figure.set_layout_engine("none")  # positions are known; computing them takes a third of the time
-        bottom = 0.18 if second_row else 0.145
-        grid = figure.add_gridspec(
-            2, 2, width_ratios=[1.1, 1], height_ratios=[2.4, 1.3], wspace=0.14, hspace=0.17,
-            left=0.075, right=0.99, top=0.955, bottom=bottom,
-        )  # fmt: skip
-        self.plane = figure.add_subplot(grid[0, 0])
-        self.lower = figure.add_subplot(grid[1, 0], sharex=self.plane)
-        self.over_time = figure.add_subplot(grid[0, 1])
-        self.lam_over_time = figure.add_subplot(grid[1, 1], sharex=self.over_time)
-        style.panel(self.plane, "a  Error on each branch, over λ", "", "Test error")
-        style.panel(self.over_time, "c  Error of the chosen seeds, over epochs", "", "Test error")
-        style.panel(self.lam_over_time, "d  λ over epochs", "Epoch", "λ")
-        for axes in (self.plane, self.over_time):
-            style.error_axis(axes)
-            axes.tick_params(labelbottom=False)
-        self.plane.set_xlim(self._low, self._high)
-        self.lam_over_time.set_ylim(self._low, self._high)
-        self.plane.xaxis.set_major_locator(MaxNLocator(nbins=8, steps=[1, 2, 5, 10]))
-
-    def _branches(self) -> None:
-        for seed in self._visible:
-            alpha = 0.5 if any(seed is other for other in self._chosen) else _PALE
-            for trace in seed.traces:
-                errors, look = trace.curve.errors, self._look(trace.branch)
-                line = look.line(THIN, alpha) | (_DOTS if trace.held else {})
-                self.plane.plot(list(errors), list(errors.values()), **line)
-        for branch, traces in self._by_branch.items():
-            xs, ys = median_curve([trace.curve for trace in traces], branch.rising)
-            look, held = self._look(branch), traces[0].held
-            line = look.line(THICK) | ({"linestyle": "none", "markeredgecolor": "white"} if held else {})
-            self.plane.plot(xs, ys, **line, marker=look.marker, markersize=6 if held else 4, zorder=4)
-            if not held:
-                style.arrow(self.plane, xs, ys, look.color)
-        if not self._traces:
-            style.note(
-                self.plane, "no sweep on record for these seeds" if self._chosen else "no seed is chosen"
-            )
-
-    def _lower(self) -> None:
-        """A row for every threshold; without any, the gaps."""
-        style.panel(self.lower, "b  Where each seed's threshold lies", "λ", "")
-        self.lower.set_yticks([])
-        if self._rows:
-            self._name_rows()
-            return
-        for seed in self._chosen:
-            if len(seed.traces) == 2:
-                self._plot_gaps(seed)
-        if self.lower.lines:
-            self.lower.yaxis.set_major_locator(AutoLocator())
-            style.panel(self.lower, "b  Gap of each seed between its branches", "λ", "Gap")
-            self.lower.axhline(0, color=style.GREY, linewidth=0.6, zorder=1)
-        else:
-            place: dict[str, Any] = {"transform": self.lower.transAxes, "ha": "center"}
-            self.lower.text(0.5, 0.5, "no threshold on record", color=style.DARK_GREY, **place)
-
-    def _plot_gaps(self, seed: Seed) -> None:
-        """Error above less error below, at the levels of both branches."""
-        below, above = (trace.curve.errors for trace in seed.traces)
-        found = {lam: rounded(above[lam] - below[lam]) for lam in sorted(below.keys() & above.keys())}
-        look = self._look(seed.traces[1].branch)
-        line: dict[str, Any] = look.line(THIN, 0.8) | {"marker": look.marker, "markersize": 3}
-        line |= _DOTS if seed.traces[0].held else {}
-        self.lower.plot(list(found), list(found.values()), **line)
-
-    def _name_rows(self) -> None:
-        shown = [branch for branch, _ in self._rows]
-        for branch in dict.fromkeys(shown):
-            self.lower.text(
-                -0.012, shown.index(branch) + (shown.count(branch) - 1) / 2, branch.short,
-                transform=self.lower.get_yaxis_transform(),
-                ha="right", va="center", fontsize=7.5, color=self._look(branch).color,
-            )  # fmt: skip
-        self.lower.set_ylim(len(self._rows) - 0.3, -0.7)
-
-    def _trajectories(self) -> None:
-        known = False
-        for seed in self._chosen:
-            for arm in seed.trajectories:
-                epochs, errors, lams = columns(arm, "epoch", "error", "lambda")
-                known = known or any(map(math.isfinite, epochs))
-                alone = {} if seed.traces else {"color": style.DARK_GREY}
-                self.over_time.plot(epochs, errors, **_UNDER | alone)
-                self.lam_over_time.plot(epochs, lams, **_STAIRS)
-            for trace in (trace for trace in seed.traces if not trace.held):
-                line = self._look(trace.branch).line(THIN, 0.85)
-                self.over_time.plot(*columns(trace.evaluations, "epoch", "error"), **line)
-        self.lam_over_time.xaxis.set_major_locator(MaxNLocator(integer=True))
-        if not known:
-            for axes in (self.over_time, self.lam_over_time):
-                style.note(axes, "no epochs on record")
-
-    def _legend_keys(self) -> list[tuple[str, dict[str, Any]]]:
-        keys = []
-        for branch, traces in self._by_branch.items():
-            look, line = self._look(branch), self._look(branch).line(THICK)
-            line |= {"linestyle": "none"} if traces[0].held else {}
-            keys.append((f"{branch.title} ({len(traces)})", line | {"marker": look.marker, "markersize": 4}))
-        if self._traces:
-            thin = {"color": style.DARK_GREY, "linewidth": THIN}
-            keys.append(("thin or small: each seed; thick or large: their median", thin))
-        return keys
-
-    def _limits(self, readout: Readout) -> list[Mark]:
-        limits, marks = readout.selection.limits, []
-        for value, text in (
-            (limits.collapse_error, "collapsed at or above"),
-            (limits.recovery_error, "recovered at or below"),
-        ):
-            for axes in (self.plane, self.over_time):
-                line = Mark(axes, axes.get_xlim(), [value, value], style.DARK_GREY, 0.9, dashes=(4, 2))
-                marks.append(line)
-            name: dict[str, Any] = {"align": "right", "above": 5, "font_size": 7}
-            end = self.over_time.get_xlim()[1]
-            marks.append(Mark(axes, [end], [value], style.DARK_GREY, text=f"{text} {value:.2f}", **name))
-        return marks
-
-    def _cells(self, readout: Readout) -> list[Mark]:
-        """A bar per seed over the cell of its threshold, with an arrow where it is open."""
-        marks = []
-        for branch in dict.fromkeys(branch for branch, _ in self._rows):
-            color, xs, ys = self._look(branch).color, list[float](), list[float]()
-            for y, (_, seed) in enumerate(self._rows):
-                if self._rows[y][0] != branch:
-                    continue
-                found = readout.analysis.thresholds.get((seed.experiment, seed.seed), {})
-                threshold = found.get(branch.trajectory)
-                if threshold is None or threshold.bounds is None:
-                    marks.append(Mark(self.lower, [self._low], [y], color, text="×"))
-                    continue
-                lower, upper = threshold.bounds.lower, threshold.bounds.upper
-                xs += [max(lower, self._low), min(upper, self._high), math.nan]
-                ys += [y] * 3
-                for end, at, arrow in ((lower, self._low, "◂"), (upper, self._high, "▸")):
-                    marks += [Mark(self.lower, [at], [y], color, text=arrow)] if math.isinf(end) else []
-            marks.append(Mark(self.lower, xs, ys, color, width=min(2.4, 60 / len(self._rows))))
-        return marks
-
-    def _at_cursor(self, readout: Readout) -> list[Mark]:
-        lam = readout.selection.lam
-        marks = cursor(lam, self.plane, self.lower)
-        marks.append(Mark(self.lam_over_time, self.lam_over_time.get_xlim(), [lam, lam], width=1.1))
-        for branch, traces in self._by_branch.items():
-            color = self._look(branch).color
-            errors = [r.error for r in readout.readings if r.trace.branch == branch and r.error is not None]
-            marks.append(Mark(self.plane, [lam] * len(errors), errors, color, size=5.5))
-            xs, ys = list[float](), list[float]()
-            for trace in traces:
-                epochs, values = columns(trace.evaluations_at(lam), "epoch", "error")
-                xs, ys = [*xs, *epochs, math.nan], [*ys, *values, math.nan]
-            size = 4 if len(self._traces) <= 12 else 2.5
-            look = {"width": THIN} if traces[0].held else {"size": size}
-            marks.append(Mark(self.over_time, xs, ys, color, **look))
-        if readout.gaps:
-            marks += self._gap(readout)
-        return marks
-
-    def _gap(self, readout: Readout) -> list[Mark]:
-        """A bar between the errors of the first gap, with its value and the verdict on this λ."""
-        lam, (low, high) = readout.selection.lam, readout.gaps[0].errors
-        span = self._high - self._low
-        right = lam > (self._low + self._high) / 2
-        name: dict[str, Any] = {"align": "right" if right else "left", "bold": True}
-        x, y = lam + (-0.02 if right else 0.02) * span, (low + high) / 2
-        lines = [f"gap {wording.decimal(readout.gaps[0].value)}"]
-        lines += [text for *_, text in readout.verdicts[:1]]
-        width = [lam - 0.008 * span, lam + 0.008 * span]
-        ends = [Mark(self.plane, width, [end, end], width=3) for end in (low, high)]
-        texts = [Mark(self.plane, [x], [y], text=text, above=-11 * i, **name) for i, text in enumerate(lines)]
-        return [Mark(self.plane, [lam, lam], [low, high], width=3), *ends, *texts]
 
 
 class RecordedPanel(Panel):
@@ -354,8 +116,7 @@ class RecordedPanel(Panel):
         """Show a run: its experiments and seeds, the limits it was run under, and λ at the widest gap."""
         self._filling = True
         self._run = run
-        self._analysed: object = None  # for what `_analysis` was made
-        self._drawn: object = None  # for what `_picture` was made
+        self._drawn: object = None  # what `_picture` was made for
         self.runs.value = run.path
         self.experiments.options = [
             (f"{get(name).symbol}: {get(name).line}", name) for name in run.experiments
@@ -374,8 +135,7 @@ class RecordedPanel(Panel):
 
     def _widest_gap(self, visited: Sequence[float]) -> float:
         """The level with the widest gap between branches; without any, the one in the middle."""
-        chosen = self._selection(0.0).of(self._run.seeds)
-        widest = {lam: found[0].value for lam in visited if (found := gaps(chosen, lam))}
+        widest = {lam: found[0].value for lam in visited if (found := gaps(self._chosen(), lam))}
         return max(widest, key=lambda lam: widest[lam], default=visited[len(visited) // 2])
 
     def _reset_limits(self) -> None:
@@ -386,19 +146,20 @@ class RecordedPanel(Panel):
             self._filling = False
             self._draw()
 
-    def _selection(self, lam: float) -> Selection:
-        limits = Limits(self.collapse_error.value, self.recovery_error.value, self.consecutive.value)
-        return Selection(tuple(self.experiments.value), tuple(self.seeds.value), lam, limits)
+    def _visible(self) -> list[Seed]:
+        return [seed for seed in self._run.seeds if seed.experiment in self.experiments.value]
+
+    def _chosen(self) -> list[Seed]:
+        return [seed for seed in self._visible() if seed.seed in self.seeds.value]
 
     def _draw(self) -> None:
-        seeds, selection = self._run.seeds, self._selection(round(self.lam.value, 6))
-        chosen = selection.experiments, selection.seeds
-        if self._analysed != (chosen, selection.limits):
-            self._analysis: Analysis = analyse(selection.of(seeds), selection.limits)
-            self._analysed = chosen, selection.limits
-        if self._drawn != chosen:
-            self._picture, self._drawn = RecordedPicture(seeds, selection), chosen
-        self.readout = readout(seeds, selection, self._analysis)
+        limits = Limits(self.collapse_error.value, self.recovery_error.value, self.consecutive.value)
+        selection = self.experiments.value, self.seeds.value
+        if is_new := self._drawn != selection:
+            self._picture, self._drawn = RecordedPicture(self._visible(), self._chosen()), selection
+        is_new = is_new or self.readout.analysis.limits != limits
+        analysis = analyse(self._chosen(), limits) if is_new else self.readout.analysis
+        self.readout = readout(analysis, round(self.lam.value, 6))
         self._paint(self._picture.draw(self.readout))
         self.numbers.value = self._html("; ".join(self._run.problems))
 

@@ -1,21 +1,81 @@
-"""The summary over all experiments of a base directory: tables to read, numbers to compute with."""
+"""The files that a campaign leaves over its runs: summary and report, or a grid's report."""
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 from dglib.analysis.answer import Answer
 from dglib.analysis.style import styled
 from dglib.analysis.summary import SCHEMA
+from dglib.campaign.grid import write_index
 from dglib.campaign.jobs import Plan
+from dglib.campaign.planning import Campaign
 from dglib.errors import UserError
 from dglib.experiments import get, joints, names, read_under
 from dglib.experiments.figures import save_figure
 from dglib.experiments.parameters import beyond_asked
 from dglib.files import to_json, write_atomically
+from dglib.report.collect import INDEX
+from dglib.report.grids import RESULTS
+from dglib.report.page import write_report
 from dglib.runs.store import read_records
+
+
+def write_results(campaign: Campaign, out: IO[str]) -> list[Path]:
+    """Write summary and report, or a grid's report, print the answers and where they are. Returns the files.
+
+    With a mirror the files are copied below the base directory.
+    """
+    files = (_of_experiments if campaign.grid is None else _of_grid)(campaign, out)
+    campaign.location.copy_to_base(*files)
+    return files
+
+
+def _of_experiments(campaign: Campaign, out: IO[str]) -> list[Path]:
+    base, plans = campaign.location.local, campaign.plans
+    print("What was found:\n", file=out)
+    for paragraph in write_summary(base, plans):
+        print(paragraph, file=out)
+    page = _write_page(base)
+    if campaign.location.mirrored:
+        print(f"\nAll of it is copied to {campaign.location.base}.", file=out)
+    print("\nWhere it lies:", file=out)
+    executed = []
+    for plan in plans:
+        if plan.jobs[-1].status == "done":
+            executed.append(plan.executed)
+            where = f"{plan.directory()} (records, figures/), notebook {plan.executed}"
+            print(f"  {plan.experiment}: {where}", file=out)
+    files = [base / "summary.md", base / "summary.json"]
+    print(f"  summary: {', '.join(map(str, files))}", file=out)
+    for path in page:
+        print(f"  report: {path}", file=out)
+    # Drawn with the summary, when the run directories' own mirrors have ended.
+    directories = dict.fromkeys(found for plan in plans if (found := plan.directory()) is not None)
+    patterns = [f"figures/{joint.key}.*" for joint in joints()]
+    drawn = [path for directory in directories for name in patterns for path in sorted(directory.glob(name))]
+    return [*files, *executed, *drawn, *page]
+
+
+def _of_grid(campaign: Campaign, out: IO[str]) -> list[Path]:
+    assert campaign.grid is not None
+    directory = write_index(campaign.grid, campaign.location.local)
+    page = _write_page(directory)
+    for path in page:
+        print(f"What was found: {path}", file=out)
+    tables = [directory / INDEX, *directory.glob(RESULTS)]
+    return [*tables, *sorted(directory.glob("figures/grid_*")), *page]
+
+
+def _write_page(base: Path) -> list[Path]:
+    try:
+        return [write_report(base)]
+    except UserError as error:  # where no seed has left a run directory
+        print(f"\nno report: {error}", file=sys.stderr)
+        return []
 
 
 def write_summary(base: Path, plans: Sequence[Plan]) -> list[str]:
