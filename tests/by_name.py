@@ -4,6 +4,7 @@ from dglib.analysis.grid import Cell
 from dglib.analysis.style import styled
 from dglib.experiments import default_names, get, joints
 from dglib.experiments.figures import draw_all
+from dglib.experiments.width import lag_of
 
 EXPERIMENTS = default_names()
 MODELS = {name: get(name).parameters for name in EXPERIMENTS}
@@ -51,7 +52,7 @@ def draw_hysteresis(t1, t2):
 
 def draw_dwell(t1, t2, others=()):
     with styled():
-        return WIDTH.draw_lag(t1, t2, others=others)
+        return WIDTH.draw_lag(lag_of(t1, t2, others), t1, t2)
 
 
 def cell(experiment, values, records, planned=0, running=0):

@@ -21,7 +21,7 @@ from hold_campaign import campaign_arguments, train
 
 import dglib
 from dglib.experiments.figures import save_figure
-from dglib.experiments.spinodal.width import setting_of
+from dglib.experiments.width import setting_of
 
 DWELLS = (2, 4, 8, 16, 32)
 LRS = (0.1, 0.03, 0.01)

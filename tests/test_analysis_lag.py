@@ -10,7 +10,7 @@ from by_name import draw_dwell, lag_answer
 from test_analysis_figures import assert_nothing_cut_off, visible_texts
 
 from dglib.analysis.intervals import Bounds, median_bounds
-from dglib.experiments.spinodal.width import DROPPING, by_setting, lag_of
+from dglib.experiments.width import DROPPING, by_setting, lag_of
 
 
 def held(record, epochs, **parameters):

@@ -20,7 +20,7 @@ from dglib import cli
 from dglib.base_dir import NOTEBOOKS
 from dglib.errors import UserError
 from dglib.experiments import get
-from dglib.experiments.spinodal import Width
+from dglib.experiments.width import Width
 from dglib.report import page
 from dglib.report.notebook import notebook_report
 from dglib.report.page import write_report

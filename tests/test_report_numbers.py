@@ -19,7 +19,7 @@ from report_cases import run_of
 from report_page import Page
 
 from dglib.experiments import get
-from dglib.experiments.spinodal import Width
+from dglib.experiments.width import Width
 from dglib.report import page
 from dglib.report.collect import collect
 from dglib.report.page import write_report

@@ -1,16 +1,19 @@
-"""The style of all figures: one palette, one set of sizes, and the small marks that they share."""
+"""The style of all figures: one palette, one set of sizes, and the small marks that they share.
+
+Matplotlib is imported where something is drawn, so that experiments may import this for nothing.
+"""
+
+from __future__ import annotations
 
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import matplotlib
-from matplotlib.axes import Axes
-from matplotlib.figure import Figure
-from matplotlib.lines import Line2D
-from matplotlib.patheffects import withStroke
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
 
 # Okabe and Ito's colours, safe for colour-blind readers; line styles repeat the colours, for grey print.
 BLUE, VERMILION, GREEN, PURPLE, BLACK = "#0072B2", "#D55E00", "#009E73", "#CC79A7", "#000000"
@@ -40,8 +43,10 @@ class Look:
     dashes: Any
     marker: str
 
-    def line(self, width: float, alpha: float = 1.0) -> dict[str, Any]:
-        return {"color": self.color, "linestyle": self.dashes, "linewidth": width, "alpha": alpha}
+    def line(self, width: float, alpha: float = 1.0, mark: float = 0.0) -> dict[str, Any]:
+        """Options of a line, sizes in points; `mark`: of its markers, none at 0."""
+        options = {"color": self.color, "linestyle": self.dashes, "linewidth": width, "alpha": alpha}
+        return options | ({"marker": self.marker, "markersize": mark} if mark else {})
 
 
 LOOKS = {
@@ -60,10 +65,13 @@ MEDIAN: dict[str, Any] = {
     "linewidth": 5,
     "solid_capstyle": "round",
 }  # broad and pale, under the seeds
+DASHED: dict[str, Any] = {"color": GREY, "linewidth": 0.8, "linestyle": (0, (2, 2)), "zorder": 1}  # a limit
 
 
 def new_figure(height: float, width: float = FULL_WIDTH) -> Figure:
     """An empty figure, in inches, that leaves room for its own labels."""
+    from matplotlib.figure import Figure
+
     return Figure(figsize=(width, height), layout="constrained", facecolor="white")
 
 
@@ -77,6 +85,8 @@ def styled() -> Iterator[None]:
 
     One thread is in it at a time.
     """
+    import matplotlib
+
     defaults = {k: v for k, v in matplotlib.rcParamsDefault.items() if not k.startswith("backend")}
     settings: Any = defaults | RC  # from the defaults, not from the reader's own: the same bytes everywhere
     with DRAWING, matplotlib.rc_context(settings):
@@ -100,7 +110,9 @@ def error_axis(axes: Axes) -> None:
 
 def limit_line(axes: Axes, value: float, label: str, side: str = "right") -> None:
     """A thin horizontal line at a limit, named on it at the "left" or "right", or "outside" at its end."""
-    axes.axhline(value, color=GREY, linewidth=0.8, linestyle=(0, (2, 2)), zorder=1)
+    from matplotlib.patheffects import withStroke
+
+    axes.axhline(value, **DASHED)
     x, align = {"left": (0.01, "left"), "right": (0.99, "right"), "outside": (1.01, "left")}[side]
     axes.annotate(
         label, (x, value), xycoords=("axes fraction", "data"), fontsize=6.5, color=DARK_GREY,
@@ -129,12 +141,12 @@ def arrow(axes: Axes, xs: Sequence[float], ys: Sequence[float], color: str) -> N
 
 
 def draw_sweep(
-    axes: Axes, seeds: Sequence[dict[float, float]], median: tuple[list[float], list[float]], look: Look
+    axes: Axes, seeds: Sequence[Mapping[float, float]], median: tuple[list[float], list[float]], look: Look
 ) -> None:
     """Error against λ along a sweep: seeds thin, their median thick, an arrow along it."""
     for errors in seeds:
         axes.plot(list(errors), list(errors.values()), **look.line(THIN, 0.5))
-    axes.plot(*median, **look.line(THICK), marker=look.marker, markersize=4, zorder=4)
+    axes.plot(*median, **look.line(THICK, mark=4), zorder=4)
     arrow(axes, *median, look.color)
 
 
@@ -142,6 +154,8 @@ def legend_below(
     figure: Figure, keys: Sequence[tuple[str, dict[str, Any]]], columns: int | None = None
 ) -> None:
     """One legend for all panels, beneath them, of lines made for it; in two rows if one would be too wide."""
+    from matplotlib.lines import Line2D
+
     handles = [Line2D([], [], label=label, **look) for label, look in keys]
     if handles:
         wide = sum(len(label) + 8 for label, _ in keys) > 15 * figure.get_figwidth()

@@ -36,7 +36,7 @@ __all__ = [
     "sweep_rate",
 ]
 
-BUILT_IN = ("spinodal", "hold", "branches", "trapping", "loop", "foreign")
+BUILT_IN = ("spinodal", "width", "hold", "branches", "trapping", "loop", "foreign")
 VARIABLE = "DGLIB_EXPERIMENTS"  # files and modules of experiments, for this process and those it starts
 
 _registered: dict[str, Experiment] = {}

@@ -316,7 +316,7 @@ class Joint:
     def lag_answer(self, lag: Summary) -> Answer:
         raise NotImplementedError
 
-    def draw_lag(self, *records: Records, others: Records = ()) -> Figure:
+    def draw_lag(self, lag: Summary, *records: Records) -> Figure:
         raise NotImplementedError
 
     @property

@@ -217,7 +217,7 @@ def _dwells(grid: Grid) -> tuple[list[Answer], list[list[Block]]]:
         if lag is None:
             continue
         with styled():
-            figure = joint.draw_lag(*records)
+            figure = joint.draw_lag(lag, *records)
         answer, where = joint.lag_answer(lag), values_text(group)
         answers.append(replace(answer, title=f"{answer.title} at {where}") if where else answer)
         title = f"Width against dwell time{f' at {where}' if where else ''}"

@@ -275,7 +275,7 @@ def _lag(collection: Collection) -> list[Block]:
         if differing:
             return [("p", _LAG_REFUSED.format(wording.listing(differing)))]
         with styled():
-            figure = joint.draw_lag(*sweeps, others=others)
+            figure = joint.draw_lag(lag, *sweeps)
         answer, shown = joint.lag_answer(lag), [run for name in joint.experiments for run in runs[name]]
         drawn = picture(
             f"{joint.key}_dwell", figure, DWELL_CAPTION, answer.line, evaluations_csv(shown), ENLARGED
