@@ -16,7 +16,8 @@ from dglib.files import phase_end_paths
 from dglib.protocol.records import csv_views
 from dglib.protocol.spec import Arm
 from dglib.runs import identity
-from dglib.runs.mirror import Mirror, MirrorFolder, restore
+from dglib.runs.location import Mirror
+from dglib.runs.mirror import MirrorFolder, restore
 from dglib.runs.progress import read_attempts
 from dglib.runs.seed import run_experiment
 from dglib.runs.store import Store

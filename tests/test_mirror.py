@@ -28,8 +28,9 @@ from mirror_cases import (
 
 from dglib.errors import StorageError, UserError
 from dglib.files import sealed
-from dglib.runs import mirror
-from dglib.runs.mirror import Mirror, MirrorFolder, restore
+from dglib.runs import location, mirror
+from dglib.runs.location import Mirror
+from dglib.runs.mirror import MirrorFolder, restore
 
 MEMORY = Path("/dev/shm")  # these tests flush often; no disk is needed for what they show
 PATIENCE = 120  # seconds, on a loaded machine
@@ -113,22 +114,18 @@ def test_views_are_written_by_the_last_pass_under_their_plain_names(local, remot
     assert {name: files(remote)[name] for name in VIEWS} == {name: files(local)[name] for name in VIEWS}
 
 
-def test_a_checkpoint_in_training_is_copied_every_quarter_of_an_hour_and_once_training_stops(local, remote):
-    holder, state = local / "locks" / "T1_001.holder", local / "checkpoints" / "T1_001.ckpt"
-    put(local, locks__T1_001_holder=b"{}")
-    os.utime(holder, (1000, 1000))
+def test_a_checkpoint_in_training_is_copied_every_quarter_of_an_hour_and_by_the_last_pass(local, remote):
+    state = local / "checkpoints" / "T1_001.ckpt"
 
-    def copy_after(seconds, steps):
+    def copy_after(seconds, steps, **options):
         put(local, checkpoints__T1_001_ckpt=checkpoint(steps))
         os.utime(state, (1000 + seconds, 1000 + seconds))
-        sync(local, remote)
-        return contents(remote).get("checkpoints/T1_001.ckpt")
+        sync(local, remote, **options)
+        return contents(remote)["checkpoints/T1_001.ckpt"]
 
-    assert copy_after(60, 1) is None
-    copies = [copy_after(*state) for state in ((900, 2), (1799, 4), (1800, 5), (1860, 6))]
-    assert copies == [checkpoint(2), checkpoint(2), checkpoint(5), checkpoint(5)]
-    holder.unlink()
-    assert copy_after(1861, 7) == checkpoint(7)
+    copies = [copy_after(*state) for state in ((0, 1), (899, 2), (901, 3), (1800, 4))]
+    assert copies == [checkpoint(1), checkpoint(1), checkpoint(3), checkpoint(3)]
+    assert copy_after(1801, 5, last=True) == checkpoint(5)
 
 
 def test_a_finished_seeds_checkpoint_goes_and_records_stay(local, remote):
@@ -429,10 +426,10 @@ def test_of_two_machines_that_began_at_once_exactly_one_gives_up(base, local, re
 
 @pytest.fixture
 def hasty(monkeypatch):
-    monkeypatch.setattr(mirror, "RETRY_S", 0.04)
-    monkeypatch.setattr(mirror, "LAST_TRIES_S", (0.0, 0.01, 0.01))
-    monkeypatch.setattr(mirror, "POLL_S", 0.01)
-    monkeypatch.setattr(mirror, "STOP_S", PATIENCE)
+    monkeypatch.setattr(location, "RETRY_S", 0.04)
+    monkeypatch.setattr(location, "LAST_TRIES_S", (0.0, 0.01, 0.01))
+    monkeypatch.setattr(location, "POLL_S", 0.01)
+    monkeypatch.setattr(location, "STOP_S", PATIENCE)
 
 
 def test_a_record_is_copied_when_it_appears_and_the_last_state_at_the_end(local, remote, lines, hasty):
@@ -472,7 +469,7 @@ def test_a_mirror_that_hangs_holds_up_neither_the_run_nor_its_end(local, remote,
         real(handle)
 
     monkeypatch.setattr(os, "fsync", hang)
-    monkeypatch.setattr(mirror, "STOP_S", 0.05)
+    monkeypatch.setattr(location, "STOP_S", 0.05)
     before = threading.active_count()
     with Mirror(local, remote, lines.append):
         assert reached.wait(PATIENCE)

@@ -19,7 +19,7 @@ from dglib.control import Interrupted
 from dglib.errors import StorageError, UserError
 from dglib.experiments.profiles import load_profile
 from dglib.runs import seed as batch
-from dglib.runs.mirror import RunLocation
+from dglib.runs.location import RunLocation
 
 TINY = ["network_width=0.25", "batch_size=128", "init_epochs=1", "init_error_min=0", "sweep_lambdas=[0.5]"]
 PATIENCE = 120  # seconds, on a loaded machine
@@ -227,9 +227,9 @@ import sys, time
 from pathlib import Path
 from dglib import cli
 from dglib.campaign import run
-from dglib.runs import mirror
+from dglib.runs import location, mirror
 
-mirror.POLL_S = mirror.PERIOD_S = 1000.0
+location.POLL_S = location.PERIOD_S = 1000.0
 real = mirror.write_through
 
 def held(*_):

@@ -13,7 +13,7 @@ from dglib.control import Control, Interrupted
 from dglib.errors import UserError
 from dglib.experiments import build_spec
 from dglib.experiments.profiles import load_profile
-from dglib.runs.mirror import RunLocation
+from dglib.runs.location import RunLocation
 from dglib.runs.store import Store, read_records
 
 TINY = [

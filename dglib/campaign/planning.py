@@ -27,7 +27,7 @@ from dglib.experiments.profiles import (
     validate_layers,
 )
 from dglib.runs.identity import NUMERICS, TECHNIQUES
-from dglib.runs.mirror import RunLocation
+from dglib.runs.location import RunLocation
 
 
 @dataclass(frozen=True)

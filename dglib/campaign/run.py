@@ -20,7 +20,7 @@ from dglib.files import phase_end_paths
 from dglib.protocol.records import Record
 from dglib.protocol.spec import ExperimentSpec
 from dglib.runs import identity, provenance
-from dglib.runs.mirror import RunLocation
+from dglib.runs.location import RunLocation
 from dglib.runs.progress import Bar, heartbeat
 from dglib.runs.reading import save_reading
 from dglib.runs.seed import run_experiment, run_hashes
