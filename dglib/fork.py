@@ -9,11 +9,9 @@ checkpoint of the unfinished seed. From then on it is a run like any other, resu
 from __future__ import annotations
 
 import json
-import math
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import asdict, replace
-from itertools import zip_longest
 from pathlib import Path
 from typing import Any
 
@@ -23,7 +21,7 @@ from dglib.errors import UserError
 from dglib.experiments import build_spec
 from dglib.experiments.profiles import Layer, one_of, override_layer, validate_layers
 from dglib.files import older, phase_end_path, phase_end_paths
-from dglib.protocol.engine import EpochStats, advance
+from dglib.protocol.engine import EPOCH_NUMBERS, EpochStats, advance
 from dglib.protocol.events import EpochDone, Evaluated, Evaluation, Event, StepsLogged
 from dglib.protocol.spec import Cursor, ExperimentSpec
 from dglib.runs import checkpoint, identity
@@ -183,54 +181,36 @@ def replay(spec: ExperimentSpec, events: Iterable[Event]) -> tuple[Cursor, list[
     Raises:
         ValueError: the specification trains or evaluates one of these epochs otherwise.
     """
+    epochs: dict[tuple[str, int], dict[type[Event], Any]] = {}
+    for event in events:
+        epochs.setdefault((event.arm, event.epoch), {})[type(event)] = event
     cursor, found = Cursor(), list[Event]()
-    rows: tuple[tuple[float, ...], ...] = ()
-    given = [event for event in events if isinstance(event, StepsLogged | EpochDone | Evaluated)]
-    for event, after in zip_longest(given, given[1:]):
-        if isinstance(event, StepsLogged):
-            rows = event.rows
-        if not isinstance(event, EpochDone):
-            continue
-        evaluated = after if isinstance(after, Evaluated) else None
-        _compare(spec, cursor, event, evaluated)
+    for epoch in epochs.values():
+        done, evaluated, logged = epoch[EpochDone], epoch.get(Evaluated), epoch.get(StepsLogged)
+        where = f"epoch {done.epoch} of {done.arm}/{done.phase}"
+        if cursor.done:
+            raise ValueError(f"{where}: the seed ends before it ({cursor.outcome})")
+        plan = spec.plan(cursor)
+        for name, before, now in (
+            ("phase", f"{done.arm}/{done.phase}", plan.name),
+            ("λ", done.lam, plan.lam),
+            ("LR", done.lr, plan.lr),
+            ("evaluated", evaluated is not None, plan.evaluates),
+        ):
+            if before != now:
+                raise ValueError(f"{where}: {name} {before} → {now}")
         stats = EpochStats(
-            loss_s=_float(event.loss_s),
-            loss_v=_float(event.loss_v),
-            weight_norm=_float(event.weight_norm),
-            update_norm=_float(event.update_norm),
-            steps=rows,
-            taken=event.steps,
-            skipped=event.skipped,
-            c_sv=_float(event.c_sv),
+            **{name: getattr(done, name) for name in EPOCH_NUMBERS},
+            steps=logged.rows if logged else (),
+            taken=done.steps,
+            skipped=done.skipped,
         )
-        evaluation = None
-        if evaluated is not None:
-            metrics = {name: _float(value) for name, value in evaluated.metrics.items()}
-            error = _float(evaluated.error)
-            evaluation = Evaluation(error, evaluated.predicted, evaluated.finite, metrics)
+        evaluation = evaluated and Evaluation(
+            evaluated.error, evaluated.predicted, evaluated.finite, evaluated.metrics
+        )
         cursor, new = advance(spec, cursor, stats, evaluation)
-        found, rows = [*found, *new], ()
+        found += new
     return cursor, found
-
-
-def _compare(spec: ExperimentSpec, cursor: Cursor, event: EpochDone, evaluated: Evaluated | None) -> None:
-    """Refuse an epoch that a specification trains or evaluates otherwise."""
-    where = f"epoch {event.epoch} of {event.arm}/{event.phase}"
-    if cursor.done:
-        raise ValueError(f"{where}: the seed ends before it ({cursor.outcome})")
-    here = spec.plan(cursor)
-    for name, before, now in (
-        ("phase", f"{event.arm}/{event.phase}", here.name),
-        ("λ", event.lam, here.lam),
-        ("LR", event.lr, here.lr),
-        ("evaluated", evaluated is not None, here.evaluates),
-    ):
-        if before != now:
-            raise ValueError(f"{where}: {name} {before} → {now}")
-
-
-def _float(value: float | None) -> float:
-    return math.nan if value is None else value
 
 
 def _copy(start: Checkpoint, theirs: SeedFiles, mine: SeedFiles) -> None:

@@ -24,6 +24,7 @@ from dglib.protocol.events import (
 from dglib.protocol.spec import CONTINUED, Arm, Criterion, Cursor, ExperimentSpec, Plan
 
 SKIPPED_AT_MOST = 0.5  # of an epoch's steps; beyond it the seed has diverged
+EPOCH_NUMBERS = ("loss_s", "loss_v", "weight_norm", "update_norm", "c_sv")
 
 
 @dataclass(frozen=True)
@@ -63,8 +64,7 @@ def advance(
     log = _Log(here, cursor)
     if stats.steps:
         log.add(StepsLogged, rows=stats.steps)
-    names = ("loss_s", "loss_v", "weight_norm", "update_norm", "c_sv")
-    numbers = {name: _number(getattr(stats, name)) for name in names}
+    numbers = {name: _number(getattr(stats, name)) for name in EPOCH_NUMBERS}
     log.add(EpochDone, lr=here.lr, steps=stats.taken, skipped=stats.skipped, **numbers)
 
     why, fires = _why_diverged(stats), False
@@ -204,6 +204,6 @@ class _Log:
         return self.close(replace(cursor, outcome=outcome)), self.events
 
 
-def _number(value: float) -> float | None:
-    """JSON has no NaN and no infinity."""
-    return value if math.isfinite(value) else None
+def _number(value: float | None) -> float | None:
+    """JSON has no NaN and no infinity. None stays: a replayed event holds it."""
+    return value if value is not None and math.isfinite(value) else None
