@@ -8,7 +8,7 @@ from typing import Any
 from report_cases import open_with
 
 from dglib.campaign.grid import Cell, Grid, load_grid, write_index
-from dglib.experiments import build_spec, requested_numerics
+from dglib.experiments import build_spec
 from dglib.runs import identity
 from dglib.runs.store import Store
 
@@ -35,7 +35,7 @@ def fill(grid: Grid, base: Path, records: Callable[[Cell], Sequence[Record] | No
 def store_of(cell: Cell, directory: Path, records: Sequence[Record]) -> Store:
     """The run of a cell, holding these records."""
     spec = build_spec(cell.experiment, cell.parameters)
-    described = identity.describe(spec, "d1" * 32, **requested_numerics(cell.parameters))
+    described = identity.describe(spec, "d1" * 32, **identity.requested_numerics(cell.parameters))
     rated = [record | {"eta": cell.parameters.noise_rate} for record in records]
     return open_with(directory / cell.directory, spec, described, rated)
 

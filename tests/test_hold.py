@@ -7,11 +7,11 @@ from hold_simulation import KINDS, verdicts
 from scipy import stats
 from small import CPU, open_store, random_data
 
-import dglib
 from dglib.analysis.lifetimes import Branch, Group, first_passage, rate, survival, verdict
 from dglib.experiments import build_spec, get
 from dglib.experiments.profiles import load_profile
 from dglib.protocol.records import csv_views
+from dglib.runs.reading import read_under
 from dglib.runs.seed import run_experiment
 
 SETS = 60
@@ -162,7 +162,7 @@ def test_a_branch_that_diverged_is_named_and_leaves_the_others_counted(runs):
 
 def test_limits_are_read_anew_without_training(runs):
     low = load_profile("Hold", "quick", [*SHORT, "threshold=0.01"])
-    levels = get("Hold").summarise(dglib.experiments.read_under(low, runs[1]))["levels"]
+    levels = get("Hold").summarise(read_under(low, runs[1]))["levels"]
     assert all(level["starts"]["ordered"]["states"]["ordered"]["count"] == 0 for level in levels)
     assert build_spec("Hold", low).arms == runs[0].arms
 

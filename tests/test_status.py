@@ -19,7 +19,6 @@ from dglib.campaign.jobs import Job, Plan, anchored, jobs_of
 from dglib.campaign.monitor import CampaignMonitor
 from dglib.campaign.scheduler import Schedule
 from dglib.campaign.status import read_status, status_text
-from dglib.experiments import requested_numerics
 from dglib.experiments.profiles import load_profile
 from dglib.files import sealed
 from dglib.runs import identity
@@ -45,7 +44,7 @@ def plan(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Plan:
 @pytest.fixture
 def store(plan: Plan) -> Store:
     """The run directory of the plan, as a worker would have made it."""
-    described = identity.describe(plan.spec, "of the data", **requested_numerics(plan.parameters))
+    described = identity.describe(plan.spec, "of the data", **identity.requested_numerics(plan.parameters))
     return Store.open(plan.base, plan.spec, described, {})[0]
 
 

@@ -15,8 +15,8 @@ import torch
 from dglib.analysis import wording
 from dglib.campaign.jobs import Plan
 from dglib.errors import UserError
-from dglib.experiments import requested_numerics
 from dglib.protocol.spec import ExperimentSpec
+from dglib.runs.identity import requested_numerics
 from dglib.runs.progress import duration
 from dglib.runs.store import read_records
 from dglib.training.batches import DeviceData

@@ -26,7 +26,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from dglib.campaign.jobs import anchored
 from dglib.errors import StorageError, UserError
-from dglib.experiments import build_spec, names, requested_numerics
+from dglib.experiments import build_spec, names
 from dglib.experiments.parameters import Parameters, Text
 from dglib.experiments.profiles import (
     PARAMS,
@@ -41,7 +41,7 @@ from dglib.experiments.profiles import (
 )
 from dglib.files import to_json, write_atomically
 from dglib.report.collect import INDEX
-from dglib.runs.identity import NUMERICS, describe, fingerprint, is_identity
+from dglib.runs.identity import NUMERICS, describe, fingerprint, is_identity, requested_numerics
 
 MAX_CELLS = 1000
 _LONGEST = 80  # characters of a directory's name, without the digest that a cut one gets

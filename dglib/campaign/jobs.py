@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from dglib.base_dir import data_directory, user_path
-from dglib.experiments import build_spec, get, loaded, requested_numerics
+from dglib.experiments import build_spec, get, loaded
 from dglib.experiments.parameters import Parameters
 from dglib.protocol.spec import ExperimentSpec
 from dglib.runs import identity
@@ -79,7 +79,7 @@ class Plan:
     @cached_property
     def identity(self) -> dict[str, Any]:
         """What makes it this run, as far as that is known before its data are read."""
-        return identity.describe(self.spec, "", **requested_numerics(self.parameters))
+        return identity.describe(self.spec, "", **identity.requested_numerics(self.parameters))
 
     @property
     def executed(self) -> Path:

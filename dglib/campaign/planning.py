@@ -15,7 +15,7 @@ from dglib.campaign.jobs import Plan, anchored
 from dglib.campaign.local import LocalBackend
 from dglib.campaign.scheduler import Backend
 from dglib.errors import UserError
-from dglib.experiments import default_names, get, requested_numerics
+from dglib.experiments import default_names, get
 from dglib.experiments.parameters import Parameters
 from dglib.experiments.profiles import (
     meant_for,
@@ -26,7 +26,7 @@ from dglib.experiments.profiles import (
     source,
     validate_layers,
 )
-from dglib.runs.identity import NUMERICS, TECHNIQUES
+from dglib.runs.identity import NUMERICS, TECHNIQUES, requested_numerics
 from dglib.runs.location import RunLocation
 
 

@@ -14,13 +14,14 @@ from dglib.campaign.grid import write_index
 from dglib.campaign.jobs import Plan
 from dglib.campaign.planning import Campaign
 from dglib.errors import UserError
-from dglib.experiments import get, joints, names, read_under
+from dglib.experiments import get, joints, names
 from dglib.experiments.figures import save_figure
 from dglib.experiments.parameters import beyond_asked
 from dglib.files import to_json, write_atomically
 from dglib.report.collect import INDEX
 from dglib.report.grids import RESULTS
 from dglib.report.page import write_report
+from dglib.runs.reading import read_under
 from dglib.runs.store import read_records
 
 

@@ -14,7 +14,7 @@ from dglib import output
 from dglib.analysis.answer import Answer
 from dglib.control import Control, require_posix, unwinding
 from dglib.errors import UserError
-from dglib.experiments import get, joints, read_under, reading_of, requested_numerics
+from dglib.experiments import get, joints
 from dglib.experiments.parameters import beyond_asked
 from dglib.files import phase_end_paths
 from dglib.protocol.records import Record
@@ -22,7 +22,7 @@ from dglib.protocol.spec import ExperimentSpec
 from dglib.runs import identity, provenance
 from dglib.runs.location import RunLocation
 from dglib.runs.progress import Bar, heartbeat
-from dglib.runs.reading import save_reading
+from dglib.runs.reading import read_under, save_reading
 from dglib.runs.seed import run_experiment, run_hashes
 from dglib.runs.store import Store, read_records
 from dglib.runs.tensorboard import tensorboard, writer_class
@@ -124,8 +124,8 @@ def run(
         location, seeds = RunLocation.of(parameters), parameters.seeds
         # Before anything is written, for every seed.
         notes = try_noise(spec.data.noise, data.y_train, spec.data.noise_rate, seeds, data.classes)
-        hashes = run_hashes(spec, data)
-        described = identity.describe(spec, data.fingerprint, hashes, **requested_numerics(parameters))
+        asked = identity.requested_numerics(parameters)
+        described = identity.describe(spec, data.fingerprint, run_hashes(spec, data), **asked)
         location.bring_back(spec.directory_prefix, described)
         made = provenance.made_by(numerics, data)
         for_manifest = {
@@ -136,7 +136,7 @@ def run(
             **({} if spec.lineage is None else {"lineage": dict(spec.lineage)}),
         }
         store, why = Store.open(location.local, spec, described, for_manifest)
-        save_reading(store.directory, spec.name, reading_of(parameters))
+        save_reading(store.directory, parameters)
         lines = [f"{spec.name}: {why} in {location.local.absolute()}", provenance.line(made), *notes]
         print(*lines, sep="\n", file=sys.stderr if quiet else sys.stdout, flush=True)
         begin(store)
@@ -192,7 +192,7 @@ def check(spec: ExperimentSpec, parameters: Parameters) -> Numerics:
         require_posix(f"seeds_at_once = {parameters.seeds_at_once}", "use 1")
     if parameters.tensorboard:
         writer_class("tensorboard = true")
-    asked = requested_numerics(parameters)
+    asked = identity.requested_numerics(parameters)
     Numerics.resolve(**asked)  # refuses a wrong device before a network is built
     RunLocation.of(parameters)
     noises.get(spec.data.noise)

@@ -16,7 +16,6 @@ from typing import Any
 
 from dglib.errors import UserError
 from dglib.experiments.base import Drawing, Experiment, Joint, Sweep, rate, shared, sweep_rate
-from dglib.experiments.parameters import read_under, reading_of, requested_numerics
 from dglib.protocol.spec import ExperimentSpec
 from dglib.runs.identity import READING
 from dglib.runs.reading import PREFIXES
@@ -27,11 +26,8 @@ __all__ = [
     "Joint",
     "Sweep",
     "rate",
-    "read_under",
-    "reading_of",
     "register",
     "register_joint",
-    "requested_numerics",
     "shared",
     "sweep_rate",
 ]

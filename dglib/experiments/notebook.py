@@ -8,7 +8,7 @@ from typing import Any
 
 from dglib.errors import UserError
 from dglib.experiments import get, own_file
-from dglib.experiments.parameters import Parameters, cell_groups, parse_seeds
+from dglib.experiments.parameters import Parameters, parse_seeds
 from dglib.experiments.profiles import Layer, load_profile, model_of, profile_layer, profiles_of, resolve
 from dglib.runs.identity import MACHINE_SETTINGS, differing
 
@@ -143,6 +143,20 @@ def _cell_values(experiment: str) -> dict[str, object]:
     names = [name for group in cell_groups(model_of(experiment)).values() for name in group]
     values = {n: quick[n] if n in quick else fields[n].get_default(call_default_factory=True) for n in names}
     return values | {"seeds": parse_seeds(values["seeds"])}
+
+
+def cell_groups(model: type[Parameters]) -> dict[str, list[str]]:
+    """The fields that a notebook's parameters cell shows, by heading."""
+    groups: dict[str, list[str]] = {}
+    seen: set[str] = set()
+    for base in reversed(model.__mro__):
+        if not issubclass(base, Parameters):
+            continue
+        own = [name for name in base.model_fields if name not in seen]
+        seen.update(own)
+        for heading, names in base.__dict__.get("in_cell", {"Experiment": " ".join(own)}).items():
+            groups.setdefault(heading, []).extend(names.split())
+    return {heading: names for heading, names in groups.items() if names}
 
 
 def notebook_source(experiment: str) -> str:

@@ -14,8 +14,6 @@ from importlib.util import find_spec
 from itertools import pairwise
 from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal, TypeVar
 
-from dglib.runs.identity import NUMERICS, READING, TECHNIQUES
-
 if TYPE_CHECKING or find_spec("pydantic") is not None:
     from pydantic import (
         AfterValidator,
@@ -312,41 +310,6 @@ def beyond_asked(found: Sequence[int], asked: Iterable[int]) -> str:
         return ""
     count = f"{len(found)} seed{'s' * (len(found) > 1)} ({spelled(found)})"
     return f"This covers the {count} in the run directory; the command asked for {spelled(asked)}."
-
-
-def requested_numerics(parameters: Any) -> dict[str, Any]:
-    """The numerics asked for, as they identify a run; a technique left to "auto" is not among them."""
-    asked = {name: getattr(parameters, name) for name in NUMERICS}
-    return {name: value for name, value in asked.items() if name not in TECHNIQUES or value != "auto"}
-
-
-def reading_of(parameters: Any) -> dict[str, Any]:
-    """Those of the parameters that decide how records are read."""
-    return {
-        name: getattr(parameters, name)
-        for name in sorted(READING[parameters.experiment])
-        if hasattr(parameters, name)
-    }
-
-
-def read_under(parameters: Any, records: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
-    """The records with the READING parameters as they are now: none was trained under them."""
-    now = reading_of(parameters)
-    return [{**record, "parameters": {**record["parameters"], **now}} for record in records]
-
-
-def cell_groups(model: type[Parameters]) -> dict[str, list[str]]:
-    """The fields that a notebook's parameters cell shows, by heading."""
-    groups: dict[str, list[str]] = {}
-    seen: set[str] = set()
-    for base in reversed(model.__mro__):
-        if not issubclass(base, Parameters):
-            continue
-        own = [name for name in base.model_fields if name not in seen]
-        seen.update(own)
-        for heading, names in base.__dict__.get("in_cell", {"Experiment": " ".join(own)}).items():
-            groups.setdefault(heading, []).extend(names.split())
-    return {heading: names for heading, names in groups.items() if names}
 
 
 # Parameters of the release before, accepted with a warning for one release, and why they are gone.

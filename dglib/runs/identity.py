@@ -63,6 +63,12 @@ def is_identity(name: str, experiment: str) -> bool:
     return name not in READING.get(experiment, ()) and name not in MACHINE_SETTINGS and name != "seeds"
 
 
+def requested_numerics(parameters: Any) -> dict[str, Any]:
+    """The numerics asked for, as they identify a run; a technique left to "auto" is not among them."""
+    asked = {name: getattr(parameters, name) for name in NUMERICS}
+    return {name: value for name, value in asked.items() if name not in TECHNIQUES or value != "auto"}
+
+
 def describe(
     spec: ExperimentSpec,
     data_fingerprint: str,
@@ -72,7 +78,7 @@ def describe(
 ) -> dict[str, Any]:
     """Everything that identifies a run but its seed, as plain data.
 
-    `hashes` are those of `run_hashes`; `numerics` those asked for (`dglib.experiments.requested_numerics`),
+    `hashes` are those of `run_hashes`; `numerics` those asked for (`requested_numerics`),
     not what they were settled to: a resume on another machine finds its run. Where the data's fingerprint is
     known, the path of a data file does not count.
     """

@@ -12,7 +12,7 @@ from typing import Any
 from dglib.errors import StorageError, UserError
 from dglib.files import to_json, unsealed, write_atomically
 from dglib.protocol.records import Record
-from dglib.runs.identity import manifests
+from dglib.runs.identity import READING, manifests
 
 
 @dataclass(frozen=True)
@@ -122,12 +122,26 @@ def experiment_of_list(path: Path) -> str | None:
     return names.get(path.name)
 
 
-def save_reading(directory: Path, experiment: str, reading: Mapping[str, Any]) -> None:
+def reading_of(parameters: Any) -> dict[str, Any]:
+    """Those of an experiment's parameters that decide how records are read."""
+    names = sorted(READING[parameters.experiment])
+    return {name: getattr(parameters, name) for name in names if hasattr(parameters, name)}
+
+
+def read_under(parameters: Any, records: Sequence[Record]) -> list[Record]:
+    """The records with the reading parameters as they are now: none was trained under them."""
+    now = reading_of(parameters)
+    return [{**record, "parameters": {**record["parameters"], **now}} for record in records]
+
+
+def save_reading(directory: Path, parameters: Any) -> None:
     """Save the parameters under which an experiment's records are to be read, where they changed.
 
     They are no part of a run's identity, so neither the manifest nor the records contain them.
     """
-    path, content = directory / f"{prefixes()[experiment]}_reading.json", to_json(reading, indent=1)
+    reading = reading_of(parameters)
+    path = directory / f"{prefixes()[parameters.experiment]}_reading.json"
+    content = to_json(reading, indent=1)
     if reading and not (path.is_file() and path.read_bytes() == content):
         write_atomically(path, content)
 
