@@ -40,11 +40,11 @@ def test_browser_keyboard_mouse_and_text_move_the_cursor_picture_and_numbers(pag
     page.type(LAMBDA, "0.4")
     expect(lam).to_have_text("0.40")
     up = [page.number("error", RECORDED, f'[data-branch="T1-up"][data-seed="{seed}"]') for seed in range(4)]
-    down = [
-        page.number("error", RECORDED, f'[data-branch="T2-down"][data-seed="{seed}"]') for seed in range(5)
+    down = [  # seed 4 is trapped: a branch of its own
+        page.number("error", RECORDED, f'[data-branch="T2-down"][data-seed="{seed}"]') for seed in range(4)
     ]
     assert max(up) < min(down)
-    assert page.number("gap-T2-down", RECORDED) == pytest.approx(sum(down) / 5 - sum(up) / 4, abs=0.002)
+    assert page.number("gap-T2-down", RECORDED) == pytest.approx(sum(down) / 4 - sum(up) / 4, abs=0.002)
     with page.new_marks(MARKS):
         page.press(LAMBDA, "ArrowRight", times=10)
         expect(lam).to_have_text("0.50")
@@ -56,11 +56,11 @@ def test_browser_limits_and_seeds_act_on_the_same_table(page: Tab) -> None:
     threshold = page.value("lambda-up", RECORDED, '[data-experiment="T1"][data-seed="0"]')
     page.type(LAMBDA, "0.4")
     page.click(".dglib-as-run")
-    expect(threshold).to_have_text("0.50 to 0.55")
+    expect(threshold).to_have_text("0.45 to 0.50")
     page.type(".dglib-collapse-error", "0.97")  # one message; a drag's last one may follow the next click
     expect(threshold).to_have_text(re.compile("^>"))
     page.click(".dglib-as-run")
-    expect(threshold).to_have_text("0.50 to 0.55")
+    expect(threshold).to_have_text("0.45 to 0.50")
     errors = page.page.locator(f'{RECORDED} [data-branch="T1-up"]')
     page.page.select_option(".dglib-seeds select", ["1", "3"])
     expect(errors).to_have_count(2)
