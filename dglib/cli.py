@@ -170,13 +170,13 @@ def parser(program: str) -> argparse.ArgumentParser:
     about = "every parameter of an experiment with its value, meaning and range"
     add = command("parameters", _list_parameters, about, "The output can be saved as a YAML file for --file.")
     add("experiment", metavar="EXPERIMENT", help=f"{one_of(names())}; a file or a module of your own")
-    add("--profile", default="quick", help="quick (default), paper or one of your own")
+    add("--profile", default="quick", help="quick (default), small, paper or one of your own")
     return parser
 
 
 def _add_parameters(add: Add) -> None:
     """The options that give parameters, for `option_layers`."""
-    add("--profile", help="quick (default): minutes on a laptop; paper: CIFAR-10 on a GPU")
+    add("--profile", help="quick (default): minutes on a laptop; small: a fifth of CIFAR-10; paper: CIFAR-10")
     add("-f", "--file", type=Path, metavar="FILE.yaml", help="parameters that replace the profile's")
     about = "single parameters; in a campaign for every experiment that has it, or EXPERIMENT.NAME=VALUE"
     add("--set", nargs="+", action="extend", default=[], metavar="NAME=VALUE", help=about)

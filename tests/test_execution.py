@@ -20,7 +20,6 @@ from dglib.control import Control, Interrupted
 from dglib.errors import UserError
 
 PATIENCE = 120  # seconds, on a loaded machine
-KERNEL = [sys.executable, "-c", "import time; print(1, flush=True); time.sleep(600)"]
 
 
 @pytest.fixture
@@ -85,46 +84,21 @@ def test_a_kernel_that_does_not_start_is_started_again_and_fails_after_three(
     assert tries.count(9) == 3
 
 
-def test_a_kernel_that_dies_in_a_cell_is_not_started_again(executed: Callable[..., None]) -> None:
-    tries = []
-
-    def dies(*_: object, on_cell_execute: Callable[[], None], **__: object) -> None:
-        tries.append(1)
-        on_cell_execute()
-        raise RuntimeError("Kernel died")
-
-    with pytest.raises(UserError, match="Kernel died"):
-        executed(dies)
-    assert len(tries) == 1
-
-
 @pytest.mark.parametrize("by", ["signal", "control"])
-@pytest.mark.parametrize(
-    ("in_a_cell", "code"), [(True, -signal.SIGINT), (False, -signal.SIGKILL)], ids=["in a cell", "before one"]
-)
-def test_a_stop_interrupts_a_cell_or_kills_a_kernel_that_runs_none(
-    in_a_cell: bool, code: int, by: str, executed: Callable[..., None], tmp_path: Path
-) -> None:
+def test_a_stop_kills_the_kernel(by: str, executed: Callable[..., None], tmp_path: Path) -> None:
     control, kernels, raised = Control(), list[subprocess.Popen[bytes]](), list[BaseException]()
     before = [signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)]
 
-    def papermill(*_: Any, on_cell_execute: Callable[..., None], **__: Any) -> None:
+    def papermill(*_: Any, **__: Any) -> None:
         assert "DGLIB_HEADLESS" in os.environ, "the first cell would ask for a Drive"
-        kernel = subprocess.Popen(KERNEL, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL)
-        kernels.append(kernel)
-        with kernel:
-            assert kernel.stdout is not None
-            kernel.stdout.readline()
-            if in_a_cell:
-                on_cell_execute(cell=None, cell_index=0)
+        with subprocess.Popen([sys.executable, "-c", "import time; time.sleep(600)"]) as kernel:
+            kernels.append(kernel)
             if by == "signal":
                 signal.raise_signal(signal.SIGTERM)
             else:
                 control.stop()
             kernel.wait(PATIENCE)
-        if not in_a_cell:
-            raise RuntimeError("Kernel died before replying to kernel_info")
-        on_cell_execute(cell=None, cell_index=1)
+        raise RuntimeError("Kernel died")
 
     def run() -> None:
         try:
@@ -138,8 +112,7 @@ def test_a_stop_interrupts_a_cell_or_kills_a_kernel_that_runs_none(
         thread = threading.Thread(target=run)
         thread.start()
         thread.join(2 * PATIENCE)
-    (kernel,) = kernels
-    assert kernel.returncode == code
+    assert [kernel.returncode for kernel in kernels] == [-signal.SIGKILL]
     assert isinstance(raised[0], Interrupted)
     assert [signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)] == before
 

@@ -23,9 +23,8 @@ import dglib.explorer
 from dglib.errors import UserError
 from dglib.experiments.figures import save_figure
 from dglib.explorer import live_panel, live_run
-from dglib.explorer.live_panel import LivePanel, LivePicture, recorded_loop, stretches
+from dglib.explorer.live_panel import LivePanel, LivePicture, stretches
 from dglib.explorer.live_run import STARTS, LiveRun, Point, Settings, save_path
-from dglib.explorer.runs import Source
 
 DATA = random_data(n_train=130)  # batches of 64: three steps an epoch, the last one of two images
 EPOCH, PREPARED = 3, 2  # steps, epochs
@@ -160,8 +159,8 @@ def panel(tmp_path, monkeypatch):
     """A panel without a recorded loop; every call of the time is a millisecond later."""
     calls = itertools.count()
     monkeypatch.setattr(live_run, "time", SimpleNamespace(monotonic=lambda: next(calls) / 1000))
-    monkeypatch.setattr(live_panel, "recorded_loop", lambda source: [])
-    made = LivePanel(Source(tmp_path, None))
+    monkeypatch.setattr(live_panel, "is_run", lambda path: False)
+    made = LivePanel(tmp_path)
     yield made
     made.close()
 
@@ -335,10 +334,6 @@ def test_the_axis_of_time_grows_and_shrinks_and_the_picture_keeps_its_size(run):
         ends.append(picture._over_time.get_xlim()[1])
     assert ends == [50, 50, 100, 6400, 50]
     assert len(sizes) == 1
-
-
-def test_without_another_run_the_loop_behind_the_path_is_the_quick_run(tmp_path):
-    assert {seed.experiment for seed in recorded_loop(Source(tmp_path / "none", None))} >= {"T1", "T2"}
 
 
 @pytest.mark.parametrize("wrong", [{"base_dirr": "x"}, {"base_dir": 3}, {"runs": "nowhere"}])

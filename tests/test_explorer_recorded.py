@@ -66,17 +66,15 @@ def test_the_newest_run_directory_is_listed_first_and_the_quick_run_last(tmp_pat
     assert label(found[-1]).startswith("the recorded quick run · quick")
 
 
-def test_the_newest_run_with_a_threshold_is_shown_before_newer_v3_and_unreadable_ones(tmp_path):
-    for name in ("exp_T_spinodal_20260101_000000", "exp_T_spinodal_20260201_000000"):
-        published_in(tmp_path / name, "T2", [t2(0)])
-    v3_alone = published_in(tmp_path / "exp_V3_vgg11_20260301_000000", "V3", [v3(0)])
+def test_the_newest_run_that_can_be_read_is_shown(tmp_path):
+    published_in(tmp_path / "exp_T_spinodal_20260101_000000", "T2", [t2(0)])
+    newest = published_in(tmp_path / "exp_V3_vgg11_20260301_000000", "V3", [v3(0)])
     torn = tmp_path / "exp_T_spinodal_20260401_000000"
     torn.mkdir()
     (torn / "T1-spinodal_results.json").write_text("{")
     panel = dglib.explorer.recorded({"base_dir": str(tmp_path), "runs": None})
-    assert panel.runs.value.name == "exp_T_spinodal_20260201_000000"
-    assert panel.experiments.value == ("T2",)
-    assert panel_on(v3_alone).experiments.value == ("V3",)
+    assert panel.runs.value == newest
+    assert panel.experiments.value == ("V3",)
 
 
 # ── values at λ ──
@@ -219,8 +217,8 @@ def test_moving_lambda_moves_cursor_and_numbers_and_moving_it_back_restores_ever
 
 
 def test_a_drag_of_lambda_sends_the_marks_and_numbers_alone_and_draws_nothing(tmp_path, monkeypatch):
-    published_in(tmp_path, "T1", [t1(seed, 0.60, 0.40, True) for seed in range(30)])
-    published_in(tmp_path, "T2", [t2(seed) for seed in range(30)])
+    published_in(tmp_path, "T1", [t1(seed, 0.60, 0.40, True) for seed in range(3)])
+    published_in(tmp_path, "T2", [t2(seed) for seed in range(3)])
     panel = panel_on(tmp_path)
     sent: dict[str, int] = {}
 

@@ -14,7 +14,6 @@ import torch
 
 from dglib.analysis import wording
 from dglib.campaign.jobs import Plan
-from dglib.errors import UserError
 from dglib.protocol.spec import ExperimentSpec
 from dglib.runs.identity import requested_numerics
 from dglib.runs.progress import duration
@@ -29,7 +28,6 @@ from dglib.training.trainer import Trainer
 SECONDS = 5.0  # for all estimates: with the imports, a dry run answers within ten
 STEP_SECONDS = 0.5  # for the step that is timed, on a CPU
 LEAST = 8  # images in it: of fewer, the time would be that of the optimizer
-ELSEWHERE = "times are this machine's; the cluster's workers may be faster or slower"
 
 
 class Estimate(NamedTuple):
@@ -47,10 +45,10 @@ def print_plans(
 
     Args:
         at_once: how many jobs run at a time.
-        elsewhere: the jobs run on other machines. What this one cannot run has no estimate then.
+        elsewhere: the jobs run on other machines, whose speed is known from finished seeds alone.
 
     Raises:
-        UserError: something cannot be used here, where it would run here.
+        UserError: a device or technique cannot be used here.
     """
     estimator = Estimator()
     jobs: list[float | None] = []
@@ -69,7 +67,7 @@ def print_plans(
     if known and len(known) == len(jobs) and at_once > 1:
         several = duration(max(sum(known) / at_once, *known))
         total += f", about {several} with {at_once} at a time if they do not slow each other down"
-    print(f"{total}; {ELSEWHERE}" if elsewhere and known else total)
+    print(total)
 
 
 def _print_lines(plan: Plan, estimate: Estimate) -> None:
@@ -102,16 +100,12 @@ def estimate_plan(plan: Plan, estimator: Estimator, elsewhere: bool) -> Estimate
     if records:
         devices = {part["device"] for record in records for part in record["numerics"]}
         return Estimate(median(record["time"] for record in records), " and ".join(sorted(devices)))
-    try:
-        numerics = Numerics.resolve(**requested_numerics(plan.parameters))
-        seconds = estimator.seconds(plan.spec, numerics)
-    except UserError as error:
-        if not elsewhere:
-            raise
-        return Estimate(None, None, str(error))
+    if elsewhere:
+        return Estimate(None, None, "no seed has finished")
+    numerics = Numerics.resolve(**requested_numerics(plan.parameters))
+    seconds = estimator.seconds(plan.spec, numerics)
     if seconds is None:
-        reason = "no seed has finished, and a step takes too long here"
-        return Estimate(None, None, reason)
+        return Estimate(None, None, "no seed has finished, and a step takes too long here")
     return Estimate(seconds, numerics.device)
 
 

@@ -1,4 +1,4 @@
-"""What is shown of a campaign while it runs: bars on a terminal, lines elsewhere, JSON lines for programs."""
+"""What is shown of a campaign while it runs: a bar on a terminal, else lines; JSON for programs."""
 
 from __future__ import annotations
 
@@ -22,28 +22,36 @@ from dglib.runs.progress import duration, in_words, last_line, read_heartbeat
 
 REFRESH_SECONDS = 1.0  # heartbeats come no faster
 LINE_SECONDS = 30.0  # between two lines on the state of all jobs, where there is no terminal
-STATE = ("phase", "lambda", "epoch", "error")
-EPOCH = (*STATE, "epochs_done", "epochs_planned", "epochs_per_second", "seconds_left")
+EPOCH = (
+    "phase", "lambda", "epoch", "error", "epochs_done", "epochs_planned", "epochs_per_second", "seconds_left",
+)  # fmt: skip
+BAR = "{percentage:3.0f}%|{bar:20}| {n}/{total} epochs {elapsed}{postfix}"
 
 Beats = dict[Job, dict[str, Any]]
 
 
 class CampaignMonitor:
-    """Reads the heartbeats of running seeds and shows them.
+    """Shows when jobs end and, between, the state of all: on a terminal a bar in epochs, else a line.
 
     Args:
         jobs: all of the campaign.
         events: receives a JSON line per event; None for none.
-        out: for people, a terminal or not.
+        out: for people, a terminal or not; None: stderr.
     """
 
     def __init__(
         self, jobs: Sequence[Job], events: IO[str] | None = None, out: IO[str] | None = None
     ) -> None:
-        out = sys.stderr if out is None else out
-        self._jobs, self._events = jobs, events
-        self._show = Bars(jobs, out) if out.isatty() else Lines(jobs, out)
-        self._refreshed = 0.0
+        self._jobs, self._events, self._out = jobs, events, sys.stderr if out is None else out
+        self._bar = tqdm(
+            total=sum(job.plan.planned for job in jobs if job.seed is not None),
+            file=self._out,
+            disable=not self._out.isatty(),
+            bar_format=BAR,
+            dynamic_ncols=True,
+            delay=1e-9,  # not before the first refresh: what is printed until then is above it
+        )
+        self._refreshed, self._printed = 0.0, time.monotonic()
         self._epochs: dict[Job, int] = {}
         self._unread: BrokenPipeError | None = None
 
@@ -54,7 +62,8 @@ class CampaignMonitor:
             facts["found"] = _found(job, facts)
         try:
             self._emit(name, job, facts)
-            self._show.event(name, job, _line(name, job, facts))
+            if line := _line(name, job, facts):
+                tqdm.write(line, file=self._out)
         except BrokenPipeError as error:  # raised by the next refresh, between two changes of a job
             self._unread = error
 
@@ -80,8 +89,25 @@ class CampaignMonitor:
             if self._epochs.get(job) != beat["epochs_done"]:
                 self._epochs[job] = beat["epochs_done"]
                 self._emit("epoch", job, {name: beat.get(name) for name in EPOCH})
-        left = seconds_left(self._jobs, beats)
-        self._show.progress(beats, "" if left is None else f"about {duration(left)} left")
+        if not self._bar.disable:
+            over = sum(job.plan.planned for job in self._jobs if job.seed is not None and job.is_over)
+            self._bar.n = over + sum(beat["epochs_done"] for beat in beats.values())
+            self._bar.set_postfix_str(self._state(beats))
+        elif time.monotonic() - self._printed >= LINE_SECONDS:
+            self._printed = time.monotonic()
+            print(self._state(beats), file=self._out, flush=True)
+
+    def _state(self, beats: Beats) -> str:
+        """How many jobs are over, the time left, and the progress of those that run."""
+        state = f"{sum(job.is_over for job in self._jobs)} of {len(self._jobs)} jobs"
+        if (left := seconds_left(self._jobs, beats)) is not None:
+            state += f", about {duration(left)} left"
+        for job in self._jobs:
+            # Before the first heartbeat there is the last line of its log, as on a download.
+            now = in_words(beats[job]) if job in beats else last_line(job.log, job.began or 0.0)
+            if job.status == "running" and now:
+                state += f"; {job.name} {now}"
+        return state
 
     def emit(self, name: str, **facts: Any) -> None:
         """Write an event of no job, as "all_done"."""
@@ -97,7 +123,7 @@ class CampaignMonitor:
         return self
 
     def __exit__(self, *_: object) -> None:
-        self._show.close()
+        self._bar.close()
 
 
 def _found(job: Job, facts: dict[str, Any]) -> str:
@@ -143,91 +169,3 @@ def _line(name: str, job: Job, facts: dict[str, Any]) -> str:
         case "job_failed":
             return f"{job.name}: failed: {facts['reason']}"
     return ""
-
-
-class Lines:
-    """For a log: a line when a job ends, and from time to time the state of all."""
-
-    def __init__(self, jobs: Sequence[Job], out: IO[str]) -> None:
-        self._jobs, self._out = jobs, out
-        self._written = time.monotonic()
-
-    def event(self, name: str, job: Job, line: str) -> None:
-        if line:
-            print(line, file=self._out, flush=True)
-
-    def progress(self, beats: Beats, left: str) -> None:
-        if time.monotonic() - self._written < LINE_SECONDS:
-            return
-        self._written = time.monotonic()
-        jobs = f"{sum(job.is_over for job in self._jobs)} of {len(self._jobs)} jobs"
-        words = [", ".join(filter(None, (jobs, left)))]
-        for job in self._jobs:
-            if job.status == "running" and (now := in_words(beats[job]) if job in beats else _printed(job)):
-                words.append(f"{job.name} {now}")
-        print("; ".join(words), file=self._out, flush=True)
-
-    def close(self) -> None:
-        pass
-
-
-class Bars:
-    """For a terminal: a bar over all jobs, in epochs, and one below it for each that runs."""
-
-    def __init__(self, jobs: Sequence[Job], out: IO[str]) -> None:
-        self._seeds = [job for job in jobs if job.seed is not None]
-        self._out = out
-        self._all: tqdm[Any] | None = None  # from the first event on: what is printed before is above it
-        self._bars: dict[Job, tqdm[Any]] = {}
-
-    def event(self, name: str, job: Job, line: str) -> None:
-        self._all = self._all or self._bar(0, sum(seed.plan.planned for seed in self._seeds), "all")
-        if name == "job_started":
-            taken = {abs(bar.pos) for bar in self._bars.values()}
-            position = next(n for n in range(1, len(taken) + 2) if n not in taken)
-            total = job.plan.planned if job.seed is not None else None
-            self._bars[job] = self._bar(position, total, job.name)
-        elif job in self._bars:
-            self._bars.pop(job).close()
-        if line:
-            tqdm.write(line, file=self._out)
-
-    def progress(self, beats: Beats, left: str) -> None:
-        epochs = sum(seed.plan.planned for seed in self._seeds if seed.is_over)
-        for job, bar in self._bars.items():
-            if (beat := beats.get(job)) is not None:
-                epochs += beat["epochs_done"]
-                error = "" if beat.get("error") is None else f" error {beat['error']:.2f}"
-                bar.set_postfix_str(f"{beat['phase']} λ {beat['lambda']:g}{error}", refresh=False)
-                bar.n = beat["epochs_done"]
-            elif line := _printed(job):
-                bar.set_postfix_str(line, refresh=False)
-            bar.refresh()
-        if self._all is not None:
-            self._all.n = max(self._all.n, epochs)
-            self._all.set_postfix_str(left, refresh=False)
-            self._all.refresh()
-
-    def close(self) -> None:
-        for bar in (*self._bars.values(), self._all):
-            if bar is not None:
-                bar.close()
-        self._bars.clear()
-
-    def _bar(self, position: int, total: int | None, name: str) -> tqdm[Any]:
-        own = "<{remaining}" if position else ""  # of the campaign, `seconds_left` is closer
-        full = f"{{desc}} {{percentage:3.0f}}%|{{bar:20}}| {{n}}/{{total}} epochs {{elapsed}}{own}{{postfix}}"
-        return tqdm(
-            total=total,
-            desc=name,
-            position=position,
-            leave=position == 0,
-            file=self._out,
-            bar_format="{desc} {elapsed}" if total is None else full,
-            dynamic_ncols=True,
-        )
-
-
-def _printed(job: Job) -> str:
-    """The last line of a running job's log, before its first heartbeat, as on a download."""
-    return last_line(job.log, job.began or 0.0)

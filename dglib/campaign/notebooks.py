@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import secrets
-import signal
 import tempfile
 import threading
 import time
@@ -48,8 +47,8 @@ def execute(
 ) -> None:
     """Execute a notebook with these parameters; `output` is replaced at the end, also of one that fails.
 
-    The notebook runs in the directory of `output`. A kernel that does not start is started again: where many
-    start at once, two may choose one port. A stop, by signals or `control`, lets a cell save its state.
+    The notebook runs in the directory of `output`. A kernel that dies is started again: where many start at
+    once, two may choose one port. A stop, by signals or `control`, kills the kernel.
 
     Raises:
         UserError: a cell failed, or no kernel could be used; one line.
@@ -59,26 +58,22 @@ def execute(
         draft.unlink(missing_ok=True)  # of an execution that was killed
     draft = output.with_name(f".{output.stem}.{os.getpid()}-{secrets.token_hex(4)}.ipynb")
     control = control or Control()
-    kernels = _Kernels(control)
     try:
-        for pause in (*START_PAUSES, None):
-            try:
-                with control.listening(), kernels.stopped_on_request():
-                    _run(notebook, draft, parameters, kernels)
-                return
-            except (RuntimeError, OSError) as error:
-                stopped = control.stopping() or isinstance(error, FileNotFoundError)
-                if pause is None or stopped or kernels.executing:
-                    raise
-                kernels.kill()
-                time.sleep(pause)
+        with control.listening(), _kernels_killed_on(control):
+            for pause in (*START_PAUSES, None):
+                try:
+                    _run(notebook, draft, parameters)
+                    return
+                except (RuntimeError, OSError) as error:
+                    if pause is None or control.stopping() or isinstance(error, FileNotFoundError):
+                        raise
+                    time.sleep(pause)
     except PapermillExecutionError as error:
         if error.ename in ("Interrupted", "KeyboardInterrupt"):
             raise Interrupted from None
         reason = error.evalue if error.ename == "UserError" else f"{error.ename}: {error.evalue}"
         raise UserError(" ".join(reason.split())) from None
-    except KeyboardInterrupt:
-        kernels.kill()  # one that was just being started
+    except KeyboardInterrupt:  # a second signal
         raise Interrupted from None
     except Exception as error:
         if control.stopping():
@@ -97,7 +92,7 @@ class _OwnKernel(AsyncKernelManager):
         return KernelSpec(resource_dir=RESOURCES, **get_kernel_dict())
 
 
-def _run(notebook: Path, output: Path, parameters: Mapping[str, Any], kernels: _Kernels) -> None:
+def _run(notebook: Path, output: Path, parameters: Mapping[str, Any]) -> None:
     os.environ["DGLIB_HEADLESS"] = "1"  # for the first cell: nobody can be asked to mount a Drive
     try:
         papermill.execute_notebook(
@@ -108,7 +103,6 @@ def _run(notebook: Path, output: Path, parameters: Mapping[str, Any], kernels: _
             kernel_manager_class=_OwnKernel,
             progress_bar=False,
             cwd=str(output.parent),
-            on_cell_execute=kernels.before_cell,
             # By then all that lasts is on the disk, and an interpreter with torch takes a second to end.
             shutdown_kernel="immediate",
         )
@@ -116,46 +110,27 @@ def _run(notebook: Path, output: Path, parameters: Mapping[str, Any], kernels: _
         os.environ.pop("DGLIB_HEADLESS", None)
 
 
-class _Kernels:
-    """The kernels of an execution: child processes, which get none of this process's signals."""
+@contextmanager
+def _kernels_killed_on(control: Control) -> Iterator[None]:
+    """Kill the kernels started meanwhile, child processes, once a stop is asked for, and at the end."""
+    others, over = _children(), threading.Event()
 
-    def __init__(self, control: Control) -> None:
-        self._control = control
-        self._others = _children()
-        self.executing = False
-
-    @contextmanager
-    def stopped_on_request(self) -> Iterator[None]:
-        """Meanwhile a stop interrupts the cell that runs, or kills a kernel that runs none yet."""
-        over = threading.Event()
-
-        def watch() -> None:
-            while not over.wait(CHECK_SECONDS):
-                if self._control.stopping():
-                    if self.executing:
-                        self._signal(signal.SIGINT)
-                        return
-                    self.kill()  # it may lose a SIGINT, or break on it
-
-        threading.Thread(target=watch, daemon=True).start()
-        try:
-            yield
-        finally:
-            over.set()
-
-    def before_cell(self, **_: Any) -> None:
-        """Start no cell after a stop: the signal was lost if none was running just then."""
-        self.executing = True
-        if self._control.stopping():
-            raise KeyboardInterrupt
-
-    def kill(self) -> None:
-        self._signal(signal.SIGKILL)
-
-    def _signal(self, number: signal.Signals) -> None:
-        for kernel in _children() - self._others:
+    def kill() -> None:
+        for kernel in _children() - others:
             with suppress(psutil.NoSuchProcess):
-                kernel.send_signal(number)
+                kernel.kill()
+
+    def watch() -> None:
+        while not over.wait(CHECK_SECONDS):
+            if control.stopping():
+                kill()
+
+    threading.Thread(target=watch, daemon=True).start()
+    try:
+        yield
+    finally:
+        over.set()
+        kill()
 
 
 def _children() -> set[psutil.Process]:

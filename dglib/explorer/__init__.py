@@ -48,6 +48,6 @@ def live(globals_: Mapping[str, object]) -> LivePanel:
     from dglib.explorer.live_panel import LivePanel
     from dglib.explorer.runs import notebook_source
 
-    source = notebook_source(globals_)
+    base = notebook_source(globals_).base
     LivePanel.close_earlier(globals_, "live")
-    return LivePanel(source)
+    return LivePanel(base)

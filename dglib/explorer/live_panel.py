@@ -9,6 +9,7 @@ from dataclasses import astuple
 from functools import partial
 from html import escape
 from itertools import chain, pairwise
+from pathlib import Path
 from typing import Any
 
 import ipywidgets as widgets
@@ -20,7 +21,8 @@ from dglib.analysis.style import LOOKS, THICK, THIN
 from dglib.errors import UserError
 from dglib.explorer.live_run import LiveRun, Point, Settings, save_path
 from dglib.explorer.panel import Canvas, Mark, Panel, cursor
-from dglib.explorer.runs import QUICK, Seed, Source, branches, choices, load
+from dglib.explorer.runs import QUICK, Seed, branches, load
+from dglib.runs.reading import is_run
 from dglib.training.data import load_dataset
 from dglib.training.numerics import Numerics
 
@@ -32,7 +34,6 @@ RISING, FALLING = LOOKS["ordered"], LOOKS["collapsed"]  # of λ
 _PALE = 0.32
 _FIRST_EPOCHS = 50  # on the axis of time; doubled as needed
 _MOST = 1500  # points drawn; older ones are thinned out
-_OPENED = 6  # runs searched for a recorded loop
 _CSS = "font-family:'DejaVu Sans',sans-serif;font-size:13px;line-height:1.6"
 
 
@@ -55,21 +56,11 @@ def stretches(points: Sequence[Point]) -> tuple[list[list[Point]], list[list[Poi
     return parts[True], parts[False]
 
 
-def recorded_loop(source: Source) -> list[Seed]:
-    """The seeds of the newest recorded run in which λ was raised, else of the quick run; [] without any."""
-    available = choices(source)
-    for path in [*available[:_OPENED], *(p for p in available[_OPENED:] if p == QUICK)]:
-        seeds = load(path).seeds
-        if any(trace.branch.rising and trace.branch.short for seed in seeds for trace in seed.traces):
-            return seeds
-    return []
-
-
 class LivePicture:
     """Made once; `draw` shows a live run.
 
     Args:
-        recorded: seeds whose loop is shown behind the path; may be empty.
+        recorded: seeds whose loop is shown behind the path, of the same network; may be empty.
     """
 
     def __init__(self, recorded: Sequence[Seed]) -> None:
@@ -215,18 +206,18 @@ class LivePanel(Panel):
     ipywidgets 7, which Colab has, cannot start it from here: there it is shown.
 
     Args:
-        source: where paths are saved, and where a recorded loop is searched for.
+        base: the base directory, below which paths are saved.
     """
 
     part, css = "live", "dglib-live"
     still_note = "A still picture: in a running notebook, or under Voilà, a network trains while λ is moved."
 
-    def __init__(self, source: Source) -> None:
+    def __init__(self, base: Path) -> None:
         super().__init__()
-        self._base = source.base
+        self._base = base
         self.run = LiveRun(load_dataset("digits"), Numerics.resolve("cpu", 1))
         self.run.paused = True
-        self._picture = LivePicture(recorded_loop(source))
+        self._picture = LivePicture(load(QUICK).seeds if is_run(QUICK) else [])
         self._lock = threading.RLock()  # JupyterLab runs callbacks in several threads
         self._setting = self._closed = False
         self.clock = widgets.Play(min=0, max=10**9, interval=40, description="train")

@@ -29,7 +29,7 @@ from dglib.errors import UserError
 from dglib.experiments import Sweep, get, names
 from dglib.experiments.notebook import is_data, refuse_replaced
 from dglib.report.listing import describe
-from dglib.runs.reading import experiments_in, find_records, is_run, runs_in
+from dglib.runs.reading import find_records, is_run, runs_in
 
 QUICK = NOTEBOOKS / "assets" / "quick"  # small recorded runs of all experiments, part of the project
 PARAMETERS = ("base_dir", "runs")
@@ -203,18 +203,8 @@ def load(path: Path) -> Run:
 
 
 def first(paths: Sequence[Path]) -> Run | None:
-    """The run to show first, of those with records: the newest whose sweeps end at an event.
-
-    Else the newest with branches over λ, else the newest; the quick run if there is no other.
-    """
-    expected = sorted(paths, key=lambda path: (path == QUICK, _rank(path)))
-    return next((run for run in map(load, expected) if run.seeds), None)
-
-
-def _rank(path: Path) -> int:
-    """0 where a sweep runs until an event, 1 where there are branches over λ, 2 for all others."""
-    known = [get(name) for name in experiments_in(path)]
-    return min((0 if about.direction else 1 if about.branches else 2 for about in known), default=2)
+    """The first run that has records."""
+    return next((run for run in map(load, paths) if run.seeds), None)
 
 
 def _made(path: Path) -> tuple[str, str]:
