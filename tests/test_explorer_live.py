@@ -280,7 +280,7 @@ def test_running_the_cell_again_closes_the_earlier_panel(panel, tmp_path, name):
 
 def test_callbacks_in_other_threads_leave_a_training_cell_its_bits(panel, tmp_path):
     """As in JupyterLab, whose subshells call back while a cell runs."""
-    spec = small_spec("T1", init_epochs=6)
+    spec = small_spec("T1", init_epochs=2)
     (alone, weights_alone), figure = run_to_end(spec), save_figure(draw("T1", []), tmp_path, "alone")
     run = published_in(tmp_path / "run", "T1", [t1(0), t1(1)])
     recorded = dglib.explorer.recorded({"runs": str(run)})
@@ -296,7 +296,7 @@ def test_callbacks_in_other_threads_leave_a_training_cell_its_bits(panel, tmp_pa
     with ThreadPoolExecutor(2) as threads:
         drags = [threads.submit(drag, number) for number in range(2)]
         try:
-            while min(moves) < 3 and not any(one.done() for one in drags):
+            while min(moves) < 2 and not any(one.done() for one in drags):
                 together, weights_together = run_to_end(spec)
                 assert together == alone
                 assert all(map(torch.equal, weights_together, weights_alone))

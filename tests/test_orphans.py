@@ -50,10 +50,10 @@ def test_a_killed_run_all_leaves_no_process_and_a_checkpoint() -> None:
 
 WORKER_OF_ENDLESS = """
 from pathlib import Path
-from dglib.campaign import notebooks, worker
+from dglib.campaign import worker
 from dglib.experiments import get
 from dglib.experiments.profiles import load_profile
-notebooks.NOTEBOOKS, get("T2").notebook = Path.cwd(), "endless"
+worker.NOTEBOOKS, get("T2").notebook = Path.cwd(), "endless"
 worker._parameters = lambda job: load_profile("T2", "quick")
 raise SystemExit(worker.main())
 """

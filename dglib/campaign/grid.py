@@ -184,11 +184,8 @@ def _grid(
             if (twin := known.setdefault(_run(parameters), cell)) is not cell:
                 raise UserError(f"{where}: grid: {cell.name} is the same run as {twin.name}")
             cells.append(cell)
-    axes = {}
-    for name in crossed:
-        shown_values = {shown(cell.values[name]): cell.values[name] for cell in cells}
-        axes[name] = tuple(shown_values.values())
-    return Grid(path.stem, axes, cells)
+    by_name = {name: {shown(cell.values[name]): cell.values[name] for cell in cells} for name in crossed}
+    return Grid(path.stem, {name: tuple(values.values()) for name, values in by_name.items()}, cells)
 
 
 def _validated(experiment: str, below: Sequence[Layer], asked: Layer) -> Parameters:

@@ -56,6 +56,7 @@ class CampaignMonitor:
         self._unread: BrokenPipeError | None = None
 
     def event(self, name: str, job: Job, **facts: Any) -> None:
+        """A job changed: job_started, job_retried, job_failed, job_stopped, seed_done or summary_done."""
         if self._unread is not None:
             return
         if name == "seed_done":

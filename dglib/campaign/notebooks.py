@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import secrets
-import tempfile
 import threading
 import time
 from collections.abc import Iterator, Mapping
@@ -19,27 +18,11 @@ from jupyter_client.kernelspec import KernelSpec
 from jupyter_client.manager import AsyncKernelManager
 from papermill.exceptions import PapermillExecutionError
 
-from dglib.base_dir import NOTEBOOKS
 from dglib.control import Control, Interrupted
 from dglib.errors import UserError
-from dglib.experiments import get
-from dglib.experiments.notebook import notebook_source
 
 START_PAUSES = (1.0, 3.0)  # seconds, before a kernel that did not start is started again
 CHECK_SECONDS = 0.05
-
-
-def execute_experiment(
-    experiment: str, target: Path, parameters: Mapping[str, Any], control: Control | None = None
-) -> None:
-    """Execute an experiment's notebook, which is generated where the project has none, as `execute`."""
-    source = NOTEBOOKS / f"{get(experiment).notebook}.ipynb"
-    target.parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(prefix="dglib-") as folder:
-        if not source.is_file():
-            source = Path(folder, source.name)
-            source.write_text(notebook_source(experiment), encoding="utf-8")
-        execute(source, target, parameters, control)
 
 
 def execute(

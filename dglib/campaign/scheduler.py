@@ -12,10 +12,11 @@ from abc import abstractmethod
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from contextlib import AbstractContextManager, suppress
-from typing import Any, Protocol
+from typing import Any
 
 from dglib.campaign import status
 from dglib.campaign.jobs import Job
+from dglib.campaign.monitor import CampaignMonitor
 from dglib.errors import StorageError, UserError
 from dglib.runs.progress import read_heartbeat
 
@@ -26,16 +27,6 @@ STOP_SECONDS = 130.0  # for running jobs to save their state; a worker gives up 
 
 Answer = Mapping[str, Any]
 """How a job ended: {"done": result}, {"failed": reason}, {"stopped": True} or {"lost": reason}."""
-
-
-class Monitor(Protocol):
-    """Receives what happens."""
-
-    def event(self, name: str, job: Job, **facts: Any) -> None:
-        """A job changed: "job_started", "seed_done", "summary_done", "job_retried", "job_failed" …"""
-
-    def refresh(self) -> None:
-        """Called a few times a second."""
 
 
 class Backend(AbstractContextManager["Backend", None]):
@@ -60,7 +51,7 @@ class Backend(AbstractContextManager["Backend", None]):
         """Ask all running jobs to save their state and end; `poll` returns how they did."""
 
 
-def run(jobs: Sequence[Job], backend: Backend, monitor: Monitor, fail_fast: bool = False) -> None:
+def run(jobs: Sequence[Job], backend: Backend, monitor: CampaignMonitor, fail_fast: bool = False) -> None:
     """Run all jobs; one that fails does not stop the others.
 
     Args:
@@ -96,7 +87,7 @@ def run(jobs: Sequence[Job], backend: Backend, monitor: Monitor, fail_fast: bool
 class Schedule:
     """The jobs' states and records. Makes the directory for the records."""
 
-    def __init__(self, jobs: Sequence[Job], monitor: Monitor, fail_fast: bool = False) -> None:
+    def __init__(self, jobs: Sequence[Job], monitor: CampaignMonitor, fail_fast: bool = False) -> None:
         self._jobs, self._monitor, self._fail_fast = jobs, monitor, fail_fast
         self.stopping = False
         self._updated = float("-inf")

@@ -19,6 +19,7 @@ import os
 import queue
 import signal
 import sys
+import tempfile
 import threading
 import time
 import traceback
@@ -30,18 +31,20 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from dglib import output
+from dglib.base_dir import NOTEBOOKS
 from dglib.campaign.run import run
 from dglib.control import Control
 from dglib.errors import UserError
 from dglib.experiments import get
 from dglib.experiments import load as load_experiments
-from dglib.experiments.notebook import injected
+from dglib.experiments.notebook import injected, notebook_source
 from dglib.experiments.profiles import Layer, validate_layers
+from dglib.training.data import load_dataset
 
 if TYPE_CHECKING:
     from dglib.experiments.parameters import Parameters
-    from dglib.training.data import Dataset
 
+_load = lru_cache(maxsize=1)(load_dataset)  # consecutive jobs often share a data set
 STOP_SECONDS = 120.0  # for a job to save its state after the end of stdin
 
 
@@ -82,15 +85,11 @@ def train(job: Mapping[str, Any], *, control: Control | None = None, wait: bool 
         UserError: what was given cannot be used, or another process trains the seed.
         Interrupted: a stop was asked for; the same job resumes.
     """
-    parameters = _parameters(job)
-    found = run(  # as a notebook's cell does
-        parameters,
-        control=control,
-        data=_load(parameters),
-        wait=wait,
-        quiet=True,
-        command=job.get("command") or (),
-    )
+    p = _parameters(job)
+    mean, std = (None if each is None else tuple(each) for each in (p.pixel_mean, p.pixel_std))
+    data = _load(p.dataset, data_dir=p.data_dir, pixel_mean=mean, pixel_std=std)
+    command = job.get("command") or ()
+    found = run(p, control=control, data=data, wait=wait, quiet=True, command=command)
     (record,) = found.records
     return {"directory": str(found.directory), "outcome": record["outcome"], "seconds": record["time"]}
 
@@ -103,11 +102,17 @@ def execute_notebook(job: Mapping[str, Any], *, control: Control | None = None) 
 
     Raises: as `dglib.campaign.notebooks.execute`.
     """
-    from dglib.campaign.notebooks import execute_experiment  # imports papermill
+    from dglib.campaign.notebooks import execute  # imports papermill
 
     name, parameters = job["experiment"], injected(_parameters(job), job.get("profile", "quick"))
     target = Path(job["base"], "executed", f"{get(name).notebook}.ipynb")
-    execute_experiment(name, target, parameters, control)
+    target.parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(prefix="dglib-") as folder:
+        source = NOTEBOOKS / target.name
+        if not source.is_file():  # of a user's own experiment
+            source = Path(folder, target.name)
+            source.write_text(notebook_source(name), encoding="utf-8")
+        execute(source, target, parameters, control)
     return {"notebook": str(target)}
 
 
@@ -115,20 +120,6 @@ def _parameters(job: Mapping[str, Any]) -> Parameters:
     for source in job.get("experiments", ()):
         load_experiments(source)
     return validate_layers(job["experiment"], [Layer(f"job {job['key'][:12]}", job["parameters"])])
-
-
-def _load(p: Parameters) -> Dataset:
-    mean, std = (None if each is None else tuple(each) for each in (p.pixel_mean, p.pixel_std))
-    return _load_once(p.dataset, p.data_dir, mean, std)
-
-
-@lru_cache(maxsize=1)  # consecutive jobs often share a data set
-def _load_once(
-    name: str, data_dir: str | None, mean: tuple[float, ...] | None, std: tuple[float, ...] | None
-) -> Dataset:
-    from dglib.training.data import load_dataset
-
-    return load_dataset(name, data_dir=data_dir, pixel_mean=mean, pixel_std=std)
 
 
 @contextmanager

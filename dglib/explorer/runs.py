@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import math
 import re
-from bisect import bisect_left
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from functools import cached_property
 from itertools import pairwise
-from operator import itemgetter
 from pathlib import Path
+
+import numpy as np
 
 from dglib.analysis.curves import Curve
 from dglib.analysis.fields import (
@@ -71,10 +71,6 @@ class Trace:
                 found.setdefault(level, []).append(entry)
         return found
 
-    @cached_property
-    def _line(self) -> list[tuple[float, float]]:
-        return sorted(self.curve.errors.items())
-
     def evaluations_at(self, lam: float) -> list[Entry]:
         """The evaluations at the level nearest to λ, see `nearest`."""
         level = nearest(self._by_level, lam)
@@ -85,11 +81,10 @@ class Trace:
         if self.held:
             level = nearest(self._by_level, lam)
             return None if level is None else self.curve.errors.get(level)
-        after = bisect_left(self._line, lam, key=itemgetter(0))
-        if after == len(self._line) or (after == 0 and self._line[0][0] > lam):
+        visited = sorted(self.curve.errors)
+        if not visited or not visited[0] <= lam <= visited[-1]:
             return None
-        (x1, y1), (x0, y0) = self._line[after], self._line[max(after - 1, 0)]
-        return y1 if x1 == lam else y0 + (y1 - y0) * (lam - x0) / (x1 - x0)
+        return float(np.interp(lam, visited, [self.curve.errors[level] for level in visited]))
 
     def is_trapped(self, lam: float) -> bool:
         """Whether the network nearest to λ predicted one class for everything, mostly."""
