@@ -155,7 +155,7 @@ def test_a_setting_reaches_those_that_have_it_or_the_one_it_names_the_last_one_w
 
 def environments(*words: str) -> list[dict[str, str]]:
     """The environment of each worker of a command."""
-    return [dict(each) for each in campaign(*words).backend.environments]
+    return [dict(each) for each in campaign(*words).environments or ()]
 
 
 def test_each_gpu_that_is_named_gets_a_worker_that_sees_it_alone(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -9,8 +9,10 @@ import time
 from dglib.campaign import scheduler
 from dglib.campaign.grid import write_index
 from dglib.campaign.jobs import jobs_of
+from dglib.campaign.local import LocalBackend
 from dglib.campaign.monitor import CampaignMonitor
-from dglib.campaign.planning import plan_campaign
+from dglib.campaign.planning import Campaign, plan_campaign
+from dglib.campaign.scheduler import Backend
 from dglib.campaign.status import only_failed
 from dglib.control import require_posix
 from dglib.errors import UserError
@@ -25,7 +27,8 @@ def run(arguments: argparse.Namespace) -> int:
         KeyboardInterrupt: stopped; running jobs have saved their state.
     """
     campaign = plan_campaign(arguments)
-    at_once = campaign.backend.at_once or 1
+    backend = _backend(arguments, campaign)
+    at_once = backend.at_once or 1
     if arguments.dry_run:
         if arguments.only_failed:
             raise UserError("--only-failed: `status` lists the failed jobs; leave out --dry-run")
@@ -46,14 +49,14 @@ def run(arguments: argparse.Namespace) -> int:
             return 0
     events = sys.stdout if arguments.json else None
     try:
-        with campaign.backend, CampaignMonitor(jobs, events) as monitor:
+        with backend, CampaignMonitor(jobs, events) as monitor:
             named = ", ".join(dict.fromkeys(plan.experiment for plan in campaign.plans))
             number = f"{len(jobs)} job{'s' * (len(jobs) != 1)}"
             number += f", {count} at a time" if (count := min(at_once, len(jobs))) > 1 else ""
             print(f"{named} into {local.absolute()}: {number}", file=out, flush=True)
             if campaign.grid is not None:  # so that a page written meanwhile has all cells
                 write_index(campaign.grid, local)
-            scheduler.run(jobs, campaign.backend, monitor, arguments.fail_fast)
+            scheduler.run(jobs, backend, monitor, arguments.fail_fast)
     except BrokenPipeError:
         reason = "nobody reads its output any more; the same command resumes"
         print(f"run_all: stopped: {reason}", file=sys.stderr)
@@ -72,3 +75,11 @@ def run(arguments: argparse.Namespace) -> int:
     seconds = round(time.monotonic() - started, 1)
     monitor.emit("all_done", jobs=len(jobs), failed=failed, seconds=seconds, files=[*map(str, files)])
     return 1 if failed else 0
+
+
+def _backend(arguments: argparse.Namespace, campaign: Campaign) -> Backend:
+    if campaign.environments is not None:
+        return LocalBackend(campaign.environments)
+    from dglib.campaign.cluster import ClusterBackend  # imports Dask where it is there
+
+    return ClusterBackend(arguments.cluster)

@@ -1,4 +1,4 @@
-"""From the options of `dglib campaign` to checked plans and a backend, before anything is written."""
+"""From the options of `dglib campaign` to checked plans, before anything is written."""
 
 from __future__ import annotations
 
@@ -12,8 +12,6 @@ from pathlib import Path
 from dglib.base_dir import base_directory
 from dglib.campaign.grid import Grid, load_grid
 from dglib.campaign.jobs import Plan, anchored
-from dglib.campaign.local import LocalBackend
-from dglib.campaign.scheduler import Backend
 from dglib.errors import UserError
 from dglib.experiments import default_names, get
 from dglib.experiments.parameters import Parameters
@@ -37,13 +35,13 @@ class Campaign:
     Attributes:
         plans: of the experiments, or of a grid's cells.
         location: of the base directory.
-        backend: runs the jobs. Starts when it is entered.
+        environments: variables of each worker process of this machine; None: the workers are a cluster's.
         grid: whose cells the plans are, or None.
     """
 
     plans: list[Plan]
     location: RunLocation
-    backend: Backend
+    environments: list[dict[str, str]] | None
     grid: Grid | None = None
 
 
@@ -64,9 +62,10 @@ def plan_campaign(arguments: argparse.Namespace) -> Campaign:
         p = plan.parameters
         _check_machine(p if arguments.cluster is None else _for_cluster(p, arguments.cluster), checked)
     if arguments.cluster is not None:
-        return Campaign(plans, location, _cluster(arguments, location), grid)
+        _check_cluster(arguments, location)
+        return Campaign(plans, location, None, grid)
     environments = worker_environments(arguments.workers, arguments.gpus, plans)
-    return Campaign(plans, location, LocalBackend(environments), grid)
+    return Campaign(plans, location, environments, grid)
 
 
 def _experiments(arguments: argparse.Namespace) -> tuple[list[Plan], RunLocation]:
@@ -149,7 +148,7 @@ def _for_cluster(parameters: Parameters, cluster: str) -> Parameters:
     return parameters.model_copy(update={**free, "exact": False})
 
 
-def _cluster(arguments: argparse.Namespace, location: RunLocation) -> Backend:
+def _check_cluster(arguments: argparse.Namespace, location: RunLocation) -> None:
     for name, value in (("--gpus", arguments.gpus), ("--workers", arguments.workers)):
         if value is not None:
             raise UserError(f"{name} {value}: the cluster has its own number of workers; leave it out")
@@ -157,9 +156,6 @@ def _cluster(arguments: argparse.Namespace, location: RunLocation) -> Backend:
         raise UserError(
             f"--cluster {arguments.cluster}: needs a base directory that all machines see, no mirror"
         )
-    from dglib.campaign.cluster import ClusterBackend
-
-    return ClusterBackend(arguments.cluster)
 
 
 def worker_environments(workers: int | None, gpus: str | None, plans: Sequence[Plan]) -> list[dict[str, str]]:
