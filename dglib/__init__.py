@@ -15,6 +15,7 @@ from typing import Any
 __version__ = "0.2.0"
 
 _HOMES = {
+    "Saving": "dglib.runs.checkpoint",
     "UserError": "dglib.errors",
     "build_spec": "dglib.experiments",
     "datasets": "dglib.training.data",

@@ -25,7 +25,7 @@ from dglib.experiments import default_names, load, names
 from dglib.experiments.notebook import listing
 from dglib.experiments.profiles import one_of, option_layers, profile_layer, resolve
 from dglib.output import BAD_INPUT, INTERRUPTED, WRONG, Parser, exits_when_unread
-from dglib.runs.reading import runs_in
+from dglib.runs.directories import runs_in
 
 if TYPE_CHECKING:
     from dglib.campaign.run import Run

@@ -14,6 +14,7 @@ from dglib.control import Interrupted
 from dglib.errors import UserError
 from dglib.files import sealed, unsealed
 from dglib.runs import checkpoint
+from dglib.runs.checkpoint import Saving
 from dglib.runs.progress import logged_attempt
 from dglib.runs.seed import run_experiment, run_seed
 
@@ -50,7 +51,7 @@ def generations(tmp_path_factory):
     path = tmp_path_factory.mktemp("whole") / "seed.ckpt"
     for steps in (9, 11):
         with pytest.raises(Interrupted):
-            run_seed(SPEC, 0, DATA, CPU, checkpoint_path=path, control=StopAfter(steps))
+            run_seed(SPEC, 0, DATA, CPU, saving=Saving(path), control=StopAfter(steps))
     return path.read_bytes(), checkpoint.older(path).read_bytes()
 
 

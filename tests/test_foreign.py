@@ -15,7 +15,7 @@ from dglib.report.analyse import analyse
 from dglib.report.collect import collect
 from dglib.report.compare import compare
 from dglib.report.page import write_report
-from dglib.runs.reading import is_run
+from dglib.runs.directories import is_run
 from dglib.runs.verify import verify
 
 UP = [round(0.40 + 0.02 * i, 2) for i in range(16)]

@@ -16,6 +16,7 @@ from dglib.cli import main
 from dglib.errors import UserError
 from dglib.files import sealed, to_json, unsealed
 from dglib.runs import checkpoint, identity
+from dglib.runs.checkpoint import Saving
 from dglib.runs.seed import run_hashes
 
 N = 60
@@ -274,10 +275,10 @@ def test_a_checkpoint_of_another_network_or_noise_is_refused(tmp_path):
     spec = small_spec("Td1", network="a_module:net")
     forget()
     with pytest.raises(KeyboardInterrupt):
-        dglib.run_seed(spec, 0, data, CPU, checkpoint_path=path, control=StopAfter(2))
+        dglib.run_seed(spec, 0, data, CPU, saving=Saving(path), control=StopAfter(2))
     change("a_module.py", "nn.Flatten()", "nn.Flatten(1)")
     forget()
     with pytest.raises(
         UserError, match=r"seed 0 began with other code of the network; remove the checkpoint"
     ):
-        dglib.run_seed(spec, 0, data, CPU, checkpoint_path=path)
+        dglib.run_seed(spec, 0, data, CPU, saving=Saving(path))

@@ -11,6 +11,7 @@ from small import CPU, StopAfter, random_data, small_spec
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from dglib.control import Interrupted
+from dglib.runs.checkpoint import Saving
 from dglib.runs.seed import SeedRun, run_seed
 from dglib.training import step
 from dglib.training.evaluation import epoch_stats
@@ -130,8 +131,8 @@ def test_a_run_interrupted_after_lost_refreshes_resumes_bit_for_bit(stop, monkey
     whole = record_of(monkeypatch, lost, spec)
     path = tmp_path / "seed.ckpt"
     with pytest.raises(Interrupted):
-        record_of(monkeypatch, lost, spec, checkpoint_path=path, control=StopAfter(stop))
-    parts = record_of(monkeypatch, lost, spec, checkpoint_path=path)
+        record_of(monkeypatch, lost, spec, saving=Saving(path), control=StopAfter(stop))
+    parts = record_of(monkeypatch, lost, spec, saving=Saving(path))
     del whole["time"], parts["time"]
     assert whole == parts
     assert whole["skipped_steps"] == len([0, 10, 15, 20, *range(25, 30), 45])

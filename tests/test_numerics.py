@@ -12,6 +12,7 @@ from small import CPU, StopAfter, random_data, small_spec
 from dglib.control import Control, Interrupted
 from dglib.errors import UserError
 from dglib.explorer.live_run import LiveRun
+from dglib.runs.checkpoint import Saving
 from dglib.runs.seed import run_seed
 from dglib.training.numerics import Numerics
 
@@ -20,7 +21,7 @@ SPEC = small_spec("Td1", batch_size=4, init_epochs=3, log_every=0)  # six steps 
 
 def stopped(path, numerics=CPU):
     with pytest.raises(Interrupted):
-        run_seed(SPEC, 0, random_data(), numerics, checkpoint_path=path, control=StopAfter(8))
+        run_seed(SPEC, 0, random_data(), numerics, saving=Saving(path), control=StopAfter(8))
 
 
 def elsewhere(monkeypatch, **other):
@@ -31,7 +32,7 @@ def elsewhere(monkeypatch, **other):
 
 def test_a_seed_on_one_machine_has_one_stretch_and_claims_its_bits(tmp_path):
     stopped(tmp_path / "seed.ckpt")
-    record = run_seed(SPEC, 0, random_data(), CPU, checkpoint_path=tmp_path / "seed.ckpt")
+    record = run_seed(SPEC, 0, random_data(), CPU, saving=Saving(tmp_path / "seed.ckpt"))
     assert record["bitwise"] is True
     assert record["numerics"] == [{"from_step": 0, **CPU.describe()}]
 
@@ -46,7 +47,7 @@ def test_a_seed_on_one_machine_has_one_stretch_and_claims_its_bits(tmp_path):
 def test_another_device_precision_or_torch_begins_a_stretch_that_claims_no_bits(other, tmp_path, monkeypatch):
     stopped(tmp_path / "seed.ckpt")
     elsewhere(monkeypatch, **other)
-    record = run_seed(SPEC, 0, random_data(), CPU, checkpoint_path=tmp_path / "seed.ckpt")
+    record = run_seed(SPEC, 0, random_data(), CPU, saving=Saving(tmp_path / "seed.ckpt"))
     assert record["bitwise"] is False
     assert [stretch["from_step"] for stretch in record["numerics"]] == [0, 8]
     for name, value in other.items():
@@ -60,9 +61,9 @@ def test_exact_mode_refuses_to_resume_elsewhere_and_names_what_differs(tmp_path,
     with monkeypatch.context() as patch:
         elsewhere(patch, device_name="another CPU")
         with pytest.raises(UserError, match=r"seed 0 began with other numerics .*→ another CPU.*exact"):
-            run_seed(SPEC, 0, random_data(), exact, checkpoint_path=path)
+            run_seed(SPEC, 0, random_data(), exact, saving=Saving(path))
     assert path.read_bytes() == before
-    assert run_seed(SPEC, 0, random_data(), exact, checkpoint_path=path)["bitwise"] is True
+    assert run_seed(SPEC, 0, random_data(), exact, saving=Saving(path))["bitwise"] is True
 
 
 @pytest.mark.parametrize("device", ["gpu", "cpu:0", "cuda:99"])

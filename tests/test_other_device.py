@@ -11,6 +11,7 @@ from small import CPU, StopAfter, random_data, small_spec
 from dglib.control import Interrupted
 from dglib.protocol.spec import StepSpec
 from dglib.runs import checkpoint
+from dglib.runs.checkpoint import Saving
 from dglib.runs.seed import run_seed
 from dglib.training.numerics import Numerics
 from dglib.training.state import TrainState
@@ -43,7 +44,7 @@ def stopped_on(kind, path, monkeypatch):
         if kind == "cpu":
             as_on_cuda(patch)
         with pytest.raises(Interrupted):
-            run_seed(SPEC, 0, DATA, CPU, checkpoint_path=path, control=StopAfter(STEPS))
+            run_seed(SPEC, 0, DATA, CPU, saving=Saving(path), control=StopAfter(STEPS))
     if kind == "cuda":
         as_on_cuda(monkeypatch)
 
@@ -58,7 +59,7 @@ def as_on_cuda(monkeypatch):
 def test_a_seed_resumes_on_another_kind_of_device_and_claims_no_bits(kind, tmp_path, monkeypatch):
     path = tmp_path / "seed.ckpt"
     stopped_on(kind, path, monkeypatch)
-    record = run_seed(SPEC, 0, DATA, CPU, checkpoint_path=path)
+    record = run_seed(SPEC, 0, DATA, CPU, saving=Saving(path))
     assert record["bitwise"] is False
     assert [(stretch["from_step"], stretch["device"]) for stretch in record["numerics"]] == [
         (0, {"cpu": "cuda", "cuda": "cpu"}[kind]),
@@ -70,11 +71,11 @@ def test_a_state_of_another_length_claims_no_bits_even_where_nothing_else_differ
     """As of a torch whose generators have other states."""
     path = tmp_path / "seed.ckpt"
     with pytest.raises(Interrupted):
-        run_seed(SPEC, 0, DATA, CPU, checkpoint_path=path, control=StopAfter(STEPS))
+        run_seed(SPEC, 0, DATA, CPU, saving=Saving(path), control=StopAfter(STEPS))
     saved = checkpoint.load(path)
     saved.state["dropout"] = saved.state["dropout"][:100]
     checkpoint.save(path, saved)
-    assert run_seed(SPEC, 0, DATA, CPU, checkpoint_path=path)["bitwise"] is False
+    assert run_seed(SPEC, 0, DATA, CPU, saving=Saving(path))["bitwise"] is False
 
 
 def new_state(seed, t=0):

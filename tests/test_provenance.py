@@ -12,6 +12,7 @@ from dglib.control import Interrupted
 from dglib.experiments.profiles import load_profile
 from dglib.files import unsealed
 from dglib.runs import provenance
+from dglib.runs.checkpoint import Saving
 from dglib.runs.seed import run_seed
 
 TINY = ["network_width=0.25", "batch_size=128", "init_epochs=3", "init_error_min=0", "sweep_lambdas=[0.5]"]
@@ -81,7 +82,7 @@ def test_a_record_contains_the_provenance_of_every_part_of_its_seed(tmp_path):
     def part(control=None, **changes):
         path = tmp_path / "seed.ckpt"
         return run_seed(
-            SPEC, 0, random_data(), CPU, checkpoint_path=path, control=control, made=MADE | changes
+            SPEC, 0, random_data(), CPU, saving=Saving(path), control=control, made=MADE | changes
         )
 
     for steps in (3, 4):  # twice under the same, which makes one entry

@@ -14,7 +14,8 @@ from dglib.explorer.runs import choices, first, notebook_source
 from dglib.report.analyse import analyse
 from dglib.report.collect import collect
 from dglib.report.compare import compare
-from dglib.runs.reading import find_records, is_run, runs_in
+from dglib.runs.directories import is_run, runs_in
+from dglib.runs.reading import find_records
 from dglib.runs.verify import verify
 
 

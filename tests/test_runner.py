@@ -166,8 +166,8 @@ def test_sinks_see_every_event_once_and_after_a_resume_all_of_them_again(tmp_pat
     assert [event.number for event in whole] == list(range(len(whole)))
     assert isinstance(whole[-1], SeedDone)
     with pytest.raises(Interrupted):
-        run_seed(SPECS["T1"], 0, random_data(), CPU, checkpoint_path=path, control=StopAfter(27))
-    run_seed(SPECS["T1"], 0, random_data(), CPU, checkpoint_path=path, sinks=[again.append])
+        run_seed(SPECS["T1"], 0, random_data(), CPU, saving=Saving(path), control=StopAfter(27))
+    run_seed(SPECS["T1"], 0, random_data(), CPU, saving=Saving(path), sinks=[again.append])
     assert again == whole
 
 
@@ -206,7 +206,7 @@ def test_a_damaged_generation_never_takes_the_place_of_a_good_one(two_generation
 def test_a_checkpoint_of_a_newer_format_or_another_run_is_refused(two_generations):
     newest, _ = two_generations
     with pytest.raises(UserError, match=r"seed\.ckpt: the state of another run"):
-        run_seed(SPECS["T1"], 1, random_data(), CPU, checkpoint_path=newest)
+        run_seed(SPECS["T1"], 1, random_data(), CPU, saving=Saving(newest))
     with pytest.raises(UserError, match="the state of another run"):
         run_to_end(small_spec("T1", batch_size=4, lr=0.2), Saving(newest))
     newest.write_bytes(newest.read_bytes().replace(b"dglib checkpoint 1", b"dglib checkpoint 2", 1))

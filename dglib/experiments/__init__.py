@@ -17,8 +17,8 @@ from typing import Any
 from dglib.errors import UserError
 from dglib.experiments.base import Drawing, Experiment, Joint, Sweep, rate, shared, sweep_rate
 from dglib.protocol.spec import ExperimentSpec
+from dglib.runs.directories import PREFIXES
 from dglib.runs.identity import READING
-from dglib.runs.reading import PREFIXES
 
 __all__ = [
     "Drawing",

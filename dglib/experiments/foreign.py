@@ -17,7 +17,7 @@ from dglib.analysis.fields import Record, level_of, number
 from dglib.analysis.lifetimes import first_passage
 from dglib.analysis.thresholds import DOWN, UP, detect, rule_of
 from dglib.protocol.spec import LearningRate
-from dglib.runs.reading import TRANSLATORS, Translated
+from dglib.runs.directories import TRANSLATORS, Translated
 
 Fields = Mapping[str, Any]
 Settings = Mapping[str, Any]

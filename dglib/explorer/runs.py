@@ -29,7 +29,8 @@ from dglib.errors import UserError
 from dglib.experiments import Sweep, get, names
 from dglib.experiments.notebook import is_data, refuse_replaced
 from dglib.report.listing import describe
-from dglib.runs.reading import find_records, is_run, runs_in
+from dglib.runs.directories import is_run, runs_in
+from dglib.runs.reading import find_records
 
 QUICK = NOTEBOOKS / "assets" / "quick"  # small recorded runs of all experiments, part of the project
 PARAMETERS = ("base_dir", "runs")

@@ -19,8 +19,9 @@ from dglib.analysis.summary import Summary
 from dglib.errors import UserError
 from dglib.experiments import get, names
 from dglib.protocol.records import Record
+from dglib.runs.directories import runs_in, unread_below
 from dglib.runs.identity import asked, fingerprint, manifests, read_manifest
-from dglib.runs.reading import Source, read_run, runs_in, unread_below
+from dglib.runs.reading import Source, read_run
 
 INDEX = "grid.json"
 
@@ -39,7 +40,7 @@ class Found:
     records: tuple[Record, ...]
     manifest: Mapping[str, Any] = field(default_factory=dict)
     heartbeats: tuple[Mapping[str, Any], ...] = ()
-    group: str = ""  # of another program's records, see `dglib.runs.reading.Translated`
+    group: str = ""  # of another program's records, see `dglib.runs.directories.Translated`
 
     @property
     def name(self) -> str:

@@ -7,7 +7,6 @@ import math
 import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
-from pathlib import Path
 from typing import Any
 
 from dglib.control import Control, Interrupted
@@ -89,15 +88,17 @@ def run_experiment(
                 seed,
                 data,
                 numerics,
-                checkpoint_path=files.checkpoint,
-                checkpoint_seconds=checkpoint_seconds,
-                checkpoint_epochs=checkpoint_epochs,
-                states=files.state.parent if keep_states else None,
+                Saving(
+                    files.checkpoint,
+                    checkpoint_seconds,
+                    checkpoint_epochs,
+                    files.state.parent if keep_states else None,
+                    store.former_jobs(seed),
+                ),
                 control=control,
                 sinks=[make(store, seed) for make in sinks_for],
                 resumed=resumed,
                 made=made,
-                former_jobs=store.former_jobs(seed),
             )
             if not store.save(record):
                 report(f"{name}: finished elsewhere first; both records are kept")
@@ -136,16 +137,12 @@ def run_seed(
     seed: int,
     data: Dataset,
     numerics: Numerics,
+    saving: Saving | None = None,
     *,
-    checkpoint_path: Path | None = None,
-    checkpoint_seconds: float = CHECKPOINT_SECONDS,
-    checkpoint_epochs: int = CHECKPOINT_EPOCHS,
-    states: Path | None = None,
     control: Control | None = None,
     sinks: Sequence[Sink] = (),
     resumed: Callable[[int, int], None] | None = None,
     made: Mapping[str, Any] | None = None,
-    former_jobs: Sequence[str] = (),
 ) -> Record:
     """Train one seed through its protocol, from its checkpoint if there is one.
 
@@ -154,7 +151,7 @@ def run_seed(
     `bitwise` is false.
 
     Args:
-        checkpoint_path, checkpoint_seconds, checkpoint_epochs, states, former_jobs: see `Saving`.
+        saving: where and how often checkpoints are written; None: nowhere.
         control: asked between steps.
         sinks: called with every event, those before the checkpoint included.
         resumed: called with the steps already trained (0 for a seed that begins) and the steps of an epoch.
@@ -167,7 +164,6 @@ def run_seed(
         UserError: the checkpoint cannot be used, `numerics.exact` forbids to resume it here, or another
             run of this process holds torch's switches at other values.
     """
-    saving = Saving(checkpoint_path, checkpoint_seconds, checkpoint_epochs, states, former_jobs)
     with numerics.applied(f"{spec.name} seed {seed}"):
         run = SeedRun(spec, seed, data, numerics, saving, control, sinks, made)
         if resumed is not None:

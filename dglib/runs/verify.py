@@ -18,6 +18,7 @@ from dglib.files import unsealed
 from dglib.protocol.records import Record, views
 from dglib.runs import checkpoint
 from dglib.runs.checkpoint import UNREADABLE
+from dglib.runs.directories import OWN_FILE, experiment_of_list, holds_records, prefixes, runs_in
 from dglib.runs.identity import (
     FILES,
     agree,
@@ -29,7 +30,7 @@ from dglib.runs.identity import (
     shared_of,
 )
 from dglib.runs.mirror import CLAIM, RUN_MANIFEST, MirrorFolder
-from dglib.runs.reading import OWN_FILE, experiment_of_list, find_records, holds_records, prefixes, runs_in
+from dglib.runs.reading import find_records
 
 
 @dataclass(frozen=True)

@@ -1,0 +1,164 @@
+"""Which directories are runs, ours or published ones, and of which experiments."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from dglib.errors import UserError
+from dglib.protocol.records import Record
+from dglib.runs.identity import manifests
+
+
+@dataclass(frozen=True)
+class Translated:
+    """A record of another program in the form of an experiment here.
+
+    `group`: what such a record must have in common with those it is analysed with; a group is one set of
+    records, as a run directory's own are.
+    """
+
+    experiment: str
+    group: str
+    record: Record
+
+
+# The prefix of each experiment's files, by its name; filled by `dglib.experiments.register`.
+PREFIXES: dict[str, str] = {}
+# Called with a record and its run's configuration; filled by experiments that read other record formats.
+TRANSLATORS: list[Callable[[Record, Mapping[str, Any]], Translated | None]] = []
+LISTS = ("results", "checkpoint")  # files that are lists of records; published directories hold these alone
+OWN_FILE = "if it is your own, give its file as --experiment-file or in DGLIB_EXPERIMENTS"
+RETIRED = "an explorer run saved by release 0.1"
+_LIKE_A_LIST = re.compile(r"[^.].*(results|checkpoint).*\.json")
+
+
+def prefixes() -> dict[str, str]:
+    """The names of all experiments with the prefixes of their files."""
+    if not PREFIXES:
+        raise RuntimeError("no experiment is registered: import dglib.experiments first")
+    return PREFIXES
+
+
+def runs_in(directory: Path) -> list[Path]:
+    """The directory itself if it is a run's, else the run directories in it that are not hidden, by name.
+
+    Raises:
+        UserError: there is no such directory, or no run there.
+    """
+    if not directory.is_dir():
+        raise UserError(f"{directory}: no such directory")
+    if is_run(directory):
+        return [directory]
+    found = [path for path in sorted(directory.iterdir()) if path.name[0] != "." and is_run(path)]
+    if not found:
+        raise UserError(f"{directory}: no run there: must be a run directory, or a directory of some")
+    return found
+
+
+def is_run(path: Path) -> bool:
+    """Whether a directory is a run's, ours or a published one, damaged or not."""
+    if not path.is_dir() or is_retired(path):
+        return False
+    folders = any((path / name).is_dir() for name in ("seeds", "mirror"))
+    if folders or manifests(path) or experiments_in(path):
+        return True
+    return any(map(holds_records, path.glob("[!.]*.json")))
+
+
+def holds_records(path: Path) -> bool:
+    """Whether a file, whatever its name, is a list of records that are read, by the first of them."""
+    record = first_record(path)
+    try:
+        return record is not None and as_ours(record, path, {}) is not None
+    except ValueError:
+        return True
+
+
+def unread_below(directory: Path, runs: Sequence[Path]) -> list[str]:
+    """A line for each subdirectory with records, read or not, that is none of `runs`, as by `runs_in`."""
+    lines = []
+    for child in sorted(directory.iterdir()):
+        if not child.is_dir() or child.name[0] == "." or child.name == "mirror" or child in runs:
+            continue
+        inside = list(directories_below(child))
+        count = sum(map(is_run, inside))
+        if is_retired(child):
+            lines.append(f"{child}: not read: {RETIRED}")
+        elif count:
+            held = f"{count} run director{'y' if count == 1 else 'ies'}"
+            lines.append(f"{child}: not read: {held} there, not in {directory} itself; give it by name")
+        elif any(is_like_a_list(path) for folder in inside for path in folder.glob("[!.]*.json")):
+            lines.append(f"{child}: not read: no records of a known experiment there")
+    return lines
+
+
+def is_retired(path: Path) -> bool:
+    """Whether a directory is a saved explorer run of release 0.1, of no experiment: it is not read."""
+    return any((path / f"Live_{kind}.json").is_file() for kind in ("manifest", *LISTS))
+
+
+def experiments_in(directory: Path) -> list[str]:
+    """The experiments of which a run directory seems to hold records, by the names of its files."""
+    return [
+        name
+        for name, prefix in prefixes().items()
+        if any((directory / f"{prefix}_{kind}.json").is_file() for kind in LISTS)
+        or any(directory.glob(f"seeds/{prefix}-*.json"))
+    ]
+
+
+def experiment_of_list(path: Path) -> str | None:
+    """The experiment whose list of records has this file name; None: another file."""
+    names = {f"{prefix}_{kind}.json": name for name, prefix in prefixes().items() for kind in LISTS}
+    return names.get(path.name)
+
+
+def directories_below(root: Path) -> Iterator[Path]:
+    """A directory and those in it to any depth; nothing in a retired, hidden or mirrored one."""
+    yield root
+    if is_retired(root):
+        return
+    for child in sorted(root.iterdir()):
+        if child.is_dir() and child.name != "mirror" and not child.name.startswith("."):
+            yield from directories_below(child)
+
+
+def is_like_a_list(path: Path) -> bool:
+    return _LIKE_A_LIST.fullmatch(path.name) is not None or first_record(path) is not None
+
+
+def first_record(path: Path) -> Record | None:
+    """The first record of a file that is a list of records, by its looks; damage behind it is no matter."""
+    try:
+        text = path.read_text("utf-8").lstrip()
+        record = json.JSONDecoder().raw_decode(text[1:].lstrip())[0] if text.startswith("[") else None
+    except (OSError, ValueError, RecursionError):
+        return None
+    return record if isinstance(record, dict) and "seed" in record else None
+
+
+def as_ours(record: Record, path: Path, config: Mapping[str, Any]) -> Translated | None:
+    """A record with its experiment, translated where it is another program's; None if of no known one.
+
+    Raises:
+        ValueError: it is of a known form and cannot be read.
+    """
+    if experiment := _experiment_of(record, path):
+        return Translated(experiment, "", record)
+    return next((ours for translate in TRANSLATORS if (ours := translate(record, config))), None)
+
+
+def _experiment_of(record: Any, path: Path) -> str | None:
+    """The experiment that a record names, else that of its file's name."""
+    given = [record.get(name) for name in ("experiment", "experiment_id")] if isinstance(record, dict) else []
+    texts = [text for text in given if isinstance(text, str)]
+    if not texts:
+        return experiment_of_list(path)
+    return next(
+        (name for name, p in prefixes().items() if texts[-1] == name or texts[-1].startswith(f"{p}-")), None
+    )
