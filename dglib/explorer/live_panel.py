@@ -22,7 +22,7 @@ from dglib.errors import UserError
 from dglib.explorer.live_run import LiveRun, Point, Settings, save_path
 from dglib.explorer.panel import Canvas, Mark, Panel, cursor
 from dglib.explorer.runs import QUICK, Seed, branches, load
-from dglib.runs.reading import is_run
+from dglib.runs.directories import is_run
 from dglib.training.data import load_dataset
 from dglib.training.numerics import Numerics
 

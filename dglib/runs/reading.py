@@ -154,7 +154,7 @@ class RecordSet:
         return self._mapping(path) if path.is_file() else {}
 
     def _config_of(self, path: Path, record: Record) -> dict[str, Any]:
-        """What a `*_config.json` next to a list of records states: the one with the longest name in common."""
+        """The content of the `*_config.json` next to a list whose name has most in common with the list's."""
         own = [str(name) for name in (path.stem, record.get("notebook_id"), record.get("experiment_id"))]
         keys = {
             file: file.name.removesuffix("config.json").rstrip("_")
