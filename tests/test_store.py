@@ -192,20 +192,3 @@ def test_a_seed_that_another_process_holds_is_left_to_it_and_named_at_the_end(tm
         store.save(made_record(store.spec, 0))
         assert [record["seed"] for record in run_experiment(store, [0], DATA, CPU)] == [0]
     assert counted == [1]
-
-
-def test_a_held_seed_is_free_again_after_an_error(tmp_path):
-    store, _ = open_store(tmp_path, quick(), DATA)
-
-    def fail_while_holding():
-        with store.exclusive(0) as mine:
-            assert mine
-            assert str(os.getpid()) in store.holder(0)
-            with store.exclusive(0) as again:
-                assert not again
-            raise RuntimeError("on purpose")
-
-    with pytest.raises(RuntimeError, match="on purpose"):
-        fail_while_holding()
-    with store.exclusive(0) as mine:
-        assert mine

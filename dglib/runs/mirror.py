@@ -212,7 +212,11 @@ def restore(folder: MirrorFolder, local: Path) -> list[str]:
     """
     damaged = [f"{name} (unreadable)" for name in folder.torn]
     paths = {path: folder.copies(path)[0] for files in folder.generations.values() for path in files}
-    paths = {path: entry for path, entry in without_finished(paths).items() if not _is_done(path, local)}
+    paths = {
+        path: entry
+        for path, entry in without_finished(paths).items()
+        if not (path.startswith("checkpoints/") and (local / "seeds" / f"{_seed(path)}.json").exists())
+    }
 
     def intact(path: str) -> tuple[Entry, bytes] | None:
         for entry in folder.copies(path):
@@ -250,11 +254,6 @@ def restore(folder: MirrorFolder, local: Path) -> list[str]:
 
 def _seed(path: str) -> str:
     return PurePosixPath(path).name.partition(".")[0]
-
-
-def _is_done(path: str, local: Path) -> bool:
-    """Whether a path is that of a checkpoint of a seed whose record is here."""
-    return path.startswith("checkpoints/") and (local / "seeds" / f"{_seed(path)}.json").exists()
 
 
 def without_finished(files: Mapping[str, Entry]) -> dict[str, Entry]:

@@ -70,7 +70,8 @@ class RecordSet:
         of the last command replace those among each record's parameters.
         """
         known = prefixes()
-        reading = {name: self._reading_of(name, directory) for name in experiments_in(directory)}
+        files = {name: directory / f"{known[name]}_reading.json" for name in experiments_in(directory)}
+        reading = {name: self._mapping(path) for name, path in files.items() if path.is_file()}
         sealed = {name for name in known if any(directory.glob(f"seeds/{known[name]}-*.json"))}
         for path in sorted((directory / "seeds").glob("*")):
             if path.suffix != ".json" or "." in path.stem:
@@ -148,11 +149,6 @@ class RecordSet:
         self.sources.append(Source(run, path, experiment, record["seed"], record, group))
         return None
 
-    def _reading_of(self, experiment: str, directory: Path) -> dict[str, Any]:
-        """The parameters that `save_reading` saved; empty where there are none."""
-        path = directory / f"{prefixes()[experiment]}_reading.json"
-        return self._mapping(path) if path.is_file() else {}
-
     def _config_of(self, path: Path, record: Record) -> dict[str, Any]:
         """The content of the `*_config.json` next to a list whose name has most in common with the list's."""
         own = [str(name) for name in (path.stem, record.get("notebook_id"), record.get("experiment_id"))]
@@ -214,13 +210,11 @@ def _why_not(record: Any) -> str | None:
     if not isinstance(record.get("parameters") or {}, Mapping):
         return "its parameters are no mapping"
     for name, value in record.items():
-        if name.endswith(("trajectory", "step_logs")) and value is not None and not _is_table(value):
+        if value is None or not name.endswith(("trajectory", "step_logs")):
+            continue
+        if not (isinstance(value, list) and all(isinstance(row, dict) for row in value)):
             return f"its {name} is no list of mappings"
     return None
-
-
-def _is_table(value: Any) -> bool:
-    return isinstance(value, list) and all(isinstance(row, dict) for row in value)
 
 
 # ── reading parameters ──
