@@ -52,7 +52,6 @@ from dglib.output import Parser, exits_when_unread
 from dglib.protocol.spec import DataSpec, NetworkSpec, StepSpec
 from dglib.training.batches import DeviceData, crop_flip
 from dglib.training.data import CIFAR10_MEAN, CIFAR10_STD, Dataset
-from dglib.training.evaluation import evaluate
 from dglib.training.networks import networks
 from dglib.training.noise import noises
 from dglib.training.numerics import SWITCHES, Numerics, has_bf16_matrix_units
@@ -600,7 +599,7 @@ def evaluation(setting: Setting, machine: Machine) -> Row:
     with numerics.applied():
         for _ in range(6):
             start = timer()
-            evaluate(run.state, run.data, numerics)
+            run.trainer.evaluate(run.state)
             times.append((timer() - start) / tested)
     return timed(machine, numerics, times[1:], flops(setting)[1], TESTED) | {"images": tested}
 

@@ -1,4 +1,4 @@
-"""Run the real trainer, captured step, evaluation and state on a fake GPU: `python tests/fake_device.py`.
+"""Run trainer, captured steps and evaluations, and state on a fake GPU: `python tests/fake_device.py`.
 
 A renamed PrivateUse1 device under FakeTensorMode; "cuda" itself needs a GPU even there. Replaced: fused SGD
 by a checker of what its CUDA kernel requires, `Module.to` (which swaps tensors), generators, and host reads,
@@ -8,7 +8,6 @@ planted mistake.
 
 import sys
 import warnings
-from dataclasses import replace
 
 import numpy as np
 import torch
@@ -17,19 +16,19 @@ from torch.utils.backend_registration import _DummyBackendModule, _setup_private
 
 from dglib.protocol.spec import DataSpec, NetworkSpec, StepSpec
 from dglib.training import graphs
-from dglib.training import step as step_module
 from dglib.training.batches import DeviceData
 from dglib.training.data import Dataset
-from dglib.training.evaluation import epoch_stats, evaluate
-from dglib.training.graphs import CapturedSteps
+from dglib.training.evaluation import epoch_stats
 from dglib.training.numerics import Numerics
 from dglib.training.randomness import Streams
 from dglib.training.state import TrainState
-from dglib.training.step import mix, mixes, step, values
+from dglib.training.step import cosine, mix, mixes, values
 from dglib.training.trainer import Trainer
 
 NAME, CLASSES = "fakegpu", 10
+DEVICE = f"{NAME}:1"  # another than the current one
 BATCH, IMAGES = 8, 8 * 2 + 3  # three steps an epoch, the last one smaller
+TESTED = 50  # images, in batches of 20
 K, LOG_EVERY = 2, 5  # each kind of step comes once in 30 steps, and is captured at its second
 capturing = [False]
 
@@ -42,6 +41,9 @@ class Module(_DummyBackendModule):
 
     def is_autocast_enabled(self):
         return False
+
+    def device_count(self):
+        return 2
 
     def set_device(self, device):
         pass
@@ -77,8 +79,7 @@ class Recorder:
     def warm_up(self, function, *, last):
         return function()
 
-    def capture(self, function, state, generators):
-        assert state.dropout in generators
+    def capture(self, function, state):
         self.kinds += 1
         capturing[0] = True
         try:
@@ -169,23 +170,27 @@ def replace_what_fake_tensors_lack():
     torch._fused_sgd_ = fused_sgd
 
 
-def not_fused(*given):
-    """The step as it is, with host reads refused: what runs where nothing is captured."""
-    capturing[0] = True
-    try:
-        return step(*given)
-    finally:
-        capturing[0] = False
+def refusing(function):
+    """The function as it is, with host reads refused: what runs where nothing is captured."""
+
+    def call(*given):
+        capturing[0] = True
+        try:
+            return function(*given)
+        finally:
+            capturing[0] = False
+
+    return call
 
 
 def run(network, width, prepare=lambda trainer, state: None, fused=True, **rules):
-    """60 steps, every kind captured if SGD is fused; an evaluation; the state saved and loaded."""
-    settled = Numerics(NAME, 1, "fp16", channels_last=True, fused=fused)
+    """60 steps and two evaluations, every kind captured if SGD is fused; the state saved and loaded."""
+    settled = Numerics(DEVICE, 1, "fp16", channels_last=True, fused=fused)
     constants = StepSpec(BATCH, K, two_pass_statistics=True, log_every=LOG_EVERY, **rules)
     data = DataSpec("random", noise_rate=0.4, augmentation="crop_flip")
-    rng, shape, device = np.random.default_rng(0), (3, 32, 32), torch.device(NAME)
-    images = [rng.integers(0, 256, (n, *shape), dtype=np.uint8) for n in (IMAGES, 50)]
-    labels = [np.arange(n) % CLASSES for n in (IMAGES, 50)]
+    rng, shape, device = np.random.default_rng(0), (3, 32, 32), torch.device(DEVICE)
+    images = [rng.integers(0, 256, (n, *shape), dtype=np.uint8) for n in (IMAGES, TESTED)]
+    labels = [np.arange(n) % CLASSES for n in (IMAGES, TESTED)]
     arrays = (images[0], labels[0], images[1], labels[1])
     pixels = {"scale": 255.0, "mean": (0.5,) * 3, "std": (0.2,) * 3}
     with FakeTensorMode(), settled.applied():
@@ -193,17 +198,22 @@ def run(network, width, prepare=lambda trainer, state: None, fused=True, **rules
         wanted = NetworkSpec(network, width)
         state = TrainState.create(wanted, constants, shape, CLASSES, settled, seed=0)
         trainer, recorder = Trainer(constants, placed, Streams(0, "x"), settled), Recorder()
-        trainer.step = CapturedSteps(step, recorder, device) if fused else not_fused
+        trainer.evaluate._size = 20
+        if fused:
+            trainer.capture(recorder)
+        else:
+            trainer.step = refusing(trainer.step)
         prepare(trainer, state)
         for epoch in range(20):
             trainer.advance(state, 0.3 if epoch % 2 else 0.5, 0.1, trainer.steps_per_epoch)
         assert not trainer.fallback, trainer.fallback
-        evaluate(state, placed, settled)
+        for _ in range(2):
+            trainer.evaluate(state)
         epoch_stats(state, 0.1)
         state.load_state_dict(state.state_dict())
         buffers = dict(state.model.named_buffers())
         for tensor in (*state.params, *buffers.values(), *state.momentum(), *state.g_v, state.norm_v):
-            assert tensor.device.type == NAME, tensor
+            assert tensor.device == device, tensor
         for tensors in zip(state.params, state.momentum(), state.g_v, strict=True):
             assert len({t.stride() for t in tensors}) == 1
     return f"{recorder.kinds} kinds captured" if fused else "no host read"
@@ -221,7 +231,7 @@ def on_the_host(g_s, g_v, lam):
 
 @values.register("through the host")
 def through_the_host(batch):
-    return batch.x, batch.clean.cpu().to(NAME)
+    return batch.x, batch.clean.cpu().to(DEVICE)
 
 
 def contiguous_momentum(trainer, state):
@@ -229,25 +239,34 @@ def contiguous_momentum(trainer, state):
 
 
 def double_rate(trainer, state):
-    trainer.step._lr = torch.zeros((), dtype=torch.float64, device=NAME)
+    trainer.step._held[2] = torch.zeros((), dtype=torch.float64, device=DEVICE)
 
 
-def numbers_captured(trainer, state):
-    """λ and the learning rate of the capture, for all steps after it."""
-
-    def hold(lam, lr):
-        trainer.step._lam, trainer.step._lr = lam, lr
-
-    trainer.step._hold_numbers = hold
+def start_on_the_host(trainer, state):
+    batch = trainer._batch
+    trainer._batch = lambda start, size: batch(int(start), size)
 
 
 def masks_of_the_state(trainer, state):
     """A log's own pass sets the state's generator back, instead of drawing from another."""
-    trainer.method = replace(trainer.method, log_dropout=None)
+    state.log_dropout = None
 
 
 def labels_on_the_host(trainer, state):
-    trainer.data.y_test = torch.zeros(50, dtype=torch.int64)
+    trainer.data.y_test = torch.zeros(TESTED, dtype=torch.int64)
+
+
+def labels_on_the_current_device(trainer, state):
+    trainer.data.y_test = torch.zeros(TESTED, dtype=torch.int64, device=NAME)
+
+
+def a_read_in_the_evaluation(trainer, state):
+    score = trainer.evaluate.score._function
+    trainer.evaluate.score._function = lambda *given: score(*given).tolist()
+
+
+def epoch_on_the_host(trainer, state):
+    trainer._noisy = trainer._noisy.cpu()
 
 
 def asked_whether_finite(trainer, state):
@@ -256,7 +275,8 @@ def asked_whether_finite(trainer, state):
 
 
 def a_logged_number(trainer, state):
-    trainer.step._step = lambda *given: (step(*given), step_module.cosine(state.g_v, state.g_v).tolist())[0]
+    step = trainer.step._function
+    trainer.step._function = lambda *given: (step(*given), cosine(state.g_v, state.g_v).tolist())[0]
 
 
 MISTAKES = {
@@ -269,7 +289,10 @@ MISTAKES = {
     "a log that sets the dropout back": {"prepare": masks_of_the_state},
     "an evaluation's labels on the host": {"prepare": labels_on_the_host},
     "the host asked whether a step is finite": {"prepare": asked_whether_finite, "fused": False},
-    "numbers captured": {"prepare": numbers_captured},
+    "the start of a batch on the host": {"prepare": start_on_the_host},
+    "an epoch's labels on the host": {"prepare": epoch_on_the_host},
+    "a host read in the evaluation": {"prepare": a_read_in_the_evaluation},
+    "an evaluation's labels on the current device": {"prepare": labels_on_the_current_device},
 }
 
 

@@ -6,7 +6,7 @@ import textwrap
 
 def mutate(monkeypatch, owner, name, old, new):
     """Put `new` in the place of the one occurrence of `old` in the source of `owner.name`."""
-    function = getattr(owner, name)
+    function = inspect.unwrap(getattr(owner, name))
     source = textwrap.dedent(inspect.getsource(function))
     assert source.count(old) == 1, f"{old!r} occurs {source.count(old)} times in {name}"
     namespace = dict(function.__globals__)

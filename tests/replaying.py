@@ -1,19 +1,18 @@
-"""A substitute for CUDA graphs that runs on a CPU and has their pitfalls.
+"""Substitutes for CUDA graphs on a CPU, as recorders for `dglib.training.graphs.Captured`.
 
-A replay does the captured work again on the memory that it was given then, whatever the caller holds by now,
-and overwrites the results of the replay before. On a GPU capturing runs nothing, and a replay follows it;
-here the capture does that first replay's work.
+On a GPU capturing runs nothing, and a replay follows it; here the capture does that first replay's work.
 """
 
 import torch
+from torch import Tensor
+from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils._pytree import tree_leaves
 
-from dglib.training.graphs import CapturedSteps
-from dglib.training.step import step
 from dglib.training.trainer import Trainer
 
 
 class Replaying:
-    """A recorder for `dglib.training.graphs.CapturedSteps`; `captures` counts them."""
+    """Calls the captured function again, and overwrites the results of the call before; `captures` counts."""
 
     def __init__(self):
         self.captures = 0
@@ -21,32 +20,79 @@ class Replaying:
     def warm_up(self, function, *, last):
         return function()
 
-    def capture(self, function, state, generators):
+    def capture(self, function, state):
         self.captures += 1
-        row, done = function(), [True]
+        result, done = function(), [True]
 
         def replay():
             if done:
                 done.clear()
                 return
             value = function()
-            if row is not None:
+            if result is not None:
                 with torch.no_grad():
-                    row.copy_(value)
+                    result.copy_(value)
 
-        return replay, row
+        return replay, result
 
 
-def capture(trainer, recorder):
-    """Have a trainer take captured steps."""
-    trainer.step = CapturedSteps(step, recorder, trainer.data.clean.device)
+class Recording(Replaying):
+    """Does the captured operations again on the tensors of the capture, as a CUDA graph does.
+
+    So whatever Python decided, read or looked up in the capture stays as it was then: numbers, branches, and
+    which memory is read and written. A number that is read from a tensor fails the capture.
+    """
+
+    def capture(self, function, state):
+        self.captures += 1
+        with Operations() as operations:
+            result = function()
+        done = [True]
+
+        def replay():
+            if done:
+                done.clear()
+                return
+            with torch.no_grad():
+                operations.repeat()
+
+        return replay, result
+
+
+class Operations(TorchDispatchMode):
+    def __init__(self):
+        super().__init__()
+        self.recorded = []
+
+    def __torch_dispatch__(self, operation, types, args=(), kwargs=None):
+        if operation is torch.ops.aten._local_scalar_dense.default:
+            raise RuntimeError("a number is read from a tensor inside a capture")
+        kwargs = kwargs or {}
+        result = operation(*args, **kwargs)
+        given = {t.untyped_storage()._cdata for t in tensors((args, kwargs))}
+        new = [t.untyped_storage()._cdata not in given for t in tensors(result)]
+        views = new and not any(new) and not operation._schema.is_mutable
+        if not views:  # a view shows what its memory holds by then
+            self.recorded.append((operation, args, kwargs, tensors(result), new))
+        return result
+
+    def repeat(self):
+        for operation, args, kwargs, results, new in self.recorded:
+            again = tensors(operation(*args, **kwargs))
+            for one, other, is_new in zip(results, again, new, strict=True):
+                if is_new:
+                    one.copy_(other)
+
+
+def tensors(tree):
+    return [leaf for leaf in tree_leaves(tree) if isinstance(leaf, Tensor)]
 
 
 class CapturingTrainer(Trainer):
-    """A trainer whose steps are captured by a new `recorder()`."""
+    """A trainer whose steps and evaluations are captured by a new `recorder()`."""
 
-    recorder = Replaying
+    recorder = Recording
 
     def __init__(self, *given, **options):
         super().__init__(*given, **options)
-        capture(self, self.recorder())
+        self.capture(self.recorder())

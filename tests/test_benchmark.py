@@ -28,7 +28,7 @@ def test_the_published_loop_takes_the_experiments_steps(monkeypatch):
     mine, theirs = ours(), PublishedLoop(TINY, random_images(TINY, 8), 8, torch.device("cpu"))
     for t in range(20):  # refreshes at 0 and 16
         batch = mine.trainer.batch(*divmod(t, 16))
-        mine.trainer.take_step(mine.state, batch, benchmark.LAMBDA, benchmark.LR)
+        mine.trainer.take_step(mine.state, benchmark.LAMBDA, benchmark.LR)
         theirs.step(batch.x, batch.noisy, batch.clean)
         for a, b in zip(mine.state.params, theirs.parameters, strict=True):
             assert (a - b).norm() <= 1e-5 * b.norm(), f"after step {t}"
@@ -41,7 +41,7 @@ def test_a_plain_step_is_torchs_sgd_on_the_noisy_labels():
     sgd = torch.optim.SGD(twin.params, lr=0.05, momentum=STEP.momentum, weight_decay=STEP.weight_decay)
     for step in range(3):
         batch = mine.trainer.batch(0, step)
-        mine.trainer.take_step(mine.state, batch, 0.35, 0.05)
+        mine.trainer.take_step(mine.state, 0.35, 0.05)
         sgd.zero_grad()
         torch.nn.functional.cross_entropy(twin.model(batch.x), batch.noisy).backward()
         sgd.step()

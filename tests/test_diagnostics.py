@@ -8,7 +8,7 @@ from small import CPU, random_data, small_spec
 from torch import nn
 
 from dglib.runs.seed import SeedRun, run_seed
-from dglib.training.evaluation import activity, dead_share, epoch_stats, evaluate
+from dglib.training.evaluation import activity, dead_share, epoch_stats
 from dglib.training.step import cosine, gradient
 
 
@@ -25,11 +25,11 @@ def test_killed_channels_are_counted_as_dead_and_no_others(network):
         for layer in layers:  # every channel alive, whatever comes in
             layer.weight.zero_()
             layer.bias.fill_(1)
-        assert evaluate(seed.state, seed.data, CPU).metrics["dead_channels"] == 0
+        assert seed.trainer.evaluate(seed.state).metrics["dead_channels"] == 0
         layers[0].bias[:3] = -1
     with activity(seed.state.model) as alive:
         seed.state.model(seed.data.inputs(seed.data.x_test))
-    share = evaluate(seed.state, seed.data, CPU).metrics["dead_channels"]
+    share = seed.trainer.evaluate(seed.state).metrics["dead_channels"]
     assert share == pytest.approx(3 / sum(len(channels) for channels in alive))
 
 

@@ -24,7 +24,6 @@ from small import digits, small_spec
 
 from dglib.training import numerics
 from dglib.training.batches import DeviceData
-from dglib.training.evaluation import evaluate
 from dglib.training.networks import key_dropout
 from dglib.training.numerics import Numerics
 from dglib.training.randomness import Streams
@@ -72,7 +71,7 @@ def trained_with(r, seed):
     with FP32.applied():
         for epochs, lr in r.stretches:
             trainer.advance(state, r.lam, lr, epochs * trainer.steps_per_epoch)
-        return state, trainer, evaluate(state, data, FP32)
+        return state, trainer, trainer.evaluate(state)
 
 
 def mixed(name, batch, numerics):

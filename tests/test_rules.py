@@ -10,7 +10,7 @@ from dataclasses import replace
 import my_rules
 import pytest
 import torch
-from replaying import Replaying, capture
+from replaying import Replaying
 from small import CPU, digits, random_data, small_spec
 from test_precision import bound
 
@@ -43,7 +43,7 @@ def moves(settled, recorder=None):
     step = replace(spec.step, mix="my_rules:average")
     seed = SeedRun(replace(spec, step=step), 0, digits(), settled)
     if recorder:
-        capture(seed.trainer, recorder)
+        seed.trainer.capture(recorder)
     before = flat(seed.state.params)
     for _ in range(6 if recorder else 3):  # captured after three of a kind
         seed.trainer.advance(seed.state, 0.3, 1e-3, 1)

@@ -20,7 +20,7 @@ from dglib.runs import seed as runner
 from dglib.runs.checkpoint import Saving
 from dglib.runs.seed import SeedRun, run_seed
 from dglib.training import step
-from dglib.training.evaluation import epoch_stats
+from dglib.training.evaluation import Evaluator, epoch_stats
 from dglib.training.step import total_norm
 
 # 22 random images in batches of 4 or 8: six or three steps an epoch, the last one smaller.
@@ -126,14 +126,14 @@ def test_a_run_killed_before_every_save_loses_no_state_that_a_branch_starts_from
 def test_a_kill_during_an_evaluation_trains_no_epoch_twice(undisturbed, tmp_path, monkeypatch):
     """All its steps are taken, and the cursor still is in the epoch: no checkpoint may have that."""
     monkeypatch.setattr(runner, "STEPS_BETWEEN_CHECKS", 1)
-    evaluate, calls = runner.evaluate, iter(range(1000))
+    evaluate, calls = Evaluator.__call__, iter(range(1000))
 
     def killed_every_other_time(*given):
         if next(calls) % 2 == 0:
             raise SystemExit
         return evaluate(*given)
 
-    monkeypatch.setattr(runner, "evaluate", killed_every_other_time)
+    monkeypatch.setattr(Evaluator, "__call__", killed_every_other_time)
     ours, kills = run_interrupted(
         SPECS["T1"], Saving(tmp_path / "seed.ckpt", seconds=-1), Control, SystemExit
     )

@@ -82,8 +82,8 @@ MUTATIONS = {
     "lambda swapped": (
         trainer.Trainer,
         "take_step",
-        "self.step(state, batch, lam,",
-        "self.step(state, batch, 1 - lam,",
+        "(lam, lr), (refresh, logged))",
+        "(1 - lam, lr), (refresh, logged))",
     ),
     # One forward for both gradients, as long as its graph is at hand.
     "second forward left out": (

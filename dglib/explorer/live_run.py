@@ -27,7 +27,7 @@ from dglib.protocol.engine import SKIPPED_AT_MOST
 from dglib.protocol.spec import DataSpec, NetworkSpec, StepSpec
 from dglib.training.batches import DeviceData
 from dglib.training.data import Dataset
-from dglib.training.evaluation import epoch_stats, evaluate
+from dglib.training.evaluation import epoch_stats
 from dglib.training.numerics import Numerics
 from dglib.training.randomness import Streams
 from dglib.training.state import TrainState
@@ -199,7 +199,7 @@ class LiveRun:
             self._prepared[self.start, self.settings] = self.points, state
 
     def _evaluate(self, loss_s: float = math.nan, loss_v: float = math.nan) -> Point:
-        result = evaluate(self._train_state, self._trainer.data, self.numerics)
+        result = self._trainer.evaluate(self._train_state)
         losses = (result.metrics["test_loss"], loss_s, loss_v)
         return Point(
             self._train_state.t / self._trainer.steps_per_epoch,

@@ -22,7 +22,7 @@ from dglib.runs.progress import logged_attempt
 from dglib.runs.store import Store
 from dglib.training.batches import DeviceData
 from dglib.training.data import Dataset
-from dglib.training.evaluation import epoch_stats, evaluate, metrics
+from dglib.training.evaluation import epoch_stats, metrics
 from dglib.training.networks import networks
 from dglib.training.noise import make_noise, noises
 from dglib.training.numerics import Numerics
@@ -215,7 +215,7 @@ class SeedRun:
             self._train_epoch(plan)
             evaluation = None
             if plan.evaluates:
-                evaluation = evaluate(self.state, self.data, self.numerics, self.spec.metrics)
+                evaluation = self.trainer.evaluate(self.state, self.spec.metrics)
             stats = epoch_stats(self.state, plan.lr)
             before = self.cursor
             self.cursor, events = advance(self.spec, before, stats, evaluation)

@@ -11,6 +11,13 @@ from dglib.training.data import Dataset
 from dglib.training.noise import make_noise
 
 
+def place(start: float | Tensor, size: int) -> slice | Tensor:
+    """An index of `size` images from `start` on: on the device, where a captured graph is to read `start`."""
+    if isinstance(start, Tensor):
+        return start + torch.arange(size, device=start.device)
+    return slice(int(start), int(start) + size)
+
+
 class DeviceData:
     """A whole data set on a device: raw images (n, C, H, W) and labels int64 (n,), all copies.
 

@@ -15,7 +15,7 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager, nullcontext
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 
 import torch
 import torch.nn.functional as F
@@ -25,11 +25,11 @@ from dglib.errors import UserError
 from dglib.protocol.engine import EpochStats
 from dglib.protocol.events import Evaluation
 from dglib.protocol.records import EVALUATION_FIELDS
-from dglib.training.batches import DeviceData
+from dglib.training.batches import DeviceData, place
 from dglib.training.numerics import Numerics
 from dglib.training.registry import Registry, call
 from dglib.training.state import TrainState
-from dglib.training.step import total_norm
+from dglib.training.step import BatchFunction, Number, total_norm
 
 # Fixed for images of one size: another batch may round the logits, and with them the argmax, differently.
 # On a CPU a layer of more than 32 MiB takes new memory from the system, which costs more than its arithmetic.
@@ -64,54 +64,68 @@ def _measure(name: str, logits: Tensor, labels: Tensor) -> float:
         raise UserError(f"metric {name!r} gives {what}: must be one number") from None
 
 
-@torch.no_grad()
-def evaluate(
-    state: TrainState, data: DeviceData, numerics: Numerics, extra: Sequence[str] = ()
-) -> Evaluation:
-    """Evaluate the network in the precision that it trains in; one transfer from the device, at the end.
+class Evaluator:
+    """Evaluates networks on the test images, in the precision that they train in, without a trace.
 
-    Leaves no trace in the state.
-
-    Args:
-        extra: names of registered metrics; each takes a transfer of its own.
+    Attributes:
+        score: adds a batch to the totals, directly or captured as a CUDA graph; returns its logits.
     """
-    device, classes, total = data.y_test.device, data.classes, len(data.y_test)
-    pixels = data.input_shape[1] * data.input_shape[2]
-    size = CUDA_BATCH if device.type == "cuda" else min(CPU_BATCH, max(1, CPU_PIXELS // pixels))
-    correct = torch.zeros((), dtype=torch.int64, device=device)
-    loss = torch.zeros((), dtype=torch.float64, device=device)
-    predicted = torch.zeros(classes, dtype=torch.int64, device=device)
-    finite = torch.ones((), dtype=torch.bool, device=device)
-    state.model.eval()
-    alive: list[Tensor] | None = None
-    all_logits: list[Tensor] = []
-    for start in range(0, total, size):
-        labels = data.y_test[start : start + size]
-        x = data.inputs(data.x_test[start : start + size])
-        # The first batch is enough for the dead channels.
-        with numerics.autocast(), activity(state.model) if alive is None else nullcontext(alive) as alive:
-            logits = state.model(x.contiguous(memory_format=numerics.memory_format)).float()
-        if extra:
-            all_logits.append(logits)
+
+    def __init__(self, data: DeviceData, numerics: Numerics) -> None:
+        self.data, self.numerics = data, numerics
+        pixels = data.input_shape[1] * data.input_shape[2]
+        on_cuda = data.y_test.device.type == "cuda"
+        self._size = CUDA_BATCH if on_cuda else min(CPU_BATCH, max(1, CPU_PIXELS // pixels))
+        # Correct guesses, batches that are not finite, loss, share of dead channels, guesses of each class.
+        self._totals = torch.zeros(4 + data.classes, dtype=torch.float64, device=data.y_test.device)
+        self.score: BatchFunction = self._score
+
+    @torch.no_grad()
+    def __call__(self, state: TrainState, extra: Sequence[str] = ()) -> Evaluation:
+        """One transfer from the device, at the end.
+
+        Args:
+            extra: names of registered metrics; each takes a transfer of its own.
+        """
+        total = len(self.data.y_test)
+        self._totals.zero_()
+        all_logits: list[Tensor] = []
+        state.model.eval()
+        for start in range(0, total, self._size):
+            size = min(self._size, total - start)
+            logits = self.score(state, start, size, (), (start == 0,))
+            if extra and logits is not None:
+                all_logits.append(logits.clone())  # the next batch overwrites captured ones
+        state.model.train()
+        correct, infinite, loss, dead, *predicted = self._totals.tolist()
+        by_name = {"test_loss": math.nan if infinite else loss / total, "dead_channels": dead}
+        for name in extra:
+            given = torch.cat(all_logits), self.data.y_test.clone()
+            by_name[metric_field(name)] = math.nan if infinite else _measure(name, *given)
+        return Evaluation(
+            error=1 - int(correct) / total,
+            predicted=tuple(map(int, predicted)),
+            finite=not infinite,
+            metrics=by_name,
+        )
+
+    def _score(
+        self, state: TrainState, start: Number, size: int, numbers: Sequence[Number], kind: tuple[bool, ...]
+    ) -> Tensor | None:
+        data, numerics = self.data, self.numerics
+        (first,) = kind  # enough for the dead channels
+        labels = data.y_test[place(start, size)]
+        x = data.inputs(data.x_test[place(start, size)]).contiguous(memory_format=numerics.memory_format)
+        watched: AbstractContextManager[list[Tensor]] = activity(state.model) if first else nullcontext([])
+        with numerics.autocast(), watched as alive:
+            logits: Tensor = state.model(x).float()
         guess = logits.argmax(dim=1)
-        correct += (guess == labels).sum()
-        loss += F.cross_entropy(logits, labels, reduction="sum")
-        predicted += (guess.unsqueeze(1) == torch.arange(classes, device=device)).sum(dim=0)
-        finite &= logits.isfinite().all()
-    state.model.train()
-    flags = torch.stack([correct, finite]).double()
-    dead = dead_share(alive or [], device)
-    numbers = torch.cat([flags, loss.view(1), dead.view(1), predicted.double()]).tolist()
-    by_name = {"test_loss": numbers[2] / total if numbers[1] else math.nan, "dead_channels": numbers[3]}
-    for name in extra:
-        given = torch.cat(all_logits), data.y_test.clone()
-        by_name[metric_field(name)] = _measure(name, *given) if numbers[1] else math.nan
-    return Evaluation(
-        error=1 - int(numbers[0]) / total,
-        predicted=tuple(int(n) for n in numbers[4:]),
-        finite=bool(numbers[1]),
-        metrics=by_name,
-    )
+        loss = F.cross_entropy(logits, labels, reduction="sum")
+        flags = torch.stack([(guess == labels).sum(), ~logits.isfinite().all()])
+        predicted = (guess.unsqueeze(1) == torch.arange(data.classes, device=x.device)).sum(dim=0)
+        dead = dead_share(alive, x.device) if first else torch.zeros_like(loss)
+        self._totals.add_(torch.cat([flags, torch.stack([loss, dead]), predicted]))
+        return logits
 
 
 @contextmanager

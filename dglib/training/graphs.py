@@ -1,7 +1,9 @@
-"""The step made faster: its loss and its mix compiled by torch.compile, or the whole captured as CUDA graphs.
+"""The step made faster: its loss and its mix compiled by torch.compile; step and evaluation captured as CUDA
+graphs.
 
-One graph per kind of step (batch size, refresh or not, logged or not). Where compiling or capturing fails,
-later steps run as they are, and `fallback` has the reason. A run on a CPU needs none of this.
+One graph per kind of step (batch size, refresh or not, logged or not) and of evaluation, from the images of
+an epoch to the weights. Where compiling or capturing fails, later calls run as they are, and `fallback` has
+the reason. A run on a CPU needs none of this.
 """
 
 from __future__ import annotations
@@ -10,7 +12,7 @@ import warnings
 from collections import Counter
 from collections.abc import Callable, Hashable, Sequence
 from dataclasses import replace
-from typing import Any, TypeVar
+from typing import Any, Protocol, TypeVar
 
 import torch
 from torch import Tensor
@@ -21,12 +23,11 @@ from dglib.training.numerics import Numerics
 from dglib.training.state import TrainState
 from dglib.training.step import (
     BATCH_NORMS,
-    Batch,
+    BatchFunction,
     Gradient,
     Method,
     MixingRule,
     Number,
-    StepFunction,
     batch_loss,
     gradient,
     no_trace,
@@ -34,7 +35,7 @@ from dglib.training.step import (
 
 T = TypeVar("T")
 
-WARM_UP = 3  # steps of a kind before it is captured: libraries choose their plans, buffers are made
+WARM_UP = 3  # calls of a kind before it is captured: libraries choose their plans, buffers are made
 SAFE_FROM = (2, 12)  # before it, torch's allocator and generator are left in capture where one fails
 
 
@@ -112,65 +113,80 @@ class HostSync(Exception):  # noqa: N818
         self.result = result
 
 
-class CapturedSteps:
-    """A step function of one state, each kind of step run as it is a few times, then captured and replayed.
+class Recorder(Protocol):
+    """What captures: `CudaRecorder`."""
 
-    What changes from step to step is copied into tensors of its own, which the graphs read. The steps before
-    a capture are real ones, so nothing has to be put back.
+    def warm_up(self, function: Callable[[], T], *, last: bool) -> T: ...
+
+    def capture(self, function: Callable[[], T], state: TrainState) -> tuple[Callable[[], None], T]: ...
+
+
+class Captured:
+    """A function of one state, each kind of call run as it is a few times, then captured and replayed.
+
+    Its numbers, and where its images start, are tensors of its own, which the graphs read. A call that goes
+    on where the one before ended copies nothing: the graph itself has moved the start. The calls before a
+    capture are real ones, so nothing has to be put back.
+
+    Args:
+        dtypes: of the numbers.
     """
 
-    def __init__(self, function: StepFunction, recorder: CudaRecorder, device: torch.device) -> None:
+    def __init__(
+        self,
+        function: BatchFunction,
+        recorder: Recorder,
+        device: torch.device,
+        dtypes: Sequence[torch.dtype] = (),
+    ) -> None:
         self.fallback = ""
-        self._step, self._recorder = function, recorder
+        self._function, self._recorder = function, recorder
         self._graphs: dict[Hashable, tuple[Callable[[], None], Tensor | None]] = {}
         self._calls: Counter[Hashable] = Counter()
         self._state: TrainState | None = None
         self._moves = -1
-        self._batches: dict[int, Batch] = {}
-        self._lam = torch.zeros((), dtype=torch.float64, device=device)
-        self._lr = torch.zeros((), device=device)
-        self._numbers: tuple[Number, Number] | None = None
+        self._held = [torch.zeros((), dtype=dtype, device=device) for dtype in (torch.int64, *dtypes)]
+        self._values: list[Number] = [0.0] * len(self._held)
 
     def __call__(
         self,
         state: TrainState,
-        batch: Batch,
-        lam: Number,
-        lr: Number,
-        method: Method,
-        refresh: bool,
-        logged: bool,
+        start: Number,
+        size: int,
+        numbers: Sequence[Number],
+        kind: tuple[bool, ...],
     ) -> Tensor | None:
-        """As `step`. The row is overwritten by the next step of this kind."""
+        """As the function. The result is overwritten by the next call of this kind."""
         self._bind(state)
-        held = self._held_batch(batch)
-        self._hold_numbers(lam, lr)
-        weight, rate = self._lam, self._lr
+        self._hold([start, *numbers])
+        self._values[0] = start + size
+        at, *held = self._held
 
         def run() -> Tensor | None:
-            return self._step(state, held, weight, rate, method, refresh, logged)
+            result = self._function(state, at, size, held, kind)
+            at.add_(size)
+            return result
 
-        kind = len(batch.x), refresh, logged
+        key = size, kind
         if self.fallback:
             return run()
-        if kind not in self._graphs:
-            self._calls[kind] += 1
-            if self._calls[kind] <= WARM_UP:
+        if key not in self._graphs:
+            self._calls[key] += 1
+            if self._calls[key] <= WARM_UP:
                 try:
-                    return self._recorder.warm_up(run, last=self._calls[kind] == WARM_UP)
+                    return self._recorder.warm_up(run, last=self._calls[key] == WARM_UP)
                 except HostSync as sync:
                     self._give_up(sync)
                     done: Tensor | None = sync.result
                     return done
-            drawn = [state.dropout, *filter(None, (method.log_dropout,))]
             try:
-                self._graphs[kind] = self._recorder.capture(run, state, drawn)
-            except RuntimeError as error:  # a capture runs nothing, so the step can still be taken
+                self._graphs[key] = self._recorder.capture(run, state)
+            except RuntimeError as error:  # a capture runs nothing, so the call can still be made
                 self._give_up(error)
                 return run()
-        replay, row = self._graphs[kind]
+        replay, result = self._graphs[key]
         replay()
-        return row
+        return result
 
     def _give_up(self, error: Exception) -> None:
         self.fallback = f"CUDA graphs: {_first_line(error)}"
@@ -184,19 +200,11 @@ class CapturedSteps:
             raise ValueError("the state's tensors have been replaced: make a new trainer for them")
         self._state, self._moves = state, state.moves
 
-    def _held_batch(self, batch: Batch) -> Batch:
-        given = batch.x, batch.noisy, batch.clean
-        if (held := self._batches.get(len(batch.x))) is None:
-            held = self._batches[len(batch.x)] = Batch(*map(torch.empty_like, given))
-        for ours, theirs in zip((held.x, held.noisy, held.clean), given, strict=True):
-            ours.copy_(theirs)
-        return held
-
-    def _hold_numbers(self, lam: Number, lr: Number) -> None:
-        if (lam, lr) != self._numbers:
-            self._lam.fill_(lam)
-            self._lr.fill_(lr)
-            self._numbers = lam, lr
+    def _hold(self, values: Sequence[Number]) -> None:
+        for number, value in enumerate(values):
+            if value != self._values[number]:
+                self._held[number].fill_(value)
+                self._values[number] = value
 
 
 _streams: dict[torch.device, Any] = {}  # one for each device: cuBLAS allocates a workspace per stream
@@ -229,16 +237,11 @@ class CudaRecorder:
             if other not in syncs:
                 warnings.warn_explicit(other.message, other.category, other.filename, other.lineno)
         if syncs:
-            raise HostSync(f"the step waits for the device, at {syncs[0].filename}:{syncs[0].lineno}", result)
+            raise HostSync(f"waits for the device, at {syncs[0].filename}:{syncs[0].lineno}", result)
         return result
 
-    def capture(
-        self, function: Callable[[], T], state: TrainState, generators: Sequence[torch.Generator]
-    ) -> tuple[Callable[[], None], T]:
+    def capture(self, function: Callable[[], T], state: TrainState) -> tuple[Callable[[], None], T]:
         """Capture without running it: how to replay it, and the tensors that results then lie in.
-
-        Args:
-            generators: that the function draws from.
 
         Raises:
             RuntimeError: it cannot be captured. The process, the current stream and the state are usable.
@@ -249,7 +252,7 @@ class CudaRecorder:
             stream, draws = torch.cuda.current_stream(self._device), state.dropout.get_state()
             graph = torch.cuda.CUDAGraph()
             try:
-                for generator in generators:
+                for generator in filter(None, (state.dropout, state.log_dropout)):
                     graph.register_generator_state(generator)
                 with torch.cuda.graph(graph, stream=self._stream):
                     result = function()
@@ -270,6 +273,8 @@ def _recover(error: Exception, stream: Any, state: TrainState, draws: Tensor) ->
         ) from error
     state.dropout = torch.Generator(state.device)
     state.dropout.set_state(draws)
+    if state.log_dropout is not None:  # keyed anew before each use
+        state.log_dropout = torch.Generator(state.device)
     key_dropout(state.model, state.dropout)
 
 

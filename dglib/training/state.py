@@ -29,6 +29,8 @@ class TrainState:
         moves: counts how often tensors were replaced, for what reads them by their memory.
         t: steps taken since the run began. Epoch and place in the epoch follow from it.
         dropout: generator of the dropout masks, keyed anew at each epoch.
+        log_dropout: that of a log's own pass on a GPU, whose `dropout` cannot be set back in a capture; keyed
+            anew at each logged step. None on a CPU.
         run: which stretch of the protocol this is (arm, phase of the last restart).
         sums: this epoch's [Σ loss_s, n_s, Σ loss_v, n_v, skipped steps, Σ c_sv], float64 (6,), n_s the
             steps, n_v the refreshes that were not skipped. Skipped steps are in none of the Σ.
@@ -51,6 +53,7 @@ class TrainState:
         self.params = list(self.model.parameters())
         self.device = device
         self.dropout = torch.Generator(device)
+        self.log_dropout = None if device.type == "cpu" else torch.Generator(device)
         key_dropout(self.model, self.dropout)
         self.lost = torch.zeros((), dtype=torch.int64, device=device)
         self.sums = torch.zeros(6, dtype=torch.float64, device=device)

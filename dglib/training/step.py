@@ -100,7 +100,6 @@ class Method:
         mix, value: the mixing rule, and the source of the value gradient's images and labels.
         gradient: of a batch's images and labels, with the loss, 0-dim float32.
         log: sum up the epoch's losses in the state. Changes no weight, buffer or draw.
-        log_dropout: draws the masks of a log's own pass where the state's generator cannot be set back.
     """
 
     spec: StepSpec
@@ -109,16 +108,11 @@ class Method:
     value: ValueSource
     gradient: Callable[[TrainState, Tensor, Tensor, Numerics], tuple[Gradient, Tensor]]
     log: bool = True
-    log_dropout: torch.Generator | None = None
 
     @classmethod
     def of(cls, spec: StepSpec, numerics: Numerics, *, log: bool = True) -> Method:
         """The method that a specification names."""
-        device = numerics.torch_device
-        # A GPU's generator cannot be set back while a graph is captured.
-        own_draws = log and spec.log_every > 0 and device.type != "cpu"
-        log_dropout = torch.Generator(device) if own_draws else None
-        return cls(spec, numerics, mixes.get(spec.mix), values.get(spec.value), gradient, log, log_dropout)
+        return cls(spec, numerics, mixes.get(spec.mix), values.get(spec.value), gradient, log)
 
 
 def step(
@@ -179,7 +173,7 @@ def step(
     row = None
     if logged:
         if fresh is None or loss_v is None:
-            with no_trace(state, method.log_dropout):
+            with no_trace(state, state.log_dropout):
                 fresh, loss_v = method.gradient(state, *method.value(batch), numerics)
         direction = Gradient(g)
         norms = g_s.norm, fresh.norm, direction.norm
@@ -211,7 +205,9 @@ def step(
     return row
 
 
-StepFunction = Callable[[TrainState, Batch, Number, Number, Method, bool, bool], Tensor | None]
+BatchFunction = Callable[[TrainState, Number, int, Sequence[Number], tuple[bool, ...]], Tensor | None]
+"""(state, start, size, numbers, kind): on so many images from `start` on. The numbers change from call to
+call; there are few kinds."""
 
 
 def batch_loss(model: nn.Module, x: Tensor, labels: Tensor) -> Tensor:
