@@ -136,7 +136,7 @@ def cases(device: str, quick: bool = False) -> list[Case]:
         ]
     result.append(Case("processes", 30, partial(fresh_processes, small, "off")))
     if device != "cpu" or quick:
-        result.append(Case("processes/compiled", 60, partial(fresh_processes, small, "on")))
+        result.append(Case("processes/compiled", 50, partial(fresh_processes, small, "on")))
         for setting, budget in zip(large, (10, 8), strict=False):
             techniques: list[tuple[str, float, dict[str, str], bool]] = [
                 ("graphs", budget, {"compiled": "off"}, False),
@@ -156,7 +156,7 @@ def cases(device: str, quick: bool = False) -> list[Case]:
             result.append(Case(f"{kind}/{setting.label}", budget, partial(against, kind, setting)))
     for setting in large:
         result.append(Case(f"evaluation/{setting.label}", 8, partial(evaluation, setting)))
-    return [*result, Case("two_at_once", 18 if device != "cpu" else 28, partial(two_at_once, large[-1]))]
+    return [*result, Case("two_at_once", 18, partial(two_at_once, large[-1]))]
 
 
 # ── what is measured ──

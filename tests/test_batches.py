@@ -1,3 +1,4 @@
+import numpy as np
 import pytest
 import torch
 from PIL import Image
@@ -5,7 +6,9 @@ from torch import Tensor
 from torchvision import transforms
 from torchvision.transforms import functional as tv
 
-from dglib.training.batches import crop_flip, normalise
+from dglib.protocol.spec import DataSpec
+from dglib.training.batches import DeviceData, crop_flip
+from dglib.training.data import Dataset
 
 CIFAR_MEAN, CIFAR_STD = (0.4914, 0.4822, 0.4465), (0.2023, 0.1994, 0.2010)
 
@@ -21,15 +24,17 @@ def every_offset(padding: int) -> tuple[Tensor, Tensor, Tensor]:
     return dy, dx, flip.bool()
 
 
-def column(values: tuple[float, ...]) -> Tensor:
-    return torch.tensor(values).view(-1, 1, 1)
+def on(device: str, images: Tensor) -> DeviceData:
+    x, y = images.numpy(), np.zeros(len(images), np.int64)
+    data = Dataset("cifar", x, y, x, y, 10, 255.0, CIFAR_MEAN, CIFAR_STD)
+    return DeviceData(data, DataSpec("cifar", noise_rate=0.0), 0, torch.device(device))
 
 
 @pytest.mark.parametrize(("height", "width"), [(32, 32), (8, 11)])
 def test_pixels_are_torchvisions_bit_for_bit_at_every_offset(height, width):
     dy, dx, flip = every_offset(padding=4)
     images = random_images(len(dy), 3, height, width)
-    ours = normalise(crop_flip(images, dy, dx, flip, 4), 255.0, column(CIFAR_MEAN), column(CIFAR_STD))
+    ours = on("cpu", images).inputs(crop_flip(images, dy, dx, flip, 4))
 
     finish = transforms.Compose([transforms.ToTensor(), transforms.Normalize(CIFAR_MEAN, CIFAR_STD)])
     for index, pixels in enumerate(images):
@@ -44,11 +49,11 @@ def test_pixels_are_torchvisions_bit_for_bit_at_every_offset(height, width):
 def test_cuda_gives_the_cpus_pixels_without_waiting_for_the_device():
     dy, dx, flip = every_offset(padding=4)
     images = random_images(len(dy), 3, 32, 32)
-    on_device = [tensor.cuda() for tensor in (images, dy, dx, flip, column(CIFAR_MEAN), column(CIFAR_STD))]
+    data, on_device = on("cuda", images), [tensor.cuda() for tensor in (images, dy, dx, flip)]
     torch.cuda.set_sync_debug_mode("error")
     try:
-        cropped = crop_flip(*on_device[:4], 4)
-        normalise(cropped, 255.0, *on_device[4:])
+        cropped = crop_flip(*on_device, 4)
+        data.inputs(cropped)
     finally:
         torch.cuda.set_sync_debug_mode("default")
     assert torch.equal(cropped.cpu(), crop_flip(images, dy, dx, flip, 4))

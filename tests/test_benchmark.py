@@ -105,7 +105,7 @@ def test_a_run_resumed_inside_an_epoch_has_the_bits_of_one_that_is_not(monkeypat
 
 def test_the_budgets_of_each_device_fit_into_eight_minutes():
     for device in ("cpu", "cuda"):
-        assert sum(case.budget for case in cases(device)) <= 8 * 60
+        assert sum(case.budget for case in cases(device)) <= 8 * 60 - 10  # imports take seconds, too
 
 
 def test_a_case_that_takes_longer_than_its_budget_is_interrupted_and_skipped(monkeypatch, capsys):

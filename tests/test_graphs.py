@@ -117,7 +117,7 @@ MISTAKES = {
         Trainer,
         "_step",
         "self._batch(start, size)",
-        "self._batch(self._place(*divmod(state.t, self.steps_per_epoch))[0], size)",
+        "self._batch(self._locate(*divmod(state.t, self.steps_per_epoch))[0], size)",
     ),
     "an epoch's labels in new memory": (
         Trainer,
@@ -202,23 +202,59 @@ def test_a_step_that_waits_for_the_device_is_not_captured_and_not_taken_twice():
     assert same(state, after(CASES["Td1 with logs and two-pass statistics"])[0])
 
 
+class Cuda:
+    """Stands for torch.cuda as far as a recorder needs it. Which stream CUDA would use is not computed."""
+
+    def __init__(self):
+        self.modes, self.current, self.made, self.captured = [], [torch.device("cuda", 0)], [], []
+        self.stream = self.before = SimpleNamespace(wait_stream=lambda other: None)
+
+    @contextmanager
+    def device(self, device):
+        self.current.append(device)
+        yield
+        self.current.pop()
+
+    def Stream(self, device):  # noqa: N802
+        self.made.append(device)
+        return SimpleNamespace(device=device, wait_stream=lambda other: None)
+
+    def CUDAGraph(self):  # noqa: N802
+        return SimpleNamespace(register_generator_state=lambda generator: None, replay=lambda: None)
+
+    @contextmanager
+    def graph(self, graph, stream):
+        self.captured.append((self.current[-1], stream.device))
+        self.stream = stream
+        yield
+        self.stream = self.before  # not after an error
+
+    def set_stream(self, stream):
+        self.stream = stream
+
+
 @pytest.fixture
 def cuda(monkeypatch):
-    """Stands for torch.cuda as far as a recorder's warm-up and recovery need it."""
-    stream = SimpleNamespace(wait_stream=lambda other: None)
-    calls = []
+    ours = Cuda()
     for name, value in {
-        "device": lambda device: nullcontext(),
-        "Stream": lambda device: stream,
+        **{name: getattr(ours, name) for name in ("device", "Stream", "CUDAGraph", "graph", "set_stream")},
         "stream": lambda stream: nullcontext(),
-        "current_stream": lambda device: stream,
+        "current_stream": lambda device: ours.stream,
         "get_sync_debug_mode": lambda: 0,
-        "set_sync_debug_mode": calls.append,
-        "set_stream": calls.append,
+        "set_sync_debug_mode": ours.modes.append,
     }.items():
         monkeypatch.setattr(torch.cuda, name, value)
     monkeypatch.setattr(graphs, "_streams", {})
-    return calls
+    return ours
+
+
+def test_each_device_has_one_stream_and_captures_on_itself(cuda):
+    state = begun(CASES["T1"]).state
+    devices = [torch.device("cuda", index) for index in (1, 1, 0)]
+    for device in devices:
+        graphs.CudaRecorder(device).capture(lambda: None, state)
+    assert cuda.captured == [(device, device) for device in devices]
+    assert cuda.made == devices[1:]
 
 
 def test_the_last_warm_up_runs_to_its_end_and_reports_a_wait_for_the_device(cuda):
@@ -231,17 +267,23 @@ def test_the_last_warm_up_runs_to_its_end_and_reports_a_wait_for_the_device(cuda
     with pytest.raises(graphs.HostSync, match=r"waits for the device, at .*test_graphs") as raised:
         recorder.warm_up(step, last=True)
     assert raised.value.result == 5
-    assert cuda == ["warn", 0, "warn", 0]
+    assert cuda.modes == ["warn", 0, "warn", 0]
+
+
+def failing(state):
+    state.dropout.manual_seed(5)  # a capture leaves it anywhere
+    raise RuntimeError("no\nand more")
 
 
 def test_after_a_failed_capture_the_stream_is_the_one_before_and_the_generator_a_new_one(cuda, monkeypatch):
     monkeypatch.setattr(graphs, "SAFE_FROM", (0, 0))
     state, trainer = after(CASES["Td1 with dropout"], steps=3)
-    before, draws = state.dropout, state.dropout.get_state()
-    state.dropout.manual_seed(5)  # a capture leaves it anywhere
-    graphs._recover(RuntimeError("no"), "the stream before", state, draws)
-    assert cuda == ["the stream before"]
-    assert state.dropout is not before
+    before = state.dropout, state.log_dropout
+    with pytest.raises(RuntimeError, match="no"):
+        graphs.CudaRecorder(torch.device("cuda", 1)).capture(partial(failing, state), state)
+    assert cuda.stream is cuda.before
+    assert state.dropout is not before[0]
+    assert state.log_dropout is not before[1]
     with FUSED.applied():
         trainer.advance(state, 0.3, 0.05, 1)
     assert same(state, after(CASES["Td1 with dropout"], steps=4)[0])
@@ -249,8 +291,21 @@ def test_after_a_failed_capture_the_stream_is_the_one_before_and_the_generator_a
 
 def test_a_torch_that_stays_in_capture_is_refused_in_one_line(cuda, monkeypatch):
     monkeypatch.setattr(graphs, "SAFE_FROM", (99, 0))
+    state = begun(CASES["T1"]).state
     with pytest.raises(UserError, match=r"CUDA graphs: no; torch .* set cuda_graphs=off, or use torch 99\.0"):
-        graphs._recover(RuntimeError("no\nand more"), None, None, None)
+        graphs.CudaRecorder(torch.device("cuda")).capture(partial(failing, state), state)
+
+
+def test_a_failed_capture_of_an_evaluation_leaves_the_generator_that_graphs_of_the_step_draw_from(
+    cuda, monkeypatch
+):
+    monkeypatch.setattr(graphs, "SAFE_FROM", (0, 0))
+    state = begun(CASES["Td1 with dropout"]).state
+    before = state.dropout
+    state.model.eval()
+    with pytest.raises(RuntimeError, match="no"):
+        graphs.CudaRecorder(torch.device("cuda", 1)).capture(partial(failing, state), state)
+    assert state.dropout is before
 
 
 def test_the_record_contains_the_reason_of_a_fallback(monkeypatch, tmp_path):

@@ -11,7 +11,7 @@ from dglib.training.data import Dataset
 from dglib.training.noise import make_noise
 
 
-def place(start: float | Tensor, size: int) -> slice | Tensor:
+def index_from(start: float | Tensor, size: int) -> slice | Tensor:
     """An index of `size` images from `start` on: on the device, where a captured graph is to read `start`."""
     if isinstance(start, Tensor):
         return start + torch.arange(size, device=start.device)
@@ -44,8 +44,8 @@ class DeviceData:
         return channels, height, width
 
     def inputs(self, images: Tensor) -> Tensor:
-        """Network inputs, float32, of raw images."""
-        return normalise(images, self.scale, self.mean, self.std)
+        """Network inputs, float32, of raw images: (pixel / scale - mean) / std, in torchvision's order."""
+        return images.float().div(self.scale).sub_(self.mean).div_(self.std)
 
 
 def crop_flip(images: Tensor, dy: Tensor, dx: Tensor, flip: Tensor, padding: int) -> Tensor:
@@ -68,12 +68,3 @@ def crop_flip(images: Tensor, dy: Tensor, dx: Tensor, flip: Tensor, padding: int
         rows[:, None, :, None],
         columns[:, None, None, :],
     ]
-
-
-def normalise(images: Tensor, scale: float, mean: Tensor, std: Tensor) -> Tensor:
-    """(pixel / scale - mean) / std per channel, in the order of torchvision's ToTensor and Normalize.
-
-    images: (B, C, H, W), any dtype, left unchanged. scale: the raw value that stands for 1.0.
-    mean, std: float32, (C, 1, 1), on the images' device. Returns float32 (B, C, H, W).
-    """
-    return images.float().div(scale).sub_(mean).div_(std)

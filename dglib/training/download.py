@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import hashlib
 import os
-import shutil
 import sys
 import tarfile
 import time
@@ -60,7 +59,8 @@ def cifar10_parts(data_dir: Path) -> tuple[Any, Any]:
                 return parts()
             fetch(os.environ.get("DGLIB_CIFAR10_URL", CIFAR10.url), archive, CIFAR10.tgz_md5, report)
             report(f"unpacking {archive}")
-            _unpack(archive, CIFAR10.base_folder)
+            with tarfile.open(archive) as tar:  # what an interrupt leaves is damaged, and unpacked anew
+                tar.extractall(data_dir, filter="data")
         return parts()
     except (OSError, RuntimeError, DownloadError) as error:
         raise UserError(
@@ -176,20 +176,6 @@ def _writing(part: Path) -> Iterator[None]:
         yield
     except OSError as error:
         raise StorageError.of(part, error) from error
-
-
-def _unpack(archive: Path, folder: str) -> None:
-    """Unpack a folder of an archive next to it; every file appears whole, in place of a damaged one."""
-    target, draft = archive.parent / folder, archive.parent / f".{folder}.part"
-    shutil.rmtree(draft, ignore_errors=True)  # of a process that was killed
-    try:
-        with tarfile.open(archive) as tar:
-            tar.extractall(draft, filter="data")
-        target.mkdir(exist_ok=True)
-        for path in (draft / folder).iterdir():
-            path.replace(target / path.name)
-    finally:
-        shutil.rmtree(draft, ignore_errors=True)
 
 
 def _md5(path: Path) -> str | None:

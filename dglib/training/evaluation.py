@@ -25,7 +25,7 @@ from dglib.errors import UserError
 from dglib.protocol.engine import EpochStats
 from dglib.protocol.events import Evaluation
 from dglib.protocol.records import EVALUATION_FIELDS
-from dglib.training.batches import DeviceData, place
+from dglib.training.batches import DeviceData, index_from
 from dglib.training.numerics import Numerics
 from dglib.training.registry import Registry, call
 from dglib.training.state import TrainState
@@ -114,8 +114,8 @@ class Evaluator:
     ) -> Tensor | None:
         data, numerics = self.data, self.numerics
         (first,) = kind  # enough for the dead channels
-        labels = data.y_test[place(start, size)]
-        x = data.inputs(data.x_test[place(start, size)]).contiguous(memory_format=numerics.memory_format)
+        labels = data.y_test[index_from(start, size)]
+        x = data.inputs(data.x_test[index_from(start, size)]).contiguous(memory_format=numerics.memory_format)
         watched: AbstractContextManager[list[Tensor]] = activity(state.model) if first else nullcontext([])
         with numerics.autocast(), watched as alive:
             logits: Tensor = state.model(x).float()

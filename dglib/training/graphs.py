@@ -216,7 +216,9 @@ class CudaRecorder:
     def __init__(self, device: torch.device) -> None:
         self._device = device
         with torch.cuda.device(device):
-            self._stream = _streams.setdefault(device, torch.cuda.Stream(device))  # type: ignore[no-untyped-call]
+            if device not in _streams:
+                _streams[device] = torch.cuda.Stream(device)  # type: ignore[no-untyped-call]
+        self._stream = _streams[device]
 
     def warm_up(self, function: Callable[[], T], *, last: bool) -> T:
         """Run it as it is, on the stream that captures.
@@ -251,19 +253,21 @@ class CudaRecorder:
         with torch.cuda.device(self._device):
             stream, draws = torch.cuda.current_stream(self._device), state.dropout.get_state()
             graph = torch.cuda.CUDAGraph()
+            # An evaluation draws nothing; if it fails, graphs of the step still draw from these.
+            drawn = [state.dropout, state.log_dropout] if state.model.training else []
             try:
-                for generator in filter(None, (state.dropout, state.log_dropout)):
+                for generator in filter(None, drawn):
                     graph.register_generator_state(generator)
                 with torch.cuda.graph(graph, stream=self._stream):
                     result = function()
             except RuntimeError as error:
-                _recover(error, stream, state, draws)
+                _recover(error, stream, state, draws if drawn else None)
                 raise
         return graph.replay, result
 
 
-def _recover(error: Exception, stream: Any, state: TrainState, draws: Tensor) -> None:
-    """After a capture that failed: torch leaves its stream current, and the generator in capture."""
+def _recover(error: Exception, stream: Any, state: TrainState, draws: Tensor | None) -> None:
+    """After a capture that failed: torch leaves its stream current, and registered generators in capture."""
     torch.cuda.set_stream(stream)
     if tuple(int(part) for part in torch.__version__.split(".")[:2]) < SAFE_FROM:
         version = ".".join(map(str, SAFE_FROM))
@@ -271,11 +275,12 @@ def _recover(error: Exception, stream: Any, state: TrainState, draws: Tensor) ->
             f"CUDA graphs: {_first_line(error)}; torch {torch.__version__} cannot compute in this process any"
             f" more: set cuda_graphs=off, or use torch {version} or newer"
         ) from error
-    state.dropout = torch.Generator(state.device)
-    state.dropout.set_state(draws)
-    if state.log_dropout is not None:  # keyed anew before each use
-        state.log_dropout = torch.Generator(state.device)
-    key_dropout(state.model, state.dropout)
+    if draws is not None:
+        state.dropout = torch.Generator(state.device)
+        state.dropout.set_state(draws)
+        key_dropout(state.model, state.dropout)
+        if state.log_dropout is not None:  # keyed anew before each use
+            state.log_dropout = torch.Generator(state.device)
 
 
 def _warning_of_syncs(function: Callable[[], T]) -> T:

@@ -10,7 +10,7 @@ from torch import Tensor
 from dglib.control import Control
 from dglib.protocol.spec import StepSpec
 from dglib.training import graphs
-from dglib.training.batches import DeviceData, crop_flip, place
+from dglib.training.batches import DeviceData, crop_flip, index_from
 from dglib.training.evaluation import Evaluator
 from dglib.training.numerics import Numerics
 from dglib.training.randomness import Streams
@@ -92,7 +92,7 @@ class Trainer:
         if number == 0:
             state.dropout.manual_seed(self.streams.key("dropout", epoch))
             state.begin_epoch()
-        start, size = self._place(epoch, number)
+        start, size = self._locate(epoch, number)
         refresh = t % spec.refresh_period == 0 or state.holds_none()
         logged = self.method.log and spec.log_every > 0 and t % spec.log_every == 0
         if logged and state.log_dropout is not None:
@@ -114,9 +114,9 @@ class Trainer:
 
     def batch(self, epoch: int, number: int) -> Batch:
         """Batch `number` (0-based) of `epoch`, augmented and normalised; the last one may be smaller."""
-        return self._batch(*self._place(epoch, number))
+        return self._batch(*self._locate(epoch, number))
 
-    def _place(self, epoch: int, number: int) -> tuple[int, int]:
+    def _locate(self, epoch: int, number: int) -> tuple[int, int]:
         """Where a batch begins in its epoch, which is drawn if it is not the current one, and its size."""
         if epoch != self._epoch:
             self._draw(epoch)
@@ -146,7 +146,7 @@ class Trainer:
 
     def _batch(self, start: Number, size: int) -> Batch:
         """Of the current epoch, from `start` on."""
-        at = place(start, size)
+        at = index_from(start, size)
         x = self.data.inputs(self._images[at]).contiguous(memory_format=self.memory_format)
         return Batch(x, self._noisy[at], self._clean[at])
 
