@@ -227,7 +227,7 @@ def test_a_log_gets_a_line_for_each_end_and_sometimes_one_on_the_state_of_all(
         "T2 seed 1: its process was ended by SIGKILL; begun again",
         "T2 seed 1: failed: no space",
         "2 of 4 jobs, about 1 min 1 s left; T2 seed 2 cifar10: 3 of 170 MB",
-        "2 of 4 jobs, about 53 s left; T2 seed 2 sweep λ 0.45, epoch 7 of 55, error 0.38",
+        "2 of 4 jobs, about 53 s left; T2 seed 2 sweep λ 0.45 error 0.38",
     ]
 
 

@@ -18,7 +18,7 @@ from dglib.campaign.jobs import Job, Plan
 from dglib.errors import UserError
 from dglib.experiments import get
 from dglib.files import unsealed
-from dglib.runs.progress import duration, in_words, last_line, read_heartbeat
+from dglib.runs.progress import duration, last_line, read_heartbeat
 
 REFRESH_SECONDS = 1.0  # heartbeats come no faster
 LINE_SECONDS = 30.0  # between two lines on the state of all jobs, where there is no terminal
@@ -103,11 +103,14 @@ class CampaignMonitor:
         state = f"{sum(job.is_over for job in self._jobs)} of {len(self._jobs)} jobs"
         if (left := seconds_left(self._jobs, beats)) is not None:
             state += f", about {duration(left)} left"
-        for job in self._jobs:
-            # Before the first heartbeat there is the last line of its log, as on a download.
-            now = in_words(beats[job]) if job in beats else last_line(job.log, job.began or 0.0)
-            if job.status == "running" and now:
-                state += f"; {job.name} {now}"
+        for job in (job for job in self._jobs if job.status == "running"):
+            state += f"; {job.name}"
+            if job in beats:
+                beat = beats[job]
+                state += f" {beat['phase']} λ {beat['lambda']:g}"
+                state += "" if beat.get("error") is None else f" error {beat['error']:.2f}"
+            elif job.seed is not None:  # the last line of its log, as of a download
+                state += f" {last_line(job.log, job.began or 0.0)}".rstrip()
         return state
 
     def emit(self, name: str, **facts: Any) -> None:
@@ -137,7 +140,7 @@ def _found(job: Job, facts: dict[str, Any]) -> str:
 
 
 def seconds_left(jobs: Sequence[Job], beats: Beats) -> float | None:
-    """Until the last seed has ended, at the speed of the seeds so far; None before an epoch is complete.
+    """Until the last seed has ended, at the speed so far; None before the first epoch is complete, and after.
 
     Epochs take as long as in the experiment's finished seeds, else in those that run, else in others.
     """
@@ -149,10 +152,10 @@ def seconds_left(jobs: Sequence[Job], beats: Beats) -> float | None:
         elif speed := beats.get(job, {}).get("epochs_per_second"):
             running.setdefault(job.plan, []).append(1 / speed)
     known = {plan: fmean(epochs) for plan, epochs in (running | finished).items()}
-    if not known:
+    seeds = [job for job in jobs if job.seed is not None and not job.is_over]
+    if not known or not seeds:
         return None
     usual = fmean(known.values())
-    seeds = [job for job in jobs if job.seed is not None and not job.is_over]
     epochs = {job: job.plan.planned - beats.get(job, {}).get("epochs_done", 0) for job in seeds}
     at_once = max(1, sum(job.status == "running" for job in seeds))
     return fsum(epochs[job] * known.get(job.plan, usual) for job in seeds) / at_once
