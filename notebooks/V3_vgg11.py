@@ -16,7 +16,8 @@
 # compared.
 #
 # **What counts as an answer:** the gap at `gap_lambda`, the error of the collapsed minus that of the ordered branch, paired by seed.
-# Two branches where its 95 % interval lies above `gap_error`; none where it lies below; else undecided.
+# Two branches where its 95 % interval lies above `gap_error`, none where it lies below, else undecided; *frozen* where the LR is
+# so small that a branch did not move at all: then the gap may be that of the inits.
 
 # %%
 # In Colab: mount Drive and get the project that this notebook was opened from. Anywhere else this cell does nothing.

@@ -25,7 +25,7 @@ from dglib.runs import identity
 from dglib.runs.store import Store
 
 HERE = {"pid": os.getpid(), "host": socket.gethostname()}
-FOUND = "recovered; λ↓ lies: 0.35 to 0.40; State at the end: ordered"  # by a seed that ended
+FOUND = "recovered; λ↓ lies: 0.35 to 0.40; State at the sweep's end: ordered"  # by a seed that ended
 GONE = 2**22 + 1  # the id of a process that has ended: the system gives none above 2²²
 
 

@@ -312,5 +312,6 @@ def beyond_asked(found: Sequence[int], asked: Iterable[int]) -> str:
     return f"This covers the {count} in the run directory; the command asked for {spelled(asked)}."
 
 
+ALIASES = {"η": "noise_rate", "eta": "noise_rate", "λ": "init_lambda", "lambda": "init_lambda"}
 # Parameters of the release before, accepted with a warning for one release, and why they are gone.
 RETIRED = {"mirror_gb_per_hour": "checkpoints are mirrored every 15 minutes"}

@@ -21,7 +21,7 @@ from pydantic_core import ErrorDetails
 from dglib.base_dir import base_directory
 from dglib.errors import UserError
 from dglib.experiments import get, names, own_file
-from dglib.experiments.parameters import RETIRED, Parameters
+from dglib.experiments.parameters import ALIASES, RETIRED, Parameters
 
 _ROOT = Path(__file__).resolve().parents[2]
 PARAMS = _ROOT / "dglib" / "params"
@@ -251,7 +251,9 @@ def _shown(value: object) -> str:
 
 
 def _unknown(name: str, model: type[Parameters]) -> str:
-    near = get_close_matches(name, model.model_fields, n=1)
+    near = [n for n in [ALIASES.get(name)] if n in model.model_fields] or get_close_matches(
+        name, model.model_fields, n=1
+    )
     everything = f"`python -m dglib parameters {model.experiment}` lists all"
     hint = f"did you mean {near[0]}?" if near else everything
     return f"{model.experiment} has no such parameter; {hint}"

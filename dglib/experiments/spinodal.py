@@ -240,7 +240,7 @@ class Spinodal(Experiment):
             "Outcome": lambda seed: wording.outcome(seed["outcome"], {"no_event": none}),
             f"{self.direction.symbol} lies": lambda seed: wording.interval(seed["lower"], seed["upper"]),
             **({"λ↓ of the return": returned} if loops else {}),
-            "State at the end": lambda seed: seed["final_state"] or wording.NONE,
+            "State at the sweep's end": lambda seed: seed["final_state"] or wording.NONE,
             "Final error": lambda seed: wording.error(seed["final_error"]),
         }
 

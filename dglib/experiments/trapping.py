@@ -453,7 +453,7 @@ def error_after(record: Record, completed: int) -> float | None:
 
 # ── the figure ──
 
-_PUBLISHED_LINES = (0.90, 0.55)
+_LINES = {0.90: "chance", 0.55: "published"}  # the second: below it, published files call a seed ordered
 _BAND = "#EDEDED"
 _LOGS = {
     "b": ("c_sv", "cos(g_s, g_v)", "Structure–value cosine c_sv"),
@@ -507,8 +507,8 @@ def _error_limits(axes: Axes, records: Records) -> None:
     style.error_axis(axes)
     trapped, partial = (parameter(records, name, default) for name, default in LIMITS.items())
     axes.axhspan(partial, trapped, color=_BAND, zorder=0, linewidth=0)
-    for value in _PUBLISHED_LINES:
-        style.limit_line(axes, value, wording.level(value), side="outside")
+    for value, name in _LINES.items():
+        style.limit_line(axes, value, f"{wording.level(value)}\n{name}", side="outside")
 
 
 def _by_class(axes: Axes, curves: Sequence[tuple[str, Mapping[int, float]]]) -> None:

@@ -246,8 +246,8 @@ def _sweep_limits(read: Sequence[Found]) -> list[str]:
     times = sorted({time for _, item in dwell for time in item["epochs_per_level"]})
     here = f" (here {wording.per_level(*times)})" if times else ""
     lines = [
-        f"Part of what a sweep shows as hysteresis is lag: the network has a limited time at each λ{here},"
-        " and with more time the loop narrows. How much is lag only runs at several dwell times can show."
+        f"Part of what a sweep shows as hysteresis is lag: the network has a limited time at each λ{here}."
+        " Only Hold, where λ waits, tells lag from memory."
     ]
     falling = sorted({name for name, item in dwell if item["constant_lr"] is False})
     unknown = sorted({name for name, item in dwell if item["constant_lr"] is None})

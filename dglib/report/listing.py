@@ -14,6 +14,7 @@ from dglib.analysis import wording
 from dglib.base_dir import base_directory
 from dglib.errors import UserError
 from dglib.experiments import get
+from dglib.experiments.parameters import ALIASES
 from dglib.experiments.profiles import load_profile, profiles_of
 from dglib.report.collect import Found, collect_runs
 from dglib.runs.identity import differing
@@ -22,7 +23,6 @@ from dglib.runs.progress import duration
 if TYPE_CHECKING:
     from pandas import DataFrame
 
-ALIASES = {"η": "noise_rate", "eta": "noise_rate", "λ": "init_lambda", "lambda": "init_lambda"}
 COLUMNS = (
     "run", "experiment", "profile", "data", "network", "eta", "dwell", "lr", "done", "running", "outcomes",
     "age",

@@ -49,14 +49,15 @@ LAG_READING = (
     " it was lag; where it does not, it is memory at least on these time scales."
 )
 _ASKED = (
-    "Each training step mixes two normalised gradients of the same batch: one under noisy labels (structure)"
-    " and one under clean labels (value), with weight λ on the value gradient. The test error may depend not"
-    " only on λ but also on its history: a network trained at small λ stays ordered, with low error, as λ is"
-    " raised, until it collapses at some λ↑; a collapsed one recovers only when λ has been lowered to some λ↓"
+    "Each training step mixes two normalised gradients: that of the batch under noisy labels (structure), and"
+    " one under clean labels, held for K steps (value), with weight λ on the value gradient. The test error"
+    " may depend not only on λ but also on its history: a network trained at small λ stays ordered, with low"
+    " error, as λ is raised, until it collapses at some λ↑; a collapsed one recovers only when λ has been"
+    " lowered to some λ↓"
     " below that, or never. The width λ↑ − λ↓ measures this hysteresis.",
     "Ordered: low error. Collapsed: high error, but better than chance. Trapped: one class predicted for"
-    " everything, for long. Diverged: outputs that are not finite. Dwell time: epochs at each λ of a sweep. A"
-    " seed is one training from one random start; every seed is shown. ± SD: population standard deviation"
+    " everything, to the end. Diverged: outputs that are not finite. Dwell time: epochs at each λ of a sweep."
+    " A seed is one training from one random start; every seed is shown. ± SD: population standard deviation"
     " over seeds.",
 )
 _LOOP_READING = (
