@@ -236,7 +236,7 @@ class RecordedPicture:
         right = lam > (self._low + self._high) / 2
         name: dict[str, Any] = {"align": "right" if right else "left", "bold": True}
         x, y = lam + (-0.02 if right else 0.02) * span, (low + high) / 2
-        lines = [f"gap {wording.decimal(readout.gaps[0].value)}"]
+        lines = [f"mean gap {wording.decimal(readout.gaps[0].value)}"]
         lines += [text for *_, text in readout.verdicts[:1]]
         width = [lam - 0.008 * span, lam + 0.008 * span]
         ends = [Mark(self.plane, width, [end, end], width=3) for end in (low, high)]

@@ -53,12 +53,11 @@ _ASKED = (
     " one under clean labels, held for K steps (value), with weight λ on the value gradient. The test error"
     " may depend not only on λ but also on its history: a network trained at small λ stays ordered, with low"
     " error, as λ is raised, until it collapses at some λ↑; a collapsed one recovers only when λ has been"
-    " lowered to some λ↓"
-    " below that, or never. The width λ↑ − λ↓ measures this hysteresis.",
+    " lowered to some λ↓ below that, or never. The width λ↑ − λ↓ measures this hysteresis.",
     "Ordered: low error. Collapsed: high error, but better than chance. Trapped: one class predicted for"
     " everything, to the end. Diverged: outputs that are not finite. Dwell time: epochs at each λ of a sweep."
-    " A seed is one training from one random start; every seed is shown. ± SD: population standard deviation"
-    " over seeds.",
+    " Null: the width of a path without memory or lag, read at the same two errors. A seed is one training"
+    " from one random start; every seed is shown. ± SD: population standard deviation over seeds.",
 )
 _LOOP_READING = (
     "Above, thin lines are seeds and thick ones medians, with arrows in the direction of the sweep. Below,"
@@ -150,10 +149,11 @@ def _content(collection: Collection, target: Path) -> dict[str, Any]:
     asked: list[Block] = [*(("p", text) for text in _ASKED), ("list", questions)]
     loops = list(_loops(collection))
     sections: list[Section] = [("What was asked", asked)]
-    headlines = [block for name, mine in runs.items() for block in _headlines(name, mine)]
     shown = len(loops) > 1
-    for name, _, answer in loops:
-        headlines += [("answer", (f"Width in {name}" if shown else "", answer))] if answer else []
+    headlines: list[Block] = [
+        ("answer", (f"Width in {name}" if shown else "", answer)) for name, _, answer in loops if answer
+    ]
+    headlines += [block for name, mine in runs.items() for block in _headlines(name, mine)]
     sections += [("What came out", headlines)] if runs else []
     if loops:
         blocks: list[Block] = [("p", _LOOP_READING)]
