@@ -334,10 +334,3 @@ def test_the_axis_of_time_grows_and_shrinks_and_the_picture_keeps_its_size(run):
         ends.append(picture._over_time.get_xlim()[1])
     assert ends == [50, 50, 100, 6400, 50]
     assert len(sizes) == 1
-
-
-@pytest.mark.parametrize("wrong", [{"base_dirr": "x"}, {"base_dir": 3}, {"runs": "nowhere"}])
-def test_a_wrong_parameter_is_one_line(wrong):
-    with pytest.raises(UserError, match=next(iter(wrong))) as caught:
-        dglib.explorer.live(wrong)
-    assert "\n" not in str(caught.value)

@@ -11,10 +11,9 @@ from dglib.campaign import notebooks, worker
 from dglib.campaign.jobs import Plan, anchored
 from dglib.control import Control, Interrupted
 from dglib.errors import UserError
-from dglib.experiments import build_spec
 from dglib.experiments.profiles import load_profile
 from dglib.runs.location import RunLocation
-from dglib.runs.store import Store, read_records
+from dglib.runs.store import read_records
 
 TINY = [
     "network_width=0.25",
@@ -52,19 +51,6 @@ def test_a_stopped_job_saves_its_state_and_resumes(tmp_path: Path) -> None:
         worker.train(job(tmp_path), control=control)
     assert list(tmp_path.glob("*/checkpoints/T2-spinodal-000.ckpt"))
     assert worker.train(job(tmp_path))["outcome"] == "no_event"
-
-
-def test_a_seed_that_another_process_trains_is_refused(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    directory = Path(worker.train(job(tmp_path))["directory"])
-    (directory / "seeds" / "T2-spinodal-000.json").unlink()
-    monkeypatch.setattr("dglib.runs.seed.HELD_SECONDS", 0.0)
-    spec = build_spec("T2", load_profile("T2", "quick", TINY))
-    with Store(directory, spec).exclusive(0) as mine:
-        assert mine
-        with pytest.raises(UserError, match="T2 seed 0 is being trained by process"):
-            worker.train(job(tmp_path))
 
 
 def test_a_mirrored_seed_is_in_the_base_directory_when_its_job_returns(tmp_path: Path) -> None:

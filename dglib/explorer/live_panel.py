@@ -9,6 +9,7 @@ from dataclasses import astuple
 from functools import partial
 from html import escape
 from itertools import chain, pairwise
+from operator import attrgetter
 from pathlib import Path
 from typing import Any
 
@@ -138,9 +139,10 @@ class LivePicture:
         falls = any(part[-1] is moved[-1] for part in falling)
         color = style.GREY if len(prepared) == len(points) else (FALLING if falls else RISING).color
         marks = []
+        error = attrgetter("error")
         for axes, x, width, size in (
-            (self._over_time, _epoch, 1.3, 5),
-            (self._plane, _lam, 1.8, 8),
+            (self._over_time, attrgetter("epoch"), 1.3, 5),
+            (self._plane, attrgetter("settings.lam"), 1.8, 8),
         ):
             for parts, shade, line, dashes in (
                 ([prepared], style.GREY, THIN, ()),
@@ -149,25 +151,13 @@ class LivePicture:
             ):
                 # NaN breaks the line between two parts.
                 xs = [*chain.from_iterable([*map(x, part), math.nan] for part in parts)]
-                ys = [*chain.from_iterable([*map(_error, part), math.nan] for part in parts)]
+                ys = [*chain.from_iterable([*map(error, part), math.nan] for part in parts)]
                 marks.append(Mark(axes, xs, ys, shade, line, dashes))
-            marks += [Mark(axes, [x(p)], [_error(p)], color, size=size) for p in points[-1:]]
+            marks += [Mark(axes, [x(p)], [error(p)], color, size=size) for p in points[-1:]]
         stairs = [p for p in points for _ in range(2)]  # λ of a point holds from the one before
         epochs, lams = [p.epoch for p in stairs[:-1]], [p.settings.lam for p in stairs[1:]]
         marks.append(Mark(self._lam_over_time, epochs, lams, width=1.1))
         return [*marks, *cursor(run.wanted.lam, self._plane, size=9)]
-
-
-def _epoch(point: Point) -> float:
-    return point.epoch
-
-
-def _lam(point: Point) -> float:
-    return point.settings.lam
-
-
-def _error(point: Point) -> float:
-    return point.error or 0.0
 
 
 def readout_html(run: LiveRun, message: str = "") -> str:
