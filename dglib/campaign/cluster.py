@@ -269,7 +269,7 @@ class ClusterBackend(Backend):
             raise self._error(f"{reason} resumes once there is a cluster again") from error
 
     def _slurm_cluster(self, file: SlurmFile) -> Any:
-        """A Dask cluster that keeps so many Slurm jobs; one whose time is up is replaced."""
+        """A Dask cluster of `file.jobs` Slurm jobs. One whose time is up is replaced."""
         if shutil.which("sbatch") is None:
             raise self._error("there is no sbatch on this machine: run this on a login node")
         try:
