@@ -238,7 +238,7 @@ def test_a_live_run_is_refused_while_a_cell_trains_otherwise_and_trains_on_after
                 live.step()
         finally:
             control.resume()
-        assert live.status().steps == 0
+        assert live.steps == 0
         assert training.result()["bitwise"] is True
     live.step()
-    assert live.status().steps == 1
+    assert live.steps == 1
