@@ -73,7 +73,7 @@ def load_profile(experiment: str, profile: str = "quick", overrides: Iterable[st
 def profile_layer(experiment: str, profile: str = "quick") -> Layer:
     """An experiment's profile, ``params/<profile>/<experiment>.yaml``, not yet validated.
 
-    For a user's own experiment, `params` is the directory beside its file.
+    For a user's own experiment, `params` is the directory next to its file.
     """
     params = directory(experiment)
     known = sorted({path.parent.name for path in params.glob("*/*.yaml") if path.stem in names()})
@@ -199,12 +199,12 @@ def validate_model(model: type[Model], layers: Sequence[Layer]) -> Model:
         problems = sorted(error.errors(), key=lambda problem: problem["type"] != "extra_forbidden")
     first, missing = problems[0], [problem for problem in problems if problem["type"] == "missing"]
     layer = source(str(first["loc"][0]), layers)
-    said = _described(first, model, layer.advice)
+    message = _described(first, model, layer.advice)
     if first["type"] == "missing" and len(missing) > 1:
         *most, last = (str(problem["loc"][0]) for problem in missing)
-        said = f"{', '.join(most)} and {last} are missing"
+        message = f"{', '.join(most)} and {last} are missing"
     others = len(problems) - (len(missing) if first["type"] == "missing" else 1)
-    raise UserError(f"{layer.where}: {said}{f' (and {others} more)' if others else ''}") from None
+    raise UserError(f"{layer.where}: {message}{f' (and {others} more)' if others else ''}") from None
 
 
 def _without_retired(layer: Layer) -> Layer:
@@ -265,7 +265,7 @@ def _parsed(text: str) -> object:
         return yaml.safe_load(text)
     except yaml.MarkedYAMLError as error:
         mark = error.problem_mark
-        place = f"line {mark.line + 1}, column {mark.column + 1}: " if mark else ""
-        raise ValueError(f"{place}{error.problem}") from None
+        position = f"line {mark.line + 1}, column {mark.column + 1}: " if mark else ""
+        raise ValueError(f"{position}{error.problem}") from None
     except (yaml.YAMLError, RecursionError) as error:
         raise ValueError(" ".join(str(error).split())) from None

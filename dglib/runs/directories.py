@@ -133,7 +133,7 @@ def is_like_a_list(path: Path) -> bool:
 
 
 def first_record(path: Path) -> Record | None:
-    """The first record of a file that is a list of records, by its looks; damage behind it is no matter."""
+    """The first record of a file that is a list of records, which need not be intact behind it."""
     try:
         text = path.read_text("utf-8").lstrip()
         record = json.JSONDecoder().raw_decode(text[1:].lstrip())[0] if text.startswith("[") else None

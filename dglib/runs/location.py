@@ -29,8 +29,8 @@ from dglib.files import make_directory, write_atomically
 from dglib.runs.identity import agree, current, shared_of
 from dglib.runs.mirror import (
     CHECKPOINT,
+    PERIOD_S,
     RECORD,
-    RENEW_S,
     VIEW,
     Entry,
     MirrorFolder,
@@ -44,7 +44,6 @@ from dglib.runs.progress import has_ended
 from dglib.runs.store import run_directories
 
 CHECKPOINT_NS = 15 * 60 * 10**9  # between two copies of a checkpoint in training
-PERIOD_S = RENEW_S  # between passes; a new record begins one at once
 RETRY_S = 60.0  # after a failure
 POLL_S = 5.0
 LAST_TRIES_S = (0.0, 1.0, 4.0)  # pauses before the tries of the last pass

@@ -33,7 +33,7 @@ from typing import Any, NamedTuple
 from dglib.errors import StorageError, UserError
 from dglib.files import checkpoint_steps, older, sealed, unsealed, write_atomically, write_through
 
-RENEW_S = 180.0  # how often the machine that trains a run renews its claim
+PERIOD_S = 180.0  # between passes, each of which renews the claim
 STALE_S = 600.0  # a claim that was not renewed for so long is that of a machine that died
 GENERATIONS = 2
 
@@ -182,7 +182,7 @@ class MirrorFolder:
 
     def claim(self, token: str) -> None:
         """Write this machine's claim or renew it, and remove what is stale."""
-        fresh = [c for c in self.claims if c.age < (RENEW_S if c.token == token else STALE_S)]
+        fresh = [c for c in self.claims if c.age < (PERIOD_S if c.token == token else STALE_S)]
         if not any(claim.token == token for claim in fresh):
             host = "".join(c for c in socket.gethostname() if c.isalnum() or c in ".-")
             write(self.path / f"claim-{token}-{os.getpid()}-{time.time():.0f}-{host}", b"\n")
