@@ -114,7 +114,7 @@ def branching_spec(*arms, lambdas=(0.3, 0.5, 0.7), **changes):
 def run_to_end(spec, saving=None, control=None):
     """The record of seed 0 without its time, and the tensors that it ended with."""
     with CPU.applied():
-        one = SeedRun(spec, 0, random_data(), CPU, saving, control)
+        one = SeedRun(spec, 0, random_data(), CPU, saving, control=control)
         record, state = one.run(), one.state
     assert record.pop("time") > 0
     held = [*state.momentum(), *state.g_v, state.dropout.get_state()]

@@ -226,12 +226,18 @@ def test_a_contradiction_is_refused_with_switch_values_and_holder_and_changes_no
 
 def test_a_live_run_is_refused_while_a_cell_trains_otherwise_and_trains_on_after_it():
     live = LiveRun(random_data(n_train=130), CPU)
-    control, begun = Control(), threading.Event()
+    begun = threading.Event()
+
+    class Reporting(Control):
+        def wait(self):
+            begun.set()
+            return super().wait()
+
+    control = Reporting()
     with ThreadPoolExecutor(1) as cell:
         control.pause()
         spec = small_spec("Td1", init_epochs=1, milestones=[])
-        options = {"control": control, "resumed": lambda *_: begun.set()}
-        training = cell.submit(run_seed, spec, 7, random_data(), replace(CPU, threads=2), **options)
+        training = cell.submit(run_seed, spec, 7, random_data(), replace(CPU, threads=2), control=control)
         begun.wait(60)
         try:
             with pytest.raises(UserError, match=r"the live run: needs threads = 1 .*Td1 seed 7 holds 2"):

@@ -11,6 +11,7 @@ import time
 
 import pytest
 from mirror_cases import contents, stored, sync
+from small import StopAfter
 
 import dglib
 from dglib import base_dir
@@ -58,7 +59,7 @@ def untrained(monkeypatch):
     def trained(*_, **options):
         raise AssertionError("trained again")
 
-    monkeypatch.setattr(batch, "run_seed", trained)
+    monkeypatch.setattr(batch, "SeedRun", trained)
 
 
 # ── where ──
@@ -104,24 +105,12 @@ def test_a_base_directory_that_cannot_be_read_is_an_error_and_not_an_empty_one(
 
 
 @pytest.mark.slow
-def test_a_mirrored_run_that_is_stopped_and_lost_here_is_resumed_from_the_mirror(tmp_path, monkeypatch):
+def test_a_mirrored_run_that_is_stopped_and_lost_here_is_resumed_from_the_mirror(tmp_path):
     more = ["init_epochs=4", "epochs_per_level=2"]
     undisturbed = dglib.run(parameters(tmp_path, *more, f"base_dir={tmp_path / 'plain'}", "mirror=false"))
 
-    original, calls = batch.run_seed, []
-
-    def stopped_after_three_epochs(*args, control, sinks, **options):
-        def stop(event):
-            calls.append(event)
-            if len({e.epoch for e in calls}) == 3:
-                control.stop()
-
-        return original(*args, control=control, sinks=[*sinks, stop], **options)
-
-    monkeypatch.setattr(batch, "run_seed", stopped_after_three_epochs)
     with pytest.raises(Interrupted):
-        dglib.run(parameters(tmp_path, *more))
-    monkeypatch.undo()
+        dglib.run(parameters(tmp_path, *more), control=StopAfter(33))
     assert not list((tmp_path / "drive").glob("*/locks")), "locks are never mirrored"
     shutil.rmtree(tmp_path / "work")
 

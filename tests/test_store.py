@@ -132,9 +132,9 @@ def test_another_step_other_data_or_a_changed_t2_does_not_join(tmp_path):
 @pytest.fixture
 def counted(monkeypatch):
     """The seeds that were trained, in order."""
-    seeds, original = [], batch.run_seed
+    seeds, original = [], batch.SeedRun
     monkeypatch.setattr(
-        batch, "run_seed", lambda spec, seed, *a, **k: seeds.append(seed) or original(spec, seed, *a, **k)
+        batch, "SeedRun", lambda spec, seed, *a, **k: seeds.append(seed) or original(spec, seed, *a, **k)
     )
     return seeds
 

@@ -40,7 +40,7 @@ def test_a_seed_is_trained_once_however_often_it_is_asked_for(
     manifest = json.loads(Path(first["directory"], "T2-spinodal_manifest.json").read_bytes())
     assert manifest["command"] == ["python", "run_all.py"]
     assert (record["seed"], record["outcome"], record["time"]) == (0, first["outcome"], first["seconds"])
-    monkeypatch.setattr("dglib.runs.seed.run_seed", lambda *_, **__: pytest.fail("trained again"))
+    monkeypatch.setattr("dglib.runs.seed.SeedRun", lambda *_, **__: pytest.fail("trained again"))
     assert worker.train(asked) == first
 
 

@@ -76,31 +76,16 @@ def run_experiment(
 
     def train(seed: int) -> None:
         files, name = store.files(seed), f"{store.spec.name} seed {seed}"
-        with logged_attempt(files.attempts, files.heartbeat) as begin:
-
-            def resumed(steps: int, steps_per_epoch: int) -> None:
-                lost = begin(steps, steps_per_epoch)
-                if steps:
-                    report(f"{name}: resuming at step {steps} (about {lost} steps lost)")
-
-            record = run_seed(
-                store.spec,
-                seed,
-                data,
-                numerics,
-                Saving(
-                    files.checkpoint,
-                    checkpoint_seconds,
-                    checkpoint_epochs,
-                    files.state.parent if keep_states else None,
-                    store.former_jobs(seed),
-                ),
-                control=control,
-                sinks=[make(store, seed) for make in sinks_for],
-                resumed=resumed,
-                made=made,
-            )
-            if not store.save(record):
+        states = files.state.parent if keep_states else None
+        former = store.former_jobs(seed)
+        saving = Saving(files.checkpoint, checkpoint_seconds, checkpoint_epochs, states, former)
+        sinks = [make(store, seed) for make in sinks_for]
+        with logged_attempt(files.attempts, files.heartbeat) as begin, numerics.applied(name):
+            run = SeedRun(store.spec, seed, data, numerics, saving, control=control, sinks=sinks, made=made)
+            lost = begin(run.steps, run.trainer.steps_per_epoch)
+            if run.steps:
+                report(f"{name}: resuming at step {run.steps} (about {lost} steps lost)")
+            if not store.save(run.run()):
                 report(f"{name}: finished elsewhere first; both records are kept")
             store.rebuild_views()
 
@@ -141,7 +126,6 @@ def run_seed(
     *,
     control: Control | None = None,
     sinks: Sequence[Sink] = (),
-    resumed: Callable[[int, int], None] | None = None,
     made: Mapping[str, Any] | None = None,
 ) -> Record:
     """Train one seed through its protocol, from its checkpoint if there is one.
@@ -154,7 +138,6 @@ def run_seed(
         saving: where and how often checkpoints are written; None: nowhere.
         control: asked between steps.
         sinks: called with every event, those before the checkpoint included.
-        resumed: called with the steps already trained (0 for a seed that begins) and the steps of an epoch.
         made: of `dglib.runs.provenance.made_by`; the record's `provenance` has it, and any
             other from before a resume.
 
@@ -165,10 +148,7 @@ def run_seed(
             run of this process holds torch's switches at other values.
     """
     with numerics.applied(f"{spec.name} seed {seed}"):
-        run = SeedRun(spec, seed, data, numerics, saving, control, sinks, made)
-        if resumed is not None:
-            resumed(run.steps, run.trainer.steps_per_epoch)
-        return run.run()
+        return SeedRun(spec, seed, data, numerics, saving, control=control, sinks=sinks, made=made).run()
 
 
 class SeedRun:
@@ -186,6 +166,7 @@ class SeedRun:
         data: Dataset,
         numerics: Numerics,
         saving: Saving | None = None,
+        *,
         control: Control | None = None,
         sinks: Sequence[Sink] = (),
         made: Mapping[str, Any] | None = None,
