@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from statistics import fmean
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from dglib.analysis import wording
+from dglib.analysis import style, wording
 from dglib.analysis.answer import Row
 from dglib.analysis.curves import Curve, is_frozen, mean_curve
 from dglib.analysis.differences import Difference, field_row, only
@@ -27,6 +27,7 @@ from dglib.analysis.fields import (
 )
 from dglib.analysis.grid import DIVERGED, TRAPPED, Measure
 from dglib.analysis.intervals import spread
+from dglib.analysis.style import LOOKS, THICK, THIN, Look
 from dglib.analysis.summary import UNMEASURED, Summary, common, exact, missing, paired, quantity
 from dglib.experiments import register
 from dglib.experiments.base import Column, Drawing, Experiment, Sweep, rate, shared
@@ -36,8 +37,6 @@ from dglib.protocol.spec import Arm, Criterion, ExperimentSpec, LearningRate, Ph
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
-
-    from dglib.analysis.style import Look
 
 GAP_LEVEL, GAP_ERROR = 0.50, 0.10
 BRANCHES = ("ordered", "collapse")
@@ -161,7 +160,55 @@ class V3(Experiment):
         )
 
     def summarise(self, records: Records) -> dict[str, Any]:
-        return summarise_branches(records)
+        """The gap between the branches, at `gap_lambda` (0.50) by seed and at every level over seeds.
+
+        `two_branches` compares the gap's t interval there with `gap_error` (0.10), over the seeds that began
+        the collapse branch collapsed, as a trapped network is on neither branch: "yes", "no", "undecided", or
+        "frozen" where a branch of most seeds is.
+        """
+        level = round(parameter(records, "gap_lambda", GAP_LEVEL), 6)
+        limit = parameter(records, "gap_error", GAP_ERROR)
+        seeds = [_seed(record, level, limit) for record in records]
+        groups = {
+            state: [s["gap"] for s in seeds if s["start"] == state and s["gap"] is not None]
+            for state in STARTS
+        }
+        apart, gap = groups["collapsed"], paired(groups["collapsed"])
+        frozen = sum(seed["frozen"] for seed in seeds)
+        verdict = "undecided"
+        if 2 * sum(seed["frozen"] for seed in seeds if seed["start"] == "collapsed") > len(apart) > 0:
+            verdict = "frozen"
+        elif gap and gap["ci95"] and not gap["ci95"][0] <= limit <= gap["ci95"][1]:
+            verdict = "yes" if gap["ci95"][0] > limit else "no"
+        why = "a branch did not move at a small LR: the gap may be that of the inits"
+        notes = [f"frozen: in {wording.seeds(frozen)} {why}"] * (frozen > 0)
+        found = common("V3", records, seeds, ("complete", *UNMEASURED))
+        return found | {
+            "measured": len(apart),
+            "gap_lambda": level,
+            "gap_limit": limit,
+            "gap": spread([gap for gaps in groups.values() for gap in gaps]),
+            "gap_collapsed": gap,  # without the seeds that began the collapse branch trapped
+            "gap_interval": _interval(gap),
+            "gap_mean": gap and {"estimate": gap["mean"], "ci95": gap["ci95"]},
+            "two_branches": verdict,
+            "frozen": frozen,
+            "gap_by_level": {state: gap_curve(records, state) for state in STARTS},
+            "start": {kind: sum(seed["start"] == kind for seed in seeds) for kind in STARTS},
+            "by_start": {
+                state: {
+                    "n": len(members),
+                    "above_limit": sum(gap > limit for gap in members),
+                    "gap": quantity(exact(members)),
+                    "gap_mean": paired(members),
+                }
+                for state, members in groups.items()
+            },
+            "final_errors": _final_errors(records),
+            "limits": {"gap_error": limit},
+            "estimates": {"gap": quantity(exact(apart))},
+            "notes": [*notes, *_missing(found["outcomes"], groups, level)],
+        }
 
     def rows(self, summary: Summary) -> list[Row]:
         rows, name = [], f"gap at λ = {wording.level(summary['gap_lambda'])}"
@@ -204,7 +251,7 @@ class V3(Experiment):
 
     def figures(self) -> dict[str, Drawing]:
         caption = "V3: error on both branches against λ, and the gap between them"
-        return {"V3_hysteresis": Drawing(caption, draw_branches)}
+        return {"V3_hysteresis": Drawing(caption, lambda records: _draw(records, self.summarise(records)))}
 
     def traces(self, record: Record) -> list[tuple[str, Curve, Sequence[Entry]]]:
         """Both branches of a complete seed; a collapse branch that began trapped is apart."""
@@ -280,64 +327,10 @@ def _interval(found: dict[str, Any] | None) -> dict[str, float] | None:
     return {"lower": found["ci95"][0], "upper": found["ci95"][1], "confidence": 0.95}
 
 
-def summarise_branches(records: Records) -> dict[str, Any]:
-    """The gap between the branches, at `gap_lambda` (0.50) by seed and at every level over seeds.
-
-    `two_branches` compares the gap's t interval there with `gap_error` (0.10), over the seeds that began the
-    collapse branch collapsed, as a trapped network is on neither branch: "yes", "no", "undecided", or
-    "frozen" where a branch of most seeds is.
-    """
-    level = round(parameter(records, "gap_lambda", GAP_LEVEL), 6)
-    limit = parameter(records, "gap_error", GAP_ERROR)
-    seeds = [_seed(record, level, limit) for record in records]
-    groups = {
-        state: [s["gap"] for s in seeds if s["start"] == state and s["gap"] is not None] for state in STARTS
-    }
-    apart, gap = groups["collapsed"], paired(groups["collapsed"])
-    frozen = sum(seed["frozen"] for seed in seeds)
-    verdict = "undecided"
-    if 2 * sum(seed["frozen"] for seed in seeds if seed["start"] == "collapsed") > len(apart) > 0:
-        verdict = "frozen"
-    elif gap and gap["ci95"] and not gap["ci95"][0] <= limit <= gap["ci95"][1]:
-        verdict = "yes" if gap["ci95"][0] > limit else "no"
-    found = common("V3", records, seeds, ("complete", *UNMEASURED))
-    return found | {
-        "measured": len(apart),
-        "gap_lambda": level,
-        "gap_limit": limit,
-        "gap": spread([gap for gaps in groups.values() for gap in gaps]),
-        "gap_collapsed": gap,  # without the seeds that began the collapse branch trapped
-        "gap_interval": _interval(gap),
-        "gap_mean": gap and {"estimate": gap["mean"], "ci95": gap["ci95"]},
-        "two_branches": verdict,
-        "frozen": frozen,
-        "gap_by_level": {state: gap_curve(records, state) for state in STARTS},
-        "start": {kind: sum(seed["start"] == kind for seed in seeds) for kind in STARTS},
-        "by_start": {
-            state: {
-                "n": len(members),
-                "above_limit": sum(gap > limit for gap in members),
-                "gap": quantity(exact(members)),
-                "gap_mean": paired(members),
-            }
-            for state, members in groups.items()
-        },
-        "final_errors": _final_errors(records),
-        "limits": {"gap_error": limit},
-        "estimates": {"gap": quantity(exact(apart))},
-        "notes": [*_frozen_note(frozen), *_missing(found["outcomes"], groups, level)],
-    }
-
-
 def _missing(outcomes: Mapping[str, int], groups: Mapping[str, Sequence[float]], level: float) -> list[str]:
     if outcomes["complete"] and not any(groups.values()):
         return [f"no gap: no seed has both branches at λ = {wording.level(level)}"]
     return missing(outcomes, sum(map(len, groups.values())))
-
-
-def _frozen_note(frozen: int) -> list[str]:
-    why = "a branch did not move at a small LR: the gap may be that of the inits"
-    return [f"frozen: in {wording.seeds(frozen)} {why}"] if frozen else []
 
 
 def _final_errors(records: Records) -> list[dict[str, Any]]:
@@ -378,82 +371,77 @@ def _seed(record: Record, level: float, limit: float) -> dict[str, Any]:
 
 # ── the figure ──
 
+Seeds = Sequence[tuple[Record, str | None]]  # with `_state`
+
 _PUBLISHED_LINE = 0.40
 _LOWEST = -0.35  # of the gaps shown
 
 
-def draw_branches(records: Records) -> Figure:
+def _draw(records: Records, summary: Summary) -> Figure:
     """Two panels: error on each branch (every seed, mean ± SD); gap of every seed, mean and t interval.
 
     A collapse branch that began trapped is drawn apart and is not in the mean: it is another state.
     """
-    from dglib.analysis import style
-
     figure = style.new_figure(height=3.4)
     left, right = figure.subplots(1, 2)
     style.panel(left, "a  Error on the two branches", "λ", "Test error")
     style.error_axis(left)
     style.limit_line(left, _PUBLISHED_LINE, f"collapse {wording.level(_PUBLISHED_LINE)}, as in T1")
     style.panel(right, "b  Gap by seed, mean with 95 % t interval", "λ", "Collapse error − ordered error")
-    states = [start_state(record) for record in records]
-    _draw_branches(left, records, states)
-    _draw_gaps(right, records, states)
-    empty = "no seed has both branches" if records else "no records"
-    if not Counter(states).keys() - {None}:
-        style.note(left, empty)
-    if not Counter(states).keys() & {"collapsed", "trapped"}:
-        style.note(right, empty)
-    style.legend_below(figure, _keys(Counter(states)))
+    seeds = [(record, _state(seed)) for record, seed in zip(records, summary["seeds"], strict=True)]
+    states = Counter(state for _, state in seeds if state)
+    _draw_branches(left, seeds)
+    _draw_gaps(right, seeds, summary)
+    for axes, shown in ((left, states), (right, states.keys() & set(STARTS))):
+        if not shown:
+            style.note(axes, "no seed has both branches" if records else "no records")
+    style.legend_below(figure, _keys(states))
     return figure
 
 
-def _draw_branches(axes: Axes, records: Records, states: list[str | None]) -> None:
-    from dglib.analysis import style
+def _state(seed: Summary) -> str | None:
+    """In which the collapse branch began, or "diverged"; None of a seed that is not complete."""
+    return "diverged" if seed["outcome"] == "diverged" else seed["start"]
 
-    for name, state_there in zip(BRANCHES, ("ordered", "collapsed"), strict=True):
-        look = style.LOOKS[state_there]
-        means = []
-        for record, state in zip(records, states, strict=True):
+
+def _draw_branches(axes: Axes, seeds: Seeds) -> None:
+    for name, own in (("ordered", "ordered"), ("collapse", "collapsed")):
+        look, means = LOOKS[own], []
+        for record, state in seeds:
             curve = Curve(branch(record, name))
             apart = state == "diverged" or (state == "trapped" and name == "collapse")
-            shown = style.LOOKS[state] if apart and state else look
-            levels, errors = list(curve.errors), list(curve.errors.values())
-            axes.plot(levels, errors, **shown.line(style.THIN, 0.8), marker=shown.marker, markersize=2.2)
+            shown = LOOKS[state] if apart and state else look
+            axes.plot(list(curve.errors), list(curve.errors.values()), **shown.line(THIN, 0.8, mark=2.2))
             if shown is look and state is not None:
                 means.append(curve)
         xs, ys, std = mean_curve(means)
         low, high = ([y + sign * s for y, s in zip(ys, std, strict=True)] for sign in (-1, 1))
         axes.fill_between(xs, low, high, color=look.color, alpha=0.18, linewidth=0)
-        axes.plot(xs, ys, **look.line(style.THICK))
+        axes.plot(xs, ys, **look.line(THICK))
         along = (xs, ys) if name == "ordered" else (xs[::-1], ys[::-1])
         style.arrow(axes, *along, look.color)
 
 
-def _draw_gaps(axes: Axes, records: Records, states: list[str | None]) -> None:
-    from dglib.analysis import style
-
-    limit, at = parameter(records, "gap_error", GAP_ERROR), parameter(records, "gap_lambda", GAP_LEVEL)
-    for record, state in zip(records, states, strict=True):
+def _draw_gaps(axes: Axes, seeds: Seeds, summary: Summary) -> None:
+    limit, curves = summary["gap_limit"], summary["gap_by_level"]
+    for record, state in seeds:
         if state in STARTS:
-            found, look = gaps(record), style.LOOKS[state]
-            line = look.line(style.THIN, 0.8) | {"marker": look.marker, "markersize": 2.2}
-            axes.plot(list(found), list(found.values()), **line)
-    curves = {state: gap_curve(records, state) for state in STARTS}
-    for state, curve in curves.items():
-        _draw_mean_gap(axes, curve, style.LOOKS[state])
+            found = gaps(record)
+            axes.plot(list(found), list(found.values()), **LOOKS[state].line(THIN, 0.8, mark=2.2))
+    for state in STARTS:
+        _draw_mean_gap(axes, curves[state], LOOKS[state])
     axes.axhline(0, color=style.GREY, linewidth=0.6, zorder=1)
     style.limit_line(axes, limit, f"two branches above {wording.level(limit)}")
-    if any(state in STARTS for state in states):
-        axes.axvline(at, color=style.GREY, linewidth=0.8, linestyle=(0, (2, 2)), zorder=1)
+    if any(curves.values()):
+        axes.axvline(summary["gap_lambda"], **style.DASHED)
     low, high = axes.get_ylim()
     # Of two seeds the interval may be nearly as wide as all gaps there can be.
     axes.set_ylim(max(min(low, -0.05), _LOWEST), min(max(high, 2.5 * limit), 1.05))
-    for state, curve in curves.items():
-        cut = [item["lambda"] for item in curve if item["interval"] and item["interval"]["lower"] < _LOWEST]
-        if cut:
-            axes.plot(
-                cut, [_LOWEST] * len(cut), "v", color=style.LOOKS[state].color, markersize=4, clip_on=False
-            )
+    for state in STARTS:
+        known = [item for item in curves[state] if item["interval"]]
+        if cut := [item["lambda"] for item in known if item["interval"]["lower"] < _LOWEST]:
+            mark: dict[str, Any] = {"marker": "v", "color": LOOKS[state].color, "markersize": 4}
+            axes.plot(cut, [_LOWEST] * len(cut), linestyle="", clip_on=False, **mark)
 
 
 def _draw_mean_gap(axes: Axes, curve: Sequence[Summary], look: Look) -> None:
@@ -461,8 +449,6 @@ def _draw_mean_gap(axes: Axes, curve: Sequence[Summary], look: Look) -> None:
 
     An interval that reaches below what is shown ends in an arrowhead there.
     """
-    from dglib.analysis.style import THICK
-
     known = [item for item in curve if item["interval"]]
     if known:
         levels, means = [item["lambda"] for item in known], [item["mean"] for item in known]
@@ -473,10 +459,8 @@ def _draw_mean_gap(axes: Axes, curve: Sequence[Summary], look: Look) -> None:
             axes.plot(levels, ends, "_", color=look.color, markersize=5, zorder=3)
 
 
-def _keys(states: Counter[str | None]) -> list[tuple[str, dict[str, Any]]]:
+def _keys(states: Counter[str]) -> list[tuple[str, dict[str, Any]]]:
     """Branches with the number of seeds in their means, then the seeds drawn apart."""
-    from dglib.analysis.style import LOOKS, THICK
-
     means = {"ordered": ("ordered", states["collapsed"] + states["trapped"])}
     means |= {"collapse": ("collapsed", states["collapsed"])}
     keys = [

@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from statistics import fmean, median
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from dglib.analysis import lifetimes, wording
+from dglib.analysis import lifetimes, style, wording
 from dglib.analysis.answer import Row
 from dglib.analysis.curves import Curve, is_frozen
 from dglib.analysis.differences import Difference, share_row
@@ -34,6 +34,7 @@ from dglib.analysis.fits import logistic
 from dglib.analysis.grid import DIVERGED, Measure
 from dglib.analysis.intervals import Bounds
 from dglib.analysis.lifetimes import STARTS, STATES, Branch, Group, Start
+from dglib.analysis.style import LOOKS, THIN
 from dglib.analysis.summary import UNMEASURED, Summary, common, exact, missing, paired, quantity, share
 from dglib.experiments import register
 from dglib.experiments.base import Column, Drawing, Experiment, Sweep, rate, shared
@@ -45,6 +46,7 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 THRESHOLD, CONSECUTIVE, DWELL = 0.40, 3, 4
+_COLORS = {state: LOOKS[state].color if state in LOOKS else style.LIGHT_GREY for state in STATES}
 
 
 class HoldParameters(Parameters):
@@ -412,8 +414,6 @@ def _notes(levels: Sequence[Summary], seeds: Sequence[Summary]) -> list[str]:
 
 def _draw(records: Records, summary: Summary) -> Figure:
     """Trajectories at each λ; the share still in the start's state; the states at the end over λ."""
-    from dglib.analysis import style
-
     levels = summary["levels"]
     figure = style.new_figure(height=4.6)
     if not levels:
@@ -424,11 +424,10 @@ def _draw(records: Records, summary: Summary) -> Figure:
     subfigures: Any = figure.subfigures(2, 1)
     top, bottom = subfigures
     panels = top.subplots(1, len(levels), sharey=True, squeeze=False)[0]
-    dashes = {"color": style.GREY, "linewidth": 0.8, "linestyle": (0, (2, 2)), "zorder": 1}
     for axes, level in zip(panels, levels, strict=True):
         style.panel(axes, f"λ = {wording.level(level['lambda'])}", "Epochs held", "")
         style.error_axis(axes)
-        axes.axhline(summary["limits"]["threshold"], **dashes)
+        axes.axhline(summary["limits"]["threshold"], **style.DASHED)
         for start in STARTS:
             _trajectories(axes, records, start, level["lambda"])
     panels[0].set_ylabel("Test error")
@@ -436,22 +435,14 @@ def _draw(records: Records, summary: Summary) -> Figure:
     for axes, start in zip(survivals, STARTS, strict=True):
         _survival(axes, levels, start)
     _states(states, levels)
-    keys = [(f"from {start}", style.LOOKS[start].line(style.THICK)) for start in STARTS]
-    keys += [(f"{state} at the end", {"color": color, "linewidth": 5}) for state, color in _colors().items()]
+    keys = [(f"from {start}", LOOKS[start].line(style.THICK)) for start in STARTS]
+    keys += [(f"{state} at the end", {"color": color, "linewidth": 5}) for state, color in _COLORS.items()]
     style.legend_below(figure, keys, columns=3)
     return figure
 
 
-def _colors() -> dict[str, str]:
-    from dglib.analysis.style import LIGHT_GREY, LOOKS
-
-    return {state: LOOKS[state].color if state in LOOKS else LIGHT_GREY for state in STATES}
-
-
 def _trajectories(axes: Axes, records: Records, start: Start, lam: float) -> None:
     """A thin line for each seed, paler the more there are, and from three seeds on their median."""
-    from dglib.analysis.style import LOOKS, THIN
-
     found: list[dict[int, float]] = []  # epochs held -> error
     for record in records:
         evaluations = [entry for entry in _branch_entries(record, start, lam) if is_finite(entry)]
@@ -459,10 +450,9 @@ def _trajectories(axes: Axes, records: Records, start: Start, lam: float) -> Non
         if evaluations and inits:
             before = inits[-1]["epoch"]
             found.append({entry["epoch"] - before: entry["error"] for entry in (inits[-1], *evaluations)})
+    line = LOOKS[start].line(THIN, max(0.15, 0.7 / max(len(found), 1) ** 0.5))
     for errors in found:
-        axes.plot(
-            *zip(*errors.items(), strict=True), **LOOKS[start].line(THIN, max(0.15, 0.7 / len(found) ** 0.5))
-        )
+        axes.plot(list(errors), list(errors.values()), **line)
     if len(found) >= 3:
         shared = sorted(set.intersection(*map(set, found)))
         medians = [median(errors[epoch] for errors in found) for epoch in shared]
@@ -471,11 +461,9 @@ def _trajectories(axes: Axes, records: Records, start: Start, lam: float) -> Non
 
 def _survival(axes: Axes, levels: Sequence[Summary], start: Start) -> None:
     """Kaplan and Meier's curves of one start, darker for a larger λ, which stands at their end."""
-    from dglib.analysis import style
-
     style.panel(axes, f"Share still {start}", "Epochs held", "")
     axes.set_ylim(-0.03, 1.06)
-    look = style.LOOKS[start]
+    look = LOOKS[start]
     names: dict[tuple[float, float], list[str]] = {}
     for index, level in enumerate(levels):
         group = level["starts"][start]
@@ -496,13 +484,11 @@ def _survival(axes: Axes, levels: Sequence[Summary], start: Start) -> None:
 
 def _states(axes: Axes, levels: Sequence[Summary]) -> None:
     """Stacked shares of the states at the end with their counts, a bar for each start at each λ."""
-    from dglib.analysis import style
-
     style.panel(axes, "At the end; left: from ordered", "λ", "Share of branches")
     for x, level in enumerate(levels):
         for start, shift in zip(STARTS, (-0.2, 0.2), strict=True):
             bottom = 0.0
-            for state, color in _colors().items():
+            for state, color in _COLORS.items():
                 item = level["starts"][start]["states"][state]
                 if not item or not item["count"]:
                     continue

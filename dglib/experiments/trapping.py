@@ -14,8 +14,9 @@ from typing import TYPE_CHECKING, Annotated, Any, ClassVar
 
 import numpy as np
 
-from dglib.analysis import two_groups, wording
+from dglib.analysis import style, two_groups, wording
 from dglib.analysis.answer import Row
+from dglib.analysis.curves import Curve, mean_curve
 from dglib.analysis.differences import Difference, field_row, only, outcome_row
 from dglib.analysis.fields import (
     Record,
@@ -31,6 +32,7 @@ from dglib.analysis.fields import (
 )
 from dglib.analysis.grid import DIVERGED, TRAPPED, Measure
 from dglib.analysis.intervals import welch
+from dglib.analysis.style import LOOKS, THICK, THIN, Look
 from dglib.analysis.summary import Summary, common, missing, share
 from dglib.experiments import register
 from dglib.experiments.base import Column, Drawing, Experiment, rate, shared
@@ -40,8 +42,6 @@ from dglib.protocol.spec import Arm, ExperimentSpec, Phase
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
-
-    from dglib.analysis.style import Look
 
 PARTIAL, ORDERED = "partial_collapse", "ordered"
 CLASSES = (TRAPPED, PARTIAL, ORDERED)
@@ -125,7 +125,37 @@ class Td1(Experiment):
         )
 
     def summarise(self, records: Records) -> dict[str, Any]:
-        return summarise_trapping(records)
+        """Counts by class with shares, and the early comparison of trapped seeds with partial ones."""
+        last = last_early_epoch(records)
+        seeds = [_seed(record, last) for record in records]
+        found = common("Td1", records, seeds, (*CLASSES, DIVERGED, "unfinished"))
+        outcomes = found["outcomes"]
+        measured = sum(outcomes[name] for name in CLASSES)
+        levels = {level for record in records if (level := number(record, "lambda")) is not None}
+        signs = early_tests(records)
+        first, *single = signs["family"]["tests"]
+        early, limit = _comparison([first]), parameter(records, "early_difference", EARLY_DIFFERENCE)
+        # A single seed differs from the mean of others by as much as they spread.
+        difference = first["difference"] if min(signs["trapped"], signs["partial"]) > 1 else None
+        return found | {
+            "measured": measured,
+            "limits": {name: parameter(records, name, default) for name, default in LIMITS.items()},
+            "shares": {name: share(outcomes[name], measured) for name in CLASSES},
+            "levels": sorted(levels),
+            "epochs": sorted({epochs for record in records if (epochs := _epochs(record))}),
+            "comparison": {
+                str(epoch): _comparison([test for test in single if test["last_epoch"] == epoch])
+                for epoch in compare_epochs(records)
+            },
+            "early": {
+                "last_epoch": last,
+                "limit": limit,
+                **early,
+                "early_divergence": None if difference is None else abs(difference) > limit,
+            },
+            "signs": signs,
+            "notes": missing(outcomes, measured) + _too_few(signs),
+        }
 
     def rows(self, summary: Summary) -> list[Row]:
         shares, signs = summary["shares"], summary["signs"]
@@ -188,7 +218,7 @@ class Td1(Experiment):
 
     def figures(self) -> dict[str, Drawing]:
         caption = "Tδ1: test error and step logs by the class in which a seed ended"
-        return {"Td1_analysis": Drawing(caption, draw_trapping)}
+        return {"Td1_analysis": Drawing(caption, lambda records: _draw(records, self.summarise(records)))}
 
     def trajectories(self) -> dict[str, tuple[str, str]]:
         return {"error_trajectory": ("main", "init")}
@@ -255,40 +285,6 @@ def settled(record: Record) -> int | None:
         elif since is None:
             since = int(epoch)
     return since
-
-
-def summarise_trapping(records: Records) -> dict[str, Any]:
-    """Counts by class with shares, and the early comparison of trapped seeds with partial ones."""
-    last = last_early_epoch(records)
-    seeds = [_seed(record, last) for record in records]
-    found = common("Td1", records, seeds, (*CLASSES, DIVERGED, "unfinished"))
-    outcomes = found["outcomes"]
-    measured = sum(outcomes[name] for name in CLASSES)
-    levels = {level for record in records if (level := number(record, "lambda")) is not None}
-    signs = early_tests(records)
-    first, *single = signs["family"]["tests"]
-    early, limit = _comparison([first]), parameter(records, "early_difference", EARLY_DIFFERENCE)
-    # A single seed differs from the mean of others by as much as they spread.
-    difference = first["difference"] if min(signs["trapped"], signs["partial"]) > 1 else None
-    return found | {
-        "measured": measured,
-        "limits": {name: parameter(records, name, default) for name, default in LIMITS.items()},
-        "shares": {name: share(outcomes[name], measured) for name in CLASSES},
-        "levels": sorted(levels),
-        "epochs": sorted({epochs for record in records if (epochs := _epochs(record))}),
-        "comparison": {
-            str(epoch): _comparison([test for test in single if test["last_epoch"] == epoch])
-            for epoch in compare_epochs(records)
-        },
-        "early": {
-            "last_epoch": last,
-            "limit": limit,
-            **early,
-            "early_divergence": None if difference is None else abs(difference) > limit,
-        },
-        "signs": signs,
-        "notes": missing(outcomes, measured) + _too_few(signs),
-    }
 
 
 def _seed(record: Record, last: int) -> dict[str, Any]:
@@ -462,34 +458,31 @@ _LOGS = {
     "e": ("loss_v", "Clean loss (nats)", "Clean training loss"),
 }
 _EARLY = 20
+# How each class is drawn, in the order of the legend.
+_LOOKS = {
+    TRAPPED: LOOKS["trapped"],
+    PARTIAL: LOOKS["collapsed"],
+    ORDERED: LOOKS["ordered"],
+    DIVERGED: LOOKS["diverged"],
+    "unfinished": Look(style.GREY, "-", "."),
+}
 
 
-def _looks() -> dict[str, Look]:
-    """How each class is drawn, in the order of the legend."""
-    from dglib.analysis.style import GREY, LOOKS, Look
-
-    names = {TRAPPED: "trapped", PARTIAL: "collapsed", ORDERED: "ordered", DIVERGED: "diverged"}
-    return {kind: LOOKS[name] for kind, name in names.items()} | {"unfinished": Look(GREY, "-", ".")}
-
-
-def draw_trapping(records: Records) -> Figure:
+def _draw(records: Records, summary: Summary) -> Figure:
     """Six panels: error, c_sv, c_mc, ‖g_s‖, clean loss, early c_sv; seeds thin, class means thick."""
-    from dglib.analysis import style
-
     figure = style.new_figure(height=4.6)
     axes = figure.subplot_mosaic("abc;def")
-    seeds = [(category(record), record) for record in records]
+    names = [seed["outcome"] for seed in summary["seeds"]]
     style.panel(axes["a"], "a  Test error", "Epoch", "Test error")
-    _error_limits(axes["a"], records)
-    _by_class(axes["a"], [(name, _errors(record)) for name, record in seeds])
-    curves = {log: [(name, by_epoch(record, log)) for name, record in seeds] for log, _, _ in _LOGS.values()}
+    _error_limits(axes["a"], summary["limits"])
+    _by_class(axes["a"], names, list(map(_errors, records)))
     for letter, (log, label, title) in _LOGS.items():
         style.panel(axes[letter], f"{letter}  {title}", "Epoch (from 0)", label)
-        _by_class(axes[letter], curves[log])
+        _by_class(axes[letter], names, [by_epoch(record, log) for record in records])
     style.panel(axes["f"], f"f  c_sv in epochs 0 to {_EARLY}", "Epoch (from 0)", _LOGS["b"][1])
-    early = [(name, {e: v for e, v in curve.items() if e <= _EARLY}) for name, curve in curves["c_sv"]]
-    _by_class(axes["f"], early)
-    style.legend_below(figure, _keys(Counter(name for name, _ in seeds)))
+    early = [{e: v for e, v in by_epoch(record, "c_sv").items() if e <= _EARLY} for record in records]
+    _by_class(axes["f"], names, early)
+    style.legend_below(figure, _keys(Counter(names)))
     return figure
 
 
@@ -501,42 +494,38 @@ def _errors(record: Record) -> Mapping[int, float]:
     }
 
 
-def _error_limits(axes: Axes, records: Records) -> None:
-    from dglib.analysis import style
-
+def _error_limits(axes: Axes, limits: Mapping[str, float]) -> None:
     style.error_axis(axes)
-    trapped, partial = (parameter(records, name, default) for name, default in LIMITS.items())
-    axes.axhspan(partial, trapped, color=_BAND, zorder=0, linewidth=0)
+    axes.axhspan(limits["partial_error"], limits["trapped_error"], color=_BAND, zorder=0, linewidth=0)
     for value, name in _LINES.items():
-        style.limit_line(axes, value, f"{wording.level(value)}\n{name}", side="outside")
+        style.limit_line(axes, value, f"{wording.level(value)}
+{name}", side="outside")
 
 
-def _by_class(axes: Axes, curves: Sequence[tuple[str, Mapping[int, float]]]) -> None:
+def _by_class(axes: Axes, names: Sequence[str], curves: Sequence[Mapping[int, float]]) -> None:
     """Every seed thin; each class's mean per epoch thick. Diverged seeds are no class and have no mean."""
-    from dglib.analysis import style
-
-    groups: defaultdict[str, list[Mapping[int, float]]] = defaultdict(list)
-    looks = _looks()
-    if not any(curve for _, curve in curves):
+    if not any(curves):
         style.note(axes, "nothing recorded" if curves else "no records")
-    for name, curve in curves:
-        groups[name].append(curve)
-        look = looks[name]
-        axes.plot(list(curve), list(curve.values()), **look.line(style.THIN, 0.55))
+    for name, curve in zip(names, curves, strict=True):
+        look = _LOOKS[name]
+        axes.plot(list(curve), list(curve.values()), **look.line(THIN, 0.55))
         if name == DIVERGED and curve:
             last = max(curve)
             axes.plot([last], [curve[last]], look.marker, color=look.color, markersize=5, zorder=6)
-    for name, members in groups.items():
-        if name in CLASSES:
-            epochs = sorted({epoch for member in members for epoch in member})
-            means = [fmean(member[e] for member in members if e in member) for e in epochs]
-            axes.plot(epochs, means, **looks[name].line(style.THICK))
+    for name in CLASSES:
+        members = [
+            Curve({float(x): y for x, y in curve.items()})
+            for kind, curve in zip(names, curves, strict=True)
+            if kind == name
+        ]
+        epochs, means, _ = mean_curve(members)
+        axes.plot(epochs, means, **_LOOKS[name].line(THICK))
 
 
 def _keys(counts: Counter[str]) -> list[tuple[str, dict[str, Any]]]:
     keys: list[tuple[str, dict[str, Any]]] = [
         (f"{CLASS_NAMES.get(name, name)} ({counts[name]})", look.line(1.8))
-        for name, look in _looks().items()
+        for name, look in _LOOKS.items()
         if counts[name]
     ]
     return [*keys, ("partial by final error", {"color": _BAND, "linewidth": 7})] if keys else []
