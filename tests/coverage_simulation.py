@@ -17,14 +17,8 @@ import numpy as np
 from scipy import stats
 
 from dglib.analysis.fits import logistic, width_at_rate
-from dglib.analysis.intervals import (
-    Bounds,
-    Interval,
-    clopper_pearson_undecided,
-    median_interval,
-    newcombe_difference,
-    t_interval,
-)
+from dglib.analysis.intervals import Interval, clopper_pearson_undecided, newcombe_difference, t_interval
+from dglib.analysis.summary import Bounds, median_interval
 from dglib.analysis.thresholds import Rule, cell, detect
 
 TABLE = Path(__file__).parent / "results" / "interval_coverage.md"

@@ -23,8 +23,7 @@ from analysis_cases import (
 from report_cases import published_in, run_of
 from scipy import stats
 
-from dglib.analysis.intervals import Bounds
-from dglib.analysis.summary import in_every_seed, quantity
+from dglib.analysis.summary import Bounds, in_every_seed, quantity
 from dglib.cli import main
 from dglib.errors import UserError
 from dglib.report.analyse import analyse

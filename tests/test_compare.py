@@ -10,7 +10,7 @@ from by_name import WIDTH, compared, width
 from report_cases import NUMERICS, published_in, run_of
 
 from dglib.analysis.differences import mean_row, median_row, share_row
-from dglib.analysis.intervals import Bounds
+from dglib.analysis.summary import Bounds
 from dglib.cli import main
 from dglib.report.compare import compare
 

@@ -5,14 +5,8 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from dglib.analysis.intervals import (
-    Bounds,
-    Interval,
-    clopper_pearson,
-    clopper_pearson_undecided,
-    median_interval,
-    newcombe_difference,
-)
+from dglib.analysis.intervals import Interval, clopper_pearson, clopper_pearson_undecided, newcombe_difference
+from dglib.analysis.summary import Bounds, median_interval
 
 SHARES = np.linspace(0.01, 0.99, 99)
 

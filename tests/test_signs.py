@@ -11,8 +11,8 @@ from by_name import answer
 from hypothesis import given
 from hypothesis import strategies as st
 
-from dglib.analysis import two_groups
-from dglib.analysis.two_groups import auc, auc_interval, permutation_test
+from dglib.analysis import intervals
+from dglib.analysis.intervals import auc, auc_interval, permutation_test
 from dglib.experiments.trapping import early_tests, settled
 
 # --- the permutation test
@@ -75,8 +75,8 @@ def test_drawn_labellings_give_the_p_of_all_of_them_within_chance(monkeypatch):
     values[:5, 0] += 1.0
     first = np.arange(12) < 5
     exact = permutation_test(values, first)
-    monkeypatch.setattr(two_groups, "MOST_LABELLINGS", 10)
-    monkeypatch.setattr(two_groups, "_DRAWN", 20_000)
+    monkeypatch.setattr(intervals, "MOST_LABELLINGS", 10)
+    monkeypatch.setattr(intervals, "_DRAWN", 20_000)
     drawn = permutation_test(values, first)
     assert exact.enumerated
     assert not drawn.enumerated

@@ -9,16 +9,8 @@ from statistics import fmean, pstdev
 from typing import Any
 
 from dglib.analysis import wording
-from dglib.analysis.intervals import (
-    CONFIDENCE,
-    Bounds,
-    Interval,
-    median_bounds,
-    median_interval,
-    newcombe_difference,
-    welch,
-)
-from dglib.analysis.summary import Summary
+from dglib.analysis.intervals import CONFIDENCE, Interval, newcombe_difference, welch
+from dglib.analysis.summary import Bounds, Summary, known_cell, median_bounds, median_interval
 
 # A median's interval on either side at this level: their difference then has 95 % by Bonferroni's inequality.
 _ONE_SIDE = 1 - (1 - CONFIDENCE) / 2
@@ -106,8 +98,7 @@ def only(summary: Summary, **wanted: Any) -> Summary:
 
 def cells(summary: Summary) -> list[Bounds]:
     """Of the seeds of whose threshold, or width, something is known."""
-    known = [s for s in summary["seeds"] if s["lower"] is not None or s["upper"] is not None]
-    return [Bounds.of(seed) for seed in known]
+    return [cell for seed in summary["seeds"] if (cell := known_cell(seed))]
 
 
 def _mean(values: Sequence[float], places: int) -> str:

@@ -89,6 +89,11 @@ def rounded(value: float) -> float:
     return round(value, 10)
 
 
+def finite(value: float) -> float | None:
+    """As `rounded`; None where it is not finite."""
+    return rounded(float(value)) if math.isfinite(value) else None
+
+
 LASTING = 3  # levels, or evaluations of the first one
 FINAL_STATES = ("ordered", "between", "collapsed", "trapped", "diverged")
 

@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from dglib.analysis import wording
-from dglib.analysis.intervals import Bounds, clopper_pearson, median_bounds
-from dglib.analysis.summary import Summary
+from dglib.analysis.intervals import clopper_pearson
+from dglib.analysis.summary import Bounds, Summary, known_cell, median_bounds
 
 TRAPPED, DIVERGED, INIT_FAILED = "trapped_90", "diverged", "init_failed"
 UNUSUAL = (DIVERGED, INIT_FAILED)  # outcomes that most grids do not need
@@ -60,7 +60,7 @@ class Measure:
     def bounds(self, seed: Summary) -> Bounds | None:
         """The quantity of a seed; None where it was not measured."""
         if not self.field:
-            return None if seed["lower"] is None and seed["upper"] is None else Bounds.of(seed)
+            return known_cell(seed)
         value = None if seed["end"] == DIVERGED else seed[self.field]
         return None if value is None else Bounds(value, value)
 

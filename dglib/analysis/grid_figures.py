@@ -34,9 +34,8 @@ from dglib.analysis.grid import (
     value_text,
     values_text,
 )
-from dglib.analysis.intervals import Bounds
 from dglib.analysis.style import COLUMN_WIDTH, FULL_WIDTH, LOOKS, Look
-from dglib.analysis.summary import Summary
+from dglib.analysis.summary import Bounds, Summary
 
 MAX_MAPS = 6
 _SHADES = matplotlib.colormaps["cividis_r"]

@@ -1,104 +1,26 @@
-"""Bounds of censored quantities, confidence intervals for few seeds, and the share that a sweep left unmoved.
+"""Confidence intervals and permutation tests for few seeds.
 
 The intervals' coverage was simulated (tests/results/interval_coverage.md). `scipy.stats` is imported where it
 is used: it takes a second.
+
+Permutation tests of several numbers: under the null hypothesis two groups' labels are exchangeable, so every
+assignment of them is as likely as the one that was seen. All are enumerated, and a test's p is corrected by
+the maximum over the family (Westfall and Young, Resampling-Based Multiple Testing, 1993): no assumption on
+how the tests depend. `scipy.stats` has neither the correction nor groups of one seed.
 """
 
 import math
 import warnings
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cache
-from statistics import fmean, median, pstdev, stdev
-from typing import Any
+from itertools import combinations
+from statistics import fmean, stdev
 
-from dglib.analysis.fields import rounded
+import numpy as np
+from numpy.typing import NDArray
 
-
-@dataclass(frozen=True)
-class Bounds:
-    """A quantity known to lie between two values; ±inf where a side is open (censored)."""
-
-    lower: float
-    upper: float
-
-    def __sub__(self, other: "Bounds") -> "Bounds":
-        """Bounds of the difference of two quantities: [L - U', U - L']."""
-        return Bounds(rounded(self.lower - other.upper), rounded(self.upper - other.lower))
-
-    @property
-    def is_closed(self) -> bool:
-        """Whether both ends are known."""
-        return math.isfinite(self.lower) and math.isfinite(self.upper)
-
-    @classmethod
-    def of(cls, plain: Mapping[str, Any]) -> "Bounds":
-        """From `as_dict`, or anything with its two values."""
-        lower, upper = plain["lower"], plain["upper"]
-        return cls(-math.inf if lower is None else lower, math.inf if upper is None else upper)
-
-    def as_dict(self) -> dict[str, float | None]:
-        """`{"lower", "upper"}`, null where open: JSON has no infinity."""
-        return {"lower": _closed(self.lower), "upper": _closed(self.upper)}
-
-
-UNKNOWN = Bounds(-math.inf, math.inf)
-
-
-def event_cell(level: float, visited: Sequence[float], start: float | None, rising: bool) -> Bounds:
-    """The cell of a threshold that fired at `level`: it lies past the level visited before.
-
-    `start` is the λ from which the sweep's first level was reached; None where it is not known. A first level
-    at the start's own λ has no level before it: the cell is open there.
-    """
-    before = visited.index(level) if level in visited else 0
-    previous = visited[before - 1] if before else start
-    if previous == level:
-        previous = None
-    if rising:
-        return Bounds(-math.inf if previous is None else previous, level)
-    return Bounds(level, math.inf if previous is None else previous)
-
-
-def censored_cell(last: float, rising: bool) -> Bounds:
-    """The bounds of a threshold that was not met up to the level `last`."""
-    return Bounds(last, math.inf) if rising else Bounds(-math.inf, last)
-
-
-def centre(cell: Bounds | None) -> float | None:
-    """The middle of a closed cell; None of an open one."""
-    return rounded((cell.lower + cell.upper) / 2) if cell and cell.is_closed else None
-
-
-def median_bounds(bounds: Sequence[Bounds]) -> Bounds:
-    """[median of the lowers, median of the uppers], which contains the sample median."""
-    if not bounds:
-        return UNKNOWN
-    return Bounds(rounded(_median([b.lower for b in bounds])), rounded(_median([b.upper for b in bounds])))
-
-
-def spread(values: Sequence[float]) -> dict[str, Any] | None:
-    """`{"n", "mean", "std" (ddof 0), "min", "max"}` of the values; None where there are none."""
-    if not values:
-        return None
-    return {
-        "n": len(values),
-        "mean": rounded(fmean(values)),
-        "std": rounded(pstdev(values)),
-        "min": min(values),
-        "max": max(values),
-    }
-
-
-def _median(values: Sequence[float]) -> float:
-    middle = median(values)
-    # An even count whose middle pair is -inf and +inf has no median: open on both sides.
-    return middle if not math.isnan(middle) else math.inf
-
-
-def _closed(value: float) -> float | None:
-    return value if math.isfinite(value) else None
-
+from dglib.analysis.fields import finite
 
 CONFIDENCE = 0.95
 
@@ -113,9 +35,8 @@ class Interval:
 
     def as_dict(self) -> dict[str, float | None]:
         """`{"lower", "upper", "confidence"}`, null where open."""
-        ends = {"lower": self.lower, "upper": self.upper}
-        closed = {name: round(end, 10) if math.isfinite(end) else None for name, end in ends.items()}
-        return {**closed, "confidence": round(self.confidence, 6)}
+        ends = {"lower": finite(self.lower), "upper": finite(self.upper)}
+        return {**ends, "confidence": round(self.confidence, 6)}
 
 
 def clopper_pearson(successes: int, n: int, confidence: float = CONFIDENCE) -> Interval:
@@ -159,22 +80,6 @@ def newcombe_difference(
     return Interval(share_1 - share_2 - below, share_1 - share_2 + above, confidence)
 
 
-def median_interval(cells: Sequence[Bounds], confidence: float = CONFIDENCE) -> Interval | None:
-    """Distribution-free interval for a population's median from order statistics; None for too few values.
-
-    The i-th value lies within the i-th cell, which may be open. The r-th smallest lower end and r-th largest
-    upper end enclose those order statistics of the values, so censoring, for whatever reason, costs no
-    coverage. `scipy.stats` has none for interval-censored values. Below six values there is none at 95 %.
-    """
-    n, rank, enclosed = len(cells), 0, 1.0
-    while rank < n // 2 and (more := enclosed - math.comb(n, rank) / 2 ** (n - 1)) >= confidence:
-        rank, enclosed = rank + 1, more
-    if not rank:
-        return None
-    lowers, uppers = sorted(cell.lower for cell in cells), sorted(cell.upper for cell in cells)
-    return Interval(lowers[rank - 1], uppers[-rank], enclosed)
-
-
 def t_interval(values: Sequence[float], confidence: float = CONFIDENCE) -> Interval | None:
     """Student's interval for the mean of `values`, of paired differences for instance; None below two.
 
@@ -194,7 +99,6 @@ def sign_flip_p(values: Sequence[float]) -> float | None:
 
     All patterns up to 14 values, above that the same random ones every time. None below two values.
     """
-    import numpy as np
     from scipy import stats
 
     if len(values) < 2:
@@ -230,74 +134,120 @@ def _wilson(successes: int, n: int, confidence: float) -> Interval:
     return Interval(float(found.low), float(found.high), confidence)
 
 
-_TOLERANCE, _MOST_STEPS = 1e-10, 10_000
+# ── two groups ──
 
-Span = tuple[float, float]
+LEVEL = 0.05
+MOST_LABELLINGS = 200_000
+_DRAWN = 100_000
+_KEY = 20_260_118  # of the labellings drawn where there are too many: the same ones every time
+_TIE = 1e-9  # sums in another order differ by rounding: a tie counts as one
+
+Matrix = NDArray[np.float64]
 
 
-def remaining(cells: Sequence[Bounds], levels: Sequence[float], rising: bool) -> dict[str, Any]:
-    """The share of seeds that stayed beyond each of `levels`, from the cells of their thresholds.
+@dataclass(frozen=True)
+class Family:
+    """Two-sided p of each test alone and corrected for the family, by enumeration or, of many, by drawing.
 
-    `{"method", "n", "steps"}`; each step, in the order swept, has the `level`, the numbers of seeds that
-    `stayed`, `left` and are `undecided` there, and the `share` with its `lower` and `upper`.
-
-    The share is the plain one where every seed is decided; Kaplan and Meier's where some sweeps were cut
-    short, which assumes that they were so for unrelated reasons; Turnbull's where grids differ. Where a run
-    of evaluations had begun as a sweep ended, that is not so, and the share at the last level is rather too
-    high. The intervals (Clopper–Pearson, over all outcomes of the undecided) assume nothing.
+    Attributes:
+        p, corrected: in the order of the tests.
+        smallest: the least p that these group sizes can give, however large the difference.
+        labellings: how many were counted, the observed one among them.
+        enumerated: whether these were all there are.
     """
-    sign = 1.0 if rising else -1.0
-    # Turned so that every sweep rises: (low, high] holds the threshold.
-    spans: list[Span] = [
-        (min(sign * c.lower, sign * c.upper), max(sign * c.lower, sign * c.upper)) for c in cells
-    ]
-    reached = [
-        x
-        for x in sorted({sign * level for level in levels})
-        if any(low >= x or high <= x for low, high in spans)
-    ]
-    undecided_at = [span for span in spans for x in reached if span[0] < x < span[1]]
-    if not undecided_at:
-        method, shares = "binomial", [sum(low >= x for low, _ in spans) / len(spans) for x in reached]
-    elif all(math.isinf(high) for _, high in undecided_at):
-        method, shares = "Kaplan–Meier", _kaplan_meier(spans, reached)
-    else:
-        method, shares = "Turnbull", _turnbull(spans, reached)
-    steps = []
-    for x, share in zip(reached, shares, strict=True):
-        stayed, left = sum(low >= x for low, _ in spans), sum(high <= x for _, high in spans)
-        undecided = len(spans) - stayed - left
-        interval = clopper_pearson_undecided(stayed, undecided, len(spans))
-        counts = {"level": sign * x, "stayed": stayed, "left": left, "undecided": undecided}
-        ends = {"lower": round(interval.lower, 10), "upper": round(interval.upper, 10)}
-        steps.append({**counts, "share": round(share, 10), **ends})
-    return {"method": method, "n": len(spans), "steps": steps}
+
+    p: tuple[float, ...]
+    corrected: tuple[float, ...]
+    smallest: float
+    labellings: int
+    enumerated: bool
 
 
-def _kaplan_meier(spans: Sequence[Span], levels: Sequence[float]) -> list[float]:
+def auc(first: Sequence[float], second: Sequence[float]) -> float:
+    """The share of pairs in which the first group's value is the larger, ties as halves: 0 to 1.
+
+    Raises ValueError for an empty group.
+    """
     from scipy import stats
 
-    times = [low if math.isinf(high) else high for low, high in spans]
-    sample = stats.CensoredData.right_censored(times, [math.isinf(high) for _, high in spans])
-    return [float(share) for share in stats.ecdf(sample).sf.evaluate(levels)]
+    if not first or not second:
+        raise ValueError("each group must hold at least one value")
+    wins = stats.mannwhitneyu(first, second, method="asymptotic").statistic
+    return float(wins) / (len(first) * len(second))
 
 
-def _turnbull(spans: Sequence[Span], levels: Sequence[float]) -> list[float]:
-    """The self-consistent estimate of Turnbull (J. R. Stat. Soc. B 38, 1976, 290), in closed grid cells.
+def auc_interval(area: float, n_first: int, n_second: int, confidence: float = CONFIDENCE) -> Interval:
+    """An interval for the area that `auc` gave; never [1, 1], since it is wide where groups are small.
 
-    `scipy.stats` has none for intervals. Where the mass lies within a cell is undetermined; a level counts
-    mass as gone once its cell's upper end is reached.
+    Newcombe, Statistics in Medicine 25 (2006) 559, method 5: the areas that differ from the one seen by at
+    most z standard errors, the error taken at the area in question (Hanley and McNeil's, with both groups'
+    sizes averaged), not at the one seen, where it vanishes at 0 and 1. Asymptotic: its coverage at small
+    groups is simulated in the tests.
     """
-    import numpy as np
+    from scipy import optimize, stats
 
-    ends = sorted({end for span in spans for end in span if math.isfinite(end)} | set(levels))
-    tops, bottoms = np.array([*ends, math.inf]), np.array([-math.inf, *ends])
-    holds = np.array([(bottoms >= low) & (tops <= high) for low, high in spans], dtype=float)
-    mass = np.full(len(tops), 1 / len(tops))
-    for _ in range(_MOST_STEPS):
-        shared = holds * mass
-        new = (shared / shared.sum(axis=1, keepdims=True)).mean(axis=0)
-        change, mass = np.abs(new - mass).max(), new
-        if change < _TOLERANCE:
-            break
-    return [float(mass[tops > x].sum()) for x in levels]
+    z, mean = stats.norm.ppf((1 + confidence) / 2), (n_first + n_second) / 2
+
+    def beyond(candidate: float) -> float:
+        shape = 2 * mean - 1 - 3 * (mean - 1) / ((2 - candidate) * (1 + candidate))
+        variance = candidate * (1 - candidate) * shape / (n_first * n_second)
+        return float(abs(candidate - area) - z * math.sqrt(variance))
+
+    inside = min(max(area, 1e-12), 1 - 1e-12)
+    ends = [
+        end if abs(area - end) < 1e-12 else float(optimize.brentq(beyond, inside, end, xtol=1e-14))
+        for end in (0.0, 1.0)
+    ]
+    return Interval(ends[0], ends[1], confidence)
+
+
+def permutation_test(values: Matrix, first: NDArray[np.bool_]) -> Family:
+    """Test whether the `first` seeds' means differ from the others', in each column of `values`.
+
+    The statistic is the difference of means over the column's standard deviation over all seeds, which is
+    monotone in Student's pooled t and comparable between columns. Two-sided p: twice the smaller one-sided.
+
+    Args:
+        values: (seeds, tests), finite.
+        first: (seeds,), true for the first group; both groups hold at least one seed.
+    """
+    if not first.any() or first.all():
+        raise ValueError("each group must hold at least one seed")
+    observed, found = _statistics(values, first[None])[0], _statistics(values, _labellings(first))
+    above, below = ((found >= observed - _TIE).sum(axis=0), (found <= observed + _TIE).sum(axis=0))
+    total = len(found)
+    above_any = (found.max(axis=1)[:, None] >= observed - _TIE).sum(axis=0)
+    below_any = (found.min(axis=1)[:, None] <= observed + _TIE).sum(axis=0)
+    alone = np.minimum(1.0, 2 * np.minimum(above, below) / total)
+    corrected = np.minimum(1.0, 2 * np.minimum(above_any, below_any) / total)
+    every = math.comb(len(first), int(first.sum()))
+    return Family(
+        tuple(alone.tolist()), tuple(corrected.tolist()), min(1.0, 2 / total), total, every <= MOST_LABELLINGS
+    )
+
+
+def smallest_p(first: int, second: int) -> float:
+    """The least two-sided p that groups of these sizes can reach: three of ten seeds, 2/120 = 0.017."""
+    return min(1.0, 2 / math.comb(first + second, first))
+
+
+def _statistics(values: Matrix, labels: NDArray[np.bool_]) -> Matrix:
+    """(labellings, tests): the standardised difference of means; 0 in a column that does not vary."""
+    spread = values.std(axis=0)
+    varies = spread > 1e-12 * np.abs(values).max(axis=0, initial=1e-300)
+    scaled = np.where(varies, (values - values.mean(axis=0)) / np.where(varies, spread, 1.0), 0.0)
+    size = int(labels[0].sum())
+    sums = labels.astype(np.float64) @ scaled  # the columns sum to 0, so the others' sum is the negative
+    difference: Matrix = sums / size + sums / (labels.shape[1] - size)
+    return difference
+
+
+def _labellings(first: NDArray[np.bool_]) -> NDArray[np.bool_]:
+    """(labellings, seeds): all of them; where they are too many the observed one and random ones."""
+    n, size = len(first), int(first.sum())
+    if math.comb(n, size) > MOST_LABELLINGS:
+        drawn = np.random.default_rng(_KEY).permuted(np.tile(first, (_DRAWN - 1, 1)), axis=1)
+        return np.concatenate([first[None], drawn])
+    labels = np.zeros((math.comb(n, size), n), dtype=np.bool_)
+    np.put_along_axis(labels, np.array(list(combinations(range(n), size))), True, axis=1)
+    return labels

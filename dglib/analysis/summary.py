@@ -11,17 +11,17 @@ and `analyse --json` show numbers from it. Always there:
 import math
 from collections import Counter
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from statistics import fmean, median, pstdev
 from typing import Any
 
-from dglib.analysis.fields import Records, dwell, number, rounded
+from dglib.analysis.fields import Records, dwell, finite, number, rounded
 from dglib.analysis.intervals import (
-    Bounds,
+    CONFIDENCE,
+    Interval,
     clopper_pearson,
     clopper_pearson_undecided,
-    median_bounds,
-    median_interval,
     sign_flip_p,
-    spread,
     t_interval,
 )
 
@@ -66,6 +66,86 @@ def missing(outcomes: Mapping[str, int], measured: int) -> list[str]:
     return [f"no seed was measured{': ' if counts else ''}{', '.join(counts)}"]
 
 
+# ── quantities that are known by bounds ──
+
+
+@dataclass(frozen=True)
+class Bounds:
+    """A quantity known to lie between two values; ±inf where a side is open (censored)."""
+
+    lower: float
+    upper: float
+
+    def __sub__(self, other: "Bounds") -> "Bounds":
+        """Bounds of the difference of two quantities: [L - U', U - L']."""
+        return Bounds(rounded(self.lower - other.upper), rounded(self.upper - other.lower))
+
+    @property
+    def is_closed(self) -> bool:
+        """Whether both ends are known."""
+        return math.isfinite(self.lower) and math.isfinite(self.upper)
+
+    @classmethod
+    def of(cls, plain: Mapping[str, Any]) -> "Bounds":
+        """From `as_dict`, or anything with its two values."""
+        lower, upper = plain["lower"], plain["upper"]
+        return cls(-math.inf if lower is None else lower, math.inf if upper is None else upper)
+
+    def as_dict(self) -> dict[str, float | None]:
+        """`{"lower", "upper"}`, null where open: JSON has no infinity."""
+        return {"lower": finite(self.lower), "upper": finite(self.upper)}
+
+
+UNKNOWN = Bounds(-math.inf, math.inf)
+
+
+def centre(cell: Bounds | None) -> float | None:
+    """The middle of a closed cell; None of an open one."""
+    return rounded((cell.lower + cell.upper) / 2) if cell and cell.is_closed else None
+
+
+def median_bounds(bounds: Sequence[Bounds]) -> Bounds:
+    """[median of the lowers, median of the uppers], which contains the sample median."""
+    if not bounds:
+        return UNKNOWN
+    return Bounds(rounded(_median([b.lower for b in bounds])), rounded(_median([b.upper for b in bounds])))
+
+
+def spread(values: Sequence[float]) -> dict[str, Any] | None:
+    """`{"n", "mean", "std" (ddof 0), "min", "max"}` of the values; None where there are none."""
+    if not values:
+        return None
+    return {
+        "n": len(values),
+        "mean": rounded(fmean(values)),
+        "std": rounded(pstdev(values)),
+        "min": min(values),
+        "max": max(values),
+    }
+
+
+def _median(values: Sequence[float]) -> float:
+    middle = median(values)
+    # An even count whose middle pair is -inf and +inf has no median: open on both sides.
+    return middle if not math.isnan(middle) else math.inf
+
+
+def median_interval(cells: Sequence[Bounds], confidence: float = CONFIDENCE) -> Interval | None:
+    """Distribution-free interval for a population's median from order statistics; None for too few values.
+
+    The i-th value lies within the i-th cell, which may be open. The r-th smallest lower end and r-th largest
+    upper end enclose those order statistics of the values, so censoring, for whatever reason, costs no
+    coverage. `scipy.stats` has none for interval-censored values. Below six values there is none at 95 %.
+    """
+    n, rank, enclosed = len(cells), 0, 1.0
+    while rank < n // 2 and (more := enclosed - math.comb(n, rank) / 2 ** (n - 1)) >= confidence:
+        rank, enclosed = rank + 1, more
+    if not rank:
+        return None
+    lowers, uppers = sorted(cell.lower for cell in cells), sorted(cell.upper for cell in cells)
+    return Interval(lowers[rank - 1], uppers[-rank], enclosed)
+
+
 def known_cell(seed: Summary) -> Bounds | None:
     """The cell of a seed's threshold; None if not measured."""
     return None if seed["lower"] is None and seed["upper"] is None else Bounds.of(seed)
@@ -92,13 +172,12 @@ def quantity(cells: Sequence[Bounds]) -> dict[str, Any] | None:
         return None
     median = median_bounds(cells)
     interval = median_interval(cells)
-    ci95 = None if interval is None else [_closed(interval.lower), _closed(interval.upper)]
+    ci95 = None if interval is None else [finite(interval.lower), finite(interval.upper)]
     ci95 = None if ci95 == [None, None] else ci95
     ends = median.as_dict()
     if set(ends.values()) == {None} and ci95 is None:
         return None
-    centre = None if None in ends.values() else rounded((median.lower + median.upper) / 2)
-    return {"estimate": centre, **ends, "ci95": ci95, "censored": _censored(median)}
+    return {"estimate": centre(median), **ends, "ci95": ci95, "censored": _censored(median)}
 
 
 def paired(values: Sequence[float], lowest: float = -1.0) -> dict[str, Any] | None:
@@ -130,7 +209,7 @@ def in_every_seed(cells: Sequence[Bounds]) -> dict[str, Any] | None:
     if not limits:
         return None
     least = clopper_pearson(n + 1 - limits, n).lower
-    return {"lower": _closed(lower), "upper": _closed(upper), "n": n, "share_ci95": [rounded(least), 1.0]}
+    return {"lower": finite(lower), "upper": finite(upper), "n": n, "share_ci95": [rounded(least), 1.0]}
 
 
 def share(count: int, of: int, undecided: int = 0) -> dict[str, Any] | None:
@@ -154,7 +233,3 @@ def _censored(median: Bounds) -> str | None:
     if below and above:
         return None if median.lower == median.upper else "interval"
     return "right" if below else "left" if above else None
-
-
-def _closed(value: float) -> float | None:
-    return rounded(value) if math.isfinite(value) else None

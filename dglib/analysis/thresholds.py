@@ -5,6 +5,7 @@ given a successful init. It is recomputed from the trajectory; records keep the 
 of that run.
 """
 
+import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
@@ -29,7 +30,7 @@ from dglib.analysis.fields import (
     seed_of,
     starts_trapped,
 )
-from dglib.analysis.intervals import UNKNOWN, Bounds, censored_cell, centre, event_cell
+from dglib.analysis.summary import UNKNOWN, Bounds, centre
 
 
 @dataclass(frozen=True)
@@ -81,6 +82,26 @@ def detect(sweep: Sequence[Entry], rule: Rule) -> Detection:
         if len(run) == rule.consecutive:
             return Detection(visited, run[0], run[-1], None, _full(placed, visited))
     return Detection(visited, None, None, run[0] if run else None, _full(placed, visited))
+
+
+def event_cell(level: float, visited: Sequence[float], start: float | None, rising: bool) -> Bounds:
+    """The cell of a threshold that fired at `level`: it lies past the level visited before.
+
+    `start` is the λ from which the sweep's first level was reached; None where it is not known. A first level
+    at the start's own λ has no level before it: the cell is open there.
+    """
+    before = visited.index(level) if level in visited else 0
+    previous = visited[before - 1] if before else start
+    if previous == level:
+        previous = None
+    if rising:
+        return Bounds(-math.inf if previous is None else previous, level)
+    return Bounds(level, math.inf if previous is None else previous)
+
+
+def censored_cell(last: float, rising: bool) -> Bounds:
+    """The bounds of a threshold that was not met up to the level `last`."""
+    return Bounds(last, math.inf) if rising else Bounds(-math.inf, last)
 
 
 def cell(found: Detection, start: float | None, rising: bool, finished: bool = True) -> Bounds | None:

@@ -26,9 +26,8 @@ from dglib.analysis.fields import (
     starts_trapped,
 )
 from dglib.analysis.grid import DIVERGED, TRAPPED, Measure
-from dglib.analysis.intervals import spread
 from dglib.analysis.style import LOOKS, THICK, THIN, Look
-from dglib.analysis.summary import UNMEASURED, Summary, common, exact, missing, paired, quantity
+from dglib.analysis.summary import UNMEASURED, Summary, common, exact, missing, paired, quantity, spread
 from dglib.experiments import register
 from dglib.experiments.base import Column, Drawing, Experiment, Sweep, rate, shared
 from dglib.experiments.parameters import Count, Fraction, Milestones, Positive, SweepParameters, Upward

@@ -32,10 +32,19 @@ from dglib.analysis.fields import (
 )
 from dglib.analysis.fits import logistic
 from dglib.analysis.grid import DIVERGED, Measure
-from dglib.analysis.intervals import Bounds
 from dglib.analysis.lifetimes import STARTS, STATES, Branch, Group, Start
 from dglib.analysis.style import LOOKS, THIN
-from dglib.analysis.summary import UNMEASURED, Summary, common, exact, missing, paired, quantity, share
+from dglib.analysis.summary import (
+    UNMEASURED,
+    Bounds,
+    Summary,
+    common,
+    exact,
+    missing,
+    paired,
+    quantity,
+    share,
+)
 from dglib.experiments import register
 from dglib.experiments.base import Column, Drawing, Experiment, Sweep, rate, shared
 from dglib.experiments.parameters import Count, Fraction, Milestones, Parameters, Positive, Upward

@@ -41,18 +41,23 @@ from dglib.analysis.fields import (
 )
 from dglib.analysis.fits import logistic
 from dglib.analysis.grid import DIVERGED, TRAPPED, Measure
-from dglib.analysis.intervals import Bounds, centre, median_bounds, median_interval, remaining, spread
+from dglib.analysis.lifetimes import remaining
 from dglib.analysis.style import LOOKS, THIN, Look
 from dglib.analysis.summary import (
     FEWEST_FOR_MEDIANS,
+    Bounds,
     Summary,
+    centre,
     common,
     in_every_seed,
     known_cell,
+    median_bounds,
+    median_interval,
     missing,
     paired,
     quantity,
     share,
+    spread,
 )
 from dglib.analysis.thresholds import (
     DOWN,

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Annotated, Any, ClassVar
 
 import numpy as np
 
-from dglib.analysis import style, two_groups, wording
+from dglib.analysis import intervals, style, wording
 from dglib.analysis.answer import Row
 from dglib.analysis.curves import Curve, mean_curve
 from dglib.analysis.differences import Difference, field_row, only, outcome_row
@@ -355,14 +355,14 @@ def early_tests(records: Records) -> dict[str, Any]:
     family = None
     if complete:
         values = np.array([columns[i] for i in complete], dtype=float).T
-        family = two_groups.permutation_test(values, np.arange(len(members)) < size)
+        family = intervals.permutation_test(values, np.arange(len(members)) < size)
     tests = [
         _early_test(test, column, [error_after(member, test[2] + 1) for member in members], size)
         for test, column in zip(planned, columns, strict=True)
     ]
     tested = zip(complete, family.p, family.corrected, strict=True) if family else ()
     for index, p, corrected in tested:
-        sign = corrected <= two_groups.LEVEL and tests[index]["beats_error"]
+        sign = corrected <= intervals.LEVEL and tests[index]["beats_error"]
         tests[index] |= {"p": rounded(p), "p_corrected": rounded(corrected), "sign": sign}
     used = {id(member) for member in members}
     return {
@@ -371,8 +371,8 @@ def early_tests(records: Records) -> dict[str, Any]:
         "without_logs": [
             seed_of(r) for name, r in classes if name in (TRAPPED, PARTIAL) and id(r) not in used
         ],
-        "level": two_groups.LEVEL,
-        "smallest_p": rounded(two_groups.smallest_p(*sizes)) if all(sizes) else None,
+        "level": intervals.LEVEL,
+        "smallest_p": rounded(intervals.smallest_p(*sizes)) if all(sizes) else None,
         "family": {
             "planned": len(planned),
             "labellings": family and family.labellings,
@@ -399,7 +399,7 @@ def _early_test(
     trapped, partial = (fmean(group) if group else None for group in (one, other))
     interval = welch(one, other)
     area, error_area = (_auc(column, size) for column in (values, errors))
-    ends = None if area is None else two_groups.auc_interval(area, size, len(values) - size)
+    ends = None if area is None else intervals.auc_interval(area, size, len(values) - size)
     known = {
         "trapped": trapped,
         "partial": partial,
@@ -427,7 +427,7 @@ def _auc(column: Sequence[float | None], size: int) -> float | None:
     known = [value for value in column if value is not None]
     if len(known) < len(column) or not 0 < size < len(column):
         return None
-    return two_groups.auc(known[:size], known[size:])
+    return intervals.auc(known[:size], known[size:])
 
 
 def _over(curve: dict[int, float], first: int, last: int) -> float | None:

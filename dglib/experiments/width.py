@@ -16,9 +16,18 @@ from dglib.analysis.curves import Curve, median_curve
 from dglib.analysis.differences import Difference, cells, median_row, only, share_row
 from dglib.analysis.fields import Record, Records, dwell, entries, level_of, number, rounded, seed_of
 from dglib.analysis.fits import width_at_rate
-from dglib.analysis.intervals import Bounds, centre, clopper_pearson_undecided, median_bounds
+from dglib.analysis.intervals import clopper_pearson_undecided
 from dglib.analysis.style import COLUMN_WIDTH, LOOKS, THICK, Look
-from dglib.analysis.summary import Summary, in_every_seed, paired, quantity, share
+from dglib.analysis.summary import (
+    Bounds,
+    Summary,
+    centre,
+    in_every_seed,
+    median_bounds,
+    paired,
+    quantity,
+    share,
+)
 from dglib.analysis.thresholds import (
     DOWN,
     UP,
