@@ -498,8 +498,7 @@ def _error_limits(axes: Axes, limits: Mapping[str, float]) -> None:
     style.error_axis(axes)
     axes.axhspan(limits["partial_error"], limits["trapped_error"], color=_BAND, zorder=0, linewidth=0)
     for value, name in _LINES.items():
-        style.limit_line(axes, value, f"{wording.level(value)}
-{name}", side="outside")
+        style.limit_line(axes, value, f"{wording.level(value)}\n{name}", side="outside")
 
 
 def _by_class(axes: Axes, names: Sequence[str], curves: Sequence[Mapping[int, float]]) -> None:

@@ -14,10 +14,11 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
+from dglib.analysis.answer import Answer
 from dglib.analysis.grid import Cell
 from dglib.analysis.summary import Summary
 from dglib.errors import UserError
-from dglib.experiments import get, names
+from dglib.experiments import Experiment, get, names
 from dglib.protocol.records import Record
 from dglib.runs.directories import runs_in, unread_below
 from dglib.runs.identity import asked, fingerprint, manifests, read_manifest
@@ -48,9 +49,17 @@ class Found:
         name = self.directory.absolute().name
         return f"{name}, {self.group}" if self.group else name
 
+    @property
+    def about(self) -> Experiment:
+        return get(self.experiment)
+
     @cached_property
     def summary(self) -> Summary:
-        return get(self.experiment).summarise(self.records)
+        return self.about.summarise(self.records)
+
+    @cached_property
+    def answer(self) -> Answer:
+        return self.about.answer_of(self.summary)
 
     @property
     def parameters(self) -> dict[str, Any]:
@@ -61,8 +70,7 @@ class Found:
 
     @property
     def results(self) -> list[Path]:
-        prefix = get(self.experiment).prefix
-        paths = (self.directory / f"{prefix}_results.{kind}" for kind in ("json", "csv"))
+        paths = (self.directory / f"{self.about.prefix}_results.{kind}" for kind in ("json", "csv"))
         return [path for path in paths if path.is_file()]
 
 

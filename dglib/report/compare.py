@@ -62,7 +62,7 @@ def compare(a: Path, b: Path) -> list[Comparison]:
         raise UserError(f"nothing to compare: {' and '.join(held)}")
     found = []
     for one, other in pairs:
-        experiment = get(one.experiment)
+        experiment = one.about
         sides = one.records, _read_as(one.records, other.records)
         rows = experiment.compare(*(experiment.summarise(records) for records in sides))
         times = [[time for r in records if (time := number(r, "time")) is not None] for records in sides]

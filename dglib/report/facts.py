@@ -39,7 +39,7 @@ def facts(found: Found) -> list[tuple[str, str]]:
     rows = [
         ("Data", data(found)),
         ("Parameters", parameters(found)),
-        ("Schedule", get(found.experiment).dwell_text(found.summary) if found.records else UNRECORDED),
+        ("Schedule", found.about.dwell_text(found.summary) if found.records else UNRECORDED),
         ("Time", _time(found.records)),
         ("Computed on", computed_on(found.records)),
     ]
@@ -121,23 +121,26 @@ def parameters(found: Found, crossed: Iterable[str] = ()) -> str:
         return f"of another program: {'; '.join(texts)}"
     if not found.parameters:
         return f"none on record; those of the published protocol are in params/paper/{found.experiment}.yaml"
-    compared = {profile: _changed(found, profile) for profile in profiles_of(found.experiment)}
-    profile, changes = min(compared.items(), key=lambda item: len(item[1]), default=("no", {}))
+    profile, changed = nearest_profile(found)
     shown = [
-        f"{name} = {json.dumps(value, ensure_ascii=False)}"
-        for name, value in changes.items()
+        f"{name} = {json.dumps(found.parameters[name], ensure_ascii=False)}"
+        for name in changed
         if name not in crossed
     ]
-    return f"{profile} profile" + (f", except {'; '.join(shown)}" if shown else "")
+    return f"{profile or 'no'} profile" + (f", except {'; '.join(shown)}" if shown else "")
 
 
-def _changed(found: Found, profile: str) -> dict[str, Any]:
-    try:
-        values = load_profile(found.experiment, profile).model_dump()
-    except UserError:  # a profile of the user's that is not whole
-        values = dict(profile_layer(found.experiment, profile).values)
-    changes = differing(values, found.parameters)
-    return {name: value for name, value in found.parameters.items() if name in changes}
+def nearest_profile(found: Found) -> tuple[str | None, list[str]]:
+    """The profile that most parameters come from, and the names of those that differ from it."""
+    changed = {}
+    for profile in profiles_of(found.experiment):
+        try:
+            values = load_profile(found.experiment, profile).model_dump()
+        except UserError:  # a profile of the user's that is not whole
+            values = dict(profile_layer(found.experiment, profile).values)
+        differs = differing(values, found.parameters)
+        changed[profile] = [name for name in found.parameters if name in differs]
+    return min(changed.items(), key=lambda item: len(item[1]), default=(None, []))
 
 
 def computed_on(records: Iterable[Record]) -> str:
@@ -180,7 +183,7 @@ def limits(found: Sequence[Found], damaged: Sequence[str], unit: str = "experime
     read = [run for run in found if run.records]
     if not read:
         return []
-    names = {run.experiment: get(run.experiment) for run in read}
+    names = {run.experiment: run.about for run in read}
     lines = [_few_seeds(read, unit), *_data_limits(read), *_sweep_limits(read)]
     lines += [
         joint.limitation for joint in joints() if joint.limitation and names.keys() >= set(joint.experiments)
@@ -240,7 +243,7 @@ def _data_limits(read: Sequence[Found]) -> list[str]:
 
 
 def _sweep_limits(read: Sequence[Found]) -> list[str]:
-    dwell = [(run.experiment, run.summary["dwell"]) for run in read if get(run.experiment).sweeps]
+    dwell = [(run.experiment, run.summary["dwell"]) for run in read if run.about.sweeps]
     if not dwell:
         return []
     times = sorted({time for _, item in dwell for time in item["epochs_per_level"]})

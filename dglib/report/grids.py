@@ -23,7 +23,6 @@ from dglib.analysis.grid import (
     values_text,
 )
 from dglib.analysis.grid_figures import draw_grid
-from dglib.analysis.style import styled
 from dglib.analysis.summary import Summary
 from dglib.analysis.wording import NONE
 from dglib.experiments import get, joints
@@ -32,12 +31,10 @@ from dglib.files import write_atomically
 from dglib.report.collect import Found, Grid
 from dglib.report.facts import limits, same_in_all
 from dglib.report.page import (
-    DWELL_CAPTION,
-    ENLARGED,
     LAG_READING,
     Block,
     Table,
-    evaluations_csv,
+    lag_shown,
     link_to,
     overview,
     picture,
@@ -216,14 +213,10 @@ def _dwells(grid: Grid) -> tuple[list[Answer], list[list[Block]]]:
         lag = joint.lag(*records)
         if lag is None:
             continue
-        with styled():
-            figure = joint.draw_lag(lag, *records)
-        answer, where = joint.lag_answer(lag), values_text(group)
-        answers.append(replace(answer, title=f"{answer.title} at {where}") if where else answer)
-        title = f"Width against dwell time{f' at {where}' if where else ''}"
-        data = evaluations_csv([run for mine in runs for run in mine])
-        shown = picture(f"{joint.key}_dwell", figure, DWELL_CAPTION, answer.line, data, ENLARGED)
-        drawn.append([("h3", title), ("figure", shown)])
+        (answer, shown), where = lag_shown(joint, lag, runs), values_text(group)
+        at = f" at {where}" if where else ""
+        answers.append(replace(answer, title=f"{answer.title}{at}"))
+        drawn.append([("h3", f"Width against dwell time{at}"), ("figure", shown)])
     if drawn:
         drawn[-1].append(("soft", LAG_READING))
     return answers, drawn
@@ -243,7 +236,7 @@ def _in_short(grid: Grid, target: Path) -> list[Block]:
     for directory in dict.fromkeys(cell.directory for cell in grid.cells):
         mine = [cell for cell in grid.cells if cell.directory == directory]
         found = [cell.found for cell in mine if cell.found]
-        answers = [get(item.experiment).answer_of(item.summary) for item in found if item.records]
+        answers = [item.answer for item in found if item.records]
         there = {item.experiment: item.records for item in reversed(found) if item.records}
         for joint in joints():
             if there.keys() >= set(joint.experiments):

@@ -13,11 +13,9 @@ import yaml
 from dglib.analysis import wording
 from dglib.base_dir import base_directory
 from dglib.errors import UserError
-from dglib.experiments import get
 from dglib.experiments.parameters import ALIASES
-from dglib.experiments.profiles import load_profile, profiles_of
 from dglib.report.collect import Found, collect_runs
-from dglib.runs.identity import differing
+from dglib.report.facts import nearest_profile
 from dglib.runs.progress import duration
 
 if TYPE_CHECKING:
@@ -110,7 +108,7 @@ def _row(found: Found) -> dict[str, Any]:
         "lr": parameters.get("lr"),
         "done": len(found.records),
         "running": len(found.heartbeats),
-        "outcomes": get(found.experiment).ends(found.summary),
+        "outcomes": found.about.ends(found.summary),
         "age": _age(found.manifest.get("created")),
     }
 
@@ -118,13 +116,9 @@ def _row(found: Found) -> dict[str, Any]:
 def _profile(found: Found) -> str | None:
     if not found.parameters:
         return None
-    counts = {}
-    for name in profiles_of(found.experiment):
-        known = load_profile(found.experiment, name).model_dump()
-        stated = {key: value for key, value in found.parameters.items() if key in known and key != "seeds"}
-        counts[name] = len(differing({key: known[key] for key in stated}, stated))
-    nearest = min(counts, key=lambda name: counts[name], default=None)
-    return nearest and nearest + (f" + {counts[nearest]}" if counts[nearest] else "")
+    nearest, changed = nearest_profile(found)
+    count = len(set(changed) - {"seeds"})
+    return nearest and nearest + (f" + {count}" if count else "")
 
 
 def _age(created: str | None) -> str | None:

@@ -22,10 +22,12 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from matplotlib.figure import Figure
 
 from dglib.analysis import wording
+from dglib.analysis.answer import Answer
 from dglib.analysis.fields import number
 from dglib.analysis.style import styled
+from dglib.analysis.summary import Summary
 from dglib.analysis.wording import NONE
-from dglib.experiments import get, joints, names
+from dglib.experiments import Joint, get, joints, names
 from dglib.experiments.figures import draw_all, rendered
 from dglib.experiments.tables import LONG, evaluation_rows
 from dglib.files import write_atomically
@@ -153,7 +155,10 @@ def _content(collection: Collection, target: Path) -> dict[str, Any]:
     headlines: list[Block] = [
         ("answer", (f"Width in {name}" if shown else "", answer)) for name, _, answer in loops if answer
     ]
-    headlines += [block for name, mine in runs.items() for block in _headlines(name, mine)]
+    for mine in runs.values():
+        for number_, found in enumerate(mine, 1):
+            of = f"{found.about.symbol}, run {number_} of {len(mine)} ({found.name})" * (len(mine) > 1)
+            headlines.append(("answer", (of, found.answer.html(whole=False))))
     sections += [("What came out", headlines)] if runs else []
     if loops:
         blocks: list[Block] = [("p", _LOOP_READING)]
@@ -188,16 +193,9 @@ def overview(found: Sequence[Found]) -> str:
     return f"{wording.seeds(seeds)} in {where}{when}.{used}"
 
 
-def _headlines(experiment: str, runs: Sequence[Found]) -> Iterator[Block]:
-    about = get(experiment)
-    for number_, found in enumerate(runs, 1):
-        of = f"{about.symbol}, run {number_} of {len(runs)} ({found.name})"
-        yield "answer", (of if len(runs) > 1 else "", about.answer_of(found.summary).html(whole=False))
-
-
 def _runs(base: Path, runs: Sequence[Found], target: Path) -> Iterator[Block]:
     """One experiment with all its runs, which are shown apart."""
-    about, several = get(runs[0].experiment), len(runs) > 1
+    about, several = runs[0].about, len(runs) > 1
     yield "p", about.question
     if about.counts:
         yield "soft", f"What counts as an answer: {about.counts}"
@@ -217,10 +215,9 @@ def _runs(base: Path, runs: Sequence[Found], target: Path) -> Iterator[Block]:
 
 
 def _run(base: Path, found: Found, target: Path) -> Iterator[Block]:
-    about = get(found.experiment)
-    yield "answer", ("", about.answer_of(found.summary).html())
+    about, shows, data = found.about, found.answer.line, evaluations_csv([found])
+    yield "answer", ("", found.answer.html())
     captions = {name: drawing.caption for name, drawing in about.figures().items()}
-    shows, data = about.answer_of(found.summary).line, evaluations_csv([found])
     for name, figure in (draw_all(about.name, found.records) if found.records else {}).items():
         yield "figure", picture(name, figure, captions.get(name, _METRICS_CAPTION), shows, data)
     table = seed_table(found)
@@ -245,11 +242,7 @@ def _loops(collection: Collection) -> Iterator[tuple[str, Picture, str | None]]:
             mine = {run.experiment: run.records for run in same}
             records = [mine.get(name, ()) for name in joint.experiments]
             answer = joint.answer(*records) if all(records) else None
-            shows = (
-                answer.line
-                if answer
-                else "; ".join(get(run.experiment).answer_of(run.summary).line for run in same)
-            )
+            shows = answer.line if answer else "; ".join(run.answer.line for run in same)
             with styled():
                 figure, data = joint.draw(*records), evaluations_csv(same)
             drawn = picture(joint.key, figure, joint.caption, shows, data, ENLARGED)
@@ -275,14 +268,18 @@ def _lag(collection: Collection) -> list[Block]:
             differing.append("the data")
         if differing:
             return [("p", _LAG_REFUSED.format(wording.listing(differing)))]
-        with styled():
-            figure = joint.draw_lag(lag, *sweeps)
-        answer, shown = joint.lag_answer(lag), [run for name in joint.experiments for run in runs[name]]
-        drawn = picture(
-            f"{joint.key}_dwell", figure, DWELL_CAPTION, answer.line, evaluations_csv(shown), ENLARGED
-        )
+        answer, drawn = lag_shown(joint, lag, [runs[name] for name in joint.experiments])
         return [("answer", ("", answer.html())), ("figure", drawn)]
     return []
+
+
+def lag_shown(joint: Joint, lag: Summary, runs: Sequence[Sequence[Found]]) -> tuple[Answer, Picture]:
+    """A joint finding at several dwell times, in words and drawn; `runs`: of each of its experiments."""
+    answer = joint.lag_answer(lag)
+    with styled():
+        figure = joint.draw_lag(lag, *([record for run in mine for record in run.records] for mine in runs))
+    data = evaluations_csv([run for mine in runs for run in mine])
+    return answer, picture(f"{joint.key}_dwell", figure, DWELL_CAPTION, answer.line, data, ENLARGED)
 
 
 def _alike(records: Sequence[Mapping[str, Any]]) -> bool:
@@ -333,7 +330,7 @@ def evaluations_csv(runs: Sequence[Found]) -> str:
 
 def seed_table(found: Found) -> Table:
     """A row per record, and one for each seed that has begun and not ended."""
-    columns = get(found.experiment).seed_columns(found.summary)
+    columns = found.about.seed_columns(found.summary)
     texts = {head: [show(seed) for seed in found.summary["seeds"]] for head, show in columns.items()}
     for head, field in {"Skipped steps": "skipped_steps", "Reason": "reason"}.items():
         if any(record.get(field) for record in found.records):  # most runs need neither
