@@ -30,7 +30,7 @@ from dglib.experiments.figures import save_figure
 from dglib.files import write_atomically
 from dglib.report.collect import Found, Grid
 from dglib.report.facts import limits, same_in_all
-from dglib.report.page import (
+from dglib.report.parts import (
     LAG_READING,
     Block,
     Table,
