@@ -157,22 +157,22 @@ class Hold(Experiment):
     def summarise(self, records: Records) -> dict[str, Any]:
         """Each λ with its verdict and, by start, counts, survival, rate and states at the end."""
         threshold, consecutive, dwell = _reading(records)
-        rows = [_seed(record, threshold, consecutive) for record in records]
+        held = [_branches(record, threshold, consecutive) for record in records]
+        seeds = [_seed(record, mine, threshold) for record, mine in zip(records, held, strict=True)]
         by_level: dict[float, dict[Start, list[Branch]]] = {}
-        for row in rows:
-            for lam, start, branch in row["held"]:
-                by_level.setdefault(lam, {s: [] for s in STARTS})[start].append(branch)
-        seeds = [{key: value for key, value in row.items() if key not in ("held", "gaps")} for row in rows]
+        for mine in held:
+            for (start, lam), branch in mine.items():
+                if branch:
+                    by_level.setdefault(lam, {s: [] for s in STARTS})[start].append(branch)
         found = common(self.name, records, seeds, ("complete", *UNMEASURED))
-        measured = sum(bool(row["held"]) for row in rows)
+        measured = sum(any(mine.values()) for mine in held)
         gaps = [seed["gap"] for seed in seeds if seed["gap"] is not None]
         # A passage takes some evaluations, however fast it is.
         passage = consecutive * int(parameter(records, "evaluate_every", 1))
         levels = [_level(lam, by_level[lam], max(dwell, passage)) for lam in sorted(by_level)]
         for level in levels:
-            level["gap"] = paired(
-                [row["gaps"][lam] for row in rows if (lam := level["lambda"]) in row["gaps"]]
-            )
+            lam = level["lambda"]
+            level["gap"] = paired([gap for mine in held if (gap := _gaps(mine).get(lam)) is not None])
         return found | {
             "measured": measured,
             "consecutive": consecutive,
@@ -268,7 +268,7 @@ class Hold(Experiment):
         return found
 
     def arms(self, record: Record) -> list[list[Any]]:
-        return [_branch_entries(record, start, lam) for start, lam, _ in _held(record)]
+        return [_branch_entries(record, *held) for held in _held(record)]
 
     def trajectories(self) -> dict[str, tuple[str, str]]:
         return {
@@ -287,6 +287,9 @@ class Hold(Experiment):
         return _draw(records, self.summarise(records))
 
 
+Branches = dict[tuple[Start, float], Branch | None]  # of a seed, by start and λ; None: it diverged
+
+
 def _reading(records: Records) -> tuple[float, int, int]:
     defaults = {"threshold": THRESHOLD, "consecutive": CONSECUTIVE, "dwell_epochs": DWELL}
     threshold, consecutive, dwell = (parameter(records, name, value) for name, value in defaults.items())
@@ -297,59 +300,60 @@ def _arm(start: Start) -> str:
     return "ordered" if start == "ordered" else "collapse"
 
 
-def _held(record: Record) -> list[tuple[Start, float, list[Entry]]]:
-    """The branches on record: start, λ, evaluations."""
-    found: list[tuple[Start, float, list[Entry]]] = []
-    for start in STARTS:
-        for lam in sorted(set(levels_of(entries(record, f"{_arm(start)}_trajectory")))):
-            found.append((start, lam, _branch_entries(record, start, lam)))
-    return found
-
-
 def _branch_entries(record: Record, start: Start, lam: float) -> list[Entry]:
     return [entry for entry in entries(record, f"{_arm(start)}_trajectory") if level_of(entry) == lam]
 
 
-def _seed(record: Record, threshold: float, consecutive: int) -> dict[str, Any]:
-    """A seed's inits, its branches in words, and as `held` (λ, start, Branch)."""
-    held, texts, diverged = [], {}, 0
-    last: dict[tuple[Start, float], float] = {}
+def _held(record: Record) -> list[tuple[Start, float]]:
+    """Start and λ of the branches on record."""
+    levels = {start: sorted(set(levels_of(entries(record, f"{_arm(start)}_trajectory")))) for start in STARTS}
+    return [(start, lam) for start in STARTS for lam in levels[start]]
+
+
+def _branches(record: Record, threshold: float, consecutive: int) -> Branches:
     failed = record.get("failed_arms") or {}
-    for start, lam, evaluations in _held(record):
-        if f"{_arm(start)} {lam:g}" in failed or not all(map(is_finite, evaluations)):
-            texts[f"{start} {lam:g}"] = "diverged"
-            diverged += 1
-            continue
-        branch = _branch(record, start, lam, evaluations, threshold, consecutive)
-        held.append((lam, start, branch))
-        last[start, lam] = branch.last
-        left = "stayed" if branch.left is None else f"left after {branch.left} epochs"
-        texts[f"{start} {lam:g}"] = f"{left}, {branch.state}"
-    both = sorted({lam for _, lam in last if ("ordered", lam) in last and ("collapsed", lam) in last})
-    gaps = {lam: rounded(last["collapsed", lam] - last["ordered", lam]) for lam in both}
-    outcome = Hold._outcome(hold, record)
+    found: Branches = {}
+    for start, lam in _held(record):
+        evaluations = _branch_entries(record, start, lam)
+        diverged = f"{_arm(start)} {lam:g}" in failed or not all(map(is_finite, evaluations))
+        made = None if diverged else _branch(record, start, lam, evaluations, threshold, consecutive)
+        found[start, lam] = made
+    return found
+
+
+def _gaps(held: Branches) -> dict[float, float]:
+    """λ -> mean error in the last third from the collapsed start less that from the ordered one."""
+    pairs = {lam: (held.get(("ordered", lam)), held.get(("collapsed", lam))) for _, lam in held}
+    return {lam: rounded(down.last - up.last) for lam, (up, down) in sorted(pairs.items()) if up and down}
+
+
+def _seed(record: Record, held: Branches, threshold: float) -> dict[str, Any]:
+    """A seed's inits, and its branches in words."""
+    texts = {}
+    for (start, lam), branch in held.items():
+        left = f"left after {branch.left} epochs" if branch and branch.left is not None else "stayed"
+        texts[f"{start} {lam:g}"] = f"{left}, {branch.state}" if branch else "diverged"
+    gaps, outcome = _gaps(held), hold._outcome(record)
+    inits = {start: number(record, f"{_arm(start)}_init") for start in STARTS}
+    branched = {start for (start, _), branch in held.items() if branch}
+    beyond = [  # the trunks on the other side of the threshold already
+        start
+        for start, error in inits.items()
+        if start in branched and error is not None and (error >= threshold) == (start == "ordered")
+    ]
+    failed = record.get("failed_arms") or {}
     return {
         "seed": seed_of(record),
         "outcome": outcome,
         "end": outcome if outcome in UNMEASURED else "complete",
-        "ordered_init": number(record, "ordered_init"),
-        "collapse_init": number(record, "collapse_init"),
+        "ordered_init": inits["ordered"],
+        "collapse_init": inits["collapsed"],
         "gap": rounded(fmean(gaps.values())) if gaps else None,
-        "gaps": gaps,
-        "diverged_branches": diverged,
-        "trunks_beyond": sum(
-            _is_beyond(record, start, threshold) for start in {start for _, start, _ in held}
-        ),
+        "diverged_branches": sum(branch is None for branch in held.values()),
+        "trunks_beyond": len(beyond),
         "failed_trunks": [name for name in ("ordered", "collapse") if name in failed],
         "branches": texts,
-        "held": held,
     }
-
-
-def _is_beyond(record: Record, start: Start, threshold: float) -> bool:
-    """Whether a trunk's error is on the other side of the threshold already."""
-    error = number(record, f"{_arm(start)}_init")
-    return error is not None and (error >= threshold) == (start == "ordered")
 
 
 def _branch(
