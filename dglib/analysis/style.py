@@ -5,6 +5,7 @@ Matplotlib is imported where something is drawn, so that experiments may import 
 
 from __future__ import annotations
 
+import math
 import threading
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -138,6 +139,32 @@ def arrow(axes: Axes, xs: Sequence[float], ys: Sequence[float], color: str) -> N
     shape = "-|>,head_length=12,head_width=4.5"  # points
     head = {"arrowstyle": shape, "mutation_scale": 1, "color": color, "linewidth": 0, "shrinkB": 0}
     axes.annotate("", tip, start, arrowprops=head, zorder=6)
+
+
+def cell_bar(
+    axes: Axes,
+    at: float,
+    cell: tuple[float, float],
+    ends: tuple[float, float],
+    color: str,
+    upright: bool = False,
+) -> None:
+    """A bar over the bounds of a value, within the `ends` shown; a side that is open has an arrowhead.
+
+    Args:
+        upright: whether the value is on the y axis; then the bar is pale, to be drawn over.
+    """
+    low, high = max(cell[0], ends[0]), min(cell[1], ends[1])
+    line: dict[str, Any] = {"color": color, "solid_capstyle": "butt"}
+    line |= {"linewidth": 2.5, "alpha": 0.35} if upright else {"linewidth": 2}
+    axes.plot(*(([at, at], [low, high]) if upright else ([low, high], [at, at])), **line)
+    for end, edge, marker in (
+        (cell[1], high, "^" if upright else ">"),
+        (cell[0], low, "v" if upright else "<"),
+    ):
+        if math.isinf(end):
+            point = (at, edge) if upright else (edge, at)
+            axes.plot(*point, marker, color=color, markersize=3 if upright else 3.5, clip_on=False)
 
 
 def draw_sweep(

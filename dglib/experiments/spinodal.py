@@ -45,6 +45,7 @@ from dglib.analysis.lifetimes import remaining
 from dglib.analysis.style import LOOKS, THIN, Look
 from dglib.analysis.summary import (
     FEWEST_FOR_MEDIANS,
+    UNMEASURED,
     Bounds,
     Summary,
     centre,
@@ -572,9 +573,7 @@ def _fired_row(direction: Direction, a: Summary, b: Summary, start: str) -> Diff
 
 Seeds = Sequence[tuple[Summary, list[Entry]]]  # those that entered the sweep, with its evaluations
 
-_UNMEASURED = {"init_failed": "init\nfailed", "diverged": "diverged", "unfinished": "unfinished"}
-_ROOMY = 8  # so many labels fit at their full size
-_LEGIBLE = 16  # a column of so many blocks still has room for the seeds' numbers
+_LEGIBLE = 16  # so many bars have room for the seeds' numbers
 _APART = 0.12  # of a grid step: between the intervals of two groups
 
 
@@ -584,7 +583,7 @@ def _draw(direction: Direction, records: Records, summary: Summary) -> Figure:
     axes = figure.subplot_mosaic("abc;ddd")
     sweeps = [entries(record, "trajectory", "sweep") for record in records]
     seeds = [(seed, sweep) for seed, sweep in zip(summary["seeds"], sweeps, strict=True) if sweep]
-    style.panel(axes["a"], f"a  Threshold {direction.symbol}, by seed", f"λ of the {direction.noun}", "Seeds")
+    style.panel(axes["a"], f"a  Threshold {direction.symbol}, by seed", f"λ of the {direction.noun}", "Seed")
     _draw_cells(axes["a"], direction, summary)
     state = "still ordered" if direction.rising else "not recovered, by start"
     style.panel(axes["b"], f"b  Share {state}", "λ", "Share of seeds")
@@ -608,57 +607,30 @@ def _draw(direction: Direction, records: Records, summary: Summary) -> Figure:
 
 
 def _draw_cells(axes: Axes, direction: Direction, summary: Summary) -> None:
-    """Each seed a block over the cell of its threshold, its number at the centre, coloured by its end state.
+    """A bar for each seed over its threshold's cell, marked at the centre; seeds without one are counted.
 
-    Blocks in one cell are stacked. Levels lie at equal distances. An open cell reaches beyond the levels, and
-    its number stands there. Seeds without a threshold are pale and aside.
+    A bar that is open on a side ends there in an arrowhead.
     """
-    from matplotlib.patches import Rectangle
-    from matplotlib.ticker import MaxNLocator
-
     measured = [s for s in summary["seeds"] if known_cell(s) and s["outcome"] != "unfinished"]
-    known = {end for s in measured for end in (s["lower"], s["upper"]) if end is not None}
-    levels = sorted({*summary["levels"], *known})
-    outside = {-1: "below", len(levels) - 1: "above"}  # the columns beyond the levels
-    none = len(levels) - 1 if direction.rising else -1
-    blocks = []  # a seed with the columns that it spans, and that of its number
-    for seed in measured:
-        first = -1 if seed["lower"] is None else levels.index(seed["lower"])
-        last = len(levels) if seed["upper"] is None else levels.index(seed["upper"])
-        at = first if seed["lower"] is None else last - 1 if seed["upper"] is None else (first + last - 1) / 2
-        blocks.append((seed, range(first, last), at))
-    shown = {none} | {column for _, span, _ in blocks for column in span if column in outside}
-    labels = {float(x): wording.level(level) for x, level in enumerate(levels)}
-    labels |= {x + 0.5: "none" if x == none else outside[x] for x in shown}
-    aside = max(shown | {len(levels) - 2}) + 1
-    for kind, label in _UNMEASURED.items():
-        if mine := [seed for seed in summary["seeds"] if seed["outcome"] == kind]:
-            blocks += [(seed, range(aside, aside + 1), aside) for seed in mine]
-            labels[aside + 0.5] = label
-            aside += 1
-    heights: dict[int, int] = {}
-    floors = []
-    for _, span, _ in blocks:
-        floors.append(max(heights.get(column, 0) for column in span))
-        heights |= dict.fromkeys(span, floors[-1] + 1)
-    tallest = max(heights.values(), default=0)
-    for (seed, span, at), y in zip(blocks, floors, strict=True):
-        swept = seed["outcome"] not in ("init_failed", "unfinished")
-        color = LOOKS[_end_state(direction, seed)].color if swept else style.LIGHT_GREY
-        corner, size = (span.start + 0.06, y + 0.04), (len(span) - 0.12, 0.92)
-        axes.add_patch(Rectangle(corner, *size, facecolor=color, edgecolor="none"))
-        if tallest <= _LEGIBLE:
-            ink = "black" if seed["outcome"] in _UNMEASURED else "white"  # on pale blocks
-            where: dict[str, Any] = {"ha": "center", "va": "center", "fontsize": 6.5, "color": ink}
-            axes.text(at + 0.5, y + 0.47, str(seed["seed"]), **where)
-    axes.set_xlim(min(shown | {0}) - 0.2, aside + 0.2)
-    axes.set_ylim(0, max(tallest, 1) * 1.05)
-    options: dict[str, Any] = {"rotation": 90, "linespacing": 0.95}
-    options["fontsize"] = 6 if len(labels) > _ROOMY else None
-    axes.set_xticks(list(labels), list(labels.values()), **options)
-    axes.yaxis.set_major_locator(MaxNLocator(integer=True, nbins=5))
-    if not blocks:
-        style.note(axes, "no records")
+    measured.sort(key=lambda seed: (Bounds.of(seed).lower, Bounds.of(seed).upper, seed["seed"]))
+    ends = [end for s in measured for end in (s["lower"], s["upper"]) if end is not None]
+    known = [*summary["levels"], *ends] or [0.0, 1.0]
+    low, high = min(known) - 0.03, max(known) + 0.03
+    for row, seed in enumerate(measured):
+        cell, look = Bounds.of(seed), LOOKS[_end_state(direction, seed)]
+        style.cell_bar(axes, row, (cell.lower, cell.upper), (low, high), look.color)
+        if (middle := centre(cell)) is not None:
+            axes.plot(middle, row, look.marker, color=look.color, markersize=3.5)
+    numbered = [wording.seed(seed) for seed in measured] if len(measured) <= _LEGIBLE else []
+    axes.set_yticks(range(len(numbered)), numbered, fontsize=6.5)
+    axes.tick_params(axis="y", length=0)
+    axes.set(xlim=(low, high), ylim=(-0.7, max(len(measured), 1) - 0.3))
+    counts = Counter(seed["outcome"] for seed in summary["seeds"])
+    others = [f"{wording.outcome(kind)} {counts[kind]}" for kind in UNMEASURED if counts[kind]]
+    if others:
+        axes.set_xlabel(f"{axes.get_xlabel()}\n({', '.join(others)})")
+    if not measured:
+        style.note(axes, "no threshold" if summary["seeds"] else "no records")
 
 
 def _draw_remaining(axes: Axes, shares: Mapping[str, Summary], summary: Summary) -> None:

@@ -434,7 +434,7 @@ def _draw_cells(axes: Axes, made: Sequence[Swept]) -> None:
     for sweep in _SWEEPS:
         cells = [cell for mine, _, cell in made if mine == sweep and cell]
         for cell in cells:
-            _draw_bar(axes, row, cell, LOOKS[sweep.look], (low, high), upright=False)
+            style.cell_bar(axes, row, (cell.lower, cell.upper), (low, high), LOOKS[sweep.look].color)
             row += 1
         if cells:
             ticks.append((row - 1 - (len(cells) - 1) / 2, sweep.short))
@@ -443,23 +443,6 @@ def _draw_cells(axes: Axes, made: Sequence[Swept]) -> None:
     axes.set_ylim(max(row, 1) - 0.5, -1)
     axes.set_yticks([y for y, _ in ticks], [label for _, label in ticks])
     axes.tick_params(axis="y", length=0)
-
-
-def _draw_bar(
-    axes: Axes, at: float, bounds: Bounds, look: Look, ends: tuple[float, float], upright: bool
-) -> None:
-    """A seed's bounds within the ends shown; a side that is open has an arrowhead."""
-    low, high = max(bounds.lower, ends[0]), min(bounds.upper, ends[1])
-    line: dict[str, Any] = {"color": look.color, "solid_capstyle": "butt"}
-    line |= {"linewidth": 2.5, "alpha": 0.35} if upright else {"linewidth": 2}
-    axes.plot(*(([at, at], [low, high]) if upright else ([low, high], [at, at])), **line)
-    for end, edge, marker in (
-        (bounds.upper, high, "^" if upright else ">"),
-        (bounds.lower, low, "v" if upright else "<"),
-    ):
-        if math.isinf(end):
-            point = (at, edge) if upright else (edge, at)
-            axes.plot(*point, marker, color=look.color, markersize=3 if upright else 3.5, clip_on=False)
 
 
 def _series(lag: Summary) -> list[Series]:
@@ -497,7 +480,9 @@ def _draw_widths(axes: Axes, drawn: Sequence[Series], looks: Sequence[Look]) -> 
         shift = spacing ** (index - (len(drawn) - 1) / 2)
         for epochs, bounds in held.items():
             for item in bounds:
-                _draw_bar(axes, epochs * shift, item, look, (low, high), upright=True)
+                style.cell_bar(
+                    axes, epochs * shift, (item.lower, item.upper), (low, high), look.color, upright=True
+                )
         medians = [(epochs * shift, median_bounds(bounds)) for epochs, bounds in held.items()]
         open_ = _draw_medians(axes, medians, look) or open_
     axes.axhline(0, color=style.GREY, linewidth=0.6, zorder=1)
