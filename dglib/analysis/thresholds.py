@@ -196,34 +196,27 @@ def threshold(direction: Direction, record: Record) -> Threshold:
     that stopped at its event is unfinished, and censored at the stop.
     """
     sweep, rule = entries(record, "trajectory", "sweep"), rule_of(direction, record)
-    found = detect(sweep, rule)
-    recorded, final = level_of(record, direction.field), level_of(record, "final_lambda")
-    last = found.visited[-1] if found.visited else final
-    # Without a sweep on record its event is taken as recorded.
-    level, fired = (found.first, found.last) if sweep else (recorded, recorded)
-    outcome = _outcome(direction, record, level, recorded, last)
-    bounds = _bounds(direction, record, found, outcome, level, last)
+    found, recorded = detect(sweep, rule), level_of(record, direction.field)
+    last = found.visited[-1] if found.visited else level_of(record, "final_lambda")
+    if not sweep:  # its event is taken as recorded
+        end = last if recorded is None else recorded
+        found = Detection(() if end is None else (end,), recorded, recorded, None, None)
+    outcome, bounds = _outcome(direction, record, found.first, recorded, last), None
+    if outcome not in ("init_failed", "diverged") and (sweep or outcome != "unfinished"):
+        bounds = cell(found, init_level(record), direction.rising, finished=outcome == "no_event")
     if outcome == "no_event" and bounds is None:  # not even its first level is certain
         outcome = "unfinished"
     start, left = None, False
     if bounds and not direction.rising:
-        trapped = starts_trapped(sweep, fired=level is not None)
+        trapped = starts_trapped(sweep, fired=found.first is not None)
         start = "trapped" if trapped else "collapsed" if sweep else "not recorded"
         left = trapped and not is_constant(sweep[-1])
     return Threshold(
-        seed_of(record), outcome, level, fired, recorded, last, found.begun, bounds, start, left,
+        seed_of(record), outcome, found.first, found.last, recorded, last, found.begun, bounds, start, left,
         final_state(record, *limits([record])), rounded(rule.limit), rule.consecutive,
-        number(record, "init_error"), number(record, "final_error"), _difference(direction, record, found),
+        number(record, "init_error"), number(record, "final_error"),
+        _difference(direction, record, found) if sweep else None,
     )  # fmt: skip
-
-
-def end_state(direction: Direction, seed: Threshold) -> str:
-    """The state in which the sweep ended: "ordered", "collapsed", "trapped" or "diverged"."""
-    if seed.outcome == "diverged":
-        return "diverged"
-    if seed.start == "trapped" and not seed.left_trap and seed.level is None:
-        return "trapped"
-    return "collapsed" if (seed.outcome == direction.event) == direction.rising else "ordered"
 
 
 def init_level(record: Record) -> float | None:
@@ -249,24 +242,6 @@ def _outcome(
     # A missing field is no finding: only a stated "no event" counts as one.
     stated = direction.field in record or record.get(direction.event) is False
     return "no_event" if stated and last is not None else "unfinished"
-
-
-def _bounds(
-    direction: Direction,
-    record: Record,
-    found: Detection,
-    outcome: str,
-    level: float | None,
-    last: float | None,
-) -> Bounds | None:
-    if outcome in ("init_failed", "diverged"):
-        return None
-    start, rising = init_level(record), direction.rising
-    if found.visited:
-        return cell(found, start, rising, finished=outcome == "no_event")
-    if level is not None:
-        return event_cell(level, (), start, rising)
-    return censored_cell(last, rising) if outcome == "no_event" and last is not None else None
 
 
 def _difference(direction: Direction, record: Record, found: Detection) -> str | None:
