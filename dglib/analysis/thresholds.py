@@ -84,46 +84,35 @@ def detect(sweep: Sequence[Entry], rule: Rule) -> Detection:
     return Detection(visited, None, None, run[0] if run else None, _full(placed, visited))
 
 
-def event_cell(level: float, visited: Sequence[float], start: float | None, rising: bool) -> Bounds:
-    """The cell of a threshold that fired at `level`: it lies past the level visited before.
-
-    `start` is the λ from which the sweep's first level was reached; None where it is not known. A first level
-    at the start's own λ has no level before it: the cell is open there.
-    """
-    before = visited.index(level) if level in visited else 0
-    previous = visited[before - 1] if before else start
-    if previous == level:
-        previous = None
-    if rising:
-        return Bounds(-math.inf if previous is None else previous, level)
-    return Bounds(level, math.inf if previous is None else previous)
-
-
-def censored_cell(last: float, rising: bool) -> Bounds:
-    """The bounds of a threshold that was not met up to the level `last`."""
-    return Bounds(last, math.inf) if rising else Bounds(-math.inf, last)
-
-
 def cell(found: Detection, start: float | None, rising: bool, finished: bool = True) -> Bounds | None:
     """The bounds of the threshold: (level before, level] of an event, else open beyond what was passed.
 
     Args:
-        start: λ from which the first level was reached; None where it is not known.
+        start: λ from which the first level was reached; None where it is not known. An event at this very λ
+            has no level before it: the cell is open there.
         finished: whether the sweep ended because its levels did; an interrupted one may have been about to
             fire within its last level.
 
     A level is passed if no run that may yet fire began at it. So a run that the end cut short leaves its
     first level open. None where not even the first level was passed and `start` is not known.
     """
+
+    def between(near: float, far: float) -> Bounds:
+        return Bounds(near, far) if rising else Bounds(far, near)
+
+    def before(level: float) -> float | None:
+        index = found.visited.index(level)
+        return found.visited[index - 1] if index else start
+
+    beyond, last = math.inf if rising else -math.inf, found.visited[-1] if found.visited else None
     if found.first is not None:
-        return event_cell(found.first, found.visited, start, rising)
-    if not found.visited:
+        near = before(found.first)
+        return between(-beyond if near is None or near == found.first else near, found.first)
+    if last is None:
         return None
-    last = found.visited[-1]
     open_at = last if found.begun is None and not finished and not found.full else found.begun
-    index = len(found.visited) if open_at is None else found.visited.index(open_at)
-    passed = found.visited[index - 1] if index else start
-    return None if passed is None else censored_cell(passed, rising)
+    passed = last if open_at is None else before(open_at)
+    return None if passed is None else between(passed, beyond)
 
 
 def _full(placed: Sequence[tuple[float, bool]], visited: Sequence[float]) -> bool | None:
