@@ -94,8 +94,8 @@ def test_the_area_is_the_share_of_pairs_won_with_ties_as_halves():
     assert auc([2, 5], [1, 2, 3]) == pytest.approx((1.5 + 3) / 6)
 
 
-@pytest.mark.parametrize(("trapped", "partial"), [(3, 3), (3, 7), (5, 5)])
-@pytest.mark.parametrize("area", [0.5, 0.8, 0.95])
+@pytest.mark.parametrize(("trapped", "partial"), [(3, 3), (3, 7)])
+@pytest.mark.parametrize("area", [0.5, 0.95])
 def test_the_interval_covers_the_true_area_about_as_often_as_it_says(trapped, partial, area):
     generator, trials = np.random.default_rng(5), 1_500
     shift = math.sqrt(2) * NormalDist().inv_cdf(area)
