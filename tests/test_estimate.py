@@ -23,7 +23,8 @@ def clock(monkeypatch):
 
     monkeypatch.setattr(step, "gradient", gradient)
     monkeypatch.setattr(dry_run, "_now", lambda device: sum(taken) / 100)
-    monkeypatch.setattr(dry_run.time, "monotonic", lambda: sum(taken) / 100)
+    for name in ("monotonic", "process_time"):
+        monkeypatch.setattr(dry_run.time, name, lambda: sum(taken) / 100)
     return taken
 
 
