@@ -95,7 +95,7 @@ CAMPAIGN = [
     ("no such grid", "--grid nowhere", "grid … nowhere … phase_diagram"),
     ("a grid and experiments", "--grid phase_diagram --only T1", "--only … grid"),
     ("a crossed name set", "--grid phase_diagram --set noise_rate=0.1", "--set … noise_rate = 0.1 … crossed"),
-    ("status of nothing", "status --base-dir nowhere", "nowhere … no jobs"),
+    ("status of nothing", "status --base-dir nowhere", "nowhere … no jobs … dglib list --base-dir"),
     ("two numbers of jobs", "--workers 1 --set seeds_at_once=2", "--workers 1 … seeds_at_once = 2 … leave"),
     ("workers that differ", "--set V3.seeds_at_once=2", "seeds_at_once = … must be one"),
     (

@@ -14,9 +14,9 @@ import pytest
 import dglib
 from dglib import experiments
 from dglib.errors import UserError
-from dglib.experiments import Experiment, build_spec, get, names
+from dglib.experiments import Experiment, Sweep, build_spec, get, names
 from dglib.experiments.parameters import OneState
-from dglib.experiments.profiles import profile_layer
+from dglib.experiments.profiles import load_profile, profile_layer
 
 TESTS = Path(__file__).parent
 PACKAGE = Path(dglib.__file__).parent
@@ -96,9 +96,26 @@ def test_it_is_resumed_and_read_by_name_file_module_and_environment(ran):
     assert "['complete', 'complete']" in command(ran, "-c", script, **known)
 
 
+def test_two_spellings_of_its_file_are_one(ran):
+    (run,) = map(str, (ran / "runs").glob("exp_R1_*"))
+    other = ("--experiment-file", f"../{ran.name}/my_loop.py")
+    known = {"DGLIB_EXPERIMENTS": str(ran / "my_loop.py")}
+    assert "R1, 2 seeds: complete 2" in command(ran, "-m", "dglib", "analyse", run, *other, **known)
+
+
+def test_its_executed_notebook_loads_its_file_and_knows_the_lr_of_its_sweep(ran):
+    code = "import json; cells = json.load(open('runs/executed/R1.ipynb'))['cells']\n"
+    code += "exec(next(''.join(cell['source']) for cell in cells if cell['cell_type'] == 'code'))\n"
+    code += "from dglib.experiments import get; print(get('R1').title)"
+    assert "A loop of my own" in command(ran, "-c", code)
+    assert "do not state the learning rate" not in (ran / "runs" / "report.html").read_text()
+
+
 def test_without_its_file_its_records_are_refused_or_noted_with_the_option_that_reads_them(ran):
     (run,) = map(str, (ran / "runs").glob("exp_R1_*"))
     assert "give its file as --experiment-file" in command(ran, "-m", "dglib", "analyse", run, status=2)
+    listed = command(ran, "-m", "dglib", "list", "--base-dir", "runs")
+    assert "of no known experiment; if it is your own, give its file as --experiment-file" in listed
     found = command(ran, "-m", "dglib", "verify", run)
     assert "note: " in found
     assert "R1 is no known experiment" in found
@@ -118,6 +135,9 @@ def test_a_grid_of_it_has_its_page(ran):
     run_all(ran, *OWN, "--grid", "grid.yaml", "--workers", "1")
     page = (ran / "runs" / "grid_grid" / "report.html").read_text()
     assert "R1: 2 of 2 cells have finished seeds" in page
+    analysed = command(ran, "-m", "dglib", "analyse", "runs", *OWN[:2])
+    assert "R1, 2 seeds: complete 2" in analysed
+    assert re.search(r"runs/grid_grid: a grid, left aside", analysed)
 
 
 def test_without_a_profile_one_to_fill_in_is_printed_and_what_is_missing_in_it_named_at_once(tmp_path):
@@ -146,6 +166,26 @@ def test_a_users_spec_that_fails_is_one_line_and_a_bug_of_ours_a_traceback(monke
     monkeypatch.setattr(type(get("T2")), "spec", Failing.spec)
     with pytest.raises(AttributeError):
         build_spec("T2", object())
+
+
+class Parameters(OneState):
+    pass
+
+
+def test_a_look_or_trajectory_that_is_none_is_refused(monkeypatch):
+    class Misspelt(get("loop").__class__):
+        name, parameters, prefix = "R8", Parameters, "R8"
+        sweeps = (Sweep("R8-up", "up", "up_trajectory", True, "orderly"),)
+
+        def spec(self, p):
+            return get("loop").spec(p)
+
+    with pytest.raises(UserError, match="'R8': sweep 'R8-up': look = 'orderly': must be one of ordered"):
+        experiments.register(Misspelt())
+    Misspelt.sweeps = (Sweep("R8-up", "up", "upp_trajectory", True),)
+    monkeypatch.setitem(experiments._registered, "R8", Misspelt())
+    with pytest.raises(UserError, match=r"trajectory = 'upp_trajectory': must be .* or up_trajectory or"):
+        build_spec("R8", load_profile("loop", "quick"))
 
 
 def literals(path):

@@ -3,6 +3,7 @@
 import base64
 import csv
 import json
+import os
 import re
 import shutil
 from pathlib import Path
@@ -149,6 +150,20 @@ def test_runs_under_different_parameters_are_shown_apart_and_never_averaged(tmp_
     assert "Run 2 of 2" in found.text
     assert "Differs from run 1 in epochs_per_level: 4 → 8." in found.text
     assert "never averaged" in found.text
+
+
+def test_the_newest_run_alone_links_the_executed_notebook_and_marks_one_that_lacks_seeds(tmp_path, plain):
+    run_of(tmp_path, "T1", [t1(0)], "lr=0.05")
+    (record,) = run_of(tmp_path, "T1", [t1(0)]).glob("seeds/*.json")
+    executed = tmp_path / "executed" / f"{get('T1').notebook}.ipynb"
+    executed.parent.mkdir()
+    executed.touch()
+    late = "executed before the last seeds"
+    for seconds, marked in ((1, False), (-1, True)):
+        os.utime(executed, (0, record.stat().st_mtime + seconds))
+        page = write_report(tmp_path).read_text()
+        assert page.count(f'href="executed/{executed.name}"') == 1
+        assert (late in page) == marked
 
 
 def test_a_damaged_record_is_named_and_the_others_are_shown(tmp_path, plain):

@@ -141,6 +141,20 @@ def test_a_dry_run_for_a_cluster_times_nothing_here(
         assert total == "4 jobs"
 
 
+def test_a_dry_run_plans_for_gpus_that_are_not_here(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for module in ("planning", "command"):
+        monkeypatch.setattr(f"dglib.campaign.{module}.visible_gpus", list)
+    monkeypatch.setattr(dry_run.Estimator, "seconds", lambda *_: pytest.fail("timed"))
+    wanted = ["--only", "T2", "--seeds", "0-3", "--gpus", "0,1"]
+    assert cli.run_all(["--dry-run", *wanted]) == 0
+    out, err = capsys.readouterr()
+    assert out.endswith("4 jobs\n")
+    assert "--gpus 0,1: 1: is not there: torch sees no CUDA device here\n" in err
+    assert cli.run_all(wanted) == 2
+
+
 def test_a_setting_reaches_those_that_have_it_or_the_one_it_names_the_last_one_winning(plan: Plan) -> None:
     Path("my.yaml").write_text("T1.sweep_lr: 0.05\nlr: 0.2\n")
     first = ["init_epochs=7", "T2.init_epochs=8", "Td1.init_epochs=9"]

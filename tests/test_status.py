@@ -22,6 +22,7 @@ from dglib.campaign.status import read_status, status_text
 from dglib.experiments.profiles import load_profile
 from dglib.files import sealed
 from dglib.runs import identity
+from dglib.runs.progress import last_line
 from dglib.runs.store import Store
 
 HERE = {"pid": os.getpid(), "host": socket.gethostname()}
@@ -46,6 +47,12 @@ def store(plan: Plan) -> Store:
     """The run directory of the plan, as a worker would have made it."""
     described = identity.describe(plan.spec, "of the data", **identity.requested_numerics(plan.parameters))
     return Store.open(plan.base, plan.spec, described, {})[0]
+
+
+def test_a_notebook_kernels_warnings_are_not_shown_as_progress(tmp_path: Path) -> None:
+    log = tmp_path / "T2.log"
+    log.write_text("T2: level 3\nPassed unknown parameter: base_dir\n[IPKernelApp] WARNING | TCP\n")
+    assert last_line(log, 0.0) == "T2: level 3"
 
 
 def begin(plan: Plan, count: int = 1, **process: Any) -> Schedule:

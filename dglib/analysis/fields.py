@@ -174,12 +174,23 @@ def dwell(records: Records) -> dict[str, Any]:
     sweeps = [_sweep(record) for record in records]
     epochs = [_epochs_per_level(record, sweep) for record, sweep in zip(records, sweeps, strict=True)]
     rates = [_rates(record, sweep) for record, sweep in zip(records, sweeps, strict=True)]
-    stated = [record["sweep_lr"] is not None for record in records if "sweep_lr" in record]
+    held = [_is_held(record, rate) for record, rate in zip(records, rates, strict=True)]
+    known = [value for value in held if value is not None]
     return {
         "epochs_per_level": sorted({value for value in epochs if value is not None}),
         "lr": [list(rate) for rate in sorted(set(rates)) if rate],
-        "constant_lr": all(stated) if stated else None,
+        "constant_lr": all(known) if known else None,
     }
+
+
+def _is_held(record: Record, rates: Sequence[float]) -> bool | None:
+    """Whether the sweep's LR is one that was asked for, and not one to which a schedule has dropped."""
+    if "sweep_lr" in record:
+        return record["sweep_lr"] is not None
+    asked = record.get("parameters") or {}
+    if not rates or number(asked, "lr") is None:
+        return None
+    return len(rates) == 1 and rates[0] in (number(asked, "lr"), number(asked, "sweep_lr"))
 
 
 def _sweep(record: Record) -> list[Entry]:

@@ -11,7 +11,7 @@ from dglib.campaign.grid import write_index
 from dglib.campaign.jobs import jobs_of
 from dglib.campaign.local import LocalBackend
 from dglib.campaign.monitor import CampaignMonitor
-from dglib.campaign.planning import Campaign, plan_campaign
+from dglib.campaign.planning import Campaign, plan_campaign, visible_gpus
 from dglib.campaign.scheduler import Backend
 from dglib.campaign.status import only_failed
 from dglib.control import require_posix
@@ -34,7 +34,7 @@ def run(arguments: argparse.Namespace) -> int:
             raise UserError("--only-failed: `status` lists the failed jobs; leave out --dry-run")
         from dglib.campaign.dry_run import print_plans
 
-        elsewhere = arguments.cluster is not None
+        elsewhere = arguments.cluster is not None or (arguments.gpus is not None and not visible_gpus())
         print_plans(campaign.plans, at_once, as_json=arguments.json, elsewhere=elsewhere)
         return 0
     require_posix("run_all.py", "use `python -m dglib run` for each experiment")

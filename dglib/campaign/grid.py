@@ -40,7 +40,7 @@ from dglib.experiments.profiles import (
     validate_model,
 )
 from dglib.files import to_json, write_atomically
-from dglib.report.collect import INDEX
+from dglib.runs.directories import INDEX
 from dglib.runs.identity import NUMERICS, describe, fingerprint, is_identity, requested_numerics
 
 MAX_CELLS = 1000

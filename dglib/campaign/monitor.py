@@ -19,6 +19,7 @@ from dglib.errors import UserError
 from dglib.experiments import get
 from dglib.files import unsealed
 from dglib.runs.progress import duration, last_line, read_heartbeat
+from dglib.training.registry import call
 
 REFRESH_SECONDS = 1.0  # heartbeats come no faster
 LINE_SECONDS = 30.0  # between two lines on the state of all jobs, where there is no terminal
@@ -131,12 +132,13 @@ class CampaignMonitor:
 
 
 def _found(job: Job, facts: dict[str, Any]) -> str:
-    """What a seed showed, in its experiment's words; the outcome alone where its record cannot be read."""
+    """What a seed showed, in its experiment's words; else the outcome and why there are no words."""
     try:
         path = Path(facts["directory"], "seeds", f"{job.seed_id}.json")
-        return get(job.plan.experiment).seed_text(unsealed("seed record", path))
-    except UserError:
-        return str(facts["outcome"])
+        record = unsealed("seed record", path)
+        return str(call("not read", get(job.plan.experiment).seed_text, record))  # no line stops a campaign
+    except UserError as error:
+        return f"{facts['outcome']} ({error})"
 
 
 def seconds_left(jobs: Sequence[Job], beats: Beats) -> float | None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import os
+import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
 from importlib.util import find_spec
@@ -13,7 +14,7 @@ from dglib.base_dir import base_directory
 from dglib.campaign.grid import Grid, load_grid
 from dglib.campaign.jobs import Plan, anchored
 from dglib.errors import UserError
-from dglib.experiments import default_names, get
+from dglib.experiments import build_spec, default_names
 from dglib.experiments.parameters import Parameters
 from dglib.experiments.profiles import (
     meant_for,
@@ -64,7 +65,7 @@ def plan_campaign(arguments: argparse.Namespace) -> Campaign:
     if arguments.cluster is not None:
         _check_cluster(arguments, location)
         return Campaign(plans, location, None, grid)
-    environments = worker_environments(arguments.workers, arguments.gpus, plans)
+    environments = worker_environments(arguments.workers, arguments.gpus, plans, arguments.dry_run)
     return Campaign(plans, location, environments, grid)
 
 
@@ -128,7 +129,7 @@ def _check_machine(p: Parameters, checked: set[str]) -> None:
     if same not in checked:
         from dglib.campaign.run import check
 
-        check(get(p.experiment).spec(p), p)
+        check(build_spec(p.experiment, p), p)
         checked.add(same)
 
 
@@ -158,7 +159,9 @@ def _check_cluster(arguments: argparse.Namespace, location: RunLocation) -> None
         )
 
 
-def worker_environments(workers: int | None, gpus: str | None, plans: Sequence[Plan]) -> list[dict[str, str]]:
+def worker_environments(
+    workers: int | None, gpus: str | None, plans: Sequence[Plan], dry_run: bool = False
+) -> list[dict[str, str]]:
     """The environment variables of each worker process of this machine, such as the GPU that it sees.
 
     By default `seeds_at_once` workers for each GPU that torch would use. On CPUs one for each core that a
@@ -167,6 +170,7 @@ def worker_environments(workers: int | None, gpus: str | None, plans: Sequence[P
     Args:
         workers: how many were asked for, or None.
         gpus: those named by --gpus, as "0,1", with `seeds_at_once` workers each, or None.
+        dry_run: report a GPU that is not there on stderr, and plan with it.
 
     Raises:
         UserError: a GPU that is not there, a device that does not go with --gpus, or two numbers of jobs.
@@ -179,7 +183,7 @@ def worker_environments(workers: int | None, gpus: str | None, plans: Sequence[P
     if gpus is not None:
         if workers is not None:
             raise UserError(f"--gpus {gpus}: one worker for each GPU; leave out --workers")
-        return [_environment(name) for name in _named_gpus(gpus, plans)] * at_once
+        return [_environment(name) for name in _named_gpus(gpus, plans, dry_run)] * at_once
     if workers is not None:
         if at_once > 1:
             raise UserError(
@@ -194,11 +198,11 @@ def worker_environments(workers: int | None, gpus: str | None, plans: Sequence[P
     return [{}] * (at_once if at_once > 1 else max(1, _cores() // max(p.parameters.threads for p in plans)))
 
 
-def _named_gpus(gpus: str, plans: Sequence[Plan]) -> list[str]:
+def _named_gpus(gpus: str, plans: Sequence[Plan], dry_run: bool) -> list[str]:
     for plan in plans:
         if (device := plan.parameters.device) not in ("auto", "cuda"):
             raise UserError(f"--gpus {gpus}: device = {device!r}: must be auto or cuda with --gpus")
-    visible, names = visible_gpus(), []
+    visible, names, missing = visible_gpus(), list[str](), list[str]()
     for text in gpus.split(","):
         name = text.strip()
         if not (name.isascii() and name.isdigit()):
@@ -207,8 +211,12 @@ def _named_gpus(gpus: str, plans: Sequence[Plan]) -> list[str]:
             )
         if int(name) >= len(visible):
             have = f"{len(visible)} CUDA device(s)" if visible else "no CUDA device"
-            raise UserError(f"--gpus {gpus}: {name}: is not there: torch sees {have} here")
-        names.append(visible[int(name)])
+            missing.append(f"--gpus {gpus}: {name}: is not there: torch sees {have} here")
+        names.append(visible[int(name)] if int(name) < len(visible) else name)
+    if missing and not dry_run:
+        raise UserError(missing[0])
+    for line in missing:
+        print(line, file=sys.stderr)
     return names
 
 

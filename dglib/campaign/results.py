@@ -18,9 +18,9 @@ from dglib.experiments import get, joints, names
 from dglib.experiments.figures import save_figure
 from dglib.experiments.parameters import beyond_asked
 from dglib.files import to_json, write_atomically
-from dglib.report.collect import INDEX
 from dglib.report.grids import RESULTS
 from dglib.report.page import write_report
+from dglib.runs.directories import INDEX
 from dglib.runs.reading import read_under
 from dglib.runs.store import read_records
 
@@ -82,7 +82,7 @@ def _write_page(base: Path) -> list[Path]:
 def write_summary(base: Path, plans: Sequence[Plan]) -> list[str]:
     """Write `summary.md` and `summary.json` into `base`, and the figures of several experiments.
 
-    An experiment whose records cannot be read gets the reason as its paragraph.
+    An experiment whose records cannot be read or summarised gets the reason as its paragraph.
 
     Returns:
         A paragraph per experiment, and one for each finding on several with records in one directory.
@@ -95,12 +95,12 @@ def write_summary(base: Path, plans: Sequence[Plan]) -> list[str]:
         state = "" if plan.status == "done" else ": ".join(filter(None, (plan.status, plan.error)))
         try:
             mine = [] if directory is None else read_under(plan.parameters, read_records(directory, name))
-        except UserError as error:
-            directory, paragraph = None, Answer(f"{name}: {error}").with_flags(state).text()
-        else:
             summary = get(name).summarise(mine)
             beyond = beyond_asked([r["seed"] for r in mine], plan.parameters.seeds)
             paragraph = get(name).answer_of(summary).with_flags(state, beyond).text()
+        except UserError as error:
+            state = "" if str(error) in state else state
+            directory, paragraph = None, Answer(f"{name}: no answer: {error}").with_flags(state).text()
         paragraphs.append(paragraph)
         text += [f"## {name}", "", "```text", paragraph, "```", ""]
         if directory is None:

@@ -14,7 +14,7 @@ from dglib import output
 from dglib.analysis.answer import Answer
 from dglib.control import Control, require_posix, unwinding
 from dglib.errors import UserError
-from dglib.experiments import get, joints
+from dglib.experiments import build_spec, get, joints
 from dglib.experiments.parameters import beyond_asked
 from dglib.files import phase_end_paths
 from dglib.protocol.records import Record
@@ -118,7 +118,7 @@ def run(
     with unwinding():
         if not quiet:
             output.never_fail()  # also for scripts, not only for the commands
-        spec = spec or get(parameters.experiment).spec(parameters)
+        spec = spec or build_spec(parameters.experiment, parameters)
         numerics = check(spec, parameters)
         data = (load_data(parameters) if data is None else data).subset(spec.data.train_size)
         location, seeds = RunLocation.of(parameters), parameters.seeds

@@ -70,7 +70,8 @@ def read_status(base: Path) -> list[dict[str, Any]]:
     """
     jobs = [job for path in sorted((base / "jobs").glob("*.json")) if (job := _read(path))]
     if not jobs:
-        raise UserError(f"{base}: no jobs of run_all.py there")
+        listed = f"`python -m dglib list --base-dir {base}` lists the runs"
+        raise UserError(f"{base}: no jobs of run_all.py there; {listed}")
     updates: dict[tuple[str, int], float] = {}  # the last of each campaign
     for job in jobs:
         owner = job["owner"]["host"], job["owner"]["pid"]

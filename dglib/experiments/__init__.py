@@ -14,10 +14,11 @@ from importlib.util import module_from_spec, spec_from_file_location
 from pathlib import Path
 from typing import Any
 
+from dglib.analysis.style import LOOKS
 from dglib.errors import UserError
 from dglib.experiments.base import Drawing, Experiment, Joint, Sweep, rate, shared, sweep_rate
 from dglib.protocol.spec import ExperimentSpec
-from dglib.runs.directories import PREFIXES
+from dglib.runs.directories import OWN_FILE, PREFIXES
 from dglib.runs.identity import READING
 
 __all__ = [
@@ -44,7 +45,7 @@ def register(experiment: Experiment) -> None:
     """Add an experiment.
 
     Raises:
-        UserError: another one has its name or prefix.
+        UserError: another one has its name or prefix, or a sweep's look is unknown.
     """
     home = type(experiment).__module__
     for other in _registered.values():
@@ -54,6 +55,11 @@ def register(experiment: Experiment) -> None:
                 f"experiment = {experiment.name!r}: {taken.pop()!r} is that of {other.name} in"
                 f" {_homes[other.name]}; choose another name and prefix"
             )
+    for sweep in (*experiment.sweeps, *experiment.branches):
+        if unknown := {sweep.look, sweep.alternate_look or sweep.look} - LOOKS.keys():
+            allowed = ", ".join(LOOKS)
+            where = f"experiment = {experiment.name!r}: sweep {sweep.key!r}"
+            raise UserError(f"{where}: look = {unknown.pop()!r}: must be one of {allowed}")
     model = experiment.parameters
     if model.experiment not in ("", experiment.name):
         why = f"its parameters are those of {model.experiment}; use a subclass"
@@ -77,13 +83,9 @@ def load(source: str) -> list[str]:
     Raises:
         UserError: it is missing, fails, or registers nothing.
     """
-    path = Path(source).expanduser()
+    source = _resolved(source)
     try:
-        if path.suffix == ".py":
-            source = str(path.absolute())
-            module = _from_file(path.absolute())
-        else:
-            module = import_module(source).__name__
+        module = _from_file(Path(source)) if source.endswith(".py") else import_module(source).__name__
     except UserError:
         raise
     except Exception as error:
@@ -92,15 +94,19 @@ def load(source: str) -> list[str]:
     found = [name for name, home in _homes.items() if home == module]
     if not found:
         raise UserError(f"experiment file {source}: registers no experiment; end it with register(…)")
-    if source not in loaded():
-        os.environ[VARIABLE] = os.pathsep.join([*loaded(), source])
+    os.environ[VARIABLE] = os.pathsep.join(dict.fromkeys([*map(_resolved, loaded()), source]))
     return found
+
+
+def _resolved(source: str) -> str:
+    """A file's one absolute path, whatever its spelling; a module's name as it is."""
+    return str(Path(source).expanduser().resolve()) if source.endswith(".py") else source
 
 
 def _from_file(path: Path) -> str:
     name = path.stem
     loaded = sys.modules.get(name)
-    if loaded is not None and getattr(loaded, "__file__", None) == str(path):
+    if loaded is not None and Path(getattr(loaded, "__file__", None) or "").resolve() == path:
         return name
     if loaded is not None:
         raise UserError(f"experiment file {path}: a module called {name} is loaded already; rename the file")
@@ -130,8 +136,14 @@ def get(name: str) -> Experiment:
     """
     if name not in _registered:
         *most, last = _registered
-        raise UserError(f"experiment = {name!r}: must be {', '.join(most)} or {last}")
+        raise UserError(f"experiment = {name!r}: must be {', '.join(most)} or {last}; {OWN_FILE}")
     return _registered[name]
+
+
+def own_source(name: str) -> str | None:
+    """What `load` loads a user's experiment from, a file or a module; None for any other."""
+    home = _homes[name]
+    return next((s for s in loaded() if home == (Path(s).stem if s.endswith(".py") else s)), None)
 
 
 def own_file(name: str) -> Path | None:
@@ -162,9 +174,18 @@ def build_spec(experiment: str, parameters: Any) -> ExperimentSpec:
     """The protocol of an experiment under `parameters`: any object with their names as attributes.
 
     Raises:
-        UserError: there is no such experiment, or a user's own fails.
+        UserError: there is no such experiment, a user's own fails, or no phase has a sweep's evaluations.
     """
-    return get(experiment).spec(parameters)
+    about = get(experiment)
+    spec = about.spec(parameters)
+    fields = dict.fromkeys(phase.trajectory for arm in spec.arms for phase in arm.phases)
+    for sweep in about.sweeps if about.is_own else ():
+        if sweep.trajectory not in fields:
+            raise UserError(
+                f"experiment {experiment!r}: sweep {sweep.key!r}: trajectory = {sweep.trajectory!r}:"
+                f" must be that of a phase: {' or '.join(fields)}"
+            )
+    return spec
 
 
 for _name in BUILT_IN:

@@ -135,8 +135,15 @@ class Experiment:
         self.line = self.line or self.title
         self.branches = self.branches or self.sweeps
         self.grid_question = self.grid_question or self.question
-        if not type(self).__module__.startswith("dglib."):  # a user's own fails in one line
-            self.spec = partial(call, f"experiment {self.name!r}: spec() fails", self.spec)  # type: ignore[method-assign]
+        if self.is_own:  # fails in one line
+            for name in ("spec", "summarise", "answer_of", "seed_columns", "figures"):
+                what = f"experiment {self.name!r}: {name}() fails"
+                setattr(self, name, partial(call, what, getattr(self, name)))
+
+    @property
+    def is_own(self) -> bool:
+        """Whether it is a user's."""
+        return not type(self).__module__.startswith("dglib.")
 
     def spec(self, p: Any) -> ExperimentSpec:
         """The protocol under parameters `p`: any object with their names as attributes."""

@@ -17,6 +17,7 @@ from dglib.analysis.style import LOOKS, THICK, THIN, styled
 from dglib.experiments import get
 from dglib.files import make_directory, write_atomically
 from dglib.protocol.records import EVALUATION_FIELDS
+from dglib.training.registry import call
 
 if TYPE_CHECKING:
     from dglib.experiments.base import Experiment
@@ -35,11 +36,14 @@ def draw_all(experiment: str, records: Records) -> dict[str, Figure]:
     The last one shows the user's metrics, where any are on record. Of no records, empty panels with a note.
 
     Raises:
-        UserError: an unknown experiment.
+        UserError: an unknown experiment, or a figure of a user's own fails.
     """
     about = get(experiment)
     with styled():
-        drawn = {name: drawing.draw(records) for name, drawing in about.figures().items()}
+        drawn = {}
+        for name, drawing in about.figures().items():
+            what = f"experiment {experiment!r}: figure {name!r} fails"
+            drawn[name] = call(what, drawing.draw, records) if about.is_own else drawing.draw(records)
         if metrics := _draw_metrics(records):
             drawn[f"{about.prefix}_metrics"] = metrics
         return drawn

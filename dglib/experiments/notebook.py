@@ -7,7 +7,7 @@ from importlib import import_module
 from typing import Any
 
 from dglib.errors import UserError
-from dglib.experiments import get, own_file
+from dglib.experiments import get, own_file, own_source
 from dglib.experiments.parameters import Parameters, parse_seeds
 from dglib.experiments.profiles import Layer, load_profile, model_of, profile_layer, profiles_of, resolve
 from dglib.runs.identity import MACHINE_SETTINGS, differing
@@ -162,11 +162,12 @@ def cell_groups(model: type[Parameters]) -> dict[str, list[str]]:
 def notebook_source(experiment: str) -> str:
     """A notebook for an experiment that has none, as the text of an .ipynb file."""
     v4: Any = import_module("nbformat.v4")  # of papermill, and without types
-    about = get(experiment)
+    about, source = get(experiment), own_source(experiment)
     run = f'import dglib\n\nrun = dglib.run(dglib.notebook_parameters("{experiment}", globals()))'
     about_cell = f"# {about.symbol}: {about.title}\n\n{about.question}\n\n{about.counts}".rstrip()
     cells = [
         v4.new_markdown_cell(about_cell),
+        *([v4.new_code_cell(f"from dglib.experiments import load\n\nload({source!r})")] if source else []),
         v4.new_code_cell(parameters_cell(experiment), metadata={"tags": ["parameters"]}),
         *map(v4.new_code_cell, (run, "run.answer()", "run.show()")),
     ]

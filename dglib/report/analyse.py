@@ -32,6 +32,7 @@ from dglib.analysis.summary import SCHEMA, Summary
 from dglib.errors import StorageError, UserError
 from dglib.experiments import get, joints, names
 from dglib.files import to_json, write_atomically
+from dglib.runs.directories import is_grid, left_aside
 from dglib.runs.identity import read_manifest
 from dglib.runs.reading import Source, find_records
 
@@ -56,7 +57,8 @@ def run(path: Path, target: Path | None = None, verbose: bool = False) -> tuple[
     groups, problems = summarise(path)
     if target is not None:
         write_atomically(target, to_json(as_json(groups, problems), indent=1))
-    return text(path, groups, problems, verbose), not problems
+    grids = [left_aside(child) for child in sorted(path.glob("*")) if is_grid(child)]
+    return "\n".join([text(path, groups, problems, verbose), *grids]), not problems
 
 
 def analyse(path: Path) -> dict[str, Any]:
@@ -68,14 +70,14 @@ def summarise(path: Path) -> tuple[Groups, list[str]]:
     """By group the summary of each experiment, and of findings on several by their key; a line per problem.
 
     Args:
-        path: a results file, a run directory or a folder of several.
+        path: a results file, a run directory or a folder of several; grids in it are left aside.
 
     Raises:
         UserError: nothing is there, no record can be read, or records of one experiment do not belong
             together (mixed parameters, or one seed from two runs).
     """
     try:
-        found = find_records(path)
+        found = find_records(path, grids=False)
     except OSError as error:
         raise StorageError.of(path, error, "read") from error
     problems = list(found.problems)
@@ -160,7 +162,11 @@ def text(path: Path, groups: Groups, problems: Sequence[str], verbose: bool = Fa
 def _is_whole(source: Source, problems: list[str]) -> bool:
     """Whether a record can be computed with; one whose fields are of other kinds is named as a problem."""
     try:
-        to_json(dict(get(source.experiment).summarise([source.record])))
+        try:
+            to_json(dict(get(source.experiment).summarise([source.record])))
+        except UserError as error:  # of a user's own experiment
+            problems.append(f"{source.file}: seed {source.seed} not read: {error}")
+            return False
         check_compatible(source.file, [source], {})
         for joint in joints():
             if source.experiment in joint.experiments:

@@ -20,11 +20,9 @@ from dglib.analysis.summary import Summary
 from dglib.errors import UserError
 from dglib.experiments import Experiment, get, names
 from dglib.protocol.records import Record
-from dglib.runs.directories import runs_in, unread_below
+from dglib.runs.directories import INDEX, runs_in, unread_below
 from dglib.runs.identity import asked, fingerprint, manifests, read_manifest
 from dglib.runs.reading import Source, read_run
-
-INDEX = "grid.json"
 
 
 @dataclass(frozen=True)
@@ -167,7 +165,8 @@ def collect(base: Path) -> Collection:
             raise
         raise UserError(f"{error}; grids lie in {', '.join(grids)} there: name one's directory") from None
     if not collection.found:
-        first, more = collection.damaged[:1], len(collection.damaged) - 1
+        unread = [*collection.damaged, *collection.skipped]
+        first, more = unread[:1], len(unread) - 1
         why = f"; {first[0]}" + (f" (and {more} more like it)" if more > 0 else "") if first else ""
         raise UserError(f"{base}: no records there{why}")
     return collection
@@ -254,6 +253,11 @@ def _collect_run(collection: Collection, directory: Path) -> None:
         beats = _heartbeats(directory, name, {record.get("seed") for record in mine})
         if mine or name in known:
             found = Found(name, directory, tuple(mine), known.get(name, {}), tuple(beats))
+            try:
+                _ = found.answer if get(name).is_own else None
+            except UserError as error:  # of a user's own experiment
+                collection.skipped.append(f"{directory}: {name} is left out: {error}")
+                continue
             collection.found.append(found)
     collection.found += translated(directory, run.sources)
 

@@ -250,7 +250,7 @@ def _sweep_limits(read: Sequence[Found]) -> list[str]:
     here = f" (here {wording.per_level(*times)})" if times else ""
     lines = [
         f"Part of what a sweep shows as hysteresis is lag: the network has a limited time at each λ{here}."
-        " Only Hold, where λ waits, tells lag from memory."
+        " Only a hold, where λ waits, tells lag from memory."
     ]
     falling = sorted({name for name, item in dwell if item["constant_lr"] is False})
     unknown = sorted({name for name, item in dwell if item["constant_lr"] is None})

@@ -31,7 +31,8 @@ def list_runs(base_dir: str | Path | None = None, where: Sequence[str] = ()) -> 
     """The runs below a base directory, the oldest of each experiment first. Columns: `COLUMNS`.
 
     `profile` is the one that most parameters come from, with the number of those that differ; `dwell` in
-    epochs per level, missing where no sweep moves λ; `done` and `running` are numbers of seeds.
+    epochs per level, missing where no sweep moves λ; `done` and `running` are numbers of seeds. The table's
+    `attrs["unread"]` has a line for each file or directory that was not read.
 
     Args:
         where: conditions `NAME=VALUE` on parameters, all of which must hold; η and λ stand for `noise_rate`
@@ -43,7 +44,8 @@ def list_runs(base_dir: str | Path | None = None, where: Sequence[str] = ()) -> 
     import pandas as pd
 
     wanted = dict(_condition(text) for text in where)
-    found = collect_runs(base_directory(None if base_dir is None else str(base_dir))).found
+    collection = collect_runs(base_directory(None if base_dir is None else str(base_dir)))
+    found = collection.found
     unknown = [name for name in wanted if not any(name in item.parameters for item in found)]
     if found and unknown:
         raise UserError(f"--where {unknown[0]}: no run has a parameter of that name")
@@ -52,7 +54,9 @@ def list_runs(base_dir: str | Path | None = None, where: Sequence[str] = ()) -> 
         for item in found
         if all(item.parameters.get(name) == value for name, value in wanted.items())
     ]
-    return pd.DataFrame(rows, columns=list(COLUMNS)).astype({"dwell": "Int64"})
+    table = pd.DataFrame(rows, columns=list(COLUMNS)).astype({"dwell": "Int64"})
+    table.attrs["unread"] = [*collection.damaged, *collection.skipped]
+    return table
 
 
 def describe(directory: Path) -> str:
@@ -78,8 +82,9 @@ def describe(directory: Path) -> str:
 
 
 def text(table: DataFrame) -> str:
-    """The table for a terminal."""
-    return table.astype(object).fillna("–").to_string(index=False) if len(table) else "no runs"
+    """The table for a terminal, with what was not read."""
+    shown = table.astype(object).fillna("–").to_string(index=False) if len(table) else "no runs"
+    return "\n".join([shown, *table.attrs["unread"]])
 
 
 def _condition(text: str) -> tuple[str, Any]:

@@ -168,10 +168,12 @@ def _runs(base: Path, runs: Sequence[Found], target: Path) -> Iterator[Block]:
                 "soft",
                 f"Differs from run 1 in {'; '.join(changed) or 'no parameter; see how each was run'}.",
             )
-        yield from _run(base, found, target)
+        # The notebook is executed over the newest run.
+        yield from _run(base if number_ == len(runs) else None, found, target)
 
 
-def _run(base: Path, found: Found, target: Path) -> Iterator[Block]:
+def _run(base: Path | None, found: Found, target: Path) -> Iterator[Block]:
+    """`base`: where its executed notebook is; None: it has none."""
     about, shows, data = found.about, found.answer.line, evaluations_csv([found])
     yield "answer", ("", found.answer.html())
     captions = {name: drawing.caption for name, drawing in about.figures().items()}
@@ -180,8 +182,13 @@ def _run(base: Path, found: Found, target: Path) -> Iterator[Block]:
     table = seed_table(found)
     yield "h4", "Seeds"
     yield ("table", table) if table[1] else ("p", "No seed has finished.")
-    links = {"Records": found.results, "Executed notebook": [base / "executed" / f"{about.notebook}.ipynb"]}
-    known = {name: [link_to(p, target) for p in paths if p.is_file()] for name, paths in links.items()}
+    links = {"Records": found.results}
+    if base is not None and (executed := base / "executed" / f"{about.notebook}.ipynb").is_file():
+        seeds = found.directory.glob(f"seeds/{about.prefix}-*.json")
+        newest = max((path.stat().st_mtime for path in seeds), default=0.0)
+        late = ", executed before the last seeds" if executed.stat().st_mtime < newest else ""
+        links[f"Executed notebook{late}"] = [executed]
+    known = {name: [link_to(path, target) for path in paths] for name, paths in links.items()}
     yield "h4", "How it was run"
     yield "facts", [("Run directory", found.name), *facts(found)]
     yield from (("links", (f"{name}: ", shown)) for name, shown in known.items() if shown)

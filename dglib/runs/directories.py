@@ -31,6 +31,7 @@ class Translated:
 PREFIXES: dict[str, str] = {}
 # Called with a record and its run's configuration; filled by experiments that read other record formats.
 TRANSLATORS: list[Callable[[Record, Mapping[str, Any]], Translated | None]] = []
+INDEX = "grid.json"  # in a grid's directory
 LISTS = ("results", "checkpoint")  # files that are lists of records; published directories hold these alone
 OWN_FILE = "if it is your own, give its file as --experiment-file or in DGLIB_EXPERIMENTS"
 RETIRED = "an explorer run saved by release 0.1"
@@ -89,6 +90,8 @@ def unread_below(directory: Path, runs: Sequence[Path]) -> list[str]:
         count = sum(map(is_run, inside))
         if is_retired(child):
             lines.append(f"{child}: not read: {RETIRED}")
+        elif is_grid(child):
+            lines.append(left_aside(child))
         elif count:
             held = f"{count} run director{'y' if count == 1 else 'ies'}"
             lines.append(f"{child}: not read: {held} there, not in {directory} itself; give it by name")
@@ -100,6 +103,14 @@ def unread_below(directory: Path, runs: Sequence[Path]) -> list[str]:
 def is_retired(path: Path) -> bool:
     """Whether a directory is a saved explorer run of release 0.1, of no experiment: it is not read."""
     return any((path / f"Live_{kind}.json").is_file() for kind in ("manifest", *LISTS))
+
+
+def is_grid(path: Path) -> bool:
+    return (path / INDEX).is_file()
+
+
+def left_aside(grid: Path) -> str:
+    return f"{grid}: a grid, left aside: `python run_all.py report --base-dir {grid}` makes its page"
 
 
 def experiments_in(directory: Path) -> list[str]:
@@ -118,14 +129,19 @@ def experiment_of_list(path: Path) -> str | None:
     return names.get(path.name)
 
 
-def directories_below(root: Path) -> Iterator[Path]:
-    """A directory and those in it to any depth; nothing in a retired, hidden or mirrored one."""
+def directories_below(root: Path, grids: bool = True) -> Iterator[Path]:
+    """A directory and those in it to any depth; nothing in a retired, hidden or mirrored one.
+
+    `grids`: whether also those in grids below it.
+    """
     yield root
     if is_retired(root):
         return
     for child in sorted(root.iterdir()):
+        if not grids and is_grid(child):
+            continue
         if child.is_dir() and child.name != "mirror" and not child.name.startswith("."):
-            yield from directories_below(child)
+            yield from directories_below(child, grids)
 
 
 def is_like_a_list(path: Path) -> bool:

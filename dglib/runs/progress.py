@@ -188,6 +188,9 @@ def read_attempts(log: Path) -> list[dict[str, Any]]:
     return attempts
 
 
+NOISE = ("[IPKernelApp]", "Passed unknown parameter")  # of a notebook's kernel and papermill
+
+
 def last_line(log: Path, since: float) -> str:
     """The last line that a job has printed to its log since `since`, Unix time; "" where there is none."""
     try:
@@ -195,9 +198,10 @@ def last_line(log: Path, since: float) -> str:
             if os.fstat(file.fileno()).st_mtime < since:
                 return ""
             file.seek(max(0, os.fstat(file.fileno()).st_size - 4096))
-            *_, last = file.read().decode("utf-8", errors="replace").splitlines() or [""]
+            lines = file.read().decode("utf-8", errors="replace").splitlines()
     except OSError:
         return ""
+    last = next((line for line in reversed(lines) if not line.startswith(NOISE)), "")
     return "" if last.startswith("-- ") else last.strip()  # the header of a job's log
 
 

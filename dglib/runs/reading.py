@@ -171,8 +171,11 @@ class RecordSet:
         return {}
 
 
-def find_records(path: str | Path) -> RecordSet:
+def find_records(path: str | Path, grids: bool = True) -> RecordSet:
     """Read a list of records, a run directory as by `read_run`, or a folder of several, to any depth.
+
+    Args:
+        grids: whether also those of grids below the path.
 
     Raises:
         UserError: there is nothing at the path.
@@ -181,7 +184,7 @@ def find_records(path: str | Path) -> RecordSet:
     if root.is_file():
         records.add_list(root)
     elif root.is_dir():
-        for directory in directories_below(root):
+        for directory in directories_below(root, grids):
             if is_retired(directory):
                 records.strangers.append(f"{directory}: not read: {RETIRED}")
             else:
