@@ -1,5 +1,5 @@
-"""The step made faster: its loss and its mix compiled by torch.compile; step and evaluation captured as CUDA
-graphs.
+"""The step made faster: its loss, and all behind its gradients, compiled by torch.compile; step and
+evaluation captured as CUDA graphs.
 
 One graph per kind of step (batch size, refresh or not, logged or not) and of evaluation, from the images of
 an epoch to the weights. Where compiling or capturing fails, later calls run as they are, and `fallback` has
@@ -26,11 +26,12 @@ from dglib.training.step import (
     BatchFunction,
     Gradient,
     Method,
-    MixingRule,
     Number,
+    UpdateFunction,
     batch_loss,
     gradient,
     no_trace,
+    update,
 )
 
 T = TypeVar("T")
@@ -43,27 +44,43 @@ SAFE_FROM = (2, 12)  # before it, torch's allocator and generator are left in ca
 
 
 def compiled(method: Method) -> Method:
-    """The method with its loss and its mix compiled."""
-    return replace(method, gradient=CompiledGradient(), mix=CompiledMix(method.mix))
+    """The method with its loss and its update compiled."""
+    return replace(method, gradient=CompiledGradient(), update=CompiledUpdate())
 
 
-class CompiledMix:
-    """A mixing rule, compiled for each set of shapes; as it is once compiling has failed."""
+class CompiledUpdate:
+    """`update` compiled as one, for each set of shapes; as it is once compiling has failed.
 
-    def __init__(self, rule: MixingRule, compiler: Callable[..., Any] | None = None) -> None:
+    As one graph (`fullgraph`), so that a failure comes before anything has moved.
+    """
+
+    def __init__(self, compiler: Callable[..., Any] | None = None) -> None:
         self.fallback = ""
-        self._plain = rule
-        self._fast: MixingRule = (compiler or torch.compile)(rule, dynamic=False)
+        self._fast: UpdateFunction = (compiler or torch.compile)(update, dynamic=False, fullgraph=True)
 
-    def __call__(self, g_s: Sequence[Tensor], g_v: Sequence[Tensor], lam: Number) -> list[Tensor]:
-        if not isinstance(lam, Tensor):  # a number would be compiled in
-            lam = torch.full((), lam, dtype=torch.float64, device=g_s[0].device)
+    def __call__(
+        self,
+        state: TrainState,
+        method: Method,
+        g_s: Gradient,
+        loss_s: Tensor,
+        fresh: Gradient | None,
+        loss_v: Tensor | None,
+        lam: Number,
+        lr: Number,
+    ) -> list[Tensor]:
         if not self.fallback:
+            # Numbers would be compiled in.
+            device = state.device
+            weight = (
+                lam if isinstance(lam, Tensor) else torch.full((), lam, dtype=torch.float64, device=device)
+            )
+            rate = lr if isinstance(lr, Tensor) else torch.full((), lr, device=device)
             try:
-                return self._fast(g_s, g_v, lam)
+                return self._fast(state, method, g_s, loss_s, fresh, loss_v, weight, rate)
             except Exception as error:  # whatever a compiler may raise; a true mistake is raised again below
                 self.fallback = _reason(error)
-        return self._plain(g_s, g_v, lam)
+        return update(state, method, g_s, loss_s, fresh, loss_v, lam, lr)
 
 
 class CompiledGradient:

@@ -52,7 +52,7 @@ class Numerics:
         exact: no resuming with other numerics, no operation without a fixed order.
         channels_last: images and convolutions in NHWC memory order.
         fused: SGD in one kernel that also skips a step on the device.
-        compiled: `torch.compile` of the loss and of the mix.
+        compiled: `torch.compile` of the loss, and of mix, tally and descent as one.
         cuda_graphs: the step captured once for each kind and replayed.
         autotune: cuDNN times its algorithms and may take those without a fixed order: other bits each run.
     """

@@ -1,7 +1,7 @@
 """One training step: two gradients on one batch, normalised, mixed, and applied by SGD.
 
-`step` is the whole of it. The rule that mixes the gradients and the labels behind the value gradient are
-registered by name. Register your own so:
+`step` and the `update` at its end are the whole of it. The rule that mixes the gradients and the labels
+behind the value gradient are registered by name. Register your own so:
 
     @dglib.mixes.register("average")
     def average(g_s, g_v, lam):
@@ -46,6 +46,10 @@ MixingRule = Callable[[Sequence[Tensor], Sequence[Tensor], Number], list[Tensor]
 """(g_s, g_v, lam) -> the direction, one float32 tensor per parameter. Leaves g_s and g_v as they are."""
 ValueSource = Callable[[Batch], tuple[Tensor, Tensor]]
 """batch -> (images, labels) whose mean cross-entropy has the value gradient; labels as F.cross_entropy's."""
+UpdateFunction = Callable[
+    ["TrainState", "Method", "Gradient", Tensor, "Gradient | None", Tensor | None, Number, Number],
+    list[Tensor],
+]
 LossFunction = Callable[[nn.Module, Tensor, Tensor], Tensor]
 
 mixes: Registry[MixingRule] = Registry("mixing rule")
@@ -99,6 +103,7 @@ class Method:
         numerics: precision and techniques.
         mix, value: the mixing rule, and the source of the value gradient's images and labels.
         gradient: of a batch's images and labels, with the loss, 0-dim float32.
+        update: the part of a step behind the gradients, `update` or that function compiled.
         log: sum up the epoch's losses in the state. Changes no weight, buffer or draw.
     """
 
@@ -107,12 +112,13 @@ class Method:
     mix: MixingRule
     value: ValueSource
     gradient: Callable[[TrainState, Tensor, Tensor, Numerics], tuple[Gradient, Tensor]]
+    update: UpdateFunction
     log: bool = True
 
     @classmethod
     def of(cls, spec: StepSpec, numerics: Numerics, *, log: bool = True) -> Method:
         """The method that a specification names."""
-        return cls(spec, numerics, mixes.get(spec.mix), values.get(spec.value), gradient, log)
+        return cls(spec, numerics, mixes.get(spec.mix), values.get(spec.value), gradient, update, log)
 
 
 def step(
@@ -148,12 +154,40 @@ def step(
         fresh, loss_v = method.gradient(state, *method.value(batch), numerics)
         if state.g_v is None:
             state.hold(fresh)
+
+    # The log's value gradient is one of this batch, at the weights before the descent.
+    logged_v, logged_loss = fresh, loss_v
+    if logged and not refresh:
+        with no_trace(state, state.log_dropout):
+            logged_v, logged_loss = method.gradient(state, *method.value(batch), numerics)
+
+    g = method.update(state, method, g_s, loss_s, fresh, loss_v, lam, lr)
+    if not logged or logged_v is None or logged_loss is None:
+        return None
+    direction = Gradient(g)
+    norms = g_s.norm, logged_v.norm, direction.norm
+    return torch.stack([cosine(g_s, logged_v), cosine(direction, logged_v), *norms, loss_s, logged_loss])
+
+
+def update(
+    state: TrainState,
+    method: Method,
+    g_s: Gradient,
+    loss_s: Tensor,
+    fresh: Gradient | None,
+    loss_v: Tensor | None,
+    lam: Number,
+    lr: Number,
+) -> list[Tensor]:
+    """The part of a step behind the gradients: mix, tally, descent. Returns the direction."""
+    spec, numerics = method.spec, method.numerics
+
+    # The mix.
+    if fresh is not None:
         state.renew(fresh, fresh.norm)
     assert state.g_v is not None
     assert state.norm_v is not None
     g_v = Gradient(state.g_v, state.norm_v)
-
-    # The mix.
     g = in_layout_of(state.params, method.mix(g_s, g_v, lam))
 
     # The tally. Of a refresh the new norm counts, which may be lost, and not the one held.
@@ -169,30 +203,23 @@ def step(
             sums[3].add_(finite)
             sums[5].add_(cosine(g_s, fresh).masked_fill(~finite, 0.0))
 
-    # The log, whose value gradient is one of this batch.
-    row = None
-    if logged:
-        if fresh is None or loss_v is None:
-            with no_trace(state, state.log_dropout):
-                fresh, loss_v = method.gradient(state, *method.value(batch), numerics)
-        direction = Gradient(g)
-        norms = g_s.norm, fresh.norm, direction.norm
-        row = torch.stack([cosine(g_s, fresh), cosine(direction, fresh), *norms, loss_s, loss_v])
-
     # The descent. A fused kernel sees by itself whether the step is finite; on a CPU asking costs nothing.
-    # Unfused on a GPU, asking would wait for the device, so an undone step is put back instead.
-    on_host = not numerics.fused and state.device.type == "cpu"
+    # Unfused on a GPU, asking would wait for the device, so an undone step is put back instead; likewise in
+    # compiled code, which is fused anyway.
+    compiling = torch.compiler.is_compiling()
+    fused = numerics.fused and not compiling
+    on_host = not fused and not compiling and state.device.type == "cpu"
     if not on_host or finite:
         with torch.no_grad():
-            moved = [] if numerics.fused or on_host else [*state.params, *state.momentum()]
+            moved = [] if fused or on_host else [*state.params, *state.momentum()]
             before = [tensor.clone() for tensor in moved]
             sgd(
                 list(state.params),
                 g,
                 list(state.momentum_buffers),
-                foreach=False,
-                fused=numerics.fused,
-                found_inf=(~finite).float() if numerics.fused else None,
+                foreach=compiling,
+                fused=fused,
+                found_inf=(~finite).float() if fused else None,
                 weight_decay=spec.weight_decay,
                 momentum=spec.momentum,
                 lr=lr,
@@ -202,7 +229,7 @@ def step(
             )
             for tensor, old in zip(moved, before, strict=True):
                 torch.where(finite, tensor, old, out=tensor)
-    return row
+    return g
 
 
 BatchFunction = Callable[[TrainState, Number, int, Sequence[Number], tuple[bool, ...]], Tensor | None]

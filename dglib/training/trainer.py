@@ -105,7 +105,7 @@ class Trainer:
     @property
     def fallback(self) -> str:
         """Why steps or evaluations are slower than asked for, or ""."""
-        parts = (self.step, self.evaluate.score, self.method.gradient, self.method.mix)
+        parts = (self.step, self.evaluate.score, self.method.gradient, self.method.update)
         return "; ".join(dict.fromkeys(filter(None, (getattr(part, "fallback", "") for part in parts))))
 
     def steps_left(self, state: TrainState) -> int:
