@@ -111,6 +111,18 @@ def test_its_executed_notebook_loads_its_file_and_knows_the_lr_of_its_sweep(ran)
     assert "do not state the learning rate" not in (ran / "runs" / "report.html").read_text()
 
 
+def test_a_mistake_in_its_summary_stops_no_campaign_and_is_named_with_its_line(ran, tmp_path):
+    here = shutil.copytree(ran, tmp_path / "here")
+    text = (here / "my_loop.py").read_text()
+    own = "    def summarise(self, records):\n        return records[0]['finalerror']\n\n    def spec("
+    (here / "my_loop.py").write_text(text.replace("    def spec(", own))
+    shown = run_all(here, *OWN, "--workers", "1", status=1)
+    why = r"experiment 'R1': summarise\(\) fails: KeyError: 'finalerror' \(.*my_loop\.py, line \d+\)"
+    assert len(re.findall(rf"R1 seed \d: complete \({why}\)", shown)) == 2
+    assert re.search(rf"\nR1: no answer: {why}\n", shown)
+    assert "Traceback" not in shown
+
+
 def test_without_its_file_its_records_are_refused_or_noted_with_the_option_that_reads_them(ran):
     (run,) = map(str, (ran / "runs").glob("exp_R1_*"))
     assert "give its file as --experiment-file" in command(ran, "-m", "dglib", "analyse", run, status=2)
