@@ -75,7 +75,7 @@ def parser(program: str) -> argparse.ArgumentParser:
 
     def command(name: str, action: Callable[[argparse.Namespace], int | None], about: str, more: str) -> Add:
         prog = None if program == "dglib" else f"{program}.py {name}".removesuffix(" campaign")
-        description = f"{about}. {more}".strip().capitalize()
+        description = f"{about[0].upper()}{about[1:]}. {more}".strip()
         made = commands.add_parser(name, prog=prog, help=about, description=description, allow_abbrev=False)
         made.set_defaults(action=action)
         return made.add_argument

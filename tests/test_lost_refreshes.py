@@ -11,6 +11,7 @@ from small import CPU, StopAfter, random_data, small_spec
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from dglib.control import Interrupted
+from dglib.experiments import get
 from dglib.runs.checkpoint import Saving
 from dglib.runs.seed import SeedRun, run_seed
 from dglib.training import step
@@ -121,6 +122,7 @@ def test_a_run_whose_refreshes_are_all_lost_is_diverged(monkeypatch):
     record = record_of(monkeypatch, range(K, 10**6))
     assert record["outcome"] == "diverged"
     assert "steps had a gradient that is not finite" in record["reason"]
+    assert f"seed 0 diverged: {record['reason']}" in get("T1").answer([record]).text()
     assert len(record["epoch_log"]) == 4  # the fourth in a row was lost at step 20, the third of its epoch
 
 

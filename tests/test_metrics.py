@@ -22,6 +22,9 @@ def fails(logits, labels):
 
 def vector(logits, labels):
     return logits.mean(dim=1)
+
+def in_place(logits, labels):
+    return logits.zero_().mean()
 """
 SHORT = "init_epochs=2 init_error_max=1.0 epochs_per_level=1 sweep_lambdas=[0.5] return_sweep=false"
 
@@ -62,6 +65,7 @@ def test_a_metric_appears_in_records_tables_and_a_figure_and_changes_nothing_els
     ("name", "says"),
     [
         ("my_metrics:vector", "metric 'my_metrics:vector' gives a tensor of shape (8,): must be one number"),
+        ("my_metrics:in_place", "metric 'my_metrics:in_place' changes the logits or labels"),
         ("my_metrics:fails", "my_metrics.py, line 9)"),
         ("sharpnes", "metric 'sharpnes' is unknown"),
         ("my_metrics:error", "is the name of another field of an evaluation"),

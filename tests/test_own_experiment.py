@@ -1,15 +1,18 @@
 """An experiment in a user's own file goes from its YAML to the page, through commands alone."""
 
 import ast
+import inspect
 import json
 import os
 import re
 import shutil
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from small import small_spec
 
 import dglib
 from dglib import experiments
@@ -17,6 +20,7 @@ from dglib.errors import UserError
 from dglib.experiments import Experiment, Sweep, build_spec, get, names
 from dglib.experiments.parameters import OneState
 from dglib.experiments.profiles import load_profile, profile_layer
+from dglib.protocol.spec import Arm
 
 TESTS = Path(__file__).parent
 PACKAGE = Path(dglib.__file__).parent
@@ -198,6 +202,18 @@ def test_a_look_or_trajectory_that_is_none_is_refused(monkeypatch):
     monkeypatch.setitem(experiments._registered, "R8", Misspelt())
     with pytest.raises(UserError, match=r"trajectory = 'upp_trajectory': must be .* or up_trajectory or"):
         build_spec("R8", load_profile("loop", "quick"))
+
+
+class Empty(Failing):
+    def spec(self, parameters):
+        return replace(small_spec("T1"), arms=(Arm("main", ()),))
+
+
+def test_where_a_specification_is_refused_the_users_line_is_named(monkeypatch):
+    monkeypatch.setitem(experiments._registered, "R9", Empty())
+    line = f"({__file__}, line {inspect.getsourcelines(Empty.spec)[1] + 1})"
+    with pytest.raises(UserError, match=re.escape(f"must hold at least one level {line}")):
+        build_spec("R9", object())
 
 
 def literals(path):

@@ -25,6 +25,7 @@ from dglib.protocol.events import (
     from_plain,
     to_plain,
 )
+from dglib.protocol.records import fold
 from dglib.protocol.spec import Arm, Criterion, Cursor, LearningRate, Phase, StopEvent, Success
 
 STATS = EpochStats(1.0, 2.0, 3.0, 4.0)
@@ -219,6 +220,16 @@ def test_the_outcome_is_the_first_event_of_any_arm():
         visited, events = drive(spec, lambda here, c, arm=collapsing: 0.9 if here.arm.name == arm else 0.1)
         assert outcome(events) == expected
         assert len(visited) == (4 if collapsing == "none" else 3)
+
+
+def test_an_event_that_ends_no_phase_sets_its_flag_and_not_the_outcome():
+    event = StopEvent(Criterion(">=", 0.4), 1, "lambda_up", "collapsed", ends_phase=False)
+    phase = Phase("sweep", (0.5, 0.6), 1, LearningRate(0.1), 1, event=event)
+    spec = replace(small_spec("T1"), arms=(Arm("main", (phase,)),), outcome_without_event="complete")
+    visited, events = drive(spec, by_epoch({}, 0.9))
+    record = fold(spec, 0, events, 1.0)
+    assert (record["collapsed"], record["lambda_up"], record["outcome"]) == (True, 0.5, "complete")
+    assert len(visited) == 2
 
 
 @pytest.mark.parametrize(

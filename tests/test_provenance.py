@@ -11,9 +11,12 @@ import dglib
 from dglib.control import Interrupted
 from dglib.experiments.profiles import load_profile
 from dglib.files import unsealed
+from dglib.report.collect import collect
+from dglib.report.facts import facts
 from dglib.runs import provenance
 from dglib.runs.checkpoint import Saving
 from dglib.runs.seed import run_seed
+from dglib.runs.verify import verify
 
 TINY = ["network_width=0.25", "batch_size=128", "init_epochs=3", "init_error_min=0", "sweep_lambdas=[0.5]"]
 SPEC = small_spec("Td1", batch_size=4)
@@ -41,10 +44,13 @@ def test_the_commit_is_that_of_the_package_and_any_changed_or_new_file_makes_it_
     (package.parent / "notes.txt").touch()
     assert provenance.code(package) == clean, "a file next to the package changes no result"
     (package / "new.py").touch()
-    assert provenance.code(package) == clean | {"dirty": True}
+    one = provenance.code(package)
     (package / "new.py").unlink()
     (package / "step.py").write_text("")
-    assert provenance.code(package) == clean | {"dirty": True}
+    other = provenance.code(package)
+    assert one == clean | {"dirty": True, "source": one["source"]}
+    assert other == clean | {"dirty": True, "source": other["source"]}
+    assert one["source"] != other["source"]
 
 
 def test_an_installation_within_somebody_elses_checkout_is_not_taken_for_theirs(tmp_path):
@@ -121,3 +127,29 @@ def test_a_run_prints_by_what_it_and_its_seeds_were_made_and_records_and_manifes
     monkeypatch.undo()
     assert dglib.run(parameters).directory == directory, "no identity depends on by what a run was made"
     assert "\nseed 0: made by dglib 0.0.9, commit abcdefg, Python" in capsys.readouterr().out
+
+
+def test_a_seed_added_by_edited_code_is_a_warning_before_it_trains_and_noted_wherever_seeds_are_pooled(
+    tmp_path, monkeypatch, capsys
+):
+    clean = {"dglib": "0.0.9", "commit": "abcdefghij", "dirty": False}
+    for seed, code in enumerate((clean, clean, clean | {"dirty": True, "source": "1234567890"})):
+        capsys.readouterr()
+        monkeypatch.setattr(provenance, "code", lambda code=code: code)
+        changes = [*TINY, "epochs_per_level=1", f"seeds={seed}", f"base_dir={tmp_path}"]
+        directory = dglib.run(load_profile("T2", "quick", changes)).directory
+        lines = capsys.readouterr().out.splitlines()
+        warnings = [line for line in lines if line.startswith("warning: ")]
+        if seed < 2:
+            assert (warnings, verify(directory)) == ([], [])
+    was = "dglib 0.0.9, commit abcdefg"
+    now = f"{was} (files changed since, source 1234567)"
+    (warning,) = warnings
+    assert warning.startswith(f"warning: seeds made by different code: seeds 0, 1: {was}; now: {now}")
+    (after,) = (number for number, line in enumerate(lines) if line.startswith("seeds 0, 1: made by"))
+    assert lines.index(warning) < after
+    (note,) = verify(directory)
+    assert note.severity == "note"
+    assert note.problem == f"seeds made by different code: seed 2: {now}; the others: {was}"
+    (found,) = collect(tmp_path).found
+    assert f"seed 2: made by {now}" in dict(facts(found))["Seeds by other code"]

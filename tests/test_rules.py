@@ -117,10 +117,14 @@ def test_a_users_file_runs_through_papermill(tmp_path):
         ("mix=wrong_rules:infinite", "gives values that are not finite for parameter 0"),
         ("mix=wrong_rules:in_place", "changes the gradients that it is given"),
         ("mix=wrong_rules:two_arguments", "TypeError"),
-        ("mix=wrong_rules:number_alone", "lam a 0-dim float64 tensor,: RuntimeError"),
+        ("mix=wrong_rules:number_alone", "at lam = 0, a 0-dim float64 tensor, fails: RuntimeError"),
         ("mix=wrong_rules:halves_lam", "changes lam"),
-        ("value=wrong_rules:other_images", "gives images torch.float32 (4, 1, 7, 8)"),
-        ("value=wrong_rules:other_number", "gives labels torch.int64 (3,): must be torch.int64 (4,)"),
+        ("mix=wrong_rules:divides_by_the_rest", "at lam = 1 fails: ZeroDivisionError"),
+        ("value=wrong_rules:other_images", "gives images torch.float32 (64, 1, 7, 8)"),
+        ("value=wrong_rules:first_eight", "gives labels torch.int64 (64,): must be torch.int64 (8,)"),
+        ("value=wrong_rules:not_all_batches", "gives images torch.float32 (0, 1, 8, 8)"),
+        ("value=wrong_rules:not_a_number", "gives images that are not finite"),
+        ("value=wrong_rules:darkens", "changes the batch that it is given"),
         ("value=wrong_rules:no_class", "gives labels outside 0 to 9"),
         ("value=clear", "did you mean 'clean'?"),
     ],
@@ -133,3 +137,14 @@ def test_a_rule_that_no_step_can_use_is_refused_in_one_line_before_anything_is_w
     (line,) = err.splitlines()
     assert (out, why in line) == ("", True), line
     assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("kind", ["mix", "value"])
+def test_an_error_in_a_rule_while_it_trains_is_one_line_that_names_it(kind, tmp_path, capsys, monkeypatch):
+    tried = {"mix": 6, "value": 2}[kind]  # times before anything is written
+    monkeypatch.setattr("wrong_rules.calls_left", tried + 1)
+    rule = f"{kind}=wrong_rules:late_{kind}"
+    assert main(["run", "Td1", "--base-dir", str(tmp_path), "--set", *TINY, rule]) == 2
+    line = capsys.readouterr().err.splitlines()[-1]
+    assert line.startswith(f"dglib: error: {kind} 'wrong_rules:late_{kind}' fails: RuntimeError: no more (")
+    assert "wrong_rules.py, line" in line

@@ -102,6 +102,7 @@ def test_a_record_holds_the_rate_that_came_out_and_the_flips_per_class_pair():
     [
         ("one_class", "0.0429 of the labels are wrong, where 0.4000 was expected"),
         ("shuffled", "the labels belonged to other images: are they in another order?"),
+        ("constant", "where 0.4000 was expected; all labels are of class 3"),
         ("one_class_declared", None),
     ],
 )

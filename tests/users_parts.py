@@ -59,6 +59,10 @@ def one_class_declared(labels, rate, seed, classes):
 one_class_declared.expected = lambda rate, labels, classes: rate * np.mean(labels == 3)
 
 
+def constant(labels, rate, seed, classes):
+    return np.full_like(labels, 3)
+
+
 def nonsense_declared(labels, rate, seed, classes):
     return labels
 

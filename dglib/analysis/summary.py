@@ -39,6 +39,11 @@ def common(
     """What every summary has, from its seeds' outcomes, which are `kinds` and those of `UNMEASURED`."""
     counts = Counter(seed["outcome"] for seed in seeds)
     flags = Counter(flag for record in records for flag in record.get("flags") or ())
+    why: dict[str, list[str]] = {}
+    for record, seed in zip(records, seeds, strict=True):
+        failed = (record, *(record.get("failed_arms") or {}).values())
+        for reason in dict.fromkeys(arm["reason"] for arm in failed if arm.get("reason")):
+            why.setdefault(reason, []).append(str(seed["seed"]))
     return {
         "experiment": experiment,
         "n": len(seeds),
@@ -49,7 +54,10 @@ def common(
         "eta": sorted({eta for record in records if (eta := number(record, "eta")) is not None}),
         "limits": {},
         "estimates": {},
-        "flags": [f"{count} of {len(seeds)} records: {flag}" for flag, count in flags.items()],
+        "flags": [
+            *(f"{count} of {len(seeds)} records: {flag}" for flag, count in flags.items()),
+            *(f"seed{'s'[: len(of) - 1]} {', '.join(of)} diverged: {reason}" for reason, of in why.items()),
+        ],
         "notes": [],
         "seeds": list(seeds),
     }

@@ -21,6 +21,7 @@ from dglib.files import to_json, write_atomically
 from dglib.report.grids import RESULTS
 from dglib.report.page import write_report
 from dglib.runs.directories import INDEX
+from dglib.runs.provenance import different_code
 from dglib.runs.reading import read_under
 from dglib.runs.store import read_records
 
@@ -97,7 +98,8 @@ def write_summary(base: Path, plans: Sequence[Plan]) -> list[str]:
             mine = [] if directory is None else read_under(plan.parameters, read_records(directory, name))
             summary = get(name).summarise(mine)
             beyond = beyond_asked([r["seed"] for r in mine], plan.parameters.seeds)
-            paragraph = get(name).answer_of(summary).with_flags(state, beyond).text()
+            answer = get(name).answer_of(summary)
+            paragraph = answer.with_flags(state, beyond, different_code(mine)).text()
         except UserError as error:
             state = "" if str(error) in state else state
             directory, paragraph = None, Answer(f"{name}: no answer: {error}").with_flags(state).text()

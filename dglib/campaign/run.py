@@ -6,7 +6,7 @@ import sys
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import torch
 
@@ -128,16 +128,19 @@ def run(
         described = identity.describe(spec, data.fingerprint, run_hashes(spec, data), **asked)
         location.bring_back(spec.directory_prefix, described)
         made = provenance.made_by(numerics, data)
-        for_manifest = {
+        for_manifest: dict[str, Any] = {
             "command": list(command or sys.orig_argv),
             "numerics": numerics.describe(),
             "data_name": data.name,
-            **{name: made[name] for name in ("dglib", "commit", "dirty", "numpy")},
+            **{name: made[name] for name in ("dglib", "commit", "dirty", "source", "numpy") if name in made},
             **({} if spec.lineage is None else {"lineage": dict(spec.lineage)}),
         }
         store, why = Store.open(location.local, spec, described, for_manifest)
         save_reading(store.directory, parameters)
         lines = [f"{spec.name}: {why} in {location.local.absolute()}", provenance.line(made), *notes]
+        different = provenance.different_code(store.records(), made)
+        if different and not all(map(store.finished, seeds)):
+            lines.append(f"warning: {different}; one answer will count them all")
         print(*lines, sep="\n", file=sys.stderr if quiet else sys.stdout, flush=True)
         begin(store)
         if parameters.keep_states:
@@ -176,9 +179,10 @@ def run(
                     bar.close()
             if quiet:
                 return Run(spec.name, store.directory, records, [], tuple(seeds))
+            records = store.records()
             for line in provenance.made_otherwise(records, made):
                 print(line)
-            records = read_under(parameters, store.records())
+            records = read_under(parameters, records)
             return Run(spec.name, store.directory, records, draw_figure(store, records), tuple(seeds))
 
 
@@ -212,7 +216,7 @@ def _check_network(spec: ExperimentSpec, info: DatasetInfo) -> int:
     name, width = spec.network.name, spec.network.width
     with torch.random.fork_rng(devices=[]):
         model = check_network(name, input_shape=info.input_shape, classes=info.classes, width=width)
-    check_rules(spec.step, list(model.parameters()), info.input_shape, info.classes)
+    check_rules(spec.step, list(model.parameters()), info.input_shape, info.classes, info.n_train)
     if info.n_train % spec.step.batch_size == 1:
         try:
             model(torch.zeros(1, *info.input_shape))

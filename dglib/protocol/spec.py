@@ -81,7 +81,8 @@ class StopEvent:
         field, flag: the record's fields for the λ of the last of these evaluations, and for whether it fired.
         epochs_field: the record's field for the epochs of the phase up to that evaluation, the first-passage
             time; None where the record has none.
-        ends_phase: whether the phase ends there, or is held to its end.
+        ends_phase: whether the phase ends there, or is held to its end. Only an event that ends its phase
+            gives the seed its outcome; any other shows in `flag` alone.
     """
 
     criterion: Criterion
@@ -208,7 +209,7 @@ class Cursor:
         consecutive: evaluations in a row that met the criterion of the phase's event.
         passed: λ at which the phase's event fired; None if it has not.
         fired_at: λ at which the event of the phase before fired; None if it did not.
-        reached: the flag of the first event that fired in this seed.
+        reached: the flag of the first event that ended a phase of this seed.
         last_error: error of the latest evaluation.
         next_event: number of the next event.
         outcome: set when the seed is over.
@@ -270,6 +271,7 @@ class ExperimentSpec:
         prefix: of its records' files, such as "T1-spinodal".
         directory_prefix: of its run directories.
         experiment_id: format of a seed's identity, such as "T1-spinodal-{seed:03d}"; begins with the name.
+        outcome_without_event: the outcome of a seed in which no event ended a phase.
         final_classes: (name, least final error), the highest first; the outcome where there are any.
         step_log_field: the record's field for the step logs, where `step.log_every` is not 0.
         constants: fields written into every record as they are.

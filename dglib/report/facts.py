@@ -50,7 +50,8 @@ def facts(found: Found) -> list[tuple[str, str]]:
         if words := [str(word) for word in manifest.get("command") or ()]:
             rows.append(("Command", command(words)))
     made = [item for record in found.records for item in record.get("provenance") or ()]
-    if any(item.get("commit") != manifest.get("commit") for item in made):
+    code = ("commit", "dirty", "source")
+    if any(item.get(name) != manifest.get(name) for item in made for name in code):
         rows.append(("Seeds by other code", "; ".join(made_otherwise(found.records, {}))))
     if lineage := manifest.get("lineage"):
         rows.append(("Forked from", ", ".join(f"{name}: {value}" for name, value in lineage.items())))

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import hashlib
 import platform
 import subprocess
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -22,7 +23,8 @@ def code(directory: Path = HERE) -> dict[str, Any]:
     """The version of dglib, the commit it comes from, and whether its files were changed since.
 
     `commit` and `dirty` are None where git does not know the files: a copy without its history, or an
-    installation, possibly within an unrelated checkout.
+    installation, possibly within an unrelated checkout. Where no commit stands for the files, there is also
+    `source`: SHA-256 of the Python files.
     """
 
     def git(*words: str) -> str | None:
@@ -36,11 +38,19 @@ def code(directory: Path = HERE) -> dict[str, Any]:
     known = git("ls-files", "--error-unmatch", "--", "__init__.py") is not None
     commit = git("rev-parse", "HEAD") if known else None
     changes = git("status", "--porcelain", "--", ".") if commit else None
-    return {
+    found = {
         "dglib": dglib.__version__,
         "commit": commit,
         "dirty": None if changes is None else bool(changes),
     }
+    return found if found["dirty"] is False else found | {"source": _source(directory)}
+
+
+def _source(directory: Path) -> str:
+    digest = hashlib.sha256()
+    for path in sorted(directory.rglob("*.py")):
+        digest.update(f"{path.relative_to(directory).as_posix()}\n".encode() + path.read_bytes())
+    return digest.hexdigest()
 
 
 def versions() -> dict[str, Any]:
@@ -63,7 +73,7 @@ def made_by(numerics: Numerics, data: Dataset) -> dict[str, Any]:
 
 def line(made: Mapping[str, Any]) -> str:
     """A provenance in words: "made by dglib 0.1.0, commit 1a2b3c4, …"."""
-    words = [f"dglib {made.get('dglib', 'of a version not on record')}", _commit(made)]
+    words = [code_line(made)]
     for name, shown in (("python", "Python"), ("torch", "torch"), ("numpy", "numpy")):
         if made.get(name):
             words.append(f"{shown} {made[name]}")
@@ -74,19 +84,37 @@ def line(made: Mapping[str, Any]) -> str:
     return f"made by {', '.join(words)}"
 
 
-def made_otherwise(records: Iterable[Record], here: Mapping[str, Any]) -> list[str]:
-    """A line for every provenance other than `here` that seeds have, as a whole or from some step on."""
+def code_line(made: Mapping[str, Any]) -> str:
+    """The code of a provenance in words, other ones for other code: "dglib 0.1.0, commit 1a2b3c4"."""
+    commit = f"commit {str(made['commit'])[:7]}" if made.get("commit") else "no commit on record"
+    more = ["files changed since"] if made.get("dirty") else []
+    more += [f"source {str(made['source'])[:7]}"] if made.get("source") else []
+    words = f"dglib {made.get('dglib', 'of a version not on record')}, {commit}"
+    return words + (f" ({', '.join(more)})" if more else "")
+
+
+def made_otherwise(
+    records: Iterable[Record], here: Mapping[str, Any], words_of: Callable[[Mapping[str, Any]], str] = line
+) -> list[str]:
+    """A line for every provenance other than `here` that seeds have, as a whole or from some step on.
+
+    Args:
+        words_of: a provenance in words, by which they are compared.
+    """
     seeds: dict[str, list[str]] = {}
-    own = line(here)
+    own = words_of(here)
     for record in records:
         for made in record.get("provenance") or [{}]:
-            if (words := line(made)) != own:
+            if (words := words_of(made)) != own:
                 since = f" from step {made['from_step']}" if made.get("from_step") else ""
                 seeds.setdefault(words, []).append(f"{record['seed']}{since}")
     return [f"seed{'s'[: len(of) - 1]} {', '.join(of)}: {words}" for words, of in seeds.items()]
 
 
-def _commit(made: Mapping[str, Any]) -> str:
-    if not made.get("commit"):
-        return "no commit on record"
-    return f"commit {str(made['commit'])[:7]}" + (" (files changed since)" if made.get("dirty") else "")
+def different_code(records: Sequence[Record], now: Mapping[str, Any] | None = None) -> str:
+    """One line that names the seeds made by other code than `now`, or than the first; empty of none."""
+    first = now or next((made for record in records for made in record.get("provenance") or ()), {})
+    if lines := made_otherwise(records, first, code_line):
+        others = "the others" if now is None else "now"
+        return f"seeds made by different code: {'; '.join(lines)}; {others}: {code_line(first)}"
+    return ""

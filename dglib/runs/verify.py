@@ -30,6 +30,7 @@ from dglib.runs.identity import (
     shared_of,
 )
 from dglib.runs.mirror import CLAIM, RUN_MANIFEST, MirrorFolder
+from dglib.runs.provenance import different_code
 from dglib.runs.reading import find_records
 
 
@@ -133,6 +134,8 @@ def _findings(run: Path) -> Iterator[Finding]:
             if owner is not None and (folder, suffix) == ("seeds", "json"):
                 owner.damaged = True
     for experiment in experiments:
+        if different := different_code(experiment.records):
+            yield Finding(run / f"{experiment.spec.prefix}_manifest.json", different, "note")
         if not experiment.damaged and not damaged:
             yield from _views(run, experiment, mirrored=bool(mirror.sizes))
 

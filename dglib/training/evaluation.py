@@ -46,7 +46,10 @@ def check_metrics(names: Sequence[str], classes: int) -> None:
     for name in names:
         if metric_field(name) in EVALUATION_FIELDS:
             raise UserError(f"metrics = {name!r}: is the name of another field of an evaluation")
-        _measure(name, logits, labels)
+        given = logits.clone(), labels.clone()
+        _measure(name, *given)
+        if not all(map(torch.equal, given, (logits, labels))):
+            raise UserError(f"metric {name!r} changes the logits or labels that it is given: must leave them")
 
 
 def metric_field(name: str) -> str:

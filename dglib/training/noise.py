@@ -103,10 +103,14 @@ class NoisyLabels:
 
     @property
     def looks_shuffled(self) -> bool:
-        """Whether more labels are wrong than expected, and as many as if they belonged to other images."""
-        n = len(self.labels)
-        chance = 1 - float(self.flips.sum(0) @ self.flips.sum(1)) / n**2
-        return self.rate > self.expected + TOLERANCE and abs(self.rate - chance) < 3 * (chance / n) ** 0.5
+        """Whether more labels are wrong than expected, as many as if they belonged to other images.
+
+        The classes are then about as frequent as in the clean labels.
+        """
+        n, noisy, clean = len(self.labels), self.flips.sum(0), self.flips.sum(1)
+        chance = 1 - float(noisy @ clean) / n**2
+        by_chance = abs(self.rate - chance) < 3 * (chance / n) ** 0.5
+        return self.rate > self.expected + TOLERANCE and by_chance and abs(noisy - clean).sum() < 0.2 * n
 
     def describe(self) -> dict[str, Any]:
         """As plain data, for the record."""
@@ -150,6 +154,8 @@ def try_noise(name: str, labels: Labels, rate: float, seeds: Sequence[int], clas
         line += f", where {tried[0].expected:.4f} was expected"
         if any(made.looks_shuffled for made in tried):
             line += "; as many as if the labels belonged to other images: are they in another order?"
+        if single := [made.labels[0] for made in tried if (made.labels == made.labels[0]).all()]:
+            line += f"; all labels are of class {single[0]}"
         lines.append(line)
     return lines
 

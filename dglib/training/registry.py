@@ -12,6 +12,7 @@ import inspect
 import linecache
 import os
 import sys
+import sysconfig
 import traceback
 from collections.abc import Callable
 from pathlib import Path
@@ -20,6 +21,7 @@ from typing import Any, Generic, TypeVar
 from dglib.errors import UserError
 
 PACKAGE = str(Path(__file__).parents[1]) + os.sep
+STDLIB = sysconfig.get_path("stdlib") + os.sep
 
 T = TypeVar("T", bound=Callable[..., object])
 
@@ -124,10 +126,16 @@ def call(what: str, function: Callable[..., Any], *arguments: object) -> Any:
     except UserError:
         raise
     except Exception as error:
-        inside = traceback.extract_tb(error.__traceback__)[1:]
-        own = [f for f in inside if "site-packages" not in f.filename and not f.filename.startswith(PACKAGE)]
-        where = f" ({own[-1].filename}, line {own[-1].lineno})" if own else ""
-        raise UserError(f"{what}: {type(error).__name__}: {error}{where}") from error
+        raise failed(what, error) from error
+
+
+def failed(what: str, error: Exception) -> UserError:
+    """An error in what a user gave, in one line: `what`, and where in the user's code it was raised."""
+    frames = traceback.extract_tb(error.__traceback__)[1:]
+    not_own = (PACKAGE, STDLIB, "<string>")  # the last: a dataclass's __init__
+    own = [f for f in frames if "site-packages" not in f.filename and not f.filename.startswith(not_own)]
+    where = f" ({own[-1].filename}, line {own[-1].lineno})" if own else ""
+    return UserError(f"{what}: {type(error).__name__}: {error}{where}")
 
 
 def module_path() -> str:

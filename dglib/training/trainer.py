@@ -14,6 +14,7 @@ from dglib.training.batches import DeviceData, crop_flip, index_from
 from dglib.training.evaluation import Evaluator
 from dglib.training.numerics import Numerics
 from dglib.training.randomness import Streams
+from dglib.training.rules import naming
 from dglib.training.state import TrainState
 from dglib.training.step import Batch, BatchFunction, Method, Number, step
 
@@ -76,13 +77,14 @@ class Trainer:
         step of a run: whether the first one's value gradient is finite.
         """
         state.model.train()
-        for done in range(n_steps):
-            if control is not None:
-                if control.paused or control.stopping():
-                    return done
-                lam = lam if control.lam is None else control.lam
-                lr = lr if control.lr is None else control.lr
-            self.take_step(state, lam, lr)
+        with naming(self.spec):
+            for done in range(n_steps):
+                if control is not None:
+                    if control.paused or control.stopping():
+                        return done
+                    lam = lam if control.lam is None else control.lam
+                    lr = lr if control.lr is None else control.lr
+                self.take_step(state, lam, lr)
         return n_steps
 
     def take_step(self, state: TrainState, lam: float, lr: float) -> None:
