@@ -610,9 +610,10 @@ def evaluation(setting: Setting, machine: Machine) -> Row:
 
 
 def two_at_once(setting: Setting, machine: Machine) -> Row:
-    """Two seeds, a process each, against one: how much more is trained."""
-    job = (machine, setting)
-    (one,), two = in_processes(_blocks, [job]), in_processes(_blocks, [job, job], at_once=2)
+    """Two seeds, a process each, against one: how much more is trained. Two share the CPU's threads."""
+    (one,) = in_processes(_blocks, [(machine, setting)])
+    job = (replace(machine, threads=max(1, machine.threads // 2)), setting)
+    two = in_processes(_blocks, [job, job], at_once=2)
     return {"one": one, "two": max(two), "gain": 2 * one / max(two)}
 
 
