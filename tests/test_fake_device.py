@@ -6,6 +6,7 @@ fused SGD refuses. Not seen: numbers and memory, which `test_graphs.py` has on a
 a substitute of torch.cuda; what cuBLAS and cuDNN do in a capture; code generated for a GPU.
 """
 
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -13,6 +14,7 @@ from pathlib import Path
 import pytest
 
 PROGRAM = Path(__file__).with_name("fake_device.py")
+TWO_DEVICES = "same device|two different devices"  # torch from 2.12, before
 NETWORKS = ("small_cnn", "vgg11_bn", "resnet18")
 
 
@@ -40,19 +42,19 @@ def test_without_fused_sgd_no_step_asks_the_host(found):
     ("mistake", "message"),
     [
         ("a host read in the mix", "item inside a captured step"),
-        ("a mix on the host", "same device"),
+        ("a mix on the host", TWO_DEVICES),
         ("momentum in another layout", "strides"),
         ("the learning rate as float64", "float64"),
         ("labels through the host", "a copy between devices inside a captured step"),
         ("a host read in the log", "item inside a captured step"),
         ("a log that sets the dropout back", "a generator's state inside a captured step"),
-        ("an evaluation's labels on the host", "same device"),
+        ("an evaluation's labels on the host", TWO_DEVICES),
         ("the host asked whether a step is finite", "__bool__ inside a captured step"),
         ("the start of a batch on the host", "__int__ inside a captured step"),
-        ("an epoch's labels on the host", "same device"),
+        ("an epoch's labels on the host", TWO_DEVICES),
         ("a host read in the evaluation", "item inside a captured step"),
-        ("an evaluation's labels on the current device", "same device"),
+        ("an evaluation's labels on the current device", TWO_DEVICES),
     ],
 )
 def test_a_planted_mistake_fails_it(found, mistake, message):
-    assert message in found[mistake]
+    assert re.search(message, found[mistake])
