@@ -31,7 +31,7 @@ def main() -> None:
             tab = Tab(page, [])
             page.wait_for_selector("img.dglib-picture")
             with tab.new_marks(".dglib-marks"):
-                tab.type(".dglib-lambda", "0.45")
+                tab.type(".dglib-lambda", "0.40")
             take(tab, ".dglib-recorded", ".dglib-picture", "recorded")
             up_and_down(tab)
             take(tab, ".dglib-live", ".dglib-live-picture", "live")
