@@ -15,13 +15,12 @@ class ArchiveServer:
     Attributes:
         mode: "whole"; "cut", which closes each connection after `piece` bytes; "hang", which sends
             nothing after the first `piece` bytes of the file; "page", an HTML page; or a status, "503".
-        ranges: whether a request for the rest of the file gets that rest.
         asked: the Range headers of all requests, None for one without.
         released: set to end a "hang".
     """
 
     def __init__(self, content: bytes) -> None:
-        self.content, self.mode, self.ranges = content, "whole", True
+        self.content, self.mode = content, "whole"
         self.piece = max(1, len(content) // 3)
         self.asked: list[str | None] = []
         self.released = threading.Event()
@@ -56,7 +55,7 @@ class ArchiveServer:
         body, start = self.content, 0
         if self.mode == "page":
             body = PAGE
-        elif wanted is not None and self.ranges:
+        elif wanted is not None:
             start = int(wanted.removeprefix("bytes=").rstrip("-"))
         if start and start >= len(body):
             request.send_error(416)

@@ -112,14 +112,6 @@ def test_colour_npz_images_are_turned_to_channels_first_with_their_own_statistic
     assert own.std == pytest.approx((colour(8) / 255).std(axis=(0, 1, 2)))
 
 
-def test_given_statistics_replace_those_of_the_data(npz, tmp_path):
-    own = load(npz(), pixel_mean=[0.25], pixel_std=[0.5])
-    assert (own.mean, own.std) == ((0.25,), (0.5,))
-    digits = load_dataset("digits", data_dir=tmp_path, pixel_std=[2])
-    assert digits.std == (2.0,)
-    assert digits.mean == load_dataset("digits", data_dir=tmp_path).mean
-
-
 def with_value(value: float) -> np.ndarray:
     images = grey(8, "float64")
     images[5, 2, 1] = value
@@ -250,16 +242,6 @@ def test_the_check_before_a_run_loads_a_users_data_set_from_data_dir():
 def test_a_loader_must_give_a_dataset(tmp_path):
     with pytest.raises(UserError, match="gives int: must be a dglib Dataset"):
         load_dataset(f"{__name__}:no_dataset", data_dir=tmp_path)
-
-
-def test_an_unknown_dataset_is_refused_with_the_nearest_and_all_allowed(tmp_path):
-    for ask in (lambda: load_dataset("cifar", data_dir=tmp_path), lambda: describe_dataset("cifar")):
-        with pytest.raises(UserError) as caught:
-            ask()
-        assert str(caught.value) == (
-            "dataset 'cifar' is unknown: did you mean 'cifar10'? allowed are cifar10, digits, "
-            "or the path of an .npz file, or module:attribute"
-        )
 
 
 def test_a_description_is_what_loading_gives(npz, tmp_path):

@@ -10,7 +10,6 @@ from types import SimpleNamespace
 import pytest
 import torch
 from mutation import mutate
-from reference import PlainRun
 from replaying import CapturingTrainer, Recording, Replaying
 from small import CPU, digits, random_data, small_spec
 from torch import nn
@@ -21,7 +20,6 @@ from dglib.training import graphs, numerics
 from dglib.training import step as step_module
 from dglib.training.evaluation import Evaluator, metrics
 from dglib.training.graphs import CompiledGradient, CompiledUpdate
-from dglib.training.networks import key_dropout
 from dglib.training.state import TrainState
 from dglib.training.step import Method, batch_loss, gradient, total_norm, update
 from dglib.training.trainer import Trainer
@@ -334,31 +332,11 @@ def distance(one, other):
 
 
 @pytest.mark.parametrize(("technique", "name"), [("fused", "T1"), ("channels_last", "Td1 with dropout")])
-def test_one_step_with_a_technique_is_as_near_to_double_as_the_plain_one(technique, name):
-    spec = CASES[name]
-    before = [p.detach().clone() for p in begun(spec).state.params]
-    exact = one_step_in_double(spec)
-
-    def error(settled):
-        params = after(spec, settled=settled, steps=1)[0].params
-        moved = [p.detach().double() - b.double() for p, b in zip(params, before, strict=True)]
-        return distance(moved, exact)
-
-    # The errors of sums over a batch's 4·8·8 pixels, one after another or in pairs: at most sqrt(n) apart.
-    assert error(replace(CPU, **{technique: True})) < (4 * 8 * 8) ** 0.5 * error(CPU)
-
-
-def one_step_in_double(spec):
-    """How the weights move in the first of the steps that `trained` takes, in double throughout."""
-    seed = begun(spec)
-    batch, step = seed.trainer.batch(0, 0), spec.step
-    key_dropout(seed.state.model, None)
-    model = copy.deepcopy(seed.state.model).double()
-    key_dropout(model, torch.Generator().manual_seed(seed.trainer.streams.key("dropout", 0)))
-    run = PlainRun(model, step.refresh_period, step.momentum, step.weight_decay)
-    before = [p.detach().clone() for p in model.parameters()]
-    run.step(batch.x.double(), batch.noisy, batch.clean, 0.3, 0.05)
-    return [p.detach() - b for p, b in zip(model.parameters(), before, strict=True)]
+def test_one_step_with_a_technique_is_the_plain_one_but_for_rounding(technique, name):
+    before = detached(begun(CASES[name]).state)
+    steps = (after(CASES[name], settled=s, steps=1)[0] for s in (replace(CPU, **{technique: True}), CPU))
+    ours, plain = ([p - b for p, b in zip(detached(s), before, strict=True)] for s in steps)
+    assert distance(ours, plain) < 1e-3
 
 
 def test_a_checkpoint_resumes_in_another_memory_format():
@@ -371,15 +349,6 @@ def test_a_checkpoint_resumes_in_another_memory_format():
 
 
 # ── half precision ──
-
-
-@pytest.mark.parametrize("precision", ["bf16", "fp16"])
-def test_half_precision_keeps_weights_momentum_and_value_gradient_in_fp32(precision):
-    settled = replace(CPU, precision=precision, fused=precision == "fp16")
-    state, _ = after(CASES["Td1 with dropout"], settled=settled, steps=5)
-    tensors = [*state.params, *state.momentum(), *state.g_v, state.norm_v]
-    assert {tensor.dtype for tensor in tensors} == {torch.float32}
-    assert all(tensor.isfinite().all() for tensor in tensors)
 
 
 def test_logged_norms_and_losses_are_unscaled_in_fp16():

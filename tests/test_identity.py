@@ -141,17 +141,6 @@ def test_dglibs_own_parts_have_no_hash_so_that_an_update_moves_no_run():
 # ── data ──
 
 
-def test_a_data_file_that_was_moved_is_the_same_run(run):
-    run()
-    Path("elsewhere").mkdir()
-    Path("data.npz").rename("elsewhere/moved.npz")
-    out = run("dataset=elsewhere/moved.npz", seeds="0-1")
-    assert "resuming" in out
-    assert len(directories()) == 1
-    assert main(["verify", "runs"]) == 0
-    assert main(["analyse", "runs"]) == 0
-
-
 # ── directories of earlier releases ──
 
 

@@ -319,16 +319,6 @@ def test_a_manifest_that_names_files_outside_the_directory_is_unreadable(path, s
     assert restore(MirrorFolder(remote), local) == [f"{name} (unreadable)"]
 
 
-def test_a_restored_directory_is_the_mirrored_one_and_has_nothing_to_copy_back(base, local, remote):
-    sync(local, remote)
-    run = base / "deep" / "run"
-    assert restore(MirrorFolder(remote), run) == []
-    assert files(run) == to_mirror(local)
-    for claim in claims(remote):
-        claim.unlink()
-    assert not sync(run, remote)
-
-
 def test_of_two_copies_of_a_seed_the_one_with_more_steps_stays_whatever_the_clocks(base, local, remote):
     run = shutil.copytree(local, base / "run")
     second_state(local)

@@ -1,7 +1,6 @@
 """Run directories: which one is taken, what is never run again, and what is never overwritten or mixed."""
 
 import json
-import os
 import re
 import shutil
 
@@ -179,16 +178,3 @@ def test_a_damaged_seed_record_is_refused_by_name_before_anything_is_trained(tmp
 
 
 # ── several processes; more in test_two_writers ──
-
-
-def test_a_seed_that_another_process_holds_is_left_to_it_and_named_at_the_end(tmp_path, counted, monkeypatch):
-    monkeypatch.setattr(batch, "HELD_SECONDS", 0.3)
-    store, _ = open_store(tmp_path, quick(), DATA)
-    message = rf"T1 seed 0 is being trained by process {os.getpid()} on \S+ in .*exp_T_spinodal_"
-    with store.exclusive(0):
-        with pytest.raises(UserError, match=message):
-            run_experiment(store, [0, 1], DATA, CPU)
-        assert counted == [1]
-        store.save(made_record(store.spec, 0))
-        assert [record["seed"] for record in run_experiment(store, [0], DATA, CPU)] == [0]
-    assert counted == [1]

@@ -75,16 +75,9 @@ def save(path: Path, checkpoint: Checkpoint, *, keep_older: bool = True) -> None
     Raises:
         StorageError: it cannot be written; the generations that were there still are.
     """
-    progress = {
-        "job": checkpoint.job,
-        "cursor": asdict(checkpoint.cursor),
-        "events": [to_plain(event) for event in checkpoint.events],
-        "steps": checkpoint.steps,
-        "seconds": checkpoint.seconds,
-        "stretches": list(checkpoint.stretches),
-        "made": list(checkpoint.made),
-        "hashes": dict(checkpoint.hashes),
-    }
+    progress = {name: value for name, value in vars(checkpoint).items() if name != "state"}
+    progress["cursor"] = asdict(checkpoint.cursor)
+    progress["events"] = [to_plain(event) for event in checkpoint.events]
     buffer = io.BytesIO()
     torch.save({"state": checkpoint.state, "progress": json.dumps(progress)}, buffer)
     content = buffer.getvalue()
@@ -152,14 +145,6 @@ def read(path: Path) -> Checkpoint:
     progress = json.loads(saved["progress"])
     if progress["steps"] != int(match[3]):  # the head's are for readers without torch
         raise ValueError("its head does not belong to its content: damaged")
-    return Checkpoint(
-        progress["job"],
-        saved["state"],
-        Cursor(**progress["cursor"]),
-        [from_plain(event) for event in progress["events"]],
-        int(match[3]),
-        progress["seconds"],
-        progress["stretches"],
-        progress.get("made", []),  # this and the next were added to format 1
-        progress.get("hashes", {}),
-    )
+    progress["cursor"] = Cursor(**progress["cursor"])
+    progress["events"] = [from_plain(event) for event in progress["events"]]
+    return Checkpoint(state=saved["state"], **progress)

@@ -82,7 +82,8 @@ def describe(
     not what they were settled to: a resume on another machine finds its run. Where the data's fingerprint is
     known, the path of a data file does not count.
     """
-    return {**_described(spec, data_fingerprint, hashes), "numerics": numerics}
+    described = {"spec": _plain(spec), "data": data_fingerprint, "results_version": RESULTS_VERSION}
+    return {**current(described | ({"hashes": dict(hashes)} if hashes else {})), "numerics": numerics}
 
 
 def shared_of(description: Mapping[str, Any]) -> dict[str, Any]:
@@ -100,7 +101,7 @@ def shared_of(description: Mapping[str, Any]) -> dict[str, Any]:
 
 def job(spec: ExperimentSpec, data_fingerprint: str, seed: int) -> str:
     """Whose state a checkpoint is: fingerprint of what decides its bits, but for numerics and hashes."""
-    return job_of(_described(spec, data_fingerprint, {"labels": ""}), seed)
+    return job_of(describe(spec, data_fingerprint, {"labels": ""}), seed)
 
 
 def job_of(description: Mapping[str, Any], seed: int) -> str:
@@ -142,13 +143,6 @@ def changed_hashes(one: Mapping[str, Any], other: Mapping[str, Any]) -> list[str
     """The names of the hashes that both have, and that differ."""
     mine, yours = one.get("hashes", {}), other.get("hashes", {})
     return [name for name in mine if name in yours and mine[name] != yours[name]]
-
-
-def _described(
-    spec: ExperimentSpec, data_fingerprint: str, hashes: Mapping[str, str] | None
-) -> dict[str, Any]:
-    found = {"spec": _plain(spec), "data": data_fingerprint, "results_version": RESULTS_VERSION}
-    return current(found | ({"hashes": dict(hashes)} if hashes else {}))
 
 
 def _plain(value: Any) -> Any:
@@ -252,7 +246,7 @@ def manifest_of(
     before: dict[str, Any] = {} if stored is None else stored["identity"]
     hashes = {**before.get("hashes", {}), **identity.get("hashes", {})}
     now = {**identity, **({"hashes": hashes} if hashes else {})}
-    found: dict[str, Any] = {
+    manifest: dict[str, Any] = {
         "experiment": spec.name,
         "fingerprint": fingerprint(now),
         "shared_fingerprint": fingerprint(shared_of(now)),
@@ -262,14 +256,13 @@ def manifest_of(
     if stored is None:
         created = datetime.now(UTC).isoformat(timespec="seconds")
         machine = {"host": socket.gethostname(), "python": platform.python_version()}
-        return {**found, "created": created, **machine}
-    same = [name for name in FILES if not is_file(stored["parameters"].get(name))]
-    same += [name for name in FILES if not is_file(spec.parameters.get(name))]
-    moved = {name: spec.parameters[name] for name in FILES if name not in same}
-    found = {**stored, **found, "parameters": {**stored["parameters"], **moved}}
-    if found["fingerprint"] != stored["fingerprint"]:
-        found["formerly"] = [*stored.get("formerly", []), before]
-    return found
+        return {**manifest, "created": created, **machine}
+    both = (stored["parameters"], spec.parameters)
+    moved = {n: spec.parameters[n] for n in FILES if all(is_file(side.get(n)) for side in both)}
+    manifest = {**stored, **manifest, "parameters": {**stored["parameters"], **moved}}
+    if manifest["fingerprint"] != stored["fingerprint"]:
+        manifest["formerly"] = [*stored.get("formerly", []), before]
+    return manifest
 
 
 def manifests(directory: Path) -> list[Path]:

@@ -13,7 +13,7 @@ import secrets
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -28,13 +28,11 @@ from dglib.errors import StorageError, UserError
 from dglib.files import make_directory, write_atomically
 from dglib.runs.identity import agree, current, shared_of
 from dglib.runs.mirror import (
-    CHECKPOINT,
+    MIRRORED,
     PERIOD_S,
-    RECORD,
-    VIEW,
     Entry,
     MirrorFolder,
-    is_mirrored,
+    kind_of,
     restore,
     token_of,
     without_finished,
@@ -66,7 +64,7 @@ class Mirror:
         self.local, self.remote, self._report = local.absolute(), remote.absolute(), report
         self._device: int | None = None  # of the file system that the mirror is on
         self._problem = ""
-        self._complete = self._refused = False
+        self._refused = self._complete = False
         self._stopping = threading.Event()
         self._thread = threading.Thread(target=self._run, name="mirror", daemon=True)
 
@@ -148,14 +146,14 @@ class Mirror:
 
     def _copy(self, folder: MirrorFolder, files: dict[str, Entry], last: bool) -> OSError | None:
         """Copy what is due into `files`, checkpoints last. Returns the error of those without space."""
-        paths = self._paths("", "seeds/", "attempts/", "states/", "checkpoints/")
-        for path in sorted(filter(is_mirrored, paths), key=lambda path: bool(CHECKPOINT.fullmatch(path))):
-            entry = files.get(path)
-            if entry is not None and RECORD.fullmatch(path):
+        paths = self._paths(MIRRORED)
+        for path in sorted(paths, key=lambda path: kind_of(path) == "checkpoint"):
+            entry, in_training = files.get(path), kind_of(path) == "checkpoint"
+            if entry is not None and kind_of(path) == "record":
                 continue
-            pause = 0 if last or not CHECKPOINT.fullmatch(path) else CHECKPOINT_NS
             try:
                 modified = (self.local / path).stat().st_mtime_ns
+                pause = CHECKPOINT_NS if in_training and not last else 0
                 if entry is not None and abs(modified - entry.modified) <= pause:
                     continue
                 content = (self.local / path).read_bytes()
@@ -169,12 +167,14 @@ class Mirror:
                 return error  # a checkpoint may start from a state that was not copied
         return None
 
-    def _paths(self, *folders: str) -> list[str]:
-        return [below + name for below in folders for name in _names(self.local / below)]
+    def _paths(self, kinds: Sequence[str]) -> list[str]:
+        folders = ("", "seeds/", "attempts/", "states/", "checkpoints/", "figures/")
+        paths = [below + name for below in folders for name in _names(self.local / below)]
+        return [path for path in paths if kind_of(path) in kinds]
 
     def _copy_views(self) -> None:
         """Write views in place: the next run mends one that a kill tears here."""
-        for path in filter(VIEW.fullmatch, self._paths("", "figures/")):
+        for path in self._paths(["view"]):
             content, target = (self.local / path).read_bytes(), self.remote / path
             if not target.exists() or target.read_bytes() != content:
                 write(target, content)

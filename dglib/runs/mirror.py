@@ -36,24 +36,28 @@ from dglib.files import checkpoint_steps, older, sealed, unsealed, write_atomica
 PERIOD_S = 180.0  # between passes, each of which renews the claim
 STALE_S = 600.0  # a claim that was not renewed for so long is that of a machine that died
 GENERATIONS = 2
-
 SEALED_AS = "mirror manifest"
 MANIFEST = re.compile(r"manifest-(\d{8,})-[0-9a-f]{8}\.json")
 CLAIM = re.compile(r"claim-([0-9a-f]{8})-\d+-(\d+)-(.*)")
-# Paths in a run directory. No name begins with a dot.
-RECORD = re.compile(r"seeds/[^./\\][^/\\]*\.json")
-CHECKPOINT = re.compile(r"checkpoints/[^./\\][^/\\@]*\.ckpt")
-_STATE = re.compile(r"(checkpoints|states)/[^./\\][^/\\]*@[^/\\]*\.ckpt")  # at the end of a phase
-RUN_MANIFEST = re.compile(r"[^./\\][^/\\]*_manifest\.json")
-_ATTEMPTS = re.compile(r"attempts/[^./\\][^/\\]*")
-# In the order of restoring: a directory without its manifest is not taken for a whole one.
-_MIRRORED = (RECORD, _STATE, CHECKPOINT, _ATTEMPTS, RUN_MANIFEST)
-VIEW = re.compile(r"[^./\\][^/\\]*(_results\.json|_reading\.json|\.csv)|figures/[^./\\][^/\\]*")
+
+# Kinds of files by their paths in a run directory. No name begins with a dot.
+_NAME = r"[^./\\][^/\\]*"
+_KINDS = re.compile(
+    rf"(?P<record>seeds/{_NAME}\.json)"
+    rf"|(?P<state>(?:checkpoints|states)/{_NAME}@[^/\\]*\.ckpt)"  # at the end of a phase
+    rf"|(?P<checkpoint>checkpoints/{_NAME}\.ckpt)"
+    rf"|(?P<attempts>attempts/{_NAME})"
+    rf"|(?P<manifest>{_NAME}_manifest\.json)"
+    rf"|(?P<view>{_NAME}(?:_results\.json|_reading\.json|\.csv)|figures/{_NAME})"
+)
+# In the order of restoring: a directory without its manifest is not taken for a whole one. Views are copied.
+MIRRORED = ("record", "state", "checkpoint", "attempts", "manifest")
 
 
-def is_mirrored(path: str) -> bool:
-    """Whether a file is mirrored, given its path in the run directory. Views are not, they are copied."""
-    return any(pattern.fullmatch(path) for pattern in _MIRRORED)
+def kind_of(path: str) -> str:
+    """One of `MIRRORED`, "view", or "" of a file that is not copied, given its path in the run directory."""
+    match = _KINDS.fullmatch(path)
+    return match.lastgroup or "" if match else ""
 
 
 @dataclass(frozen=True)
@@ -96,7 +100,7 @@ class MirrorFolder:
         self.sizes = _sizes(self.path)
         self.generations: dict[str, Mapping[str, Entry]] = {}
         self.torn: list[str] = []
-        for _, name in sorted(((_number(name), name) for name in self.sizes if _number(name)), reverse=True):
+        for name in sorted(filter(_number, self.sizes), key=_number, reverse=True):
             try:
                 self.generations[name] = _entries(unsealed(SEALED_AS, self.path / name))
             except StorageError:
@@ -117,20 +121,18 @@ class MirrorFolder:
 
     def files(self) -> dict[str, Entry]:
         """The newest copy of each file that has its size: seeds do not depend on each other."""
-        found: dict[str, Entry] = {}
+        there: dict[str, Entry] = {}
         for files in reversed(self.generations.values()):
-            found |= {
-                path: entry for path, entry in files.items() if self.sizes.get(entry.stored) == entry.size
-            }
-        return without_finished(found)
+            there |= {path: e for path, e in files.items() if self.sizes.get(e.stored) == e.size}
+        return without_finished(there)
 
     def run_manifests(self) -> list[dict[str, Any]]:
         """The run's own manifests, of all generations."""
         found = []
         for files in self.generations.values():
-            for path in filter(RUN_MANIFEST.fullmatch, files):
+            for entry in (entry for path, entry in files.items() if kind_of(path) == "manifest"):
                 with suppress(ValueError, TypeError):  # missing or damaged
-                    found.append(dict(json.loads(self.content(files[path]) or b"")))
+                    found.append(dict(json.loads(self.content(entry) or b"")))
         return found
 
     def store(self, path: str, content: bytes, modified: int) -> Entry:
@@ -201,8 +203,7 @@ def restore(folder: MirrorFolder, local: Path) -> list[str]:
     """Copy what is missing in a run directory from its mirror, and all of a seed that is further there.
 
     A seed is further where its checkpoint has more steps, or where it has a record and there is none here.
-    Records here stay. The run's manifest is written last, so that a directory restored in part is not taken
-    for a whole one.
+    Records here stay, and seeds with a record here need no checkpoint.
 
     Returns:
         What is damaged on the mirror; an older intact copy was used where there is one.
@@ -211,45 +212,40 @@ def restore(folder: MirrorFolder, local: Path) -> list[str]:
         OSError, StorageError: the mirror cannot be read, or the directory not written to.
     """
     damaged = [f"{name} (unreadable)" for name in folder.torn]
-    paths = {path: folder.copies(path)[0] for files in folder.generations.values() for path in files}
-    paths = {
-        path: entry
-        for path, entry in without_finished(paths).items()
-        if not (path.startswith("checkpoints/") and (local / "seeds" / f"{_seed(path)}.json").exists())
-    }
+    newest = {path: folder.copies(path)[0] for files in folder.generations.values() for path in files}
+    newest = {path: entry for path, entry in without_finished(newest).items() if not _is_settled(local, path)}
 
     def intact(path: str) -> tuple[Entry, bytes] | None:
-        for entry in folder.copies(path):
-            if (content := folder.content(entry)) is not None:
-                return entry, content
-        return None
+        copies = ((entry, folder.content(entry)) for entry in folder.copies(path))
+        return next(((entry, content) for entry, content in copies if content is not None), None)
 
     def is_further(path: str) -> bool:
-        here = local / path
-        if RECORD.fullmatch(path):
-            return not here.exists()
+        if kind_of(path) != "checkpoint":
+            return kind_of(path) == "record"
+        here, there = local / path, intact(path)
         steps = max(checkpoint_steps(p.read_bytes()) if p.exists() else -1 for p in (here, older(here)))
-        if steps >= 0 and here.exists() and here.stat().st_mtime_ns == paths[path].modified:
-            return False  # the same copy
-        there = intact(path)
         return there is not None and checkpoint_steps(there[1]) > steps
 
-    states = [path for path in paths if RECORD.fullmatch(path) or CHECKPOINT.fullmatch(path)]
-    further = {_seed(path) for path in states if is_further(path)}
-    for path in (path for pattern in _MIRRORED for path in sorted(paths) if pattern.fullmatch(path)):
+    further = {_seed(path) for path in newest if is_further(path)}
+    for path in sorted(newest, key=lambda path: (MIRRORED.index(kind_of(path)), path)):
         here = local / path
-        if RECORD.fullmatch(path) and here.exists():
-            continue
         if _seed(path) not in further and (here.exists() or older(here).exists()):
             continue
         found = intact(path)
-        if found is None or found[0] != paths[path]:
-            damaged.append(f"{paths[path].stored} ({'an older copy is used' if found else 'lost'})")
+        if found is None or found[0] != newest[path]:
+            damaged.append(f"{newest[path].stored} ({'an older copy is used' if found else 'lost'})")
         if found is not None:
             here.parent.mkdir(parents=True, exist_ok=True)
             write_atomically(here, found[1])
             os.utime(here, ns=(found[0].modified, found[0].modified))
     return damaged
+
+
+def _is_settled(local: Path, path: str) -> bool:
+    """Whether there is nothing to restore: a record here stays, and its seed needs no checkpoint."""
+    if kind_of(path) == "record":
+        return (local / path).exists()
+    return path.startswith("checkpoints/") and (local / "seeds" / f"{_seed(path)}.json").exists()
 
 
 def _seed(path: str) -> str:
@@ -258,12 +254,9 @@ def _seed(path: str) -> str:
 
 def without_finished(files: Mapping[str, Entry]) -> dict[str, Entry]:
     """Without the checkpoints of seeds whose records are there."""
-    done = {_seed(path) for path in files if RECORD.fullmatch(path)}
-    return {
-        path: entry
-        for path, entry in files.items()
-        if not (path.startswith("checkpoints/") and _seed(path) in done)
-    }
+    done = {_seed(path) for path in files if kind_of(path) == "record"}
+    unneeded = {path for path in files if path.startswith("checkpoints/") and _seed(path) in done}
+    return {path: entry for path, entry in files.items() if path not in unneeded}
 
 
 def write(path: Path, content: bytes) -> None:
@@ -296,12 +289,12 @@ def _sizes(folder: Path) -> dict[str, int]:
         if not isinstance(error, FileNotFoundError):
             raise error
 
-    found = {}
+    sizes = {}
     for directory, _, names in os.walk(folder, onerror=fail):
         for path in (Path(directory, name) for name in names):
             with suppress(FileNotFoundError):  # a claim that was just renewed
-                found[path.relative_to(folder).as_posix()] = path.stat().st_size
-    return found
+                sizes[path.relative_to(folder).as_posix()] = path.stat().st_size
+    return sizes
 
 
 def _number(name: str) -> int:
@@ -313,9 +306,9 @@ def _number(name: str) -> int:
 def _entries(manifest: Any) -> dict[str, Entry]:
     found = {}
     for path, entry in manifest["files"].items():
-        if VIEW.fullmatch(path):  # in manifests of dglib 0.1
+        if kind_of(path) == "view":  # in manifests of dglib 0.1
             continue
-        if not is_mirrored(path) or not re.fullmatch(re.escape(path) + r"\.[0-9a-f-]+", entry["stored"]):
+        if not kind_of(path) or not re.fullmatch(re.escape(path) + r"\.[0-9a-f-]+", entry["stored"]):
             raise ValueError(f"{path}: not a file of a run directory")
         found[path] = Entry(**{key: entry[key] for key in ("stored", "sha256", "size", "modified")})
     return found

@@ -40,27 +40,22 @@ def tensorboard(store: Store, seed: int) -> Sink:
     A resumed seed repeats its events from the first one on, so an arm's folder is written anew.
     """
     folder = store.directory / "tensorboard" / store.files(seed).record.stem
-    writers: dict[str, Any] = {}  # of the arm that is trained
+    writers: dict[str, Any] = {}  # by arm
 
     def write(event: Event) -> None:
-        match event:
-            case EpochDone():
-                numbers = {"lambda": event.lam, **epoch_numbers(event)}
-            case Evaluated():
-                numbers = {"error": event.error, **event.metrics}
-            case SeedDone():
-                numbers = {}
-            case _:
-                return
+        numbers: dict[str, Any] = {}
+        if isinstance(event, EpochDone):
+            numbers = {"lambda": event.lam, **epoch_numbers(event)}
+        if isinstance(event, Evaluated):
+            numbers = {"error": event.error, **event.metrics}
         with suppress(OSError):  # only information: training reports a full disk itself
-            if event.arm not in writers or not numbers:
-                for writer in writers.values():
-                    writer.close()
-                writers.clear()
+            if numbers and event.arm not in writers:
+                writers[event.arm] = open_writer(folder / event.arm, "tensorboard = true")
             for name, value in numbers.items():
-                if event.arm not in writers:
-                    writers[event.arm] = open_writer(folder / event.arm, "tensorboard = true")
                 if value is not None:
                     writers[event.arm].add_scalar(name, value, event.epoch)
+            if isinstance(event, SeedDone):
+                for writer in writers.values():
+                    writer.close()
 
     return write

@@ -6,8 +6,7 @@ Reads, and changes nothing. Records on a mirror are checked like those of a run 
 from __future__ import annotations
 
 import json
-import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from types import SimpleNamespace
@@ -29,7 +28,7 @@ from dglib.runs.identity import (
     read_manifest,
     shared_of,
 )
-from dglib.runs.mirror import CLAIM, RUN_MANIFEST, MirrorFolder
+from dglib.runs.mirror import CLAIM, MirrorFolder, kind_of
 from dglib.runs.provenance import different_code
 from dglib.runs.reading import find_records
 
@@ -64,24 +63,6 @@ def verify(directory: Path) -> list[Finding]:
         raise StorageError.of(directory, error, "read") from error
 
 
-class _Experiment:
-    """An experiment of a run directory: its manifest, and its intact records."""
-
-    def __init__(self, manifest: dict[str, Any]) -> None:
-        self.manifest = manifest
-        plain = json.dumps(manifest["identity"]["spec"])
-        # An `ExperimentSpec` as far as names and views need it, also one of another version of dglib.
-        self.spec: Any = json.loads(plain, object_hook=lambda fields: SimpleNamespace(**fields))
-        self.shared = shared_of(current(manifest["identity"]))
-        self.records: list[Record] = []
-        self.damaged = False  # a record is
-
-    def has(self, stem: str) -> bool:
-        """Whether a file with this stem is a seed's of this experiment."""
-        number = int((re.search(r"\d+$", stem) or ["-1"])[0])
-        return bool(self.spec.experiment_id.format(seed=number) == stem)
-
-
 def _findings(run: Path) -> Iterator[Finding]:
     mirror = MirrorFolder(run)
     damaged = list(_mirror(mirror))
@@ -91,32 +72,37 @@ def _findings(run: Path) -> Iterator[Finding]:
     skipped = {finding.path for finding in damaged}
     files = {name: path for name, path in files.items() if path not in skipped}
 
-    experiments: list[_Experiment] = []
-    manifests = {name: path for name, path in files.items() if RUN_MANIFEST.fullmatch(name)}
-    for name, path in manifests.items():
+    known: dict[str, dict[str, Any]] = {}
+    records: dict[str, list[Record]] = {}
+    named = {name: path for name, path in files.items() if kind_of(name) == "manifest"}
+    for name, path in named.items():
         try:
-            experiments.append(new := _Experiment(read_manifest(path, name)))
+            manifest = read_manifest(path, name)
         except UserError as error:
             yield Finding(path, str(error))
             continue
-        if new.spec.name not in prefixes():
-            problem = f"{new.spec.name} is no known experiment, so its records are not read; {OWN_FILE}"
+        if (experiment := manifest["experiment"]) not in prefixes():
+            problem = f"{experiment} is no known experiment, so its records are not read; {OWN_FILE}"
             yield Finding(path, problem, "note")
-        if not agree(experiments[0].shared, new.shared):
-            first = experiments[0].spec.name
-            yield Finding(path, f"its network, data or step are not those of {first} in this directory")
+        for first in list(known.values())[:1]:
+            if not agree(*(shared_of(current(each["identity"])) for each in (first, manifest))):
+                problem = (
+                    f"its network, data or step are not those of {first['experiment']} in this directory"
+                )
+                yield Finding(path, problem)
+        known[experiment], records[experiment] = manifest, []
+
+    intact = not damaged
     for name, path in files.items():
         folder, _, base = name.rpartition("/")
         stem, _, suffix = base.partition(".")
-        owner = next((experiment for experiment in experiments if experiment.has(stem)), None)
+        problems: list[str] = []
         try:
             match folder, suffix:
                 case "seeds", "json":
                     record = unsealed("seed record", path)
-                    if owner is not None:
-                        yield from (Finding(path, problem) for problem in _record(record, stem, owner))
-                    elif len(experiments) == len(manifests):
-                        yield Finding(path, "a seed's record, but there is no manifest of its experiment")
+                    problems = _record(record, stem, known, len(known) == len(named))
+                    records.get(record["experiment"], []).append(record)
                 case "seeds", _ if suffix.startswith("other-"):
                     unsealed("seed record", path)
                     yield Finding(path, "a second record of this seed; results are from the first", "note")
@@ -124,50 +110,55 @@ def _findings(run: Path) -> Iterator[Finding]:
                     checkpoint.read(path)
                 case "", "json" if stem.endswith("_reading"):
                     dict(json.loads(path.read_bytes()))
-                case "", "json" if not experiments and (experiment_of_list(path) or holds_records(path)):
-                    lines = find_records(path).damaged
-                    yield from (Finding(path, line) for line in lines)
-                    if not lines and not manifests:
+                case "", "json" if not known and (experiment_of_list(path) or holds_records(path)):
+                    problems = find_records(path).damaged
+                    if not problems and not named:
                         yield Finding(path, "records without a manifest or checksums", "note")
         except (UserError, *UNREADABLE) as error:
-            yield Finding(path, str(error))
-            if owner is not None and (folder, suffix) == ("seeds", "json"):
-                owner.damaged = True
-    for experiment in experiments:
-        if different := different_code(experiment.records):
-            yield Finding(run / f"{experiment.spec.prefix}_manifest.json", different, "note")
-        if not experiment.damaged and not damaged:
-            yield from _views(run, experiment, mirrored=bool(mirror.sizes))
+            problems = [str(error)]
+            intact &= folder != "seeds"
+        yield from (Finding(path, problem) for problem in problems)
+    for experiment, mine in records.items():
+        spec = known[experiment]["identity"]["spec"]
+        if different := different_code(mine):
+            yield Finding(run / f"{spec['prefix']}_manifest.json", different, "note")
+        if intact:
+            yield from _views(run, spec, mine, mirrored=bool(mirror.sizes))
 
 
-def _record(record: Any, stem: str, owner: _Experiment) -> Iterator[str]:
-    """What in a record does not agree with its name and the run's manifest."""
+def _record(record: Any, stem: str, known: Mapping[str, Mapping[str, Any]], complete: bool) -> list[str]:
+    """What in a record does not agree with its name and the run's manifests, `complete` if all are read."""
     try:
-        made, name, seed = dict(record["parameters"]), record["experiment_id"], record["seed"]
-    except (KeyError, TypeError, AttributeError, ValueError) as error:
+        made, name, manifest = (
+            dict(record["parameters"]),
+            record["experiment_id"],
+            known.get(record["experiment"]),
+        )
+    except (KeyError, TypeError, ValueError) as error:
         raise UserError(f"not a seed's record: {error!r}") from None
-    owner.records.append(record)
-    if name != stem or owner.spec.experiment_id.format(seed=seed) != stem:
-        yield f"is the record of {name}"
-    asked = owner.manifest["parameters"]
+    if manifest is None:
+        return ["a seed's record, but there is no manifest of its experiment"] if complete else []
+    problems = [] if name == stem else [f"is the record of {name}"]
     # A later version may have more parameters, and a file may have been moved.
-    moved = {key for key in FILES if is_file(asked.get(key)) and is_file(made.get(key))}
-    one: dict[str, Any] = {"parameters": {key: asked[key] for key in asked.keys() - moved}}
-    other: dict[str, Any] = {"parameters": {key: made.get(key) for key in asked.keys() - moved}}
-    one["lineage"], other["lineage"] = owner.manifest.get("lineage"), record.get("lineage")
-    if changed := differences(one, other):
-        yield f"made under other parameters than the manifest's: {'; '.join(changed)}"
-    for key in changed_hashes(owner.manifest["identity"], record):
-        yield f"made with another {key} than the manifest's"
+    asked = manifest["parameters"]
+    names = [key for key in asked if not (key in FILES and is_file(asked[key]) and is_file(made.get(key)))]
+    if changed := differences(
+        {"parameters": {key: asked[key] for key in names}, "lineage": manifest.get("lineage")},
+        {"parameters": {key: made.get(key) for key in names}, "lineage": record.get("lineage")},
+    ):
+        problems.append(f"made under other parameters than the manifest's: {'; '.join(changed)}")
+    hashes = changed_hashes(manifest["identity"], record)
+    return problems + [f"made with another {key} than the manifest's" for key in hashes]
 
 
-def _views(run: Path, experiment: _Experiment, mirrored: bool) -> Iterator[Finding]:
+def _views(run: Path, plain: Mapping[str, Any], records: list[Record], mirrored: bool) -> Iterator[Finding]:
     """Compare the views with what the seeds' files give. A mirror gets its views at a run's end."""
-    records = sorted(experiment.records, key=lambda record: record["seed"])
+    # An `ExperimentSpec` as far as views need it, also one of another version of dglib.
+    spec: Any = json.loads(json.dumps(plain), object_hook=lambda fields: SimpleNamespace(**fields))
     try:
-        expected = views(experiment.spec, records)
+        expected = views(spec, sorted(records, key=lambda record: record["seed"]))
     except (KeyError, TypeError, ValueError, AttributeError) as error:
-        path = run / f"{experiment.spec.prefix}_results.json"
+        path = run / f"{spec.prefix}_results.json"
         yield Finding(path, f"the seeds' files do not give it: {error!r}")
         return
     for name, content in expected.items():

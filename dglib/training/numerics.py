@@ -162,14 +162,27 @@ class Numerics:
         Raises:
             UserError: another run in this process holds one of them at another value; nothing is changed.
         """
-        wanted, token = self._settings(), object()
+        wanted = self._settings()
+        with _LOCK:
+            for other, held in _HELD:
+                for name in (name for name in wanted if held.get(name, wanted[name]) != wanted[name]):
+                    raise UserError(
+                        f"{holder}: needs {name} = {wanted[name]} of torch, and {other} holds {held[name]} in"
+                        f" this process; pause {other}, wait until it has ended, or use another process"
+                    )
+            _HELD.append((holder, wanted))
         try:
             with _LOCK:
-                _claim(token, holder, wanted)
+                for name, value in wanted.items():
+                    _BEFORE.setdefault(name, _read(name))
+                    _write(name, value)
             yield
         finally:
             with _LOCK:
-                _release(token, wanted)
+                _HELD.remove((holder, wanted))
+                for name in wanted.keys() & _BEFORE.keys():
+                    if not any(name in held for _, held in _HELD):
+                        _write(name, _BEFORE.pop(name))
 
     def _settings(self) -> dict[str, Any]:
         cuda = self.torch_device.type == "cuda"
@@ -219,31 +232,8 @@ class Numerics:
 # ── torch's process-wide settings ──
 
 _LOCK = threading.Lock()
-_HOLDERS: dict[object, tuple[str, Mapping[str, Any]]] = {}  # name and settings
+_HELD: list[tuple[str, Mapping[str, Any]]] = []  # holders with the settings that they need
 _BEFORE: dict[str, Any] = {}  # of each held setting
-
-
-def _claim(token: object, holder: str, wanted: Mapping[str, Any]) -> None:
-    for other, held in _HOLDERS.values():
-        for name, value in wanted.items():
-            if held.get(name, value) != value:
-                raise UserError(
-                    f"{holder}: needs {name} = {value} of torch, and {other} holds {held[name]} in this"
-                    f" process; pause {other}, wait until it has ended, or use another process"
-                )
-    _HOLDERS[token] = holder, wanted
-    for name, value in wanted.items():
-        _BEFORE.setdefault(name, _read(name))
-        _write(name, value)
-
-
-def _release(token: object, wanted: Mapping[str, Any]) -> None:
-    if _HOLDERS.pop(token, None) is None:
-        return  # refused
-    held = {name for _, settings in _HOLDERS.values() for name in settings}
-    for name in wanted:
-        if name not in held and name in _BEFORE:
-            _write(name, _BEFORE.pop(name))
 
 
 def _read(name: str) -> Any:
