@@ -17,20 +17,17 @@ import sys
 from collections.abc import Callable, Sequence
 from importlib.util import find_spec
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from dglib.base_dir import base_directory
 from dglib.errors import UserError
 from dglib.experiments import default_names, load, names
 from dglib.experiments.notebook import listing
 from dglib.experiments.profiles import one_of, option_layers, profile_layer, resolve
-from dglib.output import BAD_INPUT, INTERRUPTED, WRONG, Parser, exits_when_unread
+from dglib.output import Parser, exits_when_unread
 from dglib.runs.directories import runs_in
 
-if TYPE_CHECKING:
-    from dglib.campaign.run import Run
-
-UNREAD_RECORDS = 3  # exit status of `analyse` where something was not read
+WRONG, BAD_INPUT, UNREAD_RECORDS, INTERRUPTED = 1, 2, 3, 130  # exit statuses, see above
 
 # Where a command imports something inside its function, that takes seconds, and bad input is answered before.
 
@@ -52,6 +49,9 @@ def run_all(argv: Sequence[str] | None = None) -> int:
 
 def _main(words: Sequence[str], program: str, typed: Sequence[str]) -> int:
     try:
+        if words[:1] == ["fork"]:
+            new = "`python -m dglib run EXPERIMENT --start-from DIR --seeds N --set NAME=VALUE`"
+            raise UserError(f"fork: a seed starts from a saved state by {new}")
         arguments = parser(program).parse_args(words)
         for source in getattr(arguments, "experiment_file", ()):
             arguments.own = [*getattr(arguments, "own", ()), *load(source)]
@@ -83,6 +83,8 @@ def parser(program: str) -> argparse.ArgumentParser:
     add = command("run", _run, "run one experiment, or resume it, and print the answer", "")
     about = f"{one_of(names())}; a file (my_loop.py) or a module that registers one of your own"
     add("experiment", metavar="EXPERIMENT", help=about)
+    about = "a run directory from whose saved states seeds start where the first epochs are the same"
+    add("--start-from", type=Path, metavar="DIR", help=about)
     _add_parameters(add)
 
     more = "`status` shows its jobs, from any terminal or machine; `report` writes the page over its runs."
@@ -156,17 +158,6 @@ def parser(program: str) -> argparse.ArgumentParser:
     add("--verbose", action="store_true", help="a sentence for each row in place of the tables")
     _add_file(add)
 
-    about = "a new run from a seed's state at an epoch, under other parameters from there on"
-    add = command("fork", _fork, about, "")
-    add("directory", type=Path, metavar="DIR", help="the run directory of the original, which stays as it is")
-    add("--experiment", help="where the directory holds several")
-    add("--seed", type=int, required=True, help="whose state")
-    about = "epochs completed, counted through the seed: 1 after the first"
-    add("--at", type=int, required=True, metavar="EPOCH", help=about)
-    add("--set", nargs="+", action="extend", default=[], metavar="NAME=VALUE", help="the changes")
-    add("--base-dir", metavar="DIR", help="of the new run directory; default: that of the original")
-    _add_file(add)
-
     about = "every parameter of an experiment with its value, meaning and range"
     add = command("parameters", _list_parameters, about, "The output can be saved as a YAML file for --file.")
     add("experiment", metavar="EXPERIMENT", help=f"{one_of(names())}; a file or a module of your own")
@@ -228,7 +219,11 @@ def _run(arguments: argparse.Namespace) -> None:
     parameters = resolve(name, layers)
     from dglib.campaign.run import run
 
-    _print(run(parameters))
+    result = run(parameters, start_from=arguments.start_from)
+    print(result.answer())
+    print("records:", result.directory)
+    for figure in result.figures:
+        print("figure:", figure)
 
 
 def _campaign(arguments: argparse.Namespace) -> int:
@@ -267,23 +262,6 @@ def _list_parameters(arguments: argparse.Namespace) -> None:
     print(listing(_named(arguments.experiment), arguments.profile))
 
 
-def _fork(arguments: argparse.Namespace) -> None:
-    if arguments.base_dir is not None:
-        base_directory(arguments.base_dir, where="--base-dir")
-    from dglib.fork import fork
-
-    _print(
-        fork(
-            arguments.directory,
-            arguments.seed,
-            arguments.at,
-            arguments.set,
-            experiment=arguments.experiment,
-            base_dir=arguments.base_dir,
-        )
-    )
-
-
 def _verify(arguments: argparse.Namespace) -> int:
     runs = list(dict.fromkeys(run for directory in arguments.directories for run in runs_in(directory)))
     from dglib.runs.verify import verify
@@ -310,10 +288,3 @@ def _analyse(arguments: argparse.Namespace) -> int:
     text, whole = run(arguments.path, arguments.json, arguments.verbose)
     print(text)
     return 0 if whole else UNREAD_RECORDS
-
-
-def _print(result: "Run") -> None:
-    print(result.answer())
-    print("records:", result.directory)
-    for figure in result.figures:
-        print("figure:", figure)

@@ -1,21 +1,15 @@
-"""Requests to a run between its steps: stop, pause, another λ or learning rate.
-
-They come from signals, notebooks' interrupts, or another thread.
-"""
+"""Requests to stop a run or a command: from signals, notebooks' interrupts, or another thread."""
 
 from __future__ import annotations
 
 import os
 import signal
 import threading
-import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from types import FrameType
 
 from dglib.errors import UserError
-
-POLL_SECONDS = 0.02  # how often a paused run checks whether to resume
 
 
 class Interrupted(KeyboardInterrupt):
@@ -23,49 +17,20 @@ class Interrupted(KeyboardInterrupt):
 
 
 class Control:
-    """Requests to a run. Safe to use from other threads.
-
-    Attributes:
-        lam: overrides the protocol's λ from the next step on; None: the protocol's. Records contain the
-            protocol's λ all the same.
-        lr: overrides the protocol's learning rate, likewise.
-        paused: no step is taken until `resume`.
-    """
+    """A request to stop before the next step. Safe to use from other threads."""
 
     def __init__(self) -> None:
         self._stop = threading.Event()
-        self.lam: float | None = None
-        self.lr: float | None = None
-        self.paused = False
 
     def stop(self) -> None:
-        """Ask the run to stop before its next step."""
         self._stop.set()
 
     def stopping(self) -> bool:
         return self._stop.is_set()
 
-    def pause(self) -> None:
-        """Ask the run to take no more steps for now."""
-        self.paused = True
-
-    def resume(self) -> None:
-        """End a pause."""
-        self.paused = False
-
-    def wait(self) -> bool:
-        """Wait while paused. Returns whether to continue: false once a stop was asked for."""
-        # No lock is held in here: a signal's handler that asks for a stop runs in this same thread.
-        while self.paused and not self.stopping():
-            time.sleep(POLL_SECONDS)
-        return not self.stopping()
-
     @contextmanager
     def listening(self) -> Iterator[None]:
-        """Ctrl-C, SIGTERM and a closed terminal ask for a stop; a second signal interrupts at once.
-
-        Outside the main thread, where Python delivers no signals, this does nothing.
-        """
+        """Ctrl-C, SIGTERM and a closed terminal ask for a stop; a second signal interrupts at once."""
 
         def handle(number: int, frame: FrameType | None) -> None:
             if self.stopping():

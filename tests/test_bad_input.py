@@ -125,7 +125,7 @@ DEEPER = [
     ("dglib", "a last batch of one", "run V3 --set batch_size=1399", "batch_size = 1399 … one"),
     ("dglib", "mean of two channels", "run T1 --set pixel_mean=[0.1,0.2]", "pixel_mean"),
     ("dglib", "no CUDA device 99", "run T1 --device cuda:99", "cuda:99 … auto or cpu"),
-    ("dglib", "fork of nothing", "fork nowhere --seed 0 --at 3", "nowhere"),
+    ("dglib", "start from nothing", "run T1 --start-from nowhere", "--start-from nowhere … a run of T1"),
     ("dglib", "verify nothing", "verify nowhere", "nowhere"),
 ]
 TABLE = [

@@ -31,7 +31,7 @@ def api(monkeypatch: pytest.MonkeyPatch) -> Callable[..., list[Parameters]]:
     def install(failure: BaseException | None = None) -> list[Parameters]:
         seen: list[Parameters] = []
 
-        def run(parameters: Parameters) -> SimpleNamespace:
+        def run(parameters: Parameters, start_from: Path | None = None) -> SimpleNamespace:
             seen.append(parameters)
             if failure is not None:
                 raise failure

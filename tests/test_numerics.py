@@ -226,16 +226,15 @@ def test_a_contradiction_is_refused_with_switch_values_and_holder_and_changes_no
 
 def test_a_live_run_is_refused_while_a_cell_trains_otherwise_and_trains_on_after_it():
     live = LiveRun(random_data(n_train=130), CPU)
-    begun = threading.Event()
+    begun, released = threading.Event(), threading.Event()
 
-    class Reporting(Control):
-        def wait(self):
+    class Held(Control):
+        def stopping(self):
             begun.set()
-            return super().wait()
+            return not released.wait(60)
 
-    control = Reporting()
+    control = Held()
     with ThreadPoolExecutor(1) as cell:
-        control.pause()
         spec = small_spec("Td1", init_epochs=1, milestones=[])
         training = cell.submit(run_seed, spec, 7, random_data(), replace(CPU, threads=2), control=control)
         begun.wait(60)
@@ -243,7 +242,7 @@ def test_a_live_run_is_refused_while_a_cell_trains_otherwise_and_trains_on_after
             with pytest.raises(UserError, match=r"the live run: needs threads = 1 .*Td1 seed 7 holds 2"):
                 live.step()
         finally:
-            control.resume()
+            released.set()
         assert live.steps == 0
         assert training.result()["bitwise"] is True
     live.step()

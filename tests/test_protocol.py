@@ -9,9 +9,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from small import small_spec
 
+from dglib.campaign.start import replay
 from dglib.experiments import build_spec
 from dglib.experiments.profiles import load_profile
-from dglib.fork import replay
 from dglib.protocol.engine import EpochStats, advance
 from dglib.protocol.events import (
     ArmFailed,
@@ -390,4 +390,4 @@ def test_epochs_replayed_under_their_own_specification_give_the_same_cursor_and_
     visited, events = drive(spec, lambda here, cursor: next(given_errors, errors[-1]))
     cursor = visited[min(n, len(visited) - 1)][0]
     known = events[: cursor.next_event]
-    assert replay(spec, known) == (cursor, known)
+    assert replay(spec, known) == (cursor, known, "")

@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import json
 import os
-import queue
+import select
 import signal
 import subprocess
 import sys
 import tempfile
-import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
@@ -69,8 +68,6 @@ class LocalBackend(Backend):
     def __init__(self, environments: Sequence[Mapping[str, str]]) -> None:
         self.environments, self.at_once = environments, len(environments)
         self._workers: dict[int, _Worker] = {}  # by the number of their environment
-        self._ending: set[_Worker] = set()  # those that take no more jobs
-        self._messages: queue.Queue[tuple[_Worker, dict[str, Any] | None]] = queue.Queue()
 
     def __enter__(self) -> LocalBackend:
         return self
@@ -79,54 +76,43 @@ class LocalBackend(Backend):
         """End all processes, by force those that take longer than they may."""
         self.stop()
         deadline = time.monotonic() + STOP_SECONDS
-        while self._workers or self._ending:
+        while self._workers:
             if time.monotonic() > deadline:
-                for worker in (*self._workers.values(), *self._ending):
+                for worker in self._workers.values():
                     worker.process.kill()
             self.poll(0.2)
 
     def start(self, job: Job) -> dict[str, Any] | None:
         for number, environment in enumerate(self.environments):
-            worker = self._workers.get(number)
-            if worker is None:
-                worker = self._workers[number] = _Worker(number, environment)
-                threading.Thread(target=self._read, args=(worker,), daemon=True).start()
+            if number not in self._workers:
+                self._workers[number] = _Worker(environment)
+            worker = self._workers[number]
             if worker.job is None:
                 worker.give(job)
                 return {**this_process(), "pid": worker.process.pid}
         return None
 
     def poll(self, timeout: float) -> list[tuple[Job, Answer]]:
-        try:
-            worker, answer = self._messages.get(timeout=timeout)
-        except queue.Empty:
-            return []
-        job, worker.job = worker.job, None
-        if (answer is None or answer.get("last")) and self._workers.get(worker.number) is worker:
-            self._ending.add(self._workers.pop(worker.number))
-        if answer is None:
-            self._ending.discard(worker)
-            answer = {"lost": worker.reap(job)}
-        return [] if job is None else [(job, answer)]
+        ended: list[tuple[Job, Answer]] = []
+        numbers = {worker.answers: number for number, worker in self._workers.items()}
+        for answers in select.select([*numbers], [], [], timeout)[0]:
+            worker = self._workers[numbers[answers]]
+            job, answer = worker.job, worker.answer()
+            if worker.process.returncode is not None:
+                del self._workers[numbers[answers]]
+            if job is not None:
+                ended.append((job, answer))
+        return ended
 
     def stop(self) -> None:
         for worker in self._workers.values():
             worker.dismiss()
 
-    def _read(self, worker: _Worker) -> None:
-        """Queue a worker's answers, and None when its process has ended."""
-        with worker.answers:
-            for line in worker.answers:
-                with suppress(ValueError):  # a line torn by a kill
-                    self._messages.put((worker, json.loads(line)))
-        self._messages.put((worker, None))
-
 
 class _Worker:
     """A process of `dglib.campaign.worker`, in a session of its own: no Ctrl-C of a terminal reaches it."""
 
-    def __init__(self, number: int, environment: Mapping[str, str]) -> None:
-        self.number = number
+    def __init__(self, environment: Mapping[str, str]) -> None:
         self.job: Job | None = None
         self._log = tempfile.TemporaryFile()  # noqa: SIM115  # its output while it runs no job
         quiet = {"TQDM_DISABLE": "1", "PYDEVD_DISABLE_FILE_VALIDATION": "1"}
@@ -150,15 +136,27 @@ class _Worker:
             self._jobs.write(json.dumps(job.message()).encode() + b"\n")
             self._jobs.flush()
 
+    def answer(self) -> dict[str, Any]:
+        """The answer to its job, or that it is lost. Waits for a process that takes no more jobs to end."""
+        job, self.job = self.job, None
+        try:
+            answer: dict[str, Any] = json.loads(self.answers.readline())
+        except ValueError:  # the process has ended: no line, or one torn by a kill
+            return {"lost": self._end(job)}
+        if answer.get("last"):
+            self._end(job)
+        return answer
+
     def dismiss(self) -> None:
         """Ask the process to end, after a checkpoint where it runs a job."""
         with suppress(OSError):
             self._jobs.close()
 
-    def reap(self, job: Job | None) -> str:
+    def _end(self, job: Job | None) -> str:
         """Wait for the process, and return why it ended."""
-        code = self.process.wait()
         self.dismiss()
+        code = self.process.wait()
+        self.answers.close()
         with self._log:
             self._log.seek(0)
             lines = self._log.read().decode(errors="replace").strip().splitlines()

@@ -1,9 +1,9 @@
-"""One experiment from its parameters to its answer, for notebooks, commands, jobs and forks alike."""
+"""One experiment from its parameters to its answer, for notebooks, commands and jobs alike."""
 
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -16,7 +16,6 @@ from dglib.control import Control, require_posix, unwinding
 from dglib.errors import UserError
 from dglib.experiments import build_spec, get, joints
 from dglib.experiments.parameters import beyond_asked
-from dglib.files import phase_end_paths
 from dglib.protocol.records import Record
 from dglib.protocol.spec import ExperimentSpec
 from dglib.runs import identity, provenance
@@ -91,9 +90,8 @@ def run(
     parameters: Parameters,
     *,
     control: Control | None = None,
-    spec: ExperimentSpec | None = None,
+    start_from: str | Path | None = None,
     data: Dataset | None = None,
-    begin: Callable[[Store], None] = lambda store: None,
     quiet: bool = False,
     wait: bool = False,
     command: Sequence[str] = (),
@@ -104,9 +102,8 @@ def run(
     parallel, each in a process of its own.
 
     Args:
-        spec: in place of the parameters' own.
+        start_from: a run directory from whose saved states the seeds start, see `dglib.campaign.start`.
         data: the whole data set, where it is loaded already.
-        begin: called with the run directory before its seeds are trained.
         quiet: no progress bar and no figures, and lines go to stderr, as for a job.
         wait: for as long as another process trains a seed, instead of a few seconds.
         command: for the manifest; by default this process's own command line.
@@ -118,7 +115,7 @@ def run(
     with unwinding():
         if not quiet:
             output.never_fail()  # also for scripts, not only for the commands
-        spec = spec or build_spec(parameters.experiment, parameters)
+        spec = build_spec(parameters.experiment, parameters)
         numerics = check(spec, parameters)
         data = (load_data(parameters) if data is None else data).subset(spec.data.train_size)
         location, seeds = RunLocation.of(parameters), parameters.seeds
@@ -126,6 +123,13 @@ def run(
         notes = try_noise(spec.data.noise, data.y_train, spec.data.noise_rate, seeds, data.classes)
         asked = identity.requested_numerics(parameters)
         described = identity.describe(spec, data.fingerprint, run_hashes(spec, data), **asked)
+        origin = None
+        if start_from is not None:
+            from dglib.campaign.start import Origin
+
+            origin = Origin(Path(start_from), spec, data)
+            for seed in seeds:
+                origin.state(seed)
         location.bring_back(spec.directory_prefix, described)
         made = provenance.made_by(numerics, data)
         for_manifest: dict[str, Any] = {
@@ -133,7 +137,6 @@ def run(
             "numerics": numerics.describe(),
             "data_name": data.name,
             **{name: made[name] for name in ("dglib", "commit", "dirty", "source", "numpy") if name in made},
-            **({} if spec.lineage is None else {"lineage": dict(spec.lineage)}),
         }
         store, why = Store.open(location.local, spec, described, for_manifest)
         save_reading(store.directory, parameters)
@@ -142,9 +145,9 @@ def run(
         if different and not all(map(store.finished, seeds)):
             lines.append(f"warning: {different}; one answer will count them all")
         print(*lines, sep="\n", file=sys.stderr if quiet else sys.stdout, flush=True)
-        begin(store)
-        if parameters.keep_states:
-            _report_stateless(store, seeds)
+        if origin is not None:
+            for seed in seeds:
+                origin.place(store, seed)
 
         bar = None if quiet else Bar(spec, len(seeds))
         report = bar.print if bar else lambda line: print(line, file=sys.stderr, flush=True)
@@ -244,15 +247,6 @@ def load_data(parameters: Parameters) -> Dataset:
         pixel_mean=parameters.pixel_mean,
         pixel_std=parameters.pixel_std,
     )
-
-
-def _report_stateless(store: Store, seeds: Sequence[int]) -> None:
-    """Print how many finished seeds have no saved states, which only training could give them."""
-    finished = [seed for seed in seeds if store.finished(seed)]
-    count = sum(not phase_end_paths(store.files(seed).state) for seed in finished)
-    if count:
-        what = "1 finished seed has" if count == 1 else f"{count} finished seeds have"
-        print(f"{what} no saved states: trained without keep_states", flush=True)
 
 
 def draw_figure(store: Store, records: list[Record]) -> list[Path]:

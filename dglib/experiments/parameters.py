@@ -259,7 +259,7 @@ class Parameters(BaseModel):
     checkpoint_minutes: Positive = 5.0
     """And at least every so many minutes, above 0."""
     keep_states: Flag = False
-    """Whether to keep the state at the end of every phase, which `fork` starts from: true or false."""
+    """Whether to keep the state at the end of every phase, for `run --start-from`: true or false."""
     tensorboard: Flag = False
     """Whether to write event files for TensorBoard into the run directory while it trains: true or false."""
 

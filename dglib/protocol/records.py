@@ -106,8 +106,6 @@ def _blank(spec: ExperimentSpec, seed: int, phases: Iterable[Phase]) -> Record:
     }
     if spec.independent_arms:
         record["failed_arms"] = {}
-    if spec.lineage is not None:
-        record["lineage"] = dict(spec.lineage)
     phases = list(phases)
     for phase in phases:
         if phase.success is not None:

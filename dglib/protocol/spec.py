@@ -277,7 +277,6 @@ class ExperimentSpec:
         constants: fields written into every record as they are.
         parameters: the flat parameters that it was built from, as plain data, for the record.
         metrics: registered metrics computed at each evaluation, see `dglib.training.evaluation`.
-        lineage: what a fork started from, see `dglib.fork`; part of its identity and of its records.
         independent_arms: whether an arm that diverges or fails its success criterion ends alone, with the
             arms that start from it, and the others are trained. Else it ends the seed.
     """
@@ -295,7 +294,6 @@ class ExperimentSpec:
     step_log_field: str = "step_logs"
     constants: Mapping[str, object] = field(default_factory=dict)
     parameters: Mapping[str, object] = field(default_factory=dict)
-    lineage: Mapping[str, object] | None = None
     metrics: tuple[str, ...] = ()
     independent_arms: bool = False
 

@@ -232,16 +232,9 @@ class SeedRun:
             self.steps += taken
             if taken < wanted:
                 self._save()
-                self._wait()
+                raise Interrupted
             if left:  # at the epoch's end the cursor lags behind the state until `run` has advanced it
                 self._save_if_due()
-
-    def _wait(self) -> None:
-        """Wait while paused, which is not counted as time of the seed; raise where a stop was asked for."""
-        paused_at = time.monotonic()
-        if not self.control.wait():
-            raise Interrupted
-        self.began += time.monotonic() - paused_at
 
     def _note_fallback(self) -> None:
         """Note in the current stretch why it was slower than asked for: that may move the last bits."""

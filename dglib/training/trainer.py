@@ -71,7 +71,7 @@ class Trainer:
     def advance(
         self, state: TrainState, lam: float, lr: float, n_steps: int, control: Control | None = None
     ) -> int:
-        """Take up to `n_steps` steps at λ = `lam` and learning rate `lr`; fewer on a stop or a pause.
+        """Take up to `n_steps` steps at λ = `lam` and learning rate `lr`; fewer on a stop.
 
         Returns the number of steps taken. Nothing is fetched from the device, but for a flag at the second
         step of a run: whether the first one's value gradient is finite.
@@ -79,11 +79,8 @@ class Trainer:
         state.model.train()
         with naming(self.spec):
             for done in range(n_steps):
-                if control is not None:
-                    if control.paused or control.stopping():
-                        return done
-                    lam = lam if control.lam is None else control.lam
-                    lr = lr if control.lr is None else control.lr
+                if control is not None and control.stopping():
+                    return done
                 self.take_step(state, lam, lr)
         return n_steps
 

@@ -1,0 +1,147 @@
+"""Seeds that start from another run's saved states: the same records in less time.
+
+    python -m dglib run T1 --seeds 3 --set epochs_per_level=8 --start-from runs/exp_T_spinodal_20261121_120000
+
+Where two runs train the same first epochs, the second one may start from a state of the first: one that
+`keep_states` left at a phase's end, or a checkpoint of an unfinished seed.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from contextlib import suppress
+from dataclasses import asdict, replace
+from pathlib import Path
+from typing import Any
+
+from dglib.errors import UserError
+from dglib.experiments import build_spec
+from dglib.experiments.profiles import Layer, validate_layers
+from dglib.files import checkpoint_steps, older, phase_end_path, phase_end_paths
+from dglib.protocol.engine import EPOCH_NUMBERS, EpochStats, advance
+from dglib.protocol.events import EpochDone, Evaluated, Evaluation, Event, StepsLogged
+from dglib.protocol.spec import Cursor, ExperimentSpec
+from dglib.runs import checkpoint, identity
+from dglib.runs.checkpoint import UNREADABLE, Checkpoint
+from dglib.runs.identity import RESULTS_VERSION, read_manifest
+from dglib.runs.store import Store
+from dglib.training.data import Dataset
+
+SHARED = ("network", "data", "step", "metrics")  # of the specifications of both runs
+
+
+class Origin:
+    """A run directory from whose saved states seeds of another specification start.
+
+    Raises:
+        UserError: it has no run of this experiment, or one that trains in another way.
+    """
+
+    def __init__(self, directory: Path, spec: ExperimentSpec, data: Dataset) -> None:
+        path = directory / f"{spec.prefix}_manifest.json"
+        if not path.exists():
+            raise UserError(f"--start-from {directory}: must be a run directory with a run of {spec.name}")
+        manifest = read_manifest(path)
+        given = manifest["parameters"] | manifest["identity"]["numerics"] | {"seeds": 0}
+        self._old = build_spec(spec.name, validate_layers(spec.name, [Layer(str(directory), given)]))
+        self._directory, self._identity, self._new = directory, manifest["identity"], spec
+        was, now = ({part: asdict(one)[part] for part in SHARED} for one in (self._old, spec))
+        was |= {"contents of the data set": self._identity["data"][:8]}
+        was |= {"results version": self._identity["results_version"]}
+        now |= {"contents of the data set": data.fingerprint[:8], "results version": RESULTS_VERSION}
+        if changed := identity.differences(was, now):
+            raise UserError(f"--start-from {directory}: must be the same in both runs: {'; '.join(changed)}")
+        self._fingerprint = data.fingerprint
+        self._steps_per_epoch = -(-len(data.x_train) // spec.step.batch_size)
+
+    def state(self, seed: int) -> Checkpoint:
+        """The newest saved state of a seed that the new specification reaches as well, as its checkpoint.
+
+        Raises:
+            UserError: there is none.
+        """
+        files = Store(self._directory, self._old).files(seed)
+        paths = [files.checkpoint, older(files.checkpoint)]
+        paths += [path for near in (files.checkpoint, files.state) for path in phase_end_paths(near)]
+        reason = "with keep_states=true a run keeps the state at every phase's end"
+        for path in sorted(paths, key=_steps, reverse=True):
+            with suppress(UserError, *UNREADABLE):
+                saved = checkpoint.read(path)
+                if saved.job == identity.job_of(self._identity, seed):
+                    cursor, events, reason = self._under(saved)
+                    if not reason:
+                        job = identity.job(self._new, self._fingerprint, seed)
+                        return replace(saved, job=job, cursor=cursor, events=events)
+        name = f"seed {seed} has no saved state to start from"
+        rest = "without --start-from it is trained from the beginning"
+        raise UserError(f"--start-from {self._directory}: {name}: {reason}; {rest}")
+
+    def _under(self, saved: Checkpoint) -> tuple[Cursor, list[Event], str]:
+        """Position and events of a state under the new specification, and why it does not reach it."""
+        cursor, events, reason = replay(self._new, saved.events)
+        if not reason and cursor.done:
+            reason = f"it ends there ({cursor.outcome}) under the new parameters"
+        if not reason and saved.steps % self._steps_per_epoch:  # within the next epoch
+            plans = self._old.plan(saved.cursor), self._new.plan(cursor)
+            was, now = ({"phase": plan.name, "λ": plan.lam, "LR": plan.lr} for plan in plans)
+            reason = "; ".join(identity.differences(was, now))
+        if not reason and tuple(saved.state["run"]) > cursor.run:
+            reason = "under the new parameters its phase comes later"
+        return cursor, events, reason
+
+    def place(self, store: Store, seed: int) -> None:
+        """Save the state as the checkpoint of a seed that has not begun, with those that later arms need."""
+        mine, near = store.files(seed), Store(self._directory, self._old).files(seed)
+        with store.exclusive(seed) as held:
+            begun = [mine.record, mine.checkpoint, older(mine.checkpoint)]
+            if not held or any(path.exists() for path in begun):
+                return
+            start = self.state(seed)
+            for end in start.cursor.ended:
+                for path in (phase_end_path(own, end) for own in (near.checkpoint, near.state)):
+                    if path.exists():
+                        ended = replace(checkpoint.read(path), job=start.job)
+                        checkpoint.save(phase_end_path(mine.checkpoint, end), ended, keep_older=False)
+            checkpoint.save(mine.checkpoint, start)
+        print(
+            f"{store.spec.name} seed {seed}: starts from step {start.steps} in {self._directory}", flush=True
+        )
+
+
+def _steps(path: Path) -> int:
+    with suppress(OSError):
+        return checkpoint_steps(path.read_bytes())
+    return -1
+
+
+def replay(spec: ExperimentSpec, events: Iterable[Event]) -> tuple[Cursor, list[Event], str]:
+    """The cursor and the events that a seed's epochs so far give under another specification.
+
+    The third is why that trains or evaluates one of the epochs otherwise; "" where it does not.
+    """
+    epochs: dict[tuple[str, int], dict[type[Event], Any]] = {}
+    for event in events:
+        epochs.setdefault((event.arm, event.epoch), {})[type(event)] = event
+    cursor, renewed = Cursor(), list[Event]()
+    for epoch in epochs.values():
+        done, evaluated, logged = epoch[EpochDone], epoch.get(Evaluated), epoch.get(StepsLogged)
+        where = f"epoch {done.epoch} of {done.arm}/{done.phase}"
+        if cursor.done:
+            return cursor, renewed, f"{where}: the seed ends before it ({cursor.outcome})"
+        plan = spec.plan(cursor)
+        was = {"phase": f"{done.arm}/{done.phase}", "λ": done.lam, "LR": done.lr}
+        now = {"phase": plan.name, "λ": plan.lam, "LR": plan.lr, "evaluated": plan.evaluates}
+        if changed := identity.differences(was | {"evaluated": evaluated is not None}, now):
+            return cursor, renewed, f"{where}: {'; '.join(changed)}"
+        stats = EpochStats(
+            **{name: getattr(done, name) for name in EPOCH_NUMBERS},
+            steps=logged.rows if logged else (),
+            taken=done.steps,
+            skipped=done.skipped,
+        )
+        evaluation = evaluated and Evaluation(
+            evaluated.error, evaluated.predicted, evaluated.finite, evaluated.metrics
+        )
+        cursor, new = advance(spec, cursor, stats, evaluation)
+        renewed += new
+    return cursor, renewed, ""
