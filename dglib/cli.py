@@ -155,7 +155,6 @@ def parser(program: str) -> argparse.ArgumentParser:
     add = command("analyse", _analyse, about, more)
     add("path", type=Path, metavar="PATH", help="a results file, a run directory, or a folder of several")
     add("--json", type=Path, metavar="FILE", help="write the JSON there, too")
-    add("--verbose", action="store_true", help="a sentence for each row in place of the tables")
     _add_file(add)
 
     about = "every parameter of an experiment with its value, meaning and range"
@@ -277,14 +276,14 @@ def _verify(arguments: argparse.Namespace) -> int:
 
 
 def _compare(arguments: argparse.Namespace) -> None:
-    from dglib.report.compare import compare, text
+    from dglib.report.compare import text
 
-    print(text(arguments.a, arguments.b, compare(arguments.a, arguments.b)))
+    print(text(arguments.a, arguments.b))
 
 
 def _analyse(arguments: argparse.Namespace) -> int:
     from dglib.report.analyse import run
 
-    text, whole = run(arguments.path, arguments.json, arguments.verbose)
+    text, whole = run(arguments.path, arguments.json)
     print(text)
     return 0 if whole else UNREAD_RECORDS

@@ -77,4 +77,4 @@ run.width()  # λ↑ − λ↓, from the seeds of T1 and T2 that have finished
 # **How to read it.** Table: a threshold lies between two levels, [a, b], and its value is the middle; > or <: beyond the last level.
 # *null*: the width of a path that is retraced exactly, since λ↑ and λ↓ are read at different errors. *p*: sign-flip test, paired by seed.
 # Figure: *a*, seeds by the λ of their collapse; *b*, the share still ordered, with its 95 % interval; *c* and *d*, the test error of every
-# seed, the level of a collapse dotted, the median broad and pale. `print(run.answer().sentences)` gives the table in words.
+# seed, the level of a collapse dotted, the median broad and pale.

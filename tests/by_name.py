@@ -20,10 +20,6 @@ def answer(experiment, records):
     return get(experiment).answer(records)
 
 
-def compared(experiment, a, b):
-    return get(experiment).compare(summarise(experiment, a), summarise(experiment, b))
-
-
 def width(t1, t2):
     return WIDTH.summarise(t1, t2)
 

@@ -25,7 +25,8 @@ from scipy import stats
 
 sys.path.insert(0, str(Path(__file__).parent.parent))
 
-from dglib.analysis.intervals import newcombe_difference
+from dglib.analysis.answer import Row
+from dglib.analysis.summary import share
 
 ALPHA = 0.05
 CENSORED_AT_MOST = 0.2  # as a share; with more, the level at which they are counted would decide
@@ -88,12 +89,12 @@ def compare_thresholds(first: list[dict], second: list[dict]) -> dict[str, Any]:
 
 
 def compare_outcomes(first: list[dict], second: list[dict]) -> dict[str, Any]:
-    """For each outcome its counts and Newcombe's 95 % interval of the shares' difference."""
+    """For each outcome its counts and the 95 % interval of the shares' difference."""
     a, b = ([record["outcome"] for record in side] for side in (first, second))
     found = {}
     for name in sorted({*a, *b}):
-        interval = newcombe_difference(b.count(name), len(b), a.count(name), len(a))
-        ends = [round(interval.lower, 4), round(interval.upper, 4)]
+        shares = [Row.of_share(name, share(side.count(name), len(side))) for side in (b, a)]
+        ends = [round(end, 4) for end in shares[0].minus(shares[1]).ci95 or ()]
         found[name] = {"counts": [a.count(name), b.count(name)], "difference_interval_95": ends}
     return found
 

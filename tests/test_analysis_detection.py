@@ -6,9 +6,8 @@ import pytest
 from analysis_cases import DWELL, failed_init, published, t1
 from by_name import summarise
 
-from dglib.analysis.intervals import clopper_pearson
+from dglib.analysis.intervals import Bounds, clopper_pearson
 from dglib.analysis.lifetimes import remaining
-from dglib.analysis.summary import Bounds
 from dglib.analysis.thresholds import UP, threshold
 
 

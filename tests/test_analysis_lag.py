@@ -9,7 +9,8 @@ from analysis_cases import diverged, failed_init, published, t1, t2, td1
 from by_name import draw_dwell, lag_answer
 from test_analysis_figures import assert_nothing_cut_off, visible_texts
 
-from dglib.analysis.summary import Bounds, median_bounds
+from dglib.analysis.intervals import Bounds
+from dglib.analysis.summary import median_bounds
 from dglib.experiments.width import DROPPING, by_setting, lag_of
 
 

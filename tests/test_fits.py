@@ -5,7 +5,7 @@ import math
 import pytest
 
 from dglib.analysis.fits import logistic, width_at_rate
-from dglib.analysis.summary import Bounds
+from dglib.analysis.intervals import Bounds
 
 
 def test_thresholds_that_no_cell_bounds_from_above_have_no_estimate_and_an_open_interval():

@@ -167,19 +167,6 @@ def test_limits_are_read_anew_without_training(runs):
     assert build_spec("Hold", low).arms == runs[0].arms
 
 
-def test_holds_are_compared_at_each_common_lambda_and_by_start(runs):
-    def held_at(lam):
-        fields = ("ordered_trajectory", "collapse_trajectory")
-        return [r | {f: [e for e in r[f] if e["lambda"] == lam] for f in fields} for r in runs[1]]
-
-    both, low, high = (get("Hold").summarise(records) for records in (runs[1], held_at(0.3), held_at(0.7)))
-    rows = [row for row in get("Hold").compare(both, low) if row.name.startswith("left")]
-    assert [row.name for row in rows] == ["left, λ = 0.30, start ordered", "left, λ = 0.30, start collapsed"]
-    assert all(row.a == row.b and row.a.endswith("of 2") for row in rows)
-    names = [row.name for row in get("Hold").compare(low, high)]
-    assert not [name for name in names if name.startswith(("left", "gap"))]
-
-
 def test_branches_from_one_start_alone_count_as_measured(runs):
     records = [record | {"collapse_trajectory": []} for record in runs[1]]
     summary = get("Hold").summarise(records)

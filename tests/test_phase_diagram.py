@@ -9,7 +9,6 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.patches import Rectangle
 from matplotlib.text import Text
 
-from dglib.analysis.grid import median_text, summarise_cell
 from dglib.analysis.grid_figures import draw_grid
 
 RATES, LEVELS = (0.2, 0.4), (0.4, 0.6, 0.8)
@@ -43,15 +42,12 @@ def boundaries(figure):
 
 
 def test_a_cell_counts_its_seeds_by_class_with_exact_intervals():
-    found = summarise_cell(cell("Td1", [td1(0, 0.9), td1(1, 0.5), td1(2, 0.1), td1(3, 0.2)], planned=6))
-    assert (found["n"], found["planned"]) == (4, 6)
-    assert found["counts"] == {"ordered": 2, "partial_collapse": 1, "trapped_90": 1, "diverged": 0}
-    # Clopper and Pearson, of 1 in 4 and of 0 in 4.
-    assert found["shares"]["trapped_90"] == pytest.approx(
-        {"share": 0.25, "lower": 0.00631, "upper": 0.80588}, abs=1e-5
-    )
-    assert found["shares"]["diverged"]["upper"] == pytest.approx(1 - 0.025 ** (1 / 4))
-    assert found["median"] == {"lower": pytest.approx(0.35), "upper": pytest.approx(0.35)}
+    found = cell("Td1", [td1(0, 0.9), td1(1, 0.5), td1(2, 0.1), td1(3, 0.2)])
+    assert found.counts == {"ordered": 2, "partial_collapse": 1, "trapped_90": 1, "diverged": 0}
+    trapped = found.interval("trapped_90")  # Clopper and Pearson, of 1 in 4 and of 0 in 4
+    assert (trapped.lower, trapped.upper) == pytest.approx((0.00631, 0.80588), abs=1e-5)
+    assert found.interval("diverged").upper == pytest.approx(1 - 0.025 ** (1 / 4))
+    assert found.median.ends == pytest.approx((0.35, 0.35))
 
 
 @pytest.mark.parametrize(
@@ -64,21 +60,21 @@ def test_a_cell_counts_its_seeds_by_class_with_exact_intervals():
     ],
 )
 def test_a_cells_phase_is_the_end_that_half_of_its_seeds_came_to_or_passed(errors, phase):
-    assert summarise_cell(cell("Td1", [td1(s, e) for s, e in enumerate(errors)]))["phase"] == phase
+    assert cell("Td1", [td1(s, e) for s, e in enumerate(errors)]).phase == phase
 
 
 def test_t1_cells_have_the_median_of_their_thresholds_open_where_most_are_censored():
-    found = summarise_cell(cell("T1", [t1(0, 0.6), t1(1, None), t1(2, None), failed_init(t1(3))]))
-    assert found["counts"] == {"no_event": 2, "collapsed": 1, "diverged": 0, "init_failed": 1}
-    assert found["median"] == {"lower": 0.7, "upper": None}
-    assert (median_text(found), found["phase"]) == ("> 0.70", "no_event")
+    found = cell("T1", [t1(0, 0.6), t1(1, None), t1(2, None), failed_init(t1(3))])
+    assert found.counts == {"no_event": 2, "collapsed": 1, "diverged": 0, "init_failed": 1}
+    assert found.median.ends == (0.7, None)
+    assert (found.median_text, found.phase) == ("> 0.70", "no_event")
 
 
 def test_v3_cells_separate_one_branch_two_branches_and_a_trapped_start():
     records = [v3(0, 0.3), v3(1, 0.02), v3(2, trapped=True), v3_failed(3), v3_diverged(4)]
-    found = summarise_cell(cell("V3", records))
+    found = cell("V3", records)
     expected = {"one_branch": 1, "two_branches": 1, "trapped_90": 1, "diverged": 1, "init_failed": 1}
-    assert {kind: count for kind, count in found["counts"].items() if count} == expected
+    assert {kind: count for kind, count in found.counts.items() if count} == expected
 
 
 def test_a_map_shows_each_cells_median_and_its_counts():

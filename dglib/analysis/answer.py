@@ -9,7 +9,8 @@ from itertools import groupby
 from typing import Any
 
 from dglib.analysis import wording
-from dglib.analysis.summary import FEWEST_FOR_MEDIANS, Summary
+from dglib.analysis.intervals import Bounds
+from dglib.analysis.summary import FEWEST_FOR_MEDIANS, Summary, difference_interval
 from dglib.analysis.wording import NONE
 
 MOST_FLAGS = 3
@@ -32,7 +33,6 @@ class Row:
         value: the middle of the cell, a mean or a share; None where it is open.
         cell: of a threshold or width, the bounds of the median over seeds.
         std: of a mean, over seeds (ddof 0).
-        spread: of known values over seeds, `bounds.spread`; for the sentence alone.
         ci95: None where there is none.
         fewest: seeds below which no interval exists.
         places: decimals of value and interval.
@@ -47,7 +47,6 @@ class Row:
     value: float | None = None
     cell: Ends | None = None
     std: float | None = None
-    spread: Mapping[str, Any] | None = None
     ci95: Ends | None = None
     fewest: int = 2
     places: int = 3
@@ -67,7 +66,7 @@ class Row:
         """From `summary.paired`; `p`: whether the mean is compared with 0."""
         if found is None:
             return cls(quantity, 0, **others)
-        known = {"value": found["mean"], "std": found["std"], "ci95": found["ci95"], "spread": found}
+        known = {"value": found["mean"], "std": found["std"], "ci95": found["ci95"]}
         more = {**({"p": _p(found)} if p else {}), **others.pop("more", {})}
         return cls(quantity, found["n"], **known, more=more, **others)
 
@@ -88,25 +87,11 @@ class Row:
         """The text of each column."""
         known = {"quantity": self.quantity, "start": self.start, "n": str(self.n)}
         known |= {"events": "" if self.events is None else str(self.events)}
-        known |= {_VALUE: self._value, "95 % interval": self._interval}
+        known |= {_VALUE: self.value_text, "95 % interval": self.interval_text}
         return known | {head: _text(head, value) for head, value in self.more.items()}
 
     @property
-    def sentence(self) -> str:
-        parts = [f"{self.quantity}{f', start {self.start}' if self.start else ''}: {self._value}"]
-        events = "" if self.events is None else f", {self.events} with the event"
-        parts += [f"n = {self.n}{events}", f"95 % interval {self._interval}"]
-        if self.spread:
-            mean, std, *ends = (
-                wording.decimal(self.spread[name], self.places) for name in ("mean", "std", "min", "max")
-            )
-            known = "" if self.std is not None else f"mean {mean} ± {std} over {self.spread['n']}, "
-            parts.append(f"{known}seeds from {' to '.join(ends)}")
-        parts += [f"{head} {_text(head, value)}" for head, value in self.more.items() if value is not None]
-        return "; ".join(parts) + "."
-
-    @property
-    def _value(self) -> str:
+    def value_text(self) -> str:
         if self.cell is not None:
             return wording.centred(*self.cell)
         if self.value is None:
@@ -116,13 +101,31 @@ class Row:
         )
 
     @property
-    def _interval(self) -> str:
+    def interval_text(self) -> str:
         if self.ci95 is not None:
             if self.cell is not None:
                 return wording.interval(*self.ci95)
             ends = (NONE if end is None else wording.decimal(end, self.places) for end in self.ci95)
             return " to ".join(ends)
         return f"none (n < {self.fewest})" if self.n < self.fewest else NONE
+
+    def minus(self, other: Row) -> Row:
+        """The difference of the same quantity in independent seeds."""
+        both = (self, other)
+        one, two = (Bounds.between(*(row.cell or (row.value, row.value))) for row in both)
+        found, ci95 = one - two, None
+        if self.ci95 and other.ci95:
+            intervals = (Bounds.between(*ends) for ends in (self.ci95, other.ci95))
+            ends = difference_interval(one, two, *intervals).ends
+            ci95 = None if ends == (None, None) else ends
+        return replace(
+            self,
+            n=min(row.n for row in both),
+            value=found.lower if found.is_closed else None,
+            cell=None if self.cell is None else found.ends,
+            std=None,
+            ci95=ci95,
+        )
 
 
 @dataclass(frozen=True, repr=False)
@@ -165,11 +168,6 @@ class Answer:
             f"{row.quantity}{f' ({row.start})' if row.start else ''} {row.cells[_VALUE]}" for row in shown
         )
         return "; ".join([self.title, *values])
-
-    @property
-    def sentences(self) -> str:
-        """A sentence for each row, and every flag."""
-        return "\n".join([self.title, self.settings, *(row.sentence for row in self.rows), *self.flags])
 
     @property
     def shown_flags(self) -> list[str]:

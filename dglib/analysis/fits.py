@@ -14,8 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from dglib.analysis.fields import rounded
-from dglib.analysis.intervals import CONFIDENCE
-from dglib.analysis.summary import Bounds
+from dglib.analysis.intervals import CONFIDENCE, Bounds
 
 Values = NDArray[np.float64]
 LEAST_RATES = 3  # different ones, below which the exponent says nothing

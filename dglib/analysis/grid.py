@@ -1,14 +1,15 @@
-"""Where seeds end in each cell of a grid: outcomes, shares with intervals and medians, and their words."""
+"""Where seeds end in each cell of a grid: outcomes, shares with intervals and medians."""
 
 import dataclasses
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 from dglib.analysis import wording
-from dglib.analysis.intervals import clopper_pearson
-from dglib.analysis.summary import Bounds, Summary, known_cell, median_bounds
+from dglib.analysis.intervals import Bounds, Interval, clopper_pearson
+from dglib.analysis.summary import Summary, known_cell, median_bounds
 
 TRAPPED, DIVERGED, INIT_FAILED = "trapped_90", "diverged", "init_failed"
 UNUSUAL = (DIVERGED, INIT_FAILED)  # outcomes that most grids do not need
@@ -87,45 +88,49 @@ class Cell:
     planned: int = 0
     running: int = 0
 
-    @property
+    @cached_property
     def seeds(self) -> list[Summary]:
+        """Those that have finished."""
         return [seed for seed in self.summary["seeds"] if seed["end"] != "unfinished"]
 
+    @property
+    def n(self) -> int:
+        return len(self.seeds)
 
-def summarise_cell(cell: Cell) -> dict[str, Any]:
-    """A cell as plain JSON-able values.
+    @cached_property
+    def counts(self) -> dict[str, int]:
+        """Seeds by kind of end."""
+        found = Counter(seed["end"] for seed in self.seeds)
+        return {kind: found[kind] for kind in self.measure.all_kinds}
 
-    `n` finished seeds of `planned`, `running`; `counts` by kind of end, `shares` of n with their 95 %
-    intervals (Clopper–Pearson); `median`: bounds of the median of the quantity over the seeds that have one,
-    null where censoring leaves it open; `phase`: the kind that at least half of the seeds had, or a severer
-    one (failed inits aside); None without seeds.
-    """
-    seeds, measure = cell.seeds, cell.measure
-    counts, n = Counter(seed["end"] for seed in seeds), len(seeds)
-    measured = [bounds for seed in seeds if (bounds := measure.bounds(seed)) is not None]
-    ranked = [kind for kind in measure.kinds for _ in range(counts[kind])]
-    return {
-        "experiment": cell.experiment,
-        "values": dict(cell.values),
-        "planned": max(cell.planned, n + cell.running),
-        "n": n,
-        "running": cell.running,
-        "counts": {kind: counts[kind] for kind in measure.all_kinds},
-        "shares": {kind: _share(counts[kind], n) for kind in measure.all_kinds} if n else {},
-        "median": median_bounds(measured).as_dict(),
-        "phase": ranked[len(ranked) // 2] if ranked else None,  # of the upper median seed
-    }
+    def interval(self, kind: str) -> Interval:
+        """Of the share of seeds with this end, at 95 % (Clopper–Pearson)."""
+        return clopper_pearson(self.counts[kind], self.n)
 
+    @cached_property
+    def median(self) -> Bounds:
+        """Of the quantity over the seeds that have one; open where censoring leaves it so."""
+        return median_bounds([b for seed in self.seeds if (b := self.measure.bounds(seed)) is not None])
 
-def _share(count: int, n: int) -> dict[str, Any]:
-    interval = clopper_pearson(count, n)
-    return {"share": count / n, "lower": round(interval.lower, 10), "upper": round(interval.upper, 10)}
+    @property
+    def middle(self) -> float | None:
+        """One number for the median: the mean of its finite ends; None without one."""
+        finite = [end for end in self.median.ends if end is not None]
+        return sum(finite) / len(finite) if finite else None
 
+    @property
+    def median_text(self) -> str:
+        """ "0.41", "> 0.70" where it is open, "0.55–0.60" between two levels."""
+        lower, upper = self.median.ends
+        if lower is None or upper is None:
+            return wording.interval(lower, upper)
+        return wording.decimal(lower) if lower == upper else f"{wording.level(lower)}–{wording.level(upper)}"
 
-def middle(median: Mapping[str, float | None]) -> float | None:
-    """One number for a median known by its bounds: the mean of its finite ends; None without one."""
-    finite = [end for end in (median["lower"], median["upper"]) if end is not None]
-    return sum(finite) / len(finite) if finite else None
+    @cached_property
+    def phase(self) -> str | None:
+        """The kind that at least half of the seeds had, or a severer one, failed inits aside."""
+        ranked = [kind for kind in self.measure.kinds for _ in range(self.counts[kind])]
+        return ranked[len(ranked) // 2] if ranked else None  # of the upper median seed
 
 
 def parameter_name(name: str) -> str:
@@ -155,21 +160,9 @@ def values_text(values: Mapping[str, Any]) -> str:
     return ", ".join(f"{symbol(name)} = {value_text(value)}" for name, value in values.items())
 
 
-def median_text(cell: Summary) -> str:
-    """A cell's median: "0.41", "> 0.70" where it is open, "0.55–0.60" between two levels."""
-    lower, upper = cell["median"]["lower"], cell["median"]["upper"]
-    if lower is None and upper is None:
-        return wording.NONE
-    if lower is None or upper is None:
-        return f"< {wording.level(upper)}" if lower is None else f"> {wording.level(lower)}"
-    if lower == upper:
-        return wording.decimal(lower)
-    return f"{wording.level(lower)}–{wording.level(upper)}"
-
-
-def phases_line(name: str, measure: Measure, cells: Sequence[Summary]) -> str:
+def phases_line(name: str, measure: Measure, cells: Sequence[Cell]) -> str:
     """How many cells have each phase; `name`: of the experiment, which all cells are of."""
-    phases = Counter(cell["phase"] for cell in cells if cell["n"])
+    phases = Counter(cell.phase for cell in cells if cell.n)
     line = f"{name}: {phases.total()} of {len(cells)} cells have finished seeds"
     parts = [f"{words} in {phases[kind]}" for kind, words in measure.kinds.items() if phases[kind]]
     return (

@@ -27,15 +27,12 @@ from dglib.analysis.grid import (
     TRAPPED,
     Cell,
     Measure,
-    median_text,
-    middle,
     parameter_name,
-    summarise_cell,
     value_text,
     values_text,
 )
+from dglib.analysis.intervals import Bounds
 from dglib.analysis.style import COLUMN_WIDTH, FULL_WIDTH, LOOKS, Look
-from dglib.analysis.summary import Bounds, Summary
 
 MAX_MAPS = 6
 _SHADES = matplotlib.colormaps["cividis_r"]
@@ -66,12 +63,12 @@ def draw_curve(cells: Cells) -> Figure:
     (name,) = cells[0].values
     figure = style.new_figure(height=4.6, width=COLUMN_WIDTH)
     top, below = figure.subplots(2, 1, sharex=True)
-    measure, summaries = cells[0].measure, [summarise_cell(cell) for cell in cells]
+    measure = cells[0].measure
     title = measure.symbol.capitalize() if measure.symbol.isascii() else measure.symbol
     style.panel(top, f"a  {title}, by seed", "", title)
     style.panel(below, "b  Share of the seeds", parameter_name(name), "Share, 95 % interval")
-    keys = _shares(below, measure, summaries)
-    keys += _medians(top, summaries)
+    keys = _shares(below, measure, cells)
+    keys += _medians(top, cells)
     keys += _seeds(top, cells)
     if measure.in_unit_interval:
         style.error_axis(top)
@@ -79,9 +76,9 @@ def draw_curve(cells: Cells) -> Figure:
     below.set_xticks(range(len(cells)), [value_text(cell.values[name]) for cell in cells])
     top.tick_params(labelbottom=False)
     below.set_xlim(-0.6, len(cells) - 0.4)
-    for x, item in enumerate(summaries):
-        if not item["n"]:
-            waiting = f"{item['running']} under way" if item["running"] else "no seed finished"
+    for x, cell in enumerate(cells):
+        if not cell.n:
+            waiting = f"{cell.running} under way" if cell.running else "no seed finished"
             grey = {"color": style.DARK_GREY, "fontsize": 6.5, "rotation": 90}
             across = below.get_xaxis_transform()
             below.text(x, 0.5, waiting, transform=across, ha="center", va="center", **grey)
@@ -106,9 +103,9 @@ def _seeds(axes: Axes, cells: Cells) -> list[Key]:
     return keys
 
 
-def _medians(axes: Axes, summaries: Sequence[Summary]) -> list[Key]:
+def _medians(axes: Axes, cells: Cells) -> list[Key]:
     """Draws the medians, joined where they are known; the legend's keys to them."""
-    medians = [(x, Bounds.of(item["median"]), middle(item["median"])) for x, item in enumerate(summaries)]
+    medians = [(x, cell.median, cell.middle) for x, cell in enumerate(cells)]
     known = [(x, math.nan if value is None or _arrowhead(b) else value) for x, b, value in medians]
     # Flat around each value, so that a median between two open ones is seen as well.
     steps = [(x + aside, y) for x, y in known for aside in (-_FLAT, _FLAT)]
@@ -135,20 +132,20 @@ def _arrowhead(bounds: Bounds) -> str:
     return "" if above == below else "^" if above else "v"
 
 
-def _shares(axes: Axes, measure: Measure, summaries: Sequence[Summary]) -> list[Key]:
+def _shares(axes: Axes, measure: Measure, cells: Cells) -> list[Key]:
     """Draws the shares of each end that occurs; the legend's keys to them."""
     kinds = measure.all_kinds
-    present = [kind for kind in kinds if any(item["counts"][kind] for item in summaries)]
+    present = [kind for kind in kinds if any(cell.counts[kind] for cell in cells)]
     handles = []
     for order, kind in enumerate(present):
         look = _LOOKS.get(kind, LOOKS["ordered" if kind == next(iter(kinds)) else "collapsed"])
         aside = 0.16 * (order - (len(present) - 1) / 2)
-        places = [(x, item["shares"][kind]) for x, item in enumerate(summaries) if item["n"]]
-        xs = [x + aside for x, _ in places]
-        for x, (_, share) in zip(xs, places, strict=True):
-            axes.plot([x, x], [share["lower"], share["upper"]], color=look.color, linewidth=1.0, alpha=0.7)
+        begun = [(x + aside, cell) for x, cell in enumerate(cells) if cell.n]
+        for x, cell in begun:
+            share = cell.interval(kind)
+            axes.plot([x, x], [share.lower, share.upper], color=look.color, linewidth=1.0, alpha=0.7)
         line = look.line(1.2) | {"marker": look.marker, "markersize": 4}
-        axes.plot(xs, [share["share"] for _, share in places], **line, clip_on=False)
+        axes.plot([x for x, _ in begun], [c.counts[kind] / c.n for _, c in begun], **line, clip_on=False)
         handles.append((kinds[kind], line))
     style.error_axis(axes)
     return handles
@@ -172,15 +169,15 @@ def draw_maps(cells: Cells) -> Figure | None:
     size = (width - 1.4) / (len(xs) * across)  # inches, of a cell
     figure = style.new_figure(height=down * (min(0.72, 0.9 * size) * len(ys) + 0.75) + 0.5, width=width)
     panels = list(figure.subplots(down, across, squeeze=False).flat)
-    summaries = [summarise_cell(cell) for cell in cells]
-    shade = _scale(measure, summaries)
+    shade = _scale(measure, cells)
     for axes, facet in zip(panels, facets, strict=False):
-        mine = [item for item in summaries if list(item["values"].values())[:-2] == list(facet)]
         places = {
-            (xs.index(item["values"][names[-1]]), ys.index(item["values"][names[-2]])): item for item in mine
+            (xs.index(cell.values[names[-1]]), ys.index(cell.values[names[-2]])): cell
+            for cell in cells
+            if list(cell.values.values())[:-2] == list(facet)
         }
-        for place, item in places.items():
-            _cell(axes, measure, place, item, shade, min(1.0, size / 0.7))
+        for place, cell in places.items():
+            _cell(axes, place, cell, shade, min(1.0, size / 0.7))
         _boundaries(axes, places)
         axes.set(xlim=(-0.5, len(xs) - 0.5), ylim=(-0.5, len(ys) - 0.5))
         ticks = style.RC["xtick.labelsize"]
@@ -193,10 +190,10 @@ def draw_maps(cells: Cells) -> Figure | None:
     for axes in panels[len(facets) :]:
         axes.set_visible(False)
     bar = figure.colorbar(matplotlib.cm.ScalarMappable(shade, _SHADES), ax=figure.axes, pad=0.02, aspect=28)
-    bounded = any(item["median"]["lower"] != item["median"]["upper"] for item in summaries)
+    bounded = any(cell.median.lower != cell.median.upper for cell in cells if cell.middle is not None)
     bar.set_label(f"Median {measure.symbol}{' (middle of its bounds)' if bounded else ''}")
     bar.outline.set_visible(False)
-    _key(figure, measure, summaries)
+    _key(figure, measure, cells)
     return figure
 
 
@@ -205,60 +202,58 @@ def _distinct(values: Sequence[Any]) -> list[Any]:
     return [value for index, value in enumerate(values) if value not in values[:index]]
 
 
-def _scale(measure: Measure, summaries: Sequence[Summary]) -> Normalize:
+def _scale(measure: Measure, cells: Cells) -> Normalize:
     """Errors and gaps from 0 to 1; thresholds over the range that there is."""
-    found = [value for item in summaries if (value := middle(item["median"])) is not None]
+    found = [cell.middle for cell in cells if cell.middle is not None]
     if measure.in_unit_interval or not found:
         return Normalize(0, 1)
     return Normalize(min(found) - 0.05, max(found) + 0.05)
 
 
-def _boundaries(axes: Axes, places: Mapping[tuple[int, int], Summary]) -> None:
+def _boundaries(axes: Axes, places: Mapping[tuple[int, int], Cell]) -> None:
     """Lines between neighbours whose phase differs, on a white edge, so that they are seen on any shade."""
-    for (x, y), item in places.items():
+    for (x, y), cell in places.items():
         for dx, dy in ((1, 0), (0, 1)):
             other = places.get((x + dx, y + dy))
-            if other and item["phase"] and other["phase"] and item["phase"] != other["phase"]:
+            if other and cell.phase and other.phase and cell.phase != other.phase:
                 for color, width, order in (("white", 4.2, 3), (style.BLACK, 2.2, 4)):
                     line: dict[str, Any] = {"color": color, "linewidth": width, "zorder": order}
                     ends = ([x + 0.5, x + 0.5 - dy], [y + 0.5, y + 0.5 - dx])
                     axes.plot(*ends, **line, solid_capstyle="projecting")
 
 
-def _cell(
-    axes: Axes, measure: Measure, place: tuple[int, int], item: Summary, shade: Normalize, scale: float
-) -> None:
-    (x, y), value = place, middle(item["median"])
+def _cell(axes: Axes, place: tuple[int, int], cell: Cell, shade: Normalize, scale: float) -> None:
+    (x, y), value = place, cell.middle
     fill: dict[str, Any] = {"facecolor": "white", "edgecolor": style.GREY, "linewidth": 0.6}  # no quantity
     ink, box, lines = style.BLACK, None, []
-    if not item["n"]:
+    if not cell.n:
         fill, box = _HATCHED, {"facecolor": "#F2F2F2", "edgecolor": "none", "pad": 1.0}
     elif value is not None:
         color = _SHADES(shade(value))
         fill = {"facecolor": color, "edgecolor": "white", "linewidth": 1.0}
         ink = style.BLACK if np.dot(color[:3], (0.2126, 0.7152, 0.0722)) > 0.46 else "white"
     axes.add_patch(Rectangle((x - 0.5, y - 0.5), 1, 1, **fill))
-    if item["n"]:
-        counts = (f"{count}{measure.glyph(kind)}" for kind, count in item["counts"].items() if count)
-        lines = [median_text(item), "  ".join(counts)]
-    if item["running"]:
-        lines.append(f"{item['running']} under way")
+    if cell.n:
+        counts = (f"{count}{cell.measure.glyph(kind)}" for kind, count in cell.counts.items() if count)
+        lines = [cell.median_text, "  ".join(counts)]
+    if cell.running:
+        lines.append(f"{cell.running} under way")
     text: dict[str, Any] = {"ha": "center", "va": "center", "color": ink, "bbox": box, "zorder": 5}
     axes.text(x, y, "\n".join(lines), fontsize=7 * scale, linespacing=1.4, **text)
 
 
-def _key(figure: Figure, measure: Measure, summaries: Sequence[Summary]) -> None:
+def _key(figure: Figure, measure: Measure, cells: Cells) -> None:
     """What the marks stand for, of those that occur; the hatching and the line, where there are any."""
     mark: dict[str, Any] = {"linestyle": "", "color": style.BLACK, "markersize": 5}
     handles: list[Any] = [
         Line2D([], [], marker=f"${measure.glyph(kind)}$", label=words, **mark)
         for kind, words in measure.all_kinds.items()
-        if any(item["counts"][kind] for item in summaries)
+        if any(cell.counts[kind] for cell in cells)
     ]
-    if len({item["phase"] for item in summaries if item["phase"]}) > 1:
+    if len({cell.phase for cell in cells if cell.phase}) > 1:
         label = "beyond it half of the seeds come to another end"
         handles.append(Line2D([], [], color=style.BLACK, linewidth=2.2, label=label))
-    if any(not item["n"] for item in summaries):
+    if any(not cell.n for cell in cells):
         handles.append(Patch(**_HATCHED, label="no seed finished"))
     columns = len(handles) if figure.get_figwidth() > 6 else 2
     options = {"frameon": False, "handlelength": 1.6, "columnspacing": 1.4}

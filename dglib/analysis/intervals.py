@@ -11,32 +11,65 @@ how the tests depend. `scipy.stats` has neither the correction nor groups of one
 
 import math
 import warnings
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from functools import cache
 from itertools import combinations
 from statistics import fmean, stdev
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from dglib.analysis.fields import finite
+from dglib.analysis.fields import finite, rounded
 
 CONFIDENCE = 0.95
 
 
 @dataclass(frozen=True)
-class Interval:
-    """An interval; ±inf where censoring leaves a side open. `confidence`: at least this where it is exact."""
+class Bounds:
+    """A quantity known to lie between two values; ±inf where a side is open (censored)."""
 
     lower: float
     upper: float
+
+    def __sub__(self, other: "Bounds") -> "Bounds":
+        """Bounds of the difference of two quantities: [L - U', U - L']."""
+        return Bounds(rounded(self.lower - other.upper), rounded(self.upper - other.lower))
+
+    @property
+    def is_closed(self) -> bool:
+        """Whether both ends are known."""
+        return math.isfinite(self.lower) and math.isfinite(self.upper)
+
+    @classmethod
+    def of(cls, plain: Mapping[str, Any]) -> "Bounds":
+        """From `as_dict`, or anything with its two values."""
+        return cls.between(plain["lower"], plain["upper"])
+
+    @classmethod
+    def between(cls, lower: float | None, upper: float | None) -> "Bounds":
+        """From two values, None where open."""
+        return cls(-math.inf if lower is None else lower, math.inf if upper is None else upper)
+
+    @property
+    def ends(self) -> tuple[float | None, float | None]:
+        """Both values, None where open."""
+        return finite(self.lower), finite(self.upper)
+
+    def as_dict(self) -> dict[str, float | None]:
+        """`{"lower", "upper"}`, null where open: JSON has no infinity."""
+        return {"lower": finite(self.lower), "upper": finite(self.upper)}
+
+
+@dataclass(frozen=True)
+class Interval(Bounds):
+    """An interval for a quantity. `confidence`: at least this where it is exact."""
+
     confidence: float = CONFIDENCE
 
     def as_dict(self) -> dict[str, float | None]:
         """`{"lower", "upper", "confidence"}`, null where open."""
-        ends = {"lower": finite(self.lower), "upper": finite(self.upper)}
-        return {**ends, "confidence": round(self.confidence, 6)}
+        return {**super().as_dict(), "confidence": round(self.confidence, 6)}
 
 
 def clopper_pearson(successes: int, n: int, confidence: float = CONFIDENCE) -> Interval:
@@ -60,24 +93,6 @@ def clopper_pearson_undecided(
     """
     least, most = (clopper_pearson(count, n, confidence) for count in (successes, successes + undecided))
     return Interval(least.lower, most.upper, confidence)
-
-
-def newcombe_difference(
-    successes_1: int, n_1: int, successes_2: int, n_2: int, confidence: float = CONFIDENCE
-) -> Interval:
-    """Interval for share 1 less share 2 of two independent groups, -1 to 1; [-1, 1] if a group is empty.
-
-    Not exact: its mean coverage is near the nominal one, and single cases lie below (see the table).
-    Source: Newcombe, Statistics in Medicine 17 (1998) 873, method 10: Wilson's score intervals, combined.
-    """
-    if not n_1 or not n_2:
-        return Interval(-1.0, 1.0, confidence)
-    one = _wilson(successes_1, n_1, confidence)
-    other = _wilson(successes_2, n_2, confidence)
-    share_1, share_2 = successes_1 / n_1, successes_2 / n_2
-    below = math.hypot(share_1 - one.lower, other.upper - share_2)
-    above = math.hypot(one.upper - share_1, share_2 - other.lower)
-    return Interval(share_1 - share_2 - below, share_1 - share_2 + above, confidence)
 
 
 def t_interval(values: Sequence[float], confidence: float = CONFIDENCE) -> Interval | None:
@@ -119,18 +134,6 @@ def welch(a: Sequence[float], b: Sequence[float], confidence: float = CONFIDENCE
     with warnings.catch_warnings():  # of nearly equal values, as of a gap that does not vary
         warnings.simplefilter("ignore", RuntimeWarning)
         found = stats.ttest_ind(a, b, equal_var=False).confidence_interval(confidence)
-    return Interval(float(found.low), float(found.high), confidence)
-
-
-@cache
-def _wilson(successes: int, n: int, confidence: float) -> Interval:
-    from scipy import stats
-
-    if not 0 <= successes <= n:
-        raise ValueError(f"{successes} of {n}: must be a count from 0 to {n}")
-    if not n:
-        return Interval(0.0, 1.0, confidence)
-    found = stats.binomtest(successes, n).proportion_ci(confidence, "wilson")
     return Interval(float(found.low), float(found.high), confidence)
 
 

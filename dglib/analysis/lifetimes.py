@@ -16,8 +16,7 @@ from statistics import fmean
 from typing import Any, Literal
 
 from dglib.analysis.fields import finite, rounded
-from dglib.analysis.intervals import CONFIDENCE, clopper_pearson, clopper_pearson_undecided, welch
-from dglib.analysis.summary import Bounds
+from dglib.analysis.intervals import CONFIDENCE, Bounds, clopper_pearson, clopper_pearson_undecided, welch
 
 Start = Literal["ordered", "collapsed"]
 STARTS: tuple[Start, ...] = ("ordered", "collapsed")

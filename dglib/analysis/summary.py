@@ -11,13 +11,13 @@ and `analyse --json` show numbers from it. Always there:
 import math
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from statistics import fmean, median, pstdev
 from typing import Any
 
 from dglib.analysis.fields import Records, dwell, finite, number, rounded
 from dglib.analysis.intervals import (
     CONFIDENCE,
+    Bounds,
     Interval,
     clopper_pearson,
     clopper_pearson_undecided,
@@ -77,34 +77,22 @@ def missing(outcomes: Mapping[str, int], measured: int) -> list[str]:
 # ── quantities that are known by bounds ──
 
 
-@dataclass(frozen=True)
-class Bounds:
-    """A quantity known to lie between two values; ±inf where a side is open (censored)."""
-
-    lower: float
-    upper: float
-
-    def __sub__(self, other: "Bounds") -> "Bounds":
-        """Bounds of the difference of two quantities: [L - U', U - L']."""
-        return Bounds(rounded(self.lower - other.upper), rounded(self.upper - other.lower))
-
-    @property
-    def is_closed(self) -> bool:
-        """Whether both ends are known."""
-        return math.isfinite(self.lower) and math.isfinite(self.upper)
-
-    @classmethod
-    def of(cls, plain: Mapping[str, Any]) -> "Bounds":
-        """From `as_dict`, or anything with its two values."""
-        lower, upper = plain["lower"], plain["upper"]
-        return cls(-math.inf if lower is None else lower, math.inf if upper is None else upper)
-
-    def as_dict(self) -> dict[str, float | None]:
-        """`{"lower", "upper"}`, null where open: JSON has no infinity."""
-        return {"lower": finite(self.lower), "upper": finite(self.upper)}
-
-
 UNKNOWN = Bounds(-math.inf, math.inf)
+
+
+def difference_interval(a: Bounds, b: Bounds, interval_a: Bounds, interval_b: Bounds) -> Bounds:
+    """The interval for a - b of two independent quantities, from the interval of each.
+
+    Zou and Donner, Stat. Med. 27 (2008) 1693: a margin is the root of the sum of the two squared margins. Of
+    two shares with Wilson's intervals it is Newcombe's; with the exact ones of `share` it is longer.
+    """
+    below = (a.lower - interval_a.lower, interval_b.upper - b.upper)
+    above = (interval_a.upper - a.upper, b.lower - interval_b.lower)
+    known = a - b
+    # The distance of two infinite ends is not defined: that side is open.
+    lower = -math.inf if math.isinf(known.lower) else known.lower - math.hypot(*below)
+    upper = math.inf if math.isinf(known.upper) else known.upper + math.hypot(*above)
+    return Bounds(lower, upper)
 
 
 def centre(cell: Bounds | None) -> float | None:

@@ -30,7 +30,8 @@ from dglib.analysis.fields import (
     seed_of,
     starts_trapped,
 )
-from dglib.analysis.summary import UNKNOWN, Bounds, centre
+from dglib.analysis.intervals import Bounds
+from dglib.analysis.summary import UNKNOWN, centre
 
 
 @dataclass(frozen=True)

@@ -14,7 +14,6 @@ from typing import TYPE_CHECKING, Any
 from dglib.analysis import wording
 from dglib.analysis.answer import Answer, Row, settings
 from dglib.analysis.curves import Curve
-from dglib.analysis.differences import Difference, field_row, final_error_row, outcome_row
 from dglib.analysis.fields import (
     Entry,
     Record,
@@ -96,7 +95,6 @@ class Experiment:
         line: what follows the name in a list; default: the title.
         direction: of a sweep that an event ends; None where none does.
         quantities: the names of its quantities in a summary's estimates, with their symbols.
-        compared: numbers of each seed in a summary that a comparison of two runs shows, with their names.
         measure: what the cells of a grid show.
         limitation: what the experiment cannot show; empty for none.
     """
@@ -118,7 +116,6 @@ class Experiment:
     line: str = ""
     direction: Direction | None = None
     quantities: Mapping[str, str] = {}
-    compared: Mapping[str, str] = {"init_error": "init error", "final_error": "final error"}
     measure: Measure = Measure(
         "final error",
         {"complete": "complete", DIVERGED: "diverged"},
@@ -239,15 +236,6 @@ class Experiment:
         (_, outcome), *more = [(head, show(summary["seeds"][0])) for head, show in columns[first : first + 3]]
         return "; ".join([outcome, *(f"{head}: {text}" for head, text in more if text != wording.NONE)])
 
-    def compare(self, a: Summary, b: Summary) -> list[Difference]:
-        """The outcomes and the numbers of seeds on two sides."""
-        kinds = dict.fromkeys((*a["outcomes"], *b["outcomes"]))
-        rows = [outcome_row(wording.outcome(k), k, a, b) for k in kinds if k != "unfinished"]
-        return rows + [
-            final_error_row("final_lambda", a, b) if field == "final_error" else field_row(name, field, a, b)
-            for field, name in self.compared.items()
-        ]
-
     def figures(self) -> dict[str, Drawing]:
         """Figures by file name without suffix; the published one first."""
         return {
@@ -309,9 +297,6 @@ class Joint:
         """The figure; some of the experiments may have no records."""
         raise NotImplementedError
 
-    def compare(self, a: Summary, b: Summary) -> list[Difference]:
-        raise NotImplementedError
-
     def lag(self, *records: Records, others: Records = ()) -> Summary | None:
         """The finding at each dwell time and LR; None where all records had one of these.
 
@@ -325,11 +310,6 @@ class Joint:
 
     def draw_lag(self, lag: Summary, *records: Records) -> Figure:
         raise NotImplementedError
-
-    @property
-    def nothing(self) -> Sequence[str]:
-        """Names that are null where records cannot be taken together."""
-        return (self.quantity,)
 
 
 def shared(p: Any, **step: Any) -> dict[str, Any]:

@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING, Any, ClassVar
 from dglib.analysis import style, wording
 from dglib.analysis.answer import Row
 from dglib.analysis.curves import Curve, is_frozen, mean_curve
-from dglib.analysis.differences import Difference, field_row, only
 from dglib.analysis.fields import (
     Entry,
     Record,
@@ -89,9 +88,6 @@ class V3(Experiment):
     parameters = V3Parameters
     reading = frozenset({"gap_lambda", "gap_error"})
     quantities: Mapping[str, str] = {"gap": "gap"}
-    compared: Mapping[str, str] = {
-        "ordered_init": "ordered init error",
-    }
     measure = Measure(
         "gap",
         {
@@ -237,16 +233,6 @@ class V3(Experiment):
             f"Gap at λ = {wording.level(summary['gap_lambda'])}": lambda seed: wording.error(seed["gap"]),
             "Collapse branch began": lambda seed: seed["start"] or wording.NONE,
         }
-
-    def compare(self, a: Summary, b: Summary) -> list[Difference]:
-        """The gap and the collapse branch's init by the state in which that branch began: two states."""
-        rows, at = [], wording.level(a["gap_lambda"])
-        for state in STARTS:
-            sides = [only(side, start=state) for side in (a, b)]
-            if any(side["seeds"] for side in sides):
-                rows.append(field_row(f"gap at λ = {at}, start {state}", "gap", *sides))
-                rows.append(field_row(f"collapse init error, start {state}", "collapse_init", *sides))
-        return [*rows, *super().compare(a, b)]
 
     def figures(self) -> dict[str, Drawing]:
         caption = "V3: error on both branches against λ, and the gap between them"

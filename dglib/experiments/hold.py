@@ -15,7 +15,6 @@ from typing import TYPE_CHECKING, Any, ClassVar
 from dglib.analysis import lifetimes, style, wording
 from dglib.analysis.answer import Row
 from dglib.analysis.curves import Curve, is_frozen
-from dglib.analysis.differences import Difference, share_row
 from dglib.analysis.fields import (
     Entry,
     Record,
@@ -32,19 +31,10 @@ from dglib.analysis.fields import (
 )
 from dglib.analysis.fits import logistic
 from dglib.analysis.grid import DIVERGED, Measure
+from dglib.analysis.intervals import Bounds
 from dglib.analysis.lifetimes import STARTS, STATES, Branch, Group, Start
 from dglib.analysis.style import LOOKS, THIN
-from dglib.analysis.summary import (
-    UNMEASURED,
-    Bounds,
-    Summary,
-    common,
-    exact,
-    missing,
-    paired,
-    quantity,
-    share,
-)
+from dglib.analysis.summary import UNMEASURED, Summary, common, exact, missing, paired, quantity, share
 from dglib.experiments import register
 from dglib.experiments.base import Column, Drawing, Experiment, Sweep, rate, shared
 from dglib.experiments.parameters import Count, Fraction, Milestones, Parameters, Positive, Upward
@@ -117,10 +107,6 @@ class Hold(Experiment):
     parameters = HoldParameters
     reading = frozenset({"threshold", "consecutive", "dwell_epochs"})
     quantities = {"gap": "gap after the hold"}  # noqa: RUF012
-    compared = {  # noqa: RUF012
-        "ordered_init": "ordered init error",
-        "collapse_init": "collapse init error",
-    }
     measure = Measure("gap after the hold", {"complete": "complete", DIVERGED: "diverged"}, field="gap")
 
     def spec(self, p: Any) -> ExperimentSpec:
@@ -237,17 +223,6 @@ class Hold(Experiment):
                     "branches"
                 ].get(key, wording.NONE)  # type: ignore[misc]
         return columns
-
-    def compare(self, a: Summary, b: Summary) -> list[Difference]:
-        """The shares that left, at each λ that both sides held: gaps at different λ do not compare."""
-        rows = super().compare(a, b)
-        levels = [{level["lambda"]: level["starts"] for level in side["levels"]} for side in (a, b)]
-        for lam in (lam for lam in levels[0] if lam in levels[1]):
-            for start in STARTS:
-                shares = [side[lam][start]["left"] or {"count": 0, "of": 0} for side in levels]
-                counts = [(share["count"], share["of"]) for share in shares]
-                rows.append(share_row(f"left, λ = {wording.level(lam)}, start {start}", *counts))
-        return rows
 
     def figures(self) -> dict[str, Drawing]:
         caption = "Hold: error of branches held at one λ, share still in the start's state, states at the end"

@@ -15,16 +15,6 @@ from typing import TYPE_CHECKING, Any, ClassVar
 from dglib.analysis import style, wording
 from dglib.analysis.answer import Row, ends_of
 from dglib.analysis.curves import Curve, drift, is_frozen, median_curve
-from dglib.analysis.differences import (
-    Difference,
-    cells,
-    field_row,
-    final_error_row,
-    median_row,
-    only,
-    outcome_row,
-    share_row,
-)
 from dglib.analysis.fields import (
     FINAL_STATES,
     Entry,
@@ -41,12 +31,12 @@ from dglib.analysis.fields import (
 )
 from dglib.analysis.fits import logistic
 from dglib.analysis.grid import DIVERGED, TRAPPED, Measure
+from dglib.analysis.intervals import Bounds
 from dglib.analysis.lifetimes import remaining
 from dglib.analysis.style import LOOKS, THIN, Look
 from dglib.analysis.summary import (
     FEWEST_FOR_MEDIANS,
     UNMEASURED,
-    Bounds,
     Summary,
     centre,
     common,
@@ -250,35 +240,6 @@ class Spinodal(Experiment):
             "Final error": lambda seed: wording.error(seed["final_error"]),
         }
 
-    def compare(self, a: Summary, b: Summary) -> list[Difference]:
-        """The event's share, the threshold, the errors and the loop, on two sides; of T2 by start.
-
-        Trapped and collapsed networks are two states: a mean over both depends on how many there are of each.
-        """
-        direction, rows = self.direction, []
-        if not direction.rising:
-            counts = [(s["start"]["trapped"], sum(s["start"][state] for state in STARTS)) for s in (a, b)]
-            rows.append(share_row("trapped at the start", *counts))
-        for state in (None,) if direction.rising else dict.fromkeys([*a["by_start"], *b["by_start"]]):
-            one, other = (a, b) if state is None else (only(side, start=state) for side in (a, b))
-            start = "" if state is None else f", start {state}"
-            if not one["seeds"] and not other["seeds"]:
-                continue
-            rows += [
-                _fired_row(direction, one, other, start),
-                median_row(f"median {direction.symbol}{start}", cells(one), cells(other)),
-            ]
-            if state == "trapped":  # their errors are those of chance until they leave
-                left = [(sum(s["left_trap"] for s in x["seeds"]), len(x["seeds"])) for x in (one, other)]
-                rows.append(share_row("left the trapped state", *left))
-            else:
-                rows.append(field_row(f"init error{start}", "init_error", one, other))
-                rows.append(final_error_row("last", one, other, start))
-        if a.get("loop") and b.get("loop"):
-            name = "error on the return less that of the rising sweep"
-            rows.append(field_row(name, "memory", a["loop"], b["loop"]))
-        return rows + [outcome_row(wording.outcome(kind), kind, a, b) for kind in ("init_failed", "diverged")]
-
     def figures(self) -> dict[str, Drawing]:
         state = "still ordered" if self.direction.rising else "not recovered"
         caption = f"{self.name}: thresholds, share {state}, error against λ and against epoch"
@@ -338,7 +299,6 @@ class T1(Spinodal):
                 estimates["lambda_up"],
                 start=start,
                 events=events,
-                spread=summary["lambda_up_centres"],
             ),
             Row.of_share("share collapsed", estimates["event_share"], start=start),
             Row.of_mean("drift within a level", summary["drift"], start=start),
@@ -396,10 +356,10 @@ class T2(Spinodal):
         rows = []
         measured = any(group["n"] for group in summary["by_start"].values())
         for state, group in summary["by_start"].items():
-            known = {"events": group["events"], "spread": group["centres"]}
             if not group["n"] and (measured or state != "collapsed"):
                 continue
-            rows.append(Row.of_median("λ↓", group["n"], group["lambda_down"], start=state, **known))
+            events = group["events"]
+            rows.append(Row.of_median("λ↓", group["n"], group["lambda_down"], start=state, events=events))
             rows.append(Row.of_share("share recovered", group["event_share"], start=state))
             if group["drift"]:
                 rows.append(Row.of_mean("drift within a level", group["drift"], start=state))
@@ -548,25 +508,6 @@ def _fitted(symbol: str, summary: Summary, start: str) -> list[Row]:
         Row.of_fit(f"{symbol}, logistic {name}", fit["n"], fit[name], start=start)
         for name in ("centre", "scale")
     ]
-
-
-def _fired_row(direction: Direction, a: Summary, b: Summary, start: str) -> Difference:
-    """The share that had its event by the last λ of both sweeps: shares by different λ do not compare.
-
-    Seeds of which it is not known are left out: failed inits, diverged ones, and those cut short before.
-    """
-    both = set(a["levels"]) & set(b["levels"])
-    if not both:
-        name, none = f"{direction.event} by the same λ{start}", wording.NONE
-        return Difference(name, none, none, "no difference: no λ in both sweeps")
-    limit = max(both) if direction.rising else min(both)
-    counts = []
-    for summary in (a, b):
-        known = cells(summary)
-        fired = sum(c.upper <= limit if direction.rising else c.lower >= limit for c in known)
-        stayed = sum(c.lower >= limit if direction.rising else c.upper <= limit for c in known)
-        counts.append((fired, fired + stayed))
-    return share_row(f"{direction.event} by λ = {wording.level(limit)}{start}", *counts)
 
 
 # ── the figure ──

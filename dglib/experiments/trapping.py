@@ -17,7 +17,6 @@ import numpy as np
 from dglib.analysis import intervals, style, wording
 from dglib.analysis.answer import Row
 from dglib.analysis.curves import Curve, mean_curve
-from dglib.analysis.differences import Difference, field_row, only, outcome_row
 from dglib.analysis.fields import (
     Record,
     Records,
@@ -93,7 +92,6 @@ class Td1(Experiment):
     in_default_run = True
     parameters = Td1Parameters
     reading = frozenset({"compare_epochs", "early_epochs", "early_difference"})
-    compared: Mapping[str, str] = {"final_error": "final error"}
     measure = Measure(
         "final error",
         {ORDERED: "ordered", PARTIAL: "partial collapse", TRAPPED: "trapped", DIVERGED: "diverged"},
@@ -203,18 +201,6 @@ class Td1(Experiment):
                 lambda seed: wording.error(seed["early_c_sv"])
             ),
         }
-
-    def compare(self, a: Summary, b: Summary) -> list[Difference]:
-        rows = [outcome_row(name, kind, a, b) for kind, name in CLASS_NAMES.items()]
-        early = f"mean c_sv, epochs 0 to {a['early']['last_epoch']}"
-        compared = {**self.compared, "early_c_sv": early}
-        for kind, word in CLASS_NAMES.items():  # a mean over classes depends on how many there are of each
-            sides = [only(side, outcome=kind) for side in (a, b)]
-            if kind in CLASSES and any(side["seeds"] for side in sides):
-                rows += [
-                    field_row(f"{name}, {word} seeds", field, *sides) for field, name in compared.items()
-                ]
-        return rows
 
     def figures(self) -> dict[str, Drawing]:
         caption = "Tδ1: test error and step logs by the class in which a seed ended"

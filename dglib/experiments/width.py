@@ -13,21 +13,11 @@ from typing import TYPE_CHECKING, Any
 from dglib.analysis import style, wording
 from dglib.analysis.answer import Answer, Row, ends_of, settings
 from dglib.analysis.curves import Curve, median_curve
-from dglib.analysis.differences import Difference, cells, median_row, only, share_row
 from dglib.analysis.fields import Record, Records, dwell, entries, level_of, number, rounded, seed_of
 from dglib.analysis.fits import width_at_rate
-from dglib.analysis.intervals import clopper_pearson_undecided
+from dglib.analysis.intervals import Bounds, clopper_pearson_undecided
 from dglib.analysis.style import COLUMN_WIDTH, LOOKS, THICK, Look
-from dglib.analysis.summary import (
-    Bounds,
-    Summary,
-    centre,
-    in_every_seed,
-    median_bounds,
-    paired,
-    quantity,
-    share,
-)
+from dglib.analysis.summary import Summary, centre, in_every_seed, median_bounds, paired, quantity, share
 from dglib.analysis.thresholds import (
     DOWN,
     UP,
@@ -79,7 +69,6 @@ class Width(Joint):
         " a path retraced exactly would have a width. A different error at the same λ shows that the network"
         " has not forgotten its path at this dwell time: whether it ever does, only a held λ decides."
     )
-    nothing = ("width", "in_every_seed", "above_zero", "by_start")
 
     def summarise(self, *records: Records) -> dict[str, Any]:
         """λ↑ − λ↓ between T1 and T2, paired by seed: bounds, which an absent event leaves open on one side.
@@ -162,19 +151,6 @@ class Width(Joint):
             if group["gap"]:
                 at = wording.level(summary["gap_lambda"])
                 rows.append(Row.of_mean(f"T2 − T1 error at λ = {at}", group["gap"], start=state))
-        return rows
-
-    def compare(self, a: Summary, b: Summary) -> list[Difference]:
-        """By the state in which the falling sweep began."""
-        rows = []
-        for state in dict.fromkeys([*a["by_start"], *b["by_start"]]):
-            sides = [only(side, start=state) for side in (a, b)]
-            if any(side["seeds"] for side in sides):
-                above = [(sum(cell.lower >= 0 for cell in cells(side)), len(side["seeds"])) for side in sides]
-                rows += [
-                    median_row(f"median width λ↑ − λ↓, start {state}", *map(cells, sides)),
-                    share_row(f"width above 0 for certain, start {state}", *above),
-                ]
         return rows
 
     def draw(self, *records: Records) -> Figure:

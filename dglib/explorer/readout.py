@@ -11,8 +11,9 @@ from statistics import fmean
 
 from dglib.analysis import wording
 from dglib.analysis.fields import Record, state_of
+from dglib.analysis.intervals import Bounds
 from dglib.analysis.style import GREY, LOOKS
-from dglib.analysis.summary import Bounds, Summary
+from dglib.analysis.summary import Summary
 from dglib.analysis.thresholds import DOWN, UP, limits, rule_of
 from dglib.experiments import Sweep, get, joints, names
 from dglib.explorer.runs import Seed, Trace, branches, nearest

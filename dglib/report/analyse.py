@@ -13,125 +13,137 @@ that one. `lower` and `upper` bound the sample's median, null where open. `estim
 them, null where one is open (in schema 1 it was the level that fired). `ci95` encloses the population's
 median (null below six seeds; an open end is null). `censored`: "right" (only `lower` is known), "left" (only
 `upper`), "interval" (both), or null: known exactly.
-`width`, λ↑ of T1 less λ↓ of T2 paired by seed, is the same in T1 and T2, with its seeds under `hysteresis`.
-`groups`: the same names for records of other programs, by the format with η, dwell time or λ. `problems`
-has a line for each file or record that was not read. The other fields are those of the experiment's summary,
-see `dglib.analysis.summary`, with its estimates in their own names. Nowhere NaN or
+`width`, λ↑ of T1 less λ↓ of T2 paired by seed within a run directory, is the same in T1 and T2, with its
+seeds under `hysteresis`. `groups`: the same names for records of other programs, by the format with η, dwell
+time or λ. `problems` has a line for each file or record that was not read. The other fields are those of the
+experiment's summary, see `dglib.analysis.summary`, with its estimates in their own names. Nowhere NaN or
 infinity.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import json
+from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from dglib.analysis import wording
-from dglib.analysis.compatible import check_compatible, why_apart
 from dglib.analysis.summary import SCHEMA, Summary
 from dglib.errors import StorageError, UserError
-from dglib.experiments import get, joints, names
+from dglib.experiments import Experiment, Joint, get, joints, names
 from dglib.files import to_json, write_atomically
+from dglib.protocol.records import Record
+from dglib.report.collect import Found
 from dglib.runs.directories import is_grid, left_aside
-from dglib.runs.identity import read_manifest
+from dglib.runs.identity import ABSENT, FILES, READING, differing, is_file, is_identity, read_manifest
 from dglib.runs.reading import Source, find_records
 
 _RECORDS = ("_results.json", "_checkpoint.json", "_manifest.json")
-_HASHES = {"network": "network's code", "noise": "noise's code", "labels": "noisy labels"}
+_SHOWN = 6  # parameters that differ
 
-Summaries = dict[str, Summary]
-Groups = dict[str, Summaries]  # "" for our own and for published records of the same form
-
-
-def run(path: Path, target: Path | None = None, verbose: bool = False) -> tuple[str, bool]:
-    """Analyse, write the JSON to `target` where one is given.
-
-    Returns:
-        The text to print, and whether everything was read.
-
-    Raises:
-        UserError: as `summarise`, or the target cannot be written or holds records.
-    """
-    if target is not None:
-        _check_target(target, path)
-    groups, problems = summarise(path)
-    if target is not None:
-        write_atomically(target, to_json(as_json(groups, problems), indent=1))
-    grids = [left_aside(child) for child in sorted(path.glob("*")) if is_grid(child)]
-    return "\n".join([text(path, groups, problems, verbose), *grids]), not problems
+Sets = list[list[Found]]  # of one experiment and group the runs, made alike
 
 
-def analyse(path: Path) -> dict[str, Any]:
-    """The JSON of the records below a path; see the module's docstring."""
-    return as_json(*summarise(path))
-
-
-def summarise(path: Path) -> tuple[Groups, list[str]]:
-    """By group the summary of each experiment, and of findings on several by their key; a line per problem.
+def read(path: Path) -> tuple[Sets, list[str]]:
+    """The records of each experiment and group below a path, and a line for each that was not read.
 
     Args:
         path: a results file, a run directory or a folder of several; grids in it are left aside.
 
     Raises:
-        UserError: nothing is there, no record can be read, or records of one experiment do not belong
-            together (mixed parameters, or one seed from two runs).
+        UserError: nothing is there, no record can be read, or the runs of one experiment do not belong
+            together (parameters, data or code differ, or one seed is in two of them).
     """
     try:
         found = find_records(path, grids=False)
     except OSError as error:
         raise StorageError.of(path, error, "read") from error
     problems = list(found.problems)
-    sources = [source for source in found.sources if _is_whole(source, problems)]
-    if not sources:
+    runs: dict[tuple[int, str, Path], list[Source]] = {}
+    for source in sorted(found.sources, key=lambda source: source.seed):
+        if why := _unusable(source):
+            problems.append(f"{source.file}: seed {source.seed} not read: {why}")
+        else:
+            runs.setdefault((names().index(source.experiment), source.group, source.run), []).append(source)
+    if not runs:
         others = [line for line in problems if line != f"{path}: no records there"]
         more = f" (and {len(others) - 1} more like it)" if len(others) > 1 else ""
         raise UserError(f"{path}: no records there{f'; {others[0]}' if others else ''}{more}")
-    check_compatible(path, sources, _made_on(sources, problems))
-    groups = sorted({source.group for source in sources})
-    return {group: _summaries([s for s in sources if s.group == group]) for group in groups}, problems
+    sets: dict[tuple[int, str], list[Found]] = {}
+    for (index, group, directory), sources in sorted(runs.items()):
+        experiment, records = names()[index], tuple(source.record for source in sources)
+        manifest = {} if group else _manifest(directory, experiment, problems)
+        run = Found(experiment, directory, records, manifest, group=group)
+        sets.setdefault((index, group), []).append(run)
+    for mine in sets.values():
+        _check_alike(path, mine)
+    return list(sets.values()), problems
 
 
-def _summaries(sources: Sequence[Source]) -> Summaries:
-    records = {
-        name: [source.record for source in sorted(mine, key=lambda source: source.seed)]
-        for name in names()
-        if (mine := [source for source in sources if source.experiment == name])
-    }
-    summaries: Summaries = {name: get(name).summarise(mine) for name, mine in records.items()}
-    for joint in joints():
-        if records.keys() >= set(joint.experiments):
-            sides = [records[name] for name in joint.experiments]
-            apart = why_apart(joint.experiments, *sides)
-            if apart is None:
-                summaries[joint.key] = joint.summarise(*sides)
-                continue
-            left_out = sorted({record["seed"] for mine in sides for record in mine})
-            nothing = {"measured": 0, **dict.fromkeys(joint.nothing), "estimates": {joint.quantity: None}}
-            summaries[joint.key] = nothing | {"notes": [apart], "left_out": left_out, "seeds": []}
-    return summaries
+def pooled(runs: Sequence[Found], directories: Collection[Path] = ()) -> list[Record]:
+    """The records of runs by seed; if given, of those in `directories` alone."""
+    found = [r for run in runs if run.directory in directories or not directories for r in run.records]
+    return sorted(found, key=lambda record: int(record["seed"]))
 
 
-def as_json(groups: Groups, problems: Sequence[str]) -> dict[str, Any]:
+def summaries(sets: Sets) -> dict[str, dict[str, Summary]]:
+    """By group the summary of each experiment, and of joint findings by their key."""
+    found: dict[str, dict[str, Summary]] = {}
+    for group in sorted({runs[0].group for runs in sets}):
+        mine = {runs[0].experiment: runs for runs in sets if runs[0].group == group}
+        found[group] = {name: get(name).summarise(pooled(runs)) for name, runs in mine.items()}
+        for joint in joints():
+            both = [{run.directory for run in mine.get(name, ())} for name in joint.experiments]
+            if shared := set.intersection(*both):
+                sides = (pooled(mine[name], shared) for name in joint.experiments)
+                found[group][joint.key] = joint.summarise(*sides)
+    return found
+
+
+def analyse(path: Path) -> dict[str, Any]:
+    """The JSON of the records below a path; see the module's docstring."""
+    sets, problems = read(path)
+    return as_json(summaries(sets), problems)
+
+
+def run(path: Path, target: Path | None = None) -> tuple[str, bool]:
+    """Analyse, write the JSON to `target` where one is given.
+
+    Returns:
+        The text to print, and whether everything was read.
+
+    Raises:
+        UserError: as `read`, or the target cannot be written or holds records.
+    """
+    if target is not None:
+        same = path.is_file() and target.resolve() == path.resolve()
+        if same or target.name.endswith(_RECORDS) or target.resolve().parent.name == "seeds":
+            raise UserError(f"{target}: is where records lie: name another file for the JSON")
+    sets, problems = read(path)
+    groups = summaries(sets)
+    if target is not None:
+        write_atomically(target, to_json(as_json(groups, problems), indent=1))
+    grids = [left_aside(child) for child in sorted(path.glob("*")) if is_grid(child)]
+    return "\n".join([_text(path, groups, problems), *grids]), not problems
+
+
+def as_json(groups: Mapping[str, Mapping[str, Summary]], problems: Sequence[str]) -> dict[str, Any]:
     """The summaries under the names of the JSON; the own records' at the top."""
     others = {group: _by_name(summaries) for group, summaries in groups.items() if group}
     found = {**_by_name(groups.get("", {})), **({"groups": others} if others else {})}
     return {"schema": SCHEMA, **found, "problems": list(problems)}
 
 
-def _by_name(summaries: Summaries) -> dict[str, Any]:
+def _by_name(summaries: Mapping[str, Summary]) -> dict[str, Any]:
     """Estimates in their own names, joint ones in both."""
     quantities = dict.fromkeys(name for item in names() for name in get(item).quantities)
     joint = {item.quantity: item for item in joints()}
-    result: dict[str, Any] = {}
-    for name, summary in summaries.items():
-        if name in names():
-            common = {"n": summary["n"], "events": None, **quantities, **dict.fromkeys(joint)}
-            result[name] = {**common, **_flat(summary)}
-        else:
-            result[name] = _flat(summary)
-    for quantity, item in joint.items():
-        for name in item.experiments if item.key in result else ():
-            result[name][quantity] = result[item.key][quantity]
+    result: dict[str, Any] = {name: _flat(summary) for name, summary in summaries.items()}
+    for name in result.keys() & set(names()):
+        result[name] = {"events": None, **quantities, **dict.fromkeys(joint), **result[name]}
+        for quantity, item in joint.items():
+            if name in item.experiments and item.key in result:
+                result[name][quantity] = result[item.key][quantity]
     return result
 
 
@@ -144,61 +156,78 @@ def _flat(summary: Summary) -> dict[str, Any]:
     return {**found, **summary["estimates"]}
 
 
-def text(path: Path, groups: Groups, problems: Sequence[str], verbose: bool = False) -> str:
-    """The answers as plain text; `verbose`: with a sentence for each row."""
+def _text(path: Path, groups: Mapping[str, Mapping[str, Summary]], problems: Sequence[str]) -> str:
     lines = [str(path)]
     if problems:
         what = "record or file was" if len(problems) == 1 else "records or files were"
         lines = [f"{path}: {len(problems)} {what} not read, listed below"]
+    about: dict[str, Experiment | Joint] = {name: get(name) for name in names()}
+    about |= {joint.key: joint for joint in joints()}
     for group, summaries in groups.items():
-        answers = [get(name).answer_of(summaries[name]) for name in names() if name in summaries]
-        answers += [joint.answer_of(summaries[joint.key]) for joint in joints() if joint.key in summaries]
         lines += ["", f"{group}, read as {wording.listing(list(summaries))}"] if group else []
-        for answer in answers:
-            lines += ["", answer.sentences if verbose else answer.text()]
+        for name, summary in summaries.items():
+            lines += ["", about[name].answer_of(summary).text()]
     return "\n".join([*lines, *(["", "Problems"] if problems else []), *(f"  {line}" for line in problems)])
 
 
-def _is_whole(source: Source, problems: list[str]) -> bool:
-    """Whether a record can be computed with; one whose fields are of other kinds is named as a problem."""
+def _unusable(source: Source) -> str | None:
+    """Why a record cannot be computed with; None if it can."""
     try:
-        try:
-            to_json(dict(get(source.experiment).summarise([source.record])))
-        except UserError as error:  # of a user's own experiment
-            problems.append(f"{source.file}: seed {source.seed} not read: {error}")
-            return False
-        check_compatible(source.file, [source], {})
-        for joint in joints():
-            if source.experiment in joint.experiments:
-                joint.summarise(*([source.record] for _ in joint.experiments))
+        to_json(get(source.experiment).summarise([source.record]))
+    except UserError as error:  # of a user's own experiment
+        return str(error)
     except (TypeError, ValueError, KeyError, AttributeError, IndexError, OverflowError) as error:
-        why = f"its fields are not those of a record ({type(error).__name__}: {error})"
-        problems.append(f"{source.file}: seed {source.seed} not read: {why}")
-        return False
-    return True
+        return f"its fields are not those of a record ({type(error).__name__}: {error})"
+    return None
 
 
-def _made_on(sources: Sequence[Source], problems: list[str]) -> dict[tuple[Path, str], dict[str, str]]:
-    """The hashes and the version of results that manifests state, by run directory and experiment."""
-    found = {}
-    own = [source for source in sources if not source.group]
-    for run_of, experiment in dict.fromkeys((source.run, source.experiment) for source in own):
-        path = run_of / f"{get(experiment).prefix}_manifest.json"
-        try:
-            if path.is_file():
-                identity = read_manifest(path)["identity"]
-                hashes = identity.get("hashes", {})
-                found[run_of, experiment] = {
-                    "data fingerprint": str(identity["data"])[:12],
-                    "results version": str(identity["results_version"]),
-                    **{words: str(hashes[name])[:12] for name, words in _HASHES.items() if name in hashes},
-                }
-        except (UserError, KeyError) as error:
-            problems.append(str(error) if isinstance(error, UserError) else f"{path}: lacks {error}")
-    return found
+def _manifest(directory: Path, experiment: str, problems: list[str]) -> dict[str, Any]:
+    path = directory / f"{get(experiment).prefix}_manifest.json"
+    try:
+        return read_manifest(path) if path.is_file() else {}
+    except UserError as error:
+        problems.append(str(error))
+        return {}
 
 
-def _check_target(target: Path, path: Path) -> None:
-    same = path.is_file() and target.resolve() == path.resolve()
-    if same or target.name.endswith(_RECORDS) or target.resolve().parent.name == "seeds":
-        raise UserError(f"{target}: is where records lie: name another file for the JSON")
+def _check_alike(root: Path, runs: Sequence[Found]) -> None:
+    """Refuse runs of one experiment that do not belong together."""
+    name = " of ".join(filter(None, (runs[0].experiment, runs[0].group)))
+    where = [
+        str(run.directory.relative_to(root)) if root in run.directory.parents else run.directory.name
+        for run in runs
+    ]
+    apart = []
+    for parameter, values in differing(*map(_made_under, runs)).items():
+        texts = ["not stated" if v is ABSENT else json.dumps(v, ensure_ascii=False) for v in values]
+        first = dict(zip(reversed(texts), reversed(where), strict=True))
+        places = (f"{text} ({first[text]})" for text in dict.fromkeys(texts))
+        apart.append(f"{parameter} = {' | '.join(places)}")
+    if apart:
+        shown = [*apart[:_SHOWN], *([f"{len(apart) - _SHOWN} more"] if len(apart) > _SHOWN else [])]
+        alone = "give one of the directories alone"
+        raise UserError(f"{root}: {name} was run under mixed parameters: {'; '.join(shown)}; {alone}")
+    held: dict[int, str] = {}
+    for run, place in zip(runs, where, strict=True):
+        for seed in (record["seed"] for record in run.records):
+            if seed in held:
+                both = f"{held[seed]} and {place}"
+                raise UserError(f"{root}: {name} seed {seed} is in {both}: give one of the directories alone")
+            held[seed] = place
+
+
+def _made_under(run: Found) -> dict[str, Any]:
+    """What runs of one set have in common: parameters, data and code; of records without, what they show."""
+    record, identity = run.records[0], run.manifest.get("identity", {})
+    parameters, reading = dict(record.get("parameters") or {}), READING.get(run.experiment, frozenset())
+    if not parameters:
+        return {name: run.summary.get(name) for name in ("eta", "dwell", "levels")}
+    for name in FILES:  # their contents count, below
+        if identity and is_file(parameters.get(name)):
+            parameters[name] = "file"
+    made = {k: v for k, v in parameters.items() if k in reading or is_identity(k, run.experiment)}
+    made |= {"lineage": record["lineage"]} if record.get("lineage") else {}
+    if identity:
+        made |= {"data fingerprint": identity["data"][:12], "results version": identity["results_version"]}
+        made |= {name: digest[:12] for name, digest in identity.get("hashes", {}).items()}
+    return made

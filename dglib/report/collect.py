@@ -22,7 +22,7 @@ from dglib.experiments import Experiment, get, names
 from dglib.protocol.records import Record
 from dglib.runs.directories import INDEX, runs_in, unread_below
 from dglib.runs.identity import asked, fingerprint, manifests, read_manifest
-from dglib.runs.reading import Source, read_run
+from dglib.runs.reading import read_run
 
 
 @dataclass(frozen=True)
@@ -99,7 +99,8 @@ class GridCell:
         experiment, found = get(self.experiment), self.found
         summary = found.summary if found else experiment.summarise(())
         running = len(found.heartbeats) if found else 0
-        return Cell(self.experiment, experiment.measure, self.values, summary, len(self.seeds), running)
+        planned = max(len(self.seeds), len(self.records) + running)
+        return Cell(self.experiment, experiment.measure, self.values, summary, planned, running)
 
 
 @dataclass
@@ -259,16 +260,12 @@ def _collect_run(collection: Collection, directory: Path) -> None:
                 collection.skipped.append(f"{directory}: {name} is left out: {error}")
                 continue
             collection.found.append(found)
-    collection.found += translated(directory, run.sources)
-
-
-def translated(directory: Path, sources: Sequence[Source]) -> list[Found]:
-    """The records of other programs, each group of an experiment apart."""
     groups: dict[tuple[str, str], list[Record]] = {}
-    for source in sorted(sources, key=lambda source: source.seed):
+    for source in sorted(run.sources, key=lambda source: source.seed):
         if source.group:
             groups.setdefault((source.experiment, source.group), []).append(source.record)
-    return [Found(name, directory, tuple(mine), group=group) for (name, group), mine in groups.items()]
+    others = [Found(name, directory, tuple(mine), group=group) for (name, group), mine in groups.items()]
+    collection.found += others
 
 
 def _heartbeats(directory: Path, experiment: str, finished: Iterable[Any]) -> list[Mapping[str, Any]]:

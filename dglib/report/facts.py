@@ -40,7 +40,7 @@ def facts(found: Found) -> list[tuple[str, str]]:
         ("Data", data(found)),
         ("Parameters", parameters(found)),
         ("Schedule", found.about.dwell_text(found.summary) if found.records else UNRECORDED),
-        ("Time", _time(found.records)),
+        ("Time", training_time(found.records)),
         ("Computed on", computed_on(found.records)),
     ]
     if manifest:
@@ -68,7 +68,7 @@ def same_in_all(grid: Grid) -> list[tuple[str, str]]:
         for name in grid.experiments:
             if mine := [parameters(run, grid.axes) for run in runs if run.experiment == name]:
                 rows[f"Parameters of {get(name).symbol}"] = mine
-        rows |= {"Time": [_time(records)], "Computed on": [computed_on(records)]}
+        rows |= {"Time": [training_time(records)], "Computed on": [computed_on(records)]}
         rows["Versions"] = [versions(run.manifest) for run in runs]
     return [(name, " | ".join(dict.fromkeys(values))) for name, values in rows.items()]
 
@@ -163,7 +163,7 @@ def describe(stretch: Mapping[str, Any]) -> str:
     return words
 
 
-def _time(records: Sequence[Record]) -> str:
+def training_time(records: Sequence[Record]) -> str:
     times = [time for record in records if (time := number(record, "time")) is not None]
     if not times:
         return UNRECORDED

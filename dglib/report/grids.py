@@ -15,15 +15,13 @@ from dglib.analysis.answer import Answer
 from dglib.analysis.grid import (
     NAMES,
     UNUSUAL,
-    median_text,
+    Cell,
     phases_line,
-    summarise_cell,
     symbol,
     value_text,
     values_text,
 )
 from dglib.analysis.grid_figures import draw_grid
-from dglib.analysis.summary import Summary
 from dglib.analysis.wording import NONE
 from dglib.experiments import get, joints
 from dglib.experiments.figures import save_figure
@@ -62,51 +60,49 @@ _TABLE_READING = (
 )
 
 
-def write_figures(grid: Grid) -> None:
-    """Write the table of cells as a CSV in the grid's directory, and each experiment's figure."""
-    every = []
-    for experiment in grid.experiments:
-        cells = [cell.cell for cell in grid.cells_of(experiment)]
-        every += [summarise_cell(cell) for cell in cells]
-        if (figure := draw_grid(cells)) is not None:
-            save_figure(figure, grid.base / "figures", f"grid_{experiment}")
-    write_atomically(grid.base / RESULTS, _results(every).encode())
-
-
-def _results(cells: Sequence[Summary]) -> str:
+def _results(cells: Sequence[Cell]) -> str:
     """A CSV of plain numbers: shares with both ends of their intervals."""
-    names, parts = list(cells[0]["values"]), ("count", "share", "lower", "upper")
-    kinds = list(dict.fromkeys(kind for item in cells for kind in get(item["experiment"]).measure.all_kinds))
-    head = ["experiment", *names, "planned", "n", "running", "phase", "median_lower", "median_upper"]
-    rows = [[*head, *(f"{kind}_{part}" for kind in kinds for part in parts)]]
-    for item in cells:
-        row = [item["experiment"], *(value_text(item["values"][name]) for name in names)]
-        row += [item["planned"], item["n"], item["running"], item["phase"]]
-        row += [item["median"]["lower"], item["median"]["upper"]]
-        for kind in kinds:
-            share = item["shares"].get(kind, {})
-            row += [item["counts"].get(kind), *(share.get(part) for part in parts[1:])]
+    rows = []
+    for cell in cells:
+        lower, upper = cell.median.ends
+        row: dict[str, Any] = {"experiment": cell.experiment}
+        row |= {name: value_text(value) for name, value in cell.values.items()}
+        row |= {"planned": cell.planned, "n": cell.n, "running": cell.running, "phase": cell.phase}
+        row |= {"median_lower": lower, "median_upper": upper}
+        for kind, count in cell.counts.items():
+            share = (count / cell.n, *cell.interval(kind).ends) if cell.n else (None, None, None)
+            parts = zip(("count", "share", "lower", "upper"), (count, *share), strict=True)
+            row |= {f"{kind}_{part}": number for part, number in parts}
         rows.append(row)
     text = io.StringIO()
-    csv.writer(text, lineterminator="\n").writerows(rows)
+    writer = csv.DictWriter(text, dict.fromkeys(name for row in rows for name in row), lineterminator="\n")
+    writer.writeheader()
+    writer.writerows(rows)
     return text.getvalue()
 
 
-def content(grid: Grid, target: Path) -> dict[str, Any]:
-    """The sections of the page; links are relative to `target`."""
-    cells = {name: [summarise_cell(cell.cell) for cell in grid.cells_of(name)] for name in grid.experiments}
+def content(grid: Grid, target: Path, write: bool = False) -> dict[str, Any]:
+    """The sections of the page; links are relative to `target`.
+
+    Args:
+        write: whether the table of cells is written as a CSV into the grid's directory, and the figures too.
+    """
+    cells = {name: [cell.cell for cell in grid.cells_of(name)] for name in grid.experiments}
+    if write:
+        every = [cell for mine in cells.values() for cell in mine]
+        write_atomically(grid.base / RESULTS, _results(every).encode())
     several = len(cells) > 1
     dwells, dwell_figures = _dwells(grid)
-    phases = {name: phases_line(get(name).symbol, get(name).measure, item) for name, item in cells.items()}
+    phases = {name: phases_line(get(name).symbol, get(name).measure, mine) for name, mine in cells.items()}
     answers = (*dwells, *map(Answer, phases.values()))
     came: list[Block] = [("answer", ("", answer.html())) for answer in answers]
-    figures = [*dwell_figures, *_maps(grid, phases, cells)]
+    figures = [*dwell_figures, *_maps(grid, phases, cells, write)]
     for title, *blocks in figures:
         came += [*([title] if len(figures) > 1 else []), *blocks]
 
     tables: list[Block] = []
-    for name, item in cells.items():
-        tables += [*([("h3", get(name).symbol)] if several else []), ("table", _cell_table(item))]
+    for name, mine in cells.items():
+        tables += [*([("h3", get(name).symbol)] if several else []), ("table", _cell_table(mine))]
     tables.append(("soft", _TABLE_READING))
     if (results := grid.base / RESULTS).is_file():
         tables.append(("links", ("The same as numbers: ", [link_to(results, target)])))
@@ -135,37 +131,33 @@ def content(grid: Grid, target: Path) -> dict[str, Any]:
     }
 
 
-def _cell_table(cells: Sequence[Summary]) -> Table:
+def _cell_table(cells: Sequence[Cell]) -> Table:
     """A row per cell of one experiment, in the grid's order. Shares: count, and the 95 % interval."""
-    measure = get(cells[0]["experiment"]).measure
+    measure = cells[0].measure
     kinds, unusual = measure.all_kinds, (*UNUSUAL, *measure.unusual)
-    shown = [kind for kind in kinds if kind not in unusual or any(item["counts"][kind] for item in cells)]
+    shown = [kind for kind in kinds if kind not in unusual or any(cell.counts[kind] for cell in cells)]
     head = [
-        *(symbol(name) for name in cells[0]["values"]),
+        *(symbol(name) for name in cells[0].values),
         "Seeds",
         *(kinds[kind].capitalize() for kind in shown),
         f"Median {measure.symbol}" + ("" if measure.field else " lies"),
     ]
     rows = []
-    for item in cells:
-        seeds = f"{item['n']} of {item['planned']}" if item["n"] < item["planned"] else str(item["n"])
-        rows.append(
-            [
-                *map(value_text, item["values"].values()),
-                f"{seeds}, {item['running']} under way" if item["running"] else seeds,
-                *(_share(item, kind) for kind in shown),
-                median_text(item) if item["n"] else NONE,
-            ]
-        )
+    for cell in cells:
+        seeds = f"{cell.n} of {cell.planned}" if cell.n < cell.planned else str(cell.n)
+        seeds += f", {cell.running} under way" if cell.running else ""
+        row = [*map(value_text, cell.values.values()), seeds, *(_share(cell, kind) for kind in shown)]
+        rows.append([*row, cell.median_text if cell.n else NONE])
     return head, rows
 
 
-def _share(cell: Summary, kind: str) -> str:
+def _share(cell: Cell, kind: str) -> str:
     """ "3 (0.19 to 0.99)": how many seeds, and the interval of their share."""
-    if not cell["n"]:
+    if not cell.n:
         return NONE
-    ends = " to ".join(wording.decimal(cell["shares"][kind][end]) for end in ("lower", "upper"))
-    return f"{cell['counts'][kind]} ({ends})"
+    interval = cell.interval(kind)
+    ends = f"{wording.decimal(interval.lower)} to {wording.decimal(interval.upper)}"
+    return f"{cell.counts[kind]} ({ends})"
 
 
 def _overview(grid: Grid) -> str:
@@ -176,24 +168,26 @@ def _overview(grid: Grid) -> str:
     return f"{count}, {state}. {overview(grid.found)}"
 
 
-def _maps(grid: Grid, phases: Mapping[str, str], cells: Mapping[str, Sequence[Summary]]) -> list[list[Block]]:
+def _maps(
+    grid: Grid, phases: Mapping[str, str], cells: Mapping[str, Sequence[Cell]], write: bool
+) -> list[list[Block]]:
     """Each experiment's map or curve, or why there is none; how to read them is below the last."""
     drawn = list[list[Block]]()
     *leading, last = grid.axes
     by = " and ".join(map(symbol, [*leading[-1:], last]))
-    for experiment in grid.experiments:
-        about, figure = get(experiment), draw_grid([cell.cell for cell in grid.cells_of(experiment)])
+    for experiment, mine in cells.items():
+        about, figure, name = get(experiment), draw_grid(mine), f"grid_{experiment}"
         blocks: list[Block] = [("h3", f"{about.symbol} by {by}")]
         if figure is None:
             blocks.append(("soft", _TOO_MANY))
         else:
+            if write:
+                save_figure(figure, grid.base / "figures", name)
             median = f"median {about.measure.symbol}"
             known = median if about.measure.field else f"bounds of the {median}"
             caption = f"{about.symbol}: {known} and ends of the seeds, by {by}"
-            data = _results(cells[experiment])
-            blocks.append(
-                ("figure", picture(f"grid_{experiment}", figure, caption, phases[experiment], data))
-            )
+            shown = picture(name, figure, caption, phases[experiment], _results(mine))
+            blocks.append(("figure", shown))
             if experiment == grid.experiments[-1]:
                 blocks.append(("soft", _MAP_READING if leading else _CURVE_READING))
         drawn.append(blocks)

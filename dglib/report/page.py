@@ -79,19 +79,20 @@ def write_report(base: Path, target: Path | None = None) -> Path:
         UserError: there is no such directory, no run in it, or the page cannot be written.
     """
     target, collection = base / NAME if target is None else target, collect(base)
-    if isinstance(collection, Grid):
-        grids.write_figures(collection)
-    write_atomically(target, render(collection, target).encode())
+    write_atomically(target, render(collection, target, write=True).encode())
     return target
 
 
-def render(collection: Collection, target: Path, whole: bool = True) -> str:
+def render(collection: Collection, target: Path, whole: bool = True, write: bool = False) -> str:
     """The page as one HTML document, or as one element with its style for a notebook.
 
     Links are relative to `target`, where it will lie.
+
+    Args:
+        write: whether a grid's table and figures are written into its directory.
     """
     if isinstance(collection, Grid):
-        content = grids.content(collection, target)
+        content = grids.content(collection, target, write)
     else:
         content = _content(collection, target)
     return _environment().get_template("page.html.j2").render(content, whole=whole)
