@@ -48,15 +48,15 @@ batch_size: int = 128  # Images per step, from 2 (BatchNorm needs two).
 lr: float = 0.05  # Learning rate at the start, above 0.
 refresh_period: int = 16  # K: steps from one value gradient to the next, from 1.
 mix: str = 'normalised'  # How the two gradients are mixed: a registered name or module:attribute.
-# Sweep
-epochs_per_level: int = 2  # Epochs at each λ of the sweep (the dwell time), from 1.
-sweep_lr: float = None  # Constant LR of the sweep, above 0; null: the rule published for the experiment.
-sweep_lambdas: list = [0.3, 0.5, 0.7]  # Levels of λ, rising, 0 to 1, at least one; the collapse branch takes them backwards.
 # From scratch
 ordered_lambda: float = 0.35  # λ at which the ordered network is trained, 0 to 1.
 ordered_epochs: int = 12  # Epochs at ordered_lambda, from 1.
 collapse_lambda: float = 0.85  # λ at which the collapsed network is trained, 0 to 1.
 collapse_epochs: int = 16  # Epochs at collapse_lambda, from 1.
+# Sweep
+epochs_per_level: int = 2  # Epochs at each λ of the sweep (the dwell time), from 1.
+sweep_lr: float = None  # Constant LR of the sweep, above 0; null: the rule published for the experiment.
+sweep_lambdas: list = [0.3, 0.5, 0.7]  # Levels of λ, rising, 0 to 1, at least one; the collapse branch takes them backwards.
 # Comparison
 gap_lambda: float = 0.5  # λ at which the branches are compared, 0 to 1.
 gap_error: float = 0.1  # The branches are two if their errors differ by more than this, 0 to 1.

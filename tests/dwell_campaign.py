@@ -56,10 +56,10 @@ def read(base: Path, result: Path) -> str:
     content = {
         "provenance": records["sweeps"][0][0].get("provenance"),
         "seeds": {part: len(table.seeds) for part, table in tables.items()},
-        **{part: {key: item[key] for key in ("settings", "still")} for part, item in found.items()},
+        **{part: {key: item[key] for key in ("series", "still")} for part, item in found.items()},
     }
     text = json.dumps(content, ensure_ascii=False)
-    result.write_text(text.replace('{"rule"', '\n{"rule"') + "\n")
+    result.write_text(text.replace('{"kind"', '\n{"kind"') + "\n")
     with tempfile.TemporaryDirectory() as folder:
         first = f"{LRS[0]:g}"  # at the others nothing collapses
         figure = draw_dwell(*([r for r in group if setting_of(r)[0] == first] for group in records["sweeps"]))

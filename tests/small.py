@@ -8,7 +8,7 @@ import numpy as np
 
 from dglib.control import Control
 from dglib.experiments import build_spec
-from dglib.protocol.spec import Arm, Criterion, LearningRate, Phase, StopEvent, Success
+from dglib.protocol.spec import Arm, Criterion, LearningRate, Phase, Success
 from dglib.runs import identity
 from dglib.runs.seed import SeedRun
 from dglib.runs.store import Store
@@ -97,17 +97,16 @@ def trunk(*more):
     return Arm("trunk", (init, *more))
 
 
-def hold(lam, fires=0.0, name=None, **changes):
-    """Three epochs at λ; the event fires, and ends nothing, at the second error of `fires` or more."""
+def hold(lam, name=None, **changes):
+    """Three epochs at λ."""
     name = name or f"hold_{lam:g}"
-    event = StopEvent(Criterion(">=", fires), 2, f"{name}_lambda", f"{name}_left", f"{name}_epochs", False)
-    return replace(Phase(name, (lam,), 3, RATE, 1, f"{name}_trajectory", event=event), **changes)
+    return replace(Phase(name, (lam,), 3, RATE, 1, f"{name}_trajectory"), **changes)
 
 
-def branching_spec(*arms, lambdas=(0.3, 0.5, 0.7), **changes):
+def branching_spec(*arms, lambdas=(0.3, 0.5, 0.7)):
     """Arms of the small VGG with dropout; by default a trunk and a branch for each λ."""
     small = small_spec("T1", batch_size=8, refresh_period=2, network="vgg11_bn", network_width=0.0625)
-    branches = (Arm(f"at {lam:g}", (hold(lam, **changes),), "trunk/init") for lam in lambdas)
+    branches = (Arm(f"at {lam:g}", (hold(lam),), "trunk/init") for lam in lambdas)
     return replace(small, arms=arms or (trunk(), *branches))
 
 

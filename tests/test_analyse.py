@@ -167,7 +167,7 @@ def test_the_gap_is_that_of_seeds_that_collapsed_and_the_trapped_are_apart(tmp_p
     assert (found["n"], found["events"], found["failed_inits"], found["diverged"]) == (6, None, 1, 1)
     assert found["by_start"]["trapped"]["n"] == 1
     t_interval = stats.t.interval(0.95, 2, np.mean(gaps), stats.sem(gaps))
-    assert found["gap_mean"]["ci95"] == pytest.approx(list(t_interval))
+    assert found["by_start"]["collapsed"]["gap_mean"]["ci95"] == pytest.approx(list(t_interval))
 
 
 # --- the file

@@ -145,7 +145,7 @@ def test_a_path_retraced_exactly_shows_no_memory_although_it_has_a_width():
     record = retraced()
     loop = summarise("T1", [record])["loop"]
     assert loop["memory"]["mean"] == loop["area"]["mean"] == 0
-    assert loop["width"]["mean"] == 0.10
+    assert loop["estimates"]["width"]["estimate"] == 0.10
     for entry in record["return_trajectory"]:
         entry["error"] += 0.125
     loop = summarise("T1", [record])["loop"]
@@ -186,6 +186,7 @@ def test_under_the_null_the_sign_flip_test_errs_in_five_of_a_hundred_at_most():
 def test_an_interval_for_a_gap_of_two_seeds_holds_no_gap_that_cannot_be():
     records = [v3(0, 0.2), v3(1, 0.6)]
     summary = summarise("V3", records)
-    intervals = [summary["gap_interval"], *(g["interval"] for g in summary["gap_by_level"]["collapsed"])]
-    assert all(-1 <= each["lower"] <= each["upper"] <= 1 for each in intervals)
+    assert all(
+        -1 <= low <= high <= 1 for low, high in (g["ci95"] for g in summary["gap_by_level"]["collapsed"])
+    )
     assert "−1.000 to 1.000" in answer("V3", records).text()

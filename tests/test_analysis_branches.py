@@ -26,7 +26,7 @@ def test_the_gap_pairs_the_branches_at_the_same_level(form):
     assert found[0.50] == pytest.approx(0.3)
     assert found[0.40] == pytest.approx(0.1)
     summary = summarise("V3", [record])
-    assert summary["gap"]["mean"] == pytest.approx(0.3)
+    assert summary["by_start"]["collapsed"]["gap_mean"]["mean"] == pytest.approx(0.3)
     assert summary["seeds"][0]["start"] == "collapsed"
 
 
@@ -51,7 +51,7 @@ def test_the_gap_has_an_interval_at_every_level_paired_by_seed():
     assert list(curve) == ALL_LEVELS
     known = stats.ttest_1samp([0.2, 0.3, 0.4], 0).confidence_interval()
     assert (curve[0.5]["n"], curve[0.5]["mean"]) == (3, pytest.approx(0.3))
-    assert (curve[0.5]["interval"]["lower"], curve[0.5]["interval"]["upper"]) == pytest.approx(tuple(known))
+    assert curve[0.5]["ci95"] == pytest.approx(list(known))
     assert [step["n"] for step in summarise("V3", records)["gap_by_level"]["trapped"]] == [1] * 9
 
 
@@ -60,8 +60,9 @@ def test_the_limit_and_the_level_are_those_of_the_experiment():
     for record in records:
         record["parameters"] |= {"gap_lambda": 0.35, "gap_error": 0.3}
     summary = summarise("V3", records)
-    assert summary["gap"]["mean"] == pytest.approx(0.2 / 3)
-    assert (summary["gap_lambda"], summary["gap_limit"], summary["two_branches"]) == (0.35, 0.3, "no")
+    assert summary["by_start"]["collapsed"]["gap_mean"]["mean"] == pytest.approx(0.2 / 3)
+    assert (summary["gap_lambda"], summary["two_branches"]) == (0.35, "no")
+    assert summary["limits"] == {"gap_error": 0.3}
 
 
 def test_the_median_does_not_drift_towards_seeds_that_never_fired():

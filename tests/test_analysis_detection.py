@@ -44,9 +44,8 @@ class TestFirstOfTheRun:
     def test_a_record_that_its_trajectory_belies_is_named_and_the_trajectory_taken(self):
         record = published(t1(3, None)) | {"lambda_up": 0.65, "collapsed": True}
         summary = summarise("T1", [record])
-        assert summary["differences"] == {
-            "3": "lambda_up 0.65 (collapsed: true) on record, none in the trajectory"
-        }
+        why = "seed 3: lambda_up 0.65 (collapsed: true) on record, none in the trajectory"
+        assert summary["notes"] == [f"{why}; the trajectory was taken"]
         assert (summary["events"], summary["seeds"][0]["lower"]) == (0, 0.70)
         unseen = published(t1(0, 0.60)) | {"lambda_up": None, "collapsed": False}
         assert summarise("T1", [unseen])["events"] == 1
@@ -87,13 +86,13 @@ def test_a_seed_under_way_has_passed_what_it_has_passed():
     seed = only_seed("T1", record)
     assert (seed["outcome"], seed["lower"], seed["upper"]) == ("unfinished", 0.45, None)
     summary = summarise("T1", [record, t1(1, None), t1(2, 0.60)])
-    assert summary["remaining"]["method"] == "Kaplan–Meier"
-    assert summary["median"]["n"] == 3
+    assert summary["by_start"]["ordered"]["remaining"]["method"] == "Kaplan–Meier"
+    assert summary["measured"] == 3
 
 
 def test_the_share_still_ordered_is_a_binomial_with_exact_intervals():
     records = [t1(s, up) for s, up in enumerate((0.50, 0.55, 0.55, None, None))] + [failed_init(t1(5))]
-    found = summarise("T1", records)["remaining"]
+    found = summarise("T1", records)["by_start"]["ordered"]["remaining"]
     assert (found["method"], found["n"]) == ("binomial", 5)
     shares = {step["level"]: step["share"] for step in found["steps"]}
     assert shares == {0.4: 1, 0.45: 1, 0.5: 0.8, 0.55: 0.4, 0.6: 0.4, 0.65: 0.4, 0.7: 0.4}

@@ -38,7 +38,6 @@ class TestInBothFormats:
         summary = summarise("T1", [t1(0), form(failed_init(t1(1, up=None)))])
         assert (summary["n"], summary["events"], summary["failed_inits"]) == (2, 1, 1)
         assert summary["seeds"][1]["lower"] is summary["seeds"][1]["upper"] is None
-        assert summary["censored"] == []
 
     def test_the_dwell_time_is_known(self, form):
         assert summarise("T1", [form(t1(up=None))])["dwell"]["epochs_per_level"] == [DWELL]

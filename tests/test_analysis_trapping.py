@@ -38,8 +38,9 @@ def test_each_seed_counts_once_whatever_the_number_of_its_rows():
     many, few, partial = td1(0), td1(1), td1(2, 0.5)
     many["step_logs"] = [{"epoch": 5, "step": s, "c_sv": 0.2} for s in range(9)]
     few["step_logs"] = [{"epoch": 5, "step": 0, "c_sv": 0.4}]
-    comparison = summarise("Td1", [many, few, partial])["comparison"]
-    assert comparison["5"]["trapped_90"]["c_sv"] == pytest.approx(0.3)
+    tests = summarise("Td1", [many, few, partial])["signs"]["tests"]
+    (found,) = (t for t in tests if (t["quantity"], t["first_epoch"]) == ("c_sv", 5))
+    assert found["trapped"] == pytest.approx(0.3)
 
 
 @pytest.mark.parametrize(("partial", "expected"), [(0.40, True), (0.20, True), (0.32, False)])
@@ -47,9 +48,8 @@ def test_an_early_divergence_is_a_difference_of_more_than_the_limit(partial, exp
     trapped, others = (
         [td1(seed, final, c_sv=c_sv) for seed in (0, 1)] for final, c_sv in ((0.9, 0.3), (0.5, partial))
     )
-    early = summarise("Td1", [*trapped, *others])["early"]
-    assert early["early_divergence"] is expected
-    assert (
-        summarise("Td1", [*trapped, others[0]])["early"]["early_divergence"] is None
-    )  # one seed has no spread
-    assert early["difference"]["c_sv"] == pytest.approx(0.3 - partial)
+    found = summarise("Td1", [*trapped, *others])
+    assert found["early"]["early_divergence"] is expected
+    assert found["signs"]["tests"][0]["difference"] == pytest.approx(0.3 - partial)
+    alone = summarise("Td1", [*trapped, others[0]])["early"]
+    assert alone["early_divergence"] is None  # one seed has no spread

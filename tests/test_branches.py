@@ -42,8 +42,7 @@ def test_a_branch_trains_as_if_its_phase_followed_in_the_trunk():
     one_arm, expected = run_to_end(branching_spec(trunk(hold(0.5))))
     assert all(torch.equal(a, b) for a, b in zip(tensors, expected, strict=True))
     assert epochs(branched, "trunk") + epochs(branched, "at 0.5") == epochs(one_arm, "trunk")
-    for field in ("hold_0.5_trajectory", "hold_0.5_left", "hold_0.5_epochs"):
-        assert branched[field] == one_arm[field]
+    assert branched["hold_0.5_trajectory"] == one_arm["hold_0.5_trajectory"]
 
 
 def test_a_branch_that_restarts_begins_with_the_trunks_weights_and_streams_of_its_own():
@@ -62,17 +61,14 @@ def test_a_branch_is_independent_of_its_siblings_and_their_order(record):
     assert record["hold_0.5_trajectory"] != record["hold_0.7_trajectory"]
 
 
-def test_a_record_has_one_trajectory_and_event_per_branch(record):
+def test_a_record_has_one_trajectory_per_branch(record):
     for lam in LAMBDAS:
         points = record[f"hold_{lam}_trajectory"]
         assert [(point["lambda"], point["epoch"]) for point in points] == [(lam, 3), (lam, 4), (lam, 5)]
-        assert (record[f"hold_{lam}_left"], record[f"hold_{lam}_epochs"]) == (True, 2)
     assert [point["epoch"] for point in record["trunk_trajectory"]] == [1, 2]
     assert [row["lr"] for row in epochs(record, "at 0.5")] == [RATE.after(n) for n in (2, 3, 4)]
     (text,) = csv_views(SPEC, [record]).values()
     assert len(text.splitlines()) == 1 + 2 + 3 * len(LAMBDAS)
-    censored, _ = run_to_end(branching_spec(lambdas=(0.5,), fires=1.1))
-    assert (censored["hold_0.5_left"], censored["hold_0.5_epochs"]) == (False, None)
 
 
 def store_in(base, spec=SPEC):
@@ -143,10 +139,6 @@ def test_an_arm_starts_only_from_a_phase_of_an_earlier_arm_that_is_always_held()
 def test_the_identity_of_specifications_without_starts_is_as_it_was():
     plain = identity.describe(small_spec("T1"), "data")["spec"]["arms"][0]
     assert plain.keys() == {"name", "phases"}
-    assert all(
-        phase["event"] is None or phase["event"].keys() == {"criterion", "consecutive", "field", "flag"}
-        for phase in plain["phases"]
-    )
     assert identity.job(SPEC, "data", 0) != identity.job(branching_spec(lambdas=(0.3, 0.5)), "data", 0)
 
 

@@ -12,8 +12,6 @@ from dglib.experiments.profiles import (
     Layer,
     file_layer,
     load_profile,
-    override_layer,
-    profile_layer,
     validate_layers,
 )
 from dglib.runs.identity import MACHINE_SETTINGS
@@ -242,14 +240,3 @@ def test_a_later_layer_replaces_an_earlier_one_and_is_named_for_its_values() -> 
     assert validate_layers("T1", layers).lr == 0.5
     with pytest.raises(UserError, match=r"^--seeds: seeds = 'x'"):
         validate_layers("T1", [*layers, Layer("--seeds", {"seeds": "x"})])
-
-
-def test_a_parameter_of_the_release_before_is_accepted_with_one_line_that_names_it(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    file = tmp_path / "mine.yaml"
-    file.write_text("mirror_gb_per_hour: 2.0\nnoise_rate: 0.3\n")
-    for where, layer in ((str(file), file_layer(file)), ("--set", override_layer("mirror_gb_per_hour=2"))):
-        validate_layers("T1", [profile_layer("T1", "quick"), layer])
-        [line] = capsys.readouterr().err.splitlines()
-        assert line.startswith(f"dglib: warning: {where}: mirror_gb_per_hour has no effect any more")

@@ -25,7 +25,6 @@ from dglib.protocol.events import (
     from_plain,
     to_plain,
 )
-from dglib.protocol.records import fold
 from dglib.protocol.spec import Arm, Criterion, Cursor, LearningRate, Phase, StopEvent, Success
 
 STATS = EpochStats(1.0, 2.0, 3.0, 4.0)
@@ -222,16 +221,6 @@ def test_the_outcome_is_the_first_event_of_any_arm():
         assert len(visited) == (4 if collapsing == "none" else 3)
 
 
-def test_an_event_that_ends_no_phase_sets_its_flag_and_not_the_outcome():
-    event = StopEvent(Criterion(">=", 0.4), 1, "lambda_up", "collapsed", ends_phase=False)
-    phase = Phase("sweep", (0.5, 0.6), 1, LearningRate(0.1), 1, event=event)
-    spec = replace(small_spec("T1"), arms=(Arm("main", (phase,)),), outcome_without_event="complete")
-    visited, events = drive(spec, by_epoch({}, 0.9))
-    record = fold(spec, 0, events, 1.0)
-    assert (record["collapsed"], record["lambda_up"], record["outcome"]) == (True, 0.5, "complete")
-    assert len(visited) == 2
-
-
 @pytest.mark.parametrize(
     ("experiment", "epoch"),
     [("T1", 10), ("T2", 51), ("V3", 50), ("Td1", 100)],
@@ -272,9 +261,7 @@ def arms(draw, name):
             st.just(f"{name}{index}") for name in ("error", "ok", "lambda", "fired")
         )
         success = draw(st.none() | st.builds(Success, criteria, error, verdict))
-        event = draw(
-            st.none() | st.builds(StopEvent, criteria, counts, level, flag, st.none(), st.booleans())
-        )
+        event = draw(st.none() | st.builds(StopEvent, criteria, counts, level, flag))
         phases.append(
             Phase(
                 f"p{index}",
@@ -342,7 +329,7 @@ def test_an_event_fires_exactly_when_enough_evaluations_in_a_row_of_its_phase_me
             if fired:
                 (event,), last = fired, seen[windows.index(True) + n - 1]
                 assert (event.lam, event.epoch) == (last.lam, last.epoch)
-                assert last is seen[-1] or not phase.event.ends_phase
+                assert last is seen[-1]
 
 
 @settings(max_examples=40)

@@ -132,14 +132,14 @@ def planted(n_trapped=3, n_partial=7, errors_tell=False):
 
 
 def early(records):
-    tests = early_tests(records)["family"]["tests"]
+    tests = early_tests(records)["tests"]
     return {(test["quantity"], test["first_epoch"], test["last_epoch"]): test for test in tests}
 
 
 def test_a_planted_sign_is_found():
     signs, test = early_tests(planted()), early(planted())["c_sv", 5, 5]
     assert signs["smallest_p"] == pytest.approx(2 / 120)
-    assert signs["family"]["labellings"] == 120
+    assert signs["labellings"] == 120
     assert test["sign"]
     assert test["p_corrected"] <= 0.05
     assert (test["trapped"], test["partial"], test["auc"]) == pytest.approx((0.5, 0.3, 1.0), abs=0.01)

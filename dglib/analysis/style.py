@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import math
 import threading
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -15,6 +15,8 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
+
+    from dglib.analysis.intervals import Bounds
 
 # Okabe and Ito's colours, safe for colour-blind readers; line styles repeat the colours, for grey print.
 BLUE, VERMILION, GREEN, PURPLE, BLACK = "#0072B2", "#D55E00", "#009E73", "#CC79A7", "#000000"
@@ -165,6 +167,28 @@ def cell_bar(
         if math.isinf(end):
             point = (at, edge) if upright else (edge, at)
             axes.plot(*point, marker, color=color, markersize=3 if upright else 3.5, clip_on=False)
+
+
+def cell_rows(axes: Axes, rows: Sequence[tuple[str, Bounds, Look] | None], levels: Iterable[float]) -> None:
+    """From the top a row for each value that is known by its bounds, marked at its centre; None: empty.
+
+    Args:
+        levels: that the axis shows besides.
+    """
+    ends = [end for row in rows if row for end in (row[1].lower, row[1].upper) if math.isfinite(end)]
+    known = [*levels, *ends] or [0.3, 0.7]
+    low, high = min(known) - 0.03, max(known) + 0.03
+    names: dict[int, str] = {}
+    for y, row in enumerate(rows):
+        if row is not None:
+            name, cell, look = row
+            cell_bar(axes, y, (cell.lower, cell.upper), (low, high), look.color)
+            if cell.is_closed:
+                axes.plot((cell.lower + cell.upper) / 2, y, look.marker, color=look.color, markersize=3.5)
+            names |= {y: name} if name else {}
+    axes.set_yticks(list(names), list(names.values()))
+    axes.tick_params(axis="y", length=0)
+    axes.set(xlim=(low, high), ylim=(max(len(rows), 1) - 0.3, -0.7))
 
 
 def draw_sweep(

@@ -12,23 +12,24 @@ import sys
 from importlib import import_module
 from importlib.util import module_from_spec, spec_from_file_location
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from dglib.analysis.style import LOOKS
 from dglib.errors import UserError
-from dglib.experiments.base import Drawing, Experiment, Joint, Sweep, rate, shared, sweep_rate
+from dglib.experiments.base import Drawing, Experiment, Sweep, rate, shared, sweep_rate
 from dglib.protocol.spec import ExperimentSpec
 from dglib.runs.directories import OWN_FILE, PREFIXES
 from dglib.runs.identity import READING
 
+if TYPE_CHECKING:
+    from dglib.experiments.width import Width
+
 __all__ = [
     "Drawing",
     "Experiment",
-    "Joint",
     "Sweep",
     "rate",
     "register",
-    "register_joint",
     "shared",
     "sweep_rate",
 ]
@@ -37,8 +38,7 @@ BUILT_IN = ("spinodal", "width", "hold", "branches", "trapping", "loop", "foreig
 VARIABLE = "DGLIB_EXPERIMENTS"  # files and modules of experiments, for this process and those it starts
 
 _registered: dict[str, Experiment] = {}
-_joints: list[Joint] = []
-_homes: dict[str, str] = {}  # name -> module that registered it
+_joints: list[Width] = []
 
 
 def register(experiment: Experiment) -> None:
@@ -47,31 +47,32 @@ def register(experiment: Experiment) -> None:
     Raises:
         UserError: another one has its name or prefix, or a sweep's look is unknown.
     """
-    home = type(experiment).__module__
-    for other in _registered.values():
-        taken = {experiment.name, experiment.prefix} & {other.name, other.prefix}
-        if taken and _homes[other.name] != home:
-            raise UserError(
-                f"experiment = {experiment.name!r}: {taken.pop()!r} is that of {other.name} in"
-                f" {_homes[other.name]}; choose another name and prefix"
-            )
+    where = f"experiment = {experiment.name!r}"
+    for name, other in _registered.items():
+        taken = {experiment.name, experiment.prefix} & {name, other.prefix}
+        if taken and _home(name) != type(experiment).__module__:
+            what = f"{taken.pop()!r} is that of {name} in {_home(name)}"
+            raise UserError(f"{where}: {what}; choose another name and prefix")
     for sweep in (*experiment.sweeps, *experiment.branches):
-        if unknown := {sweep.look, sweep.alternate_look or sweep.look} - LOOKS.keys():
-            allowed = ", ".join(LOOKS)
-            where = f"experiment = {experiment.name!r}: sweep {sweep.key!r}"
-            raise UserError(f"{where}: look = {unknown.pop()!r}: must be one of {allowed}")
+        if sweep.look not in LOOKS:
+            wrong = f"sweep {sweep.key!r}: look = {sweep.look!r}"
+            raise UserError(f"{where}: {wrong}: must be one of {', '.join(LOOKS)}")
     model = experiment.parameters
     if model.experiment not in ("", experiment.name):
-        why = f"its parameters are those of {model.experiment}; use a subclass"
-        raise UserError(f"experiment = {experiment.name!r}: {why}")
+        raise UserError(f"{where}: its parameters are those of {model.experiment}; use a subclass")
     model.experiment = experiment.name
     READING[experiment.name] = frozenset(experiment.reading)
     _registered[experiment.name] = experiment
-    _homes[experiment.name] = home
     PREFIXES[experiment.name] = experiment.prefix
 
 
-def register_joint(joint: Joint) -> None:
+def _home(name: str) -> str:
+    """The module of an experiment."""
+    return type(_registered[name]).__module__
+
+
+def register_joint(joint: Width) -> None:
+    """Add a finding on the records of several experiments in one run directory."""
     _joints.append(joint)
 
 
@@ -91,7 +92,7 @@ def load(source: str) -> list[str]:
     except Exception as error:
         why = "no such file" if isinstance(error, FileNotFoundError) else f"{type(error).__name__}: {error}"
         raise UserError(f"experiment file {source}: cannot be loaded: {why}") from error
-    found = [name for name, home in _homes.items() if home == module]
+    found = [name for name in _registered if _home(name) == module]
     if not found:
         raise UserError(f"experiment file {source}: registers no experiment; end it with register(…)")
     os.environ[VARIABLE] = os.pathsep.join(dict.fromkeys([*map(_resolved, loaded()), source]))
@@ -142,8 +143,7 @@ def get(name: str) -> Experiment:
 
 def own_source(name: str) -> str | None:
     """What `load` loads a user's experiment from, a file or a module; None for any other."""
-    home = _homes[name]
-    return next((s for s in loaded() if home == (Path(s).stem if s.endswith(".py") else s)), None)
+    return next((s for s in loaded() if _home(name) == (Path(s).stem if s.endswith(".py") else s)), None)
 
 
 def own_file(name: str) -> Path | None:
@@ -152,10 +152,7 @@ def own_file(name: str) -> Path | None:
     Raises:
         UserError: there is none of that name.
     """
-    get(name)
-    home = _homes[name]
-    built_in = home.startswith("dglib.experiments.")
-    return None if built_in else Path(str(sys.modules[home].__file__)).resolve()
+    return Path(str(sys.modules[_home(name)].__file__)).resolve() if get(name).is_own else None
 
 
 def names() -> tuple[str, ...]:
@@ -166,7 +163,7 @@ def default_names() -> tuple[str, ...]:
     return tuple(name for name, item in _registered.items() if item.in_default_run)
 
 
-def joints() -> tuple[Joint, ...]:
+def joints() -> tuple[Width, ...]:
     return tuple(_joints)
 
 

@@ -52,7 +52,6 @@ class Sweep:
         look: name in `dglib.analysis.style.LOOKS`.
         phase: of the entries that count; None: all of the field.
         short: of rows in a panel of thresholds; empty where the sweep has none.
-        alternate_look: as `look`, where sweeps that an event ends are drawn as well; default: `look`.
     """
 
     key: str
@@ -62,7 +61,6 @@ class Sweep:
     look: str = "ordered"
     phase: str | None = None
     short: str = ""
-    alternate_look: str = ""
 
     def evaluations(self, record: Record) -> list[Entry]:
         return entries(record, self.trajectory, self.phase)
@@ -92,7 +90,6 @@ class Experiment:
         partners: experiments whose seeds its notebook reads as well.
         sweeps: the sweeps of λ; empty where λ is held.
         branches: compared at one λ; default: the sweeps. Without sweeps each level is another network.
-        line: what follows the name in a list; default: the title.
         direction: of a sweep that an event ends; None where none does.
         quantities: the names of its quantities in a summary's estimates, with their symbols.
         measure: what the cells of a grid show.
@@ -113,7 +110,6 @@ class Experiment:
     partners: tuple[str, ...] = ()
     sweeps: tuple[Sweep, ...] = ()
     branches: tuple[Sweep, ...] = ()
-    line: str = ""
     direction: Direction | None = None
     quantities: Mapping[str, str] = {}
     measure: Measure = Measure(
@@ -129,7 +125,6 @@ class Experiment:
         self.prefix = self.prefix or self.name
         self.notebook = self.notebook or self.name
         self.title = self.title or self.name
-        self.line = self.line or self.title
         self.branches = self.branches or self.sweeps
         self.grid_question = self.grid_question or self.question
         if self.is_own:  # fails in one line
@@ -260,56 +255,10 @@ class Experiment:
 
     def arms(self, record: Record) -> list[list[Any]]:
         """The evaluations of each network of a seed, in the order run."""
-        return [[entry for field in self.trajectories() for entry in record.get(field) or ()]]
-
-
-class Joint:
-    """A finding on the records of several experiments in one run directory, such as a width.
-
-    Attributes:
-        key: of its figure's file and of its part of `analyse --json`.
-        title: of its part of a page; `caption` explains the figure.
-        experiments: those whose records it takes, in order.
-        quantity, symbol: the name of the estimate that each of them has from it; its part of `summary.json`.
-        limitation: what it cannot show; empty for none.
-    """
-
-    key: str
-    title: str
-    caption: str
-    experiments: tuple[str, ...]
-    quantity: str
-    symbol: str
-    limitation: str = ""
-
-    def summarise(self, *records: Records) -> dict[str, Any]:
-        """The finding as plain values: `n`, `measured`, `estimates`, `notes`, `left_out`, `seeds`."""
-        raise NotImplementedError
-
-    def answer(self, *records: Records) -> Answer:
-        return self.answer_of(self.summarise(*records))
-
-    def answer_of(self, summary: Summary) -> Answer:
-        """What was found, as a table."""
-        raise NotImplementedError
-
-    def draw(self, *records: Records) -> Figure:
-        """The figure; some of the experiments may have no records."""
-        raise NotImplementedError
-
-    def lag(self, *records: Records, others: Records = ()) -> Summary | None:
-        """The finding at each dwell time and LR; None where all records had one of these.
-
-        Args:
-            others: records of training from scratch at one λ.
-        """
-        return None
-
-    def lag_answer(self, lag: Summary) -> Answer:
-        raise NotImplementedError
-
-    def draw_lag(self, lag: Summary, *records: Records) -> Figure:
-        raise NotImplementedError
+        found: dict[str, list[Any]] = {}
+        for field, (arm, _) in self.trajectories().items():
+            found.setdefault(arm, []).extend(record.get(field) or ())
+        return list(found.values())
 
 
 def shared(p: Any, **step: Any) -> dict[str, Any]:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections import Counter, defaultdict
 from collections.abc import Mapping, Sequence
-from statistics import fmean
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from dglib.analysis import style, wording
@@ -26,10 +25,10 @@ from dglib.analysis.fields import (
 )
 from dglib.analysis.grid import DIVERGED, TRAPPED, Measure
 from dglib.analysis.style import LOOKS, THICK, THIN, Look
-from dglib.analysis.summary import UNMEASURED, Summary, common, exact, missing, paired, quantity, spread
+from dglib.analysis.summary import UNMEASURED, Summary, common, exact, missing, paired, quantity
 from dglib.experiments import register
 from dglib.experiments.base import Column, Drawing, Experiment, Sweep, rate, shared
-from dglib.experiments.parameters import Count, Fraction, Milestones, Positive, SweepParameters, Upward
+from dglib.experiments.parameters import Fraction, Milestones, Positive, SweepParameters, TwoStates, Upward
 from dglib.protocol.spec import Arm, Criterion, ExperimentSpec, LearningRate, Phase, Success
 
 if TYPE_CHECKING:
@@ -42,31 +41,15 @@ STARTS = ("collapsed", "trapped")  # of the collapse branch
 FIELDS = tuple(f"{branch}{part}_trajectory" for branch in BRANCHES for part in ("_init", ""))
 
 
-class V3Parameters(SweepParameters):
+class V3Parameters(SweepParameters, TwoStates):
     """Two branches: an ordered network under rising λ, a collapsed one under falling λ."""
 
-    in_cell: ClassVar[dict[str, str]] = {
-        "From scratch": "ordered_lambda ordered_epochs collapse_lambda collapse_epochs",
-        "Sweep": "sweep_lambdas",
-        "Comparison": "gap_lambda gap_error",
-    }
+    in_cell: ClassVar[dict[str, str]] = {"Sweep": "sweep_lambdas", "Comparison": "gap_lambda gap_error"}
 
-    ordered_lambda: Fraction
-    """λ at which the ordered network is trained, 0 to 1."""
-    ordered_epochs: Count
-    """Epochs at ordered_lambda, from 1."""
     ordered_milestones: Milestones
     """Epochs completed when the ordered network's LR drops by lr_decay, rising, from 1; [] for never."""
-    ordered_error_max: Fraction = 0.25
-    """The network is ordered below this error, 0 to 1."""
-    collapse_lambda: Fraction
-    """λ at which the collapsed network is trained, 0 to 1."""
-    collapse_epochs: Count
-    """Epochs at collapse_lambda, from 1."""
     collapse_milestones: Milestones
     """Epochs completed when the collapsed network's LR drops by lr_decay, rising, from 1; [] for never."""
-    collapse_error_min: Fraction = 0.45
-    """The network is collapsed at this error or above, 0 to 1."""
     sweep_lambdas: Upward
     """Levels of λ, rising, 0 to 1, at least one; the collapse branch takes them backwards."""
     sweep_lr_factor: Positive = 0.01
@@ -80,7 +63,6 @@ class V3Parameters(SweepParameters):
 class V3(Experiment):
     name = "V3"
     notebook = "V3_vgg11"
-    line = "two branches, λ raised and lowered"
     title = "Whether another architecture has two branches"
     question = "Is the error at one λ different for networks that come from order and from collapse?"
     counts = "The gap between the branches at one λ, with an interval that lies above the limit."
@@ -104,16 +86,10 @@ class V3(Experiment):
         glyphs={"no_gap": wording.NONE},
     )
     sweeps = (
-        Sweep(
-            "V3-ordered", "V3, ordered branch", "ordered_trajectory", True, "ordered",
-            alternate_look="ordered pale",
-        ),
-        Sweep(
-            "V3-collapse", "V3, collapse branch", "collapse_trajectory", False, "collapsed",
-            alternate_look="collapsed pale",
-        ),
+        Sweep("V3-ordered", "V3, ordered branch", "ordered_trajectory", True, "ordered pale"),
+        Sweep("V3-collapse", "V3, collapse branch", "collapse_trajectory", False, "collapsed pale"),
         Sweep("V3-trapped", "V3, began trapped", "collapse_trajectory", False, "trapped"),
-    )  # fmt: skip
+    )
 
     def spec(self, p: Any) -> ExperimentSpec:
         sweep_rate = LearningRate(p.lr * p.sweep_lr_factor if p.sweep_lr is None else p.sweep_lr)
@@ -181,11 +157,6 @@ class V3(Experiment):
         return found | {
             "measured": len(apart),
             "gap_lambda": level,
-            "gap_limit": limit,
-            "gap": spread([gap for gaps in groups.values() for gap in gaps]),
-            "gap_collapsed": gap,  # without the seeds that began the collapse branch trapped
-            "gap_interval": _interval(gap),
-            "gap_mean": gap and {"estimate": gap["mean"], "ci95": gap["ci95"]},
             "two_branches": verdict,
             "frozen": frozen,
             "gap_by_level": {state: gap_curve(records, state) for state in STARTS},
@@ -248,13 +219,9 @@ class V3(Experiment):
             found.append((key, curve, entries(record, f"{name}_trajectory")))
         return found
 
-    def arms(self, record: Record) -> list[list[Any]]:
-        fields = [(f"{name}_init_trajectory", f"{name}_trajectory") for name in BRANCHES]
-        return [[entry for field in pair for entry in record.get(field) or ()] for pair in fields]
-
     def trajectories(self) -> dict[str, tuple[str, str]]:
         inits = {f"{name}_init_trajectory": (name, "init") for name in BRANCHES}
-        return {**inits, **{f"{name}_trajectory": (name, "sweep") for name in BRANCHES}}
+        return inits | {f"{name}_trajectory": (name, "sweep") for name in BRANCHES}
 
 
 # ── the summary ──
@@ -293,23 +260,15 @@ def start_state(record: Record) -> str | None:
 
 
 def gap_curve(records: Records, state: str) -> list[dict[str, Any]]:
-    """The mean gap at each level with its pointwise t interval, null of a single seed, paired by seed.
+    """The gap at each level over seeds, as `summary.paired`.
 
     Of complete seeds whose collapse branch began in `state`.
     """
     seeds = [gaps(record) for record in records if start_state(record) == state]
-    curve = []
-    for level in sorted({level for seed in seeds for level in seed}):
-        values = [seed[level] for seed in seeds if level in seed]
-        mean, interval = rounded(fmean(values)), _interval(paired(values))
-        curve.append({"lambda": level, "n": len(values), "mean": mean, "interval": interval})
-    return curve
-
-
-def _interval(found: dict[str, Any] | None) -> dict[str, float] | None:
-    if found is None or found["ci95"] is None:
-        return None
-    return {"lower": found["ci95"][0], "upper": found["ci95"][1], "confidence": 0.95}
+    return [
+        {"lambda": level, **(paired([seed[level] for seed in seeds if level in seed]) or {})}
+        for level in sorted({level for seed in seeds for level in seed})
+    ]
 
 
 def _missing(outcomes: Mapping[str, int], groups: Mapping[str, Sequence[float]], level: float) -> list[str]:
@@ -408,7 +367,7 @@ def _draw_branches(axes: Axes, seeds: Seeds) -> None:
 
 
 def _draw_gaps(axes: Axes, seeds: Seeds, summary: Summary) -> None:
-    limit, curves = summary["gap_limit"], summary["gap_by_level"]
+    limit, curves = summary["limits"]["gap_error"], summary["gap_by_level"]
     for record, state in seeds:
         if state in STARTS:
             found = gaps(record)
@@ -422,11 +381,6 @@ def _draw_gaps(axes: Axes, seeds: Seeds, summary: Summary) -> None:
     low, high = axes.get_ylim()
     # Of two seeds the interval may be nearly as wide as all gaps there can be.
     axes.set_ylim(max(min(low, -0.05), _LOWEST), min(max(high, 2.5 * limit), 1.05))
-    for state in STARTS:
-        known = [item for item in curves[state] if item["interval"]]
-        if cut := [item["lambda"] for item in known if item["interval"]["lower"] < _LOWEST]:
-            mark: dict[str, Any] = {"marker": "v", "color": LOOKS[state].color, "markersize": 4}
-            axes.plot(cut, [_LOWEST] * len(cut), linestyle="", clip_on=False, **mark)
 
 
 def _draw_mean_gap(axes: Axes, curve: Sequence[Summary], look: Look) -> None:
@@ -434,14 +388,15 @@ def _draw_mean_gap(axes: Axes, curve: Sequence[Summary], look: Look) -> None:
 
     An interval that reaches below what is shown ends in an arrowhead there.
     """
-    known = [item for item in curve if item["interval"]]
-    if known:
-        levels, means = [item["lambda"] for item in known], [item["mean"] for item in known]
-        lows, highs = ([item["interval"][end] for item in known] for end in ("lower", "upper"))
-        axes.plot(levels, means, **look.line(THICK), zorder=4)
-        axes.vlines(levels, lows, highs, color=look.color, linewidth=0.9, zorder=3)
-        for ends in (lows, highs):
-            axes.plot(levels, ends, "_", color=look.color, markersize=5, zorder=3)
+    known = [item for item in curve if item["ci95"]]
+    if not known:
+        return
+    levels, means = [item["lambda"] for item in known], [item["mean"] for item in known]
+    reach = [[abs(item["ci95"][end] - item["mean"]) for item in known] for end in (0, 1)]
+    bars: dict[str, Any] = {"elinewidth": 0.9, "capsize": 2.5, "zorder": 4}
+    axes.errorbar(levels, means, yerr=reach, **look.line(THICK), **bars)
+    if cut := [item["lambda"] for item in known if item["ci95"][0] < _LOWEST]:
+        axes.plot(cut, [_LOWEST] * len(cut), "v", color=look.color, markersize=4, clip_on=False)
 
 
 def _keys(states: Counter[str]) -> list[tuple[str, dict[str, Any]]]:

@@ -37,7 +37,7 @@ from dglib.analysis.style import LOOKS, THIN
 from dglib.analysis.summary import UNMEASURED, Summary, common, exact, missing, paired, quantity, share
 from dglib.experiments import register
 from dglib.experiments.base import Column, Drawing, Experiment, Sweep, rate, shared
-from dglib.experiments.parameters import Count, Fraction, Milestones, Parameters, Positive, Upward
+from dglib.experiments.parameters import Count, Fraction, Milestones, Positive, TwoStates, Upward
 from dglib.protocol.spec import Arm, Criterion, ExperimentSpec, LearningRate, Phase, Success
 
 if TYPE_CHECKING:
@@ -45,30 +45,18 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 THRESHOLD, CONSECUTIVE, DWELL = 0.40, 3, 4
+_ARMS: dict[Start, str] = {"ordered": "ordered", "collapsed": "collapse"}  # as records name them
 _COLORS = {state: LOOKS[state].color if state in LOOKS else style.LIGHT_GREY for state in STATES}
 
 
-class HoldParameters(Parameters):
+class HoldParameters(TwoStates):
     """Networks held at constant λ, from an ordered and from a collapsed state."""
 
     in_cell: ClassVar[dict[str, str]] = {
-        "From scratch": "ordered_lambda ordered_epochs collapse_lambda collapse_epochs",
         "Hold": "hold_lambdas hold_epochs hold_lr",
         "Event": "threshold consecutive",
     }
 
-    ordered_lambda: Fraction
-    """λ at which the ordered network is trained, 0 to 1."""
-    ordered_epochs: Count
-    """Epochs at ordered_lambda, from 1."""
-    ordered_error_max: Fraction = 0.30
-    """The trained network is ordered at this error or below, 0 to 1."""
-    collapse_lambda: Fraction
-    """λ at which the collapsed network is trained, 0 to 1."""
-    collapse_epochs: Count
-    """Epochs at collapse_lambda, from 1."""
-    collapse_error_min: Fraction = 0.40
-    """The trained network is collapsed at this error or above, 0 to 1."""
     init_evaluate_every: Count
     """Epochs from one evaluation to the next before the hold, from 1."""
     milestones: Milestones
@@ -92,7 +80,6 @@ class HoldParameters(Parameters):
 class Hold(Experiment):
     name = "Hold"
     notebook = "Hold_lifetimes"
-    line = "λ held, from both states"
     title = "How long a state lasts at one λ"
     question = "Does a network held at one λ keep the state in which it came there?"
     counts = (
@@ -226,24 +213,23 @@ class Hold(Experiment):
 
     def figures(self) -> dict[str, Drawing]:
         caption = "Hold: error of branches held at one λ, share still in the start's state, states at the end"
-        return {"Hold_lifetimes": Drawing(caption, self._lifetimes)}
+        return {"Hold_lifetimes": Drawing(caption, lambda records: _draw(records, self.summarise(records)))}
 
     def traces(self, record: Record) -> list[tuple[str, Curve, Sequence[Entry]]]:
         """The error at the end of each branch, as the gap has it."""
         _, consecutive, _ = _reading([record])
         found: list[tuple[str, Curve, Sequence[Entry]]] = []
-        for branch in self.branches:
-            evaluations = branch.evaluations(record)
+        for start, branch in zip(STARTS, self.branches, strict=True):
             last = {
                 lam: fmean(entry["error"] for entry in mine[-consecutive:])
-                for lam in levels_of(evaluations)
-                if all(map(is_finite, mine := [e for e in evaluations if level_of(e) == lam]))
+                for (of, lam), mine in _held(record).items()
+                if of == start and all(map(is_finite, mine))
             }
-            found += [(branch.key, Curve(last), evaluations)] if last else []
+            found += [(branch.key, Curve(last), branch.evaluations(record))] if last else []
         return found
 
     def arms(self, record: Record) -> list[list[Any]]:
-        return [_branch_entries(record, *held) for held in _held(record)]
+        return list(_held(record).values())
 
     def trajectories(self) -> dict[str, tuple[str, str]]:
         return {
@@ -251,15 +237,6 @@ class Hold(Experiment):
             for arm in ("ordered", "collapse")
             for part, phase in (("_init", "init"), ("", "hold"))
         }
-
-    def _outcome(self, record: Record) -> str:
-        """A branch that diverged is counted apart and leaves the seed's outcome to the others."""
-        if "outcome" not in record or record["outcome"] is None:
-            return "unfinished"
-        return str(record["outcome"])
-
-    def _lifetimes(self, records: Records) -> Figure:
-        return _draw(records, self.summarise(records))
 
 
 Branches = dict[tuple[Start, float], Branch | None]  # of a seed, by start and λ; None: it diverged
@@ -271,26 +248,21 @@ def _reading(records: Records) -> tuple[float, int, int]:
     return threshold, int(consecutive), int(dwell)
 
 
-def _arm(start: Start) -> str:
-    return "ordered" if start == "ordered" else "collapse"
-
-
-def _branch_entries(record: Record, start: Start, lam: float) -> list[Entry]:
-    return [entry for entry in entries(record, f"{_arm(start)}_trajectory") if level_of(entry) == lam]
-
-
-def _held(record: Record) -> list[tuple[Start, float]]:
-    """Start and λ of the branches on record."""
-    levels = {start: sorted(set(levels_of(entries(record, f"{_arm(start)}_trajectory")))) for start in STARTS}
-    return [(start, lam) for start in STARTS for lam in levels[start]]
+def _held(record: Record) -> dict[tuple[Start, float], list[Entry]]:
+    """Start and λ -> the evaluations of each branch on record."""
+    found: dict[tuple[Start, float], list[Entry]] = {}
+    for start in STARTS:
+        evaluations = entries(record, f"{_ARMS[start]}_trajectory")
+        for lam in sorted(levels_of(evaluations)):
+            found[start, lam] = [entry for entry in evaluations if level_of(entry) == lam]
+    return found
 
 
 def _branches(record: Record, threshold: float, consecutive: int) -> Branches:
     failed = record.get("failed_arms") or {}
     found: Branches = {}
-    for start, lam in _held(record):
-        evaluations = _branch_entries(record, start, lam)
-        diverged = f"{_arm(start)} {lam:g}" in failed or not all(map(is_finite, evaluations))
+    for (start, lam), evaluations in _held(record).items():
+        diverged = f"{_ARMS[start]} {lam:g}" in failed or not all(map(is_finite, evaluations))
         made = None if diverged else _branch(record, start, lam, evaluations, threshold, consecutive)
         found[start, lam] = made
     return found
@@ -303,13 +275,13 @@ def _gaps(held: Branches) -> dict[float, float]:
 
 
 def _seed(record: Record, held: Branches, threshold: float) -> dict[str, Any]:
-    """A seed's inits, and its branches in words."""
+    """A seed's inits, and its branches in words; a diverged branch does not change the seed's outcome."""
     texts = {}
     for (start, lam), branch in held.items():
         left = f"left after {branch.left} epochs" if branch and branch.left is not None else "stayed"
         texts[f"{start} {lam:g}"] = f"{left}, {branch.state}" if branch else "diverged"
-    gaps, outcome = _gaps(held), hold._outcome(record)
-    inits = {start: number(record, f"{_arm(start)}_init") for start in STARTS}
+    gaps, outcome = _gaps(held), str(record.get("outcome") or "unfinished")
+    inits = {start: number(record, f"{_ARMS[start]}_init") for start in STARTS}
     branched = {start for (start, _), branch in held.items() if branch}
     beyond = [  # the trunks on the other side of the threshold already
         start
@@ -335,7 +307,7 @@ def _branch(
     record: Record, start: Start, lam: float, evaluations: Sequence[Entry], threshold: float, consecutive: int
 ) -> Branch:
     errors = [entry["error"] for entry in evaluations]
-    before = int(entries(record, f"{_arm(start)}_init_trajectory")[-1]["epoch"])
+    before = int(entries(record, f"{_ARMS[start]}_init_trajectory")[-1]["epoch"])
     left = lifetimes.first_passage(errors, start, threshold, consecutive)
     held = int(evaluations[-1]["epoch"]) - before
     if left == len(errors) and held < (number(record, "hold_epochs") or math.inf):  # ended by its event
@@ -433,8 +405,8 @@ def _trajectories(axes: Axes, records: Records, start: Start, lam: float) -> Non
     """A thin line for each seed, paler the more there are, and from three seeds on their median."""
     found: list[dict[int, float]] = []  # epochs held -> error
     for record in records:
-        evaluations = [entry for entry in _branch_entries(record, start, lam) if is_finite(entry)]
-        inits = entries(record, f"{_arm(start)}_init_trajectory")
+        evaluations = [entry for entry in _held(record).get((start, lam), ()) if is_finite(entry)]
+        inits = entries(record, f"{_ARMS[start]}_init_trajectory")
         if evaluations and inits:
             before = inits[-1]["epoch"]
             found.append({entry["epoch"] - before: entry["error"] for entry in (inits[-1], *evaluations)})
@@ -491,5 +463,4 @@ def _states(axes: Axes, levels: Sequence[Summary]) -> None:
     axes.set_ylim(0, 1.0)
 
 
-hold = Hold()
-register(hold)
+register(Hold())

@@ -279,6 +279,27 @@ class OneState(Parameters):
     """Epochs completed since scratch when the LR drops by lr_decay, rising, from 1; [] for never."""
 
 
+class TwoStates(Parameters):
+    """An ordered and a collapsed network, trained from scratch each at its own λ."""
+
+    in_cell: ClassVar[dict[str, str]] = {
+        "From scratch": "ordered_lambda ordered_epochs collapse_lambda collapse_epochs"
+    }
+
+    ordered_lambda: Fraction
+    """λ at which the ordered network is trained, 0 to 1."""
+    ordered_epochs: Count
+    """Epochs at ordered_lambda, from 1."""
+    ordered_error_max: Fraction
+    """Largest error of an ordered network after its training, 0 to 1."""
+    collapse_lambda: Fraction
+    """λ at which the collapsed network is trained, 0 to 1."""
+    collapse_epochs: Count
+    """Epochs at collapse_lambda, from 1."""
+    collapse_error_min: Fraction
+    """Least error of a collapsed network after its training, 0 to 1."""
+
+
 class SweepParameters(Parameters):
     """λ moved level by level, starting from a trained network."""
 
@@ -313,5 +334,3 @@ def beyond_asked(found: Sequence[int], asked: Iterable[int]) -> str:
 
 
 ALIASES = {"η": "noise_rate", "eta": "noise_rate", "λ": "init_lambda", "lambda": "init_lambda"}
-# Parameters of the release before, accepted with a warning for one release, and why they are gone.
-RETIRED = {"mirror_gb_per_hour": "checkpoints are mirrored every 15 minutes"}

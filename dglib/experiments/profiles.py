@@ -8,7 +8,6 @@ replacing an earlier one. An error names the layer, the field, its value and wha
     my.yaml: noise_rate = 1.2: must be at most 0.9
 """
 
-import sys
 from collections.abc import Iterable, Mapping, Sequence
 from difflib import get_close_matches
 from pathlib import Path
@@ -21,7 +20,7 @@ from pydantic_core import ErrorDetails
 from dglib.base_dir import base_directory
 from dglib.errors import UserError
 from dglib.experiments import get, names, own_file
-from dglib.experiments.parameters import ALIASES, RETIRED, Parameters
+from dglib.experiments.parameters import ALIASES, Parameters
 
 _ROOT = Path(__file__).resolve().parents[2]
 PARAMS = _ROOT / "dglib" / "params"
@@ -149,7 +148,7 @@ def meant_for(experiment: str, layers: Iterable[Layer]) -> list[Layer]:
             owner, dot, field = name.rpartition(".")
             if dot and owner == experiment:
                 found.append(layer._replace(where=f"{layer.where} {name}", values={field: value}))
-            elif not dot and (name in fields or name in RETIRED):
+            elif not dot and name in fields:
                 found.append(layer._replace(values={name: value}))
     return found
 
@@ -167,7 +166,7 @@ def refuse_strays(layers: Iterable[Layer], experiments: Sequence[str]) -> None:
                 raise UserError(f"{layer.where}: {name} = {value!r}: must be of {one_of(experiments)}")
             candidates = [owner] if dot else experiments
             known = (field in model_of(each).model_fields for each in candidates)
-            if not any(known) and field not in RETIRED:
+            if not any(known):
                 reason = _unknown(field, model_of(candidates[0])) + layer.advice
                 raise UserError(f"{layer.where}: {name} = {_shown(value)}: {reason}")
 
@@ -185,7 +184,6 @@ def validate_layers(experiment: str, layers: Sequence[Layer]) -> Parameters:
     Raises:
         UserError: one line that names the layer, the field, its value and what is allowed.
     """
-    layers = [_without_retired(layer) for layer in layers]
     return validate_model(model_of(experiment), layers)
 
 
@@ -205,14 +203,6 @@ def validate_model(model: type[Model], layers: Sequence[Layer]) -> Model:
         message = f"{', '.join(most)} and {last} are missing"
     others = len(problems) - (len(missing) if first["type"] == "missing" else 1)
     raise UserError(f"{layer.where}: {message}{f' (and {others} more)' if others else ''}") from None
-
-
-def _without_retired(layer: Layer) -> Layer:
-    """A layer without parameters of the release before, with a line on stderr for each."""
-    for name in layer.values.keys() & RETIRED.keys():
-        reason = f"has no effect any more ({RETIRED[name]}); the next release refuses it"
-        print(f"dglib: warning: {layer.where}: {name} {reason}", file=sys.stderr)
-    return layer._replace(values={name: v for name, v in layer.values.items() if name not in RETIRED})
 
 
 def source(field: str, layers: Sequence[Layer]) -> Layer:

@@ -33,22 +33,18 @@ from dglib.analysis.fits import logistic
 from dglib.analysis.grid import DIVERGED, TRAPPED, Measure
 from dglib.analysis.intervals import Bounds
 from dglib.analysis.lifetimes import remaining
-from dglib.analysis.style import LOOKS, THIN, Look
+from dglib.analysis.style import LOOKS, THIN
 from dglib.analysis.summary import (
     FEWEST_FOR_MEDIANS,
     UNMEASURED,
     Summary,
-    centre,
     common,
     in_every_seed,
     known_cell,
-    median_bounds,
-    median_interval,
     missing,
     paired,
     quantity,
     share,
-    spread,
 )
 from dglib.analysis.thresholds import (
     DOWN,
@@ -169,57 +165,65 @@ class Spinodal(Experiment):
     def summarise(self, records: Records) -> dict[str, Any]:
         """Thresholds over seeds, and of the rising sweep also its return.
 
-        `lambda_up_recorded` or `lambda_down_recorded`: spread of the levels at which the sweeps that fired
-        ended, as records keep them; `..._centres`: of the middles of the cells. `limit`: the event's error.
-        `median` and `remaining`: over all seeds of which anything is known, censored ones too; of falling
-        sweeps also `by_start`, the two states from which seeds recover or do not.
+        `by_start`: by the state in which the sweep began, with all seeds of which anything is known, censored
+        ones too. T2's collapsed and trapped seeds are two states.
         """
         direction, levels = self.direction, _planned_levels(records)
         found = [threshold(direction, record) for record in records]
         pairs = list(zip(records, found, strict=True))
-        whole = _group(direction, pairs, levels)
-        summary = common(
-            self.name,
-            records,
-            [_seed(direction, *pair) for pair in pairs],
-            (direction.event, "no_event", "init_failed", "diverged", "unfinished"),
-        )
-        states = Counter(item.final_state for item in found)
-        fired = [item.recorded for item in found if item.outcome == direction.event]
-        differences = {str(item.seed): item.difference for item in found if item.difference}
-        limit = rounded(parameter(records, direction.limit, direction.default_limit))
-        summary |= {
-            **{name: whole[name] for name in ("events", "median", "remaining", "fit", "drift", "frozen")},
+        seeds = [_seed(direction, *pair) for pair in pairs]
+        kinds = (direction.event, "no_event", "init_failed", "diverged", "unfinished")
+        summary = common(self.name, records, seeds, kinds)
+        whole, groups = _group(direction, pairs, levels), {"ordered": pairs}
+        if not direction.rising:
+            starts = dict.fromkeys([*STARTS, *(item.start for item in found if item.start)])
+            groups = {state: [pair for pair in pairs if pair[1].start == state] for state in starts}
+        states, left = Counter(item.final_state for item in found), sum(item.left_trap for item in found)
+        notes = [
+            f"seed {item.seed}: {item.difference}; the trajectory was taken"
+            for item in found
+            if item.difference
+        ]
+        notes += [*missing(summary["outcomes"], whole["n"]), *control_notes(whole)]
+        if left:
+            trapped = wording.seeds(len(groups["trapped"]))
+            notes.append(f"{left} of {trapped} that began trapped left that state")
+        return summary | {
             "measured": whole["n"],
-            f"{direction.field}_centres": whole["centres"],
-            f"{direction.field}_recorded": spread([level for level in fired if level is not None]),
-            "limit": limit,
-            "limits": {direction.limit: limit},
+            **{name: whole[name] for name in ("events", "drift", "frozen")},
+            "limits": {
+                direction.limit: rounded(parameter(records, direction.limit, direction.default_limit))
+            },
             "levels": levels,
-            "censored": [item.seed for item in found if item.outcome == "no_event"],
             "final_states": {state: states[state] for state in FINAL_STATES},
-            "differences": differences,
             "in_every_seed": in_every_seed([item.bounds for item in found if item.bounds]),
             "estimates": {name: whole[name] for name in (direction.field, "event_share")},
-            "notes": [
-                *(f"seed {seed}: {why}; the trajectory was taken" for seed, why in differences.items()),
-                *missing(summary["outcomes"], whole["n"]),
-                *control_notes(whole),
-            ],
+            "start": {state: len(group) for state, group in groups.items()} | {"left_trap": left},
+            "by_start": {state: _group(direction, group, levels) for state, group in groups.items()},
+            "notes": notes,
+            "loop": _loops(records),
         }
-        if direction.rising:
-            return summary | {"loop": _loops(records)}
-        starts = dict.fromkeys([*STARTS, *(item.start for item in found if item.start)])
-        groups = {state: [pair for pair in pairs if pair[1].start == state] for state in starts}
-        start, left = {s: len(members) for s, members in groups.items()}, sum(i.left_trap for i in found)
-        if left:
-            began = wording.seeds(start["trapped"])
-            summary["notes"].append(f"{left} of {began} that began trapped left that state")
-        by_start = {state: _group(direction, members, levels) for state, members in groups.items()}
-        return summary | {"start": start | {"left_trap": left}, "by_start": by_start}
+
+    def rows(self, summary: Summary) -> list[Row]:
+        symbol, rows = self.direction.symbol, list[Row]()
+        measured = any(group["n"] for group in summary["by_start"].values())
+        for state, group in summary["by_start"].items():
+            if not group["n"] and (measured or state == "trapped"):
+                continue
+            events, known = group["events"], group[self.direction.field]
+            rows += [
+                Row.of_median(symbol, group["n"], known, start=state, events=events),
+                Row.of_share(f"share {self.direction.event}", group["event_share"], start=state),
+            ]
+            if group["drift"]:
+                rows.append(Row.of_mean("drift within a level", group["drift"], start=state))
+            if (fit := group["fit"]) and events:  # without an event it repeats the bound
+                names = ("centre", "scale")
+                rows += [Row.of_fit(f"{symbol}, logistic {x}", fit["n"], fit[x], start=state) for x in names]
+        return rows + (_loop_rows(summary["loop"]) if summary["loop"] else [])
 
     def seed_columns(self, summary: Summary) -> dict[str, Column]:
-        loops = {loop["seed"]: loop for loop in (summary.get("loop") or {}).get("seeds", ())}
+        loops = {loop["seed"]: loop for loop in (summary["loop"] or {}).get("seeds", ())}
 
         def returned(seed: Summary) -> str:
             loop = loops.get(seed["seed"])
@@ -277,7 +281,6 @@ class T1(Spinodal):
     name = "T1"
     prefix = "T1-spinodal"
     notebook = "T1_spinodal"
-    line = "ordered networks, λ raised"
     direction = UP
     title = "Where an ordered network collapses"
     question = "At which λ does an ordered network collapse when λ is raised step by step?"
@@ -289,35 +292,6 @@ class T1(Spinodal):
         Sweep("T1-up", "T1, λ raised", "trajectory", True, "ordered", "sweep", "λ↑"),
         Sweep("T1-back", "T1, swept back", "return_trajectory", False, "collapsed", None, "λ↓ back"),
     )
-
-    def rows(self, summary: Summary) -> list[Row]:
-        estimates, start, events = summary["estimates"], "ordered", summary["events"]
-        rows = [
-            Row.of_median(
-                "λ↑",
-                summary["measured"],
-                estimates["lambda_up"],
-                start=start,
-                events=events,
-            ),
-            Row.of_share("share collapsed", estimates["event_share"], start=start),
-            Row.of_mean("drift within a level", summary["drift"], start=start),
-            *_fitted("λ↑", summary, start),
-        ]
-        loop = summary["loop"]
-        if not loop:
-            return rows
-        found, n, closed = loop["estimates"], loop["measured"], loop["outcomes"]["closed"]
-        at = f"loop width, both read at error {wording.level(loop['common_limit'])}"
-        null = {"null (no lag)": ends_of(found["null_width"])}
-        return [
-            *rows,
-            Row.of_median("λ↓ of the return", n, found["lambda_down"], start="collapsed", events=closed),
-            Row.of_median("loop width λ↑ − λ↓", n, found["width"], start=start, events=closed, more=null),
-            Row.of_median(at, n, found["width_at_common_limit"], start=start),
-            Row.of_mean("return − rising error, same λ", loop["memory"], start=start),
-            Row.of_mean("loop area, signed, λ × error", loop["area"], start=start, places=4),
-        ]
 
     def spec(self, p: Any) -> ExperimentSpec:
         back = Phase(
@@ -336,7 +310,6 @@ class T2(Spinodal):
     name = "T2"
     prefix = "T2-spinodal"
     notebook = "T2_spinodal"
-    line = "collapsed networks, λ lowered"
     direction = DOWN
     title = "Where a collapsed network recovers"
     question = "At which λ does a collapsed network recover when λ is lowered step by step?"
@@ -351,20 +324,6 @@ class T2(Spinodal):
         Sweep("T2-down", "T2, λ lowered", "trajectory", False, "lowered", "sweep", "λ↓ T2"),
         Sweep("T2-trapped", "T2, trapped", "trajectory", False, "trapped", "sweep", "λ↓ trapped"),
     )
-
-    def rows(self, summary: Summary) -> list[Row]:
-        rows = []
-        measured = any(group["n"] for group in summary["by_start"].values())
-        for state, group in summary["by_start"].items():
-            if not group["n"] and (measured or state != "collapsed"):
-                continue
-            events = group["events"]
-            rows.append(Row.of_median("λ↓", group["n"], group["lambda_down"], start=state, events=events))
-            rows.append(Row.of_share("share recovered", group["event_share"], start=state))
-            if group["drift"]:
-                rows.append(Row.of_mean("drift within a level", group["drift"], start=state))
-            rows += _fitted("λ↓", group, state)
-        return rows
 
     def spec(self, p: Any) -> ExperimentSpec:
         event = StopEvent(Criterion("<=", p.recovery_error), p.consecutive, "lambda_down", "recovered")
@@ -394,33 +353,20 @@ def _group(
 ) -> dict[str, Any]:
     """Of seeds from one state: how many are known, events, threshold, and the share that had the event.
 
-    `centres`: the spread of the middles of the cells of those that did; `remaining`: the share that the sweep
-    has not yet moved, at each level; and the `controls`.
+    `remaining`: the share that the sweep has not yet moved, at each level; `fit`: the logistic fit of the
+    thresholds; and the `controls`.
     """
-    found = [item for _, item in pairs]
-    cells, counts = [item.bounds for item in found if item.bounds], Counter(item.outcome for item in found)
+    cells, counts = [i.bounds for _, i in pairs if i.bounds], Counter(item.outcome for _, item in pairs)
     events, unfinished = counts[direction.event], counts["unfinished"]
-    closed = [item.bounds for item in found if item.outcome == direction.event]
     return {
         "n": len(cells),
         "events": events,
-        "centres": spread([middle for cell in closed if (middle := centre(cell)) is not None]),
-        "median": {"n": len(cells), **median(cells)},
         "fit": logistic(cells) if len(cells) >= FEWEST_FOR_MEDIANS else None,
         "remaining": remaining(cells, levels, direction.rising),
         direction.field: quantity(cells),
         "event_share": share(events, events + counts["no_event"] + unfinished, unfinished),
         **controls([record for record, _ in pairs]),
     }
-
-
-def median(cells: Sequence[Bounds]) -> dict[str, Any]:
-    """`{"lower", "upper", "interval"}`: bounds of the sample's median, interval for the population's.
-
-    The interval is None below six seeds: no 95 % interval from order statistics exists there.
-    """
-    interval = median_interval(cells)
-    return {**median_bounds(cells).as_dict(), "interval": interval and interval.as_dict()}
 
 
 def controls(records: Records) -> dict[str, Any]:
@@ -460,29 +406,38 @@ def _loops(records: Records) -> dict[str, Any] | None:
     outcomes = Counter(item["outcome"] for item in loops)
     measured = [item for item in loops if item["outcome"] != "diverged"]
     backs = [Bounds.of({"lower": e["return_lower"], "upper": e["return_upper"]}) for e in measured]
-    widths = [Bounds.of(item) for item in measured]
     limit = common_limit(records)
     at_limit = [found for record in read_at(records, limit) if (found := loop(record)) is not None]
     return {
         "n": len(loops),
         "measured": len(measured),
         "outcomes": {kind: outcomes[kind] for kind in ("closed", "open", "diverged")},
-        "trapped": sum(item["trapped"] for item in loops),
-        "width": spread([item["width"] for item in loops if item["outcome"] == "closed"]),
-        "median": median_bounds(widths).as_dict(),
-        "interval": median(widths)["interval"],
-        "thresholds": limits(records)[::-1],
-        "memory": paired([item["memory"] for item in loops if item["memory"] is not None]),
-        "area": paired([item["area"] for item in loops if item["area"] is not None]),
+        **{
+            name: paired([item[name] for item in loops if item[name] is not None])
+            for name in ("memory", "area")
+        },
         "estimates": {
             "lambda_down": quantity(backs),
-            "width": quantity(widths),
+            "width": quantity([Bounds.of(item) for item in measured]),
             "null_width": quantity([null for record in records if (null := retraced(record))]),
             "width_at_common_limit": quantity([Bounds.of(e) for e in at_limit if e["outcome"] != "diverged"]),
         },
         "common_limit": limit,
         "seeds": loops,
     }
+
+
+def _loop_rows(summary: Summary) -> list[Row]:
+    found, n, closed = summary["estimates"], summary["measured"], summary["outcomes"]["closed"]
+    at = f"loop width, both read at error {wording.level(summary['common_limit'])}"
+    start, null = "ordered", {"null (no lag)": ends_of(found["null_width"])}
+    return [
+        Row.of_median("λ↓ of the return", n, found["lambda_down"], start="collapsed", events=closed),
+        Row.of_median("loop width λ↑ − λ↓", n, found["width"], start=start, events=closed, more=null),
+        Row.of_median(at, n, found["width_at_common_limit"], start=start),
+        Row.of_mean("return − rising error, same λ", summary["memory"], start=start),
+        Row.of_mean("loop area, signed, λ × error", summary["area"], start=start, places=4),
+    ]
 
 
 def common_limit(records: Records) -> float:
@@ -496,76 +451,56 @@ def read_at(records: Records, limit: float) -> list[Record]:
     return [{**record, "parameters": {**(record.get("parameters") or {}), **both}} for record in records]
 
 
-# ── words ──
-
-
-def _fitted(symbol: str, summary: Summary, start: str) -> list[Row]:
-    """The logistic distribution of thresholds, where there are seeds enough."""
-    fit = summary["fit"]
-    if fit is None or not summary["events"]:  # without an event it repeats the bound
-        return []
-    return [
-        Row.of_fit(f"{symbol}, logistic {name}", fit["n"], fit[name], start=start)
-        for name in ("centre", "scale")
-    ]
-
-
 # ── the figure ──
-
-Seeds = Sequence[tuple[Summary, list[Entry]]]  # those that entered the sweep, with its evaluations
 
 _LEGIBLE = 16  # so many bars have room for the seeds' numbers
 _APART = 0.12  # of a grid step: between the intervals of two groups
+_ENDED = {
+    UP: {"collapsed": "collapsed", "ordered": "no collapse", "diverged": "diverged"},
+    DOWN: {"collapsed": "no recovery", "ordered": "recovered", "trapped": "trapped throughout"}
+    | {"diverged": "diverged"},
+}
 
 
 def _draw(direction: Direction, records: Records, summary: Summary) -> Figure:
     """Four panels: cells of the threshold, share of seeds not yet moved, error against λ and epoch."""
     figure = style.new_figure(height=5.2)
     axes = figure.subplot_mosaic("abc;ddd")
-    sweeps = [entries(record, "trajectory", "sweep") for record in records]
-    seeds = [(seed, sweep) for seed, sweep in zip(summary["seeds"], sweeps, strict=True) if sweep]
-    style.panel(axes["a"], f"a  Threshold {direction.symbol}, by seed", f"λ of the {direction.noun}", "Seed")
-    _draw_cells(axes["a"], direction, summary)
     state = "still ordered" if direction.rising else "not recovered, by start"
+    style.panel(axes["a"], f"a  Threshold {direction.symbol}, by seed", f"λ of the {direction.noun}", "Seed")
     style.panel(axes["b"], f"b  Share {state}", "λ", "Share of seeds")
-    groups = {"ordered": summary} if direction.rising else {s: summary["by_start"][s] for s in STARTS}
-    _draw_remaining(axes["b"], {name: group["remaining"] for name, group in groups.items()}, summary)
-    title = f"c  Error by level, λ {'raised' if direction.rising else 'lowered'}"
-    style.panel(axes["c"], title, "λ", "Test error")
-    _against_level(axes["c"], direction, seeds)
+    style.panel(
+        axes["c"], f"c  Error by level, λ {'raised' if direction.rising else 'lowered'}", "λ", "Test error"
+    )
     style.panel(axes["d"], "d  Error through the sweep", "Epoch", "Test error")
-    axes["d"].set_title(axes["d"].get_title(loc="left"), loc="left", pad=14)  # room for the levels' names
-    _against_epoch(axes["d"], direction, seeds)
+    _draw_cells(axes["a"], direction, summary)
+    _draw_remaining(axes["b"], summary)
+    keys = _draw_errors(axes["c"], axes["d"], direction, records, summary)
+    limit = summary["limits"][direction.limit]
     for name in "cd":
         style.error_axis(axes[name])
         early = name == "d" or direction.rising  # the end where few lines cross the limit
-        label = f"{direction.noun} {wording.level(summary['limit'])}"
-        style.limit_line(axes[name], summary["limit"], label, side="left" if early else "right")
-        if not seeds:
+        label = f"{direction.noun} {wording.level(limit)}"
+        style.limit_line(axes[name], limit, label, side="left" if early else "right")
+        if not keys:
             style.note(axes[name], "no sweep on record" if records else "no records")
-    style.legend_below(figure, _keys(direction, seeds))
+    style.legend_below(figure, keys)
     return figure
 
 
 def _draw_cells(axes: Axes, direction: Direction, summary: Summary) -> None:
-    """A bar for each seed over its threshold's cell, marked at the centre; seeds without one are counted.
-
-    A bar that is open on a side ends there in an arrowhead.
-    """
+    """A row for each seed's threshold; seeds without one are counted."""
     measured = [s for s in summary["seeds"] if known_cell(s) and s["outcome"] != "unfinished"]
     measured.sort(key=lambda seed: (Bounds.of(seed).lower, Bounds.of(seed).upper, seed["seed"]))
-    ends = [end for s in measured for end in (s["lower"], s["upper"]) if end is not None]
-    known = [*summary["levels"], *ends] or [0.0, 1.0]
-    low, high = min(known) - 0.03, max(known) + 0.03
-    for row, seed in enumerate(measured):
-        cell, look = Bounds.of(seed), LOOKS[_end_state(direction, seed)]
-        style.cell_bar(axes, row, (cell.lower, cell.upper), (low, high), look.color)
-        if (middle := centre(cell)) is not None:
-            axes.plot(middle, row, look.marker, color=look.color, markersize=3.5)
-    numbered = [wording.seed(seed) for seed in measured] if len(measured) <= _LEGIBLE else []
-    axes.set_yticks(range(len(numbered)), numbered, fontsize=6.5)
-    axes.tick_params(axis="y", length=0)
-    axes.set(xlim=(low, high), ylim=(-0.7, max(len(measured), 1) - 0.3))
+    rows = [
+        (
+            wording.seed(seed) if len(measured) <= _LEGIBLE else "",
+            Bounds.of(seed),
+            LOOKS[_end_state(direction, seed)],
+        )
+        for seed in measured
+    ]
+    style.cell_rows(axes, rows, summary["levels"])
     counts = Counter(seed["outcome"] for seed in summary["seeds"])
     others = [f"{wording.outcome(kind)} {counts[kind]}" for kind in UNMEASURED if counts[kind]]
     if others:
@@ -574,108 +509,75 @@ def _draw_cells(axes: Axes, direction: Direction, summary: Summary) -> None:
         style.note(axes, "no threshold" if summary["seeds"] else "no records")
 
 
-def _draw_remaining(axes: Axes, shares: Mapping[str, Summary], summary: Summary) -> None:
-    """A line of steps for the rising sweep; for the falling one a line for each state in which it began."""
-    drawn = {name: item for name, item in shares.items() if item["steps"]}
+def _draw_remaining(axes: Axes, summary: Summary) -> None:
+    """A line of steps for each state in which the sweep began, with pointwise intervals."""
+    groups = {state: group["remaining"] for state, group in summary["by_start"].items() if state in LOOKS}
+    drawn = {state: found for state, found in groups.items() if found["steps"]}
     apart = _APART * min((b - a for a, b in pairwise(summary["levels"])), default=0.0)
-    for index, (name, item) in enumerate(drawn.items()):
-        _draw_steps(axes, LOOKS[name], item["steps"], apart * (index - (len(drawn) - 1) / 2))
-        method = f" ({item['method']})" if item["method"] != "binomial" else ""
-        where: dict[str, Any] = {"transform": axes.transAxes, "color": LOOKS[name].color, "fontsize": 6.5}
-        axes.text(0.03, 0.92 - 0.08 * index, f"{name}, n = {item['n']}{method}", **where)
+    for index, (state, found) in enumerate(drawn.items()):
+        look, steps = LOOKS[state], found["steps"]
+        shift = apart * (index - (len(drawn) - 1) / 2)
+        xs, ys = [step["level"] + shift for step in steps], [step["share"] for step in steps]
+        ends = [[abs(step["share"] - step[end]) for step in steps] for end in ("lower", "upper")]
+        axes.step(xs, ys, where="post", **look.line(1.6))
+        bars: dict[str, Any] = {"markersize": 3.2, "elinewidth": 0.8, "capsize": 1.8}
+        axes.errorbar(xs, ys, yerr=ends, fmt=look.marker, color=look.color, **bars)
+        method = f" ({found['method']})" if found["method"] != "binomial" else ""
+        where: dict[str, Any] = {"transform": axes.transAxes, "color": look.color, "fontsize": 6.5}
+        axes.text(0.03, 0.92 - 0.08 * index, f"{state}, n = {found['n']}{method}", **where)
     axes.set_ylim(-0.04, 1.26)  # room for the names
     axes.set_yticks([0, 0.25, 0.5, 0.75, 1.0])
     if not drawn:
         style.note(axes, "no sweep on record" if summary["n"] else "no records")
 
 
-def _draw_steps(axes: Axes, look: Look, steps: Sequence[Summary], shift: float) -> None:
-    xs, ys = [step["level"] + shift for step in steps], [step["share"] for step in steps]
-    below = [max(step["share"] - step["lower"], 0.0) for step in steps]
-    above = [max(step["upper"] - step["share"], 0.0) for step in steps]
-    axes.step(xs, ys, where="post", **look.line(1.6))
-    bars: dict[str, Any] = {"markersize": 3.2, "elinewidth": 0.8, "capsize": 1.8}
-    axes.errorbar(xs, ys, yerr=(below, above), fmt=look.marker, color=look.color, **bars)
-
-
-def _against_level(axes: Axes, direction: Direction, seeds: Seeds) -> None:
+def _draw_errors(
+    by_level: Axes, by_epoch: Axes, direction: Direction, records: Records, summary: Summary
+) -> list[tuple[str, dict[str, Any]]]:
+    """Every seed's sweep by the state in which it ended, marked at its event; the legend's keys."""
     from matplotlib.ticker import MaxNLocator
 
-    steady = []
+    sweeps = [entries(record, "trajectory", "sweep") for record in records]
+    seeds = [(seed, sweep) for seed, sweep in zip(summary["seeds"], sweeps, strict=True) if sweep]
+    counts, steady = Counter(_end_state(direction, seed) for seed, _ in seeds), []
     for seed, sweep in seeds:
-        curve, look = Curve.of(sweep, seed["level"] is not None), LOOKS[_end_state(direction, seed)]
-        levels, errors = list(curve.errors), list(curve.errors.values())
-        axes.plot(levels, errors, **look.line(THIN, 0.8, mark=2.2))
-        if seed["outcome"] == "diverged":
-            axes.plot(levels[-1:], errors[-1:], look.marker, color=look.color, markersize=5, zorder=6)
-        if _in_median(seed):
-            steady.append(curve)
-    xs, ys = median_curve(steady, direction.rising)
-    axes.plot(xs, ys, **style.MEDIAN, zorder=1.5)
-    axes.xaxis.set_major_locator(MaxNLocator(nbins=6, steps=[1, 2, 5, 10]))
-    style.arrow(axes, xs, ys, style.DARK_GREY)
+        look, curve = LOOKS[_end_state(direction, seed)], Curve.of(sweep, seed["level"] is not None)
+        epochs = {entry["epoch"]: entry["error"] for entry in sweep if is_finite(entry) and "epoch" in entry}
+        for axes, line, mark in ((by_level, curve.errors, 2.2), (by_epoch, epochs, 0.0)):
+            axes.plot(list(line), list(line.values()), **look.line(THIN, 0.8, mark=mark))
+            if line and (seed["outcome"] == "diverged" or (not mark and curve.fired)):
+                end = list(line.items())[-1]
+                axes.plot(*end, look.marker, color=look.color, markersize=5, zorder=6)
+        # A median over two states would be of neither.
+        steady += [curve] if seed["outcome"] != "diverged" and seed["start"] != "trapped" else []
+    median = median_curve(steady, direction.rising)
+    by_level.plot(*median, **style.MEDIAN, zorder=1.5)
+    by_level.xaxis.set_major_locator(MaxNLocator(nbins=6, steps=[1, 2, 5, 10]))
+    style.arrow(by_level, *median, style.DARK_GREY)
+    by_epoch.xaxis.set_major_locator(MaxNLocator(integer=True))
+    _name_levels(by_epoch, max((sweep for _, sweep in seeds), key=len, default=[]))
+    keys = [
+        (f"{name} ({counts[state]})", LOOKS[state].line(1.2, mark=3.5))
+        for state, name in _ENDED[direction].items()
+        if counts[state]
+    ]
+    mixed = any(seed["start"] == "trapped" for seed, _ in seeds)
+    name = "median of the seeds not trapped" if mixed else "median"
+    return keys + ([(name, style.MEDIAN)] if steady else [])
 
 
-def _against_epoch(axes: Axes, direction: Direction, seeds: Seeds) -> None:
-    from matplotlib.ticker import MaxNLocator
-
-    for seed, sweep in seeds:
-        look = LOOKS[_end_state(direction, seed)]
-        finite = [entry for entry in sweep if is_finite(entry) and "epoch" in entry]
-        epochs, errors = [e["epoch"] for e in finite], [e["error"] for e in finite]
-        axes.plot(epochs, errors, **look.line(THIN, 0.85))
-        if finite and (seed["level"] is not None or seed["outcome"] == "diverged"):
-            axes.plot(epochs[-1:], errors[-1:], look.marker, color=look.color, markersize=5, zorder=6)
-    axes.xaxis.set_major_locator(MaxNLocator(integer=True))
-    _level_bands(axes, max((sweep for _, sweep in seeds), key=len, default=[]))
-
-
-def _level_bands(axes: Axes, sweep: Sequence[Entry]) -> None:
-    """Shade every second level and name each on top."""
-    starts: dict[float, float] = {}  # λ -> half an epoch before its first evaluation
+def _name_levels(axes: Axes, sweep: Sequence[Entry]) -> None:
+    """A second axis on top, with each λ where it was first evaluated."""
+    starts: dict[float, float] = {}
     for entry in sweep:
         level, epoch = level_of(entry), number(entry, "epoch")
         if level is not None and epoch is not None:
-            starts.setdefault(level, epoch - 0.5)
-            last = epoch + 0.5
-    if not starts:
-        return
-    edges = [*starts.values(), last]
-    every = 1 + len(starts) // 16  # so many names fit
-    for index, (level, (start, end)) in enumerate(zip(starts, pairwise(edges), strict=True)):
-        if index % 2:
-            axes.axvspan(start, end, color="#F0F0F0", zorder=0, linewidth=0)
-        if index % every == 0:
-            axes.annotate(
-                ("λ = " if index == 0 else "") + wording.level(level), ((start + end) / 2, 1.0),
-                xycoords=("data", "axes fraction"), xytext=(0, 1), textcoords="offset points",
-                ha="center", va="bottom", fontsize=6.5, color=style.DARK_GREY,
-            )  # fmt: skip
-    axes.set_xlim(edges[0], edges[-1])
-
-
-def _keys(direction: Direction, seeds: Seeds) -> list[tuple[str, dict[str, Any]]]:
-    names = {
-        "collapsed": "collapsed" if direction.rising else "no recovery",
-        "ordered": "no collapse" if direction.rising else "recovered",
-        "trapped": "trapped throughout",
-        "diverged": "diverged",
-    }
-    counts = Counter(_end_state(direction, seed) for seed, _ in seeds)
-    keys = [
-        (f"{names[state]} ({counts[state]})", look.line(1.2, mark=3.5))
-        for state, look in LOOKS.items()
-        if counts[state]
-    ]
-    if any(_in_median(seed) for seed, _ in seeds):
-        trapped = any(seed["start"] == "trapped" for seed, _ in seeds)
-        keys.append(("median of the seeds not trapped" if trapped else "median", style.MEDIAN))
-    return keys
-
-
-def _in_median(seed: Summary) -> bool:
-    """A median over two states would be of neither."""
-    return not (seed["outcome"] == "diverged" or seed["start"] == "trapped")
+            starts.setdefault(level, epoch)
+    shown = list(starts.items())[:: 1 + len(starts) // 16]  # so many names fit
+    top = axes.secondary_xaxis("top")
+    top.set_xticks([epoch for _, epoch in shown], [wording.level(level) for level, _ in shown])
+    top.tick_params(labelsize=6.5, labelcolor=style.DARK_GREY, length=2, pad=1)
+    axes.set_title("d  Error through the sweep (top: λ from there on)", loc="left")
 
 
 register(T1())

@@ -79,7 +79,6 @@ class Td1(Experiment):
     name = "Td1"
     symbol = "Tδ1"
     notebook = "Td1_trapping"
-    line = "λ held, from scratch"
     title = "What marks, early, the seeds that end trapped"
     question = "Do gradients early in training mark the seeds that will end trapped at chance level?"
     counts = (
@@ -124,32 +123,26 @@ class Td1(Experiment):
 
     def summarise(self, records: Records) -> dict[str, Any]:
         """Counts by class with shares, and the early comparison of trapped seeds with partial ones."""
-        last = last_early_epoch(records)
-        seeds = [_seed(record, last) for record in records]
+        signs = early_tests(records)
+        first, *_ = signs["tests"]
+        seeds = [_seed(record, first["last_epoch"]) for record in records]
         found = common("Td1", records, seeds, (*CLASSES, DIVERGED, "unfinished"))
         outcomes = found["outcomes"]
         measured = sum(outcomes[name] for name in CLASSES)
         levels = {level for record in records if (level := number(record, "lambda")) is not None}
-        signs = early_tests(records)
-        first, *single = signs["family"]["tests"]
-        early, limit = _comparison([first]), parameter(records, "early_difference", EARLY_DIFFERENCE)
+        limit = parameter(records, "early_difference", EARLY_DIFFERENCE)
         # A single seed differs from the mean of others by as much as they spread.
-        difference = first["difference"] if min(signs["trapped"], signs["partial"]) > 1 else None
+        apart = first["difference"] if min(signs["trapped"], signs["partial"]) > 1 else None
         return found | {
             "measured": measured,
             "limits": {name: parameter(records, name, default) for name, default in LIMITS.items()},
             "shares": {name: share(outcomes[name], measured) for name in CLASSES},
             "levels": sorted(levels),
             "epochs": sorted({epochs for record in records if (epochs := _epochs(record))}),
-            "comparison": {
-                str(epoch): _comparison([test for test in single if test["last_epoch"] == epoch])
-                for epoch in compare_epochs(records)
-            },
             "early": {
-                "last_epoch": last,
+                "last_epoch": first["last_epoch"],
                 "limit": limit,
-                **early,
-                "early_divergence": None if difference is None else abs(difference) > limit,
+                "early_divergence": None if apart is None else abs(apart) > limit,
             },
             "signs": signs,
             "notes": missing(outcomes, measured) + _too_few(signs),
@@ -158,12 +151,12 @@ class Td1(Experiment):
     def rows(self, summary: Summary) -> list[Row]:
         shares, signs = summary["shares"], summary["signs"]
         rows = [Row.of_share(f"share {CLASS_NAMES[name]}", shares[name]) for name in CLASSES]
-        early = summary["early"]["early_divergence"]
+        early, tests = summary["early"]["early_divergence"], signs["tests"]
         heading = (
             f"Early means of {signs['trapped']} trapped and {signs['partial']} partial seeds; value: trapped"
-            f" less partial; p: exact, corrected for {signs['family']['planned']} tests"
+            f" less partial; p: exact, corrected for {len(tests)} tests"
         )
-        for test in signs["family"]["tests"] if signs["trapped"] or signs["partial"] else ():
+        for test in tests if signs["trapped"] or signs["partial"] else ():
             first, last = test["first_epoch"], test["last_epoch"]
             when = f"epoch {last}" if first == last else f"epochs {first} to {last}"
             more = {name: test[name] for name in ("trapped", "partial")} | {"AUC": test["auc"]}
@@ -213,9 +206,6 @@ class Td1(Experiment):
 # ── the summary ──
 
 
-Means = dict[str, dict[str, float]]
-
-
 def final_error(record: Record) -> float | None:
     """The error of the last evaluation; of a record without any, what it states."""
     errors = entries(record, "error_trajectory")
@@ -249,12 +239,6 @@ def by_epoch(record: Record, quantity: str) -> dict[int, float]:
     return {epoch: fmean(values) for epoch, values in sorted(rows.items())}
 
 
-def early_mean(record: Record, last: int) -> float | None:
-    """The mean c_sv of the epochs 0 to `last`; None without logs."""
-    values = [value for epoch, value in by_epoch(record, "c_sv").items() if epoch <= last]
-    return fmean(values) if values else None
-
-
 def settled(record: Record) -> int | None:
     """Completed epochs from which the test error's class is, at every evaluation, what it is at the end.
 
@@ -276,7 +260,7 @@ def settled(record: Record) -> int | None:
 def _seed(record: Record, last: int) -> dict[str, Any]:
     kind, recorded = category(record), record.get("category")
     recorded = recorded if isinstance(recorded, str) else None
-    early = early_mean(record, last)
+    early = [value for epoch, value in by_epoch(record, "c_sv").items() if epoch <= last]
     return {
         "seed": seed_of(record),
         "outcome": kind,
@@ -289,7 +273,7 @@ def _seed(record: Record, last: int) -> dict[str, Any]:
         else None,
         "final_error": final_error(record),
         "settled": settled(record),
-        "early_c_sv": None if early is None else rounded(early),
+        "early_c_sv": rounded(fmean(early)) if early else None,
     }
 
 
@@ -299,72 +283,54 @@ def _epochs(record: Record) -> int:
     return int(stated or max((epoch for epoch in seen if epoch), default=0))
 
 
-def _comparison(tests: Sequence[dict[str, Any]]) -> Means:
-    """Quantity -> means over seeds by class and the difference trapped less partial, where known."""
-    names = {TRAPPED: "trapped", PARTIAL: "partial", "difference": "difference"}
-    return {
-        kind: {test["quantity"]: test[name] for test in tests if test[name] is not None}
-        for kind, name in names.items()
-    }
-
-
-def last_early_epoch(records: Records) -> int:
-    """The last epoch, from 0, of the early mean of c_sv."""
-    return int(parameter(records, "early_epochs", EARLY_EPOCHS))
-
-
-def compare_epochs(records: Records) -> list[int]:
-    for record in records:
-        stated = (record.get("parameters") or {}).get("compare_epochs")
-        if stated:
-            return [int(epoch) for epoch in stated]
-    return list(COMPARE_EPOCHS)
+def _planned(records: Records) -> list[tuple[str, int, int]]:
+    """Quantity, first and last epoch, from 0, of each early mean that is tested."""
+    given = ((record.get("parameters") or {}).get("compare_epochs") for record in records)
+    epochs = next(filter(None, given), COMPARE_EPOCHS)
+    last = int(parameter(records, "early_epochs", EARLY_EPOCHS))
+    return [("c_sv", 0, last), *((quantity, int(e), int(e)) for quantity in COMPARED for e in epochs)]
 
 
 def early_tests(records: Records) -> dict[str, Any]:
     """Trapped against partial seeds with step logs, in each planned test; exact permutation tests.
 
     A test's `trapped` and `partial` are means over seeds, also where too few seeds allow no test; what is not
-    known is null. `auc` is above 1/2 if trapped seeds lie higher; `error_auc` is that of the test error by
-    then. `smallest_p`: that these group sizes can give.
+    known is null. `auc` is above 1/2 if trapped seeds lie higher, within `lower` and `upper`; `error_auc` is
+    that of the test error by then. `smallest_p`: that these group sizes can give.
     """
-    classes = [(category(record), record) for record in records]
-    logged = [(name, r) for name, r in classes if any(by_epoch(r, quantity) for quantity in COMPARED)]
-    members = [r for kind in (TRAPPED, PARTIAL) for name, r in logged if name == kind]
-    size = sum(name == TRAPPED for name, _ in logged)
-    sizes = size, len(members) - size
-    curves = {quantity: [by_epoch(member, quantity) for member in members] for quantity in COMPARED}
-    planned = [("c_sv", 0, last_early_epoch(records))]
-    planned += [(quantity, epoch, epoch) for quantity in COMPARED for epoch in compare_epochs(records)]
-    columns = [[_over(curve, first, last) for curve in curves[name]] for name, first, last in planned]
+    members, without_logs = [], []
+    for kind in (TRAPPED, PARTIAL):
+        for record in (record for record in records if category(record) == kind):
+            curves = {quantity: by_epoch(record, quantity) for quantity in COMPARED}
+            if any(curves.values()):
+                members.append((kind, record, curves))
+            else:
+                without_logs.append(seed_of(record))
+    size = sum(kind == TRAPPED for kind, *_ in members)
+    sizes, tests, columns = (size, len(members) - size), [], []
+    for quantity, first, last in _planned(records):
+        values = [_over(curves[quantity], first, last) for *_, curves in members]
+        errors = [error_after(record, last + 1) for _, record, _ in members]
+        which = {"quantity": quantity, "first_epoch": first, "last_epoch": last}
+        tests.append(which | _early_test(values, errors, size))
+        columns.append(values)
     complete = [i for i, values in enumerate(columns) if all(sizes) and None not in values]
     family = None
     if complete:
-        values = np.array([columns[i] for i in complete], dtype=float).T
-        family = intervals.permutation_test(values, np.arange(len(members)) < size)
-    tests = [
-        _early_test(test, column, [error_after(member, test[2] + 1) for member in members], size)
-        for test, column in zip(planned, columns, strict=True)
-    ]
-    tested = zip(complete, family.p, family.corrected, strict=True) if family else ()
-    for index, p, corrected in tested:
-        sign = corrected <= intervals.LEVEL and tests[index]["beats_error"]
-        tests[index] |= {"p": rounded(p), "p_corrected": rounded(corrected), "sign": sign}
-    used = {id(member) for member in members}
+        matrix = np.array([columns[i] for i in complete], dtype=float).T
+        family = intervals.permutation_test(matrix, np.arange(len(members)) < size)
+        for index, p, corrected in zip(complete, family.p, family.corrected, strict=True):
+            sign = corrected <= intervals.LEVEL and tests[index]["beats_error"]
+            tests[index] |= {"p": rounded(p), "p_corrected": rounded(corrected), "sign": sign}
     return {
         "trapped": sizes[0],
         "partial": sizes[1],
-        "without_logs": [
-            seed_of(r) for name, r in classes if name in (TRAPPED, PARTIAL) and id(r) not in used
-        ],
+        "without_logs": without_logs,
         "level": intervals.LEVEL,
         "smallest_p": rounded(intervals.smallest_p(*sizes)) if all(sizes) else None,
-        "family": {
-            "planned": len(planned),
-            "labellings": family and family.labellings,
-            "enumerated": family and family.enumerated,
-            "tests": tests,
-        },
+        "labellings": family and family.labellings,
+        "enumerated": family and family.enumerated,
+        "tests": tests,
     }
 
 
@@ -377,14 +343,11 @@ def _too_few(signs: dict[str, Any]) -> list[str]:
     return [f"{sizes} cannot give an early test a p below {wording.p_value(smallest)}"]
 
 
-def _early_test(
-    test: tuple[str, int, int], values: list[float | None], errors: list[float | None], size: int
-) -> dict[str, Any]:
-    """Means, their difference with Welch's interval, and the areas under the ROC curve."""
-    one, other = ([value for value in side if value is not None] for side in (values[:size], values[size:]))
-    trapped, partial = (fmean(group) if group else None for group in (one, other))
-    interval = welch(one, other)
-    area, error_area = (_auc(column, size) for column in (values, errors))
+def _early_test(values: Sequence[float | None], errors: Sequence[float | None], size: int) -> dict[str, Any]:
+    """Means of the first `size` values and of the others, their difference, and areas under the ROC curve."""
+    one, other = ([v for v in side if v is not None] for side in (values[:size], values[size:]))
+    trapped, partial = (fmean(side) if side else None for side in (one, other))
+    interval, (area, error_area) = welch(one, other), (_auc(column, size) for column in (values, errors))
     ends = None if area is None else intervals.auc_interval(area, size, len(values) - size)
     known = {
         "trapped": trapped,
@@ -394,26 +357,21 @@ def _early_test(
         "lower": ends.lower if ends else None,
         "upper": ends.upper if ends else None,
         "error_auc": error_area,
-        "p": None,
-        "p_corrected": None,
     }
+    beats = None not in (area, error_area) and abs(area - 0.5) > abs(error_area - 0.5)  # type: ignore[operator]
     return {
-        **dict(zip(("quantity", "first_epoch", "last_epoch"), test, strict=True)),
         **{name: value if value is None else rounded(value) for name, value in known.items()},
         "difference_ci95": interval and [rounded(interval.lower), rounded(interval.upper)],
-        "beats_error": area is not None
-        and error_area is not None
-        and abs(area - 0.5) > abs(error_area - 0.5),
-        "sign": False,
+        "beats_error": beats,
+        **{"p": None, "p_corrected": None, "sign": False},
     }
 
 
 def _auc(column: Sequence[float | None], size: int) -> float | None:
     """Of the first `size` values against the others; None unless all are known."""
     known = [value for value in column if value is not None]
-    if len(known) < len(column) or not 0 < size < len(column):
-        return None
-    return intervals.auc(known[:size], known[size:])
+    whole = len(known) == len(column) and 0 < size < len(column)
+    return intervals.auc(known[:size], known[size:]) if whole else None
 
 
 def _over(curve: dict[int, float], first: int, last: int) -> float | None:

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import math
 from collections import Counter, defaultdict
-from collections.abc import Collection, Mapping, Sequence
-from itertools import pairwise
-from statistics import fmean
-from statistics import median as median_of
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from itertools import groupby, pairwise
+from operator import itemgetter
+from statistics import median
 from typing import TYPE_CHECKING, Any
 
 from dglib.analysis import style, wording
@@ -15,9 +16,9 @@ from dglib.analysis.answer import Answer, Row, ends_of, settings
 from dglib.analysis.curves import Curve, median_curve
 from dglib.analysis.fields import Record, Records, dwell, entries, level_of, number, rounded, seed_of
 from dglib.analysis.fits import width_at_rate
-from dglib.analysis.intervals import Bounds, clopper_pearson_undecided
+from dglib.analysis.intervals import Bounds
 from dglib.analysis.style import COLUMN_WIDTH, LOOKS, THICK, Look
-from dglib.analysis.summary import Summary, centre, in_every_seed, median_bounds, paired, quantity, share
+from dglib.analysis.summary import UNKNOWN, Summary, in_every_seed, median_bounds, paired, quantity, share
 from dglib.analysis.thresholds import (
     DOWN,
     UP,
@@ -31,18 +32,7 @@ from dglib.analysis.thresholds import (
     threshold,
 )
 from dglib.experiments import register_joint
-from dglib.experiments.base import Joint
-from dglib.experiments.spinodal import (
-    STARTS,
-    T1,
-    T2,
-    Swept,
-    common_limit,
-    control_notes,
-    controls,
-    median,
-    read_at,
-)
+from dglib.experiments.spinodal import STARTS, T1, T2, common_limit, control_notes, controls, read_at
 from dglib.runs.identity import ABSENT, differing
 
 if TYPE_CHECKING:
@@ -53,10 +43,27 @@ DROPPING, UNKNOWN_RATE = "dropping", "not recorded"
 # Parameters that may differ between runs of several dwell times, and those that do not concern training.
 _VARIED = {"epochs_per_level", "sweep_lr", "milestones", "seeds"}
 _SWEEPS = (*T1.sweeps, *T2.sweeps)
+# Of the kinds of widths: title, the state in which the sweep began, look.
+_KINDS = {
+    "loop": ("T1's loop", "ordered", LOOKS["collapsed"]),
+    "collapsed": ("T1 to T2", "collapsed", LOOKS["lowered"]),
+    "trapped": ("T1 to T2", "trapped", LOOKS["trapped"]),
+}
+_HOLLOW: dict[str, Any] = {"markerfacecolor": "white", "markersize": 5}
+_DASHES = ("-", (0, (1, 1.2)), (0, (5, 1.5)), (0, (5, 1.5, 1, 1.5)))  # of one LR rule after the other
+_SPACING = 1.12  # series at one dwell time lie apart by this factor at most
+_SCRATCH: dict[str, Any] = {"color": style.BLACK, "linestyle": ":", "linewidth": 0.8}
 
 
-class Width(Joint):
-    """The hysteresis width λ↑ − λ↓ of T1 and T2."""
+class Width:
+    """The hysteresis width λ↑ − λ↓, of records of T1 and T2 in one run directory.
+
+    Attributes:
+        key: of its figure's file and of its part of `analyse --json`.
+        title: of its part of a page; `caption` explains the figure, `limitation` says what it cannot show.
+        experiments: those whose records it takes, in order.
+        quantity, symbol: the name of the estimate that both of them have from it; its part of `summary.json`.
+    """
 
     key = "hysteresis"
     quantity = "width"
@@ -73,14 +80,12 @@ class Width(Joint):
     def summarise(self, *records: Records) -> dict[str, Any]:
         """λ↑ − λ↓ between T1 and T2, paired by seed: bounds, which an absent event leaves open on one side.
 
-        `lower` and `upper` bound the median over seeds, `interval` encloses the population's (None below
-        six). `share_above_zero` is the exact interval for the share of widths above 0, whatever the undecided
-        are. `by_start`: of seeds whose falling sweep began collapsed, or trapped: two states; with the
-        controls: the width that T1's path would have were it retraced exactly (`null_width`), the width with
-        both events read at `common_limit`, and the error of T2 less that of T1 at `gap_lambda`, the middle of
-        the levels that most pairs of seeds visited. `mean_difference` (mean λ↑ less mean λ↓, at the centres
-        of their cells) is given only if every seed of both sweeps had its event. No survival curve of widths:
-        how a width is censored depends on λ↑ and λ↓ themselves, which biases one.
+        `above_zero`: the share of widths above 0, whatever the undecided are. `by_start`: of seeds whose
+        falling sweep began collapsed, or trapped: two states; with the controls: the width that T1's path
+        would have were it retraced exactly (`null_width`), the width with both events read at `common_limit`,
+        and the error of T2 less that of T1 at `gap_lambda`, the middle of the levels that most pairs of seeds
+        visited. No survival curve of widths: how a width is censored depends on λ↑ and λ↓ themselves, which
+        biases one.
         """
         t1, t2 = records
         ups, downs, limit = _by_seed(UP, t1), _by_seed(DOWN, t2), common_limit([*t1, *t2])
@@ -89,36 +94,32 @@ class Width(Joint):
         nulls = {seed_of(record): null for record in t1 if (null := retraced(record))}
         level, gaps = _gaps(t1, t2)
 
-        def of(state: str | None, found: dict[int, Any]) -> list[Any]:
+        def of(state: str | None, found: Mapping[int, Any]) -> list[Any]:
             return [value for seed, value in found.items() if starts.get(seed) == state]
 
         every = list(widths.values())
-        over, undecided = _over(every), sum(width.lower < 0 < width.upper for width in every)
+        # The cells are open at these ends, so a lower bound of 0 is proof as well.
+        above, undecided = sum(w.lower >= 0 for w in every), sum(w.lower < 0 < w.upper for w in every)
         named = dict(zip(self.experiments, records, strict=True))
         notes = [f"{name} {note}" for name, side in named.items() for note in control_notes(controls(side))]
         return {
-            **over,
+            "n": len(widths),
             "measured": len(widths),
-            "trapped": len(of("trapped", widths)),
             "in_every_seed": in_every_seed(every),
             "common_limit": limit,
             "gap_lambda": level,
             "by_start": {
-                state: _over(of(state, widths))
-                | {
+                state: {
+                    "n": len(of(state, widths)),
                     "both_events": sum(width.is_closed for width in of(state, widths)),
                     "width": quantity(of(state, widths)),
-                    "null_width": quantity([nulls[s] for s in widths if s in nulls and starts[s] == state]),
+                    "null_width": quantity(of(state, {s: nulls[s] for s in widths if s in nulls})),
                     "width_at_common_limit": quantity(of(state, at_limit)),
                     "gap": paired(of(state, gaps)),
                 }
                 for state in dict.fromkeys([*STARTS, *(starts[seed] for seed in widths)])
             },
-            "mean_difference": _mean_difference(ups.values(), downs.values()),
-            "estimates": {
-                "width": quantity(every),
-                "above_zero": share(over["above_zero"], len(every), undecided),
-            },
+            "estimates": {"width": quantity(every), "above_zero": share(above, len(every), undecided)},
             "notes": ["no seed has both thresholds: the width was not measured"] * (not widths) + notes,
             "seeds": [{"seed": s, "start": starts[s], **width.as_dict()} for s, width in widths.items()],
             "left_out": sorted((ups.keys() | downs.keys()) - widths.keys()),
@@ -126,6 +127,9 @@ class Width(Joint):
             "eta": sorted({eta for record in (*t1, *t2) if (eta := number(record, "eta")) is not None}),
             "limits": dict(zip((DOWN.limit, UP.limit), map(rounded, limits([*t1, *t2])), strict=True)),
         }
+
+    def answer(self, *records: Records) -> Answer:
+        return self.answer_of(self.summarise(*records))
 
     def answer_of(self, summary: Summary) -> Answer:
         notes = tuple(summary["notes"])
@@ -176,7 +180,15 @@ class Width(Joint):
             style.draw_sweep(top, [c.errors for c in curves], median_curve(curves, sweep.rising), look)
             if curves:
                 keys.append((f"{sweep.title} ({len(curves)})", look.line(THICK, mark=4)))
-        _draw_cells(below, made)
+        rows: list[tuple[str, Bounds, Look] | None] = []
+        for sweep in _SWEEPS:
+            mine = [cell for of, _, cell in made if of == sweep and cell]
+            middle = len(mine) // 2  # whose row is named
+            rows += [
+                (sweep.short if i == middle else "", cell, LOOKS[sweep.look]) for i, cell in enumerate(mine)
+            ]
+            rows += [None] if mine else []
+        style.cell_rows(below, rows[:-1], [level for _, curve, _ in made for level in curve.errors])
         if not made:
             for axes in (top, below):
                 style.note(axes, "no sweep on record" if any(records) else "no records")
@@ -184,33 +196,27 @@ class Width(Joint):
         return figure
 
     def lag(self, *records: Records, others: Records = ()) -> Summary | None:
+        """The widths at each dwell time and LR rule; None where all records had one of these.
+
+        Args:
+            others: more records with an error from scratch at one λ, Tδ1's for instance.
+        """
         t1, t2 = records
         found = lag_of(t1, t2, others)
         return found if len(found["settings"]) > 1 else None
 
     def lag_answer(self, lag: Summary) -> Answer:
         """The median width at each dwell time and LR rule, and what else differs between the runs."""
-        names = {"loop": ("T1's loop", "ordered"), **{state: ("T1 to T2", state) for state in STARTS}}
-        rows = [
-            Row.of_median(
-                f"width, {names[kind][0]}, {wording.per_level(setting['epochs'])}, LR {setting['rule']}",
-                len(setting[kind]),
-                quantity([Bounds.of(width) for width in setting[kind]]),
-                start=names[kind][1],
-            )
-            for kind in names
-            for setting in sorted(lag["settings"], key=lambda setting: (setting["rule"], setting["epochs"]))
-            if setting[kind]
-        ]
-        rows += [
-            Row.of_fit(
-                f"width at infinite dwell, {names[fit['kind']][0]}, LR {fit['rule']}",
-                fit["n"],
-                fit["still"],
-                start=names[fit["kind"]][1],
-            )
-            for fit in lag["still"]
-        ]
+        rows = []
+        for item in lag["series"]:
+            title, start, _ = _KINDS[item["kind"]]
+            name = f"width, {title}, {wording.per_level(item['epochs'])}, LR {item['rule']}"
+            widths = list(map(Bounds.of, item["widths"]))
+            rows.append(Row.of_median(name, len(widths), quantity(widths), start=start))
+        for fit in lag["still"]:
+            title, start, _ = _KINDS[fit["kind"]]
+            name = f"width at infinite dwell, {title}, LR {fit['rule']}"
+            rows.append(Row.of_fit(name, fit["n"], fit["still"], start=start))
         apart = wording.listing(lag["differing"])
         flags = (f"The runs also differ in {apart}",) if apart else ()
         return Answer("Hysteresis width λ↑ − λ↓ against dwell time", "", tuple(rows), flags)
@@ -218,33 +224,27 @@ class Width(Joint):
     def draw_lag(self, lag: Summary, *records: Records) -> Figure:
         """a: widths against dwell time, a pale bar per seed over its bounds; medians joined. b: error by λ.
 
-        A median that censoring leaves open on a side is a hollow mark at its other bound, with an arrow to
-        where it may lie, and no line goes through it. b has the sweeps of the longest dwell time at a
-        constant LR, and networks trained from scratch at each λ: where these lie on both branches of a loop,
-        the loop is lag.
+        A median that censoring leaves open on a side is a hollow mark at its other bound that points to where
+        it may lie, and no line goes through it. b has the sweeps of the longest dwell time at a constant LR,
+        and networks trained from scratch at each λ: where these lie on both branches of a loop, the loop is
+        lag.
         """
         figure = style.new_figure(height=5.0, width=COLUMN_WIDTH)
         top, below = figure.subplots(2, 1)
-        drawn = _series(lag)
         style.panel(top, "a  Width against dwell time", "Epochs per level", "Width λ↑ − λ↓")
-        looks = _looks(drawn)
-        hollow = _draw_widths(top, drawn, looks)
-        t1, t2 = (by_setting(side) for side in records)
+        widths = _draw_widths(top, lag["series"])
+        t1, t2 = map(by_setting, records)
         settings = [*t1, *t2]
         constant = [setting for setting in settings if setting[0] not in _RULES]
-        longest = max(constant or settings, key=lambda setting: setting[1], default=("", 0))
+        longest = max(constant or settings, key=itemgetter(1), default=("", 0))
         held = f", {wording.per_level(longest[1])}" if settings else ""
         style.panel(below, f"b  Error at each λ{held}", "λ", "Test error")
         style.error_axis(below)
         keys = _draw_errors(below, t1.get(longest, []), t2.get(longest, []), lag["scratch"])
-        for axes, empty in ((top, not drawn), (below, not keys)):
-            if empty:
+        for axes, known in ((top, widths), (below, keys)):
+            if not known:
                 style.note(axes, "no sweep on record" if any(records) else "no records")
-        widths = [
-            (f"{_KINDS[kind][0]}, {_RULES.get(rule, f'LR {rule}')}", look.line(1.6, mark=4))
-            for (kind, rule, _), look in zip(drawn, looks, strict=True)
-        ]
-        style.legend_below(figure, [*widths, *[_OPEN_KEY] * hollow, *keys], columns=2)
+        style.legend_below(figure, [*widths, *keys], columns=2)
         return figure
 
 
@@ -275,26 +275,6 @@ def _gaps(t1_records: Records, t2_records: Records) -> tuple[float | None, dict[
     return level, {seed: rounded(found[level]) for seed, found in apart.items() if level in found}
 
 
-def _over(widths: Sequence[Bounds]) -> dict[str, Any]:
-    # The cells are open at these ends, so a lower bound of 0 is proof as well.
-    above, not_above = sum(w.lower >= 0 for w in widths), sum(w.upper <= 0 for w in widths)
-    undecided = len(widths) - above - not_above
-    return {
-        "n": len(widths),
-        **median(widths),
-        "above_zero": above,
-        "share_above_zero": clopper_pearson_undecided(above, undecided, len(widths)).as_dict(),
-    }
-
-
-def _mean_difference(*sides: Collection[Threshold]) -> float | None:
-    centres = [[m for item in side if (m := centre(item.bounds)) is not None] for side in sides]
-    if not all(centres) or any(len(m) < len(side) for m, side in zip(centres, sides, strict=True)):
-        return None
-    up, down = (rounded(fmean(side)) for side in centres)
-    return rounded(up - down)
-
-
 # ── widths against dwell time ──
 
 
@@ -320,42 +300,49 @@ def by_setting(records: Records) -> dict[tuple[str, int], list[Record]]:
 def lag_of(t1_records: Records, t2_records: Records, others: Records = ()) -> dict[str, Any]:
     """The bounds of each seed's width at each dwell time and LR rule, and errors from scratch at each λ.
 
-    `still`: width = still + factor · (1 / epochs per level)^exponent over the closed widths of each LR rule.
-    `settings`: of each, `loop` (T1's return), `collapsed` and `trapped` (between T1 and T2, by the start of
-    T2). `differing`: parameters in which the runs of T1 or of T2 differ besides dwell time and LR.
+    `series`: by `kind` (T1's return, `loop`; between T1 and T2, by the start of T2, `collapsed` or
+    `trapped`), `rule` and `epochs` the `widths`. `still`: width = still + factor · (1 / epochs)^exponent over
+    the closed widths of each kind and rule. `differing`: parameters in which the runs of T1 or of T2 differ
+    besides dwell time and LR.
 
     Args:
         others: more records with an error from scratch at one λ, Tδ1's for instance.
     """
     ups, downs = by_setting(t1_records), by_setting(t2_records)
-    settings = []
-    for setting in sorted(ups.keys() | downs.keys()):
-        t1, t2 = ups.get(setting, []), downs.get(setting, [])
-        loops = [found for record in t1 if (found := loop(record)) is not None]
-        starts = _by_seed(DOWN, t2)
-        widths = _widths(_by_seed(UP, t1), starts)
-        kinds = {"loop": [Bounds.of(item) for item in loops if item["outcome"] != "diverged"]} | {
-            state: [width for seed, width in widths.items() if starts[seed].start == state]
-            for state in STARTS
-        }
-        item: dict[str, Any] = {"rule": setting[0], "epochs": setting[1]}
-        settings.append(item | {kind: [cell.as_dict() for cell in kinds[kind]] for kind in kinds})
+    settings, series = sorted(ups.keys() | downs.keys()), list[dict[str, Any]]()
+    for kind in _KINDS:
+        for rule, epochs in settings:
+            t1, t2 = ups.get((rule, epochs), []), downs.get((rule, epochs), [])
+            if kind == "loop":
+                loops = [found for record in t1 if (found := loop(record)) is not None]
+                widths = [Bounds.of(item) for item in loops if item["outcome"] != "diverged"]
+            else:
+                starts = _by_seed(DOWN, t2)
+                every = _widths(_by_seed(UP, t1), starts)
+                widths = [width for seed, width in every.items() if starts[seed].start == kind]
+            if widths:
+                plain = [width.as_dict() for width in widths]
+                series.append({"kind": kind, "rule": rule, "epochs": epochs, "widths": plain})
+    still = []
+    for (kind, rule), mine in groupby(series, key=itemgetter("kind", "rule")):
+        points = [
+            (1 / item["epochs"], (width["lower"] + width["upper"]) / 2)
+            for item in mine
+            for width in item["widths"]
+            if item["epochs"] and None not in width.values()
+        ]
+        if points and (fit := width_at_rate(*zip(*points, strict=True))):
+            still.append({"kind": kind, "rule": rule, **fit})
     scratch: defaultdict[float, list[float]] = defaultdict(list)
     for level, error in sorted(_from_scratch([*t1_records, *t2_records, *others])):
         scratch[level].append(error)
-    fits = {}
-    for rule in {setting["rule"] for setting in settings}:
-        for kind in ("loop", *STARTS):
-            points = [
-                (1 / setting["epochs"], (width["lower"] + width["upper"]) / 2)
-                for setting in settings
-                for width in setting[kind]
-                if setting["rule"] == rule and setting["epochs"] and None not in width.values()
-            ]
-            fits[rule, kind] = points and width_at_rate(*zip(*points, strict=True))
-    apart = sorted(_differing(t1_records) | _differing(t2_records))
-    still = [{"rule": rule, "kind": kind, **fit} for (rule, kind), fit in sorted(fits.items()) if fit]
-    return {"settings": settings, "still": still, "scratch": dict(scratch), "differing": apart}
+    return {
+        "settings": settings,
+        "series": series,
+        "still": still,
+        "scratch": dict(scratch),
+        "differing": sorted(_differing(t1_records) | _differing(t2_records)),
+    }
 
 
 def _from_scratch(records: Records) -> list[tuple[float, float]]:
@@ -382,113 +369,52 @@ def _differing(records: Records) -> set[str]:
 
 # ── the figures ──
 
-# Of the kinds of widths: title, and looks at a constant LR and under another rule.
-_KINDS = {
-    "loop": ("T1's loop", LOOKS["collapsed"], Look("#E69F00", "-", "X")),
-    "collapsed": ("T1 to T2", LOOKS["lowered"], Look(style.PURPLE, "-", "o")),
-    "trapped": ("T2 trapped", LOOKS["trapped"], Look(style.DARK_GREY, (0, (6, 2)), "d")),
-}
 _RULES = {DROPPING: "LR dropping", UNKNOWN_RATE: "LR not recorded"}
-_SPACING = 1.12  # series at one dwell time lie apart by this factor at most
-_SCRATCH: dict[str, Any] = {"color": style.BLACK, "linestyle": ":", "linewidth": 0.8}
-_ARROW = {  # from a mark outwards; sizes in points
-    "arrowstyle": "<|-,head_length=4,head_width=2", "mutation_scale": 1, "linewidth": 1.0, "shrinkA": 0,
-    "shrinkB": 0,
-}  # fmt: skip
-_HOLLOW: dict[str, Any] = {"marker": "o", "color": style.DARK_GREY, "markerfacecolor": "white"}
-_OPEN_KEY = ("hollow: median beyond", _HOLLOW | {"linestyle": "", "markersize": 4.5})
-
-Series = tuple[str, str, dict[int, list[Bounds]]]  # kind, LR rule, dwell time -> bounds of each seed's width
 
 
-def _draw_cells(axes: Axes, made: Sequence[Swept]) -> None:
-    """A bar per seed over the cell of its threshold; one that is open at a side ends there in an arrow."""
-    levels = [level for _, curve, _ in made for level in curve.errors]
-    low, high = min(levels, default=0.3) - 0.03, max(levels, default=0.7) + 0.03
-    row = 0
-    ticks: list[tuple[float, str]] = []
-    for sweep in _SWEEPS:
-        cells = [cell for mine, _, cell in made if mine == sweep and cell]
-        for cell in cells:
-            style.cell_bar(axes, row, (cell.lower, cell.upper), (low, high), LOOKS[sweep.look].color)
-            row += 1
-        if cells:
-            ticks.append((row - 1 - (len(cells) - 1) / 2, sweep.short))
-            row += 1
-    axes.set_xlim(low, high)
-    axes.set_ylim(max(row, 1) - 0.5, -1)
-    axes.set_yticks([y for y, _ in ticks], [label for _, label in ticks])
-    axes.tick_params(axis="y", length=0)
-
-
-def _series(lag: Summary) -> list[Series]:
-    series: dict[tuple[str, str], dict[int, list[Bounds]]] = {}
-    for setting in lag["settings"]:
-        for kind in _KINDS:
-            if setting[kind] and setting["epochs"]:
-                widths = [Bounds.of(width) for width in setting[kind]]
-                series.setdefault((kind, setting["rule"]), {})[setting["epochs"]] = widths
-    return [(kind, rule, bounds) for (kind, rule), bounds in series.items()]
-
-
-def _looks(drawn: Sequence[Series]) -> list[Look]:
-    """A look for each series, by kind and rule; a kind with more rules than two looks begins again."""
-    found: list[Look] = []
-    for kind, rule, _ in drawn:
-        constant, other = _KINDS[kind][1:]
-        wanted = [other, constant] if rule in _RULES else [constant, other]
-        found.append(next((look for look in wanted if look not in found), wanted[0]))
-    return found
-
-
-def _draw_widths(axes: Axes, drawn: Sequence[Series], looks: Sequence[Look]) -> bool:
-    """Draw bars and medians; whether some median is open on a side."""
+def _draw_widths(axes: Axes, series: Sequence[Summary]) -> list[tuple[str, dict[str, Any]]]:
+    """Bars of seeds and medians for each kind and LR rule; returns the legend's keys."""
     from matplotlib.ticker import FixedLocator, NullLocator
 
-    every = [item for *_, held in drawn for bounds in held.values() for item in bounds]
-    finite = [end for item in every for end in (item.lower, item.upper) if math.isfinite(end)]
+    known = [item for item in series if item["epochs"]]
+    lines = [(key, list(mine)) for key, mine in groupby(known, key=itemgetter("kind", "rule"))]
+    rules = sorted({rule for (_, rule), _ in lines}, key=lambda rule: (rule in _RULES, rule))
+    finite = [end for item in known for w in item["widths"] for end in w.values() if end is not None]
     low, high = min([0.0, *finite]) - 0.04, max([0.1, *finite]) + 0.08
-    dwells = sorted({epochs for *_, held in drawn for epochs in held})
+    dwells = sorted({item["epochs"] for item in known})
     nearest = min((after / before for before, after in pairwise(dwells)), default=2.0)
-    spacing = min(_SPACING, nearest ** (0.8 / max(len(drawn), 1)))
-    open_ = False
-    for index, ((*_, held), look) in enumerate(zip(drawn, looks, strict=True)):
-        shift = spacing ** (index - (len(drawn) - 1) / 2)
-        for epochs, bounds in held.items():
-            for item in bounds:
-                style.cell_bar(
-                    axes, epochs * shift, (item.lower, item.upper), (low, high), look.color, upright=True
-                )
-        medians = [(epochs * shift, median_bounds(bounds)) for epochs, bounds in held.items()]
-        open_ = _draw_medians(axes, medians, look) or open_
+    spacing = min(_SPACING, nearest ** (0.8 / max(len(lines), 1)))
+    keys, open_ = [], False
+    for index, ((kind, rule), mine) in enumerate(lines):
+        title, start, look = _KINDS[kind]
+        look = replace(look, dashes=_DASHES[rules.index(rule) % len(_DASHES)])
+        xs, ys = [item["epochs"] * spacing ** (index - (len(lines) - 1) / 2) for item in mine], []
+        for x, item in zip(xs, mine, strict=True):
+            widths = list(map(Bounds.of, item["widths"]))
+            for width in widths:
+                style.cell_bar(axes, x, (width.lower, width.upper), (low, high), look.color, upright=True)
+            middle = median_bounds(widths)
+            ys.append((middle.lower + middle.upper) / 2 if middle.is_closed else math.nan)
+            open_ = open_ or not middle.is_closed
+            if not middle.is_closed and middle != UNKNOWN:
+                above = math.isinf(middle.upper)
+                y, marker = (middle.lower, "^") if above else (middle.upper, "v")
+                axes.plot(x, y, marker, color=look.color, **_HOLLOW, zorder=6)
+        line = look.line(1.6, mark=4.5)
+        axes.plot(xs, ys, **line, zorder=5)
+        began = ", trapped" if start == "trapped" else ""
+        keys.append((f"{title}{began}, {_RULES.get(rule, f'LR {rule}')}", line))
     axes.axhline(0, color=style.GREY, linewidth=0.6, zorder=1)
     axes.set_ylim(low, high)
     if dwells:
         axes.set_xscale("log", base=2)
-        edge = spacing ** (len(drawn) / 2 + 1)
+        edge = spacing ** (len(lines) / 2 + 1)
         axes.set_xlim(dwells[0] / edge, dwells[-1] * edge)
         axes.xaxis.set_major_locator(FixedLocator(dwells))
         axes.xaxis.set_minor_locator(NullLocator())
         axes.set_xticklabels([str(epochs) for epochs in dwells])
-    return open_
-
-
-def _draw_medians(axes: Axes, medians: Sequence[tuple[float, Bounds]], look: Look) -> bool:
-    """The middle of the median's bounds, joined; hollow, at the finite bound, where the other is open.
-
-    Returns whether one is open so. The line breaks there: it would show a bound as if it were the value.
-    """
-    ys = [(b.lower + b.upper) / 2 for _, b in medians]
-    line = look.line(1.6, mark=4.5) | {"markeredgecolor": "white"}
-    known = [y if math.isfinite(y) else math.nan for y in ys]
-    axes.plot([x for x, _ in medians], known, **line, markeredgewidth=0.6, zorder=5)
-    hollow = [(x, b) for x, b in medians if math.isinf(b.lower) != math.isinf(b.upper)]
-    for x, bounds in hollow:
-        y, outwards = (bounds.lower, 13) if math.isinf(bounds.upper) else (bounds.upper, -13)
-        arrow = _ARROW | {"color": look.color}
-        axes.annotate("", (x, y), (0, outwards), textcoords="offset points", arrowprops=arrow, zorder=6)
-        axes.plot(x, y, look.marker, color=look.color, markerfacecolor="white", markersize=4.5, zorder=6)
-    return bool(hollow)
+    hollow = {"linestyle": "", "marker": "^", "color": style.GREY, **_HOLLOW}
+    return keys + [("hollow: median beyond", hollow)] * open_
 
 
 def _draw_errors(
@@ -501,16 +427,13 @@ def _draw_errors(
     for sweep, records in zip(_SWEEPS, (t1, t1, fell, trapped), strict=True):
         # What ended a sweep lies beyond the levels left out, so every curve counts as fired.
         curves = [Curve.of(entries(record, sweep.trajectory, sweep.phase), fired=True) for record in records]
-        xs, ys = median_curve(curves, sweep.rising)
-        if xs:
-            line = LOOKS[sweep.look].line(1.6, mark=3.5)
-            axes.plot(xs, ys, **line)
-            style.arrow(axes, xs, ys, LOOKS[sweep.look].color)
-            keys.append((f"{sweep.title}, median", line))
+        if (line := median_curve(curves, sweep.rising))[0]:
+            style.draw_sweep(axes, [], line, LOOKS[sweep.look])
+            keys.append((f"{sweep.title}, median", LOOKS[sweep.look].line(THICK, mark=4)))
     for level, errors in scratch.items():
         axes.plot([level] * len(errors), errors, "_", color=style.BLACK, markersize=6)
     if scratch:
-        axes.plot(list(scratch), [median_of(errors) for errors in scratch.values()], **_SCRATCH, zorder=2)
+        axes.plot(list(scratch), [median(errors) for errors in scratch.values()], **_SCRATCH, zorder=2)
         keys.append(("from scratch, by seed", _SCRATCH | {"marker": "_", "markersize": 6}))
     return keys
 

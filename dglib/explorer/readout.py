@@ -282,7 +282,7 @@ def _table(name: str, readout: Readout) -> str:
         ]
     top = "".join(f"<th>{escape(text)}</th>" for text in head)
     body = "".join(f"<tr>{row}</tr>" for row in rows)
-    caption = f"<caption>{about.symbol}: {about.line}</caption>"
+    caption = f"<caption>{about.symbol}: {about.title}</caption>"
     return f"<table>{caption}<thead><tr>{top}</tr></thead><tbody>{body}</tbody></table>"
 
 

@@ -119,7 +119,7 @@ class RecordedPanel(Panel):
         self._drawn: object = None  # what `_picture` was made for
         self.runs.value = run.path
         self.experiments.options = [
-            (f"{get(name).symbol}: {get(name).line}", name) for name in run.experiments
+            (f"{get(name).symbol}: {get(name).title}", name) for name in run.experiments
         ]
         loop = [name for name in run.experiments if get(name).direction]
         self.experiments.value = loop or run.experiments[:1]

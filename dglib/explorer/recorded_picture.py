@@ -11,8 +11,7 @@ from matplotlib.ticker import AutoLocator, MaxNLocator
 from dglib.analysis import style, wording
 from dglib.analysis.curves import median_curve
 from dglib.analysis.fields import rounded
-from dglib.analysis.style import LOOKS, THICK, THIN, Look
-from dglib.experiments import Sweep, get
+from dglib.analysis.style import LOOKS, THICK, THIN
 from dglib.explorer.panel import Canvas, Mark, cursor
 from dglib.explorer.readout import Readout
 from dglib.explorer.runs import Seed, branches, columns, levels
@@ -65,10 +64,6 @@ class RecordedPicture:
         self.canvas.marks = [*self._cells(readout), *self._at_cursor(readout), *self._limits(readout)]
         return self.canvas
 
-    def _look(self, branch: Sweep) -> Look:
-        in_loop = any(get(seed.experiment).direction for seed in self._visible)
-        return LOOKS[(branch.alternate_look if in_loop else "") or branch.look]
-
     def _panels(self, second_row: bool) -> None:
         figure = self.canvas.figure
         figure.set_layout_engine("none")  # positions are known; computing them takes a third of the time
@@ -95,12 +90,12 @@ class RecordedPicture:
         for seed in self._visible:
             alpha = 0.5 if any(seed is other for other in self._chosen) else _PALE
             for trace in seed.traces:
-                errors, look = trace.curve.errors, self._look(trace.branch)
+                errors, look = trace.curve.errors, LOOKS[trace.branch.look]
                 line = look.line(THIN, alpha) | (_DOTS if trace.held else {})
                 self.plane.plot(list(errors), list(errors.values()), **line)
         for branch, traces in self._by_branch.items():
             xs, ys = median_curve([trace.curve for trace in traces], branch.rising)
-            look, held = self._look(branch), traces[0].held
+            look, held = LOOKS[branch.look], traces[0].held
             line = look.line(THICK) | ({"linestyle": "none", "markeredgecolor": "white"} if held else {})
             self.plane.plot(xs, ys, **line, marker=look.marker, markersize=6 if held else 4, zorder=4)
             if not held:
@@ -132,7 +127,7 @@ class RecordedPicture:
         """Error above less error below, at the levels of both branches."""
         below, above = (trace.curve.errors for trace in seed.traces)
         found = {lam: rounded(above[lam] - below[lam]) for lam in sorted(below.keys() & above.keys())}
-        look = self._look(seed.traces[1].branch)
+        look = LOOKS[seed.traces[1].branch.look]
         line: dict[str, Any] = look.line(THIN, 0.8) | {"marker": look.marker, "markersize": 3}
         line |= _DOTS if seed.traces[0].held else {}
         self.lower.plot(list(found), list(found.values()), **line)
@@ -143,7 +138,7 @@ class RecordedPicture:
             self.lower.text(
                 -0.012, shown.index(branch) + (shown.count(branch) - 1) / 2, branch.short,
                 transform=self.lower.get_yaxis_transform(),
-                ha="right", va="center", fontsize=7.5, color=self._look(branch).color,
+                ha="right", va="center", fontsize=7.5, color=LOOKS[branch.look].color,
             )  # fmt: skip
         self.lower.set_ylim(len(self._rows) - 0.3, -0.7)
 
@@ -157,7 +152,7 @@ class RecordedPicture:
                 self.over_time.plot(epochs, errors, **_UNDER | alone)
                 self.lam_over_time.plot(epochs, lams, **_STAIRS)
             for trace in (trace for trace in seed.traces if not trace.held):
-                line = self._look(trace.branch).line(THIN, 0.85)
+                line = LOOKS[trace.branch.look].line(THIN, 0.85)
                 self.over_time.plot(*columns(trace.evaluations, "epoch", "error"), **line)
         self.lam_over_time.xaxis.set_major_locator(MaxNLocator(integer=True))
         if not known:
@@ -167,7 +162,7 @@ class RecordedPicture:
     def _legend_keys(self) -> list[tuple[str, dict[str, Any]]]:
         keys = []
         for branch, traces in self._by_branch.items():
-            look, line = self._look(branch), self._look(branch).line(THICK)
+            look, line = LOOKS[branch.look], LOOKS[branch.look].line(THICK)
             line |= {"linestyle": "none"} if traces[0].held else {}
             keys.append((f"{branch.title} ({len(traces)})", line | {"marker": look.marker, "markersize": 4}))
         if self._traces:
@@ -193,7 +188,7 @@ class RecordedPicture:
         """A bar per seed over the cell of its threshold, with an arrow where it is open."""
         marks = []
         for branch in dict.fromkeys(branch for branch, _ in self._rows):
-            color, xs, ys = self._look(branch).color, list[float](), list[float]()
+            color, xs, ys = LOOKS[branch.look].color, list[float](), list[float]()
             for y, (_, seed) in enumerate(self._rows):
                 if self._rows[y][0] != branch:
                     continue
@@ -215,7 +210,7 @@ class RecordedPicture:
         marks = cursor(lam, self.plane, self.lower)
         marks.append(Mark(self.lam_over_time, self.lam_over_time.get_xlim(), [lam, lam], width=1.1))
         for branch, traces in self._by_branch.items():
-            color = self._look(branch).color
+            color = LOOKS[branch.look].color
             errors = [r.error for r in readout.readings if r.trace.branch == branch and r.error is not None]
             marks.append(Mark(self.plane, [lam] * len(errors), errors, color, size=5.5))
             xs, ys = list[float](), list[float]()

@@ -83,17 +83,15 @@ def advance(
         met = phase.event is not None and phase.event.criterion.holds(error)
         consecutive = cursor.consecutive + 1 if met else 0
         cursor = replace(cursor, last_error=error, consecutive=consecutive)
-        fires = phase.event is not None and cursor.passed is None and consecutive >= phase.event.consecutive
+        fires = phase.event is not None and consecutive >= phase.event.consecutive
     if why is not None:
         return _fail(spec, here, cursor, log, "diverged", why)
 
     if fires:
         assert phase.event is not None
         log.add(Fired)
-        cursor = replace(cursor, passed=here.lam)
-        if phase.event.ends_phase:
-            cursor = replace(cursor, reached=cursor.reached or phase.event.flag)
-            return _leave_phase(spec, here, cursor, log)
+        cursor = replace(cursor, reached=cursor.reached or phase.event.flag)
+        return _leave_phase(spec, here, cursor, log, fired_at=here.lam)
     if cursor.epoch < phase.epochs_per_level:
         return log.close(cursor), log.events
     log.add(LevelDone)
@@ -103,7 +101,7 @@ def advance(
 
 
 def _leave_phase(
-    spec: ExperimentSpec, here: Plan, cursor: Cursor, log: _Log
+    spec: ExperimentSpec, here: Plan, cursor: Cursor, log: _Log, fired_at: float | None = None
 ) -> tuple[Cursor, tuple[Event, ...]]:
     """Judge the phase that is over and go to the next one that has levels to hold."""
     if here.phase.success is not None:
@@ -116,7 +114,7 @@ def _leave_phase(
         stream = spec.stream_name(cursor)
         end = {"stream": stream, "run_epochs": cursor.run_epochs, "arm_epochs": cursor.arm_epochs}
         cursor = replace(cursor, ended={**cursor.ended, here.name: end})
-    cursor = replace(cursor, fired_at=cursor.passed, passed=None)
+    cursor = replace(cursor, fired_at=fired_at)
     phases = here.arm.phases
     for index in range(cursor.phase + 1, len(phases)):
         if phases[index].held(cursor.fired_at):

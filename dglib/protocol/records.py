@@ -9,7 +9,6 @@ from __future__ import annotations
 import csv
 import io
 import math
-from collections import Counter
 from collections.abc import Iterable, Sequence
 from typing import Any
 
@@ -39,7 +38,6 @@ def fold(spec: ExperimentSpec, seed: int, events: Iterable[Event], seconds: floa
     """The record of a seed from its events; `seconds` is the time that training took."""
     phases = {(arm.name, phase.name): phase for arm in spec.arms for phase in arm.phases}
     record = _blank(spec, seed, phases.values())
-    epochs = Counter[tuple[str, str]]()  # of a phase
     for event in events:
         phase = phases[event.arm, event.phase]
         match event:
@@ -53,7 +51,6 @@ def fold(spec: ExperimentSpec, seed: int, events: Iterable[Event], seconds: floa
             case EpochDone():
                 record["epoch_log"].append({"arm": event.arm, **_where(event), **epoch_numbers(event)})
                 record["skipped_steps"] += event.skipped
-                epochs[event.arm, event.phase] += 1
             case Evaluated():
                 metrics = dict(event.metrics)
                 record[phase.trajectory].append(
@@ -77,8 +74,6 @@ def fold(spec: ExperimentSpec, seed: int, events: Iterable[Event], seconds: floa
             case Fired() if phase.event is not None:
                 record[phase.event.field] = event.lam
                 record[phase.event.flag] = True
-                if phase.event.epochs_field is not None:
-                    record[phase.event.epochs_field] = epochs[event.arm, event.phase]
             case ArmFailed(outcome=outcome, reason=reason):
                 record["failed_arms"][event.arm] = {"outcome": outcome, "reason": reason}
             case SeedDone(outcome=outcome, reason=reason):
@@ -114,8 +109,6 @@ def _blank(spec: ExperimentSpec, seed: int, phases: Iterable[Phase]) -> Record:
         if phase.event is not None:
             record[phase.event.field] = None
             record[phase.event.flag] = False
-            if phase.event.epochs_field is not None:
-                record[phase.event.epochs_field] = None
         if phase.only_after_event and phase.final is not None:
             record[f"{phase.final}final_lambda"] = None
             record[f"{phase.final}final_error"] = None

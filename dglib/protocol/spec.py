@@ -9,6 +9,7 @@ numerics) identifies a run.
 
 from __future__ import annotations
 
+import operator
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal
@@ -16,6 +17,7 @@ from typing import Any, Literal
 CONTINUED = -1  # as `run_phase`: the run began in the arm whose state this arm started from
 
 Comparison = Literal["<", "<=", ">=", ">"]
+_COMPARED = {"<": operator.lt, "<=": operator.le, ">=": operator.ge, ">": operator.gt}
 InputShape = tuple[int, int, int]
 """(channels, height, width) of an image"""
 
@@ -28,15 +30,7 @@ class Criterion:
     threshold: float
 
     def holds(self, error: float) -> bool:
-        match self.comparison:
-            case "<":
-                return error < self.threshold
-            case "<=":
-                return error <= self.threshold
-            case ">=":
-                return error >= self.threshold
-            case ">":
-                return error > self.threshold
+        return bool(_COMPARED[self.comparison](error, self.threshold))
 
 
 @dataclass(frozen=True)
@@ -73,24 +67,16 @@ class Success:
 
 @dataclass(frozen=True)
 class StopEvent:
-    """Fires when `consecutive` evaluations of a phase in a row meet the criterion, at most once.
+    """Ends a phase when `consecutive` evaluations in a row meet the criterion; `flag` is the seed's outcome.
 
-    The count continues across λ levels and one miss sets it to 0.
-
-    Attributes:
-        field, flag: the record's fields for the λ of the last of these evaluations, and for whether it fired.
-        epochs_field: the record's field for the epochs of the phase up to that evaluation, the first-passage
-            time; None where the record has none.
-        ends_phase: whether the phase ends there, or is held to its end. Only an event that ends its phase
-            gives the seed its outcome; any other shows in `flag` alone.
+    The count continues across λ levels and one miss sets it to 0. `field` and `flag` name the record's fields
+    for the λ of the last of these evaluations, and for whether it fired.
     """
 
     criterion: Criterion
     consecutive: int
     field: str
     flag: str
-    epochs_field: str | None = None
-    ends_phase: bool = True
 
 
 @dataclass(frozen=True)
@@ -207,9 +193,8 @@ class Cursor:
         run_epochs: completed epochs since the last new optimizer; the learning rate follows from it.
         run_phase: index of the phase at which the current run began, or CONTINUED.
         consecutive: evaluations in a row that met the criterion of the phase's event.
-        passed: λ at which the phase's event fired; None if it has not.
         fired_at: λ at which the event of the phase before fired; None if it did not.
-        reached: the flag of the first event that ended a phase of this seed.
+        reached: the flag of the first event of this seed.
         last_error: error of the latest evaluation.
         next_event: number of the next event.
         outcome: set when the seed is over.
@@ -227,7 +212,6 @@ class Cursor:
     run_epochs: int = 0
     run_phase: int = 0
     consecutive: int = 0
-    passed: float | None = None
     fired_at: float | None = None
     reached: str | None = None
     last_error: float | None = None

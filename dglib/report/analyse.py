@@ -30,7 +30,8 @@ from typing import Any
 from dglib.analysis import wording
 from dglib.analysis.summary import SCHEMA, Summary
 from dglib.errors import StorageError, UserError
-from dglib.experiments import Experiment, Joint, get, joints, names
+from dglib.experiments import Experiment, get, joints, names
+from dglib.experiments.width import Width
 from dglib.files import to_json, write_atomically
 from dglib.protocol.records import Record
 from dglib.report.collect import Found
@@ -161,7 +162,7 @@ def _text(path: Path, groups: Mapping[str, Mapping[str, Summary]], problems: Seq
     if problems:
         what = "record or file was" if len(problems) == 1 else "records or files were"
         lines = [f"{path}: {len(problems)} {what} not read, listed below"]
-    about: dict[str, Experiment | Joint] = {name: get(name) for name in names()}
+    about: dict[str, Experiment | Width] = {name: get(name) for name in names()}
     about |= {joint.key: joint for joint in joints()}
     for group, summaries in groups.items():
         lines += ["", f"{group}, read as {wording.listing(list(summaries))}"] if group else []

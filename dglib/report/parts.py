@@ -20,9 +20,9 @@ from dglib.analysis.fields import number
 from dglib.analysis.style import styled
 from dglib.analysis.summary import Summary
 from dglib.analysis.wording import NONE
-from dglib.experiments import Joint
 from dglib.experiments.figures import rendered
 from dglib.experiments.tables import LONG, evaluation_rows
+from dglib.experiments.width import Width
 from dglib.protocol.records import Record
 from dglib.report.collect import Found
 from dglib.report.facts import UNRECORDED, data_name
@@ -69,7 +69,7 @@ def overview(found: Sequence[Found]) -> str:
     return f"{wording.seeds(seeds)} in {where}{when}.{used}"
 
 
-def lag_shown(joint: Joint, lag: Summary, runs: Sequence[Sequence[Found]]) -> tuple[Answer, Picture]:
+def lag_shown(joint: Width, lag: Summary, runs: Sequence[Sequence[Found]]) -> tuple[Answer, Picture]:
     """A joint finding at several dwell times, in words and drawn; `runs`: of each of its experiments."""
     answer = joint.lag_answer(lag)
     with styled():

@@ -143,6 +143,7 @@ def read(path: Path) -> Checkpoint:
     except pickle.UnpicklingError:
         raise ValueError("contains more than tensors and plain data") from None
     progress = json.loads(saved["progress"])
+    progress["cursor"].pop("passed", None)  # in checkpoints of dglib 0.2.0, always null
     if progress["steps"] != int(match[3]):  # the head's are for readers without torch
         raise ValueError("its head does not belong to its content: damaged")
     progress["cursor"] = Cursor(**progress["cursor"])
