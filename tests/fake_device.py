@@ -212,7 +212,7 @@ def run(network, width, prepare=lambda trainer, state: None, fused=True, **rules
         epoch_stats(state, 0.1)
         state.load_state_dict(state.state_dict())
         buffers = dict(state.model.named_buffers())
-        for tensor in (*state.params, *buffers.values(), *state.momentum(), *state.g_v, state.norm_v):
+        for tensor in (*state.params, *buffers.values(), *state.momentum(), *state.g_v, state.g_v.norm):
             assert tensor.device == device, tensor
         for tensors in zip(state.params, state.momentum(), state.g_v, strict=True):
             assert len({t.stride() for t in tensors}) == 1

@@ -58,7 +58,7 @@ def after(*args, **kwargs):
 
 
 def everything(state):
-    tensors = [*state.model.state_dict().values(), *state.momentum(), *state.g_v, state.norm_v]
+    tensors = [*state.model.state_dict().values(), *state.momentum(), *state.g_v, state.g_v.norm]
     return [*tensors, state.dropout.get_state(), state.sums, *(row for _, row in state.step_log)]
 
 
@@ -456,7 +456,7 @@ def counting(compiled):
 
 
 def two_states():
-    """Two equal states that hold a value gradient, the method, and a gradient with its loss."""
+    """Two equal states that hold a value gradient, the method, and a gradient."""
     seed = begun(SPEC)
     seed.trainer.advance(seed.state, 0.3, 0.05, 1)
     batch = seed.trainer.batch(0, 1)
@@ -470,8 +470,8 @@ def test_a_change_of_lambda_or_learning_rate_compiles_nothing_anew():
     ours = CompiledUpdate(counting(compiled))
     for level in range(12):
         numbers = {"lam": 0.3 + 0.04 * level, "lr": 0.05 / (1 + level)}
-        ours(one, method, *found, None, None, **numbers)
-        update(other, method, *found, None, None, **numbers)
+        ours(one, method, found, None, **numbers)
+        update(other, method, found, None, **numbers)
     assert moved_apart(one, other) < 1e-6
     assert len(compiled) == 1
     assert not ours.fallback
@@ -515,12 +515,12 @@ def test_generated_code_is_within_a_hundred_thousandth_of_the_plain_step():
     x, labels = torch.randn(8, 1, 8, 8, generator=torch.Generator().manual_seed(0)), torch.arange(8)
     compiled, updating, method = CompiledGradient(), CompiledUpdate(), Method.of(SPEC.step, CPU)
     with CPU.applied():
-        plain, loss = gradient(copy.deepcopy(state), x, labels, CPU)
-        ours, _ = compiled(copy.deepcopy(state), x, labels, CPU)
+        plain = gradient(copy.deepcopy(state), x, labels, CPU)
+        ours = compiled(copy.deepcopy(state), x, labels, CPU)
         state.hold(plain)
         other = copy.deepcopy(state)
         for one, run in ((state, updating), (other, update)):
-            run(one, method, plain, loss, plain, loss, lam=0.7, lr=0.05)
+            run(one, method, plain, plain, lam=0.7, lr=0.05)
     assert not compiled.fallback
     assert not updating.fallback
     assert distance(ours, plain) < 1e-5

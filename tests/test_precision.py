@@ -80,8 +80,8 @@ def mixed(name, batch, numerics):
     b = trainer.batch(100, batch)
     with numerics.applied(), no_trace(state):
         state.dropout.manual_seed(batch)
-        g_s, _ = gradient(state, b.x, b.noisy, numerics)
-        g_v, _ = gradient(state, b.x, b.clean, numerics)
+        g_s = gradient(state, b.x, b.noisy, numerics)
+        g_v = gradient(state, b.x, b.clean, numerics)
     return flat(mix(g_s, g_v, RECIPES[name].lam))
 
 

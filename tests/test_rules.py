@@ -31,8 +31,8 @@ def test_a_step_moves_the_weights_along_the_users_mix_of_the_users_gradients():
     seed = SeedRun(spec, 0, random_data(), CPU)
     before, batch = copy.deepcopy(seed.state), seed.trainer.batch(0, 0)
     seed.trainer.advance(seed.state, 0.3, 0.1, 1)
-    g_s, _ = gradient(before, batch.x, batch.noisy, CPU)
-    g_v, _ = gradient(before, batch.x, (batch.clean + 1) % 10, CPU)
+    g_s = gradient(before, batch.x, batch.noisy, CPU)
+    g_v = gradient(before, batch.x, (batch.clean + 1) % 10, CPU)
     for p, q, s, v in zip(before.params, seed.state.params, g_s, g_v, strict=True):
         torch.testing.assert_close(p - q, 0.1 * (0.7 * s + 0.3 * v), rtol=1e-4, atol=1e-7)
 

@@ -69,8 +69,8 @@ def test_without_flipped_labels_both_gradients_are_equal_bit_for_bit():
     seed = begun(noise_rate=0.0)
     batch = seed.trainer.batch(0, 0)
     assert torch.equal(batch.noisy, batch.clean)
-    g_s, _ = gradient(seed.state, batch.x, batch.noisy, CPU)
-    g_v, _ = gradient(seed.state, batch.x, batch.clean, CPU)
+    g_s = gradient(seed.state, batch.x, batch.noisy, CPU)
+    g_v = gradient(seed.state, batch.x, batch.clean, CPU)
     assert all(torch.equal(s, v) for s, v in zip(g_s, g_v, strict=True))
 
 
@@ -128,8 +128,8 @@ def test_logged_cosines_and_norms_are_those_of_the_gradients_on_that_batch():
     seed = begun("Td1", batch_size=4, log_every=1, two_pass_statistics=False)
     seed.trainer.advance(seed.state, 0.6, 0.01, 2)  # the second step holds a stale g_v
     batch, state = seed.trainer.batch(0, 2), copy.deepcopy(seed.state)
-    g_s, loss_s = gradient(state, batch.x, batch.noisy, CPU)
-    fresh, loss_v = gradient(state, batch.x, batch.clean, CPU)
+    g_s = gradient(state, batch.x, batch.noisy, CPU)
+    fresh = gradient(state, batch.x, batch.clean, CPU)
     g = mix(g_s, seed.state.g_v, 0.6)
     seed.trainer.advance(seed.state, 0.6, 0.01, 1)
 
@@ -143,7 +143,7 @@ def test_logged_cosines_and_norms_are_those_of_the_gradients_on_that_batch():
     # Float32 sums of n products against double: about sqrt(n) roundings each, and a few such sums in a row.
     rounding = 8 * sum(g.numel() for g in g_s) ** 0.5 * UNIT
     assert row.tolist() == pytest.approx(
-        [*expected, float(loss_s), float(loss_v)], rel=rounding, abs=rounding
+        [*expected, float(g_s.loss), float(fresh.loss)], rel=rounding, abs=rounding
     )
 
 

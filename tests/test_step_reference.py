@@ -89,11 +89,11 @@ MUTATIONS = {
     "second forward left out": (
         trainer,
         "step",
-        "    g_s, loss_s = method.gradient(state, batch.x, batch.noisy, numerics)\n",
+        "    g_s = method.gradient(state, batch.x, batch.noisy, numerics)\n",
         "    logits = state.model(batch.x)\n"
         "        loss_s = F.cross_entropy(logits, batch.noisy)\n"
         "        g_s = Gradient(torch.autograd.grad(loss_s, state.params, retain_graph=True))\n"
-        "        loss_s = loss_s.detach()\n"
+        "        g_s.loss = loss_s.detach()\n"
         "    if refresh:\n"
         "        loss_v = F.cross_entropy(logits, batch.clean)\n"
         "        state.hold(list(torch.autograd.grad(loss_v, state.params)))\n"

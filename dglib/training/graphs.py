@@ -20,11 +20,10 @@ from torch import Tensor
 from dglib.errors import UserError
 from dglib.training.networks import key_dropout
 from dglib.training.numerics import Numerics
-from dglib.training.state import TrainState
+from dglib.training.state import Gradient, TrainState
 from dglib.training.step import (
     BATCH_NORMS,
     BatchFunction,
-    Gradient,
     Method,
     Number,
     UpdateFunction,
@@ -63,9 +62,7 @@ class CompiledUpdate:
         state: TrainState,
         method: Method,
         g_s: Gradient,
-        loss_s: Tensor,
         fresh: Gradient | None,
-        loss_v: Tensor | None,
         lam: Number,
         lr: Number,
     ) -> list[Tensor]:
@@ -77,10 +74,10 @@ class CompiledUpdate:
             )
             rate = lr if isinstance(lr, Tensor) else torch.full((), lr, device=device)
             try:
-                return self._fast(state, method, g_s, loss_s, fresh, loss_v, weight, rate)
+                return self._fast(state, method, g_s, fresh, weight, rate)
             except Exception as error:  # whatever a compiler may raise; a true mistake is raised again below
                 self.fallback = _reason(error)
-        return update(state, method, g_s, loss_s, fresh, loss_v, lam, lr)
+        return update(state, method, g_s, fresh, lam, lr)
 
 
 class CompiledGradient:
@@ -95,9 +92,7 @@ class CompiledGradient:
         self._loss = (compiler or torch.compile)(batch_loss, dynamic=False)
         self._kinds: set[tuple[int, frozenset[float | None]]] = set()
 
-    def __call__(
-        self, state: TrainState, x: Tensor, labels: Tensor, numerics: Numerics
-    ) -> tuple[Gradient, Tensor]:
+    def __call__(self, state: TrainState, x: Tensor, labels: Tensor, numerics: Numerics) -> Gradient:
         kind = len(x), frozenset(m.momentum for m in state.model.modules() if isinstance(m, BATCH_NORMS))
         if not self.fallback and kind not in self._kinds:
             try:

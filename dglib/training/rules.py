@@ -14,7 +14,8 @@ from torch import Tensor
 from dglib.errors import UserError
 from dglib.protocol.spec import InputShape, StepSpec
 from dglib.training.registry import call, failed
-from dglib.training.step import Batch, Gradient, Number, mixes, values
+from dglib.training.state import Gradient
+from dglib.training.step import Batch, Number, mixes, values
 
 LAMBDAS = (0.0, 0.3, 1.0)
 

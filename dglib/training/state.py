@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import torch
@@ -15,15 +16,29 @@ from dglib.training.randomness import derived_key
 LOST_AT_MOST = 3  # refreshes in a row: a value gradient from before more of them is too old to train with
 
 
+class Gradient(list[Tensor]):
+    """A gradient, one tensor per parameter.
+
+    Attributes:
+        norm: over all parameters, 0-dim.
+        loss: where it is a network's: the mean cross-entropy that it is the gradient of, 0-dim float32.
+    """
+
+    loss: Tensor
+
+    def __init__(self, tensors: Sequence[Tensor], norm: Tensor | None = None) -> None:
+        super().__init__(tensors)
+        self.norm = torch.nn.utils.get_total_norm(tensors) if norm is None else norm
+
+
 class TrainState:
     """Weights, buffers, momentum, held value gradient, step counter and dropout generator of one network.
 
     Attributes:
         model: the network, on its device.
         momentum_buffers: SGD's, one tensor per parameter; all None where the momentum is 0.
-        g_v: the held value gradient, one tensor per parameter, or None before the first refresh: the last
-            one that was finite, once there is one.
-        norm_v: the norm of g_v, 0-dim, or None.
+        g_v: the held value gradient, or None before the first refresh: the last one that was finite, once
+            there is one.
         lost: refreshes in a row whose value gradient was not finite, 0-dim int64; g_v is older by so many
             periods.
         moves: counts how often tensors were replaced, for what reads them by their memory.
@@ -37,8 +52,7 @@ class TrainState:
         step_log: this epoch's logged rows, one float32 tensor (7,) per logged step.
     """
 
-    g_v: list[Tensor] | None
-    norm_v: Tensor | None
+    g_v: Gradient | None
     moves: int = 0
 
     def __init__(
@@ -98,26 +112,24 @@ class TrainState:
         self.moves += 1
         self._is_finite = False  # as far as is known
         self.lost.zero_()
-        self.g_v = None if g_v is None else [g.clone() for g in g_v]
-        self.norm_v = None if g_v is None else torch.nn.utils.get_total_norm(g_v).clone()
+        self.g_v = None if g_v is None else Gradient([g.clone() for g in g_v])
 
-    def renew(self, g_v: list[Tensor], norm_v: Tensor) -> None:
+    def renew(self, g_v: Gradient) -> None:
         """Write a value gradient and its norm over those held, unless it is not finite: it is lost then.
 
         Nothing leaves the device.
         """
         assert self.g_v is not None
-        assert self.norm_v is not None
-        fresh = torch.isfinite(norm_v)
-        for held, new in zip([*self.g_v, self.norm_v], [*g_v, norm_v], strict=True):
+        fresh = torch.isfinite(g_v.norm)
+        for held, new in zip([*self.g_v, self.g_v.norm], [*g_v, g_v.norm], strict=True):
             torch.where(fresh, new, held, out=held)
         self.lost.add_(1).masked_fill_(fresh, 0)
 
     def holds_none(self) -> bool:
         """Whether no finite value gradient is held. Fetches a flag from the device until one is."""
-        if self.norm_v is None:
+        if self.g_v is None:
             return True
-        self._is_finite = self._is_finite or bool(self.norm_v.isfinite())
+        self._is_finite = self._is_finite or bool(self.g_v.norm.isfinite())
         return not self._is_finite
 
     def momentum(self) -> list[Tensor]:
@@ -129,7 +141,7 @@ class TrainState:
         return {
             "model": self.model.state_dict(),
             "momentum": self.momentum(),
-            "g_v": self.g_v,
+            "g_v": None if self.g_v is None else list(self.g_v),
             "lost": self.lost,
             "t": self.t,
             "run": list(self.run),

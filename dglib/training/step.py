@@ -25,7 +25,7 @@ from dglib.protocol.spec import StepSpec
 from dglib.training.networks import key_dropout
 from dglib.training.numerics import Numerics
 from dglib.training.registry import Registry
-from dglib.training.state import LOST_AT_MOST, TrainState
+from dglib.training.state import LOST_AT_MOST, Gradient, TrainState
 
 EPS = 1e-12  # in the norms' denominators, as published
 
@@ -46,22 +46,11 @@ MixingRule = Callable[[Sequence[Tensor], Sequence[Tensor], Number], list[Tensor]
 """(g_s, g_v, lam) -> the direction, one float32 tensor per parameter. Leaves g_s and g_v as they are."""
 ValueSource = Callable[[Batch], tuple[Tensor, Tensor]]
 """batch -> (images, labels) whose mean cross-entropy has the value gradient; labels as F.cross_entropy's."""
-UpdateFunction = Callable[
-    ["TrainState", "Method", "Gradient", Tensor, "Gradient | None", Tensor | None, Number, Number],
-    list[Tensor],
-]
+UpdateFunction = Callable[[TrainState, "Method", Gradient, Gradient | None, Number, Number], list[Tensor]]
 LossFunction = Callable[[nn.Module, Tensor, Tensor], Tensor]
 
 mixes: Registry[MixingRule] = Registry("mixing rule")
 values: Registry[ValueSource] = Registry("value source")
-
-
-class Gradient(list[Tensor]):
-    """A gradient, one tensor per parameter, with its norm over all of them, 0-dim."""
-
-    def __init__(self, tensors: Sequence[Tensor], norm: Tensor | None = None) -> None:
-        super().__init__(tensors)
-        self.norm = torch.nn.utils.get_total_norm(tensors) if norm is None else norm
 
 
 def total_norm(tensors: Sequence[Tensor]) -> Tensor:
@@ -102,7 +91,7 @@ class Method:
         spec: how BatchNorm's statistics move, momentum and weight decay.
         numerics: precision and techniques.
         mix, value: the mixing rule, and the source of the value gradient's images and labels.
-        gradient: of a batch's images and labels, with the loss, 0-dim float32.
+        gradient: of a batch's images and labels, with the loss.
         update: the part of a step behind the gradients, `update` or that function compiled.
         log: sum up the epoch's losses in the state. Changes no weight, buffer or draw.
     """
@@ -111,7 +100,7 @@ class Method:
     numerics: Numerics
     mix: MixingRule
     value: ValueSource
-    gradient: Callable[[TrainState, Tensor, Tensor, Numerics], tuple[Gradient, Tensor]]
+    gradient: Callable[[TrainState, Tensor, Tensor, Numerics], Gradient]
     update: UpdateFunction
     log: bool = True
 
@@ -148,34 +137,30 @@ def step(
     # The gradients. The second forward of a refresh moves BatchNorm's statistics a second time by itself.
     once_for_two = spec.two_pass_statistics and not refresh
     with two_pass_statistics(state.model) if once_for_two else nullcontext():
-        g_s, loss_s = method.gradient(state, batch.x, batch.noisy, numerics)
-    fresh, loss_v = None, None
-    if refresh:
-        fresh, loss_v = method.gradient(state, *method.value(batch), numerics)
-        if state.g_v is None:
-            state.hold(fresh)
+        g_s = method.gradient(state, batch.x, batch.noisy, numerics)
+    fresh = method.gradient(state, *method.value(batch), numerics) if refresh else None
+    if fresh is not None and state.g_v is None:
+        state.hold(fresh)
 
     # The log's value gradient is one of this batch, at the weights before the descent.
-    logged_v, logged_loss = fresh, loss_v
-    if logged and not refresh:
+    logged_v = fresh
+    if logged and fresh is None:
         with no_trace(state, state.log_dropout):
-            logged_v, logged_loss = method.gradient(state, *method.value(batch), numerics)
+            logged_v = method.gradient(state, *method.value(batch), numerics)
 
-    g = method.update(state, method, g_s, loss_s, fresh, loss_v, lam, lr)
-    if not logged or logged_v is None or logged_loss is None:
+    moved = method.update(state, method, g_s, fresh, lam, lr)
+    if not logged or logged_v is None:
         return None
-    direction = Gradient(g)
-    norms = g_s.norm, logged_v.norm, direction.norm
-    return torch.stack([cosine(g_s, logged_v), cosine(direction, logged_v), *norms, loss_s, logged_loss])
+    g = Gradient(moved)
+    norms = g_s.norm, logged_v.norm, g.norm
+    return torch.stack([cosine(g_s, logged_v), cosine(g, logged_v), *norms, g_s.loss, logged_v.loss])
 
 
 def update(
     state: TrainState,
     method: Method,
     g_s: Gradient,
-    loss_s: Tensor,
     fresh: Gradient | None,
-    loss_v: Tensor | None,
     lam: Number,
     lr: Number,
 ) -> list[Tensor]:
@@ -184,22 +169,20 @@ def update(
 
     # The mix.
     if fresh is not None:
-        state.renew(fresh, fresh.norm)
+        state.renew(fresh)
     assert state.g_v is not None
-    assert state.norm_v is not None
-    g_v = Gradient(state.g_v, state.norm_v)
-    g = in_layout_of(state.params, method.mix(g_s, g_v, lam))
+    g = in_layout_of(state.params, method.mix(g_s, state.g_v, lam))
 
     # The tally. Of a refresh the new norm counts, which may be lost, and not the one held.
-    norm_v = state.norm_v if fresh is None else fresh.norm
+    norm_v = state.g_v.norm if fresh is None else fresh.norm
     finite = torch.isfinite(g_s.norm + norm_v) & (state.lost <= LOST_AT_MOST)
     sums = state.sums.unbind()
     sums[4].add_(~finite)
     if method.log:
-        sums[0].add_(loss_s.masked_fill(~finite, 0.0))
+        sums[0].add_(g_s.loss.masked_fill(~finite, 0.0))
         sums[1].add_(1)
-        if fresh is not None and loss_v is not None:
-            sums[2].add_(loss_v.masked_fill(~finite, 0.0))
+        if fresh is not None:
+            sums[2].add_(fresh.loss.masked_fill(~finite, 0.0))
             sums[3].add_(finite)
             sums[5].add_(cosine(g_s, fresh).masked_fill(~finite, 0.0))
 
@@ -244,8 +227,8 @@ def batch_loss(model: nn.Module, x: Tensor, labels: Tensor) -> Tensor:
 
 def gradient(
     state: TrainState, x: Tensor, labels: Tensor, numerics: Numerics, loss_of: LossFunction = batch_loss
-) -> tuple[Gradient, Tensor]:
-    """A forward in train mode and the gradient of the mean cross-entropy, with the loss (0-dim).
+) -> Gradient:
+    """A forward in train mode and the gradient of the mean cross-entropy, with the loss.
 
     The backward pass runs at `numerics.loss_scale`, which the float32 gradient is divided by: a power of two,
     so that this rounds nothing.
@@ -256,7 +239,9 @@ def gradient(
     tensors = torch.autograd.grad(loss if scale == 1 else loss * scale, state.params)
     if scale != 1:
         tensors = torch._foreach_mul(tensors, 1 / scale)
-    return Gradient(in_layout_of(state.params, tensors)), loss.detach()
+    found = Gradient(in_layout_of(state.params, tensors))
+    found.loss = loss.detach()
+    return found
 
 
 def in_layout_of(params: Sequence[Tensor], tensors: Sequence[Tensor]) -> list[Tensor]:
