@@ -112,14 +112,6 @@ def parser(program: str) -> argparse.ArgumentParser:
     about = "the runs in a base directory, a row for each"
     add = command("list", _list, about, "Changes nothing.")
     _add_base(add)
-    add(
-        "--where",
-        nargs="+",
-        action="extend",
-        default=[],
-        metavar="NAME=VALUE",
-        help="parameters; also η and λ",
-    )
     _add_file(add)
 
     about = "records as one long table or as TensorBoard's event files"
@@ -248,7 +240,7 @@ def _report(arguments: argparse.Namespace) -> None:
 def _list(arguments: argparse.Namespace) -> None:
     from dglib.report.listing import list_runs, text
 
-    print(text(list_runs(base_directory(arguments.base_dir, where="--base-dir"), arguments.where)))
+    print(text(list_runs(base_directory(arguments.base_dir, where="--base-dir"))))
 
 
 def _export(arguments: argparse.Namespace) -> None:

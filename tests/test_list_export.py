@@ -41,24 +41,6 @@ def test_every_run_has_a_row_with_its_seeds_and_outcomes(base, capsys):
     assert "exp_V3_1" in capsys.readouterr().out
 
 
-def test_conditions_select_runs_by_parameters_and_their_aliases(base):
-    path = base / "exp_V3_1" / "V3_results.json"
-    (record,) = json.loads(path.read_text())
-    record["parameters"] = {"noise_rate": 0.8, "network": "vgg11_bn", "init_lambda": 0.45, "lr": 0.0001}
-    path.write_text(json.dumps([record]))
-    for where in ("η=0.8", "eta=0.8", "λ=0.45", "lambda=0.45", "lr=1e-4"):
-        assert list(dglib.list_runs(base, [where])["run"]) == ["exp_V3_1"]
-    assert len(dglib.list_runs(base, ["noise_rate=0.8", "network=small_cnn"])) == 0
-
-
-@pytest.mark.parametrize("where", ["noise_rate", "=3", "nois_rate=1", "lr=[1"])
-def test_a_condition_that_cannot_hold_is_refused_in_one_line(base, where, capsys):
-    assert main(["list", "--base-dir", str(base), "--where", where]) == 2
-    error = capsys.readouterr().err
-    assert f"--where {where.partition('=')[0]}" in error
-    assert error.count("\n") == 1
-
-
 def test_the_long_table_holds_every_evaluation_and_epoch_of_the_records(base, tmp_path, capsys):
     record = t1(0)
     record["epoch_log"] = [{"arm": "main", "phase": "init", "lambda": 0.35, "epoch": 1, "loss_s": 1.5}]

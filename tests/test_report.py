@@ -241,7 +241,7 @@ def test_the_notebook_shows_the_same_page_and_writes_it(tmp_path, plain, monkeyp
 @pytest.mark.parametrize(
     ("given", "says"),
     [
-        ({"base_dirr": "x"}, "base_dirr = 'x': the report has no parameter but base_dir"),
+        ({"base_dirr": "x"}, "base_dirr = 'x': the report has no such parameter, only base_dir;"),
         ({"base_dir": 3}, "base_dir = 3: must be text"),
         ({"base_dir": ""}, "base_dir = '': must be text"),
         ({"base_dir": "none"}, "none: no such directory"),

@@ -2,7 +2,7 @@
 
 import ast
 import json
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 from importlib import import_module
 from typing import Any
 
@@ -75,6 +75,28 @@ def refuse_replaced(names: Collection[str], globals_: Mapping[str, object]) -> N
             " papermill does where that cell has lost its tag 'parameters': add the tag, or take the notebook"
             " from the repository"
         )
+
+
+def notebook_paths(what: str, names: Sequence[str], globals_: Mapping[str, object]) -> list[str | None]:
+    """The paths that a notebook's globals() give under `names`, its only parameters; `what`: it shows.
+
+    Raises:
+        UserError: a wrong value, or another global of plain data, as papermill makes of a misspelt name.
+    """
+    refuse_replaced(names, globals_)
+    for name, value in globals_.items():
+        if name not in names and is_data(name, value):
+            raise UserError(
+                f"notebook: {name} = {value!r}: {what} has no such parameter, only {' and '.join(names)};"
+                " begin a name of your own with _"
+            )
+    given: list[str | None] = []
+    for name in names:
+        value = globals_.get(name)
+        if value is not None and not (isinstance(value, str) and value):
+            raise UserError(f"notebook: {name} = {value!r}: must be text, a path")
+        given.append(value)
+    return given
 
 
 def _history(globals_: Mapping[str, object]) -> tuple[set[str], list[str]]:

@@ -27,7 +27,7 @@ from dglib.analysis.fields import (
 from dglib.base_dir import NOTEBOOKS, base_directory, user_path
 from dglib.errors import UserError
 from dglib.experiments import Sweep, get, names
-from dglib.experiments.notebook import is_data, refuse_replaced
+from dglib.experiments.notebook import notebook_paths
 from dglib.report.listing import describe
 from dglib.runs.directories import is_run, runs_in
 from dglib.runs.reading import find_records
@@ -132,20 +132,9 @@ def notebook_source(globals_: Mapping[str, object]) -> Source:
     """The source from a notebook's globals().
 
     Raises:
-        UserError: a wrong value, or another global of plain data, as papermill makes of a misspelt name.
+        UserError: as `notebook_paths`, or `runs` does not exist.
     """
-    refuse_replaced(PARAMETERS, globals_)
-    for name, value in globals_.items():
-        if name not in PARAMETERS and is_data(name, value):
-            raise UserError(
-                f"notebook: {name} = {value!r}: the explorer has no such parameter, only"
-                f" {' and '.join(PARAMETERS)}; begin a name of your own with _"
-            )
-    given = {name: globals_.get(name) for name in PARAMETERS}
-    for name, value in given.items():
-        if value is not None and not (isinstance(value, str) and value):
-            raise UserError(f"notebook: {name} = {value!r}: must be text, a path")
-    base, runs = (None if value is None else str(value) for value in given.values())
+    base, runs = notebook_paths("the explorer", PARAMETERS, globals_)
     path = None if runs is None else user_path(runs, "runs")
     if path is not None and not path.exists():
         raise UserError(f"notebook: runs = {runs!r}: no such file or directory")

@@ -34,9 +34,9 @@ from dglib.experiments import Experiment, get, joints, names
 from dglib.experiments.width import Width
 from dglib.files import to_json, write_atomically
 from dglib.protocol.records import Record
-from dglib.report.collect import Found
+from dglib.report.collect import Found, runs_of
 from dglib.runs.directories import is_grid, left_aside
-from dglib.runs.identity import ABSENT, FILES, READING, differing, is_file, is_identity, read_manifest
+from dglib.runs.identity import ABSENT, FILES, READING, differing, is_file, is_identity
 from dglib.runs.reading import Source, find_records
 
 _RECORDS = ("_results.json", "_checkpoint.json", "_manifest.json")
@@ -60,22 +60,20 @@ def read(path: Path) -> tuple[Sets, list[str]]:
     except OSError as error:
         raise StorageError.of(path, error, "read") from error
     problems = list(found.problems)
-    runs: dict[tuple[int, str, Path], list[Source]] = {}
-    for source in sorted(found.sources, key=lambda source: source.seed):
-        if why := _unusable(source):
-            problems.append(f"{source.file}: seed {source.seed} not read: {why}")
-        else:
-            runs.setdefault((names().index(source.experiment), source.group, source.run), []).append(source)
+    sources: dict[Path, list[Source]] = {}
+    for source in found.sources:
+        sources.setdefault(source.run, []).append(source)
+    runs = [
+        run for directory, mine in sources.items() for run in runs_of(directory, mine, problems, problems)
+    ]
+    runs = sorted((run for run in runs if run.records), key=lambda r: (names().index(r.experiment), r.group))
     if not runs:
         others = [line for line in problems if line != f"{path}: no records there"]
         more = f" (and {len(others) - 1} more like it)" if len(others) > 1 else ""
         raise UserError(f"{path}: no records there{f'; {others[0]}' if others else ''}{more}")
-    sets: dict[tuple[int, str], list[Found]] = {}
-    for (index, group, directory), sources in sorted(runs.items()):
-        experiment, records = names()[index], tuple(source.record for source in sources)
-        manifest = {} if group else _manifest(directory, experiment, problems)
-        run = Found(experiment, directory, records, manifest, group=group)
-        sets.setdefault((index, group), []).append(run)
+    sets: dict[tuple[str, str], list[Found]] = {}
+    for run in runs:
+        sets.setdefault((run.experiment, run.group), []).append(run)
     for mine in sets.values():
         _check_alike(path, mine)
     return list(sets.values()), problems
@@ -169,26 +167,6 @@ def _text(path: Path, groups: Mapping[str, Mapping[str, Summary]], problems: Seq
         for name, summary in summaries.items():
             lines += ["", about[name].answer_of(summary).text()]
     return "\n".join([*lines, *(["", "Problems"] if problems else []), *(f"  {line}" for line in problems)])
-
-
-def _unusable(source: Source) -> str | None:
-    """Why a record cannot be computed with; None if it can."""
-    try:
-        to_json(get(source.experiment).summarise([source.record]))
-    except UserError as error:  # of a user's own experiment
-        return str(error)
-    except (TypeError, ValueError, KeyError, AttributeError, IndexError, OverflowError) as error:
-        return f"its fields are not those of a record ({type(error).__name__}: {error})"
-    return None
-
-
-def _manifest(directory: Path, experiment: str, problems: list[str]) -> dict[str, Any]:
-    path = directory / f"{get(experiment).prefix}_manifest.json"
-    try:
-        return read_manifest(path) if path.is_file() else {}
-    except UserError as error:
-        problems.append(str(error))
-        return {}
 
 
 def _check_alike(root: Path, runs: Sequence[Found]) -> None:

@@ -19,10 +19,11 @@ from dglib.analysis.grid import Cell
 from dglib.analysis.summary import Summary
 from dglib.errors import UserError
 from dglib.experiments import Experiment, get, names
+from dglib.files import to_json
 from dglib.protocol.records import Record
 from dglib.runs.directories import INDEX, runs_in, unread_below
 from dglib.runs.identity import asked, fingerprint, manifests, read_manifest
-from dglib.runs.reading import read_run
+from dglib.runs.reading import Source, read_run
 
 
 @dataclass(frozen=True)
@@ -182,7 +183,10 @@ def collect_runs(base: Path) -> Collection:
     collection = Collection(base)
     runs = runs_in(base)
     for directory in runs:
-        _collect_run(collection, directory)
+        run = read_run(directory)
+        collection.damaged += run.damaged
+        collection.skipped += run.strangers
+        collection.found += runs_of(directory, run.sources, collection.damaged, collection.skipped)
     collection.skipped += unread_below(base, runs)
     collection.found.sort(key=lambda item: (names().index(item.experiment), item.directory.name, item.group))
     return collection
@@ -234,38 +238,60 @@ def _collect_cells(grid: Grid) -> None:
     grid.left_out = sorted(others | (strangers - there.keys()))
 
 
-def _collect_run(collection: Collection, directory: Path) -> None:
+def runs_of(
+    directory: Path, sources: Sequence[Source], damaged: list[str], left_out: list[str]
+) -> list[Found]:
+    """The runs in a directory, from its records; those without any have a manifest.
+
+    Args:
+        damaged: gets a line for each manifest and record that cannot be used.
+        left_out: gets a line for each experiment that cannot be.
+    """
     known: dict[str, Mapping[str, Any]] = {}
     for path in manifests(directory):
         try:
             made_under = read_manifest(path)
             known[made_under["experiment"]] = made_under
         except UserError as error:
-            collection.damaged.append(str(error))
-    run = read_run(directory)
-    collection.damaged += run.damaged
-    collection.skipped += run.strangers
-    own = [source for source in run.sources if not source.group]
-    records: dict[str, list[Record]] = {}
-    for source in sorted(own, key=lambda source: source.seed):
-        records.setdefault(source.experiment, []).append(dict(source.record))
-    for name in names():
-        mine = records.get(name, [])
-        beats = _heartbeats(directory, name, {record.get("seed") for record in mine})
-        if mine or name in known:
-            found = Found(name, directory, tuple(mine), known.get(name, {}), tuple(beats))
-            try:
-                _ = found.answer if get(name).is_own else None
-            except UserError as error:  # of a user's own experiment
-                collection.skipped.append(f"{directory}: {name} is left out: {error}")
-                continue
-            collection.found.append(found)
-    groups: dict[tuple[str, str], list[Record]] = {}
-    for source in sorted(run.sources, key=lambda source: source.seed):
-        if source.group:
-            groups.setdefault((source.experiment, source.group), []).append(source.record)
-    others = [Found(name, directory, tuple(mine), group=group) for (name, group), mine in groups.items()]
-    collection.found += others
+            damaged.append(str(error))
+    records: dict[tuple[str, str], list[Record]] = {(name, ""): [] for name in names() if name in known}
+    for source in sorted(sources, key=lambda source: source.seed):
+        records.setdefault((source.experiment, source.group), []).append(dict(source.record))
+    found = []
+    for (name, group), mine in records.items():
+        run = Found(name, directory, tuple(mine), group=group)
+        if not group:
+            beats = _heartbeats(directory, name, {record["seed"] for record in mine})
+            run = replace(run, manifest=known.get(name, {}), heartbeats=tuple(beats))
+        found += _usable(run, damaged, left_out)
+    return found
+
+
+def _usable(run: Found, damaged: list[str], left_out: list[str]) -> list[Found]:
+    """The run without records that cannot be computed with; nothing where none can."""
+    if not _fault(run):
+        return [run]
+    faults = [_fault(replace(run, records=(record,))) for record in run.records]
+    rest = replace(run, records=tuple(r for r, why in zip(run.records, faults, strict=True) if not why))
+    if fault := ("" if rest.records else next(filter(None, faults), "")) or _fault(rest):
+        left_out.append(f"{run.directory}: {run.experiment} is left out: {fault}")
+        return []
+    named = zip(run.records, faults, strict=True)
+    where = f"{run.directory}: {run.experiment}"
+    damaged += [f"{where} seed {record['seed']} not read: {why}" for record, why in named if why]
+    return [rest]
+
+
+def _fault(run: Found) -> str:
+    """Why a run's records cannot be computed with; empty if they can."""
+    try:
+        to_json(dict(run.summary))
+        run.answer.text()
+    except UserError as error:  # of a user's own experiment
+        return str(error)
+    except (TypeError, ValueError, KeyError, AttributeError, IndexError, OverflowError) as error:
+        return f"its fields are not those of a record ({type(error).__name__}: {error})"
+    return ""
 
 
 def _heartbeats(directory: Path, experiment: str, finished: Iterable[Any]) -> list[Mapping[str, Any]]:

@@ -2,18 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from contextlib import suppress
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import yaml
-
 from dglib.analysis import wording
 from dglib.base_dir import base_directory
-from dglib.errors import UserError
-from dglib.experiments.parameters import ALIASES
 from dglib.report.collect import Found, collect_runs
 from dglib.report.facts import nearest_profile
 from dglib.runs.progress import duration
@@ -27,34 +21,20 @@ COLUMNS = (
 )  # fmt: skip
 
 
-def list_runs(base_dir: str | Path | None = None, where: Sequence[str] = ()) -> DataFrame:
+def list_runs(base_dir: str | Path | None = None) -> DataFrame:
     """The runs below a base directory, the oldest of each experiment first. Columns: `COLUMNS`.
 
     `profile` is the one that most parameters come from, with the number of those that differ; `dwell` in
     epochs per level, missing where no sweep moves λ; `done` and `running` are numbers of seeds. The table's
     `attrs["unread"]` has a line for each file or directory that was not read.
 
-    Args:
-        where: conditions `NAME=VALUE` on parameters, all of which must hold; η and λ stand for `noise_rate`
-            and `init_lambda`.
-
     Raises:
-        UserError: there is no such directory, or a condition cannot be read.
+        UserError: there is no such directory.
     """
     import pandas as pd
 
-    wanted = dict(_condition(text) for text in where)
     collection = collect_runs(base_directory(None if base_dir is None else str(base_dir)))
-    found = collection.found
-    unknown = [name for name in wanted if not any(name in item.parameters for item in found)]
-    if found and unknown:
-        raise UserError(f"--where {unknown[0]}: no run has a parameter of that name")
-    rows = [
-        _row(item)
-        for item in found
-        if all(item.parameters.get(name) == value for name, value in wanted.items())
-    ]
-    table = pd.DataFrame(rows, columns=list(COLUMNS)).astype({"dwell": "Int64"})
+    table = pd.DataFrame(map(_row, collection.found), columns=list(COLUMNS)).astype({"dwell": "Int64"})
     table.attrs["unread"] = [*collection.damaged, *collection.skipped]
     return table
 
@@ -85,19 +65,6 @@ def text(table: DataFrame) -> str:
     """The table for a terminal, with what was not read."""
     shown = table.astype(object).fillna("–").to_string(index=False) if len(table) else "no runs"
     return "\n".join([shown, *table.attrs["unread"]])
-
-
-def _condition(text: str) -> tuple[str, Any]:
-    name, sign, value = text.partition("=")
-    if not sign or not name:
-        raise UserError(f"--where {text}: must be NAME=VALUE")
-    try:
-        read = yaml.safe_load(value)
-    except yaml.YAMLError:
-        raise UserError(f"--where {text}: {value} is no YAML value") from None
-    with suppress(ValueError):  # YAML takes 1e-4 for text
-        read = float(read) if isinstance(read, str) else read
-    return ALIASES.get(name, name), read
 
 
 def _row(found: Found) -> dict[str, Any]:

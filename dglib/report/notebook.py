@@ -7,8 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from dglib.base_dir import base_directory
-from dglib.errors import UserError
-from dglib.experiments.notebook import is_data, refuse_replaced
+from dglib.experiments.notebook import notebook_paths
 from dglib.report.collect import Collection, collect
 from dglib.report.page import render, write_report
 from dglib.runs import provenance
@@ -36,16 +35,9 @@ def notebook_report(globals_: Mapping[str, object]) -> Report:
     """The report on the global `base_dir` of a notebook, its only parameter. Prints versions.
 
     Raises:
-        UserError: nothing to report, or another global of plain data, such as papermill makes of a mistyped
-        name.
+        UserError: as `notebook_paths`, or nothing to report.
     """
-    refuse_replaced(["base_dir"], globals_)
-    for name, value in globals_.items():
-        if name != "base_dir" and is_data(name, value):
-            raise UserError(f"notebook: {name} = {value!r}: the report has no parameter but base_dir")
-    given = globals_.get("base_dir")
-    if given is not None and (not isinstance(given, str) or not given):
-        raise UserError(f"notebook: base_dir = {given!r}: must be text, the path of a directory")
+    (given,) = notebook_paths("the report", ["base_dir"], globals_)
     collection = collect(base_directory(given, where="notebook"))
     print(provenance.line(provenance.versions()))
     return Report(collection)
