@@ -101,7 +101,7 @@ def parser(program: str) -> argparse.ArgumentParser:
     add("--workers", type=_count, metavar="N", help=about)
     about = "seeds_at_once (1) jobs at a time on each of these; twice the same for twice as many there"
     add("--gpus", metavar="0,1", help=about)
-    about = "jobs on a cluster through Dask: tcp://host:8786 or slurm:FILE.yaml"
+    about = "jobs on a cluster: the address of its Dask scheduler, tcp://host:8786"
     add("--cluster", metavar="WHERE", help=about)
     add("--fail-fast", action="store_true", help="start no job after one has failed; exit status 1 as always")
     add("--only-failed", action="store_true", help="only the jobs of this command whose last attempt failed")

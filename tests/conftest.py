@@ -26,8 +26,6 @@ def pytest_configure(config):
     config.addinivalue_line("filterwarnings", f"error:::({'|'.join(HERE)})$")
     # A file or process left open is found where the collector happens to run, in any later test: shown only.
     config.addinivalue_line("filterwarnings", "default::ResourceWarning")
-    # Of a Slurm cluster whose options were refused; pytest-xdist cannot pass on what it carries.
-    config.addinivalue_line("filterwarnings", "ignore:unclosed cluster:ResourceWarning")
 
 
 def pytest_terminal_summary(terminalreporter, config):

@@ -10,7 +10,7 @@ from grid_cases import fill, store_of
 
 from dglib import cli
 from dglib.campaign import results
-from dglib.campaign.planning import Campaign, plan_campaign
+from dglib.campaign.command import Campaign, plan_campaign
 
 MAP = "experiment: Td1\nseeds: 0-1\nset: {init_epochs: 40}\ngrid: {noise_rate: [0.2, 0.4]}\n"
 
@@ -38,7 +38,7 @@ def test_report_table_and_figures_of_a_grid_are_copied_below_the_base_directory(
     found = mirrored("--grid", "my.yaml")
     assert found.grid is not None
     fill(found.grid, found.location.local, lambda cell: [td1(seed, 0.1 + 0.4 * seed) for seed in (0, 1)])
-    written = results.write_results(found, io.StringIO())
+    written = results.write_results(found.plans, found.location, found.grid, io.StringIO())
     copied = files(Path("drive/grid_my"))
     names = {"grid.json", "grid_results.csv", "report.html", "figures/grid_Td1.pdf", "figures/grid_Td1.png"}
     assert copied.keys() == names
@@ -51,7 +51,7 @@ def test_the_figure_drawn_after_the_runs_own_mirrors_have_ended_is_copied_too() 
     for plan, make in zip(found.plans, (t1, t2), strict=True):
         cell = SimpleNamespace(experiment=plan.experiment, parameters=plan.parameters, directory="")
         store_of(cell, found.location.local, [make(seed) for seed in (0, 1)])
-    results.write_results(found, io.StringIO())
+    results.write_results(found.plans, found.location, found.grid, io.StringIO())
     (directory,) = Path("work").glob("exp_T_spinodal_*")
     drawn = {f"{directory.name}/figures/hysteresis.{kind}" for kind in ("pdf", "png")}
     assert files(Path("drive")).keys() == {"summary.md", "summary.json", "report.html", *drawn}

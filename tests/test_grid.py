@@ -85,12 +85,11 @@ MISTAKES = {
     "experiment: Td1\ngrid: {noise_rate: [0.2, 1.2]}": "noise_rate = 1.2: must be at most 0.9",
     "experiment: T1\ngrid: {init_lambda: [0.3, 0.5]}": "must start at init_lambda = 0.5 or above",
     "experiment: Td1\nset: {lr: 0.1}\ngrid: {lr: [0.2]}": "lr = 0.1: is crossed by the grid of",
-    "experiment: Td1\nset: {seeds: 1}\ngrid: {momentum: [0.2]}": "seeds = 1: must be a field of the file",
     "experiment: Td1\ngrid: {base_dir: [a, b]}": "grid.base_dir = .*: changes no run",
     "experiment: V3\ngrid: {gap_lambda: [0.4, 0.5]}": "grid.gap_lambda = .*: changes no run",
     f"experiment: Td1\ngrid: {{batch_size: {MANY}}}": f"= {MAX_CELLS + 1} cells: must be at most {MAX_CELLS}",
     "experiment: X\ngrid: {lr: [1]}": "experiment = 'X': must be T1, T2, Hold, V3, Td1 or loop",
-    "experiments: [T1, T1]\ngrid: {lr: [1]}": "T1 appears twice",
+    "experiments: [T1, T1]\ngrid: {lr: [1]}": "each once",
     "experiment: Td1\nprofile: fast\ngrid: {lr: [1]}": "profile = 'fast': must be paper, quick or small",
     "experiment: Td1\ngrid: {lr: [1}": "is not valid YAML: line 2",
 }  # fmt: skip

@@ -19,7 +19,7 @@ from cluster_cases import PATIENCE, RUN_ALL, wait_for
 from held import held_up
 
 from dglib import cli
-from dglib.campaign import dry_run, planning
+from dglib.campaign import command, dry_run, local
 from dglib.experiments import build_spec
 from dglib.experiments.profiles import load_profile
 from dglib.runs.progress import read_attempts
@@ -63,10 +63,10 @@ def run_all(*arguments: str, **environment: str) -> subprocess.CompletedProcess[
     )
 
 
-def campaign(*words: str) -> planning.Campaign:
+def campaign(*words: str) -> command.Campaign:
     arguments: Namespace = cli.parser("run_all").parse_args(["campaign", *words])
     arguments.typed = []
-    return planning.plan_campaign(arguments)
+    return command.plan_campaign(arguments)
 
 
 def events(lines: str) -> list[dict[str, Any]]:
@@ -132,27 +132,24 @@ def test_a_dry_run_for_a_cluster_times_nothing_here(
     capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(dry_run.Estimator, "seconds", lambda *_: pytest.fail("timed"))
-    Path("nodes.yaml").write_text("jobs: 3\nwalltime: '01:00:00'\nmemory: 1GB\n")
-    for where in ("slurm:nodes.yaml", "tcp://host:8786"):
-        command = ["--dry-run", "--only", "T2", "--seeds", "0-3", "--device", "cuda", "--cluster", where]
-        assert cli.run_all(command) == 0
-        first, *_, total = capsys.readouterr().out.splitlines()
-        assert first.endswith("no estimate: no seed has finished")
-        assert total == "4 jobs"
+    command = ["--dry-run", "--only", "T2", "--seeds", "0-3", "--device", "cuda", "--cluster", "tcp://host:1"]
+    assert cli.run_all(command) == 0
+    first, *_, total = capsys.readouterr().out.splitlines()
+    assert first.endswith("no estimate: no seed has finished")
+    assert total == "4 jobs"
 
 
 def test_a_dry_run_plans_for_gpus_that_are_not_here(
     capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    for module in ("planning", "command"):
+    for module in ("local", "command"):
         monkeypatch.setattr(f"dglib.campaign.{module}.visible_gpus", list)
     monkeypatch.setattr(dry_run.Estimator, "seconds", lambda *_: pytest.fail("timed"))
     wanted = ["--only", "T2", "--seeds", "0-3", "--gpus", "0,1"]
     assert cli.run_all(["--dry-run", *wanted]) == 0
-    out, err = capsys.readouterr()
-    assert out.endswith("4 jobs\n")
-    assert "--gpus 0,1: 1: is not there: torch sees no CUDA device here\n" in err
+    assert capsys.readouterr().out.endswith("4 jobs\n")
     assert cli.run_all(wanted) == 2
+    assert "--gpus 0,1: 0: is not there: torch sees no CUDA device here\n" in capsys.readouterr().err
 
 
 def test_a_setting_reaches_those_that_have_it_or_the_one_it_names_the_last_one_winning(plan: Plan) -> None:
@@ -169,13 +166,15 @@ def test_a_setting_reaches_those_that_have_it_or_the_one_it_names_the_last_one_w
 
 def environments(*words: str) -> list[dict[str, str]]:
     """The environment of each worker of a command."""
-    return [dict(each) for each in campaign(*words).environments or ()]
+    backend = campaign(*words).backend
+    assert isinstance(backend, local.LocalBackend)
+    return [dict(each) for each in backend.environments]
 
 
 def test_each_gpu_that_is_named_gets_a_worker_that_sees_it_alone(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
-    monkeypatch.setattr(planning, "visible_gpus", lambda: ["0", "1", "2"])
-    monkeypatch.setattr(planning, "_check_machine", lambda *_: None)
+    monkeypatch.setattr(local, "visible_gpus", lambda: ["0", "1", "2"])
+    monkeypatch.setattr(command, "_check_machine", lambda *_: None)
     order = {"CUDA_DEVICE_ORDER": "PCI_BUS_ID"}
     two = [{"CUDA_VISIBLE_DEVICES": "0", **order}, {"CUDA_VISIBLE_DEVICES": "2", **order}]
     assert environments("--gpus", "0,2") == two
@@ -190,8 +189,8 @@ def test_each_gpu_that_is_named_gets_a_worker_that_sees_it_alone(monkeypatch: py
 def test_threads_and_seeds_at_once_set_the_number_of_workers_on_a_cpu(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(planning, "visible_gpus", list)
-    monkeypatch.setattr(planning, "_cores", lambda: 8)
+    monkeypatch.setattr(local, "visible_gpus", list)
+    monkeypatch.setattr(local, "_cores", lambda: 8)
     assert environments() == [{}] * 8
     assert environments("--set", "T2.threads=3") == [{}] * 2
     assert environments("--set", "threads=99") == [{}]

@@ -29,16 +29,16 @@ _running: set[str] = set()  # the keys of tasks
 
 
 @lru_cache(maxsize=1)
-def software() -> dict[str, Any]:
-    """What results depend on: versions, and the hash of dglib's files with their commit."""
-    code = hashlib.sha256()
+def software() -> dict[str, str]:
+    """What results depend on: versions, and the hash of dglib's files."""
+    code, made = hashlib.sha256(), provenance.code()
     for path in sorted(provenance.HERE.rglob("*.py")):
         code.update(f"{path.relative_to(provenance.HERE)}\n".encode() + path.read_bytes())
     return {
-        "python": ".".join(platform.python_version_tuple()[:2]),
+        "Python": ".".join(platform.python_version_tuple()[:2]),
         "torch": version("torch"),
-        **{name: provenance.code()[name] for name in ("dglib", "commit")},
-        "code": code.hexdigest(),
+        "dglib": f"{made['dglib']} of commit {str(made['commit'] or 'unknown')[:7]}",
+        "files of dglib with the hash": code.hexdigest()[:12],
     }
 
 
@@ -71,17 +71,11 @@ def run_job(job: Mapping[str, Any]) -> dict[str, Any]:
 
 def unsuitable(job: Mapping[str, Any], me: Worker) -> str:
     """Why a worker cannot run a job as the machine that gave it would; empty for nothing."""
-    threads = me.state.nthreads
-    if threads > 1 and me.state.total_resources.get("GPU") != 1:
+    if (threads := me.state.nthreads) > 1:
         return f"has {threads} threads; start it with --nthreads 1, one worker for each job"
-    ours, theirs = software(), job["software"]
-    for name in ("python", "torch", "dglib"):
-        if ours[name] != theirs[name]:
-            return f"has {name} {ours[name]}, this machine {theirs[name]}; they must be the same"
-    if ours["code"] != theirs["code"]:
-        here, there = (str(made["commit"] or "unknown")[:7] for made in (ours, theirs))
-        where = f"at {here}, this machine at {there}" if here != there else "of one commit, but changed since"
-        return f"has other files of dglib than this machine: {where}; they must be the same"
+    for name, ours in software().items():
+        if ours != (theirs := job["software"].get(name)):
+            return f"has {name} {ours}, this machine {theirs}; they must be the same"
     if not Path(job["record"]).exists():
         return f"does not see {Path(job['record']).parent} as it is here"
     return ""

@@ -1,22 +1,56 @@
-"""`python -m dglib campaign` and `run_all.py`: run the jobs, then write and print the results."""
+"""`python -m dglib campaign` and `run_all.py`: from the options to checked plans, jobs and results."""
 
 from __future__ import annotations
 
 import argparse
 import sys
 import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from importlib.util import find_spec
+from pathlib import Path
 
+from dglib.base_dir import base_directory
 from dglib.campaign import scheduler
-from dglib.campaign.grid import write_index
-from dglib.campaign.jobs import jobs_of
-from dglib.campaign.local import LocalBackend
+from dglib.campaign.grid import Grid, load_grid, write_index
+from dglib.campaign.jobs import Plan, anchored, jobs_of
+from dglib.campaign.local import LocalBackend, visible_gpus, worker_environments
 from dglib.campaign.monitor import CampaignMonitor
-from dglib.campaign.planning import Campaign, plan_campaign, visible_gpus
 from dglib.campaign.scheduler import Backend
 from dglib.campaign.status import only_failed
 from dglib.control import require_posix
 from dglib.errors import UserError
+from dglib.experiments import build_spec, default_names
+from dglib.experiments.parameters import Parameters
+from dglib.experiments.profiles import (
+    meant_for,
+    model_of,
+    option_layers,
+    profile_layer,
+    refuse_strays,
+    source,
+    validate_layers,
+)
+from dglib.runs.identity import NUMERICS, TECHNIQUES, requested_numerics
+from dglib.runs.location import RunLocation
 from dglib.runs.progress import duration
+
+
+@dataclass(frozen=True)
+class Campaign:
+    """All jobs of one command.
+
+    Attributes:
+        plans: of the experiments, or of a grid's cells.
+        location: of the base directory.
+        backend: not entered yet.
+        grid: whose cells the plans are, or None.
+    """
+
+    plans: list[Plan]
+    location: RunLocation
+    backend: Backend
+    grid: Grid | None = None
 
 
 def run(arguments: argparse.Namespace) -> int:
@@ -27,8 +61,7 @@ def run(arguments: argparse.Namespace) -> int:
         KeyboardInterrupt: stopped; running jobs have saved their state.
     """
     campaign = plan_campaign(arguments)
-    backend = _backend(arguments, campaign)
-    at_once = backend.at_once or 1
+    at_once = campaign.backend.at_once
     if arguments.dry_run:
         if arguments.only_failed:
             raise UserError("--only-failed: `status` lists the failed jobs; leave out --dry-run")
@@ -47,9 +80,11 @@ def run(arguments: argparse.Namespace) -> int:
         if not jobs:
             print("No job of this command has failed.", file=out)
             return 0
-    events = sys.stdout if arguments.json else None
     try:
-        with backend, CampaignMonitor(jobs, events) as monitor:
+        with (
+            campaign.backend as backend,
+            CampaignMonitor(jobs, sys.stdout if arguments.json else None) as monitor,
+        ):
             named = ", ".join(dict.fromkeys(plan.experiment for plan in campaign.plans))
             number = f"{len(jobs)} job{'s' * (len(jobs) != 1)}"
             number += f", {count} at a time" if (count := min(at_once, len(jobs))) > 1 else ""
@@ -64,7 +99,7 @@ def run(arguments: argparse.Namespace) -> int:
     print(f"\nDone in {duration(time.monotonic() - started)}.", file=out)
     from dglib.campaign.results import write_results  # imports scipy and matplotlib, which take a second
 
-    files = write_results(campaign, out)
+    files = write_results(campaign.plans, campaign.location, campaign.grid, out)
     failed = 0
     for plan in campaign.plans:
         for reason, those in plan.failures():
@@ -77,9 +112,103 @@ def run(arguments: argparse.Namespace) -> int:
     return 1 if failed else 0
 
 
-def _backend(arguments: argparse.Namespace, campaign: Campaign) -> Backend:
-    if campaign.environments is not None:
-        return LocalBackend(campaign.environments)
+def plan_campaign(arguments: argparse.Namespace) -> Campaign:
+    """The campaign that the options ask for, its experiments in their order there, a grid's cells in order.
+
+    Raises:
+        UserError: one line on what is wrong.
+    """
+    grid = None if arguments.grid is None else load_grid(arguments.grid, option_layers(arguments))
+    plans, location = _experiments(arguments) if grid is None else _cells(arguments, grid)
+    cluster = arguments.cluster
+    checked: set[str] = set()
+    for plan in plans:
+        plan.command = list(arguments.typed)
+        p = plan.parameters
+        _check_machine(p if cluster is None else _for_cluster(p, cluster), checked)
+    if cluster is None:
+        found = worker_environments(arguments.workers, arguments.gpus, plans, arguments.dry_run)
+        return Campaign(plans, location, LocalBackend(found), grid)
+    for name, value in (("--gpus", arguments.gpus), ("--workers", arguments.workers)):
+        if value is not None:
+            raise UserError(f"{name} {value}: the cluster has its own number of workers; leave it out")
+    if location.mirrored:
+        raise UserError(f"--cluster {cluster}: needs a base directory that all machines see, no mirror")
     from dglib.campaign.cluster import ClusterBackend  # imports Dask where it is there
 
-    return ClusterBackend(arguments.cluster)
+    return Campaign(plans, location, ClusterBackend(cluster), grid)
+
+
+def _experiments(arguments: argparse.Namespace) -> tuple[list[Plan], RunLocation]:
+    chosen: Sequence[str] = arguments.only or getattr(arguments, "own", ()) or default_names()
+    for name in chosen:
+        model_of(name)
+    if len(set(chosen)) < len(chosen):
+        raise UserError(f"--only {' '.join(chosen)}: each experiment once")
+    options, profile = option_layers(arguments), arguments.profile or "quick"
+    refuse_strays(options, chosen)
+    plans, locations = [], []
+    for name in chosen:
+        layers = [profile_layer(name, profile), *meant_for(name, options)]
+        parameters = validate_layers(name, layers)
+        location = RunLocation.of(parameters, source("base_dir", layers).where)
+        locations.append(location)
+        plans.append(Plan(anchored(parameters, location.base), location.local, profile=profile))
+    if len({(each.base.absolute(), each.local.absolute()) for each in locations}) > 1:
+        several = " and ".join(sorted({str(each.local.absolute()) for each in locations}))
+        raise UserError(f"base_dir = {several}: must be one for all experiments")
+    return plans, location
+
+
+def _cells(arguments: argparse.Namespace, grid: Grid) -> tuple[list[Plan], RunLocation]:
+    for name, given in (("--only", arguments.only), ("--profile", arguments.profile)):
+        if given is not None:
+            raise UserError(f"{name}: is given by the grid's file; leave it out with --grid")
+    layers = option_layers(arguments)
+    first = grid.cells[0].parameters
+    base = base_directory(first.base_dir, where=source("base_dir", layers).where if layers else "")
+    location = RunLocation.of(first)
+    plans = []
+    for cell in grid.cells:
+        below = Path(grid.directory_name, cell.directory)
+        paths = {"base_dir": str(base / below), "work_dir": str(location.local / below)}
+        parameters = anchored(cell.parameters.model_copy(update=paths), base / below)
+        local = RunLocation.of(parameters).local
+        plans.append(Plan(parameters, local, home=location.local, cell=cell.name))
+    return plans, location
+
+
+def _for_cluster(parameters: Parameters, cluster: str) -> Parameters:
+    """The parameters as far as this machine can check them; the rest depends on the workers' machines."""
+    device = parameters.device
+    if device not in ("auto", "cpu", "cuda"):
+        raise UserError(
+            f"--cluster {cluster}: device = {device!r}: must be auto, cpu or cuda: a worker sees one GPU"
+        )
+    if parameters.seeds_at_once > 1:
+        raise UserError(
+            f"--cluster {cluster}: seeds_at_once = {parameters.seeds_at_once}: a worker runs one job at a"
+            " time; ask for more workers"
+        )
+    free = dict.fromkeys(("device", *TECHNIQUES), "auto")
+    return parameters.model_copy(update={**free, "exact": False})
+
+
+def _check_machine(p: Parameters, checked: set[str]) -> None:
+    """Check device, data set, network, noise and rules, once for all plans that have them in common.
+
+    What needs no check is answered without torch, whose import takes seconds.
+    """
+    resnet = p.network in ("resnet18", "resnet34") and p.network_width == 1 and find_spec("torchvision")
+    network = p.network in ("small_cnn", "vgg11_bn") or bool(resnet)
+    usual = requested_numerics(p).keys() <= {"device", "threads", "exact"} and p.device in ("auto", "cpu")
+    rules = (p.noise, p.mix, p.value, p.metrics) == ("symmetric", "normalised", "clean", [])
+    if network and usual and rules and p.dataset in ("digits", "cifar10") and not p.tensorboard:
+        return
+    names = "dataset data_dir network network_width noise batch_size mix value metrics two_pass_statistics"
+    same = repr([getattr(p, name, None) for name in (*names.split(), "tensorboard", *NUMERICS)])
+    if same not in checked:
+        from dglib.campaign.run import check
+
+        check(build_spec(p.experiment, p), p)
+        checked.add(same)

@@ -115,87 +115,60 @@ def load_grid(path: str | Path, layers: Sequence[Layer] = ()) -> Grid:
     Raises:
         UserError: one line that names the file (or option), the name, the value and the rule.
     """
-    path = _path(Path(path))
+    path = Path(path)
+    if not (path.is_file() or path.suffix or path.name != str(path)):
+        grids = sorted(file.stem for file in (PARAMS / "grids").glob("*.yaml"))
+        if path.name not in grids:
+            raise UserError(f"grid = {path.name!r}: must be {one_of([*grids, 'a path'])}")
+        path = PARAMS / "grids" / f"{path.name}.yaml"
+    try:
+        return _load(path, layers)
+    except UserError as error:  # of a profile, or of an unknown experiment
+        named = str(error).startswith((str(path), *(layer.where for layer in layers)))
+        raise UserError(str(error) if named else f"{path}: {error}") from None
+
+
+def _load(path: Path, layers: Sequence[Layer]) -> Grid:
     layer = file_layer(path)
     where, file = layer.where, validate_model(GridFile, [layer])
-    experiments = _experiments(where, file)
+    if (file.experiment is None) == (file.experiments is None):
+        raise UserError(f"{where}: must have either experiment ({one_of(names())}) or a list of experiments")
+    experiments = file.experiments or [str(file.experiment)]
+    if len(set(experiments)) < len(experiments):
+        raise UserError(f"{where}: experiments = {experiments!r}: each once")
+    below = {experiment: [profile_layer(experiment, file.profile)] for experiment in experiments}
     sizes = [len(values) for values in (*file.grid.values(), experiments)]
     if (count := prod(sizes)) > MAX_CELLS:
         factors = " × ".join(map(str, sizes))
         raise UserError(f"{where}: grid: {factors} = {count} cells: must be at most {MAX_CELLS}")
-    given = [Layer(where, file.set or {}), *layers]
-    for name, value in (*file.grid.items(), *given[0].values.items()):
-        if name == "seeds":
-            raise UserError(f"{where}: {name} = {value!r}: must be a field of the file: every cell has all")
+    for experiment in experiments:
+        refuse_strays([Layer(where, file.grid)], [experiment])
     for name, value in file.grid.items():
         if not all(is_identity(name, one) for one in experiments) and name not in NUMERICS:
             rule = "changes no run, so that its cells would be the same; give it in set"
             raise UserError(f"{where}: grid.{name} = {value!r}: {rule}")
-    if file.seeds is not None:
-        given.insert(1, Layer(where, {"seeds": file.seeds}))
-    for experiment in experiments:
-        refuse_strays([Layer(where, file.grid)], [experiment])
+    seeds = {} if file.seeds is None else {"seeds": file.seeds}
+    given = [Layer(where, {**(file.set or {}), **seeds}), *layers]
     refuse_strays(given, experiments)
     for option in given:
         for name, value in option.values.items():
             if name.rpartition(".")[2] in file.grid:
                 raise UserError(f"{option.where}: {name} = {value!r}: is crossed by the grid of {where}")
-    below = {}
-    for experiment in experiments:
-        try:
-            profile = profile_layer(experiment, file.profile)
-        except UserError as error:
-            raise UserError(f"{where}: {error}") from None
-        below[experiment] = [profile, *meant_for(experiment, given)]
-    return _grid(path, where, file.grid, below)
 
-
-def _path(path: Path) -> Path:
-    if path.is_file() or path.suffix or path.name != str(path):
-        return path
-    grids = sorted(file.stem for file in (PARAMS / "grids").glob("*.yaml"))
-    if path.name in grids:
-        return PARAMS / "grids" / f"{path.name}.yaml"
-    raise UserError(f"grid = {path.name!r}: must be {one_of([*grids, 'a path'])}")
-
-
-def _experiments(where: str, file: GridFile) -> list[str]:
-    if (file.experiment is None) == (file.experiments is None):
-        raise UserError(f"{where}: must have either experiment ({one_of(names())}) or a list of experiments")
-    chosen = file.experiments or [str(file.experiment)]
-    for name in chosen:
-        if name not in names():
-            raise UserError(f"{where}: experiment = {name!r}: must be {one_of(names())}")
-        if chosen.count(name) > 1:
-            raise UserError(f"{where}: experiments = {chosen!r}: {name} appears twice")
-    return chosen
-
-
-def _grid(
-    path: Path, where: str, crossed: Mapping[str, Sequence[object]], below: Mapping[str, Sequence[Layer]]
-) -> Grid:
     cells, known = [], dict[str, Cell]()
-    for combination in product(*crossed.values()):
-        asked = dict(zip(crossed, combination, strict=True))
-        for experiment, layers in below.items():
-            parameters = _validated(experiment, layers, Layer(where, asked))
-            values = {name: getattr(parameters, name) for name in crossed}  # 1e-4 may have been text
-            cell = Cell(_label(values), parameters, values)
+    for experiment in experiments:
+        below[experiment] += meant_for(experiment, given)
+    for combination in product(*file.grid.values()):
+        asked = Layer(where, dict(zip(file.grid, combination, strict=True)))
+        for experiment in experiments:
+            parameters = validate_layers(experiment, [*below[experiment], asked])
+            values = {name: getattr(parameters, name) for name in file.grid}  # 1e-4 may have been text
+            cell = Cell(",".join(f"{name}={_shown(v)}" for name, v in values.items()), parameters, values)
             if (twin := known.setdefault(_run(parameters), cell)) is not cell:
                 raise UserError(f"{where}: grid: {cell.name} is the same run as {twin.name}")
             cells.append(cell)
-    by_name = {name: {shown(cell.values[name]): cell.values[name] for cell in cells} for name in crossed}
+    by_name = {name: {_shown(cell.values[name]): cell.values[name] for cell in cells} for name in file.grid}
     return Grid(path.stem, {name: tuple(values.values()) for name, values in by_name.items()}, cells)
-
-
-def _validated(experiment: str, below: Sequence[Layer], asked: Layer) -> Parameters:
-    try:
-        return validate_layers(experiment, [*below, asked])
-    except UserError as error:
-        if not str(error).startswith(f"{below[0].where}: "):
-            raise
-        # A profile's value is wrong with one of this cell's: name the cell.
-        raise UserError(f"{asked.where}: grid: {_label(asked.values)}: {error}") from None
 
 
 def _run(parameters: Parameters) -> str:
@@ -204,18 +177,14 @@ def _run(parameters: Parameters) -> str:
     return fingerprint(describe(spec, "", **requested_numerics(parameters)))
 
 
-def _label(values: Mapping[str, object]) -> str:
-    return ",".join(f"{name}={shown(value)}" for name, value in values.items())
-
-
-def shown(value: object) -> str:
+def _shown(value: object) -> str:
     """A value in a cell's name: 0.5, true, null, [16,26]."""
     if isinstance(value, bool) or value is None:
         return {True: "true", False: "false", None: "null"}[value]
     if isinstance(value, float):
         return f"{value:.12g}"
     if isinstance(value, list):
-        return f"[{','.join(map(shown, value))}]"
+        return f"[{','.join(map(_shown, value))}]"
     return str(value)
 
 

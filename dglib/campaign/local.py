@@ -1,4 +1,4 @@
-"""Worker processes of this machine: each runs one job at a time and imports torch once."""
+"""Worker processes of this machine, and how many: each runs one job at a time and imports torch once."""
 
 from __future__ import annotations
 
@@ -20,6 +20,7 @@ from dglib.campaign.jobs import Job, Plan, anchored
 from dglib.campaign.monitor import CampaignMonitor
 from dglib.campaign.scheduler import STOP_SECONDS, Answer, Backend
 from dglib.control import Interrupted
+from dglib.errors import UserError
 from dglib.runs.progress import this_process
 from dglib.training.registry import module_path
 
@@ -166,3 +167,79 @@ class _Worker:
             lines += job.log.read_text(encoding="utf-8", errors="replace").strip().splitlines()
         last = next((line for line in reversed(lines) if not line.startswith("-- ")), "")
         return f"its process ended with status {code}" + (f" ({last})" if last else "")
+
+
+def worker_environments(
+    workers: int | None, gpus: str | None, plans: Sequence[Plan], dry_run: bool = False
+) -> list[dict[str, str]]:
+    """The environment variables of each worker process of this machine, such as the GPU that it sees.
+
+    By default `seeds_at_once` workers for each GPU that torch would use. On CPUs one for each core that a
+    run's threads leave, or `seeds_at_once` where that is more than one.
+
+    Args:
+        workers: how many were asked for, or None.
+        gpus: those named by --gpus, as "0,1", with `seeds_at_once` workers each, or None.
+        dry_run: the GPUs may be another machine's.
+
+    Raises:
+        UserError: a GPU that is not there, a device that does not go with --gpus, or two numbers of jobs.
+    """
+    counts = {plan.parameters.seeds_at_once: plan.experiment for plan in plans}
+    if len(counts) > 1:
+        several = ", ".join(f"{value} for {name}" for value, name in counts.items())
+        raise UserError(f"seeds_at_once = {several}: must be one for all experiments of a command")
+    (at_once,) = counts
+    if gpus is not None and workers is not None:
+        raise UserError(f"--gpus {gpus}: one worker for each GPU; leave out --workers")
+    if workers is not None and at_once > 1:
+        both = "both are the number of jobs at a time; leave one out"
+        raise UserError(f"--workers {workers}: seeds_at_once = {at_once}: {both}")
+    devices = {plan.parameters.device for plan in plans}
+    if gpus is not None:
+        names = _named_gpus(gpus, devices, dry_run)
+    elif workers is not None:
+        return [{}] * workers
+    elif devices == {"cpu"} or not (names := visible_gpus()):
+        threads = max(plan.parameters.threads for plan in plans)
+        return [{}] * (at_once if at_once > 1 else max(1, _cores() // threads))
+    elif not devices <= {"auto", "cuda"}:  # one of several is named: each process sees all
+        return [{}] * at_once
+    # In the order of nvidia-smi, from which people read the numbers; names of an environment are kept.
+    order = {} if "CUDA_VISIBLE_DEVICES" in os.environ else {"CUDA_DEVICE_ORDER": "PCI_BUS_ID"}
+    return [{"CUDA_VISIBLE_DEVICES": name, **order} for name in names] * at_once
+
+
+def _named_gpus(gpus: str, devices: set[str], dry_run: bool) -> list[str]:
+    """The GPUs of --gpus, as CUDA_VISIBLE_DEVICES names them."""
+    if other := devices - {"auto", "cuda"}:
+        raise UserError(f"--gpus {gpus}: device = {min(other)!r}: must be auto or cuda with --gpus")
+    numbers = [text.strip() for text in gpus.split(",")]
+    for number in numbers:
+        if not (number.isascii() and number.isdigit()):
+            rule = "must be numbers of GPUs with commas between them, as 0,1"
+            raise UserError(f"--gpus {gpus}: {number!r}: {rule}")
+    if dry_run:
+        return numbers
+    visible = visible_gpus()
+    if missing := next((number for number in numbers if int(number) >= len(visible)), None):
+        have = f"{len(visible)} CUDA device(s)" if visible else "no CUDA device"
+        raise UserError(f"--gpus {gpus}: {missing}: is not there: torch sees {have} here")
+    return [visible[int(number)] for number in numbers]
+
+
+def visible_gpus() -> list[str]:
+    """The GPUs that torch would use here, as CUDA_VISIBLE_DEVICES names them."""
+    # Without a driver (the second path is that of WSL) torch need not be imported, which takes seconds.
+    if not any(Path("/dev").glob("nvidia[0-9]*")) and not Path("/dev/dxg").exists():
+        return []
+    import torch
+
+    count = torch.cuda.device_count() if torch.cuda.is_available() else 0
+    given = os.environ.get("CUDA_VISIBLE_DEVICES")
+    names = [str(number) for number in range(count)] if given is None else given.split(",")
+    return [name.strip() for name in names[:count]]
+
+
+def _cores() -> int:
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1

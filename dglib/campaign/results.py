@@ -10,9 +10,8 @@ from typing import IO, Any
 from dglib.analysis.answer import Answer
 from dglib.analysis.style import styled
 from dglib.analysis.summary import SCHEMA
-from dglib.campaign.grid import write_index
+from dglib.campaign.grid import Grid, write_index
 from dglib.campaign.jobs import Plan
-from dglib.campaign.planning import Campaign
 from dglib.errors import UserError
 from dglib.experiments import get, joints, names
 from dglib.experiments.figures import save_figure
@@ -21,36 +20,36 @@ from dglib.files import to_json, write_atomically
 from dglib.report.grids import RESULTS
 from dglib.report.page import write_report
 from dglib.runs.directories import INDEX
+from dglib.runs.location import RunLocation
 from dglib.runs.provenance import different_code
 from dglib.runs.reading import read_under
 from dglib.runs.store import read_records
 
 
-def write_results(campaign: Campaign, out: IO[str]) -> list[Path]:
+def write_results(
+    plans: Sequence[Plan], location: RunLocation, grid: Grid | None, out: IO[str]
+) -> list[Path]:
     """Write summary and report, or a grid's report, print the answers and where they are. Returns the files.
 
     With a mirror the files are copied below the base directory.
     """
-    files = (_of_experiments if campaign.grid is None else _of_grid)(campaign, out)
-    campaign.location.copy_to_base(*files)
+    local = location.local
+    files = _of_experiments(plans, location, out) if grid is None else _of_grid(write_index(grid, local), out)
+    location.copy_to_base(*files)
     return files
 
 
-def _of_experiments(campaign: Campaign, out: IO[str]) -> list[Path]:
-    base, plans = campaign.location.local, campaign.plans
-    print("What was found:\n", file=out)
-    for paragraph in write_summary(base, plans):
-        print(paragraph, file=out)
+def _of_experiments(plans: Sequence[Plan], location: RunLocation, out: IO[str]) -> list[Path]:
+    base = location.local
+    print("What was found:\n", *write_summary(base, plans), sep="\n", file=out)
     page = _write_page(base)
-    if campaign.location.mirrored:
-        print(f"\nAll of it is copied to {campaign.location.base}.", file=out)
+    if location.mirrored:
+        print(f"\nAll of it is copied to {location.base}.", file=out)
     print("\nWhere it lies:", file=out)
-    executed = []
-    for plan in plans:
-        if plan.jobs[-1].status == "done":
-            executed.append(plan.executed)
-            where = f"{plan.directory()} (records, figures/), notebook {plan.executed}"
-            print(f"  {plan.experiment}: {where}", file=out)
+    done = [plan for plan in plans if plan.jobs[-1].status == "done"]
+    for plan in done:
+        where = f"{plan.directory()} (records, figures/), notebook {plan.executed}"
+        print(f"  {plan.experiment}: {where}", file=out)
     files = [base / "summary.md", base / "summary.json"]
     print(f"  summary: {', '.join(map(str, files))}", file=out)
     for path in page:
@@ -59,12 +58,10 @@ def _of_experiments(campaign: Campaign, out: IO[str]) -> list[Path]:
     directories = dict.fromkeys(found for plan in plans if (found := plan.directory()) is not None)
     patterns = [f"figures/{joint.key}.*" for joint in joints()]
     drawn = [path for directory in directories for name in patterns for path in sorted(directory.glob(name))]
-    return [*files, *executed, *drawn, *page]
+    return [*files, *(plan.executed for plan in done), *drawn, *page]
 
 
-def _of_grid(campaign: Campaign, out: IO[str]) -> list[Path]:
-    assert campaign.grid is not None
-    directory = write_index(campaign.grid, campaign.location.local)
+def _of_grid(directory: Path, out: IO[str]) -> list[Path]:
     page = _write_page(directory)
     for path in page:
         print(f"What was found: {path}", file=out)

@@ -33,10 +33,10 @@ class Backend(AbstractContextManager["Backend", None]):
     """Worker processes, each of which runs one job at a time. A context: workers end with it.
 
     Attributes:
-        at_once: how many jobs at a time at most; None where only a cluster's scheduler has the number.
+        at_once: how many jobs at a time, as far as that is known here.
     """
 
-    at_once: int | None
+    at_once: int
 
     @abstractmethod
     def start(self, job: Job) -> dict[str, Any] | None:
