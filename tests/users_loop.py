@@ -1,8 +1,8 @@
 """An experiment of a user's own: `python run_all.py --experiment-file users_loop.py`."""
 
-from dglib.experiments import Experiment, Sweep, rate, register, shared, sweep_rate
+from dglib.experiments import Experiment, Sweep, rate, register, sweep_rate
 from dglib.experiments.parameters import Downward, OneState, SweepParameters, Upward
-from dglib.protocol.spec import Arm, ExperimentSpec, Phase
+from dglib.protocol.spec import Arm, Phase
 
 
 class R1Parameters(SweepParameters, OneState):
@@ -27,16 +27,9 @@ class R1(Experiment):
         sweep = (p.epochs_per_level, sweep_rate(p), p.evaluate_every)
         up = Phase("up", tuple(p.sweep_lambdas), *sweep, trajectory="up_trajectory", final="up_")
         down = Phase("down", tuple(p.return_lambdas), *sweep, trajectory="down_trajectory", final="")
-        return ExperimentSpec(
-            name=self.name,
-            prefix=self.prefix,
-            directory_prefix="exp_R1",
-            experiment_id="R1-{seed:03d}",
-            arms=(Arm("main", (init, up, down)),),
-            outcome_without_event="complete",
-            constants={"epochs_per_level": p.epochs_per_level, "lr": p.lr},
-            **shared(p),
-        )
+        constants = {"epochs_per_level": p.epochs_per_level, "lr": p.lr}
+        arm = Arm("main", (init, up, down))
+        return self.protocol(p, arm, outcome_without_event="complete", constants=constants)
 
 
 register(R1())

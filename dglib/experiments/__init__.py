@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 from dglib.analysis.style import LOOKS
 from dglib.errors import UserError
-from dglib.experiments.base import Drawing, Experiment, Sweep, rate, shared, sweep_rate
+from dglib.experiments.base import Drawing, Experiment, Sweep, rate, sweep_rate
 from dglib.protocol.spec import ExperimentSpec
 from dglib.runs.directories import OWN_FILE, PREFIXES
 from dglib.runs.identity import READING
@@ -30,7 +30,6 @@ __all__ = [
     "Sweep",
     "rate",
     "register",
-    "shared",
     "sweep_rate",
 ]
 

@@ -27,7 +27,7 @@ from dglib.analysis.fields import (
 )
 from dglib.analysis.grid import DIVERGED, Measure
 from dglib.analysis.summary import UNMEASURED, Summary, common, missing, paired, share
-from dglib.protocol.spec import DataSpec, ExperimentSpec, LearningRate, NetworkSpec, StepSpec
+from dglib.protocol.spec import Arm, DataSpec, ExperimentSpec, LearningRate, NetworkSpec, StepSpec
 from dglib.runs.identity import is_identity
 from dglib.training.registry import call
 
@@ -81,6 +81,8 @@ class Experiment:
         name: short, in plain letters: `T1`.
         symbol: the name in texts and figures; default: the name.
         prefix: of its results' files and of its seeds' files; default: the name.
+        directory_prefix: of its run directories; default: exp_ and the name.
+        experiment_id: format of a seed's identity; default: the prefix and the seed.
         title, question, counts: for pages: a heading, what is asked, what counts as an answer.
         grid_question: what is asked of the cells of a grid; default: the question.
         parameters: the pydantic model of its parameters.
@@ -99,6 +101,8 @@ class Experiment:
     name: str
     symbol: str = ""
     prefix: str = ""
+    directory_prefix: str = ""
+    experiment_id: str = ""
     title: str = ""
     question: str = ""
     counts: str = ""
@@ -123,6 +127,8 @@ class Experiment:
     def __init__(self) -> None:
         self.symbol = self.symbol or self.name
         self.prefix = self.prefix or self.name
+        self.directory_prefix = self.directory_prefix or f"exp_{self.name}"
+        self.experiment_id = self.experiment_id or f"{self.prefix}-{{seed:03d}}"
         self.notebook = self.notebook or self.name
         self.title = self.title or self.name
         self.branches = self.branches or self.sweeps
@@ -140,6 +146,37 @@ class Experiment:
     def spec(self, p: Any) -> ExperimentSpec:
         """The protocol under parameters `p`: any object with their names as attributes."""
         raise NotImplementedError
+
+    def protocol(
+        self, p: Any, *arms: Arm, step: Mapping[str, Any] | None = None, **more: Any
+    ) -> ExperimentSpec:
+        """A specification of these arms, on the data and the network and with the step that `p` states.
+
+        Args:
+            step: more fields of the `StepSpec`.
+            more: of the `ExperimentSpec`.
+        """
+
+        def given(*names: str) -> dict[str, Any]:
+            return {name: getattr(p, name) for name in names if hasattr(p, name)}
+
+        data = given("dataset", "noise_rate", "noise", "augmentation", "crop_padding", "train_size")
+        data |= {n: value and tuple(value) for n, value in given("pixel_mean", "pixel_std").items()}
+        constants = given("batch_size", "refresh_period", "momentum", "weight_decay", "mix", "value")
+        parameters = dict(p) if hasattr(p, "__iter__") else vars(p)
+        return ExperimentSpec(
+            name=self.name,
+            prefix=self.prefix,
+            directory_prefix=self.directory_prefix,
+            experiment_id=self.experiment_id,
+            arms=arms,
+            network=NetworkSpec(p.network, p.network_width),
+            data=DataSpec(**data),
+            step=StepSpec(**constants, **(step or {})),
+            metrics=tuple(getattr(p, "metrics", ())),
+            parameters={n: value for n, value in parameters.items() if is_identity(n, self.name)},
+            **more,
+        )
 
     def summarise(self, records: Records) -> dict[str, Any]:
         """The findings as plain JSON-able values; see `dglib.analysis.summary`.
@@ -259,36 +296,6 @@ class Experiment:
         for field, (arm, _) in self.trajectories().items():
             found.setdefault(arm, []).extend(record.get(field) or ())
         return list(found.values())
-
-
-def shared(p: Any, **step: Any) -> dict[str, Any]:
-    """For a specification: network, data, step constants and the parameters for the record.
-
-    Source of the protocols: HIDEKI, Dual-Gradient Learning, Paper A (doi 10.5281/zenodo.18215925).
-
-    Args:
-        p: flat parameters, any object with their names as attributes.
-        step: other fields of the `StepSpec`.
-    """
-    given = p if isinstance(p, dict) else dict(p) if hasattr(p, "__iter__") else dict(vars(p))
-    mean, std, experiment = p.pixel_mean, p.pixel_std, getattr(p, "experiment", "")
-    rules = {name: getattr(p, name) for name in ("mix", "value") if hasattr(p, name)}
-    return {
-        "network": NetworkSpec(p.network, p.network_width),
-        "data": DataSpec(
-            dataset=p.dataset,
-            noise_rate=p.noise_rate,
-            noise=p.noise,
-            augmentation=p.augmentation,
-            crop_padding=p.crop_padding,
-            pixel_mean=None if mean is None else tuple(mean),
-            pixel_std=None if std is None else tuple(std),
-            train_size=getattr(p, "train_size", None),
-        ),
-        "step": StepSpec(p.batch_size, p.refresh_period, p.momentum, p.weight_decay, **rules, **step),
-        "metrics": tuple(getattr(p, "metrics", ())),
-        "parameters": {name: value for name, value in given.items() if is_identity(name, experiment)},
-    }
 
 
 def rate(p: Any, milestones: list[int]) -> LearningRate:

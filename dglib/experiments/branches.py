@@ -27,7 +27,7 @@ from dglib.analysis.grid import DIVERGED, TRAPPED, Measure
 from dglib.analysis.style import LOOKS, THICK, THIN, Look
 from dglib.analysis.summary import UNMEASURED, Summary, common, exact, missing, paired, quantity
 from dglib.experiments import register
-from dglib.experiments.base import Column, Drawing, Experiment, Sweep, rate, shared
+from dglib.experiments.base import Column, Drawing, Experiment, Sweep, rate
 from dglib.experiments.parameters import Fraction, Milestones, Positive, SweepParameters, TwoStates, Upward
 from dglib.protocol.spec import Arm, Criterion, ExperimentSpec, LearningRate, Phase, Success
 
@@ -62,6 +62,8 @@ class V3Parameters(SweepParameters, TwoStates):
 
 class V3(Experiment):
     name = "V3"
+    directory_prefix = "exp_V3_vgg11"
+    experiment_id = "V3-s{seed}"
     notebook = "V3_vgg11"
     title = "Whether another architecture has two branches"
     question = "Is the error at one λ different for networks that come from order and from collapse?"
@@ -111,15 +113,10 @@ class V3(Experiment):
 
         ordered = Criterion("<", p.ordered_error_max)
         collapsed = Criterion(">=", p.collapse_error_min)
-        return ExperimentSpec(
-            name="V3",
-            prefix="V3",
-            directory_prefix="exp_V3_vgg11",
-            experiment_id="V3-s{seed}",
-            arms=(
-                arm("ordered", p.ordered_lambda, p.ordered_epochs, p.ordered_milestones, ordered, 0),
-                arm("collapse", p.collapse_lambda, p.collapse_epochs, p.collapse_milestones, collapsed, 100),
-            ),
+        return self.protocol(
+            p,
+            arm("ordered", p.ordered_lambda, p.ordered_epochs, p.ordered_milestones, ordered, 0),
+            arm("collapse", p.collapse_lambda, p.collapse_epochs, p.collapse_milestones, collapsed, 100),
             outcome_without_event="complete",
             constants={
                 "arch": "VGG11-BN" if p.network == "vgg11_bn" else p.network,
@@ -127,7 +124,6 @@ class V3(Experiment):
                 "lr": p.lr,
                 "sweep_lr": sweep_rate.base,
             },
-            **shared(p),
         )
 
     def summarise(self, records: Records) -> dict[str, Any]:

@@ -36,7 +36,7 @@ from dglib.analysis.lifetimes import STARTS, STATES, Branch, Group, Start
 from dglib.analysis.style import LOOKS, THIN
 from dglib.analysis.summary import UNMEASURED, Summary, common, exact, missing, paired, quantity, share
 from dglib.experiments import register
-from dglib.experiments.base import Column, Drawing, Experiment, Sweep, rate, shared
+from dglib.experiments.base import Column, Drawing, Experiment, Sweep, rate
 from dglib.experiments.parameters import Count, Fraction, Milestones, Positive, TwoStates, Upward
 from dglib.protocol.spec import Arm, Criterion, ExperimentSpec, LearningRate, Phase, Success
 
@@ -115,16 +115,9 @@ class Hold(Experiment):
                     "hold", (level,), p.hold_epochs, hold_rate, p.evaluate_every, f"{start}_trajectory"
                 )
                 arms.append(Arm(f"{start} {level:g}", (hold,), start=f"{start}/init"))
-        return ExperimentSpec(
-            name=self.name,
-            prefix=self.prefix,
-            directory_prefix="exp_Hold",
-            experiment_id="Hold-{seed:03d}",
-            arms=tuple(arms),
-            outcome_without_event="complete",
-            independent_arms=True,
-            constants={"lr": p.lr, "hold_epochs": p.hold_epochs, "hold_lr": p.hold_lr},
-            **shared(p),
+        constants = {"lr": p.lr, "hold_epochs": p.hold_epochs, "hold_lr": p.hold_lr}
+        return self.protocol(
+            p, *arms, outcome_without_event="complete", independent_arms=True, constants=constants
         )
 
     def summarise(self, records: Records) -> dict[str, Any]:

@@ -7,7 +7,7 @@ from dglib.analysis.fields import Records
 from dglib.analysis.summary import Summary, exact, paired, quantity
 from dglib.analysis.thresholds import area_of, differences_at, mean_difference
 from dglib.experiments import register
-from dglib.experiments.base import Experiment, Sweep, rate, shared, sweep_rate
+from dglib.experiments.base import Experiment, Sweep, rate, sweep_rate
 from dglib.experiments.parameters import Downward, Fraction, OneState, SweepParameters, Upward
 from dglib.protocol.spec import Arm, Criterion, ExperimentSpec, Phase, Success
 
@@ -46,16 +46,8 @@ class Loop(Experiment):
             Phase("up", tuple(p.sweep_lambdas), *sweep, trajectory="up_trajectory", final="up_"),
             Phase("down", tuple(p.return_lambdas), *sweep, trajectory="down_trajectory", final=""),
         )
-        return ExperimentSpec(
-            name=self.name,
-            prefix=self.prefix,
-            directory_prefix="exp_loop",
-            experiment_id="loop-{seed:03d}",
-            arms=(Arm("main", phases),),
-            outcome_without_event="complete",
-            constants={"epochs_per_level": p.epochs_per_level, "lr": p.lr, "sweep_lr": p.sweep_lr},
-            **shared(p),
-        )
+        constants = {"epochs_per_level": p.epochs_per_level, "lr": p.lr, "sweep_lr": p.sweep_lr}
+        return self.protocol(p, Arm("main", phases), outcome_without_event="complete", constants=constants)
 
     def summarise(self, records: Records) -> dict[str, Any]:
         found = super().summarise(records)

@@ -59,7 +59,7 @@ from dglib.analysis.thresholds import (
     threshold,
 )
 from dglib.experiments import register
-from dglib.experiments.base import Column, Drawing, Experiment, Sweep, rate, shared, sweep_rate
+from dglib.experiments.base import Column, Drawing, Experiment, Sweep, rate, sweep_rate
 from dglib.experiments.parameters import (
     Count,
     Downward,
@@ -135,32 +135,25 @@ class T2Parameters(SpinodalParameters):
         return levels
 
 
-def _spec(p: Any, name: str, success: Criterion, event: StopEvent, *more: Phase) -> ExperimentSpec:
-    """Hold λ until the network has settled, then sweep it until an event."""
-    init = Phase(
-        "init", (p.init_lambda,), p.init_epochs, rate(p, p.milestones), p.init_evaluate_every,
-        success=Success(success, "init_error", "init_success"),
-    )  # fmt: skip
-    sweep = Phase(
-        "sweep", tuple(p.sweep_lambdas), p.epochs_per_level, sweep_rate(p), p.evaluate_every,
-        final="", event=event,
-    )  # fmt: skip
-    return ExperimentSpec(
-        name=name,
-        prefix=f"{name}-spinodal",
-        directory_prefix="exp_T_spinodal",
-        experiment_id=f"{name}-spinodal-{{seed:03d}}",
-        arms=(Arm("main", (init, sweep, *more)),),
-        constants={"epochs_per_level": p.epochs_per_level, "lr": p.lr, "sweep_lr": p.sweep_lr},
-        **shared(p),
-    )
-
-
 class Spinodal(Experiment):
     in_default_run = True
     partners = ("T1", "T2")
     direction: Direction
+    directory_prefix = "exp_T_spinodal"  # in one directory a width lies between T1 and T2
     counts_of = "{} per seed: the threshold lies between two levels of the sweep, or beyond its last one."
+
+    def until(self, p: Any, success: Criterion, event: StopEvent, *more: Phase) -> ExperimentSpec:
+        """Train at one λ, then sweep it until an event."""
+        init = Phase(
+            "init", (p.init_lambda,), p.init_epochs, rate(p, p.milestones), p.init_evaluate_every,
+            success=Success(success, "init_error", "init_success"),
+        )  # fmt: skip
+        sweep = Phase(
+            "sweep", tuple(p.sweep_lambdas), p.epochs_per_level, sweep_rate(p), p.evaluate_every,
+            final="", event=event,
+        )  # fmt: skip
+        constants = {"epochs_per_level": p.epochs_per_level, "lr": p.lr, "sweep_lr": p.sweep_lr}
+        return self.protocol(p, Arm("main", (init, sweep, *more)), constants=constants)
 
     def summarise(self, records: Records) -> dict[str, Any]:
         """Thresholds over seeds, and of the rising sweep also its return.
@@ -303,7 +296,7 @@ class T1(Spinodal):
         )  # fmt: skip
         event = StopEvent(Criterion(">=", p.collapse_error), p.consecutive, "lambda_up", "collapsed")
         success = Criterion("<=", p.init_error_max)
-        return _spec(p, self.name, success, event, *([back] if p.return_sweep else []))
+        return self.until(p, success, event, *([back] if p.return_sweep else []))
 
 
 class T2(Spinodal):
@@ -327,7 +320,7 @@ class T2(Spinodal):
 
     def spec(self, p: Any) -> ExperimentSpec:
         event = StopEvent(Criterion("<=", p.recovery_error), p.consecutive, "lambda_down", "recovered")
-        return _spec(p, self.name, Criterion(">=", p.init_error_min), event)
+        return self.until(p, Criterion(">=", p.init_error_min), event)
 
 
 # ── the summary ──

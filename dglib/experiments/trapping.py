@@ -34,7 +34,7 @@ from dglib.analysis.intervals import welch
 from dglib.analysis.style import LOOKS, THICK, THIN, Look
 from dglib.analysis.summary import Summary, common, missing, share
 from dglib.experiments import register
-from dglib.experiments.base import Column, Drawing, Experiment, rate, shared
+from dglib.experiments.base import Column, Drawing, Experiment, rate
 from dglib.experiments.parameters import Count, CountOrZero, Epochs, Field, Flag, Fraction, Number, OneState
 from dglib.protocol.spec import Arm, ExperimentSpec, Phase
 
@@ -78,6 +78,8 @@ class Td1Parameters(OneState):
 class Td1(Experiment):
     name = "Td1"
     symbol = "Tδ1"
+    directory_prefix = "exp_Td1_90_analysis"
+    experiment_id = "Td1-seed{seed:02d}"
     notebook = "Td1_trapping"
     title = "What marks, early, the seeds that end trapped"
     question = "Do gradients early in training mark the seeds that will end trapped at chance level?"
@@ -105,20 +107,13 @@ class Td1(Experiment):
             "init", (p.init_lambda,), p.init_epochs, rate(p, p.milestones), p.evaluate_every,
             trajectory="error_trajectory", final="",
         )  # fmt: skip
-        return ExperimentSpec(
-            name="Td1",
-            prefix="Td1",
-            directory_prefix="exp_Td1_90_analysis",
-            experiment_id="Td1-seed{seed:02d}",
-            arms=(Arm("main", (train,)),),
+        held = {"lambda": p.init_lambda, "epochs_per_level": p.init_epochs, "lr": p.lr, "sweep_lr": None}
+        return self.protocol(
+            p,
+            Arm("main", (train,)),
+            step={"two_pass_statistics": p.two_pass_statistics, "log_every": p.log_every},
             final_classes=((TRAPPED, p.trapped_error), (PARTIAL, p.partial_error), (ORDERED, 0.0)),
-            constants={
-                "lambda": p.init_lambda,
-                "epochs_per_level": p.init_epochs,
-                "lr": p.lr,
-                "sweep_lr": None,
-            },
-            **shared(p, two_pass_statistics=p.two_pass_statistics, log_every=p.log_every),
+            constants=held,
         )
 
     def summarise(self, records: Records) -> dict[str, Any]:
