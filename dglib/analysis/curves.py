@@ -1,7 +1,7 @@
 """Sweeps as curves of error against λ: over seeds, and whether a network moved and settled on its way."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import groupby
 from statistics import fmean, median, pstdev
@@ -57,11 +57,11 @@ def median_curve(curves: Sequence[Curve], rising: bool) -> tuple[list[float], li
     return xs, ys
 
 
-def mean_curve(curves: Sequence[Curve]) -> tuple[list[float], list[float], list[float]]:
-    """Ascending levels, the mean error over the seeds there and its std (ddof 0)."""
-    levels = sorted({level for curve in curves for level in curve.errors})
-    columns = [[curve.errors[level] for curve in curves if level in curve.errors] for level in levels]
-    return levels, [fmean(column) for column in columns], [pstdev(column) for column in columns]
+def mean_curve(curves: Sequence[Mapping[float, float]]) -> tuple[list[float], list[float], list[float]]:
+    """Of x -> y by seed: ascending x, the mean over the seeds there and its std (ddof 0)."""
+    xs = sorted({x for curve in curves for x in curve})
+    columns = [[curve[x] for curve in curves if x in curve] for x in xs]
+    return xs, [fmean(column) for column in columns], [pstdev(column) for column in columns]
 
 
 def _at(curve: Curve, level: float, beyond: float) -> float | None:

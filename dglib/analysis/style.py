@@ -191,12 +191,19 @@ def cell_rows(axes: Axes, rows: Sequence[tuple[str, Bounds, Look] | None], level
     axes.set(xlim=(low, high), ylim=(max(len(rows), 1) - 0.3, -0.7))
 
 
+def draw_seeds(
+    axes: Axes, seeds: Iterable[Mapping[float, float]], look: Look, alpha: float = 0.5, mark: float = 0.0
+) -> None:
+    """A thin line for each seed, through its x -> y."""
+    for line in seeds:
+        axes.plot(list(line), list(line.values()), **look.line(THIN, alpha, mark=mark))
+
+
 def draw_sweep(
-    axes: Axes, seeds: Sequence[Mapping[float, float]], median: tuple[list[float], list[float]], look: Look
+    axes: Axes, seeds: Iterable[Mapping[float, float]], median: tuple[list[float], list[float]], look: Look
 ) -> None:
     """Error against λ along a sweep: seeds thin, their median thick, an arrow along it."""
-    for errors in seeds:
-        axes.plot(list(errors), list(errors.values()), **look.line(THIN, 0.5))
+    draw_seeds(axes, seeds, look)
     axes.plot(*median, **look.line(THICK, mark=4), zorder=4)
     arrow(axes, *median, look.color)
 

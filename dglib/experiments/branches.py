@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections import Counter, defaultdict
+from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, ClassVar
 
@@ -24,7 +24,7 @@ from dglib.analysis.fields import (
     starts_trapped,
 )
 from dglib.analysis.grid import DIVERGED, TRAPPED, Measure
-from dglib.analysis.style import LOOKS, THICK, THIN, Look
+from dglib.analysis.style import LOOKS, THICK, Look
 from dglib.analysis.summary import UNMEASURED, Summary, common, exact, missing, paired, quantity
 from dglib.experiments import register
 from dglib.experiments.base import Column, Drawing, Experiment, Sweep, rate
@@ -311,8 +311,6 @@ def _seed(record: Record, level: float, limit: float) -> dict[str, Any]:
 
 # ── the figure ──
 
-Seeds = Sequence[tuple[Record, str | None]]  # with `_state`
-
 _PUBLISHED_LINE = 0.40
 _LOWEST = -0.35  # of the gaps shown
 
@@ -328,47 +326,52 @@ def _draw(records: Records, summary: Summary) -> Figure:
     style.error_axis(left)
     style.limit_line(left, _PUBLISHED_LINE, f"collapse {wording.level(_PUBLISHED_LINE)}, as in T1")
     style.panel(right, "b  Gap by seed, mean with 95 % t interval", "λ", "Collapse error − ordered error")
-    seeds = [(record, _state(seed)) for record, seed in zip(records, summary["seeds"], strict=True)]
-    states = Counter(state for _, state in seeds if state)
-    _draw_branches(left, seeds)
+    seeds: dict[str, list[Record]] = {state: [] for state in (*STARTS, "diverged")}
+    for record, seed in zip(records, summary["seeds"], strict=True):
+        if (state := "diverged" if seed["outcome"] == "diverged" else seed["start"]) is not None:
+            seeds[state].append(record)
+    keys = _draw_branches(left, **seeds)
     _draw_gaps(right, seeds, summary)
-    for axes, shown in ((left, states), (right, states.keys() & set(STARTS))):
-        if not shown:
+    for axes, drawn in ((left, keys), (right, any(seeds[state] for state in STARTS))):
+        if not drawn:
             style.note(axes, "no seed has both branches" if records else "no records")
-    style.legend_below(figure, _keys(states))
+    style.legend_below(figure, keys)
     return figure
 
 
-def _state(seed: Summary) -> str | None:
-    """In which the collapse branch began, or "diverged"; None of a seed that is not complete."""
-    return "diverged" if seed["outcome"] == "diverged" else seed["start"]
-
-
-def _draw_branches(axes: Axes, seeds: Seeds) -> None:
-    for name, own in (("ordered", "ordered"), ("collapse", "collapsed")):
-        look, means = LOOKS[own], []
-        for record, state in seeds:
-            curve = Curve(branch(record, name))
-            apart = state == "diverged" or (state == "trapped" and name == "collapse")
-            shown = LOOKS[state] if apart and state else look
-            axes.plot(list(curve.errors), list(curve.errors.values()), **shown.line(THIN, 0.8, mark=2.2))
-            if shown is look and state is not None:
-                means.append(curve)
-        xs, ys, std = mean_curve(means)
+def _draw_branches(
+    axes: Axes, collapsed: Records, trapped: Records, diverged: Records
+) -> list[tuple[str, dict[str, Any]]]:
+    """The branches of seeds by the state in which the collapse branch began; returns the legend's keys."""
+    keys = []
+    for name, state, mine in (
+        ("ordered", "ordered", [*collapsed, *trapped]),
+        ("collapse", "collapsed", collapsed),
+    ):
+        look, curves = LOOKS[state], [branch(record, name) for record in mine]
+        style.draw_seeds(axes, curves, look, 0.8, mark=2.2)
+        xs, ys, std = mean_curve(curves)
         low, high = ([y + sign * s for y, s in zip(ys, std, strict=True)] for sign in (-1, 1))
         axes.fill_between(xs, low, high, color=look.color, alpha=0.18, linewidth=0)
         axes.plot(xs, ys, **look.line(THICK))
         along = (xs, ys) if name == "ordered" else (xs[::-1], ys[::-1])
         style.arrow(axes, *along, look.color)
+        keys += [(f"{name} branch, mean ± SD ({len(mine)})", look.line(THICK))] if mine else []
+    apart = (
+        ("began trapped", "trapped", trapped, ["collapse"]),
+        ("diverged", "diverged", diverged, BRANCHES),
+    )
+    for title, state, mine, names in apart:
+        curves = [branch(record, name) for record in mine for name in names]
+        style.draw_seeds(axes, curves, LOOKS[state], 0.8, mark=2.2)
+        keys += [(f"{title} ({len(mine)})", LOOKS[state].line(1.2))] if mine else []
+    return keys
 
 
-def _draw_gaps(axes: Axes, seeds: Seeds, summary: Summary) -> None:
+def _draw_gaps(axes: Axes, seeds: Mapping[str, Records], summary: Summary) -> None:
     limit, curves = summary["limits"]["gap_error"], summary["gap_by_level"]
-    for record, state in seeds:
-        if state in STARTS:
-            found = gaps(record)
-            axes.plot(list(found), list(found.values()), **LOOKS[state].line(THIN, 0.8, mark=2.2))
     for state in STARTS:
+        style.draw_seeds(axes, map(gaps, seeds[state]), LOOKS[state], 0.8, mark=2.2)
         _draw_mean_gap(axes, curves[state], LOOKS[state])
     axes.axhline(0, color=style.GREY, linewidth=0.6, zorder=1)
     style.limit_line(axes, limit, f"two branches above {wording.level(limit)}")
@@ -393,19 +396,6 @@ def _draw_mean_gap(axes: Axes, curve: Sequence[Summary], look: Look) -> None:
     axes.errorbar(levels, means, yerr=reach, **look.line(THICK), **bars)
     if cut := [item["lambda"] for item in known if item["ci95"][0] < _LOWEST]:
         axes.plot(cut, [_LOWEST] * len(cut), "v", color=look.color, markersize=4, clip_on=False)
-
-
-def _keys(states: Counter[str]) -> list[tuple[str, dict[str, Any]]]:
-    """Branches with the number of seeds in their means, then the seeds drawn apart."""
-    means = {"ordered": ("ordered", states["collapsed"] + states["trapped"])}
-    means |= {"collapse": ("collapsed", states["collapsed"])}
-    keys = [
-        (f"{name} branch, mean ± SD ({count})", LOOKS[state].line(THICK))
-        for name, (state, count) in means.items()
-        if count
-    ]
-    apart = {"trapped": "began trapped", "diverged": "diverged"}
-    return keys + [(f"{text} ({states[s]})", LOOKS[s].line(1.2)) for s, text in apart.items() if states[s]]
 
 
 register(V3())

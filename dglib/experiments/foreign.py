@@ -9,7 +9,7 @@ Source of the formats: HIDEKI, Dual-Gradient Learning, Paper A (doi 10.5281/zeno
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -23,6 +23,7 @@ Fields = Mapping[str, Any]
 Settings = Mapping[str, Any]
 
 ALIASES = {
+    # of records and of the entries of their lists
     "lambda": "lambda lam lambda_value",
     "epoch": "epoch global_epoch",
     "error": "error test_error test_err",
@@ -41,10 +42,7 @@ ALIASES = {
     "noise": "noise_type",
     "ordered_init": "ordered_init_error ordered_init",
     "collapse_init": "collapse_init_error collapse_init",
-}
-"""Field of a record or of an entry of its lists -> its names, in the order in which they are tried."""
-
-CONFIG_ALIASES = {
+    # of configurations, in any case, at any depth
     "collapse_error": "collapse_error collapse_threshold collapse_thresh threshold_collapse",
     "recovery_error": "recovery_error recovery_threshold recovery_thresh threshold_recovery",
     "limit": "limit threshold error_threshold spinodal_threshold",  # of a sweep in either direction
@@ -60,7 +58,7 @@ CONFIG_ALIASES = {
     "epochs_per_level": "epochs_per_level epochs_per_lambda hold_epochs",
     "gap_error": "gap_error gap_threshold",
 }
-"""Setting -> its names in a run's configuration, in any case, at any depth."""
+"""Our name -> names elsewhere, in the order in which they are tried."""
 
 
 @dataclass(frozen=True)
@@ -94,26 +92,21 @@ def translate(record: Record, config: Mapping[str, Any]) -> Translated | None:
     return None
 
 
-def _named(source: Mapping[str, Any], wanted: Sequence[str]) -> dict[str, Any]:
+def _named(source: Mapping[str, Any], wanted: Iterable[str]) -> dict[str, Any]:
     """Fields by our names."""
-    found = {}
-    for name in wanted:
-        held = next((other for other in ALIASES.get(name, name).split() if other in source), None)
-        if held is not None:
-            found[name] = source[held]
-    return found
+    names = {name: ALIASES.get(name, name).split() for name in wanted}
+    found = {name: next((n for n in others if n in source), None) for name, others in names.items()}
+    return {name: source[other] for name, other in found.items() if other is not None}
 
 
 def _settings(config: Mapping[str, Any], known: Settings) -> dict[str, Any]:
-    stated = {name.lower(): value for name, value in _flat(config)}
-    found = {}
-    for name, published in known.items():
-        for other in CONFIG_ALIASES.get(name, name).split():
-            value = stated.get(other)
-            if isinstance(value, list if isinstance(published, tuple) else int | float):
-                found[name] = tuple(value) if isinstance(value, list) else value
-                break
-    return found
+    stated = _named({name.lower(): value for name, value in _flat(config)}, known)
+    kinds = {name: list if isinstance(value, tuple) else int | float for name, value in known.items()}
+    return {
+        name: tuple(value) if isinstance(value, list) else value
+        for name, value in stated.items()
+        if isinstance(value, kinds[name])
+    }
 
 
 def _flat(config: Mapping[str, Any]) -> list[tuple[str, Any]]:
@@ -171,7 +164,8 @@ def _spinodal(form: Format, fields: Fields, settings: Settings) -> Translated:
     direction = UP if fields["direction"] == "up" else DOWN
     name, init_lambda, sweep_end = ("T1", 0.35, 0.70) if direction.rising else ("T2", 0.65, 0.20)
     settings = {
-        **{"init_lambda": init_lambda, "sweep_end": sweep_end},
+        "init_lambda": init_lambda,
+        "sweep_end": sweep_end,
         **{name: value for name, value in settings.items() if value is not None},
     }
     settings[direction.limit] = settings.get("limit", settings[direction.limit])

@@ -33,7 +33,7 @@ from dglib.analysis.fits import logistic
 from dglib.analysis.grid import DIVERGED, Measure
 from dglib.analysis.intervals import Bounds
 from dglib.analysis.lifetimes import STARTS, STATES, Branch, Group, Start
-from dglib.analysis.style import LOOKS, THIN
+from dglib.analysis.style import LOOKS
 from dglib.analysis.summary import UNMEASURED, Summary, common, exact, missing, paired, quantity, share
 from dglib.experiments import register
 from dglib.experiments.base import Column, Drawing, Experiment, Sweep, rate
@@ -396,16 +396,14 @@ def _draw(records: Records, summary: Summary) -> Figure:
 
 def _trajectories(axes: Axes, records: Records, start: Start, lam: float) -> None:
     """A thin line for each seed, paler the more there are, and from three seeds on their median."""
-    found: list[dict[int, float]] = []  # epochs held -> error
+    found: list[dict[float, float]] = []  # epochs held -> error
     for record in records:
         evaluations = [entry for entry in _held(record).get((start, lam), ()) if is_finite(entry)]
         inits = entries(record, f"{_ARMS[start]}_init_trajectory")
         if evaluations and inits:
             before = inits[-1]["epoch"]
             found.append({entry["epoch"] - before: entry["error"] for entry in (inits[-1], *evaluations)})
-    line = LOOKS[start].line(THIN, max(0.15, 0.7 / max(len(found), 1) ** 0.5))
-    for errors in found:
-        axes.plot(list(errors), list(errors.values()), **line)
+    style.draw_seeds(axes, found, LOOKS[start], max(0.15, 0.7 / max(len(found), 1) ** 0.5))
     if len(found) >= 3:
         shared = sorted(set.intersection(*map(set, found)))
         medians = [median(errors[epoch] for errors in found) for epoch in shared]

@@ -16,7 +16,7 @@ import numpy as np
 
 from dglib.analysis import intervals, style, wording
 from dglib.analysis.answer import Row
-from dglib.analysis.curves import Curve, mean_curve
+from dglib.analysis.curves import mean_curve
 from dglib.analysis.fields import (
     Record,
     Records,
@@ -31,7 +31,7 @@ from dglib.analysis.fields import (
 )
 from dglib.analysis.grid import DIVERGED, TRAPPED, Measure
 from dglib.analysis.intervals import welch
-from dglib.analysis.style import LOOKS, THICK, THIN, Look
+from dglib.analysis.style import LOOKS, THICK, Look
 from dglib.analysis.summary import Summary, common, missing, share
 from dglib.experiments import register
 from dglib.experiments.base import Column, Drawing, Experiment, rate
@@ -133,7 +133,6 @@ class Td1(Experiment):
             "limits": {name: parameter(records, name, default) for name, default in LIMITS.items()},
             "shares": {name: share(outcomes[name], measured) for name in CLASSES},
             "levels": sorted(levels),
-            "epochs": sorted({epochs for record in records if (epochs := _epochs(record))}),
             "early": {
                 "last_epoch": first["last_epoch"],
                 "limit": limit,
@@ -173,7 +172,7 @@ class Td1(Experiment):
     def dwell_text(self, summary: Summary) -> str:
         """There is one level: the dwell time is the whole training."""
         levels = wording.listing([wording.level(level) for level in summary["levels"]])
-        epochs = wording.listing([str(epochs) for epochs in summary["epochs"]], "or") or "unknown"
+        epochs = wording.listing([str(n) for n in summary["dwell"]["epochs_per_level"]], "or") or "unknown"
         at = f" at λ = {levels}" if levels else ""
         return f"{epochs} epochs{at}, LR {wording.rates(summary['dwell']['lr'])}"
 
@@ -224,9 +223,9 @@ def class_of(error: float, record: Record) -> str:
     return TRAPPED if error >= trapped else PARTIAL if error >= partial else ORDERED
 
 
-def by_epoch(record: Record, quantity: str) -> dict[int, float]:
+def by_epoch(record: Record, quantity: str) -> dict[float, float]:
     """Epoch (from 0) -> mean of a step log's quantity over that epoch's rows, non-finite ones left out."""
-    rows: defaultdict[int, list[float]] = defaultdict(list)
+    rows: defaultdict[float, list[float]] = defaultdict(list)
     for row in entries(record, "step_logs"):
         value = number(row, quantity)
         if value is not None and number(row, "epoch") is not None:
@@ -270,12 +269,6 @@ def _seed(record: Record, last: int) -> dict[str, Any]:
         "settled": settled(record),
         "early_c_sv": rounded(fmean(early)) if early else None,
     }
-
-
-def _epochs(record: Record) -> int:
-    stated = number(record.get("parameters") or {}, "init_epochs")
-    seen = (number(entry, "epoch") for entry in entries(record, "error_trajectory"))
-    return int(stated or max((epoch for epoch in seen if epoch), default=0))
 
 
 def _planned(records: Records) -> list[tuple[str, int, int]]:
@@ -369,7 +362,7 @@ def _auc(column: Sequence[float | None], size: int) -> float | None:
     return intervals.auc(known[:size], known[size:]) if whole else None
 
 
-def _over(curve: dict[int, float], first: int, last: int) -> float | None:
+def _over(curve: Mapping[float, float], first: int, last: int) -> float | None:
     """The mean of the epochs `first` to `last`; None unless the last was logged."""
     if last not in curve:
         return None
@@ -425,7 +418,7 @@ def _draw(records: Records, summary: Summary) -> Figure:
     return figure
 
 
-def _errors(record: Record) -> Mapping[int, float]:
+def _errors(record: Record) -> Mapping[float, float]:
     return {
         int(e["epoch"]): e["error"]
         for e in entries(record, "error_trajectory")
@@ -440,24 +433,17 @@ def _error_limits(axes: Axes, limits: Mapping[str, float]) -> None:
         style.limit_line(axes, value, f"{wording.level(value)}\n{name}", side="outside")
 
 
-def _by_class(axes: Axes, names: Sequence[str], curves: Sequence[Mapping[int, float]]) -> None:
+def _by_class(axes: Axes, names: Sequence[str], curves: Sequence[Mapping[float, float]]) -> None:
     """Every seed thin; each class's mean per epoch thick. Diverged seeds are no class and have no mean."""
     if not any(curves):
         style.note(axes, "nothing recorded" if curves else "no records")
-    for name, curve in zip(names, curves, strict=True):
-        look = _LOOKS[name]
-        axes.plot(list(curve), list(curve.values()), **look.line(THIN, 0.55))
-        if name == DIVERGED and curve:
-            last = max(curve)
-            axes.plot([last], [curve[last]], look.marker, color=look.color, markersize=5, zorder=6)
-    for name in CLASSES:
-        members = [
-            Curve({float(x): y for x, y in curve.items()})
-            for kind, curve in zip(names, curves, strict=True)
-            if kind == name
-        ]
-        epochs, means, _ = mean_curve(members)
-        axes.plot(epochs, means, **_LOOKS[name].line(THICK))
+    for name, look in _LOOKS.items():
+        mine = [curve for kind, curve in zip(names, curves, strict=True) if kind == name]
+        style.draw_seeds(axes, mine, look, 0.55)
+        if name in CLASSES:
+            axes.plot(*mean_curve(mine)[:2], **look.line(THICK))
+        for end in [max(curve.items()) for curve in mine if curve and name == DIVERGED]:
+            axes.plot(*end, look.marker, color=look.color, markersize=5, zorder=6)
 
 
 def _keys(counts: Counter[str]) -> list[tuple[str, dict[str, Any]]]:
