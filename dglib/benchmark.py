@@ -36,7 +36,7 @@ from importlib.util import find_spec
 from pathlib import Path
 from shutil import which
 from statistics import median
-from typing import Any, NoReturn, Protocol, TypeVar
+from typing import Any, NoReturn, TypeVar
 
 import numpy as np
 import torch
@@ -160,14 +160,6 @@ def cases(device: str, quick: bool = False) -> list[Case]:
 
 
 # ── what is measured ──
-
-
-class Side(Protocol):
-    """Trains `images` images in a block."""
-
-    images: int
-
-    def block(self) -> None: ...
 
 
 class Experiment:
@@ -310,6 +302,9 @@ class FairLoop(PublishedLoop):
                 self.step(x, self.data.noisy[part], self.data.clean[part])
 
 
+Loop = Experiment | PublishedLoop  # each trains `images` images in a block
+
+
 def _ignore_interrupts(worker: int) -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent stops it
 
@@ -330,29 +325,27 @@ def random_images(setting: Setting, n: int) -> Dataset:
     return Dataset("random", x, y, x[:1], y[:1], CLASSES, 255.0, CIFAR10_MEAN, CIFAR10_STD)
 
 
-class Waiting(nn.Module):
-    """Reads a number from the device, which no graph can hold."""
-
-    def forward(self, x: Tensor) -> Tensor:
-        float(x.detach().sum())
-        return x
-
-
-class TooLarge(nn.Module):
-    """Asks for more memory than there is, in a capture alone."""
-
-    def forward(self, x: Tensor) -> Tensor:
-        if x.is_cuda and torch.cuda.is_current_stream_capturing():
-            torch.empty(2**45, dtype=torch.uint8, device=x.device)
-        return x
-
-
 def waiting(input_shape: tuple[int, int, int], classes: int, width: float) -> nn.Module:
-    return nn.Sequential(Waiting(), networks.get("small_cnn")(input_shape, classes, width))
+    """A network that reads a number from the device, which no graph can hold."""
+
+    def read(module: nn.Module, inputs: tuple[Tensor, ...]) -> None:
+        float(inputs[0].detach().sum())
+
+    model = networks.get("small_cnn")(input_shape, classes, width)
+    model.register_forward_pre_hook(read)
+    return model
 
 
 def too_large(input_shape: tuple[int, int, int], classes: int, width: float) -> nn.Module:
-    return nn.Sequential(TooLarge(), networks.get("small_cnn")(input_shape, classes, width))
+    """A network that asks for more memory than there is, in a capture alone."""
+
+    def allocate(module: nn.Module, inputs: tuple[Tensor, ...]) -> None:
+        if inputs[0].is_cuda and torch.cuda.is_current_stream_capturing():
+            torch.empty(2**45, dtype=torch.uint8, device=inputs[0].device)
+
+    model = networks.get("small_cnn")(input_shape, classes, width)
+    model.register_forward_pre_hook(allocate)
+    return model
 
 
 # ── cases: is it right? ──
@@ -540,7 +533,7 @@ def epochs(setting: Setting, given: dict[str, str], free: bool, machine: Machine
     return row | {"fallback": run.trainer.fallback, "setup": setup}
 
 
-def _block_time(side: Side) -> float:
+def _block_time(side: Loop) -> float:
     """Seconds per image."""
     start = timer()
     side.block()
@@ -552,7 +545,7 @@ def against(kind: str, setting: Setting, machine: Machine) -> Row:
     # Compiling would take the case's time; `epochs/…/compiled` has its gain.
     numerics, images = machine.numerics(setting, compiled="off"), machine.images(setting)
     ours = Experiment(setting, numerics, images).settled()
-    other: Side
+    other: Loop
     if kind == "plain":
         other = Experiment(setting, numerics, images, plain=True).settled()
     else:
@@ -566,7 +559,7 @@ def against(kind: str, setting: Setting, machine: Machine) -> Row:
     return row | {"ratio": median(ratios), "low": min(ratios), "high": max(ratios)}
 
 
-def measure_pairs(ours: Side, other: Side, most: int = MAX_PAIRS) -> list[tuple[float, float]]:
+def measure_pairs(ours: Loop, other: Loop, most: int = MAX_PAIRS) -> list[tuple[float, float]]:
     """Seconds per image of both, in alternating order after one block of each."""
     ours.block()
     other.block()
@@ -700,8 +693,6 @@ def main(argv: Sequence[str] | None = None) -> int:
     add("--quick", action="store_true", help="a few steps of a tiny network, also of CUDA's cases on a CPU")
     try:
         arguments = parser.parse_args(argv)
-        if arguments.threads < 1:
-            raise UserError(f"--threads {arguments.threads}: must be at least 1")
         if not 0 < arguments.minutes <= 1440:
             raise UserError(f"--minutes {arguments.minutes:g}: must be above 0 and at most 1440")
         path: Path | None = arguments.json

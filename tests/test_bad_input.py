@@ -31,21 +31,24 @@ def zipped_text():
     return file.getvalue()
 
 
+# What is wrong, and the bytes.
 ARCHIVES = {
-    "missing.npz": archive(y_test=None),
-    "empty.npz": archive(x_train=PIXELS[:0], y_train=LABELS[:0]),
-    "short.npz": archive(y_train=LABELS[:5]),
-    "flat.npz": archive(x_train=PIXELS.reshape(6, 64), x_test=PIXELS.reshape(6, 64)),
-    "signed.npz": archive(x_train=PIXELS.astype(np.int16), x_test=PIXELS.astype(np.int16)),
-    "nan.npz": archive(x_train=np.full((6, 8, 8), np.nan), x_test=PIXELS / 1.0),
-    "bright.npz": archive(x_train=PIXELS + 1.5, x_test=PIXELS / 1.0),
-    "halves.npz": archive(y_train=LABELS + 0.5),
-    "negative.npz": archive(y_train=LABELS - 1),
-    "beyond.npz": archive(y_test=LABELS + 3),
-    "pickled.npz": archive(y_train=np.array([{"a": 1}] * 6, dtype=object)),
-    "other.npz": zipped_text(),
-    "torn.npz": archive()[:300],
-    "text.npz": b"x_train, y_train\n",
+    "y_test missing: must contain x_train, y_train, x_test, y_test": archive(y_test=None),
+    "x_train is empty: its shape is (0, 1, 8, 8)": archive(x_train=PIXELS[:0], y_train=LABELS[:0]),
+    "y_train has length 5: must be 6, as x_train has": archive(y_train=LABELS[:5]),
+    "x_train has shape (6, 64): must be (n, H, W) or": archive(x_train=PIXELS.reshape(6, 64)),
+    "x_train has shape (6, 3, 8, 8): must be (n, H, W, C)": archive(x_train=np.zeros((6, 3, 8, 8))),
+    "x_test has channels, height, width (1, 7, 8): must be (1, 8, 8)": archive(x_test=PIXELS[:, 1:]),
+    "x_train has dtype int16: must be uint8, or floating": archive(x_train=PIXELS.astype(np.int16)),
+    "x_train contains NaN or infinity": archive(x_train=np.full((6, 8, 8), np.nan)),
+    "to 1.5: floating pixels must be in [0, 1]": archive(x_train=PIXELS + 1.5),
+    "y_train has dtype float64: must be integers": archive(y_train=LABELS + 0.5),
+    "y_train has labels from -1 to 1: must be within 0 to 1": archive(y_train=LABELS - 1),
+    "y_test has labels from 3 to 5: must be within 0 to 2": archive(y_test=LABELS + 3),
+    "y_train cannot be read: Object arrays": archive(y_train=np.array([{"a": 1}] * 6, dtype=object)),
+    "x_train, y_train, x_test, y_test missing": zipped_text(),
+    "cannot be read as an .npz file: ": archive()[:300],
+    "cannot be read as an .npz file: File": b"x_train, y_train\n",
 }
 FILES = {
     "typo.yaml": "noise_rat: 0.4\n",
@@ -108,12 +111,55 @@ CAMPAIGN = [
     ("unknown network", "--set T2.network=small_cn", "network … small_cn … did you mean 'small_cnn'"),
     ("unknown noise", "--set noise=symetric", "noise … symetric … did you mean 'symmetric'"),
 ]
+# What users give, in `users_parts` and `wrong_rules`, and what is wrong with it.
+NOISES = {
+    "ignored_class": "gives labels from -100 to 9: must be 1400 integers from 0 to 9",
+    "twice": "gives int64 of shape (2800,): must be 1400 integers",
+    "nothing": "gives None: must be 1400 integers",
+    "fails": "fails: IndexError: index 1400 is out of bounds … users_parts.py, line ",
+    "unseeded": "gives other labels when it is called again",
+    "nonsense_declared": "expects a rate of 40: must be a number from 0 to 1",
+}
+NETWORKS = {
+    "too_many_outputs": "must be logits of shape (2, 10)",
+    "not_finite": "must be finite floating logits",
+    "changes_its_input": "changes the images",
+    "without_gradient": "gives logits without a gradient",
+    "unused": "does not use its parameters head.weight, head.bias",
+    "frozen": "has parameters that are not trained",
+    "the_same_each_time": "gives the same parameters at each call",
+}
+RULES = {
+    "mix=wrong_rules:too_few": "gives 13 tensors: must be 14, one per parameter",
+    "mix=wrong_rules:double": "gives torch.float64 (8, 1, 3, 3) for parameter 0",
+    "mix=wrong_rules:infinite": "gives values that are not finite for parameter 0",
+    "mix=wrong_rules:in_place": "changes the gradients that it is given",
+    "mix=wrong_rules:two_arguments": "TypeError",
+    "mix=wrong_rules:number_alone": "at lam = 0, a 0-dim float64 tensor, fails: RuntimeError",
+    "mix=wrong_rules:halves_lam": "changes lam",
+    "mix=wrong_rules:divides_by_the_rest": "at lam = 1 fails: ZeroDivisionError",
+    "value=wrong_rules:other_images": "gives images torch.float32 (64, 1, 7, 8)",
+    "value=wrong_rules:first_eight": "gives labels torch.int64 (64,): must be torch.int64 (8,)",
+    "value=wrong_rules:not_all_batches": "gives images torch.float32 (0, 1, 8, 8)",
+    "value=wrong_rules:not_a_number": "gives images that are not finite",
+    "value=wrong_rules:darkens": "changes the batch that it is given",
+    "value=wrong_rules:no_class": "gives labels outside 0 to 9",
+    "value=clear": "did you mean 'clean'?",
+}
+METRICS = {
+    "users_parts:vector": "gives a tensor of shape (8,): must be one number",
+    "users_parts:zeroes": "changes the logits or labels",
+    "users_parts:no_metric": "fails: AttributeError … users_parts.py, line ",
+    "users_parts:error": "is the name of another field of an evaluation",
+    "sharpnes": "is unknown",
+}
 # These reach data, network and machine. The program comes first.
 DEEPER = [
     *[
-        ("dglib", f"data in {name}", f"run T1 --set dataset={name} batch_size=3", name)
-        for name in [*ARCHIVES, "absent.npz"]
+        ("dglib", why, f"run T1 --set dataset={i}.npz batch_size=3", f"{i}.npz … {why}")
+        for i, why in enumerate(ARCHIVES)
     ],
+    ("dglib", "absent data", "run T1 --set dataset=absent.npz", "absent.npz: no such file"),
     ("dglib", "unknown data set", "run T1 --set dataset=mnist", "mnist … digits"),
     ("dglib", "unknown network", "run T1 --set network=resnet19", "resnet19 … resnet18"),
     ("dglib", "no such module", "run T1 --set network=nowhere:net", "nowhere"),
@@ -122,6 +168,34 @@ DEEPER = [
     ("dglib", "a last batch of one", "run V3 --set batch_size=1399", "batch_size = 1399 … one"),
     ("dglib", "mean of two channels", "run T1 --set pixel_mean=[0.1,0.2]", "pixel_mean"),
     ("dglib", "no CUDA device 99", "run T1 --device cuda:99", "cuda:99 … auto or cpu"),
+    *[
+        ("dglib", f"noise {name}", f"run Td1 --set noise=users_parts:{name}", f"'users_parts:{name}' {why}")
+        for name, why in NOISES.items()
+    ],
+    ("dglib", "noise of seed 1", "run Td1 --seeds 0-1 --set noise=users_parts:second_seed_fails", "(1399,)"),
+    *[
+        (
+            "dglib",
+            f"network {name}",
+            f"run Td1 --set network=users_parts:{name}",
+            f"network … {name}' … {why}",
+        )
+        for name, why in NETWORKS.items()
+    ],
+    (
+        "dglib",
+        "unreadable data",
+        "run T1 --set dataset=users_parts:unreadable",
+        "fails: FileNotFoundError: no",
+    ),
+    *[
+        ("dglib", rule, f"run Td1 --set {rule}", f"{rule.partition('=')[2]}' … {why}")
+        for rule, why in RULES.items()
+    ],
+    *[
+        ("dglib", f"metric {name}", f"run T1 --set metrics=[{name}]", f"'{name}' … {why}")
+        for name, why in METRICS.items()
+    ],
     ("dglib", "start from nothing", "run T1 --start-from nowhere", "--start-from nowhere … a run of T1"),
     ("dglib", "verify nothing", "verify nowhere", "nowhere"),
 ]
@@ -146,8 +220,8 @@ def test_a_mistake_gets_one_line_and_status_2_and_writes_nothing(
     monkeypatch.chdir(tmp_path)
     for name, content in FILES.items():
         Path(name).write_text(content)
-    for name, content in ARCHIVES.items():
-        Path(name).write_bytes(content)
+    for number, content in enumerate(ARCHIVES.values()):
+        Path(f"{number}.npz").write_bytes(content)
     Path("file").touch()
     np.savez("part.npz", x_train=np.zeros((2, 8, 8), np.uint8))
     before = contents()

@@ -112,45 +112,6 @@ def test_colour_npz_images_are_turned_to_channels_first_with_their_own_statistic
     assert own.std == pytest.approx((colour(8) / 255).std(axis=(0, 1, 2)))
 
 
-def with_value(value: float) -> np.ndarray:
-    images = grey(8, "float64")
-    images[5, 2, 1] = value
-    return images
-
-
-FLOATS = {"x_test": grey(3, "float64")}
-
-
-@pytest.mark.parametrize(
-    ("changes", "message"),
-    [
-        ({"x_train": None}, "x_train missing: must contain x_train, y_train, x_test, y_test"),
-        ({"x_train": grey(8).astype("int32")}, "x_train has dtype int32: must be uint8, or floating"),
-        ({"x_train": grey(8).astype(object)}, "x_train cannot be read: Object arrays"),
-        ({"x_train": grey(8).reshape(8, 30)}, "x_train has shape (8, 30): must be (n, H, W) or (n, H, W, C)"),
-        (
-            {"x_train": colour(8).transpose(0, 3, 1, 2)},
-            "x_train has shape (8, 3, 6, 5): must be (n, H, W, C), with the channels last",
-        ),
-        ({"x_test": grey(3)[:, 1:]}, "x_test has channels, height, width (1, 5, 5): must be (1, 6, 5)"),
-        ({"x_train": with_value(np.nan), **FLOATS}, "x_train contains NaN or infinity"),
-        ({"x_train": with_value(1.5), **FLOATS}, "to 1.5: floating pixels must be in [0, 1]"),
-        ({"y_train": np.arange(8) % 4 / 1}, "y_train has dtype float64: must be integers"),
-        ({"y_train": np.arange(8) - 1}, "y_train has labels from -1 to 6: must be within 0 to 6"),
-        ({"y_test": np.arange(3) + 2}, "y_test has labels from 2 to 4: must be within 0 to 3"),
-        ({"y_train": np.arange(7) % 4}, "y_train has length 7: must be 8, as x_train has"),
-        ({"x_train": grey(8)[:0], "y_train": np.arange(0)}, "x_train is empty: its shape is (0, 1, 6, 5)"),
-    ],
-)
-def test_a_bad_array_is_one_line_with_file_and_name(npz, changes, message):
-    path = npz(**changes)
-    with pytest.raises(UserError) as caught:
-        load(path)
-    assert str(caught.value).startswith(f"{path}: ")
-    assert message in str(caught.value)
-    assert "\n" not in str(caught.value)
-
-
 @pytest.mark.parametrize(
     ("options", "message"),
     [
@@ -163,25 +124,6 @@ def test_given_statistics_must_fit_the_channels(npz, tmp_path, options, message)
     for name in (npz(), "digits"):
         with pytest.raises(UserError, match=message):
             load_dataset(name, data_dir=tmp_path, **options)
-
-
-def test_a_file_that_is_no_npz_is_refused_with_its_path(tmp_path):
-    missing, text, folder, array = (
-        tmp_path / f"{name}.npz" for name in ("missing", "text", "folder", "array")
-    )
-    text.write_text("no archive")
-    folder.mkdir()
-    with array.open("wb") as file:
-        np.save(file, grey(2))
-    for path, message in (
-        (missing, "no such file"),
-        (text, "cannot be read as an .npz file"),
-        (folder, "cannot be read as an .npz file"),
-        (array, "cannot be read as an .npz file"),
-    ):
-        with pytest.raises(UserError) as caught:
-            load(str(path))
-        assert str(caught.value).startswith(f"{path}: {message}")
 
 
 def test_damage_inside_an_npz_names_the_array(npz):

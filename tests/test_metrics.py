@@ -59,22 +59,3 @@ def test_a_metric_appears_in_records_tables_and_a_figure_and_changes_nothing_els
     (plain,) = (tmp_path / "plain" / "runs").glob("exp_*")
     (without,) = json.loads((plain / "T1-spinodal_results.json").read_text())
     assert trained(record) == trained(without)
-
-
-@pytest.mark.parametrize(
-    ("name", "says"),
-    [
-        ("my_metrics:vector", "metric 'my_metrics:vector' gives a tensor of shape (8,): must be one number"),
-        ("my_metrics:in_place", "metric 'my_metrics:in_place' changes the logits or labels"),
-        ("my_metrics:fails", "my_metrics.py, line 9)"),
-        ("sharpnes", "metric 'sharpnes' is unknown"),
-        ("my_metrics:error", "is the name of another field of an evaluation"),
-    ],
-)
-def test_a_metric_that_cannot_be_used_is_refused_before_anything_is_written(
-    name: str, says: str, tmp_path: Path
-) -> None:
-    done = run(tmp_path, f"metrics=[{name}]")
-    assert (done.returncode, len(done.stderr.splitlines())) == (2, 1), done.stderr
-    assert says in done.stderr
-    assert not (tmp_path / "runs").exists()

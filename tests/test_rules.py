@@ -109,36 +109,6 @@ def test_a_users_file_runs_through_papermill(tmp_path):
     assert manifest(tmp_path)["spec"]["step"]["mix"] == "my_rules:average"
 
 
-@pytest.mark.parametrize(
-    ("parameter", "why"),
-    [
-        ("mix=wrong_rules:too_few", "gives 13 tensors: must be 14, one per parameter"),
-        ("mix=wrong_rules:double", "gives torch.float64 (4, 1, 3, 3) for parameter 0"),
-        ("mix=wrong_rules:infinite", "gives values that are not finite for parameter 0"),
-        ("mix=wrong_rules:in_place", "changes the gradients that it is given"),
-        ("mix=wrong_rules:two_arguments", "TypeError"),
-        ("mix=wrong_rules:number_alone", "at lam = 0, a 0-dim float64 tensor, fails: RuntimeError"),
-        ("mix=wrong_rules:halves_lam", "changes lam"),
-        ("mix=wrong_rules:divides_by_the_rest", "at lam = 1 fails: ZeroDivisionError"),
-        ("value=wrong_rules:other_images", "gives images torch.float32 (64, 1, 7, 8)"),
-        ("value=wrong_rules:first_eight", "gives labels torch.int64 (64,): must be torch.int64 (8,)"),
-        ("value=wrong_rules:not_all_batches", "gives images torch.float32 (0, 1, 8, 8)"),
-        ("value=wrong_rules:not_a_number", "gives images that are not finite"),
-        ("value=wrong_rules:darkens", "changes the batch that it is given"),
-        ("value=wrong_rules:no_class", "gives labels outside 0 to 9"),
-        ("value=clear", "did you mean 'clean'?"),
-    ],
-)
-def test_a_rule_that_no_step_can_use_is_refused_in_one_line_before_anything_is_written(
-    parameter, why, tmp_path, capsys
-):
-    assert main(["run", "Td1", "--base-dir", str(tmp_path / "runs"), "--set", *TINY, parameter]) == 2
-    out, err = capsys.readouterr()
-    (line,) = err.splitlines()
-    assert (out, why in line) == ("", True), line
-    assert list(tmp_path.iterdir()) == []
-
-
 @pytest.mark.parametrize("kind", ["mix", "value"])
 def test_an_error_in_a_rule_while_it_trains_is_one_line_that_names_it(kind, tmp_path, capsys, monkeypatch):
     tried = {"mix": 6, "value": 2}[kind]  # times before anything is written
