@@ -53,7 +53,7 @@ def _main(words: Sequence[str], program: str, typed: Sequence[str]) -> int:
             new = "`python -m dglib run EXPERIMENT --start-from DIR --seeds N --set NAME=VALUE`"
             raise UserError(f"fork: a seed starts from a saved state by {new}")
         arguments = parser(program).parse_args(words)
-        for source in getattr(arguments, "experiment_file", ()):
+        for source in arguments.experiment_file:
             arguments.own = [*getattr(arguments, "own", ()), *load(source)]
         arguments.typed = list(typed)
         return int(arguments.action(arguments) or 0)
@@ -66,6 +66,7 @@ def _main(words: Sequence[str], program: str, typed: Sequence[str]) -> int:
 
 
 Add = Callable[..., Any]
+Action = Callable[[argparse.Namespace], int | None]
 
 
 def parser(program: str) -> argparse.ArgumentParser:
@@ -73,11 +74,17 @@ def parser(program: str) -> argparse.ArgumentParser:
     parser = Parser(prog=program, description="Hysteresis in learning with noisy labels", allow_abbrev=False)
     commands = parser.add_subparsers(dest="command", metavar="COMMAND", required=True)
 
-    def command(name: str, action: Callable[[argparse.Namespace], int | None], about: str, more: str) -> Add:
+    def command(
+        name: str, action: Callable[[argparse.Namespace], int | None], about: str, more: str
+    ) -> Callable[..., Any]:
         prog = None if program == "dglib" else f"{program}.py {name}".removesuffix(" campaign")
         description = f"{about[0].upper()}{about[1:]}. {more}".strip()
         made = commands.add_parser(name, prog=prog, help=about, description=description, allow_abbrev=False)
         made.set_defaults(action=action)
+        about = "files or modules that register experiments of your own"
+        made.add_argument(
+            "--experiment-file", nargs="+", action="extend", default=[], metavar="FILE.py", help=about
+        )
         return made.add_argument
 
     add = command("run", _run, "run one experiment, or resume it, and print the answer", "")
@@ -91,7 +98,6 @@ def parser(program: str) -> argparse.ArgumentParser:
     about = "train seeds of several experiments in parallel, execute their notebooks, write the report"
     add = command("campaign", _campaign, about, more)
     _add_parameters(add)
-    _add_file(add)
     usual = " ".join(default_names())
     about = f"{one_of(names())}; default: those of --experiment-file, else {usual}"
     add("--only", nargs="+", metavar="EXPERIMENT", help=about)
@@ -109,45 +115,37 @@ def parser(program: str) -> argparse.ArgumentParser:
     add("--dry-run", action="store_true", help="print the jobs, their parameters and an estimate of the time")
     add("--json", action="store_true", help="one JSON line per event, or per job of a dry run, on stdout")
 
-    about = "the runs in a base directory, a row for each"
-    add = command("list", _list, about, "Changes nothing.")
-    _add_base(add)
-    _add_file(add)
-
     about = "records as one long table or as TensorBoard's event files"
     add = command("export", _export, about, "")
     add("path", type=Path, metavar="PATH", help="a results file, a run directory, or a folder of several")
     about = "a .csv or .parquet file, or a directory for event files"
     add("target", type=Path, metavar="TARGET", help=about)
-    _add_file(add)
 
-    add = command("status", _status, "the state of the jobs in a base directory", "Changes nothing.")
-    _add_base(add)
-    _add_file(add)
+    where = "default: the Drive folder on Colab, elsewhere runs in the project"
+    for name, action, about, more in (
+        ("list", _list, "the runs in a base directory, a row for each", "Changes nothing."),
+        ("report", _report, "write one page over all runs in a base directory", "Runs nothing."),
+        ("status", _status, "the state of the jobs in a base directory", "Changes nothing."),
+    ):
+        add = command(name, action, about, more)
+        add("--base-dir", metavar="DIR", help=f"directory of the run directories; {where}")
     add("--json", action="store_true", help="one JSON line per job, on stdout")
-
-    add = command("report", _report, "write one page over all runs in a base directory", "Runs nothing.")
-    _add_base(add)
-    _add_file(add)
 
     add = command("verify", _verify, "what is wrong or unusual in run directories", "Changes nothing.")
     about = "a run directory, or a base directory with several"
     add("directories", type=Path, nargs="+", metavar="DIR", help=about)
-    _add_file(add)
 
     about = "the same quantities of two runs, their differences, and how the runs themselves differed"
     add = command("compare", _compare, about, "")
     about = "a run directory, a base directory with one run of each experiment, or published results' files"
     for name in ("a", "b"):
         add(name, type=Path, metavar=name.upper(), help=about)
-    _add_file(add)
 
     more = "In the JSON a finding on two experiments (`width`) is in both, its seeds under `hysteresis`."
     about = "thresholds, width, gap and classes of the records, with intervals"
     add = command("analyse", _analyse, about, more)
     add("path", type=Path, metavar="PATH", help="a results file, a run directory, or a folder of several")
     add("--json", type=Path, metavar="FILE", help="write the JSON there, too")
-    _add_file(add)
 
     about = "every parameter of an experiment with its value, meaning and range"
     add = command("parameters", _list_parameters, about, "The output can be saved as a YAML file for --file.")
@@ -167,18 +165,6 @@ def _add_parameters(add: Add) -> None:
     add("--base-dir", metavar="DIR", help="directory of the run directories, notebooks and summary")
     add("--device", help="auto, cpu, cuda or cuda:N")
     add("--mirror", action="store_const", const=True, help="write locally and copy to the base directory")
-
-
-def _add_file(add: Add) -> None:
-    about = "files or modules that register experiments of your own"
-    add("--experiment-file", nargs="+", action="extend", default=[], metavar="FILE.py", help=about)
-
-
-def _add_base(add: Add) -> None:
-    about = (
-        "directory of the run directories; default: the Drive folder on Colab, elsewhere runs in the project"
-    )
-    add("--base-dir", metavar="DIR", help=about)
 
 
 def _count(text: str) -> int:

@@ -80,12 +80,12 @@ class Scripted(scheduler.Backend):
     def __exit__(self, *_: object) -> None:
         pass
 
-    def start(self, job: Job) -> dict[str, Any] | None:
+    def start(self, job: Job) -> bool:
         if len(self.jobs) == self.at_once:
-            return None
+            return False
         self.jobs.append(job)
         self.messages.append(job.message())
-        return {"pid": 7, "host": "here"}
+        return True
 
     def poll(self, timeout: float) -> list[tuple[Job, dict[str, Any]]]:
         if not self.jobs:
@@ -119,7 +119,7 @@ def records(base: Path) -> dict[str, dict[str, Any]]:
 
 def test_the_longest_seeds_start_first_and_a_notebook_when_all_its_seeds_have_ended(tmp_path: Path) -> None:
     short, long = plan(tmp_path, "T2", "0-1"), plan(tmp_path, "T1", "0-1")
-    assert long.planned > short.planned
+    assert long.spec.planned_epochs > short.spec.planned_epochs
     backend = Scripted()
     scheduler.run(jobs_of([short, long]), backend, Events())
     started = [(message["experiment"], message["seed"]) for message in backend.messages]

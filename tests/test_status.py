@@ -22,7 +22,6 @@ from dglib.campaign.status import read_status, status_text
 from dglib.experiments.profiles import load_profile
 from dglib.files import sealed
 from dglib.runs import identity
-from dglib.runs.progress import last_line
 from dglib.runs.store import Store
 
 HERE = {"pid": os.getpid(), "host": socket.gethostname()}
@@ -49,26 +48,20 @@ def store(plan: Plan) -> Store:
     return Store.open(plan.base, plan.spec, described, {})[0]
 
 
-def test_a_notebook_kernels_warnings_are_not_shown_as_progress(tmp_path: Path) -> None:
-    log = tmp_path / "T2.log"
-    log.write_text("T2: level 3\nPassed unknown parameter: base_dir\n[IPKernelApp] WARNING | TCP\n")
-    assert last_line(log, 0.0) == "T2: level 3"
-
-
-def begin(plan: Plan, count: int = 1, **process: Any) -> Schedule:
+def begin(plan: Plan, count: int = 1) -> Schedule:
     """A campaign in which so many seeds have begun."""
     schedule = Schedule(jobs_of([plan]), Silent())
-    start(schedule, count, **process)
+    start(schedule, count)
     schedule.refresh()
     return schedule
 
 
-def start(schedule: Schedule, count: int = 1, **process: Any) -> list[Job]:
+def start(schedule: Schedule, count: int = 1) -> list[Job]:
     started = []
     for _ in range(count):
         job = schedule.next()
         assert job is not None
-        schedule.started(job, HERE | process)
+        schedule.started(job)
         started.append(job)
     return started
 
@@ -158,7 +151,7 @@ def test_after_a_kill_a_running_job_is_lost_and_no_campaign_has_the_waiting_ones
 def test_of_another_machine_heartbeat_and_update_count(
     beat_age: float, update_age: float, expected: str, plan: Plan, store: Store
 ) -> None:
-    begin(plan, host="elsewhere")
+    begin(plan)
     beat(store, age=beat_age, host="elsewhere")
     owner, updated = {"pid": 7, "host": "elsewhere"}, time.time() - update_age
     edit(plan.base, plan.jobs[0], owner=owner, began=time.time() - 400, updated=updated)
@@ -225,7 +218,7 @@ def test_a_log_gets_a_line_for_each_end_and_sometimes_one_on_the_state_of_all(
     schedule.ended(second, {"failed": "no space"})
     (third,) = start(schedule)
     monkeypatch.setattr(monitors, "LINE_SECONDS", 0.0)
-    third.log.write_text("-- begun\ncifar10: 3 of 170 MB\n")
+    third.log.write_text("-- begun\ncifar10: 3 of 170 MB\n[IPKernelApp] WARNING | TCP\n")
     schedule.refresh()
     beat(store, 2, 7)
     schedule.refresh()
@@ -253,10 +246,10 @@ def test_a_terminal_gets_one_bar_in_epochs_with_the_state_of_the_jobs_that_run(
         beat(store, 0, 5)
         beat(store, 1, 9)
         schedule.refresh()
-        assert f" 14/{3 * plan.planned} epochs" in out.getvalue()
+        assert f" 14/{3 * plan.spec.planned_epochs} epochs" in out.getvalue()
         end(store, schedule, first)
         schedule.refresh()
-        assert f" {plan.planned + 9}/{3 * plan.planned} epochs" in out.getvalue()
+        assert f" {plan.spec.planned_epochs + 9}/{3 * plan.spec.planned_epochs} epochs" in out.getvalue()
     assert f"T2 seed 0: {FOUND}; 1 min 1 s\n" in out.getvalue()
     assert "1 of 4 jobs, about " in out.getvalue()
     assert "T2 seed 1 sweep λ 0.45" in out.getvalue()
@@ -284,20 +277,6 @@ def test_programs_get_a_json_line_per_event_and_an_epoch_once(monitored: Monitor
     assert events[2]["lambda"] == 0.45
     assert events[4]["found"] == FOUND
     assert all(datetime.fromisoformat(event["time"]).tzinfo is not None for event in events)
-
-
-def test_the_time_left_is_by_the_seeds_of_the_same_experiment_where_some_have_run(tmp_path: Path) -> None:
-    slow, fast = (Plan(load_profile(name, "quick", ["seeds=0-3"]), tmp_path) for name in ("T1", "T2"))
-    jobs = jobs_of([slow, fast])
-    assert monitors.seconds_left(jobs, {}) is None
-    for job in jobs[:2]:
-        job.status = "running"
-    beats = {jobs[0]: {"epochs_done": 10, "epochs_per_second": 0.5}}
-    epochs = 4 * (slow.planned + fast.planned) - 10
-    assert monitors.seconds_left(jobs, beats) == pytest.approx(2 * epochs / 2)
-    fast.jobs[0].status, fast.jobs[0].result = "done", {"seconds": 3 * fast.planned}
-    left = 2 * (4 * slow.planned - 10) + 3 * 3 * fast.planned
-    assert monitors.seconds_left(jobs, beats) == pytest.approx(left / 2)
 
 
 class Unread(io.StringIO):

@@ -73,11 +73,11 @@ class ClusterBackend(Backend):
     def __exit__(self, *_: object) -> None:
         self._client.close()
 
-    def start(self, job: Job) -> dict[str, Any] | None:
+    def start(self, job: Job) -> bool:
         from dglib.campaign import cluster_worker
 
         if len(self._running) >= self._workers:
-            return None
+            return False
         future = self._client.submit(
             cluster_worker.run_job,
             {**job.message(), "software": cluster_worker.software()},
@@ -86,7 +86,7 @@ class ClusterBackend(Backend):
         )
         self._running[future.key] = job, future
         future.add_done_callback(self._ended.put)
-        return {}
+        return True
 
     def poll(self, timeout: float) -> list[tuple[Job, Answer]]:
         """As `Backend.poll`.

@@ -7,7 +7,6 @@ scheduler or the client has gone, or the worker is closing.
 
 from __future__ import annotations
 
-import hashlib
 import platform
 import threading
 from collections.abc import Collection, Mapping
@@ -29,17 +28,11 @@ _running: set[str] = set()  # the keys of tasks
 
 
 @lru_cache(maxsize=1)
-def software() -> dict[str, str]:
-    """What results depend on: versions, and the hash of dglib's files."""
-    code, made = hashlib.sha256(), provenance.code()
-    for path in sorted(provenance.HERE.rglob("*.py")):
-        code.update(f"{path.relative_to(provenance.HERE)}\n".encode() + path.read_bytes())
-    return {
-        "Python": ".".join(platform.python_version_tuple()[:2]),
-        "torch": version("torch"),
-        "dglib": f"{made['dglib']} of commit {str(made['commit'] or 'unknown')[:7]}",
-        "files of dglib with the hash": code.hexdigest()[:12],
-    }
+def software() -> str:
+    """What results depend on, in words: the code and versions."""
+    python = ".".join(platform.python_version_tuple()[:2])
+    made = {**provenance.code(), "python": python, "torch": version("torch")}
+    return provenance.line(made).removeprefix("made by ")
 
 
 def run_job(job: Mapping[str, Any]) -> dict[str, Any]:
@@ -73,9 +66,8 @@ def unsuitable(job: Mapping[str, Any], me: Worker) -> str:
     """Why a worker cannot run a job as the machine that gave it would; empty for nothing."""
     if (threads := me.state.nthreads) > 1:
         return f"has {threads} threads; start it with --nthreads 1, one worker for each job"
-    for name, ours in software().items():
-        if ours != (theirs := job["software"].get(name)):
-            return f"has {name} {ours}, this machine {theirs}; they must be the same"
+    if software() != job["software"]:
+        return f"has {software()}, and this machine {job['software']}: they must be the same"
     if not Path(job["record"]).exists():
         return f"does not see {Path(job['record']).parent} as it is here"
     return ""

@@ -19,7 +19,7 @@ from dglib.runs.identity import requested_numerics
 from dglib.runs.progress import duration
 from dglib.runs.store import read_records
 from dglib.training.batches import DeviceData
-from dglib.training.data import Dataset, DatasetInfo, describe_dataset
+from dglib.training.data import Dataset, DatasetInfo, describe_dataset, make_dataset
 from dglib.training.numerics import Numerics
 from dglib.training.randomness import Streams
 from dglib.training.state import TrainState
@@ -34,8 +34,7 @@ class Estimate(NamedTuple):
     """The seconds of a seed and the device that they were measured on, or the reason why there are none."""
 
     seconds: float | None
-    device: str | None
-    reason: str = ""
+    about: str
 
 
 def print_plans(
@@ -50,63 +49,60 @@ def print_plans(
     Raises:
         UserError: a device or technique cannot be used here.
     """
-    estimator = Estimator()
-    jobs: list[float | None] = []
-    for plan in sorted(plans, key=lambda plan: plan.planned, reverse=True):
+    estimator, times = Estimator(), list[float]()
+    jobs = sum(len(plan.parameters.seeds) for plan in plans)
+    for plan in sorted(plans, key=lambda plan: plan.spec.planned_epochs, reverse=True):
         estimate = estimate_plan(plan, estimator, elsewhere)
-        jobs += [estimate.seconds] * len(plan.parameters.seeds)
+        times += [estimate.seconds] * len(plan.parameters.seeds) if estimate.seconds is not None else []
         (_print_json if as_json else _print_lines)(plan, estimate)
     if as_json:
         return
-    known = [seconds for seconds in jobs if seconds is not None]
-    total = f"{len(jobs)} job{'s' * (len(jobs) != 1)}"
-    if known:
-        total += f": {duration(sum(known))} one after the other"
-        total += f", and {len(jobs) - len(known)} without an estimate" if len(known) < len(jobs) else ""
-    at_once = min(at_once, len(jobs))
-    if known and len(known) == len(jobs) and at_once > 1:
-        several = duration(max(sum(known) / at_once, *known))
+    total = f"{jobs} job{'s' * (jobs != 1)}"
+    if times:
+        total += f": {duration(sum(times))} one after the other"
+        total += f", and {jobs - len(times)} without an estimate" if len(times) < jobs else ""
+    if len(times) == jobs and (at_once := min(at_once, jobs)) > 1:
+        several = duration(max(sum(times) / at_once, *times))
         total += f", about {several} with {at_once} at a time if they do not slow each other down"
     print(total)
 
 
 def _print_lines(plan: Plan, estimate: Estimate) -> None:
-    p = plan.parameters
-    total = f"no estimate: {estimate.reason}"
-    if estimate.seconds is not None:
-        total = f"about {duration(estimate.seconds * len(p.seeds))} on {estimate.device}"
-    epochs = plan.planned * len(p.seeds)
+    p, seconds = plan.parameters, estimate.seconds
+    total, each = f"no estimate: {estimate.about}", ""
+    if seconds is not None:
+        total = f"about {duration(seconds * len(p.seeds))} on {estimate.about}"
+        each = f": about {duration(seconds)}"
+    epochs = plan.spec.planned_epochs * len(p.seeds)
     name = plan.cell or plan.executed.name
     print(f"{p.experiment}: {name}, {wording.seeds(len(p.seeds))}, {epochs} epochs at most, {total}")
     print("  " + ", ".join(f"{name}={value}" for name, value in p.model_dump().items()))
-    about = "" if estimate.seconds is None else f": about {duration(estimate.seconds)}"
     for seed in p.seeds:
-        print(f"  {plan.name} seed {seed}{about}")
+        print(f"  {plan.name} seed {seed}{each}")
 
 
 def _print_json(plan: Plan, estimate: Estimate) -> None:
-    seconds = estimate.seconds and round(estimate.seconds, 1)
+    measured = estimate.seconds is not None
+    times: dict[str, Any] = {"estimate_s": estimate.seconds and round(estimate.seconds, 1)}
+    times |= {"estimate_on": estimate.about if measured else None}
     for seed in plan.parameters.seeds:
         line: dict[str, Any] = {"experiment": plan.experiment, "seed": seed}
         line |= {"cell": plan.cell} if plan.cell else {}
-        line["parameters"] = plan.parameters.model_dump() | {"seeds": [seed]}
-        print(json.dumps(line | {"estimate_s": seconds, "estimate_on": estimate.device}))
+        print(json.dumps(line | {"parameters": plan.parameters.model_dump() | {"seeds": [seed]}} | times))
 
 
 def estimate_plan(plan: Plan, estimator: Estimator, elsewhere: bool) -> Estimate:
     """From finished seeds of the same run, else from two training steps."""
     directory = plan.directory()
-    records = [] if directory is None else read_records(directory, plan.experiment)
-    if records:
+    if directory is not None and (records := read_records(directory, plan.experiment)):
         devices = {part["device"] for record in records for part in record["numerics"]}
         return Estimate(median(record["time"] for record in records), " and ".join(sorted(devices)))
     if elsewhere:
-        return Estimate(None, None, "no seed has finished")
+        return Estimate(None, "no seed has finished")
     numerics = Numerics.resolve(**requested_numerics(plan.parameters))
     seconds = estimator.seconds(plan.spec, numerics)
-    if seconds is None:
-        return Estimate(None, None, "no seed has finished, and a step takes too long here")
-    return Estimate(seconds, numerics.device)
+    slow = "no seed has finished, and a step takes too long here"
+    return Estimate(seconds, slow if seconds is None else numerics.device)
 
 
 class Estimator:
@@ -129,10 +125,9 @@ class Estimator:
         per_image = self._known[alike]
         if per_image is None:
             return None
+        phases = [phase for arm in spec.arms for phase in arm.phases]
         evaluations = sum(
-            len(phase.levels) * -(-phase.epochs_per_level // phase.evaluate_every)
-            for arm in spec.arms
-            for phase in arm.phases
+            len(phase.levels) * -(-phase.epochs_per_level // phase.evaluate_every) for phase in phases
         )
         images = spec.planned_epochs * info.n_train * (1 + 1 / spec.step.refresh_period)
         return per_image * (images + evaluations * info.n_test / 3)
@@ -170,18 +165,9 @@ class Estimator:
 
 
 def _random_images(n: int, info: DatasetInfo) -> Dataset:
-    channels = info.input_shape[0]
-    return Dataset(
-        name="random",
-        x_train=np.random.default_rng(0).integers(0, 256, (n, *info.input_shape), dtype=np.uint8),
-        y_train=np.arange(n) % info.classes,
-        x_test=np.zeros((1, *info.input_shape), np.uint8),
-        y_test=np.zeros(1, np.int64),
-        classes=info.classes,
-        scale=255.0,
-        mean=(0.5,) * channels,
-        std=(0.25,) * channels,
-    )
+    images = np.random.default_rng(0).integers(0, 256, (n, *info.input_shape), dtype=np.uint8)
+    labels = np.arange(n) % info.classes
+    return make_dataset("random", images, labels, images, labels, classes=info.classes)
 
 
 def _now(device: torch.device) -> float:

@@ -86,11 +86,6 @@ class Plan:
         """The executed notebook; its log is in the same directory."""
         return self.base / "executed" / f"{get(self.experiment).notebook}.ipynb"
 
-    @cached_property
-    def planned(self) -> int:
-        """Epochs of a seed, if no event ends it early."""
-        return self.spec.planned_epochs
-
     @property
     def status(self) -> str:
         """Of all jobs: "done", or the state of one that is not."""
@@ -144,7 +139,6 @@ class Job:
             `reason` says why it failed.
         attempts: how often it was started. began, ended: Unix time of the last attempt.
         result: what the worker returned.
-        process: "pid" and "host" of the process that runs it, once known.
     """
 
     plan: Plan = field(repr=False)
@@ -156,7 +150,6 @@ class Job:
     began: float | None = None
     ended: float | None = None
     result: dict[str, Any] = field(default_factory=dict)
-    process: dict[str, Any] = field(default_factory=dict)
 
     @property
     def kind(self) -> str:
@@ -174,6 +167,11 @@ class Job:
             return identity.fingerprint(what | {"seed": self.seed})
         reading = plan.parameters.model_dump(include=set(identity.READING[plan.experiment]))
         return identity.fingerprint(what | {"seeds": plan.parameters.seeds, "reading": reading})
+
+    @property
+    def planned(self) -> int:
+        """Epochs, if no event ends the seed early; none in a summary."""
+        return 0 if self.seed is None else self.plan.spec.planned_epochs
 
     @property
     def record(self) -> Path:
@@ -233,4 +231,4 @@ def jobs_of(plans: Sequence[Plan]) -> list[Job]:
         summary.after = tuple(
             job for job in seeds if job.plan.experiment in names and job.plan.base == plan.base
         )
-    return [*sorted(seeds, key=lambda job: job.plan.planned, reverse=True), *summaries]
+    return [*sorted(seeds, key=lambda job: job.planned, reverse=True), *summaries]

@@ -21,7 +21,6 @@ from dglib.campaign.monitor import CampaignMonitor
 from dglib.campaign.scheduler import STOP_SECONDS, Answer, Backend
 from dglib.control import Interrupted
 from dglib.errors import UserError
-from dglib.runs.progress import this_process
 from dglib.training.registry import module_path
 
 if TYPE_CHECKING:
@@ -83,15 +82,15 @@ class LocalBackend(Backend):
                     worker.process.kill()
             self.poll(0.2)
 
-    def start(self, job: Job) -> dict[str, Any] | None:
+    def start(self, job: Job) -> bool:
         for number, environment in enumerate(self.environments):
             if number not in self._workers:
                 self._workers[number] = _Worker(environment)
             worker = self._workers[number]
             if worker.job is None:
                 worker.give(job)
-                return {**this_process(), "pid": worker.process.pid}
-        return None
+                return True
+        return False
 
     def poll(self, timeout: float) -> list[tuple[Job, Answer]]:
         ended: list[tuple[Job, Answer]] = []

@@ -45,7 +45,7 @@ class CampaignMonitor:
     ) -> None:
         self._jobs, self._events, self._out = jobs, events, sys.stderr if out is None else out
         self._bar = tqdm(
-            total=sum(job.plan.planned for job in jobs if job.seed is not None),
+            total=sum(job.planned for job in jobs),
             file=self._out,
             disable=not self._out.isatty(),
             bar_format=BAR,
@@ -92,8 +92,8 @@ class CampaignMonitor:
                 self._epochs[job] = beat["epochs_done"]
                 self._emit("epoch", job, {name: beat.get(name) for name in EPOCH})
         if not self._bar.disable:
-            over = sum(job.plan.planned for job in self._jobs if job.seed is not None and job.is_over)
-            self._bar.n = over + sum(beat["epochs_done"] for beat in beats.values())
+            self._bar.n = sum(job.planned for job in self._jobs if job.is_over)
+            self._bar.n += sum(beat["epochs_done"] for beat in beats.values())
             self._bar.set_postfix_str(self._state(beats))
         elif time.monotonic() - self._printed >= LINE_SECONDS:
             self._printed = time.monotonic()
@@ -150,7 +150,7 @@ def seconds_left(jobs: Sequence[Job], beats: Beats) -> float | None:
     running: dict[Plan, list[float]] = {}
     for job in jobs:
         if "seconds" in job.result:
-            finished.setdefault(job.plan, []).append(job.result["seconds"] / job.plan.planned)
+            finished.setdefault(job.plan, []).append(job.result["seconds"] / job.planned)
         elif speed := beats.get(job, {}).get("epochs_per_second"):
             running.setdefault(job.plan, []).append(1 / speed)
     known = {plan: fmean(epochs) for plan, epochs in (running | finished).items()}
@@ -158,7 +158,7 @@ def seconds_left(jobs: Sequence[Job], beats: Beats) -> float | None:
     if not known or not seeds:
         return None
     usual = fmean(known.values())
-    epochs = {job: job.plan.planned - beats.get(job, {}).get("epochs_done", 0) for job in seeds}
+    epochs = {job: job.planned - beats.get(job, {}).get("epochs_done", 0) for job in seeds}
     at_once = max(1, sum(job.status == "running" for job in seeds))
     return fsum(epochs[job] * known.get(job.plan, usual) for job in seeds) / at_once
 

@@ -228,14 +228,6 @@ def _check_network(spec: ExperimentSpec, info: DatasetInfo) -> int:
                 f"batch_size = {spec.step.batch_size}: leaves one image for the last of {info.n_train}, and"
                 f" network {name!r} cannot train on one ({error})"
             ) from None
-    if spec.step.two_pass_statistics and any(
-        isinstance(layer, torch.nn.modules.batchnorm._BatchNorm) and layer.momentum is None
-        for layer in model.modules()
-    ):
-        raise UserError(
-            f"two_pass_statistics = True: network {name!r} has a BatchNorm with momentum None, whose"
-            " cumulative average has no two-pass form"
-        )
     return sum(parameter.numel() for parameter in model.parameters())
 
 

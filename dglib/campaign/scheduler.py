@@ -39,8 +39,8 @@ class Backend(AbstractContextManager["Backend", None]):
     at_once: int
 
     @abstractmethod
-    def start(self, job: Job) -> dict[str, Any] | None:
-        """Give a job to a free worker. Returns its `pid` and `host` if known; None: none is free."""
+    def start(self, job: Job) -> bool:
+        """Give a job to a free worker. False where none is free."""
 
     @abstractmethod
     def poll(self, timeout: float) -> list[tuple[Job, Answer]]:
@@ -66,8 +66,8 @@ def run(jobs: Sequence[Job], backend: Backend, monitor: CampaignMonitor, fail_fa
     schedule = Schedule(jobs, monitor, fail_fast)
     try:
         while schedule.next() or schedule.running():
-            while (job := schedule.next()) and (process := backend.start(job)) is not None:
-                schedule.started(job, process)
+            while (job := schedule.next()) and backend.start(job):
+                schedule.started(job)
             for job, answer in backend.poll(POLL_SECONDS):
                 schedule.ended(job, answer)
             schedule.refresh()
@@ -116,8 +116,8 @@ class Schedule:
                 self._write(job)
         return None
 
-    def started(self, job: Job, process: Mapping[str, Any]) -> None:
-        job.status, job.began, job.process = "running", time.time(), dict(process)
+    def started(self, job: Job) -> None:
+        job.status, job.began = "running", time.time()
         job.ended, job.reason = None, ""
         job.attempts += 1
         self._epochs_at_start[job] = self._epochs(job)

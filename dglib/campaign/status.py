@@ -10,6 +10,7 @@ import json
 import time
 from collections import Counter
 from collections.abc import Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -17,9 +18,9 @@ from dglib.campaign.jobs import Job
 from dglib.errors import UserError
 from dglib.experiments import names
 from dglib.files import to_json, write_atomically
-from dglib.runs.progress import has_ended, in_words, is_alive, last_line, read_heartbeat, this_process
+from dglib.runs.progress import in_words, is_alive, last_line, read_heartbeat, this_process
 
-KEYS = {"key", "status", "owner", "process", "log"}  # of every record
+FACTS = ("key", "kind", "seed", "status", "reason", "attempts", "began", "ended", "seed_id")
 ORDER = ("running", "lost", "failed", "stopped", "waiting", "skipped", "done")
 
 
@@ -37,22 +38,13 @@ def write(job: Job) -> None:
 
     directory = None if job.seed is None or job.status == "waiting" else job.directory()
     record = {
-        "key": job.key,
-        "kind": job.kind,
+        **{name: getattr(job, name) for name in FACTS},
         "experiment": job.plan.experiment,
-        "seed": job.seed,
         "cell": job.plan.cell,
-        "status": job.status,
-        "reason": job.reason,
-        "attempts": job.attempts,
-        "began": job.began,
-        "ended": job.ended,
         "directory": None if directory is None else below(directory),
         "base": below(job.plan.base),
-        "seed_id": job.seed_id,
         "log": below(job.log),
         "owner": this_process(),
-        "process": job.process,
         "updated": time.time(),
     }
     write_atomically(job.record, to_json(record, indent=1))
@@ -62,13 +54,16 @@ def read_status(base: Path) -> list[dict[str, Any]]:
     """The jobs below `base/jobs`: their records with `name` and the present `status`.
 
     `status` is "waiting", "running", "done", "failed", "stopped", "skipped" (a summary of no seed) or "lost":
-    started, and without a process now. A running seed has its `heartbeat`, or before the first one `said`,
+    started by a campaign that has ended. A running seed has its `heartbeat`, or before the first one `said`,
     the last line of its log. `owned`: whether a campaign that runs has the job.
 
     Raises:
         UserError: there are no jobs.
     """
-    jobs = [job for path in sorted((base / "jobs").glob("*.json")) if (job := _read(path))]
+    jobs = []
+    for path in sorted((base / "jobs").glob("*.json")):
+        with suppress(OSError, ValueError):
+            jobs.append(json.loads(path.read_bytes()))
     if not jobs:
         listed = f"`python -m dglib list --base-dir {base}` lists the runs"
         raise UserError(f"{base}: no jobs of run_all.py there; {listed}")
@@ -96,18 +91,9 @@ def only_failed(jobs: Sequence[Job], home: Path) -> list[Job]:
     return [job for job in jobs if job.status == "waiting"]
 
 
-def _read(path: Path) -> dict[str, Any] | None:
-    try:
-        record = json.loads(path.read_bytes())
-    except (OSError, ValueError):
-        return None
-    return record if isinstance(record, dict) and record.keys() >= KEYS else None
-
-
 def _order(job: dict[str, Any]) -> tuple[Any, ...]:
-    summary = job["seed"] is None
     known = [*names(), job["experiment"]]  # of a user's own experiment the file may be elsewhere
-    return job["cell"], known.index(job["experiment"]), summary, job["seed"] or 0, job["began"] or 0
+    return job["cell"], known.index(job["experiment"]), job["seed"] is None, job["seed"], job["began"] or 0
 
 
 def _now(base: Path, job: dict[str, Any], updates: dict[tuple[str, int], float]) -> dict[str, Any]:
@@ -123,7 +109,7 @@ def _now(base: Path, job: dict[str, Any], updates: dict[tuple[str, int], float])
         beat = read_heartbeat(directory, job["seed_id"])
         if beat is not None and _is_training(job, beat, owned):
             return job | {"status": "running", "heartbeat": beat}
-    if job["status"] == "running" and (not owned or has_ended(job["process"], job["began"])):
+    if job["status"] == "running" and not owned:
         return job | {"status": "lost"}
     said = last_line(base / job["log"], job["began"]) if job["status"] == "running" else ""
     return job | {"owned": owned} | ({"said": said} if said else {})
@@ -142,8 +128,8 @@ def status_text(jobs: Sequence[dict[str, Any]]) -> str:
     lines = []
     for job in jobs:
         if job["status"] == "running":
-            where = in_words(job["heartbeat"]) if "heartbeat" in job else job.get("said", "just begun")
-            where += f", on {job['process']['host']}" if job["process"].get("host") else ""
+            beat = job.get("heartbeat")
+            where = f"{in_words(beat)}, on {beat['host']}" if beat else job.get("said", "just begun")
             lines.append(f"{job['name']}: running: {where}")
         elif job["status"] in ("lost", "stopped"):
             lines.append(f"{job['name']}: {job['status']}: the same command resumes")
