@@ -34,6 +34,23 @@ def pytest_terminal_summary(terminalreporter, config):
         terminalreporter.write_line(f"in this random order again: -p randomly --randomly-seed={seed}")
 
 
+@pytest.fixture
+def tiny_run(tmp_path, monkeypatch, capsys):
+    """Run an experiment with a tiny network in a directory of its own: exit status, output and error."""
+    from dglib.cli import main
+
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr("dglib.campaign.run.draw_figure", lambda *_: [], raising=False)  # takes seconds
+
+    def run(*changes, experiment="Td1", seeds="0", base="runs"):
+        tiny = ["init_epochs=1", "milestones=[]", "evaluate_every=1", "network_width=0.25"]
+        status = main(["run", experiment, "--base-dir", base, "--seeds", seeds, "--set", *tiny, *changes])
+        captured = capsys.readouterr()
+        return status, captured.out, captured.err
+
+    return run
+
+
 @pytest.fixture(autouse=True)
 def _the_same_start_in_any_order():
     """torch's global generator and settings, which the test before may have left otherwise."""

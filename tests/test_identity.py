@@ -63,17 +63,14 @@ def forget():
 
 
 @pytest.fixture
-def run(capsys):
+def run(tiny_run):
     """Start dglib anew; what it prints."""
 
-    def run(*changes, experiment="Td1", seeds="0", base="runs", restart=True):
-        if restart:
-            forget()
-        words = ["run", experiment, "--base-dir", base, "--seeds", seeds, "--set", *TINY, *changes]
-        status = main(words)
-        captured = capsys.readouterr()
-        assert status == 0, captured.err
-        return captured.out
+    def run(*changes, **options):
+        forget()
+        status, out, error = tiny_run("dataset=data.npz", *changes, **options)
+        assert status == 0, error
+        return out
 
     return run
 

@@ -63,28 +63,13 @@ WORSE = np.where(np.arange(N) < 30, (LABELS + 3) % 10, LABELS)
 
 
 @pytest.fixture
-def data(tmp_path, monkeypatch):
-    """A small data set in the working directory."""
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr("dglib.campaign.run.draw_figure", lambda *_: [], raising=False)  # takes seconds
+def run(tiny_run, tmp_path):
+    """Run on a small data set, with labels that the command's directory has."""
     images = np.random.default_rng(0).integers(0, 256, (N, 8, 8), dtype=np.uint8)
     np.savez(tmp_path / "data.npz", x_train=images, y_train=LABELS, x_test=images[:20], y_test=LABELS[:20])
 
-
-@pytest.fixture
-def run(data, capsys, tmp_path):
-    def run(noise, *changes, seeds="0"):
-        tiny = [
-            "dataset=data.npz",
-            "init_epochs=1",
-            "milestones=[]",
-            "evaluate_every=1",
-            "network_width=0.25",
-        ]
-        more = [f"noise={noise}", "noise_rate=0.25", *changes]
-        status = main(["run", "Td1", "--base-dir", "runs", "--seeds", seeds, "--set", *tiny, *more])
-        captured = capsys.readouterr()
-        return status, captured.out, captured.err
+    def run(noise, **options):
+        return tiny_run("dataset=data.npz", f"noise={noise}", "noise_rate=0.25", **options)
 
     return run
 
@@ -191,7 +176,7 @@ def test_what_the_file_holds_identifies_the_run_and_not_where_it_lies(run, tmp_p
     assert (status, len(directories(tmp_path))) == (0, 1)
     assert "resuming" in out
     save("moved.npz", clean_label=LABELS, noisy=WORSE)
-    _, out, _ = run("moved.npz", "noise_rate=0.25")
+    _, out, _ = run("moved.npz")
     assert len(directories(tmp_path)) == 2
     assert "differs in noise moved.npz gives other labels since " in out
     assert main(["verify", "runs"]) == 0

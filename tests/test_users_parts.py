@@ -6,25 +6,6 @@ import users_parts
 from small import CPU, random_data, small_spec
 
 import dglib
-from dglib.cli import main
-
-TINY = ["init_epochs=1", "milestones=[]", "evaluate_every=1", "network_width=0.25", "threads=1"]
-
-
-@pytest.fixture
-def run(tmp_path, monkeypatch, capsys):
-    """Run the command line in an empty directory; its exit status, output, and error."""
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr("dglib.campaign.run.draw_figure", lambda *_: [], raising=False)  # takes seconds
-
-    def run(*changes, seeds="0"):
-        words = ["run", "Td1", "--base-dir", "runs", "--seeds", seeds, "--set", *TINY, *changes]
-        status = main(words)
-        captured = capsys.readouterr()
-        return status, captured.out, captured.err
-
-    return run
-
 
 # ── noise ──
 
@@ -70,20 +51,20 @@ def test_a_record_holds_the_rate_that_came_out_and_the_flips_per_class_pair():
         ("one_class_declared", None),
     ],
 )
-def test_an_unexpected_rate_is_one_line_at_the_start(name, line, run):
-    status, out, _ = run(f"noise=users_parts:{name}")
+def test_an_unexpected_rate_is_one_line_at_the_start(name, line, tiny_run):
+    status, out, _ = tiny_run(f"noise=users_parts:{name}")
     assert status == 0
     lines = [each for each in out.splitlines() if each.startswith(f"noise users_parts:{name}: ")]
     assert len(lines) == (line is not None)
     assert line is None or line in lines[0]
 
 
-def test_a_registered_noise_declares_what_it_expects(run):
+def test_a_registered_noise_declares_what_it_expects(tiny_run):
     @dglib.noises.register("declared", expected=lambda rate, labels, classes: 0.0)
     def declared(labels, rate, seed, classes):
         return labels
 
-    status, out, _ = run("noise=declared")
+    status, out, _ = tiny_run("noise=declared")
     assert (status, "wrong" in out) == (0, False)
 
 

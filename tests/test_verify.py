@@ -130,13 +130,8 @@ def other_identity(run, change=lambda described: described.update(data="0" * 64)
     (run / MANIFEST).write_text(json.dumps(manifest))
 
 
-def second_record(run):
-    shutil.copy(run / RECORD, run / OTHER)
-
-
 MANIFEST = "T1-spinodal_manifest.json"
 RECORD = "seeds/T1-spinodal-000.json"
-OTHER = "seeds/T1-spinodal-000.other-host.example.com-12.json"
 NEW, OLD = "checkpoints/T1-spinodal-001.ckpt", "checkpoints/T1-spinodal-001.old"
 VIEW, CSV = "T1-spinodal_results.json", "T1-spinodal_results.csv"
 
@@ -154,7 +149,7 @@ WRONG = [
     (copied(MANIFEST, "T9_manifest.json"), "T9_manifest.json", f"belongs in a file called {MANIFEST}"),
     (written(MANIFEST, "[]"), MANIFEST, "not a readable manifest"),
     (edited(MANIFEST, '"lr": 0.1,\n', '"lr": 0.3,\n'), RECORD, "parameters.lr: 0.3 → 0.1"),
-    (cut(OTHER), OTHER, "not a readable 'dglib seed record 1'"),
+    (cut(RECORD), RECORD, "not a readable 'dglib seed record 1'"),
     (removed(MANIFEST), RECORD, "no manifest of its experiment"),
 ]
 
@@ -166,7 +161,6 @@ def test_a_wrong_file_is_named_in_a_line_and_nothing_is_changed(
     damage, name, problem, base, run, capsys, monkeypatch, tmp_path
 ):
     monkeypatch.chdir(tmp_path)
-    second_record(run)  # not wrong itself
     damage(run)
     before = everything(tmp_path)
     status = main(["verify", str(base)])
@@ -178,16 +172,6 @@ def test_a_wrong_file_is_named_in_a_line_and_nothing_is_changed(
     assert line.startswith(f"wrong: {run / name}: ")
     assert problem in line
     assert line.count(str(run)) == 1
-
-
-def test_a_second_record_of_a_seed_is_a_note(base, run, capsys):
-    second_record(run)
-    (finding,) = verify(base)
-    assert (finding.path, finding.severity) == (run / OTHER, "note")
-    assert main(["verify", str(base)]) == 0
-    line, last = capsys.readouterr().out.splitlines()
-    assert line == f"note: {run / OTHER}: {finding.problem}"
-    assert last == "2 run directories: nothing wrong, 1 to note"
 
 
 def test_a_record_is_checked_also_where_its_manifest_is_damaged(run):

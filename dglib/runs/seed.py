@@ -86,7 +86,7 @@ def run_experiment(
             if run.steps:
                 report(f"{name}: resuming at step {run.steps} (about {lost} steps lost)")
             if not store.save(run.run()):
-                report(f"{name}: finished elsewhere first; both records are kept")
+                report(f"{name}: finished elsewhere first; that record stays")
             store.rebuild_views()
 
     with control.listening():

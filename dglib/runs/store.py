@@ -12,9 +12,7 @@
 from __future__ import annotations
 
 import json
-import os
 import re
-import socket
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
@@ -181,14 +179,9 @@ class Store:
     def save(self, record: Record) -> bool:
         """Make a finished seed last; its checkpoint is not needed after that.
 
-        Where another machine has finished the seed in the meantime, that record counts, and this one is saved
-        next to it as `<seed>.other-<host>-<process>.json`; False then.
+        Where another machine has finished the seed in the meantime, its record stays; False then.
         """
-        files, content = self.files(record["seed"]), sealed("seed record", record)
-        first = write_once(files.record, content)
-        if not first:
-            name = f"{files.record.stem}.other-{socket.gethostname()}-{os.getpid()}.json"
-            write_atomically(files.record.with_name(name), content)
+        first = write_once(self.files(record["seed"]).record, sealed("seed record", record))
         self.clear(record["seed"])
         return first
 

@@ -103,9 +103,6 @@ def _findings(run: Path) -> Iterator[Finding]:
                     record = unsealed("seed record", path)
                     problems = _record(record, stem, known, len(known) == len(named))
                     records.get(record["experiment"], []).append(record)
-                case "seeds", _ if suffix.startswith("other-"):
-                    unsealed("seed record", path)
-                    yield Finding(path, "a second record of this seed; results are from the first", "note")
                 case "checkpoints" | "states", _ if suffix.endswith(("ckpt", "old")):
                     checkpoint.read(path)
                 case "", "json" if stem.endswith("_reading"):
