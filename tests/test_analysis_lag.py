@@ -1,9 +1,7 @@
 """What is claimed of width against dwell time and its controls, in numbers and in the figure."""
 
-import json
 import math
 
-import dwell_campaign
 import pytest
 from analysis_cases import diverged, failed_init, published, t1, t2, td1
 from by_name import draw_dwell, lag_answer
@@ -11,7 +9,7 @@ from test_analysis_figures import assert_nothing_cut_off, visible_texts
 
 from dglib.analysis.intervals import Bounds
 from dglib.analysis.summary import median_bounds
-from dglib.experiments.width import DROPPING, by_setting, lag_of
+from dglib.experiments.width import DROPPING, lag_of
 
 
 def held(record, epochs, **parameters):
@@ -84,21 +82,6 @@ def test_the_figure_is_whole_whatever_there_is(records):
     empty = [text.get_text() for text in visible_texts(figure)]
     for axes, panel in zip(figure.axes, ("width", "errors"), strict=True):
         assert axes.lines or any(text in empty for text in ("no records", "no sweep on record")), panel
-
-
-def test_runs_of_several_dwell_times_are_read_from_below_one_base(tmp_path, capsys):
-    t1s, t2s = campaign()
-    for name, prefix, records in (("T1", "T1-spinodal", t1s), ("T2", "T2-spinodal", t2s)):
-        for number, group in enumerate(by_setting(records).values()):
-            directory = tmp_path / "base" / "sweeps" / f"exp_{name}_2026010{number}_000000"
-            directory.mkdir(parents=True)
-            (directory / f"{prefix}_results.json").write_text(json.dumps(group))
-    finding = dwell_campaign.read(tmp_path / "base", tmp_path / "result.json")
-    assert finding == f"sweeps\n{lag_answer(t1s, t2s).text()}"
-    result = json.loads((tmp_path / "result.json").read_text())
-    assert result["seeds"] == {"sweeps": 36}
-    assert (tmp_path / "result.png").exists()
-    assert capsys.readouterr().err == ""
 
 
 def test_a_median_that_is_only_a_bound_is_hollow():

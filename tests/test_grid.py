@@ -122,5 +122,5 @@ def test_an_option_for_a_crossed_parameter_is_refused_by_the_option(tmp_path: Pa
 
 
 def test_an_unknown_name_is_refused_with_the_known_ones() -> None:
-    with pytest.raises(UserError, match=r"grid = 'phase': must be dwell_time, .*staleness or a path"):
+    with pytest.raises(UserError, match=r"grid = 'phase': must be dwell_age, .*staleness or a path"):
         load_grid("phase")

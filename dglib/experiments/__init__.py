@@ -9,8 +9,7 @@ from __future__ import annotations
 
 import os
 import sys
-from importlib import import_module
-from importlib.util import module_from_spec, spec_from_file_location
+from importlib import import_module, invalidate_caches
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -104,23 +103,18 @@ def _resolved(source: str) -> str:
 
 
 def _from_file(path: Path) -> str:
-    name = path.stem
-    loaded = sys.modules.get(name)
-    if loaded is not None and Path(getattr(loaded, "__file__", None) or "").resolve() == path:
-        return name
-    if loaded is not None:
-        raise UserError(f"experiment file {path}: a module called {name} is loaded already; rename the file")
-    spec = spec_from_file_location(name, path)
-    if spec is None or spec.loader is None or not path.is_file():
+    if not path.is_file():
         raise FileNotFoundError(path)
-    module = module_from_spec(spec)
-    sys.modules[name] = module
+    invalidate_caches()
+    sys.path.insert(0, str(path.parent))
     try:
-        spec.loader.exec_module(module)
-    except BaseException:
-        del sys.modules[name]
-        raise
-    return name
+        module = import_module(path.stem)
+    finally:
+        sys.path.remove(str(path.parent))
+    if Path(getattr(module, "__file__", None) or "").resolve() != path:
+        why = f"a module called {path.stem} is loaded already; rename the file"
+        raise UserError(f"experiment file {path}: {why}")
+    return path.stem
 
 
 def loaded() -> list[str]:
