@@ -45,7 +45,7 @@ recorded.show()
 # **How to read it.** *a*: test error over λ, seeds thin, the median thick. *b*: where the threshold of each seed lies (an arrow: not up
 # to the last level); for V3 the gap between its branches. *c*: the same over epochs, large dots at the λ of the cursor. *d*: λ over epochs.
 # Drag **"Collapsed at or above"** or **"Recovered at or below"**: where λ↑ and λ↓ hardly move, the error jumps; where they slide along,
-# there is a slope and no jump. Ctrl (⌘) or Shift chooses several experiments or seeds; **"Look for runs again"** finds newer ones.
+# there is a slope and no jump. Ctrl (⌘) or Shift chooses several experiments or seeds; execute the cell again to find newer runs.
 # Where λ was held (Hold), *a* has the error at the end of each branch, *c* the branches at the cursor's λ, and the verdict is at the gap.
 #
 # ## Live

@@ -21,7 +21,6 @@ from analysis_cases import (
     v3_failed,
 )
 from report_cases import published_in, run_of
-from scipy import stats
 
 from dglib.analysis.intervals import Bounds
 from dglib.analysis.summary import in_every_seed, quantity
@@ -157,19 +156,6 @@ def test_what_holds_in_every_seed_holds_in_the_share_that_is_given_as_often_as_i
         assert abs(covered / trials - 0.975) < 4 * math.sqrt(0.025 * 0.975 / trials)
 
 
-def test_the_gap_is_that_of_seeds_that_collapsed_and_the_trapped_are_apart(tmp_path):
-    gaps = [0.30, 0.40, 0.20]
-    records = [v3(seed, gap) for seed, gap in enumerate(gaps)]
-    published_in(tmp_path, "V3", [*records, v3(3, trapped=True), v3_failed(4), v3_diverged(5)])
-    found = analyse(tmp_path)["V3"]
-    expected = {"estimate": 0.3, "lower": 0.3, "upper": 0.3, "ci95": None, "censored": None}
-    assert found["gap"] == expected
-    assert (found["n"], found["events"], found["failed_inits"], found["diverged"]) == (6, None, 1, 1)
-    assert found["by_start"]["trapped"]["n"] == 1
-    t_interval = stats.t.interval(0.95, 2, np.mean(gaps), stats.sem(gaps))
-    assert found["by_start"]["collapsed"]["gap_mean"]["ci95"] == pytest.approx(list(t_interval))
-
-
 # --- the file
 
 
@@ -192,15 +178,6 @@ def test_the_json_is_strict_has_every_name_and_is_what_was_computed(tmp_path):
             assert each is None or set(each) == KEYS
     assert (found["T1"]["failed_inits"], found["T1"]["diverged"]) == (1, 1)
     assert found["T1"]["event_share"]["of"] == 2
-
-
-def test_an_analysis_beside_the_records_is_no_problem_the_next_time(tmp_path):
-    published_in(tmp_path, "T1", [t1(0)])
-    target = tmp_path / "analysis.json"
-    for _ in range(2):
-        assert main(["analyse", str(tmp_path), "--json", str(target)]) == 0
-        assert strict(target)["problems"] == []
-    assert sorted(p.name for p in tmp_path.iterdir()) == ["T1-spinodal_results.json", "analysis.json"]
 
 
 def test_the_command_needs_neither_torch_nor_pandas(ten):

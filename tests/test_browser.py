@@ -53,7 +53,8 @@ def test_browser_keyboard_mouse_and_text_move_the_cursor_picture_and_numbers(pag
 
 
 def test_browser_limits_and_seeds_act_on_the_same_table(page: Tab) -> None:
-    threshold = page.value("lambda-up", RECORDED, '[data-experiment="T1"][data-seed="0"]')
+    cell = f'{RECORDED} [data-column="λ↑ lies"][data-experiment="T1"][data-seed="0"]'
+    threshold = page.page.locator(cell)
     page.type(LAMBDA, "0.4")
     page.click(".dglib-as-run")
     expect(threshold).to_have_text("0.45 to 0.50")

@@ -1,6 +1,5 @@
 """One thread draws at a time: matplotlib's settings are global, and a notebook calls back in several."""
 
-import threading
 from concurrent.futures import ThreadPoolExecutor
 
 import matplotlib as mpl
@@ -32,16 +31,3 @@ def test_a_drawing_waits_for_the_one_in_another_thread(drawing, tmp_path):
                 other.result(timeout=0.5)
             assert mpl.rcParams["font.size"] == RC["font.size"]
         assert other.result() == alone
-
-
-def test_threads_that_draw_at_once_get_the_same_bytes_and_leave_the_readers_settings(tmp_path):
-    alone = figure_file(tmp_path)
-    together = threading.Barrier(3)
-
-    def drawn(number):
-        together.wait()
-        return figure_file(tmp_path / str(number))
-
-    with mpl.rc_context({"font.size": 31}), ThreadPoolExecutor(3) as threads:
-        assert list(threads.map(drawn, range(3))) == [alone] * 3
-        assert mpl.rcParams["font.size"] == 31

@@ -10,7 +10,6 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from types import SimpleNamespace
 
-import ipywidgets as widgets
 import pytest
 import torch
 from analysis_cases import t1
@@ -60,9 +59,7 @@ def weights(run):
 # ── the run ──
 
 
-@pytest.mark.parametrize(
-    "change", [{"lam": 0.9}, {"lr": 0.5}, {"noise_rate": 0.0}, {"refresh_period": 1}], ids=str
-)
+@pytest.mark.parametrize("change", [{"lam": 0.9}, {"noise_rate": 0.0}, {"refresh_period": 1}], ids=str)
 def test_a_change_acts_on_the_next_step_and_moves_the_weights(change):
     one, other = prepared(LiveRun(DATA, CPU)), prepared(LiveRun(DATA, CPU))
     assert torch.equal(weights(one), weights(other))
@@ -93,9 +90,8 @@ def test_changes_during_the_preparation_act_at_its_end(run):
     assert run.settings == Settings(lam=0.8, lr=0.01)
 
 
-@pytest.mark.parametrize("start", STARTS)
-def test_a_start_is_prepared_once_and_restored_bit_for_bit(run, start):
-    run.begin(start)
+def test_a_start_is_prepared_once_and_restored_bit_for_bit(run):
+    run.begin(start := "collapsed")
     first = weights(prepared(run))
     run.wanted = Settings(lr=0.3)
     steps(run, 4)
@@ -105,15 +101,6 @@ def test_a_start_is_prepared_once_and_restored_bit_for_bit(run, start):
     run.wanted = Settings(lr=0.05)
     run.begin(start)
     assert run.state == "preparing"
-
-
-def test_evaluations_inside_an_epoch_leave_no_trace(monkeypatch):
-    one, other = prepared(LiveRun(DATA, CPU)), prepared(LiveRun(DATA, CPU))
-    monkeypatch.setattr(other, "_evaluate_inside_epoch", lambda: None)
-    steps(one, 7)
-    steps(other, 7)
-    assert torch.equal(weights(one), weights(other))
-    assert one.points == other.points
 
 
 def test_a_network_that_diverges_stops_and_can_be_reset(run):
@@ -260,19 +247,17 @@ def test_an_error_in_the_panel_is_shown_and_a_new_start_continues(panel, monkeyp
     assert (shown(panel, "state"), shown(panel, "message")) == ("running", "")
 
 
-@pytest.mark.parametrize("closed", ["root widget", "all widgets"])
-def test_a_closed_panel_trains_no_more(panel, closed):
+def test_a_closed_panel_trains_no_more(panel):
     trained(panel)
-    {"root widget": panel.widget.close, "all widgets": widgets.Widget.close_all}[closed]()
+    panel.widget.close()
     before = panel.run.steps
     tick(panel)
     panel.one.click()
     assert panel.run.steps == before
 
 
-@pytest.mark.parametrize("name", ["live", "_12"])
-def test_running_the_cell_again_closes_the_earlier_panel(panel, tmp_path, name):
-    later = dglib.explorer.live({"base_dir": str(tmp_path), name: panel})
+def test_running_the_cell_again_closes_the_earlier_panel(panel, tmp_path):
+    later = dglib.explorer.live({"base_dir": str(tmp_path), "_12": panel})
     assert panel.widget.comm is None
     assert later.widget.comm is not None
     later.close()

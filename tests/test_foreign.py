@@ -117,15 +117,6 @@ def test_a_threshold_that_is_the_end_of_the_sweep_is_censored_and_flagged(tmp_pa
     assert [(s["lower"], s["upper"]) for s in found["seeds"]][:3] == [(0.48, 0.5), (0.52, 0.54), (0.7, None)]
 
 
-def test_a_true_event_at_the_end_of_the_sweep_is_no_censored_one(tmp_path):
-    write(tmp_path / "x.json", [r3(0, 0.66), r3(1, 0.66)])
-    found = analyse(tmp_path)["groups"]["R3 eta=0.4 hold=1"]["T1"]
-    assert found["lambda_up"] == {
-        "estimate": 0.65, "lower": 0.64, "upper": 0.66, "ci95": None, "censored": "interval",
-    }  # fmt: skip
-    assert found["flags"] == []
-
-
 def test_an_init_beyond_the_limit_leaves_the_threshold_open_on_that_side(tmp_path):
     write(tmp_path / "x.json", [r3(0, 0.40, init_error=0.5), r3(1, 0.40)])
     found = analyse(tmp_path)["groups"]["R3 eta=0.4 hold=1"]["T1"]
@@ -163,9 +154,7 @@ def test_a_limit_that_must_be_exceeded_is_not_met_by_itself(tmp_path, error):
     "config",
     [
         {"COLLAPSE_THRESHOLD": 0.6},
-        {"spinodal_threshold": 0.6},
-        {"criteria": {"collapse_error": 0.6}},
-        {"collapse_thresh": 0.6, "lr": 0.05},
+        {"criteria": {"collapse_error": 0.6}, "lr": 0.05},
     ],
 )
 def test_limits_are_those_of_the_configuration(tmp_path, config):
@@ -249,9 +238,7 @@ def test_what_is_not_understood_is_counted_first_and_the_status_is_three(tmp_pat
     [
         {"direction": "sideways"},
         {"history": []},
-        {"history": 3},
         {"history": [{"lambda": "x"}]},
-        {"seed": None},
     ],
 )
 def test_a_damaged_record_is_named_and_the_others_are_read(tmp_path, capsys, damage):

@@ -37,16 +37,6 @@ def test_below_six_values_no_95_percent_interval_of_a_median_exists():
     assert median_interval(cells_of(range(5), range(5)), confidence=0.9) == Interval(0, 4, 1 - 2 / 2**5)
 
 
-def test_the_median_interval_of_cells_encloses_that_of_any_values_in_them():
-    rng = np.random.default_rng(0)
-    values = rng.normal(size=(200, 9))
-    lowers, uppers = values - rng.exponential(size=values.shape), values + rng.exponential(size=values.shape)
-    for row, low, high in zip(values, lowers, uppers, strict=True):
-        inner, outer = median_interval(cells_of(row, row)), median_interval(cells_of(low, high))
-        assert outer.lower <= inner.lower <= inner.upper <= outer.upper
-        assert inner.confidence == outer.confidence >= 0.95
-
-
 @pytest.fixture
 def committed():
     """The rows of the committed table by their first four columns."""

@@ -40,7 +40,7 @@ def by_brute_force(values, chosen):
     return found
 
 
-@pytest.mark.parametrize(("n", "size"), [(4, 1), (5, 2), (6, 3), (7, 3)])
+@pytest.mark.parametrize(("n", "size"), [(5, 1), (7, 3)])
 def test_p_and_its_correction_are_those_of_brute_force_with_students_t(n, size):
     values = np.random.default_rng(n).normal(size=(n, 4))
     values[:size, 1] += 2.0
@@ -87,15 +87,7 @@ def test_drawn_labellings_give_the_p_of_all_of_them_within_chance(monkeypatch):
 # --- the area under the ROC curve
 
 
-def test_the_area_is_the_share_of_pairs_won_with_ties_as_halves():
-    assert auc([3, 4], [1, 2]) == 1.0
-    assert auc([1, 2], [3, 4]) == 0.0
-    assert auc([1, 2], [1, 2]) == 0.5
-    assert auc([2, 5], [1, 2, 3]) == pytest.approx((1.5 + 3) / 6)
-
-
-@pytest.mark.parametrize(("trapped", "partial"), [(3, 3), (3, 7)])
-@pytest.mark.parametrize("area", [0.5, 0.95])
+@pytest.mark.parametrize(("trapped", "partial", "area"), [(3, 3, 0.5), (3, 7, 0.95)])
 def test_the_interval_covers_the_true_area_about_as_often_as_it_says(trapped, partial, area):
     generator, trials = np.random.default_rng(5), 1_500
     shift = math.sqrt(2) * NormalDist().inv_cdf(area)

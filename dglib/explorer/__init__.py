@@ -32,9 +32,9 @@ def recorded(globals_: Mapping[str, object]) -> RecordedPanel:
     from dglib.explorer.recorded_panel import RecordedPanel
     from dglib.explorer.runs import notebook_source
 
-    source = notebook_source(globals_)
+    base, runs = notebook_source(globals_)
     RecordedPanel.close_earlier(globals_, "recorded")
-    panel = RecordedPanel(source)
+    panel = RecordedPanel(base, runs)
     print(provenance.line(provenance.versions()))
     return panel
 
@@ -48,6 +48,6 @@ def live(globals_: Mapping[str, object]) -> LivePanel:
     from dglib.explorer.live_panel import LivePanel
     from dglib.explorer.runs import notebook_source
 
-    base = notebook_source(globals_).base
+    base, _ = notebook_source(globals_)
     LivePanel.close_earlier(globals_, "live")
     return LivePanel(base)

@@ -2,18 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from functools import cached_property
 from html import escape
-from itertools import chain
 from statistics import fmean
 
 from dglib.analysis import wording
 from dglib.analysis.fields import Record, state_of
 from dglib.analysis.intervals import Bounds
 from dglib.analysis.style import GREY, LOOKS
-from dglib.analysis.summary import Summary
+from dglib.analysis.summary import Summary, known_cell
 from dglib.analysis.thresholds import DOWN, UP, limits, rule_of
 from dglib.experiments import Sweep, get, joints, names
 from dglib.explorer.runs import Seed, Trace, branches, nearest
@@ -39,33 +37,45 @@ class Limits:
     recovery_error: float = DOWN.default_limit
     consecutive: int = 3
 
-
-@dataclass(frozen=True)
-class Threshold:
-    """Where a sweep's event lies; `level`: its λ if any; `text`: the bounds, or why there are none."""
-
-    bounds: Bounds | None
-    level: float | None
-    text: str
+    @classmethod
+    def of(cls, seeds: Sequence[Seed]) -> Limits:
+        """Those under which the runs were made; defaults where the records contain none."""
+        swept = [seed.record for seed in seeds if get(seed.experiment).direction]
+        recovery, collapse = limits(swept)
+        return cls(collapse, recovery, rule_of(UP, swept[0]).consecutive if swept else 3)
 
 
-@dataclass(frozen=True)
 class Analysis:
-    """The chosen seeds under limits: what does not depend on λ.
+    """The chosen seeds under limits, as if their runs had been made under these: what does not depend on λ.
 
     Attributes:
         summaries: by experiment, as the report has them.
-        thresholds: by experiment and seed, then by the field of the record that holds the sweep.
-        answers: those of the experiments, and of findings on several of them.
+        thresholds: by experiment, seed and the field of the record that holds the sweep; None: not measured.
+        answers: those of the experiments, and of joint findings.
         verdicts: by experiment and λ.
     """
 
-    seeds: Sequence[Seed]
-    limits: Limits
-    summaries: Mapping[str, Summary]
-    thresholds: Mapping[tuple[str, int], Mapping[str, Threshold]]
-    answers: tuple[str, ...]
-    verdicts: Mapping[str, Mapping[float, str]]
+    def __init__(self, seeds: Sequence[Seed], limits: Limits) -> None:
+        self.seeds, self.limits = seeds, limits
+        records: dict[str, list[Record]] = {}
+        for seed in seeds:
+            record = seed.record
+            if get(seed.experiment).direction:
+                record = {**record, "parameters": {**(record.get("parameters") or {}), **vars(limits)}}
+            records.setdefault(seed.experiment, []).append(record)
+        self.summaries = {name: get(name).summarise(mine) for name, mine in records.items()}
+        self.answers = [get(name).answer_of(summary).line for name, summary in self.summaries.items()]
+        for joint in joints():
+            if records.keys() >= set(joint.experiments):
+                self.answers.append(joint.answer(*(records[name] for name in joint.experiments)).line)
+        self.verdicts = {name: get(name).verdicts(summary) for name, summary in self.summaries.items()}
+        self.thresholds: dict[tuple[str, int, str], Bounds | None] = {}
+        for name, summary in self.summaries.items():
+            for item in summary["seeds"] if get(name).direction else ():
+                self.thresholds[name, item["seed"], "trajectory"] = known_cell(item)
+            for back in (summary.get("loop") or {"seeds": ()})["seeds"]:
+                cell = known_cell({"lower": back["return_lower"], "upper": back["return_upper"]})
+                self.thresholds[name, back["seed"], "return_trajectory"] = cell
 
 
 @dataclass(frozen=True)
@@ -96,7 +106,6 @@ class Gap:
     paired: bool
 
 
-@dataclass(frozen=True)
 class Readout:
     """Values at λ.
 
@@ -105,20 +114,22 @@ class Readout:
         verdicts: where λ was held: the experiment, the λ, and what was decided there.
     """
 
-    analysis: Analysis
-    lam: float
-    readings: Sequence[Reading]
-    gaps: Sequence[Gap]
-    verdicts: Sequence[tuple[str, float, str]]
-
-    @cached_property
-    def of_trace(self) -> dict[int, Reading]:
-        return {id(reading.trace): reading for reading in self.readings}
+    def __init__(self, analysis: Analysis, lam: float) -> None:
+        self.analysis, self.lam = analysis, lam
+        traces = [trace for seed in analysis.seeds for trace in seed.traces]
+        self.readings = [_reading(trace, lam, analysis.limits) for trace in traces]
+        self._by_branch = {(r.trace.branch.key, r.trace.seed): r for r in self.readings}
+        self.gaps = gaps(analysis.seeds, lam)
+        self.verdicts = [
+            (name, level, known[level])
+            for name, known in analysis.verdicts.items()
+            if (level := nearest(known, lam)) is not None
+        ]
 
     def html(self, note: str = "") -> str:
         """Sentences on λ, a table per experiment, answers under the limits."""
-        tables = "".join(_table(name, self) for name in self.analysis.summaries)
-        at_lam = f'<b>At λ = <span data-value="lambda">{self.lam:.2f}</span></b>: {_gap_line(self)}'
+        tables = "".join(self._table(name, summary) for name, summary in self.analysis.summaries.items())
+        at_lam = f'<b>At λ = <span data-value="lambda">{self.lam:.2f}</span></b>: {self._gap_line()}'
         for name, level, text in self.verdicts:
             verdict = f'<b data-value="verdict">{escape(text)}</b>'
             at_lam += f" {get(name).symbol}, held at λ = {wording.level(level)}: {verdict}."
@@ -129,68 +140,51 @@ class Readout:
         below = f"<p><b>Under these limits</b></p>{answers}" if answers else ""
         return f'<div class="dglib-numbers">{above}<div class="tables">{tables}</div>{below}</div>'
 
+    def _gap_line(self) -> str:
+        if self.gaps:
+            return "; ".join(_gap(gap, index == 0) for index, gap in enumerate(self.gaps)) + "."
+        if not self.analysis.seeds:
+            return "no seed is chosen."
+        if all(reading.error is None for reading in self.readings):
+            return "no chosen seed was trained at this λ."
+        return "only one branch reached this λ, so there is no gap."
 
-def limits_of(seeds: Sequence[Seed]) -> Limits:
-    """The limits under which the runs were made; defaults where the records contain none."""
-    swept = [seed.record for seed in seeds if get(seed.experiment).direction]
-    recovery, collapse = limits(swept)
-    return Limits(collapse, recovery, rule_of(UP, swept[0]).consecutive if swept else 3)
+    def _table(self, name: str, summary: Summary) -> str:
+        """The report's table of seeds, with the error of each sweep at λ behind the seed."""
+        about = get(name)
+        swept: dict[str, list[Sweep]] = {}  # a seed is on one of the sweeps with the same trajectory
+        for sweep in about.branches:
+            swept.setdefault(sweep.trajectory, []).append(sweep)
+        columns = about.seed_columns(summary)
+        errors = [f"error, {first.title.partition(', ')[2] or first.title}" for first, *_ in swept.values()]
+        heads = ("Seed", *errors, *list(columns)[1:])
+        head = "".join(f"<th>{escape(text)}</th>" for text in heads)
+        rows = ""
+        for row in summary["seeds"]:
+            number, *texts = (escape(show(row)) for show in columns.values())
+            at_lam = (self._error(row["seed"], group) for group in swept.values())
+            where = f'data-experiment="{name}" data-seed="{row["seed"]}"'
+            cells = zip(heads, (number, *at_lam, *texts), strict=True)
+            shown = (f'<td data-column="{escape(column)}" {where}>{text}</td>' for column, text in cells)
+            rows += f"<tr>{''.join(shown)}</tr>"
+        caption = f"<caption>{about.symbol}: {about.title}</caption>"
+        return f"<table>{caption}<thead><tr>{head}</tr></thead><tbody>{rows}</tbody></table>"
 
-
-def analyse(seeds: Sequence[Seed], limits: Limits) -> Analysis:
-    """The report's summaries, as if the runs had been made under these limits."""
-    records: dict[str, list[Record]] = {}
-    for seed in seeds:
-        record = seed.record
-        if get(seed.experiment).direction:
-            record = {**record, "parameters": {**(record.get("parameters") or {}), **vars(limits)}}
-        records.setdefault(seed.experiment, []).append(record)
-    summaries = {name: get(name).summarise(mine) for name, mine in records.items()}
-    answers = [get(name).answer_of(summary).line for name, summary in summaries.items()]
-    for joint in joints():
-        if records.keys() >= set(joint.experiments):
-            answers.append(joint.answer(*(records[name] for name in joint.experiments)).line)
-    thresholds = {
-        (name, seed): found
-        for name, summary in summaries.items()
-        for seed, found in _thresholds(name, summary).items()
-    }
-    verdicts = {name: get(name).verdicts(summary) for name, summary in summaries.items()}
-    return Analysis(seeds, limits, summaries, thresholds, tuple(answers), verdicts)
-
-
-def _thresholds(name: str, summary: Summary) -> dict[int, dict[str, Threshold]]:
-    """By seed and trajectory; {} of an experiment whose sweeps end at no event."""
-    if get(name).direction is None:
-        return {}
-    outcome = get(name).seed_columns(summary)["Outcome"]
-    found = {
-        seed["seed"]: {"trajectory": _threshold(seed["lower"], seed["upper"], seed["level"], outcome(seed))}
-        for seed in summary["seeds"]
-    }
-    for back in (summary.get("loop") or {"seeds": ()})["seeds"]:
-        threshold = _threshold(
-            back["return_lower"], back["return_upper"], back["lambda_down"], back["outcome"]
+    def _error(self, seed: int, sweeps: Sequence[Sweep]) -> str:
+        """A seed's error on one of the sweeps."""
+        found = (self._by_branch.get((sweep.key, seed)) for sweep in sweeps)
+        reading = next(filter(None, found), None)
+        if reading is None:
+            return wording.NONE
+        if reading.error is None:  # the sweep had ended, at its event or not, or had not begun
+            return "not here"
+        color = LOOKS[reading.state].color if reading.state in LOOKS else GREY
+        return (
+            f'<i style="background:{color}"></i>{"" if reading.measured else "≈ "}'
+            f'<span data-value="error" data-branch="{reading.trace.branch.key}"'
+            f' data-seed="{seed}" data-state="{reading.state}">'
+            f"{wording.error(reading.error)}</span> {reading.state}"
         )
-        found[back["seed"]]["return_trajectory"] = threshold
-    return found
-
-
-def _threshold(lower: float | None, upper: float | None, level: float | None, without: str) -> Threshold:
-    if lower is None and upper is None:
-        return Threshold(None, level, without)
-    return Threshold(Bounds.of({"lower": lower, "upper": upper}), level, wording.interval(lower, upper))
-
-
-def readout(analysis: Analysis, lam: float) -> Readout:
-    """The values of the chosen seeds at λ."""
-    readings = [_reading(trace, lam, analysis.limits) for seed in analysis.seeds for trace in seed.traces]
-    verdicts = [
-        (name, level, known[level])
-        for name, known in analysis.verdicts.items()
-        if (level := nearest(known, lam)) is not None
-    ]
-    return Readout(analysis, lam, readings, gaps(analysis.seeds, lam), verdicts)
 
 
 def _reading(trace: Trace, lam: float, limits: Limits) -> Reading:
@@ -201,7 +195,7 @@ def _reading(trace: Trace, lam: float, limits: Limits) -> Reading:
     return Reading(trace, error, "trapped" if trace.is_trapped(lam) else state, trace.has(lam))
 
 
-def gaps(seeds: Iterable[Seed], lam: float) -> list[Gap]:
+def gaps(seeds: Sequence[Seed], lam: float) -> list[Gap]:
     """Gaps between branches at λ; where the same seeds are on both, seed by seed."""
     errors: dict[str, dict[int, float]] = {}
     for trace in (trace for seed in seeds for trace in seed.traces):
@@ -231,19 +225,6 @@ def _pairs() -> Iterator[tuple[str, str, bool]]:
                 yield from ((above, below, False) for above in falling for below in others)
 
 
-# ── as HTML ──
-
-
-def _gap_line(readout: Readout) -> str:
-    if readout.gaps:
-        return "; ".join(_gap(gap, index == 0) for index, gap in enumerate(readout.gaps)) + "."
-    if not readout.analysis.seeds:
-        return "no seed is chosen."
-    if all(reading.error is None for reading in readout.readings):
-        return "no chosen seed was trained at this λ."
-    return "only one branch reached this λ, so there is no gap."
-
-
 def _gap(gap: Gap, is_first: bool) -> str:
     low, high = (wording.decimal(error, 2) for error in gap.errors)
     above, below = (escape(branches()[key].title) for key in (gap.above, gap.below))
@@ -254,63 +235,3 @@ def _gap(gap: Gap, is_first: bool) -> str:
         over = "one seed, on both" if gap.n[0] == 1 else f"mean of {gap.n[0]} seeds, each on both"
     first = f"error {low} ({below}) and " if is_first else ""
     return f"{first}{high} ({above}), <b>gap {value}</b> ({over})"
-
-
-def _table(name: str, readout: Readout) -> str:
-    """A row per seed: the error on each branch, and its threshold; without branches, the report's columns."""
-    about, seeds = get(name), [seed for seed in readout.analysis.seeds if seed.experiment == name]
-    summary, thresholds = readout.analysis.summaries[name], readout.analysis.thresholds
-    made = set(chain.from_iterable(thresholds.get((name, seed.seed), {}) for seed in seeds))
-    groups: dict[str, list[Sweep]] = {}  # a seed is on one of the sweeps with the same trajectory
-    for sweep in about.branches:
-        if not about.direction or sweep.trajectory in made:
-            groups.setdefault(sweep.trajectory, []).append(sweep)
-    if about.branches:
-        head = ["Seed"]
-        for sweep, *_ in groups.values():
-            head.append(f"error, {sweep.title.partition(', ')[2] or sweep.title}")
-            head += [f"{(UP if sweep.rising else DOWN).symbol} lies"] if about.direction else []
-        rows = [
-            f"<td>{seed.seed}</td>" + "".join(_cells(seed, group, readout) for group in groups.values())
-            for seed in seeds
-        ]
-    else:
-        columns = about.seed_columns(summary)
-        head = list(columns)
-        rows = [
-            "".join(f"<td>{escape(text(row))}</td>" for text in columns.values()) for row in summary["seeds"]
-        ]
-    top = "".join(f"<th>{escape(text)}</th>" for text in head)
-    body = "".join(f"<tr>{row}</tr>" for row in rows)
-    caption = f"<caption>{about.symbol}: {about.title}</caption>"
-    return f"<table>{caption}<thead><tr>{top}</tr></thead><tbody>{body}</tbody></table>"
-
-
-def _cells(seed: Seed, sweeps: Sequence[Sweep], readout: Readout) -> str:
-    """The error on one of the sweeps; with its threshold, if the experiment has any."""
-    mine = (readout.of_trace.get(id(trace)) for trace in seed.traces if trace.branch in sweeps)
-    reading = next(mine, None)
-    found = readout.analysis.thresholds.get((seed.experiment, seed.seed), {}).get(sweeps[0].trajectory)
-    cell = f"<td>{_error(reading, found)}</td>"
-    if get(seed.experiment).direction:
-        kind = "lambda-up" if sweeps[0].rising else "lambda-down"
-        where = f'data-experiment="{seed.experiment}" data-seed="{seed.seed}"'
-        cell += f'<td data-value="{kind}" {where}>{escape(found.text) if found else wording.NONE}</td>'
-    return cell
-
-
-def _error(reading: Reading | None, threshold: Threshold | None) -> str:
-    if reading is None:
-        return wording.NONE
-    branch = reading.trace.branch
-    if reading.error is None:  # the sweep had ended, at its event or not, or had not begun
-        if threshold is None or threshold.level is None:
-            return "not here"
-        return f"{(UP if branch.rising else DOWN).event} at {wording.level(threshold.level)}"
-    color = LOOKS[reading.state].color if reading.state in LOOKS else GREY
-    return (
-        f'<i style="background:{color}"></i>{"" if reading.measured else "≈ "}'
-        f'<span data-value="error" data-branch="{branch.key}"'
-        f' data-seed="{reading.trace.seed}" data-state="{reading.state}">'
-        f"{wording.error(reading.error)}</span> {reading.state}"
-    )

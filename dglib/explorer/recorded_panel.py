@@ -12,15 +12,19 @@ import ipywidgets as widgets
 from dglib.errors import UserError
 from dglib.experiments import get
 from dglib.explorer.panel import Panel
-from dglib.explorer.readout import STYLE, Limits, Readout, analyse, gaps, limits_of, readout
+from dglib.explorer.readout import STYLE, Analysis, Limits, Readout, gaps
 from dglib.explorer.recorded_picture import RecordedPicture
-from dglib.explorer.runs import Run, Seed, Source, choices, first, label, levels, load
+from dglib.explorer.runs import Run, Seed, choices, label, levels, load
 
 _DESCRIBED = 20  # of the newest runs in the list, as that reads them; older ones by name
 
 
 class RecordedPanel(Panel):
     """The recorded part of the explorer. Controls are attributes: `panel.lam.value = 0.5` drags the cursor.
+
+    Args:
+        base: the base directory, which need not exist.
+        runs: a results file, a run directory or a folder of runs; None: all in `base`.
 
     Attributes:
         readout: the values shown.
@@ -30,36 +34,18 @@ class RecordedPanel(Panel):
     still_note = "A still picture: in a running notebook, or under Voilà, λ, seeds and limits can be moved."
     readout: Readout
 
-    def __init__(self, source: Source) -> None:
+    def __init__(self, base: Path, runs: Path | None) -> None:
         super().__init__()
-        self._source = source
-        available = choices(source)
-        run = first(available)
+        available = choices(base, runs)
+        run = next((run for run in map(load, available) if run.seeds), None)
         if run is None:
-            raise UserError(f"{source.runs or source.base}: no record to show")
+            raise UserError(f"{runs or base}: no record to show")
         self._filling = True
         self._lock = threading.RLock()  # JupyterLab runs callbacks in several threads
         self._make_controls()
-        self._list_runs(available)
-        self._take(run)
-
-    def refresh(self) -> None:
-        """Search for runs again, and read the current one anew."""
-        with self._lock:
-            try:
-                available = choices(self._source)
-                path = next((p for p in available if p.resolve() == self._run.path.resolve()), None)
-                run = (load(path) if path else first(available)) or self._run
-            except UserError as error:
-                self.numbers.value = self._html(str(error))
-                return
-            self._list_runs(available)
-            self._take(run)
-
-    def _list_runs(self, available: Sequence[Path]) -> None:
-        self._filling = True
         described = {path: label(path) for path in (*available[:_DESCRIBED], *available[-1:])}
         self.runs.options = [(described.get(path, path.name), path) for path in available]
+        self._take(run)
 
     def _make_controls(self) -> None:
         wide = {"description_width": "152px"}
@@ -76,9 +62,9 @@ class RecordedPanel(Panel):
             description="Experiments", layout=layout(560, "126px"), style=wide
         )
         self.seeds = widgets.SelectMultiple(description="Seeds", layout=layout(230, "126px"))
-        self.again, self.all_seeds, self.as_run = (
+        self.all_seeds, self.as_run = (
             widgets.Button(description=text, layout=layout(150))
-            for text in ("Look for runs again", "Choose all seeds", "Limits as it was run")
+            for text in ("Choose all seeds", "Limits as it was run")
         )
         self.lam = slider("λ (cursor)", self.line)
         self.collapse_error = slider("Collapsed at or above", layout(357))
@@ -87,16 +73,15 @@ class RecordedPanel(Panel):
             3, min=1, max=10, description="Evaluations in a row", style=wide, layout=layout(357)
         )
         limits = [self.collapse_error, self.recovery_error, self.consecutive]
-        buttons = widgets.VBox([self.again, self.all_seeds, self.as_run])
+        buttons = widgets.VBox([self.all_seeds, self.as_run])
         controls = {
-            "runs": self.runs, "again": self.again, "experiments": self.experiments, "seeds": self.seeds,
+            "runs": self.runs, "experiments": self.experiments, "seeds": self.seeds,
             "all-seeds": self.all_seeds, "lambda": self.lam, "collapse-error": self.collapse_error,
             "recovery-error": self.recovery_error, "consecutive": self.consecutive, "as-run": self.as_run,
         }  # fmt: skip
         self._lay_out(controls, [self.runs, [self.experiments, self.seeds, buttons], limits, self.lam])
         for control in (self.runs, self.experiments, self.seeds, self.lam, *limits):
             control.observe(self._changed, "value")
-        self.again.on_click(lambda _: self.refresh())
         self.as_run.on_click(lambda _: self._reset_limits())
         self.all_seeds.on_click(lambda _: setattr(self.seeds, "value", self.seeds.options))
 
@@ -141,7 +126,7 @@ class RecordedPanel(Panel):
     def _reset_limits(self) -> None:
         with self._lock:
             self._filling = True
-            for name, value in vars(limits_of(self._run.seeds)).items():
+            for name, value in vars(Limits.of(self._run.seeds)).items():
                 getattr(self, name).value = value
             self._filling = False
             self._draw()
@@ -158,8 +143,8 @@ class RecordedPanel(Panel):
         if is_new := self._drawn != selection:
             self._picture, self._drawn = RecordedPicture(self._visible(), self._chosen()), selection
         is_new = is_new or self.readout.analysis.limits != limits
-        analysis = analyse(self._chosen(), limits) if is_new else self.readout.analysis
-        self.readout = readout(analysis, round(self.lam.value, 6))
+        analysis = Analysis(self._chosen(), limits) if is_new else self.readout.analysis
+        self.readout = Readout(analysis, round(self.lam.value, 6))
         self._paint(self._picture.draw(self.readout))
         self.numbers.value = self._html("; ".join(self._run.problems))
 

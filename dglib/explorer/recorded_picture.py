@@ -192,12 +192,11 @@ class RecordedPicture:
             for y, (_, seed) in enumerate(self._rows):
                 if self._rows[y][0] != branch:
                     continue
-                found = readout.analysis.thresholds.get((seed.experiment, seed.seed), {})
-                threshold = found.get(branch.trajectory)
-                if threshold is None or threshold.bounds is None:
+                key = (seed.experiment, seed.seed, branch.trajectory)
+                if (cell := readout.analysis.thresholds.get(key)) is None:
                     marks.append(Mark(self.lower, [self._low], [y], color, text="×"))
                     continue
-                lower, upper = threshold.bounds.lower, threshold.bounds.upper
+                lower, upper = cell.lower, cell.upper
                 xs += [max(lower, self._low), min(upper, self._high), math.nan]
                 ys += [y] * 3
                 for end, at, arrow in ((lower, self._low, "◂"), (upper, self._high, "▸")):

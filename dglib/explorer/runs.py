@@ -38,19 +38,6 @@ _STAMP = re.compile(r"_(\d{8}_\d{6})$")
 
 
 @dataclass(frozen=True)
-class Source:
-    """The explorer's parameters.
-
-    Attributes:
-        base: the base directory, which need not exist.
-        runs: a results file, a run directory or a folder of runs; None: all in `base`.
-    """
-
-    base: Path
-    runs: Path | None
-
-
-@dataclass(frozen=True)
 class Trace:
     """One seed on one branch: its error by level, in the order run, and its evaluations.
 
@@ -128,8 +115,8 @@ class Run:
 # ── which runs ──
 
 
-def notebook_source(globals_: Mapping[str, object]) -> Source:
-    """The source from a notebook's globals().
+def notebook_source(globals_: Mapping[str, object]) -> tuple[Path, Path | None]:
+    """The base directory and the runs that a notebook's globals() give.
 
     Raises:
         UserError: as `notebook_paths`, or `runs` does not exist.
@@ -138,10 +125,10 @@ def notebook_source(globals_: Mapping[str, object]) -> Source:
     path = None if runs is None else user_path(runs, "runs")
     if path is not None and not path.exists():
         raise UserError(f"notebook: runs = {runs!r}: no such file or directory")
-    return Source(base_directory(base, where="notebook"), path)
+    return base_directory(base, where="notebook"), path
 
 
-def choices(source: Source) -> list[Path]:
+def choices(base: Path, runs: Path | None) -> list[Path]:
     """The runs that can be shown, the newest first, and last the quick run that comes with the project.
 
     Newest by the time in the name of the run directory, else by its last change.
@@ -149,12 +136,12 @@ def choices(source: Source) -> list[Path]:
     Raises:
         UserError: `runs` contains no run.
     """
-    root = source.base if source.runs is None else source.runs
+    root = runs or base
     try:
         paths = [root] if root.is_file() else runs_in(root)
     except UserError:
         paths = []
-    if source.runs is not None and not paths:
+    if runs is not None and not paths:
         raise UserError(f"{root}: no run there: must be a run directory, a results file or contain a run")
     found = sorted(paths, key=_made, reverse=True)
     if is_run(QUICK) and QUICK.resolve() not in {path.resolve() for path in paths}:
@@ -185,11 +172,6 @@ def load(path: Path) -> Run:
     groups = sorted({source.group for source in found.sources if source.group})
     others = [f"{path}: {group} is shown by `analyse` and in the report alone" for group in groups]
     return Run(path, seeds_of(records), (*found.problems, *others))
-
-
-def first(paths: Sequence[Path]) -> Run | None:
-    """The first run that has records."""
-    return next((run for run in map(load, paths) if run.seeds), None)
 
 
 def _made(path: Path) -> tuple[str, str]:

@@ -21,7 +21,6 @@ from dglib.runs.progress import duration
 from dglib.runs.provenance import line, made_otherwise
 
 UNRECORDED = "not on record"
-FEW = 10  # seeds
 _KERNELS = ("ipykernel", "ipykernel_launcher", "colab_kernel_launcher")
 _SHOWN = ("from_step", "device", "device_name", "threads", "precision")
 # `Dataset.fingerprint` of copies that are easily mistaken; one for each normalisation in use.
@@ -217,11 +216,9 @@ def _few_seeds(read: Sequence[Found], unit: str) -> str:
     counts = [len(run.records) for run in read]
     least, most = min(counts), max(counts)
     count = wording.seeds(most) if least == most else f"{least} to {most} seeds"
-    if most >= FEW:
-        return f"Each {unit} has {count}. Its intervals show how far these determine the numbers."
     return (
-        f"Each {unit} has {count}. So few show an effect only if it is large, and one that is not found"
-        " with them may still be there; the intervals show how far they determine the numbers."
+        f"Each {unit} has {count}. The intervals show how far these determine the numbers. Few seeds show an"
+        " effect only if it is large, and one that is not found with them may still be there."
     )
 
 
@@ -253,17 +250,11 @@ def _sweep_limits(read: Sequence[Found]) -> list[str]:
         f"Part of what a sweep shows as hysteresis is lag: the network has a limited time at each λ{here}."
         " Only a hold, where λ waits, tells lag from memory."
     ]
-    falling = sorted({name for name, item in dwell if item["constant_lr"] is False})
-    unknown = sorted({name for name, item in dwell if item["constant_lr"] is None})
-    if falling:
+    dropping = sorted({name for name, item in dwell if not item["constant_lr"]})
+    if dropping:
         lines.append(
-            f"In {wording.listing(falling)} the learning rate of the sweep is not held but follows the"
-            " schedule, and is low there: a state that stays may be frozen and not stable."
-        )
-    if unknown:
-        lines.append(
-            f"The files of {wording.listing(unknown)} do not state the learning rate of the sweep. In the"
-            " published protocol it drops as the sweep begins, so a state that stays may be frozen and not"
-            " stable."
+            f"In {wording.listing(dropping)} the learning rate of the sweep follows the schedule, or is not"
+            " on record: published sweeps begin where it drops. A state that stays at a low rate may be"
+            " frozen and not stable."
         )
     return lines
