@@ -10,7 +10,7 @@ from report_cases import published_in, run_of
 from dglib.cli import main
 from dglib.errors import UserError
 from dglib.experiments.tables import load_records
-from dglib.explorer.runs import choices, first, notebook_source
+from dglib.explorer.runs import choices, load, notebook_source
 from dglib.report.analyse import analyse
 from dglib.report.collect import collect
 from dglib.report.compare import compare
@@ -48,9 +48,8 @@ def test_every_reader_finds_the_same_seeds_in_a_run_and_in_a_folder_that_holds_i
     assert [each["seed"] for each in analyse(place)["T1"]["seeds"]] == [0, 1]
     assert load_records(place).seeds["seed"].to_list() == [0, 1]
     assert [record["seed"] for record in collect(place).found[0].records] == [0, 1]
-    assert compare(place, place)[0].name == "T1"
-    shown = first(choices(notebook_source({"runs": str(place)})))
-    assert shown is not None
+    assert [item.name for item in compare(place, place)[0]] == ["T1"]
+    shown = load(choices(*notebook_source({"runs": str(place)}))[0])
     assert [seed.seed for seed in shown.seeds] == [0, 1]
     assert not [each for each in verify(place) if each.severity == "wrong"]
 
@@ -62,7 +61,7 @@ def test_every_reader_refuses_what_is_no_run(kind, tmp_path):
         with pytest.raises(UserError, match=r"no run there|no records there"):
             read(tmp_path)
     with pytest.raises(UserError, match="no run there"):
-        choices(notebook_source({"runs": str(tmp_path)}))
+        choices(*notebook_source({"runs": str(tmp_path)}))
 
 
 @pytest.mark.parametrize("content", ["{", "[1, 2]", '{"seed": 0}', '[{"seed": "0"}]'])
