@@ -664,16 +664,16 @@ def run(machine: Machine, wanted: Sequence[Case], minutes: float, path: Path | N
             if (left := began + granted - start) <= 0:
                 raise OutOfTime
             with deadline(left):
-                found = case.measure(machine)
+                measured = case.measure(machine)
         except OutOfTime:
-            found = {"skipped": "budget"}
+            measured = {"skipped": "budget"}
         except UserError as error:
-            found = {"skipped": str(error)}
+            measured = {"skipped": str(error)}
         except Exception as error:  # one case must not cost the others
-            found = {"failed": " ".join(f"{type(error).__name__}: {error}".split())[:300]}
+            measured = {"failed": " ".join(f"{type(error).__name__}: {error}".split())[:300]}
         load = os.getloadavg()[0] if hasattr(os, "getloadavg") else None  # not on Windows
         about = {"device": name, "torch": torch.__version__, "load": load, "took": time.monotonic() - start}
-        rows.append({"case": case.name, **found, **about})
+        rows.append({"case": case.name, **measured, **about})
         print(json.dumps(rows[-1]), flush=True)
         if path is not None:
             write_atomically(path, to_json({"complete": len(rows) == len(wanted), "rows": rows}, indent=1))

@@ -141,9 +141,9 @@ def run(
         store, why = Store.open(location.local, spec, described, for_manifest)
         save_reading(store.directory, parameters)
         lines = [f"{spec.name}: {why} in {location.local.absolute()}", provenance.line(made), *notes]
-        different = provenance.different_code(store.records(), made)
-        if different and not all(map(store.finished, seeds)):
-            lines.append(f"warning: {different}; one answer will count them all")
+        if different := provenance.different_code(store.records(), made, "now"):
+            finished = all(map(store.finished, seeds))
+            lines.append(different if finished else f"warning: {different}; one answer will count them all")
         print(*lines, sep="\n", file=sys.stderr if quiet else sys.stdout, flush=True)
         if origin is not None:
             for seed in seeds:
@@ -182,10 +182,7 @@ def run(
                     bar.close()
             if quiet:
                 return Run(spec.name, store.directory, records, [], tuple(seeds))
-            records = store.records()
-            for line in provenance.made_otherwise(records, made):
-                print(line)
-            records = read_under(parameters, records)
+            records = read_under(parameters, store.records())
             return Run(spec.name, store.directory, records, draw_figure(store, records), tuple(seeds))
 
 

@@ -18,7 +18,7 @@ from dglib.protocol.records import Record
 from dglib.report.collect import Found, Grid
 from dglib.runs.identity import differing
 from dglib.runs.progress import duration
-from dglib.runs.provenance import line, made_otherwise
+from dglib.runs.provenance import different_code, line
 
 UNRECORDED = "not on record"
 _KERNELS = ("ipykernel", "ipykernel_launcher", "colab_kernel_launcher")
@@ -48,10 +48,8 @@ def facts(found: Found) -> list[tuple[str, str]]:
         rows += [("Versions", versions(manifest)), ("Begun", begun)]
         if words := [str(word) for word in manifest.get("command") or ()]:
             rows.append(("Command", command(words)))
-    made = [item for record in found.records for item in record.get("provenance") or ()]
-    code = ("commit", "dirty", "source")
-    if any(item.get(name) != manifest.get(name) for item in made for name in code):
-        rows.append(("Seeds by other code", "; ".join(made_otherwise(found.records, {}))))
+    if different := different_code(found.records, manifest, "at the start"):
+        rows.append(("Seeds by other code", different.partition(": ")[2]))
     if lineage := manifest.get("lineage"):
         rows.append(("Forked from", ", ".join(f"{name}: {value}" for name, value in lineage.items())))
     return rows

@@ -55,10 +55,10 @@ def runs_in(directory: Path) -> list[Path]:
         raise UserError(f"{directory}: no such directory")
     if is_run(directory):
         return [directory]
-    found = [path for path in sorted(directory.iterdir()) if path.name[0] != "." and is_run(path)]
-    if not found:
+    runs = [path for path in sorted(directory.iterdir()) if path.name[0] != "." and is_run(path)]
+    if not runs:
         raise UserError(f"{directory}: no run there: must be a run directory, or a directory of some")
-    return found
+    return runs
 
 
 def is_run(path: Path) -> bool:

@@ -172,8 +172,8 @@ def differing(*sides: Mapping[str, Any]) -> dict[str, tuple[Any, ...]]:
     """
     plain = [_as_json(dict(side)) for side in sides]
     names = dict.fromkeys(name for side in plain for name in side)
-    found = {name: tuple(side.get(name, ABSENT) for side in plain) for name in names}
-    return {name: values for name, values in found.items() if any(value != values[0] for value in values)}
+    compared = {name: tuple(side.get(name, ABSENT) for side in plain) for name in names}
+    return {name: values for name, values in compared.items() if any(value != values[0] for value in values)}
 
 
 def differences(old: Any, new: Any, path: str = "") -> list[str]:

@@ -128,12 +128,12 @@ class MirrorFolder:
 
     def run_manifests(self) -> list[dict[str, Any]]:
         """The run's own manifests, of all generations."""
-        found = []
+        contents = []
         for files in self.generations.values():
             for entry in (entry for path, entry in files.items() if kind_of(path) == "manifest"):
                 with suppress(ValueError, TypeError):  # missing or damaged
-                    found.append(dict(json.loads(self.content(entry) or b"")))
-        return found
+                    contents.append(dict(json.loads(self.content(entry) or b"")))
+        return contents
 
     def store(self, path: str, content: bytes, modified: int) -> Entry:
         """Write a copy of a file unless it is there."""
@@ -231,13 +231,13 @@ def restore(folder: MirrorFolder, local: Path) -> list[str]:
         here = local / path
         if _seed(path) not in further and (here.exists() or older(here).exists()):
             continue
-        found = intact(path)
-        if found is None or found[0] != newest[path]:
-            damaged.append(f"{newest[path].stored} ({'an older copy is used' if found else 'lost'})")
-        if found is not None:
+        usable = intact(path)
+        if usable is None or usable[0] != newest[path]:
+            damaged.append(f"{newest[path].stored} ({'an older copy is used' if usable else 'lost'})")
+        if usable is not None:
             here.parent.mkdir(parents=True, exist_ok=True)
-            write_atomically(here, found[1])
-            os.utime(here, ns=(found[0].modified, found[0].modified))
+            write_atomically(here, usable[1])
+            os.utime(here, ns=(usable[0].modified, usable[0].modified))
     return damaged
 
 
@@ -304,11 +304,11 @@ def _number(name: str) -> int:
 
 
 def _entries(manifest: Any) -> dict[str, Entry]:
-    found = {}
+    entries = {}
     for path, entry in manifest["files"].items():
         if kind_of(path) == "view":  # in manifests of dglib 0.1
             continue
         if not kind_of(path) or not re.fullmatch(re.escape(path) + r"\.[0-9a-f-]+", entry["stored"]):
             raise ValueError(f"{path}: not a file of a run directory")
-        found[path] = Entry(**{key: entry[key] for key in ("stored", "sha256", "size", "modified")})
-    return found
+        entries[path] = Entry(**{key: entry[key] for key in ("stored", "sha256", "size", "modified")})
+    return entries

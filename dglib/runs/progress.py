@@ -257,9 +257,9 @@ def has_ended(process: Mapping[str, Any], updated: float) -> bool:
     if process.get("host") != socket.gethostname() or "pid" not in process:
         return False
     try:
-        found = psutil.Process(process["pid"])
-        ended = found.status() == psutil.STATUS_ZOMBIE
-        return bool(ended or found.create_time() > updated + CLOCK_SECONDS)
+        running = psutil.Process(process["pid"])
+        ended = running.status() == psutil.STATUS_ZOMBIE
+        return bool(ended or running.create_time() > updated + CLOCK_SECONDS)
     except psutil.NoSuchProcess:
         return True
     except (psutil.Error, TypeError, ValueError):  # another user's, or no process id

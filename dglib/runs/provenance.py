@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import platform
 import subprocess
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -38,12 +38,12 @@ def code(directory: Path = HERE) -> dict[str, Any]:
     known = git("ls-files", "--error-unmatch", "--", "__init__.py") is not None
     commit = git("rev-parse", "HEAD") if known else None
     changes = git("status", "--porcelain", "--", ".") if commit else None
-    found = {
+    info = {
         "dglib": dglib.__version__,
         "commit": commit,
         "dirty": None if changes is None else bool(changes),
     }
-    return found if found["dirty"] is False else found | {"source": _source(directory)}
+    return info if info["dirty"] is False else info | {"source": _source(directory)}
 
 
 def _source(directory: Path) -> str:
@@ -93,28 +93,24 @@ def code_line(made: Mapping[str, Any]) -> str:
     return words + (f" ({', '.join(more)})" if more else "")
 
 
-def made_otherwise(
-    records: Iterable[Record], here: Mapping[str, Any], words_of: Callable[[Mapping[str, Any]], str] = line
-) -> list[str]:
-    """A line for every provenance other than `here` that seeds have, as a whole or from some step on.
+def different_code(
+    records: Iterable[Record], first: Mapping[str, Any] | None = None, name: str = "the others"
+) -> str:
+    """One line that names the seeds made by other code, as a whole or from some step on; empty of none.
 
     Args:
-        words_of: a provenance in words, by which they are compared.
+        first: the provenance that they are compared with; by default that of the first record.
+        name: what the line calls `first`.
     """
+    records = list(records)
+    first = first or next((made for record in records for made in record.get("provenance") or ()), {})
     seeds: dict[str, list[str]] = {}
-    own = words_of(here)
     for record in records:
         for made in record.get("provenance") or [{}]:
-            if (words := words_of(made)) != own:
+            if (words := code_line(made)) != code_line(first):
                 since = f" from step {made['from_step']}" if made.get("from_step") else ""
                 seeds.setdefault(words, []).append(f"{record['seed']}{since}")
-    return [f"seed{'s'[: len(of) - 1]} {', '.join(of)}: {words}" for words, of in seeds.items()]
-
-
-def different_code(records: Sequence[Record], now: Mapping[str, Any] | None = None) -> str:
-    """One line that names the seeds made by other code than `now`, or than the first; empty of none."""
-    first = now or next((made for record in records for made in record.get("provenance") or ()), {})
-    if lines := made_otherwise(records, first, code_line):
-        others = "the others" if now is None else "now"
-        return f"seeds made by different code: {'; '.join(lines)}; {others}: {code_line(first)}"
-    return ""
+    lines = [f"seed{'s'[: len(of) - 1]} {', '.join(of)}: {words}" for words, of in seeds.items()]
+    return (
+        f"seeds made by different code: {'; '.join([*lines, f'{name}: {code_line(first)}'])}" if lines else ""
+    )

@@ -374,20 +374,20 @@ class SeedRun:
 
 def source_hashes(spec: ExperimentSpec) -> dict[str, str]:
     """Of the sources that define a user's network, noise, mix, value and metrics; dglib's own have none."""
-    found = {
+    hashes = {
         "network": networks.source(spec.network.name),
         "noise": noises.source(spec.data.noise),
         "mix": mixes.source(spec.step.mix),
         "value": values.source(spec.step.value),
     }
-    found |= {f"metric {name}": metrics.source(name) for name in spec.metrics}
-    return {name: value for name, value in found.items() if value is not None}
+    hashes |= {f"metric {name}": metrics.source(name) for name in spec.metrics}
+    return {name: value for name, value in hashes.items() if value is not None}
 
 
 def run_hashes(spec: ExperimentSpec, data: Dataset) -> dict[str, str]:
     """As `source_hashes`, and of the "labels" that a user's noise gives for `PROBE_SEED`."""
-    found, noise = source_hashes(spec), spec.data.noise
+    hashes, noise = source_hashes(spec), spec.data.noise
     if noises.is_own(noise):
         made = make_noise(noise, data.y_train, spec.data.noise_rate, PROBE_SEED, data.classes)
-        found["labels"] = made.fingerprint
-    return found
+        hashes["labels"] = made.fingerprint
+    return hashes

@@ -59,8 +59,8 @@ def run_directories(base: Path, prefix: str) -> list[Path]:
     """The run directories of a prefix followed by a timestamp, the newest first."""
     if not base.is_dir():
         return []
-    found = [p for p in base.iterdir() if p.is_dir() and re.fullmatch(re.escape(prefix) + _STAMP, p.name)]
-    return sorted(found, reverse=True)
+    paths = [p for p in base.iterdir() if p.is_dir() and re.fullmatch(re.escape(prefix) + _STAMP, p.name)]
+    return sorted(paths, reverse=True)
 
 
 @dataclass(frozen=True)

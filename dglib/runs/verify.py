@@ -85,7 +85,7 @@ def _findings(run: Path) -> Iterator[Finding]:
             problem = f"{experiment} is no known experiment, so its records are not read; {OWN_FILE}"
             yield Finding(path, problem, "note")
         for first in list(known.values())[:1]:
-            if not agree(*(shared_of(current(each["identity"])) for each in (first, manifest))):
+            if not agree(*(shared_of(current(item["identity"])) for item in (first, manifest))):
                 problem = (
                     f"its network, data or step are not those of {first['experiment']} in this directory"
                 )

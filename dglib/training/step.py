@@ -239,9 +239,9 @@ def gradient(
     tensors = torch.autograd.grad(loss if scale == 1 else loss * scale, state.params)
     if scale != 1:
         tensors = torch._foreach_mul(tensors, 1 / scale)
-    found = Gradient(in_layout_of(state.params, tensors))
-    found.loss = loss.detach()
-    return found
+    result = Gradient(in_layout_of(state.params, tensors))
+    result.loss = loss.detach()
+    return result
 
 
 def in_layout_of(params: Sequence[Tensor], tensors: Sequence[Tensor]) -> list[Tensor]:
