@@ -1,7 +1,6 @@
 """The command line: layers of parameters, exit statuses, and the list of parameters."""
 
 import sys
-from collections.abc import Callable
 from pathlib import Path
 from types import ModuleType, SimpleNamespace
 
@@ -11,66 +10,48 @@ from by_name import MODELS
 
 from dglib.cli import main
 from dglib.errors import UserError
-from dglib.experiments.parameters import Parameters
 from dglib.experiments.profiles import Layer, load_profile, validate_layers
 
 
-def dglib(command: str) -> int:
-    return main(command.split())
-
-
-@pytest.fixture(autouse=True)
-def _here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.chdir(tmp_path)
-
-
 @pytest.fixture
-def api(monkeypatch: pytest.MonkeyPatch) -> Callable[..., list[Parameters]]:
-    """Puts a stand-in for `dglib.campaign.run` whose run remembers its parameters, or raises."""
+def run(tmp_path, monkeypatch):
+    """The parameters of runs, by a stand-in for `dglib.campaign.run` which raises `run.failure`."""
+    monkeypatch.chdir(tmp_path)
+    module, seen = ModuleType("dglib.campaign.run"), SimpleNamespace(parameters=None, failure=None)
 
-    def install(failure: BaseException | None = None) -> list[Parameters]:
-        seen: list[Parameters] = []
+    def stand_in(parameters, start_from=None):
+        seen.parameters = parameters
+        if seen.failure is not None:
+            raise seen.failure
+        figures = [Path("runs/x/figures/a.png"), Path("runs/x/figures/a.pdf")]
+        return SimpleNamespace(answer=lambda: "It collapsed.", directory=Path("runs/x"), figures=figures)
 
-        def run(parameters: Parameters, start_from: Path | None = None) -> SimpleNamespace:
-            seen.append(parameters)
-            if failure is not None:
-                raise failure
-            figures = [Path("runs/x/figures/a.png"), Path("runs/x/figures/a.pdf")]
-            return SimpleNamespace(answer=lambda: "It collapsed.", directory=Path("runs/x"), figures=figures)
-
-        module = ModuleType("dglib.campaign.run")
-        module.run = run  # type: ignore[attr-defined]
-        monkeypatch.setitem(sys.modules, "dglib.campaign.run", module)
-        return seen
-
-    return install
+    module.run = stand_in
+    monkeypatch.setitem(sys.modules, module.__name__, module)
+    return seen
 
 
-def test_a_run_prints_the_answer_and_its_files(
-    api: Callable[..., list[Parameters]], capsys: pytest.CaptureFixture[str]
-) -> None:
-    seen = api()
-    assert dglib("run Td1 --profile paper") == 0
-    assert seen == [load_profile("Td1", "paper")]
+def test_a_run_prints_the_answer_and_its_files(run, capsys):
+    assert main(["run", "Td1", "--profile", "paper"]) == 0
+    assert run.parameters == load_profile("Td1", "paper")
     out, err = capsys.readouterr()
     figures = [f"figure: runs/x/figures/a.{kind}" for kind in ("png", "pdf")]
     assert out.splitlines() == ["It collapsed.", "records: runs/x", *figures]
     assert err == ""
 
 
-def test_an_option_replaces_set_which_replaces_the_file_which_replaces_the_profile(
-    api: Callable[..., list[Parameters]],
-) -> None:
+def test_an_option_replaces_set_which_replaces_the_file_which_replaces_the_profile(run):
     Path("my.yaml").write_text("lr: 0.3\nmomentum: 0.3\nseeds: 9\nthreads: 3\n")
-    seen = api()
-    dglib("run T1 -f my.yaml --set lr=0.2 seeds=8 --set threads=2 --seeds 0-1")
-    assert seen == [load_profile("T1", "quick", ["lr=0.2", "momentum=0.3", "seeds=0-1", "threads=2"])]
+    main(["run", "T1", "-f", "my.yaml", "--set", "lr=0.2", "seeds=8", "--set", "threads=2", "--seeds", "0-1"])
+    assert run.parameters == load_profile("T1", "quick", ["lr=0.2", "momentum=0.3", "seeds=0-1", "threads=2"])
 
 
-def test_named_options_are_taken_as_they_are_written(api: Callable[..., list[Parameters]]) -> None:
-    seen = api()
-    dglib("run T1 --base-dir 2026 --device cuda:1 --seeds 010")  # YAML would read two as numbers
-    assert [(ran.base_dir, ran.device, ran.seeds) for ran in seen] == [("2026", "cuda:1", [10])]
+def test_named_options_are_taken_as_they_are_written(run):
+    main(
+        ["run", "T1", "--base-dir", "2026", "--device", "cuda:1", "--seeds", "010"]
+    )  # YAML would read two as numbers
+    p = run.parameters
+    assert (p.base_dir, p.device, p.seeds) == ("2026", "cuda:1", [10])
 
 
 @pytest.mark.parametrize(
@@ -80,29 +61,21 @@ def test_named_options_are_taken_as_they_are_written(api: Callable[..., list[Par
         (KeyboardInterrupt(), 130, "stopped; the same command resumes"),
     ],
 )
-def test_a_failure_in_the_run_is_one_line_and_a_status(
-    failure: BaseException,
-    status: int,
-    line: str,
-    api: Callable[..., list[Parameters]],
-    capsys: pytest.CaptureFixture[str],
-) -> None:
-    api(failure)
-    assert dglib("run T1") == status
+def test_a_failure_in_the_run_is_one_line_and_a_status(failure, status, line, run, capsys):
+    run.failure = failure
+    assert main(["run", "T1"]) == status
     assert capsys.readouterr().err == f"dglib: {line}\n"
 
 
-def test_an_internal_error_shows_its_traceback(api: Callable[..., list[Parameters]]) -> None:
-    api(ZeroDivisionError("internal"))
+def test_an_internal_error_shows_its_traceback(run):
+    run.failure = ZeroDivisionError("internal")
     with pytest.raises(ZeroDivisionError):
-        dglib("run T1")
+        main(["run", "T1"])
 
 
 @pytest.mark.parametrize("experiment", MODELS)
-def test_the_list_of_parameters_is_a_file_of_all_of_them_with_their_meanings(
-    experiment: str, capsys: pytest.CaptureFixture[str]
-) -> None:
-    assert dglib(f"parameters {experiment} --profile paper") == 0
+def test_the_list_of_parameters_is_a_file_of_all_of_them_with_their_meanings(experiment, capsys):
+    assert main(["parameters", experiment, "--profile", "paper"]) == 0
     listed = capsys.readouterr().out
     layer = Layer("listed", yaml.safe_load(listed))
     assert validate_layers(experiment, [layer]) == load_profile(experiment, "paper")

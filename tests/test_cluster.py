@@ -3,7 +3,6 @@
 import json
 import signal
 import subprocess
-import sys
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from pathlib import Path
@@ -81,16 +80,6 @@ def test_a_running_cluster_gives_the_bits_of_a_series_may_lose_a_worker_and_is_l
             cases.wait_for(lambda worker=worker: cases.is_gone(worker), f"end of {worker}")
         for name in trained_by:
             assert cases.attempts(Path("again"))[name][-1]["how"] == "stopped"
-
-
-@pytest.mark.slow
-def test_workers_that_cannot_run_the_jobs_are_refused_by_what_is_wrong_with_them() -> None:
-    with cases.cluster(Path("../cluster"), 1, "--nthreads", "2", "--no-nanny") as cluster:
-        command = [sys.executable, SEEDS, cluster.address, "runs"]
-        done = subprocess.run(command, capture_output=True, text=True, timeout=cases.PATIENCE)
-    assert (done.returncode, done.stderr.count("\n")) == (2, 1)
-    assert "has 2 threads; start it with --nthreads 1" in done.stderr
-    assert cases.records(Path("runs")) == {}
 
 
 @pytest.mark.parametrize("address", ["host:8786", "slurm:my.yaml", "local:2"])

@@ -193,7 +193,6 @@ def test_a_notebook_opened_from_a_branch_of_a_fork_takes_the_code_from_there(ope
     [
         None,
         b"<html>\xff",
-        sessions(),
         sessions(ORIGIN.format("main"), ORIGIN.format("feature%2Fx")),
         sessions("fileId=https%3A%2F%2Fgithub.com.evil.org%2Fa%2Fb%2Fblob%2Fmain%2Fnotebooks%2FT1.ipynb"),
         *(sessions(ORIGIN.format(branch)) for branch in HOSTILE),
@@ -213,56 +212,37 @@ def test_where_the_origin_cannot_be_cloned_gits_reason_is_printed_and_the_releas
 # ── what is installed ──
 
 
-@pytest.fixture
-def here(monkeypatch):
-    """The packages that are here, by name with version; everything else is missing. Changes take effect."""
+@pytest.mark.parametrize(
+    ("problem", "line"),
+    [
+        ("", "dglib 0.1.0, no commit on record, from HERE; installed Jinja2>=3.1, nbstripout[x]>=0.8"),
+        (
+            "a warning\nERROR: No match\n",
+            "could not install Jinja2>=3.1, nbstripout[x]>=0.8: ERROR: No match",
+        ),
+    ],
+)
+def test_only_missing_packages_are_installed_and_no_loaded_one_is_replaced(
+    problem, line, tmp_path, monkeypatch, capsys
+):
+    calls = []
+
+    def pip(words, **_):
+        calls.append((words, Path(words[words.index("--constraint") + 1]).read_text()))
+        return subprocess.CompletedProcess(words, int(bool(problem)), "", problem)
+
     monkeypatch.setattr(colab.provenance, "code", lambda: {"dglib": "0.1.0", "commit": None, "dirty": None})
-    found = {"papermill": "2.7.0", "numpy": "2.1.3"}
-    monkeypatch.setattr(colab, "_version", found.get)
-    return found
-
-
-@pytest.fixture
-def pip(monkeypatch):
-    """pip's calls, as (words, constraints); set `problem` for its message when it fails."""
-
-    class Pip:
-        calls, problem = [], ""
-
-        def run(self, words, **options):
-            constraints = Path(words[words.index("--constraint") + 1]).read_text()
-            self.calls.append((words, constraints))
-            return subprocess.CompletedProcess(words, int(bool(self.problem)), "", self.problem)
-
-    monkeypatch.setattr(colab.subprocess, "run", (fake := Pip()).run)
-    return fake
-
-
-@pytest.fixture
-def prepared(tmp_path, capsys):
-    """The first line of `prepare` for a project with these requirements."""
-
-    def prepare(requirements):
-        (tmp_path / "pyproject.toml").write_text(f"[project]\ndependencies = {requirements.splitlines()}")
-        (tmp_path / "run_all.py").touch()
-        colab.prepare(tmp_path)
-        return capsys.readouterr().out.splitlines()[0].replace(str(tmp_path), "HERE")
-
-    return prepare
-
-
-def test_only_missing_packages_are_installed_and_no_loaded_one_is_replaced(prepared, here, pip):
-    line = prepared("torch>=2.11\nnumpy>=2.0\nJinja2>=3.1\npapermill>=2.6\nnbstripout[x]>=0.8\n")
-    ((words, constraints),) = pip.calls
+    monkeypatch.setattr(colab, "_version", {"papermill": "2.7.0", "numpy": "2.1.3"}.get)
+    monkeypatch.setattr(colab.subprocess, "run", pip)
+    required = ["torch>=2.11", "numpy>=2.0", "Jinja2>=3.1", "papermill>=2.6", "nbstripout[x]>=0.8"]
+    (tmp_path / "pyproject.toml").write_text(f"[project]\ndependencies = {required}")
+    (tmp_path / "run_all.py").touch()
+    colab.prepare(tmp_path)
+    ((words, constraints),) = calls
     assert words[:4] == [sys.executable, "-m", "pip", "install"]
     assert words[words.index("--constraint") + 2 :] == ["Jinja2>=3.1", "nbstripout[x]>=0.8"]
     assert constraints == "numpy==2.1.3\n"
-    assert line == ("dglib 0.1.0, no commit on record, from HERE; installed Jinja2>=3.1, nbstripout[x]>=0.8")
-
-
-def test_what_cannot_be_installed_is_reported_in_pips_words(prepared, here, pip):
-    pip.problem = "a warning\nERROR: No matching distribution found for x\n"
-    assert prepared("x\n").endswith("; could not install x: ERROR: No matching distribution found for x")
+    assert capsys.readouterr().out.splitlines()[0].replace(str(tmp_path), "HERE").endswith(line)
 
 
 def test_a_copy_whose_upload_was_cut_off_is_refused(tmp_path):

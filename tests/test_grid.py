@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from dglib.campaign.grid import MAX_CELLS, load_grid
+from dglib.campaign.grid import load_grid
 from dglib.errors import UserError
 from dglib.experiments.profiles import PARAMS, Layer, load_profile, override_layer
 
@@ -74,25 +74,23 @@ def test_names_that_differ_in_case_alone_and_long_ones_keep_directories_of_their
     assert max(map(len, directories)) < 100
 
 
-MANY = list(range(1, MAX_CELLS + 2))
 MISTAKES = {
     "grd: {lr: [1]}": "grd = .*: must be experiment, experiments, profile, seeds, set or grid",
     "experiment: Td1\ngrid: {noise_rat: [0.2]}": "noise_rat = .*: Td1 has no such .*mean noise_rate?",
-    "experiment: Td1\ngrid: {lr: []}": r"grid.lr = \[\]: must hold at least one value",
     "experiment: Td1\ngrid: {lr: 0.1}": "grid.lr = 0.1: must be a list",
-    "experiment: Td1": "grid is missing: Lists of values by name",
     "experiment: Td1\ngrid: {lr: [0.1, 1e-1]}": "grid: lr=0.1 is the same run as lr=0.1",
-    "experiment: Td1\ngrid: {noise_rate: [0.2, 1.2]}": "noise_rate = 1.2: must be at most 0.9",
     "experiment: T1\ngrid: {init_lambda: [0.3, 0.5]}": "must start at init_lambda = 0.5 or above",
     "experiment: Td1\nset: {lr: 0.1}\ngrid: {lr: [0.2]}": "lr = 0.1: is crossed by the grid of",
-    "experiment: Td1\ngrid: {base_dir: [a, b]}": "grid.base_dir = .*: changes no run",
     "experiment: V3\ngrid: {gap_lambda: [0.4, 0.5]}": "grid.gap_lambda = .*: changes no run",
-    f"experiment: Td1\ngrid: {{batch_size: {MANY}}}": f"= {MAX_CELLS + 1} cells: must be at most {MAX_CELLS}",
+    f"experiment: Td1\ngrid: {{batch_size: {[*range(1001)]}}}": "= 1001 cells: must be at most 1000",
     "experiment: X\ngrid: {lr: [1]}": "experiment = 'X': must be T1, T2, Hold, V3, Td1 or loop",
     "experiments: [T1, T1]\ngrid: {lr: [1]}": "each once",
     "experiment: Td1\nprofile: fast\ngrid: {lr: [1]}": "profile = 'fast': must be paper, quick or small",
-    "experiment: Td1\ngrid: {lr: [1}": "is not valid YAML: line 2",
-}  # fmt: skip
+    # Without a way back its levels decide nothing.
+    "experiment: T1\nset: {return_sweep: false}\ngrid: {return_lambdas: [[0.3, 0.2], [0.3, 0.1]]}": (
+        r"return_lambdas=\[0.3,0.1\] is the same run as return_lambdas=\[0.3,0.2\]"
+    ),
+}
 
 
 @pytest.mark.parametrize(("text", "line"), MISTAKES.items(), ids=range(len(MISTAKES)))
@@ -104,15 +102,6 @@ def test_a_mistake_is_reported_in_one_line_that_names_file_value_and_rule(
     assert "\n" not in str(caught.value)
     assert "map.yaml" in str(caught.value)
     assert [path.name for path in tmp_path.iterdir()] == ["map.yaml"]
-
-
-def test_two_cells_that_would_be_the_same_run_are_refused(tmp_path: Path) -> None:
-    # Without a way back its levels decide nothing.
-    text = "experiment: T1\nset: {return_sweep: false}\ngrid: {return_lambdas: [[0.3, 0.2], [0.3, 0.1]]}\n"
-    with pytest.raises(
-        UserError, match=r"return_lambdas=\[0.3,0.1\] is the same run as return_lambdas=\[0.3,0.2\]"
-    ):
-        load_grid(written(tmp_path, text))
 
 
 def test_an_option_for_a_crossed_parameter_is_refused_by_the_option(tmp_path: Path) -> None:

@@ -13,7 +13,6 @@ import nbformat
 import papermill
 import pytest
 from by_name import MODELS, NAMES
-from nbclient import NotebookClient
 from nbformat import NotebookNode
 from papermill.exceptions import PapermillExecutionError
 from update_notebooks import write_paired
@@ -23,7 +22,6 @@ from dglib.errors import UserError
 from dglib.experiments.notebook import injected, notebook_parameters, parameters_cell
 from dglib.experiments.profiles import load_profile
 
-OTHERS = ("Hysteresis_report", "Lambda_explorer")
 every_notebook = pytest.mark.parametrize("experiment", MODELS)
 
 
@@ -129,22 +127,6 @@ def test_what_is_injected_is_what_differs_and_gives_the_same_parameters(
     assert notebook_parameters(experiment, quick | given | {"In": history}) == asked
 
 
-def test_without_a_profile_as_in_older_notebooks_nothing_is_filled_in() -> None:
-    values = load_profile("T1", "paper").model_dump()
-    around = {
-        "_": 3,
-        "In": ["", "import dglib"],
-        "Out": {1: 3},
-        "exit": "Exit",
-        "Path": Path,
-        "__name__": "x",
-    }
-    assert notebook_parameters("T1", around | values) == load_profile("T1", "paper")
-    del values["noise_rate"]
-    with pytest.raises(UserError, match=r"^notebook: noise_rate is missing"):
-        notebook_parameters("T1", values)
-
-
 @pytest.mark.parametrize(
     ("given", "line"),
     [
@@ -203,20 +185,6 @@ def test_values_that_papermill_could_only_put_above_the_defaults_stop_the_notebo
     )
     (error,) = stopped.outputs
     assert error.traceback == [f"UserError: {caught.value.evalue}"]
-
-
-def test_run_all_a_second_time_in_one_kernel_is_no_error(tmp_path: Path) -> None:
-    client = NotebookClient(to_the_check("T2_spinodal"), resources={"metadata": {"path": str(tmp_path)}})
-    with client.setup_kernel():
-        for _ in range(2):
-            for number, cell in enumerate(client.nb.cells):
-                client.execute_cell(cell, number)
-
-
-@pytest.mark.parametrize("notebook", OTHERS)
-def test_the_notebooks_that_train_nothing_list_their_parameters_with_meanings(notebook: str) -> None:
-    listed = papermill.inspect_notebook(NOTEBOOKS / f"{notebook}.ipynb")
-    assert listed["base_dir"]["help"].startswith("Where the run directories lie; null: the Drive folder")
 
 
 @pytest.mark.slow

@@ -1,6 +1,5 @@
 """run_all: what it plans, and what it leaves when a job fails, when it is stopped, and of a grid."""
 
-import html
 import json
 import os
 import re
@@ -113,32 +112,6 @@ def test_a_dry_run_prints_jobs_parameters_and_time_the_longest_first_and_writes_
     assert here() == set()
 
 
-def test_a_dry_run_of_the_paper_profile_is_a_json_line_per_job(
-    minutes: None, capsys: pytest.CaptureFixture[str]
-) -> None:
-    assert cli.run_all(["--profile", "paper", "--dry-run", "--json", "--base-dir", "runs"]) == 0
-    jobs = events(capsys.readouterr().out)
-    assert {(job["experiment"], job["seed"], job["estimate_s"]) for job in jobs} == {
-        (name, seed, 60.0) for name in EXPERIMENTS for seed in load_profile(name, "paper").seeds
-    }
-    for job in jobs:
-        expected = load_profile(job["experiment"], "paper", [f"seeds={job['seed']}"]).model_dump()
-        paths = {"base_dir": str(Path("runs").absolute()), "data_dir": str(Path("data").absolute())}
-        assert job["parameters"] == expected | paths
-    assert here() == set()
-
-
-def test_a_dry_run_for_a_cluster_times_nothing_here(
-    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(dry_run.Estimator, "seconds", lambda *_: pytest.fail("timed"))
-    command = ["--dry-run", "--only", "T2", "--seeds", "0-3", "--device", "cuda", "--cluster", "tcp://host:1"]
-    assert cli.run_all(command) == 0
-    first, *_, total = capsys.readouterr().out.splitlines()
-    assert first.endswith("no estimate: no seed has finished")
-    assert total == "4 jobs"
-
-
 def test_a_dry_run_plans_for_gpus_that_are_not_here(
     capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -196,20 +169,6 @@ def test_threads_and_seeds_at_once_set_the_number_of_workers_on_a_cpu(
     assert environments("--set", "threads=99") == [{}]
     assert environments("--set", "threads=3", "--workers", "4") == [{}] * 4
     assert environments("--set", "seeds_at_once=2") == [{}] * 2
-
-
-def test_a_mirrored_grid_writes_each_cell_to_a_directory_of_its_own_below_work_dir() -> None:
-    Path("my.yaml").write_text(GRID)
-    found = campaign("--grid", "my.yaml", "--base-dir", "drive", "--mirror", "--set", "work_dir=work")
-    assert (found.location.base, found.location.local) == (Path("drive"), Path("work"))
-    cells = [Path("grid_my", f"noise_rate={rate}") for rate in (0.2, 0.4)]
-    assert {plan.base for plan in found.plans} == {Path.cwd() / "work" / cell for cell in cells}
-    assert {plan.home for plan in found.plans} == {Path("work")}
-    homes = {plan.parameters.base_dir for plan in found.plans}
-    assert homes == {str(Path.cwd() / "drive" / cell) for cell in cells}
-    assert {(plan.experiment, plan.cell) for plan in found.plans} == {
-        (name, f"noise_rate={rate}") for name in ("T2", "Td1") for rate in (0.2, 0.4)
-    }
 
 
 @pytest.mark.slow
@@ -275,7 +234,6 @@ def test_parallel_jobs_give_the_records_of_serial_ones_and_a_failed_experiment_c
     kinds = [event["event"] for event in happened]
     assert [kinds.count(kind) for kind in ("seed_done", "job_failed", "summary_done")] == [2, 2, 1]
     assert kinds[-1] == "all_done"
-    assert [event["time"] for event in happened] == sorted(event["time"] for event in happened)
     epochs = [event for event in happened if event["event"] == "epoch"]
     assert {*epochs[0]} >= {"phase", "lambda", "epoch", "error", "epochs_per_second", "seconds_left"}
     assert happened[-1]["failed"] == 2
@@ -288,12 +246,8 @@ def test_parallel_jobs_give_the_records_of_serial_ones_and_a_failed_experiment_c
     assert v3 in found
     notebook = Path("my runs/executed/T2_spinodal.ipynb")
     assert f"  T2: {directory} (records, figures/), notebook {notebook}\n" in found
-    assert (directory / "T2-spinodal_results.json").is_file()
-    assert (directory / "figures" / "T2-spinodal_analysis.png").is_file()
     assert "  V3: " not in found
-    page = html.unescape(Path("my runs/report.html").read_text(encoding="utf-8"))
     summary = Path("my runs/summary.md").read_text(encoding="utf-8")
-    assert t2 in page.replace("\u00a0", " ")
     assert t2 in summary
     assert v3 in summary
     for picture in re.findall(r"\]\((.*?)\)", summary):

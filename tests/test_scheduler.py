@@ -183,19 +183,6 @@ def test_a_seed_fails_only_after_deaths_without_progress(
     assert asked.jobs[0].attempts == attempts
 
 
-def test_a_jobs_record_is_keyed_by_its_content(tmp_path: Path) -> None:
-    asked = plan(tmp_path, seeds="0")
-    scheduler.run(jobs_of([asked]), Scripted(), Events())
-    found = records(tmp_path)["T2 0"]
-    expected = {"status": "done", "attempts": 1, "directory": ".", "seed_id": "T2-spinodal-000", "reason": ""}
-    assert found | expected == found
-    assert found["began"] <= found["ended"]
-    assert (tmp_path / "jobs" / f"{found['key']}.json").exists()
-    again, other = plan(tmp_path, seeds="0-3"), plan(tmp_path, "T1", "0")
-    assert again.jobs[0].key == found["key"], "other seeds change the key"
-    assert len({job.key for each in (again, other) for job in each.jobs}) == 5 + 2
-
-
 Local = Callable[..., tuple[list[dict[str, Any]], Plan]]
 
 

@@ -1,18 +1,27 @@
-"""What one job does in the process that calls it: once, again, stopped, mirrored, and of a notebook."""
+"""One job in the process that calls it: a seed once and again, a notebook, and how it is stopped."""
 
 import json
-import shutil
+import os
+import signal
+import subprocess
+import sys
+import threading
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import nbformat
+import psutil
 import pytest
+from cluster_cases import PATIENCE, is_gone, wait_for
+from papermill.exceptions import PapermillExecutionError
 
+import dglib
 from dglib.campaign import notebooks, worker
 from dglib.campaign.jobs import Plan, anchored
 from dglib.control import Control, Interrupted
 from dglib.errors import UserError
 from dglib.experiments.profiles import load_profile
-from dglib.runs.location import RunLocation
 from dglib.runs.store import read_records
 
 TINY = [
@@ -24,10 +33,9 @@ TINY = [
 ]
 
 
-def job(base: Path, seed: int = 0, *changes: str) -> dict[str, Any]:
-    given = load_profile("T2", "quick", [*TINY, f"seeds={seed}", f"base_dir={base}", *changes])
-    location = RunLocation.of(given)
-    return Plan(anchored(given, location.base), location.local).jobs[0].message()
+def job(base: Path) -> dict[str, Any]:
+    given = load_profile("T2", "quick", [*TINY, "seeds=0", f"base_dir={base}"])
+    return Plan(anchored(given, base), base).jobs[0].message()
 
 
 def test_a_seed_is_trained_once_however_often_it_is_asked_for(
@@ -42,27 +50,6 @@ def test_a_seed_is_trained_once_however_often_it_is_asked_for(
     assert (record["seed"], record["outcome"], record["time"]) == (0, first["outcome"], first["seconds"])
     monkeypatch.setattr("dglib.runs.seed.SeedRun", lambda *_, **__: pytest.fail("trained again"))
     assert worker.train(asked) == first
-
-
-def test_a_stopped_job_saves_its_state_and_resumes(tmp_path: Path) -> None:
-    control = Control()
-    control.stop()
-    with pytest.raises(Interrupted):
-        worker.train(job(tmp_path), control=control)
-    assert list(tmp_path.glob("*/checkpoints/T2-spinodal-000.ckpt"))
-    assert worker.train(job(tmp_path))["outcome"] == "no_event"
-
-
-def test_a_mirrored_seed_is_in_the_base_directory_when_its_job_returns(tmp_path: Path) -> None:
-    mirrored = ["mirror=true", f"work_dir={tmp_path / 'work'}"]
-    result = worker.train(job(tmp_path / "drive", 0, *mirrored))
-    directory = Path(result["directory"])
-    assert directory.parent == tmp_path / "work"
-    remote = tmp_path / "drive" / directory.name
-    here = (directory / "T2-spinodal_results.json").read_bytes()
-    assert (remote / "T2-spinodal_results.json").read_bytes() == here
-    shutil.rmtree(tmp_path / "work")
-    assert worker.train(job(tmp_path / "drive", 0, *mirrored)) == result, "trained again"
 
 
 @pytest.mark.parametrize("ends", ["well", "badly"])
@@ -90,3 +77,149 @@ def test_an_executed_notebook_appears_whole_and_drafts_that_a_kill_left_go(
             worker.execute_notebook(job(tmp_path))
     assert [path.name for path in output.parent.iterdir()] == [output.name]
     assert output.read_text() == "the new one"
+
+
+# ── notebooks.execute, with a stand-in for papermill ──
+
+Executed = Callable[..., None]
+
+
+@pytest.fixture
+def executed(monkeypatch: pytest.MonkeyPatch) -> Executed:
+    def run(papermill: Callable[..., None], *more: Any) -> None:
+        monkeypatch.setattr(notebooks.papermill, "execute_notebook", papermill)
+        notebooks.execute(Path("a.ipynb"), Path("b.ipynb"), {}, *more)
+
+    return run
+
+
+def _in_notebook(name: str, reason: str) -> PapermillExecutionError:
+    return PapermillExecutionError(0, 1, "", name, reason, [])
+
+
+@pytest.mark.parametrize(
+    ("raised", "kind", "line"),
+    [
+        (ValueError("first\n  second"), UserError, "ValueError: first second"),
+        (_in_notebook("RuntimeError", "CUDA\nout of memory"), UserError, "RuntimeError: CUDA out of memory"),
+        (_in_notebook("UserError", "no such file"), UserError, "no such file"),
+        (_in_notebook("Interrupted", ""), Interrupted, ""),
+    ],
+    ids=str,
+)
+def test_a_failed_execution_is_reported_in_one_line(
+    raised: Exception, kind: type[BaseException], line: str, executed: Executed
+) -> None:
+    def fail(*_: Any, **__: Any) -> None:
+        raise raised
+
+    with pytest.raises(kind) as caught:
+        executed(fail)
+    assert str(caught.value) == line
+
+
+def test_a_kernel_that_does_not_start_is_started_again_and_fails_after_three(
+    executed: Executed, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(notebooks, "START_PAUSES", (0.0, 0.0))
+    tries = []
+
+    def starts_at(number: int) -> Callable[..., None]:
+        def start(*_: Any, **__: Any) -> None:
+            tries.append(number)
+            if tries.count(number) < number:
+                raise RuntimeError("Kernel died before replying to kernel_info")
+
+        return start
+
+    executed(starts_at(3))
+    assert len(tries) == 3
+    with pytest.raises(UserError, match="Kernel died before replying"):
+        executed(starts_at(9))
+    assert tries.count(9) == 3
+
+
+@pytest.mark.parametrize("by", ["signal", "control"])
+def test_a_stop_kills_the_kernel(by: str, executed: Executed) -> None:
+    control, kernels, raised = Control(), list[subprocess.Popen[bytes]](), list[BaseException]()
+    before = [signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)]
+
+    def papermill(*_: Any, **__: Any) -> None:
+        assert "DGLIB_HEADLESS" in os.environ, "the first cell would ask for a Drive"
+        with subprocess.Popen([sys.executable, "-c", "import time; time.sleep(600)"]) as kernel:
+            kernels.append(kernel)
+            if by == "signal":
+                signal.raise_signal(signal.SIGTERM)
+            else:
+                control.stop()
+            kernel.wait(PATIENCE)
+        raise RuntimeError("Kernel died")
+
+    def run() -> None:
+        try:
+            executed(papermill, control)
+        except BaseException as error:
+            raised.append(error)
+
+    if by == "signal":
+        run()
+    else:  # in another thread, where no signals arrive
+        thread = threading.Thread(target=run)
+        thread.start()
+        thread.join(2 * PATIENCE)
+    assert [kernel.returncode for kernel in kernels] == [-signal.SIGKILL]
+    assert isinstance(raised[0], Interrupted)
+    assert [signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)] == before
+
+
+def notebook_with(cell: str, path: Path) -> None:
+    notebook = nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell(cell)])
+    notebook.metadata["kernelspec"] = {"name": "python3", "display_name": "Python 3", "language": "python"}
+    nbformat.write(notebook, path)
+
+
+def test_a_notebook_runs_in_our_python_whatever_kernel_a_user_has_installed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    foreign = tmp_path / "jupyter" / "kernels" / "python3" / "kernel.json"
+    foreign.parent.mkdir(parents=True)
+    argv = ["/nowhere/python", "-m", "ipykernel_launcher", "-f", "{connection_file}"]
+    foreign.write_text(json.dumps({"argv": argv, "display_name": "Python 3", "language": "python"}))
+    monkeypatch.setenv("JUPYTER_PATH", str(tmp_path / "jupyter"))
+    notebook_with("import dglib\nprint(dglib.__file__)", tmp_path / "in.ipynb")
+    (tmp_path / "out").mkdir()
+    notebooks.execute(tmp_path / "in.ipynb", tmp_path / "out" / "out.ipynb", {})
+    assert str(Path(dglib.__file__).parent) in (tmp_path / "out" / "out.ipynb").read_text(encoding="utf-8")
+
+
+# ── the process of `python -m dglib.campaign.worker` ──
+
+WORKER_OF_ENDLESS = """
+from pathlib import Path
+from dglib.campaign import worker
+from dglib.experiments import get
+from dglib.experiments.profiles import load_profile
+worker.NOTEBOOKS, get("T2").notebook = Path.cwd(), "endless"
+worker._parameters = lambda job: load_profile("T2", "quick")
+raise SystemExit(worker.main())
+"""
+
+
+def test_a_worker_whose_parent_ends_stops_its_kernel(tmp_path: Path) -> None:
+    notebook_with(
+        "import pathlib, time; pathlib.Path('begun').touch(); time.sleep(600)", tmp_path / "endless.ipynb"
+    )
+    base = tmp_path / "runs"
+    given = {"kind": "summary", "experiment": "T2", "base": str(base), "key": "", "log": str(base / "log")}
+    pipes = dict.fromkeys(("stdin", "stdout", "stderr"), subprocess.PIPE)
+    process = subprocess.Popen([sys.executable, "-c", WORKER_OF_ENDLESS], cwd=tmp_path, text=True, **pipes)
+    assert process.stdin is not None
+    process.stdin.write(json.dumps(given) + "\n")
+    process.stdin.flush()
+    wait_for((base / "executed" / "begun").exists, "cell that runs")
+    (kernel,) = psutil.Process(process.pid).children()
+    assert process.poll() is None
+    out, err = process.communicate(timeout=PATIENCE)  # closes its stdin, as the end of the parent would
+    assert (process.returncode, json.loads(out)) == (130, {"stopped": True, "last": True}), err
+    wait_for(lambda: is_gone(kernel), "end of the kernel")
+    assert [path.name for path in base.joinpath("executed").glob("*.ipynb")] == ["endless.ipynb"]
