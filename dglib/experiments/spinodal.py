@@ -71,6 +71,7 @@ from dglib.experiments.parameters import (
     ValidationInfo,
     field_validator,
 )
+from dglib.protocol.records import under
 from dglib.protocol.spec import Arm, Criterion, ExperimentSpec, Phase, StopEvent, Success
 
 if TYPE_CHECKING:
@@ -440,8 +441,7 @@ def common_limit(records: Records) -> float:
 
 def read_at(records: Records, limit: float) -> list[Record]:
     """The records with collapse and recovery both read at one error."""
-    both = {"collapse_error": limit, "recovery_error": limit}
-    return [{**record, "parameters": {**(record.get("parameters") or {}), **both}} for record in records]
+    return [under(record, {"collapse_error": limit, "recovery_error": limit}) for record in records]
 
 
 # ── the figure ──

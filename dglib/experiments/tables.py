@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,9 +9,11 @@ from typing import TYPE_CHECKING, Any
 
 from dglib.analysis import wording
 from dglib.analysis.fields import Record, entries, is_constant, is_finite, level_of, number
+from dglib.analysis.summary import known_cell
 from dglib.analysis.thresholds import init_level
 from dglib.errors import UserError
 from dglib.experiments import get, names
+from dglib.protocol.records import EVALUATION_FIELDS, under
 from dglib.runs.reading import Source, find_records
 
 if TYPE_CHECKING:
@@ -49,8 +50,8 @@ STEPS = {
 AT = ("arm", "phase", "lambda", "epoch")
 LONG = (*WHERE, *AT, "metric", "value")
 
-# The fields of an evaluation that are no metrics; every metric has a column of its own name.
-_NOT_METRICS = {"phase", "lambda", "epoch", "error", "predicted", "finite", "lr", "test_loss"}
+# Every metric has a column of its own name.
+_NOT_METRICS = EVALUATION_FIELDS - {"dead_channels"}
 
 
 @dataclass(frozen=True)
@@ -96,12 +97,14 @@ def load_records(path: str | Path, **limits: float | None) -> Tables:
         if not any(name in get(item).parameters.model_fields for item in names()):
             raise UserError(f"{name} = {value!r}: no experiment has such a parameter")
     found = find_records(path)
+    seeds = [_seed(source, stated) for source in found.sources]
+    logged = zip(found.sources, seeds, strict=True)
     evaluations = [row for source in found.sources for row in _evaluations(source)]
     columns = dict.fromkeys(name for row in evaluations for name in row if name not in TRAJECTORIES)
     return Tables(
-        seeds=_frame([_seed(source, stated) for source in found.sources], SEEDS),
+        seeds=_frame(seeds, SEEDS),
         trajectories=_frame(evaluations, TRAJECTORIES | dict.fromkeys(columns, "float64")),
-        steps=_frame([row for source in found.sources for row in _steps(source, stated)], STEPS),
+        steps=_frame([row for source, seed in logged for row in _steps(source, seed["outcome"])], STEPS),
         problems=tuple(found.problems),
         sources=tuple(found.sources),
     )
@@ -109,7 +112,7 @@ def load_records(path: str | Path, **limits: float | None) -> Tables:
 
 def _seed(source: Source, stated: Mapping[str, float]) -> dict[str, Any]:
     record, experiment = source.record, get(source.experiment)
-    found = experiment.summarise([_under(record, stated)])
+    found = experiment.summarise([under(record, stated)])
     own = experiment.summarise([record]) if stated else found
     (seed,), loops = found["seeds"], (found.get("loop") or {}).get("seeds", ())
     row = {
@@ -126,36 +129,24 @@ def _seed(source: Source, stated: Mapping[str, float]) -> dict[str, Any]:
         "epochs_per_level": next(iter(found["dwell"]["epochs_per_level"]), None),
         "lr": wording.rates(found["dwell"]["lr"]) if found["dwell"]["lr"] else None,
         "constant_lr": found["dwell"]["constant_lr"],
+        **_ends(seed, ""),
     }
-    row |= _ends(seed.get("lower"), seed.get("upper"), "")
     for loop in loops:
         row |= {"return_level": loop["lambda_down"], "memory": loop["memory"], "area": loop["area"]}
-        row |= _ends(loop["lower"], loop["upper"], "width_")
+        row |= _ends(loop, "width_")
     return row
 
 
-def _under(record: Record, stated: Mapping[str, float]) -> Record:
-    return {**record, "parameters": {**(record.get("parameters") or {}), **stated}} if stated else record
-
-
-def _ends(lower: float | None, upper: float | None, prefix: str) -> dict[str, float]:
+def _ends(found: Mapping[str, Any], prefix: str) -> dict[str, float]:
     """Bounds of which at least one is known, infinite where open."""
-    if lower is None and upper is None:
-        return {}
-    return {
-        f"{prefix}lower": -math.inf if lower is None else lower,
-        f"{prefix}upper": math.inf if upper is None else upper,
-    }
+    cell = known_cell({"lower": None, "upper": None, **found})
+    return {f"{prefix}lower": cell.lower, f"{prefix}upper": cell.upper} if cell else {}
 
 
-def _steps(source: Source, stated: Mapping[str, float]) -> Iterator[dict[str, Any]]:
-    rows = entries(source.record, "step_logs")
-    if not rows:
-        return
-    (seed,) = get(source.experiment).summarise([_under(source.record, stated)])["seeds"]
-    for row in rows:
+def _steps(source: Source, category: str) -> Iterator[dict[str, Any]]:
+    for row in entries(source.record, "step_logs"):
         logged = {key: number(row, key) for key in ("epoch", "step", *LOGGED)}
-        yield {**_where(source), "category": seed["outcome"], **logged}
+        yield {**_where(source), "category": category, **logged}
 
 
 def _text(source: Mapping[str, Any], key: str) -> str | None:

@@ -15,6 +15,7 @@ from dglib.analysis.summary import Summary, known_cell
 from dglib.analysis.thresholds import DOWN, UP, limits, rule_of
 from dglib.experiments import Sweep, get, joints, names
 from dglib.explorer.runs import Seed, Trace, branches, nearest
+from dglib.protocol.records import under
 
 STYLE = """
 .dglib-numbers table{border-collapse:collapse;margin:0 0 10px 0;font-size:13px}
@@ -61,7 +62,7 @@ class Analysis:
         for seed in seeds:
             record = seed.record
             if get(seed.experiment).direction:
-                record = {**record, "parameters": {**(record.get("parameters") or {}), **vars(limits)}}
+                record = under(record, vars(limits))
             records.setdefault(seed.experiment, []).append(record)
         self.summaries = {name: get(name).summarise(mine) for name, mine in records.items()}
         self.answers = [get(name).answer_of(summary).line for name, summary in self.summaries.items()]

@@ -9,7 +9,7 @@ from __future__ import annotations
 import csv
 import io
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from dglib.files import to_json
@@ -130,6 +130,11 @@ def epoch_numbers(event: EpochDone) -> dict[str, float | None]:
 
 def _where(event: Event) -> dict[str, Any]:
     return {"phase": event.phase, "lambda": event.lam, "epoch": event.epoch}
+
+
+def under(record: Mapping[str, Any], parameters: Mapping[str, Any]) -> Record:
+    """The record as if it stated these parameters: for another reading of what was trained."""
+    return {**record, "parameters": {**(record.get("parameters") or {}), **parameters}}
 
 
 def views(spec: ExperimentSpec, records: Sequence[Record]) -> dict[str, bytes]:

@@ -16,7 +16,7 @@ from dglib.analysis.answer import Answer, Row
 from dglib.errors import UserError
 from dglib.experiments import get, joints
 from dglib.experiments.profiles import profile_layer
-from dglib.protocol.records import Record
+from dglib.protocol.records import Record, under
 from dglib.report.analyse import pooled, read
 from dglib.report.collect import Found
 from dglib.report.facts import UNRECORDED, computed_on, data_name, training_time, versions
@@ -146,7 +146,7 @@ def _read_as(experiment: str, a: Sequence[Record], b: Sequence[Record]) -> list[
     """The records `b` under the reading parameters of `a`."""
     parameters = a[0].get("parameters") or {}
     reading = {name: parameters[name] for name in READING[experiment] & parameters.keys()}
-    return [{**record, "parameters": {**(record.get("parameters") or {}), **reading}} for record in b]
+    return [under(record, reading) for record in b]
 
 
 def _differed(a: Found, b: Found, *sides: Sequence[Record]) -> list[str]:

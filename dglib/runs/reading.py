@@ -10,7 +10,7 @@ from typing import Any
 
 from dglib.errors import StorageError, UserError
 from dglib.files import to_json, unsealed, write_atomically
-from dglib.protocol.records import Record
+from dglib.protocol.records import Record, under
 from dglib.runs.directories import (
     OWN_FILE,
     RETIRED,
@@ -145,7 +145,7 @@ class RecordSet:
             return None if repeats else f"seed {record['seed']} is there already"
         self.seen.add(key)
         if not group and reading.get(experiment):
-            record = {**record, "parameters": {**(record.get("parameters") or {}), **reading[experiment]}}
+            record = under(record, reading[experiment])
         self.sources.append(Source(run, path, experiment, record["seed"], record, group))
         return None
 
@@ -231,8 +231,7 @@ def reading_of(parameters: Any) -> dict[str, Any]:
 
 def read_under(parameters: Any, records: Sequence[Record]) -> list[Record]:
     """The records with the reading parameters as they are now: none was trained under them."""
-    now = reading_of(parameters)
-    return [{**record, "parameters": {**record["parameters"], **now}} for record in records]
+    return [under(record, reading_of(parameters)) for record in records]
 
 
 def save_reading(directory: Path, parameters: Any) -> None:
