@@ -112,20 +112,6 @@ def test_colour_npz_images_are_turned_to_channels_first_with_their_own_statistic
     assert own.std == pytest.approx((colour(8) / 255).std(axis=(0, 1, 2)))
 
 
-@pytest.mark.parametrize(
-    ("options", "message"),
-    [
-        ({"pixel_mean": [0.5, 0.5]}, r"pixel_mean = \(0.5, 0.5\): must be 1 finite numbers"),
-        ({"pixel_std": []}, r"pixel_std = \(\): must be 1 finite numbers"),
-        ({"pixel_std": [0]}, r"pixel_std = \(0.0,\): must be above 0 in each channel"),
-    ],
-)
-def test_given_statistics_must_fit_the_channels(npz, tmp_path, options, message):
-    for name in (npz(), "digits"):
-        with pytest.raises(UserError, match=message):
-            load_dataset(name, data_dir=tmp_path, **options)
-
-
 def test_damage_inside_an_npz_names_the_array(npz):
     path = Path(npz())
     content = bytearray(path.read_bytes())

@@ -100,12 +100,6 @@ def test_building_draws_the_initial_weights_and_nothing_else(name):
     )
 
 
-@pytest.mark.parametrize("width", [0.0, float("nan")])
-def test_a_width_that_is_not_above_zero_is_refused(width):
-    with pytest.raises(UserError, match=r"network_width = .*: must be above 0"):
-        build_network("small_cnn", input_shape=DIGITS, classes=10, width=width)
-
-
 # One's own network: a factory in a module, here this one.
 
 

@@ -173,11 +173,3 @@ def test_loss_scales_from_2_to_the_8_to_2_to_the_12_change_the_mix_by_less_than_
     g, r = mixed_at(name, 10), reference(name, 0)[0]
     for power in (8, 12):
         assert (mixed_at(name, power) - g).norm() < (g - r).norm() / 4
-
-
-@pytest.mark.parametrize("name", ["small_cnn ordered", "small_cnn trapped"])
-def test_a_far_smaller_loss_scale_loses_the_small_gradients_and_a_far_larger_one_overflows(name):
-    errors = [(mixed_at(name, power) - reference(name, 0)[0]).norm() for power in (10, -8, -20)]
-    assert errors[0] < errors[1] < errors[2]
-    # At 2^24 the gradient of a logit, up to 1/64 for a batch of 64, is beyond fp16's largest number, 2^16.
-    assert not mixed_at(name, 24).isfinite().all()
