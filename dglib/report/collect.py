@@ -74,34 +74,18 @@ class Found:
 
 
 @dataclass(frozen=True)
-class GridCell:
+class GridCell(Cell):
     """One experiment at one combination of values, and its run.
 
     Attributes:
         directory: below the grid's directory.
-        run: what `run_of` gives for its manifests.
+        asked: the seeds asked for.
         found: None before it has begun.
     """
 
-    experiment: str
-    name: str
-    directory: str
-    values: Mapping[str, Any]
-    seeds: tuple[int, ...]
-    run: str
+    directory: str = ""
+    asked: tuple[int, ...] = ()
     found: Found | None = None
-
-    @property
-    def records(self) -> Sequence[Record]:
-        return self.found.records if self.found else ()
-
-    @property
-    def cell(self) -> Cell:
-        experiment, found = get(self.experiment), self.found
-        summary = found.summary if found else experiment.summarise(())
-        running = len(found.heartbeats) if found else 0
-        planned = max(len(self.seeds), len(self.records) + running)
-        return Cell(self.experiment, experiment.measure, self.values, summary, planned, running)
 
 
 @dataclass
@@ -156,8 +140,7 @@ def collect(base: Path) -> Collection:
         UserError: there is no such directory, no run in it of which anything could be read, or a grid's index
             is damaged.
     """
-    if (grid := _read_index(base)) is not None:
-        _collect_cells(grid)
+    if grid := _read_grid(base):
         return grid
     try:
         collection = collect_runs(base)
@@ -197,45 +180,47 @@ def run_of(manifest: Mapping[str, Any]) -> str:
     return fingerprint(asked(manifest))
 
 
-def _read_index(base: Path) -> Grid | None:
+def _read_grid(base: Path) -> Grid | None:
     path = base / INDEX
     if not path.is_file():
         return None
     try:
         content = json.loads(path.read_bytes())
-        cells = [GridCell(**{**cell, "seeds": tuple(cell["seeds"])}) for cell in content["cells"]]
         axes = {str(name): tuple(values) for name, values in content["axes"].items()}
-        if not cells or not axes or any(list(cell.values) != list(axes) for cell in cells):
+        fields = ("experiment", "directory", "values", "seeds", "run")
+        asked = [tuple(cell[name] for name in fields) for cell in content["cells"]]
+        if not asked or not axes or any(list(values) != list(axes) for _, _, values, *_ in asked):
             raise ValueError("cells must have a value of each crossed parameter")
-        return Grid(base, name=str(content["grid"]), axes=axes, cells=cells)
+        grid = Grid(base, name=str(content["grid"]), axes=axes)
     except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
         raise UserError(f"{path}: not a readable index of a grid ({type(error).__name__}: {error})") from None
-
-
-def _collect_cells(grid: Grid) -> None:
     there: dict[str, Collection] = {}
-    for directory in dict.fromkeys(cell.directory for cell in grid.cells):
-        try:
-            there[directory] = collect_runs(grid.base / directory)
-        except UserError:  # no directory yet, or nothing in it
-            there[directory] = Collection(grid.base / directory)
-        grid.damaged += [line for line in there[directory].damaged if line not in grid.damaged]
-    cells, grid.cells = grid.cells, []
-    for cell in cells:
-        runs = there[cell.directory].of(cell.experiment)
-        mine = [item for item in runs if item.manifest and run_of(item.manifest) == cell.run]
-        newest = max(mine, key=lambda item: item.directory.name, default=None)
-        grid.cells.append(replace(cell, found=newest))
-        grid.found += [newest] if newest else []
+    for _, directory, *_ in asked:
+        if directory not in there:
+            with suppress(UserError):  # no directory yet, or nothing in it
+                there[directory] = collect_runs(base / directory)
+            there.setdefault(directory, Collection(base / directory))
+            grid.damaged += there[directory].damaged
+    for experiment, directory, values, seeds, run in asked:
+        runs = there[directory].of(experiment)
+        mine = [item for item in runs if item.manifest and run_of(item.manifest) == run]
+        found = max(mine, key=lambda item: item.directory.name, default=None)
+        measure, summary = get(experiment).measure, found.summary if found else get(experiment).summarise(())
+        running, done = (len(found.heartbeats), len(found.records)) if found else (0, 0)
+        planned = max(len(seeds), done + running)
+        cell = (experiment, measure, values, summary, planned, running)
+        grid.cells.append(GridCell(*cell, directory, tuple(seeds), found))
+        grid.found += [found] if found else []
     taken = {(item.directory, item.experiment) for item in grid.found}
     others = {
-        str(item.directory.relative_to(grid.base))
+        str(item.directory.relative_to(base))
         for runs in there.values()
         for item in runs.found
         if (item.directory, item.experiment) not in taken
     }
-    strangers = {path.name for path in grid.base.iterdir() if path.is_dir() and "=" in path.name}
+    strangers = {path.name for path in base.iterdir() if path.is_dir() and "=" in path.name}
     grid.left_out = sorted(others | (strangers - there.keys()))
+    return grid
 
 
 def runs_of(

@@ -59,7 +59,7 @@ def same_in_all(grid: Grid) -> list[tuple[str, str]]:
     """(name, value) pairs of the runs of a grid; all values where cells do differ in one of these."""
     runs = grid.found
     records = [record for run in runs for record in run.records]
-    rows = {"Seeds": [wording.listing([str(seed) for seed in cell.seeds]) for cell in grid.cells]}
+    rows = {"Seeds": [wording.listing([str(seed) for seed in cell.asked]) for cell in grid.cells]}
     if runs:
         rows["Data"] = list(map(data_name, runs))
         for name in grid.experiments:

@@ -87,7 +87,7 @@ def content(grid: Grid, target: Path, write: bool = False) -> dict[str, Any]:
     Args:
         write: whether the table of cells is written as a CSV into the grid's directory, and the figures too.
     """
-    cells = {name: [cell.cell for cell in grid.cells_of(name)] for name in grid.experiments}
+    cells = {name: grid.cells_of(name) for name in grid.experiments}
     if write:
         every = [cell for mine in cells.values() for cell in mine]
         write_atomically(grid.base / RESULTS, _results(every).encode())
@@ -161,8 +161,8 @@ def _share(cell: Cell, kind: str) -> str:
 
 
 def _overview(grid: Grid) -> str:
-    done = sum(bool(cell.records) for cell in grid.cells)
-    whole = sum(len(cell.records) >= len(cell.seeds) for cell in grid.cells if cell.found)
+    counts = [(len(cell.found.records) if cell.found else 0, len(cell.asked)) for cell in grid.cells]
+    done, whole = sum(count > 0 for count, _ in counts), sum(count >= asked for count, asked in counts)
     state = "all finished" if whole == len(grid.cells) else f"{done} with finished seeds, {whole} finished"
     count = "1 cell" if len(grid.cells) == 1 else f"{len(grid.cells)} cells"
     return f"{count}, {state}. {overview(grid.found)}"
