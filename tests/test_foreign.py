@@ -12,9 +12,8 @@ from dglib.errors import UserError
 from dglib.experiments.tables import load_records
 from dglib.explorer.runs import load
 from dglib.report.analyse import analyse
-from dglib.report.collect import collect
 from dglib.report.compare import compare
-from dglib.report.page import write_report
+from dglib.report.page import collect, write_report
 from dglib.runs.directories import is_run
 from dglib.runs.verify import verify
 

@@ -11,8 +11,8 @@ import dglib
 from dglib.control import Interrupted
 from dglib.experiments.profiles import load_profile
 from dglib.files import unsealed
-from dglib.report.collect import collect
 from dglib.report.facts import facts
+from dglib.report.page import collect
 from dglib.runs import provenance
 from dglib.runs.checkpoint import Saving
 from dglib.runs.seed import run_seed

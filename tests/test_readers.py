@@ -12,8 +12,8 @@ from dglib.errors import UserError
 from dglib.experiments.tables import load_records
 from dglib.explorer.runs import choices, load, notebook_source
 from dglib.report.analyse import analyse
-from dglib.report.collect import collect
 from dglib.report.compare import compare
+from dglib.report.page import collect
 from dglib.runs.directories import is_run, runs_in
 from dglib.runs.reading import find_records
 from dglib.runs.verify import verify

@@ -22,7 +22,7 @@ from dglib.base_dir import NOTEBOOKS
 from dglib.errors import UserError
 from dglib.experiments import get
 from dglib.experiments.width import Width
-from dglib.report import page
+from dglib.report import runs
 from dglib.report.notebook import notebook_report
 from dglib.report.page import write_report
 
@@ -50,7 +50,7 @@ def whole(tmp_path_factory):
 def plain(monkeypatch):
     """Small empty figures, where a test is not about them."""
     figure = Figure((1, 1))
-    monkeypatch.setattr(page, "draw_all", lambda name, records: dict.fromkeys(get(name).figures(), figure))
+    monkeypatch.setattr(runs, "draw_all", lambda name, records: dict.fromkeys(get(name).figures(), figure))
     monkeypatch.setattr(Width, "draw", lambda self, *records: figure)
 
 

@@ -11,8 +11,9 @@ from report_page import Page
 from dglib.campaign.grid import write_index
 from dglib.campaign.run import run
 from dglib.errors import UserError
-from dglib.report.collect import INDEX, Grid, collect
-from dglib.report.page import render, write_report
+from dglib.report.grids import Grid
+from dglib.report.page import collect, render, write_report
+from dglib.runs.directories import INDEX
 
 MAP = """
 experiment: Td1

@@ -12,7 +12,7 @@ from report_page import Page
 
 from dglib.experiments import get
 from dglib.experiments.width import Width
-from dglib.report import page
+from dglib.report import runs
 from dglib.report.page import write_report
 
 NUMBER = re.compile(r"(?<![\w.])−?\d+(?:\.\d+)?(?![\w]|\.\d)")
@@ -51,7 +51,7 @@ def records():
 def show(tmp_path, monkeypatch):
     """From experiment -> records to the page, without figures."""
     figure = Figure((1, 1))
-    monkeypatch.setattr(page, "draw_all", lambda name, records: dict.fromkeys(get(name).figures(), figure))
+    monkeypatch.setattr(runs, "draw_all", lambda name, records: dict.fromkeys(get(name).figures(), figure))
     monkeypatch.setattr(Width, "draw", lambda self, *records: figure)
 
     def made(groups):

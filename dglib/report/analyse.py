@@ -34,7 +34,7 @@ from dglib.experiments import Experiment, get, joints, names
 from dglib.experiments.width import Width
 from dglib.files import to_json, write_atomically
 from dglib.protocol.records import Record
-from dglib.report.collect import Found, runs_of
+from dglib.report.runs import Found, runs_of
 from dglib.runs.directories import is_grid, left_aside
 from dglib.runs.identity import ABSENT, FILES, READING, differing, is_file, is_identity
 from dglib.runs.reading import Source, find_records

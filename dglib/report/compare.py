@@ -18,8 +18,8 @@ from dglib.experiments import get, joints
 from dglib.experiments.profiles import profile_layer
 from dglib.protocol.records import Record, under
 from dglib.report.analyse import pooled, read
-from dglib.report.collect import Found
 from dglib.report.facts import UNRECORDED, computed_on, data_name, training_time, versions
+from dglib.report.runs import Found
 from dglib.runs.identity import ABSENT, READING, differing
 
 Key = tuple[str, str]  # experiment, group

@@ -7,7 +7,7 @@ import shlex
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import PurePath
 from statistics import median
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from dglib.analysis import wording
 from dglib.analysis.fields import number
@@ -15,10 +15,13 @@ from dglib.errors import UserError
 from dglib.experiments import get, joints
 from dglib.experiments.profiles import load_profile, profile_layer, profiles_of
 from dglib.protocol.records import Record
-from dglib.report.collect import Found, Grid
 from dglib.runs.identity import differing
 from dglib.runs.progress import duration
 from dglib.runs.provenance import different_code, line
+
+if TYPE_CHECKING:
+    from dglib.report.grids import Grid
+    from dglib.report.runs import Found
 
 UNRECORDED = "not on record"
 _KERNELS = ("ipykernel", "ipykernel_launcher", "colab_kernel_launcher")

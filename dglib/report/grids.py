@@ -1,11 +1,17 @@
-"""The page over a grid: what varies, the map of it, a table of cells, and each cell in short."""
+"""A grid's cells with their runs, and the page over them: the map, a table of cells, each in short.
+
+A grid's directory has an index, ``grid.json``: the crossed parameters and every cell with its directory,
+seeds and the fingerprint of its runs. From it, cells that have not begun are known.
+"""
 
 from __future__ import annotations
 
 import csv
 import io
+import json
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
+from contextlib import suppress
+from dataclasses import dataclass, field, replace
 from itertools import product
 from pathlib import Path
 from typing import Any
@@ -23,10 +29,10 @@ from dglib.analysis.grid import (
 )
 from dglib.analysis.grid_figures import draw_grid
 from dglib.analysis.wording import NONE
+from dglib.errors import UserError
 from dglib.experiments import get, joints
 from dglib.experiments.figures import save_figure
 from dglib.files import write_atomically
-from dglib.report.collect import Found, Grid
 from dglib.report.facts import limits, same_in_all
 from dglib.report.parts import (
     LAG_READING,
@@ -38,6 +44,9 @@ from dglib.report.parts import (
     picture,
     seed_table,
 )
+from dglib.report.runs import Collection, Found, collect_runs
+from dglib.runs.directories import INDEX
+from dglib.runs.identity import asked, fingerprint
 
 RESULTS = "grid_results.csv"
 _DWELL = "epochs_per_level"
@@ -58,6 +67,99 @@ _TABLE_READING = (
     "For each end: how many seeds came to it and, in brackets, the 95 % interval of their share among such"
     " seeds (Clopper and Pearson)."
 )
+
+
+@dataclass(frozen=True)
+class GridCell(Cell):
+    """One experiment at one combination of values, and its run.
+
+    Attributes:
+        directory: below the grid's directory.
+        asked: the seeds asked for.
+        found: None before it has begun.
+    """
+
+    directory: str = ""
+    asked: tuple[int, ...] = ()
+    found: Found | None = None
+
+
+@dataclass
+class Grid(Collection):
+    """A grid's directory as it was last run.
+
+    Attributes:
+        axes: the crossed parameters with their values.
+        cells: in their order; `found` are their runs.
+        left_out: runs and directories that are not the grid's, by name.
+    """
+
+    name: str = ""
+    axes: Mapping[str, tuple[Any, ...]] = field(default_factory=dict)
+    cells: list[GridCell] = field(default_factory=list)
+    left_out: list[str] = field(default_factory=list)
+
+    @property
+    def experiments(self) -> list[str]:
+        return list(dict.fromkeys(cell.experiment for cell in self.cells))
+
+    def cells_of(self, experiment: str) -> list[GridCell]:
+        return [cell for cell in self.cells if cell.experiment == experiment]
+
+
+def read_grid(base: Path) -> Grid | None:
+    """The grid of a directory; None where it is none's.
+
+    A run in a cell's directory that was made under other parameters than the grid's is left out by name, as
+    are directories that the grid does not name.
+
+    Raises:
+        UserError: the index is damaged.
+    """
+    path = base / INDEX
+    if not path.is_file():
+        return None
+    try:
+        content = json.loads(path.read_bytes())
+        axes = {str(name): tuple(values) for name, values in content["axes"].items()}
+        fields = ("experiment", "directory", "values", "seeds", "run")
+        wanted = [tuple(cell[name] for name in fields) for cell in content["cells"]]
+        if not wanted or not axes or any(list(values) != list(axes) for _, _, values, *_ in wanted):
+            raise ValueError("cells must have a value of each crossed parameter")
+        grid = Grid(base, name=str(content["grid"]), axes=axes)
+    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+        raise UserError(f"{path}: not a readable index of a grid ({type(error).__name__}: {error})") from None
+    there: dict[str, Collection] = {}
+    for _, directory, *_ in wanted:
+        if directory not in there:
+            with suppress(UserError):  # no directory yet, or nothing in it
+                there[directory] = collect_runs(base / directory)
+            there.setdefault(directory, Collection(base / directory))
+            grid.damaged += there[directory].damaged
+    for experiment, directory, values, seeds, run in wanted:
+        runs = there[directory].of(experiment)
+        # What identifies a run but for its data, which only a run itself has read.
+        mine = [item for item in runs if item.manifest and fingerprint(asked(item.manifest)) == run]
+        found = max(mine, key=lambda item: item.directory.name, default=None)
+        measure, summary = get(experiment).measure, found.summary if found else get(experiment).summarise(())
+        running, done = (len(found.heartbeats), len(found.records)) if found else (0, 0)
+        planned = max(len(seeds), done + running)
+        cell = (experiment, measure, values, summary, planned, running)
+        grid.cells.append(GridCell(*cell, directory, tuple(seeds), found))
+        grid.found += [found] if found else []
+    taken = {(item.directory, item.experiment) for item in grid.found}
+    others = {
+        str(item.directory.relative_to(base))
+        for runs in there.values()
+        for item in runs.found
+        if (item.directory, item.experiment) not in taken
+    }
+    strangers = {path.name for path in base.iterdir() if path.is_dir() and "=" in path.name}
+    grid.left_out = sorted(others | (strangers - there.keys()))
+    return grid
+
+
+# ── the page ──
 
 
 def _results(cells: Sequence[Cell]) -> str:
@@ -162,7 +264,7 @@ def _share(cell: Cell, kind: str) -> str:
 
 def _overview(grid: Grid) -> str:
     counts = [(len(cell.found.records) if cell.found else 0, len(cell.asked)) for cell in grid.cells]
-    done, whole = sum(count > 0 for count, _ in counts), sum(count >= asked for count, asked in counts)
+    done, whole = sum(n > 0 for n, _ in counts), sum(n >= planned for n, planned in counts)
     state = "all finished" if whole == len(grid.cells) else f"{done} with finished seeds, {whole} finished"
     count = "1 cell" if len(grid.cells) == 1 else f"{len(grid.cells)} cells"
     return f"{count}, {state}. {overview(grid.found)}"

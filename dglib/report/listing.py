@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Any
 
 from dglib.analysis import wording
 from dglib.base_dir import base_directory
-from dglib.report.collect import Found, collect_runs
 from dglib.report.facts import nearest_profile
+from dglib.report.runs import Found, collect_runs
 from dglib.runs.progress import duration
 
 if TYPE_CHECKING:

@@ -8,8 +8,8 @@ from pathlib import Path
 
 from dglib.base_dir import base_directory
 from dglib.experiments.notebook import notebook_paths
-from dglib.report.collect import Collection, collect
-from dglib.report.page import render, write_report
+from dglib.report.page import collect, render, write_report
+from dglib.report.runs import Collection
 from dglib.runs import provenance
 
 

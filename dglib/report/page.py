@@ -1,67 +1,47 @@
 """The page: what was asked, what came out, on which seeds, how it was run, and what it does not show.
 
 python run_all.py report --base-dir runs
-
-A page is a list of sections, each a heading and blocks: (kind, value) pairs, for `templates/page.html.j2`.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
 from functools import cache
 from pathlib import Path
-from typing import Any
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
-from dglib.analysis import wording
-from dglib.analysis.style import styled
-from dglib.experiments import get, joints, names
-from dglib.experiments.figures import draw_all
+from dglib.errors import UserError
 from dglib.files import write_atomically
-from dglib.report import grids
-from dglib.report.collect import Collection, Found, Grid, collect
-from dglib.report.facts import data_name, facts, limits
-from dglib.report.parts import (
-    ENLARGED,
-    LAG_READING,
-    Block,
-    Picture,
-    Section,
-    evaluations_csv,
-    lag_shown,
-    link_to,
-    overview,
-    picture,
-    seed_table,
-)
-from dglib.runs.identity import differences
+from dglib.report import grids, runs
+from dglib.report.grids import Grid
+from dglib.report.runs import Collection, collect_runs
+from dglib.runs.directories import INDEX
 
 NAME = "report.html"
-_ASKED = (
-    "Each training step mixes two normalised gradients: that of the batch under noisy labels (structure), and"
-    " one under clean labels, held for K steps (value), with weight λ on the value gradient. The test error"
-    " may depend not only on λ but also on its history: a network trained at small λ stays ordered, with low"
-    " error, as λ is raised, until it collapses at some λ↑; a collapsed one recovers only when λ has been"
-    " lowered to some λ↓ below that, or never. The width λ↑ − λ↓ measures this hysteresis.",
-    "Ordered: low error. Collapsed: high error, but better than chance. Trapped: one class predicted for"
-    " everything, to the end. Diverged: outputs that are not finite. Dwell time: epochs at each λ of a sweep."
-    " Null: the width of a path without memory or lag, read at the same two errors. A seed is one training"
-    " from one random start; every seed is shown. ± SD: population standard deviation over seeds.",
-)
-_LOOP_READING = (
-    "Above, thin lines are seeds and thick ones medians, with arrows in the direction of the sweep. Below,"
-    " each bar is a seed and spans the levels between which its threshold lies; an arrowhead means that the"
-    " sweep ended before it was found. Where the rising and the falling sweep lie apart at one λ, the path"
-    " counts at this dwell time: by memory, or by a lag that a held λ would end."
-)
-_LAG_REFUSED = (
-    "There are runs at several dwell times or learning rates, but they also differ in {}, so their widths"
-    " are not compared."
-)
-_METRICS_CAPTION = "Metrics of your own against epoch; a line for each seed and branch"
-# What networks must have in common for errors from scratch to be compared with those of sweeps.
-_ALIKE = ("dataset", "noise_rate", "network", "network_width", "batch_size", "lr", "refresh_period")
+
+
+def collect(base: Path) -> Collection:
+    """Read a run directory, or all of those in a base directory, or a grid's directory; changes nothing.
+
+    Raises:
+        UserError: there is no such directory, no run in it of which anything could be read, or a grid's index
+            is damaged.
+    """
+    if grid := grids.read_grid(base):
+        return grid
+    try:
+        collection = collect_runs(base)
+    except UserError as error:
+        there = sorted(path.parent.name for path in base.glob(f"*/{INDEX}"))
+        if not there:
+            raise
+        raise UserError(f"{error}; grids lie in {', '.join(there)} there: name one's directory") from None
+    if not collection.found:
+        unread = [*collection.damaged, *collection.skipped]
+        first, more = unread[:1], len(unread) - 1
+        why = f"; {first[0]}" + (f" (and {more} more like it)" if more > 0 else "") if first else ""
+        raise UserError(f"{base}: no records there{why}")
+    return collection
 
 
 def write_report(base: Path, target: Path | None = None) -> Path:
@@ -94,7 +74,7 @@ def render(collection: Collection, target: Path, whole: bool = True, write: bool
     if isinstance(collection, Grid):
         content = grids.content(collection, target, write)
     else:
-        content = _content(collection, target)
+        content = runs.content(collection, target)
     return _environment().get_template("page.html.j2").render(content, whole=whole)
 
 
@@ -113,131 +93,3 @@ def _environment() -> Environment:
 def _unbroken(value: object) -> object:
     """No line break between a number and its per cent."""
     return value.replace(" %", "\u00a0%") if type(value) is str else value
-
-
-def _content(collection: Collection, target: Path) -> dict[str, Any]:
-    runs = {name: mine for name in names() if (mine := collection.of(name))}
-    questions = [(f"{get(name).symbol}.", get(name).question) for name in runs]
-    asked: list[Block] = [*(("p", text) for text in _ASKED), ("list", questions)]
-    loops = list(_loops(collection))
-    sections: list[Section] = [("What was asked", asked)]
-    shown = len(loops) > 1
-    headlines: list[Block] = [
-        ("answer", (f"Width in {name}" if shown else "", answer)) for name, _, answer in loops if answer
-    ]
-    for mine in runs.values():
-        for number_, found in enumerate(mine, 1):
-            of = f"{found.about.symbol}, run {number_} of {len(mine)} ({found.name})" * (len(mine) > 1)
-            headlines.append(("answer", (of, found.answer.html(whole=False))))
-    sections += [("What came out", headlines)] if runs else []
-    if loops:
-        blocks: list[Block] = [("p", _LOOP_READING)]
-        for name, drawn, _ in loops:
-            blocks += [*([("h3", name)] if shown else []), ("figure", drawn)]
-        sections.append(("The hysteresis loop", blocks))
-    if lag := _lag(collection):
-        sections.append(("How much of it is lag", [("p", LAG_READING), *lag]))
-    for name, mine in runs.items():
-        sections.append(
-            (f"{get(name).symbol}: {get(name).title}", list(_runs(collection.base, mine, target)))
-        )
-    symbols = wording.listing([get(name).symbol for name in runs])
-    return {
-        "title": f"Hysteresis in learning with noisy labels: {symbols}" if runs else "No records",
-        "overview": overview(collection.found) if runs else "",
-        "damaged": collection.damaged,
-        "sections": sections,
-        "limits": [*limits(collection.found, collection.damaged), *collection.skipped],
-    }
-
-
-def _runs(base: Path, runs: Sequence[Found], target: Path) -> Iterator[Block]:
-    """One experiment with all its runs, which are shown apart."""
-    about, several = runs[0].about, len(runs) > 1
-    yield "p", about.question
-    if about.counts:
-        yield "soft", f"What counts as an answer: {about.counts}"
-    if several:
-        apart = "made under different parameters or in different places"
-        yield "p", f"{len(runs)} runs, {apart}. They are shown apart and never averaged."
-    for number_, found in enumerate(runs, 1):
-        if several:
-            yield "h3", f"Run {number_} of {len(runs)}: {found.name}"
-        if number_ > 1:
-            changed = differences(runs[0].parameters, found.parameters)
-            yield (
-                "soft",
-                f"Differs from run 1 in {'; '.join(changed) or 'no parameter; see how each was run'}.",
-            )
-        # The notebook is executed over the newest run.
-        yield from _run(base if number_ == len(runs) else None, found, target)
-
-
-def _run(base: Path | None, found: Found, target: Path) -> Iterator[Block]:
-    """`base`: where its executed notebook is; None: it has none."""
-    about, shows, data = found.about, found.answer.line, evaluations_csv([found])
-    yield "answer", ("", found.answer.html())
-    captions = {name: drawing.caption for name, drawing in about.figures().items()}
-    for name, figure in (draw_all(about.name, found.records) if found.records else {}).items():
-        yield "figure", picture(name, figure, captions.get(name, _METRICS_CAPTION), shows, data)
-    table = seed_table(found)
-    yield "h4", "Seeds"
-    yield ("table", table) if table[1] else ("p", "No seed has finished.")
-    links = {"Records": found.results}
-    if base is not None and (executed := base / "executed" / f"{about.notebook}.ipynb").is_file():
-        seeds = found.directory.glob(f"seeds/{about.prefix}-*.json")
-        newest = max((path.stat().st_mtime for path in seeds), default=0.0)
-        late = ", executed before the last seeds" if executed.stat().st_mtime < newest else ""
-        links[f"Executed notebook{late}"] = [executed]
-    known = {name: [link_to(path, target) for path in paths] for name, paths in links.items()}
-    yield "h4", "How it was run"
-    yield "facts", [("Run directory", found.name), *facts(found)]
-    yield from (("links", (f"{name}: ", shown)) for name, shown in known.items() if shown)
-
-
-def _loops(collection: Collection) -> Iterator[tuple[str, Picture, str | None]]:
-    """The figure of each joint finding, and the finding where all records of it are there.
-
-    By directory and group: experiments of different runs are never drawn, or subtracted, together.
-    """
-    for joint in joints():
-        found = [run for name in joint.experiments for run in collection.of(name) if run.records]
-        for directory, group in sorted({(run.directory, run.group) for run in found}):
-            same = [run for run in found if (run.directory, run.group) == (directory, group)]
-            mine = {run.experiment: run.records for run in same}
-            records = [mine.get(name, ()) for name in joint.experiments]
-            answer = joint.answer(*records) if all(records) else None
-            shows = answer.line if answer else "; ".join(run.answer.line for run in same)
-            with styled():
-                figure, data = joint.draw(*records), evaluations_csv(same)
-            drawn = picture(joint.key, figure, joint.caption, shows, data, ENLARGED)
-            yield same[0].name, drawn, answer.html() if answer else None
-
-
-def _lag(collection: Collection) -> list[Block]:
-    """Width against dwell time over runs that differ in nothing else, else why not.
-
-    Empty where all sweeps had one dwell time and LR rule.
-    """
-    runs = {name: [run for run in collection.of(name) if run.records] for name in names()}
-    records = {name: [r for item in found for r in item.records] for name, found in runs.items()}
-    for joint in joints():
-        sweeps = [records[name] for name in joint.experiments]
-        others = [r for name, mine in records.items() if not get(name).sweeps for r in mine]
-        others = others if _alike([*(r for mine in sweeps for r in mine), *others]) else []
-        lag = joint.lag(*sweeps, others=others)
-        if lag is None:
-            continue
-        differing = list(lag["differing"])
-        if len({data_name(item) for name in joint.experiments for item in runs[name]}) > 1:
-            differing.append("the data")
-        if differing:
-            return [("p", _LAG_REFUSED.format(wording.listing(differing)))]
-        answer, drawn = lag_shown(joint, lag, [runs[name] for name in joint.experiments])
-        return [("answer", ("", answer.html())), ("figure", drawn)]
-    return []
-
-
-def _alike(records: Sequence[Mapping[str, Any]]) -> bool:
-    stated = [record.get("parameters") or {} for record in records]
-    return all(len({repr(item.get(name)) for item in stated}) == 1 for name in _ALIKE)

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from os.path import relpath
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 
 from matplotlib.figure import Figure
@@ -24,10 +24,12 @@ from dglib.experiments.figures import rendered
 from dglib.experiments.tables import LONG, evaluation_rows
 from dglib.experiments.width import Width
 from dglib.protocol.records import Record
-from dglib.report.collect import Found
 from dglib.report.facts import UNRECORDED, data_name
 from dglib.runs.progress import duration
 from dglib.runs.reading import Source
+
+if TYPE_CHECKING:
+    from dglib.report.runs import Found
 
 Block = tuple[str, Any]
 Section = tuple[str, list[Block]]
