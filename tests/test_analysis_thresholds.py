@@ -75,7 +75,7 @@ def test_a_seed_that_is_still_running_is_neither_failed_nor_censored_nor_classed
     early = failed_init(t1(0)) | running
     assert [only_seed("T1", r)["outcome"] for r in (t1(0, None) | running, early)] == ["unfinished"] * 2
     assert only_seed("V3", v3_failed(0) | running)["outcome"] == "unfinished"
-    assert only_seed("Td1", td1(0) | running)["category"] == "unfinished"
+    assert only_seed("Td1", td1(0) | running)["outcome"] == "unfinished"
 
 
 def test_a_censored_level_is_found_in_the_trajectory_or_the_final_values():

@@ -85,7 +85,7 @@ MISTAKES = {
     f"experiment: Td1\ngrid: {{batch_size: {[*range(1001)]}}}": "= 1001 cells: must be at most 1000",
     "experiment: X\ngrid: {lr: [1]}": "experiment = 'X': must be T1, T2, Hold, V3, Td1 or loop",
     "experiments: [T1, T1]\ngrid: {lr: [1]}": "each once",
-    "experiment: Td1\nprofile: fast\ngrid: {lr: [1]}": "profile = 'fast': must be paper, quick or small",
+    "experiment: Td1\nprofile: fast\ngrid: {lr: [1]}": "profile = 'fast': must be quick, paper or small",
     # Without a way back its levels decide nothing.
     "experiment: T1\nset: {return_sweep: false}\ngrid: {return_lambdas: [[0.3, 0.2], [0.3, 0.1]]}": (
         r"return_lambdas=\[0.3,0.1\] is the same run as return_lambdas=\[0.3,0.2\]"

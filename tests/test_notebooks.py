@@ -137,7 +137,7 @@ def test_what_is_injected_is_what_differs_and_gives_the_same_parameters(
         ),
         ({"noise_rate": 1.2}, "notebook: noise_rate = 1.2: must be at most 0.9"),
         ({"lr": len}, "notebook: lr = <built-in function len>: must be a number"),
-        ({"profile": "fast"}, "profile = 'fast': must be paper, quick or small"),
+        ({"profile": "fast"}, "profile = 'fast': must be quick, paper or small"),
         ({"base_dir": "/dev/null/x"}, "notebook: base_dir = '/dev/null/x': must be a directory to write in"),
     ],
 )

@@ -145,7 +145,7 @@ def test_overrides_replace_values_in_turn_and_are_read_as_yaml() -> None:
 
 @pytest.mark.parametrize("profile", ["fast", "", "..", "../params/quick"])
 def test_an_unknown_profile_is_refused_with_the_known_ones(profile: str) -> None:
-    with pytest.raises(UserError, match=r"^profile = '.*': must be paper, quick or small$"):
+    with pytest.raises(UserError, match=r"^profile = '.*': must be quick, paper or small$"):
         load_profile("T1", profile)
 
 

@@ -20,11 +20,10 @@ from dglib.campaign.scheduler import Backend
 from dglib.campaign.status import only_failed
 from dglib.control import require_posix
 from dglib.errors import UserError
-from dglib.experiments import build_spec, default_names
+from dglib.experiments import build_spec, default_names, get
 from dglib.experiments.parameters import Parameters
 from dglib.experiments.profiles import (
     meant_for,
-    model_of,
     option_layers,
     profile_layer,
     refuse_strays,
@@ -142,7 +141,7 @@ def plan_campaign(arguments: argparse.Namespace) -> Campaign:
 def _experiments(arguments: argparse.Namespace) -> tuple[list[Plan], RunLocation]:
     chosen: Sequence[str] = arguments.only or getattr(arguments, "own", ()) or default_names()
     for name in chosen:
-        model_of(name)
+        get(name)
     if len(set(chosen)) < len(chosen):
         raise UserError(f"--only {' '.join(chosen)}: each experiment once")
     options, profile = option_layers(arguments), arguments.profile or "quick"

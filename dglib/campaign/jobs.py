@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from dglib.base_dir import data_directory, user_path
-from dglib.experiments import build_spec, get, loaded
+from dglib.experiments import build_spec, get, joints, loaded
 from dglib.experiments.parameters import Parameters
 from dglib.protocol.spec import ExperimentSpec
 from dglib.runs import identity
@@ -227,7 +227,9 @@ def jobs_of(plans: Sequence[Plan]) -> list[Job]:
     seeds, summaries = ([job for job in jobs if job.kind == kind] for kind in ("seed", "summary"))
     for summary in summaries:
         plan = summary.plan
-        names = {plan.experiment, *get(plan.experiment).partners}
+        # The notebook also shows findings on several experiments.
+        shown = (joint.experiments for joint in joints() if plan.experiment in joint.experiments)
+        names = {plan.experiment}.union(*shown)
         summary.after = tuple(
             job for job in seeds if job.plan.experiment in names and job.plan.base == plan.base
         )

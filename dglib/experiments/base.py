@@ -89,11 +89,10 @@ class Experiment:
         reading: those of its parameters that decide how records are read, and change no training.
         notebook: file name of its notebook, without suffix; default: the name. One is made where none lies.
         in_default_run: whether `run_all.py` runs it without being asked for it by name.
-        partners: experiments whose seeds its notebook reads as well.
         sweeps: the sweeps of λ; empty where λ is held.
         branches: compared at one λ; default: the sweeps. Without sweeps each level is another network.
         direction: of a sweep that an event ends; None where none does.
-        quantities: the names of its quantities in a summary's estimates, with their symbols.
+        quantities: the names of its estimates that `analyse --json` always has.
         measure: what the cells of a grid show.
         limitation: what the experiment cannot show; empty for none.
     """
@@ -111,11 +110,10 @@ class Experiment:
     reading: frozenset[str] = frozenset()
     notebook: str = ""
     in_default_run: bool = False
-    partners: tuple[str, ...] = ()
     sweeps: tuple[Sweep, ...] = ()
     branches: tuple[Sweep, ...] = ()
     direction: Direction | None = None
-    quantities: Mapping[str, str] = {}
+    quantities: tuple[str, ...] = ()
     measure: Measure = Measure(
         "final error",
         {"complete": "complete", DIVERGED: "diverged"},

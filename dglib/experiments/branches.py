@@ -71,7 +71,7 @@ class V3(Experiment):
     in_default_run = True
     parameters = V3Parameters
     reading = frozenset({"gap_lambda", "gap_error"})
-    quantities: Mapping[str, str] = {"gap": "gap"}
+    quantities = ("gap",)
     measure = Measure(
         "gap",
         {

@@ -93,7 +93,7 @@ class Hold(Experiment):
     )
     parameters = HoldParameters
     reading = frozenset({"threshold", "consecutive", "dwell_epochs"})
-    quantities = {"gap": "gap after the hold"}  # noqa: RUF012
+    quantities = ("gap",)
     measure = Measure("gap after the hold", {"complete": "complete", DIVERGED: "diverged"}, field="gap")
 
     def spec(self, p: Any) -> ExperimentSpec:

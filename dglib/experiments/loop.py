@@ -31,7 +31,7 @@ class Loop(Experiment):
     )
     counts = "The error of the falling sweep less that of the rising one at the same λ, by seed."
     parameters = LoopParameters
-    quantities = {"memory": "error falling − rising"}  # noqa: RUF012
+    quantities = ("memory",)
     sweeps = (
         Sweep("loop-up", "loop, λ raised", "up_trajectory", True, "ordered"),
         Sweep("loop-down", "loop, λ lowered", "down_trajectory", False, "collapsed"),

@@ -9,7 +9,7 @@ from typing import Any
 from dglib.errors import UserError
 from dglib.experiments import get, own_file, own_source
 from dglib.experiments.parameters import Parameters, parse_seeds
-from dglib.experiments.profiles import Layer, load_profile, model_of, profile_layer, profiles_of, resolve
+from dglib.experiments.profiles import Layer, load_profile, profile_layer, profiles_of, resolve
 from dglib.runs.identity import MACHINE_SETTINGS, differing
 
 CELL_PROFILE = "quick"  # whose values the parameters cell shows
@@ -33,7 +33,7 @@ def notebook_parameters(experiment: str, globals_: Mapping[str, object]) -> Para
     Raises:
         UserError: one line on what is wrong.
     """
-    fields = model_of(experiment).model_fields
+    fields = get(experiment).parameters.model_fields
     refuse_replaced([*fields, "profile"], globals_)
     given = {name: value for name, value in globals_.items() if name in fields or is_data(name, value)}
     profile = given.pop("profile", None)
@@ -140,8 +140,8 @@ def parameters_cell(experiment: str) -> str:
 
     Plain annotations only, one parameter a line, so that papermill can list them with their meanings.
     """
-    fields, values = model_of(experiment).model_fields, _cell_values(experiment)
-    (_, first), *groups = cell_groups(model_of(experiment)).items()
+    fields, values = get(experiment).parameters.model_fields, _cell_values(experiment)
+    (_, first), *groups = cell_groups(get(experiment).parameters).items()
     known = ", ".join(f"{name} {PROFILES.get(name, '')}".rstrip() for name in profiles_of(experiment))
     lines = [
         "# A value left as it is follows the profile. `python -m dglib parameters "
@@ -161,8 +161,8 @@ def parameters_cell(experiment: str) -> str:
 
 def _cell_values(experiment: str) -> dict[str, object]:
     """The values in the parameters cell: those of the quick profile, or the defaults."""
-    quick, fields = profile_layer(experiment, CELL_PROFILE).values, model_of(experiment).model_fields
-    names = [name for group in cell_groups(model_of(experiment)).values() for name in group]
+    quick, fields = profile_layer(experiment, CELL_PROFILE).values, get(experiment).parameters.model_fields
+    names = [name for group in cell_groups(get(experiment).parameters).values() for name in group]
     values = {n: quick[n] if n in quick else fields[n].get_default(call_default_factory=True) for n in names}
     return values | {"seeds": parse_seeds(values["seeds"])}
 
@@ -203,7 +203,7 @@ def listing(experiment: str, profile: str) -> str:
 
     Of a user's own experiment without a profile yet: one to fill in, with the defaults.
     """
-    model = model_of(experiment)
+    model = get(experiment).parameters
     if own_file(experiment) is None or profiles_of(experiment):
         values = dict(load_profile(experiment, profile))
     else:

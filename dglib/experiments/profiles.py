@@ -19,7 +19,7 @@ from pydantic_core import ErrorDetails
 
 from dglib.base_dir import base_directory
 from dglib.errors import UserError
-from dglib.experiments import get, names, own_file
+from dglib.experiments import get, own_file
 from dglib.experiments.parameters import ALIASES, Parameters
 
 _ROOT = Path(__file__).resolve().parents[2]
@@ -74,13 +74,8 @@ def profile_layer(experiment: str, profile: str = "quick") -> Layer:
 
     For a user's own experiment, `params` is the directory next to its file.
     """
-    params = directory(experiment)
-    known = sorted({path.parent.name for path in params.glob("*/*.yaml") if path.stem in names()})
+    params, known = directory(experiment), profiles_of(experiment)
     if not known:
-        if params == PARAMS:
-            raise UserError(
-                f"{PARAMS}: no profiles there; install dglib from its checkout with pip install -e"
-            )
         file = own_file(experiment)
         listed = f"`python -m dglib parameters {file.name if file else experiment}` prints one to fill in"
         raise UserError(f"{params}: no {profile}/{experiment}.yaml there: {listed}")
@@ -141,7 +136,7 @@ def option_layers(arguments: Any) -> list[Layer]:
 
 def meant_for(experiment: str, layers: Iterable[Layer]) -> list[Layer]:
     """The values in `layers` for one of several experiments: ``EXPERIMENT.name``, or a name that it has."""
-    fields = model_of(experiment).model_fields
+    fields = get(experiment).parameters.model_fields
     found = []
     for layer in layers:
         for name, value in layer.values.items():
@@ -165,9 +160,9 @@ def refuse_strays(layers: Iterable[Layer], experiments: Sequence[str]) -> None:
             if dot and owner not in experiments:
                 raise UserError(f"{layer.where}: {name} = {value!r}: must be of {one_of(experiments)}")
             candidates = [owner] if dot else experiments
-            known = (field in model_of(each).model_fields for each in candidates)
+            known = (field in get(each).parameters.model_fields for each in candidates)
             if not any(known):
-                reason = _unknown(field, model_of(candidates[0])) + layer.advice
+                reason = _unknown(field, get(candidates[0]).parameters) + layer.advice
                 raise UserError(f"{layer.where}: {name} = {_shown(value)}: {reason}")
 
 
@@ -184,7 +179,7 @@ def validate_layers(experiment: str, layers: Sequence[Layer]) -> Parameters:
     Raises:
         UserError: one line that names the layer, the field, its value and what is allowed.
     """
-    return validate_model(model_of(experiment), layers)
+    return validate_model(get(experiment).parameters, layers)
 
 
 def validate_model(model: type[Model], layers: Sequence[Layer]) -> Model:
@@ -208,11 +203,6 @@ def validate_model(model: type[Model], layers: Sequence[Layer]) -> Model:
 def source(field: str, layers: Sequence[Layer]) -> Layer:
     """The last layer that gives `field`, else the first."""
     return next((layer for layer in reversed(layers) if field in layer.values), layers[0])
-
-
-def model_of(experiment: str) -> type[Parameters]:
-    """The model of an experiment's parameters; UserError for an unknown experiment."""
-    return get(experiment).parameters
 
 
 def one_of(choices: Iterable[str]) -> str:

@@ -7,7 +7,7 @@ Dual-Gradient Learning, Paper A (doi 10.5281/zenodo.18215925).
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from itertools import pairwise
 from statistics import fmean
 from typing import TYPE_CHECKING, Any, ClassVar
@@ -138,7 +138,6 @@ class T2Parameters(SpinodalParameters):
 
 class Spinodal(Experiment):
     in_default_run = True
-    partners = ("T1", "T2")
     direction: Direction
     directory_prefix = "exp_T_spinodal"  # in one directory a width lies between T1 and T2
     counts_of = "{} per seed: the threshold lies between two levels of the sweep, or beyond its last one."
@@ -280,7 +279,7 @@ class T1(Spinodal):
     question = "At which λ does an ordered network collapse when λ is raised step by step?"
     counts = Spinodal.counts_of.format("λ↑")
     parameters = T1Parameters
-    quantities: Mapping[str, str] = {"lambda_up": "λ↑"}
+    quantities = ("lambda_up",)
     measure = Measure("λ↑", {"no_event": "no collapse", "collapsed": "collapsed", DIVERGED: "diverged"})
     sweeps = (
         Sweep("T1-up", "T1, λ raised", "trajectory", True, "ordered", "sweep", "λ↑"),
@@ -309,7 +308,7 @@ class T2(Spinodal):
     question = "At which λ does a collapsed network recover when λ is lowered step by step?"
     counts = Spinodal.counts_of.format("λ↓")
     parameters = T2Parameters
-    quantities: Mapping[str, str] = {"lambda_down": "λ↓"}
+    quantities = ("lambda_down",)
     measure = Measure(
         "λ↓",
         {"recovered": "recovered", "no_event": "not recovered", TRAPPED: "trapped", DIVERGED: "diverged"},

@@ -259,8 +259,6 @@ def _seed(record: Record, last: int) -> dict[str, Any]:
         "seed": seed_of(record),
         "outcome": kind,
         "end": kind,
-        "category": kind,
-        "recorded": recorded,
         "recorded_category": recorded,
         "difference": f"category {recorded} on record, {kind} by final error"
         if recorded not in (None, kind)
