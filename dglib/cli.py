@@ -103,10 +103,11 @@ def parser(program: str) -> argparse.ArgumentParser:
     add("--only", nargs="+", metavar="EXPERIMENT", help=about)
     about = "a file as in params/grids, or the name of one: its experiment at every combination of values"
     add("--grid", metavar="FILE", help=about)
-    about = "jobs at a time; default: seeds_at_once (1) on each GPU, or one for each CPU core"
+    about = (
+        "jobs at a time, on the GPUs in turn; default: seeds_at_once (1) on each, or one for each CPU core"
+    )
     add("--workers", type=_count, metavar="N", help=about)
-    about = "seeds_at_once (1) jobs at a time on each of these; twice the same for twice as many there"
-    add("--gpus", metavar="0,1", help=about)
+    add("--gpus", metavar="0,1", help="the GPUs to use; default: all that torch would use")
     about = "jobs on a cluster: the address of its Dask scheduler, tcp://host:8786"
     add("--cluster", metavar="WHERE", help=about)
     add("--fail-fast", action="store_true", help="start no job after one has failed; exit status 1 as always")

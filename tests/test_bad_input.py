@@ -85,7 +85,6 @@ CAMPAIGN = [
     ("no experiment", "--only", "--only … at least one"),
     ("workers in words", "--workers two", "--workers … 'two' … whole number"),
     ("no such GPU", "--gpus 99", "--gpus 99 … 99 … not there: torch sees"),
-    ("GPUs and workers", "--gpus 0 --workers 2", "--gpus 0 … --workers"),
     ("GPUs and a device", "--gpus 0 --device cpu", "--gpus 0 … device = 'cpu' … auto or cuda"),
     ("a cluster and workers", "--cluster tcp://h:1 --workers 2", "--workers 2 … cluster"),
     ("a cluster and GPUs", "--cluster tcp://h:1 --gpus 0", "--gpus 0 … cluster"),
@@ -96,8 +95,6 @@ CAMPAIGN = [
     ("a grid and experiments", "--grid phase_diagram --only T1", "--only … grid"),
     ("a crossed name set", "--grid phase_diagram --set noise_rate=0.1", "--set … noise_rate = 0.1 … crossed"),
     ("status of nothing", "status --base-dir nowhere", "nowhere … no jobs … dglib list --base-dir"),
-    ("two numbers of jobs", "--workers 1 --set seeds_at_once=2", "--workers 1 … seeds_at_once = 2 … leave"),
-    ("workers that differ", "--set V3.seeds_at_once=2", "seeds_at_once = … must be one"),
     (
         "several on a cluster's",
         "--cluster tcp://h:1 --set seeds_at_once=2",

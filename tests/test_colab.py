@@ -14,7 +14,7 @@ import nbformat
 import pytest
 from small import digits
 from stand_in_colab import Runtime, commit, in_place, repository_of
-from update_notebooks import project
+from update_notebooks import badge, first_cell, project
 
 from dglib import colab
 from dglib.errors import UserError
@@ -27,7 +27,7 @@ from dglib.training.numerics import Numerics
 ROOT = Path(__file__).resolve().parent.parent
 NOTEBOOKS = ROOT / "notebooks"
 ADDRESS, VERSION = project()
-CELL = colab.first_cell(ADDRESS, VERSION)
+CELL = first_cell(ADDRESS, VERSION)
 
 every_notebook = pytest.mark.parametrize("script", sorted(NOTEBOOKS.glob("*.py")), ids=lambda path: path.stem)
 
@@ -37,7 +37,7 @@ every_notebook = pytest.mark.parametrize("script", sorted(NOTEBOOKS.glob("*.py")
 @every_notebook
 def test_a_notebook_begins_with_its_badge_and_the_same_first_cell_of_at_most_twelve_lines(script):
     title, first = nbformat.read(script.with_suffix(".ipynb"), as_version=4).cells[:2]
-    assert title.source.splitlines()[2] == colab.badge(ADDRESS, script.stem)
+    assert title.source.splitlines()[2] == badge(ADDRESS, script.stem)
     assert first.source == CELL
     assert len(CELL.splitlines()) <= 12
 
@@ -45,7 +45,7 @@ def test_a_notebook_begins_with_its_badge_and_the_same_first_cell_of_at_most_twe
 def test_the_readmes_badges_open_notebooks_that_are_there():
     readme = (ROOT / "README.md").read_text(encoding="utf-8")
     badges = re.findall(r"\[!\[Open in Colab\]\([^)]*\)\]\([^)]*\)", readme)
-    assert set(badges) <= {colab.badge(ADDRESS, script.stem) for script in NOTEBOOKS.glob("*.py")}
+    assert set(badges) <= {badge(ADDRESS, script.stem) for script in NOTEBOOKS.glob("*.py")}
     assert len(re.findall(r"colab\.research\.google\.com/github", readme)) == len(badges)
 
 

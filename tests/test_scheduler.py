@@ -131,7 +131,7 @@ def test_a_failed_job_is_not_repeated_and_the_notebook_shows_the_seeds_with_a_re
     failed = [{"failed": "it is broken", "last": True}]
     backend = Scripted(T2_seed_1=failed, T2_seed_2=failed)
     scheduler.run(jobs_of([asked]), backend, events)
-    assert (asked.status, asked.error) == ("failed", "seeds 1, 2: it is broken")
+    assert asked.state == "failed: seeds 1, 2: it is broken"
     assert backend.messages[-1]["parameters"]["seeds"] == [0, 3]
     assert events.events.count(("job_failed", "T2 seed 1")) == 1
     assert records(tmp_path)["T2 1"]["reason"] == "it is broken"
@@ -155,17 +155,9 @@ def test_only_failed_jobs_are_repeated_and_their_notebook_shows_all_seeds(tmp_pa
     backend = Scripted()
     scheduler.run(jobs, backend, Events())
     assert [message["parameters"]["seeds"] for message in backend.messages] == [[1], [0, 1, 2, 3]]
-    assert asked.status == "done"
+    assert asked.state == ""
     assert records(tmp_path)["T2 0"] == before["T2 0"]
     assert only_failed(jobs_of([plan(tmp_path)]), tmp_path) == []
-
-
-def test_an_answer_without_a_record_is_a_failure_and_no_notebook_is_executed(tmp_path: Path) -> None:
-    asked = plan(tmp_path, seeds="0")
-    answer = {"done": {"directory": str(tmp_path / "elsewhere"), "outcome": "x", "seconds": 1.0}}
-    scheduler.run(jobs_of([asked]), Scripted(T2_seed_0=[answer]), Events())
-    assert [job.status for job in asked.jobs] == ["failed", "skipped"]
-    assert asked.error == f"seed 0: no record of T2-spinodal-000 in {tmp_path / 'elsewhere'}"
 
 
 @pytest.mark.parametrize(
@@ -221,8 +213,8 @@ def test_a_worker_that_dies_is_replaced_and_its_job_repeated_up_to_three_times(r
     entries, asked = run_locally(script, 1, events)
     tries = 1 + scheduler.RETRIES
     assert [job.attempts for job in asked.jobs[:4]] == [3, tries, tries, 1]
-    assert asked.error == (
-        f"seed 1: its process was ended by SIGKILL, {tries} times; "
+    assert asked.state == (
+        f"failed: seed 1: its process was ended by SIGKILL, {tries} times; "
         f"seed 2: its process ended with status 1 (out of luck), {tries} times"
     )
     assert Counter(events.events)["job_retried", "T2 seed 0"] == 2

@@ -143,7 +143,7 @@ def test_other_data_and_a_directory_without_the_experiment_are_refused(train, tm
         train("V3", base="started", origin=origin)
     arrays = dict(np.load(own))
     np.savez(own, **arrays | {"x_test": arrays["x_test"][::-1]})
-    with pytest.raises(UserError, match="contents of the data set: "):
+    with pytest.raises(UserError, match="pixels and labels: "):
         train("T1", f"dataset={own}", base="started", origin=origin)
 
 

@@ -101,7 +101,7 @@ def run(arguments: argparse.Namespace) -> int:
     files = write_results(campaign.plans, campaign.location, campaign.grid, out)
     failed = 0
     for plan in campaign.plans:
-        for reason, those in plan.failures():
+        for reason, those in plan.failures().items():
             print(f"\n{plan.name} failed: {reason}\n  log: {those[0].log}", file=sys.stderr)
             failed += len(those)
     if waiting := sum(job.status == "waiting" for job in jobs):

@@ -87,30 +87,25 @@ class Plan:
         return self.base / "executed" / f"{get(self.experiment).notebook}.ipynb"
 
     @property
-    def status(self) -> str:
-        """Of all jobs: "done", or the state of one that is not."""
-        states = {job.status for job in self.jobs}
-        return next(
-            (state for state in ("failed", "stopped", "running", "waiting") if state in states), "done"
-        )
+    def state(self) -> str:
+        """What is not done yet, and why; "" where all jobs are done."""
+        states = {job.status for job in self.jobs} - {"done", "skipped"}
+        if "failed" in states:
+            return f"failed: {'; '.join(self.failures())}"
+        return min(states, default="")
 
-    @property
-    def error(self) -> str:
-        """Why the status is not "done", with the seeds that it concerns."""
-        return "; ".join(reason for reason, _ in self.failures())
-
-    def failures(self) -> list[tuple[str, list[Job]]]:
-        """The reasons why jobs failed, with their seeds, and the jobs of each reason."""
+    def failures(self) -> dict[str, list[Job]]:
+        """The jobs that failed, by the reason and the seeds that it concerns."""
         failed: dict[str, list[Job]] = {}
         for job in self.jobs:
             if job.status == "failed":
                 failed.setdefault(job.reason, []).append(job)
-        listed = []
+        named = {}
         for reason, jobs in failed.items():
             seeds = [str(job.seed) for job in jobs if job.seed is not None]
             label = f"seed{'s' * (len(seeds) > 1)} {', '.join(seeds)}: " if seeds else ""
-            listed.append((label + reason, jobs))
-        return listed
+            named[label + reason] = jobs
+        return named
 
     def directory(self) -> Path | None:
         """The newest run directory of a run with these parameters, or None before there is one."""

@@ -54,8 +54,9 @@ def train_in_parallel(
             scheduler.run(jobs, backend, monitor)
     except KeyboardInterrupt:
         raise Interrupted from None
-    if plan.error:
-        report(f"in worker processes: {plan.error}; training these seeds here, one at a time")
+    if plan.failures():
+        reasons = "; ".join(plan.failures())
+        report(f"in worker processes: {reasons}; training these seeds here, one at a time")
 
 
 class LocalBackend(Backend):
@@ -173,40 +174,31 @@ def worker_environments(
 ) -> list[dict[str, str]]:
     """The environment variables of each worker process of this machine, such as the GPU that it sees.
 
-    By default `seeds_at_once` workers for each GPU that torch would use. On CPUs one for each core that a
-    run's threads leave, or `seeds_at_once` where that is more than one.
+    Workers see one GPU each, in turn. By default there are `seeds_at_once` for each GPU; on CPUs one for each
+    core that a run's threads leave, or `seeds_at_once` where that is more than one.
 
     Args:
         workers: how many were asked for, or None.
-        gpus: those named by --gpus, as "0,1", with `seeds_at_once` workers each, or None.
-        dry_run: the GPUs may be another machine's.
+        gpus: those named by --gpus, as "0,1"; None: those that torch would use.
+        dry_run: the named GPUs may be another machine's.
 
     Raises:
-        UserError: a GPU that is not there, a device that does not go with --gpus, or two numbers of jobs.
+        UserError: a GPU that is not there, or a device that does not go with --gpus.
     """
-    counts = {plan.parameters.seeds_at_once: plan.experiment for plan in plans}
-    if len(counts) > 1:
-        several = ", ".join(f"{value} for {name}" for value, name in counts.items())
-        raise UserError(f"seeds_at_once = {several}: must be one for all experiments of a command")
-    (at_once,) = counts
-    if gpus is not None and workers is not None:
-        raise UserError(f"--gpus {gpus}: one worker for each GPU; leave out --workers")
-    if workers is not None and at_once > 1:
-        both = "both are the number of jobs at a time; leave one out"
-        raise UserError(f"--workers {workers}: seeds_at_once = {at_once}: {both}")
     devices = {plan.parameters.device for plan in plans}
+    at_once = max(plan.parameters.seeds_at_once for plan in plans)
+    threads = max(plan.parameters.threads for plan in plans)
     if gpus is not None:
         names = _named_gpus(gpus, devices, dry_run)
-    elif workers is not None:
-        return [{}] * workers
-    elif devices == {"cpu"} or not (names := visible_gpus()):
-        threads = max(plan.parameters.threads for plan in plans)
-        return [{}] * (at_once if at_once > 1 else max(1, _cores() // threads))
-    elif not devices <= {"auto", "cuda"}:  # one of several is named: each process sees all
-        return [{}] * at_once
+    else:
+        names = [] if devices == {"cpu"} else visible_gpus()
+    usual = at_once * len(names) if names else at_once if at_once > 1 else max(1, _cores() // threads)
+    if names and not devices <= {"auto", "cuda"}:  # one of several is named as the device: all see all
+        names, usual = [], at_once
     # In the order of nvidia-smi, from which people read the numbers; names of an environment are kept.
     order = {} if "CUDA_VISIBLE_DEVICES" in os.environ else {"CUDA_DEVICE_ORDER": "PCI_BUS_ID"}
-    return [{"CUDA_VISIBLE_DEVICES": name, **order} for name in names] * at_once
+    each = [{"CUDA_VISIBLE_DEVICES": name, **order} for name in names] or [{}]
+    return [each[number % len(each)] for number in range(workers or usual)]
 
 
 def _named_gpus(gpus: str, devices: set[str], dry_run: bool) -> list[str]:

@@ -86,30 +86,23 @@ def write_summary(base: Path, plans: Sequence[Plan]) -> list[str]:
         A paragraph per experiment, and one for each finding on several with records in one directory.
     """
     numbers: dict[str, Any] = {"schema": SCHEMA}
-    paragraphs, text = [], ["# What was found", ""]
+    paragraphs: dict[str, str] = {}  # by their titles
     records: dict[Path, dict[str, Sequence[dict[str, Any]]]] = {}
     for plan in sorted(plans, key=lambda plan: names().index(plan.experiment)):
-        directory, name = plan.directory(), plan.experiment
-        state = "" if plan.status == "done" else ": ".join(filter(None, (plan.status, plan.error)))
+        directory, name, state = plan.directory(), plan.experiment, plan.state
         try:
             mine = [] if directory is None else read_under(plan.parameters, read_records(directory, name))
             summary = get(name).summarise(mine)
             beyond = beyond_asked([r["seed"] for r in mine], plan.parameters.seeds)
             answer = get(name).answer_of(summary)
-            paragraph = answer.with_flags(state, beyond, different_code(mine)).text()
+            paragraphs[name] = answer.with_flags(state, beyond, different_code(mine)).text()
         except UserError as error:
             state = "" if str(error) in state else state
-            directory, paragraph = None, Answer(f"{name}: no answer: {error}").with_flags(state).text()
-        paragraphs.append(paragraph)
-        text += [f"## {name}", "", "```text", paragraph, "```", ""]
-        if directory is None:
+            paragraphs[name] = Answer(f"{name}: no answer: {error}").with_flags(state).text()
             continue
-        records.setdefault(directory, {})[name] = mine
-        numbers[name] = {"answer": paragraph, "directory": str(directory), **summary}
-        text += [f"Run directory `{directory}`, executed notebook `{plan.executed}`.", ""]
-        pictures = sorted((directory / "figures").glob(f"{name}*.png"))
-        text += [f"![{picture.stem}]({picture.relative_to(base)})" for picture in pictures]
-        text.append("")
+        if directory is not None:
+            records.setdefault(directory, {})[name] = mine
+            numbers[name] = {"answer": paragraphs[name], "directory": str(directory), **summary}
     for joint in joints():
         within = {
             directory: [held.get(name) or read_records(directory, name) for name in joint.experiments]
@@ -120,13 +113,12 @@ def write_summary(base: Path, plans: Sequence[Plan]) -> list[str]:
         for directory, sides in within.items():
             if all(sides) and len(within) == 1:
                 found = joint.summarise(*sides)
-                paragraphs.append(joint.answer_of(found).text())
-                numbers[joint.quantity] = {"answer": paragraphs[-1], **found}
-                text += [f"## {joint.title}", "", "```text", paragraphs[-1], "```", ""]
+                paragraphs[joint.title] = joint.answer_of(found).text()
+                numbers[joint.quantity] = {"answer": paragraphs[joint.title], **found}
             with styled():
                 drawn = joint.draw(*sides)
-            png = save_figure(drawn, directory / "figures", joint.key)[0]
-            text += [f"![{joint.key}]({png.relative_to(base)})", ""]
-    write_atomically(base / "summary.md", "\n".join(text).encode())
+            save_figure(drawn, directory / "figures", joint.key)
+    text = [f"\n## {title}\n\n```text\n{found}\n```\n" for title, found in paragraphs.items()]
+    write_atomically(base / "summary.md", "".join(["# What was found\n", *text]).encode())
     write_atomically(base / "summary.json", to_json(numbers, indent=1))
-    return paragraphs
+    return list(paragraphs.values())

@@ -25,7 +25,7 @@ from dglib.runs.reading import read_under, save_reading
 from dglib.runs.seed import run_experiment, run_hashes
 from dglib.runs.store import Store, read_records
 from dglib.runs.tensorboard import tensorboard, writer_class
-from dglib.training.data import Dataset, DatasetInfo, describe_dataset, load_dataset
+from dglib.training.data import Dataset, describe_dataset, load_dataset
 from dglib.training.evaluation import check_metrics
 from dglib.training.networks import check_network
 from dglib.training.noise import noises, try_noise
@@ -205,14 +205,7 @@ def check(spec: ExperimentSpec, parameters: Parameters) -> Numerics:
     if train_size is not None and train_size < spec.step.batch_size:
         raise UserError(f"train_size = {train_size}: must be at least batch_size = {spec.step.batch_size}")
     check_metrics(spec.metrics, info.classes)
-    return Numerics.resolve(**asked, network_parameters=_check_network(spec, info))
-
-
-def _check_network(spec: ExperimentSpec, info: DatasetInfo) -> int:
-    """Build the network once, so that a wrong name, width or input is refused before anything is written.
-
-    Returns the number of its parameters.
-    """
+    # Built once, so that a wrong name, width or input is refused before anything is written.
     name, width = spec.network.name, spec.network.width
     with torch.random.fork_rng(devices=[]):
         model = check_network(name, input_shape=info.input_shape, classes=info.classes, width=width)
@@ -225,7 +218,8 @@ def _check_network(spec: ExperimentSpec, info: DatasetInfo) -> int:
                 f"batch_size = {spec.step.batch_size}: leaves one image for the last of {info.n_train}, and"
                 f" network {name!r} cannot train on one ({error})"
             ) from None
-    return sum(parameter.numel() for parameter in model.parameters())
+    size = sum(parameter.numel() for parameter in model.parameters())
+    return Numerics.resolve(**asked, network_parameters=size)
 
 
 def load_data(parameters: Parameters) -> Dataset:

@@ -128,14 +128,7 @@ class Schedule:
         match answer:
             case {"done": result}:
                 job.result = dict(result)
-                directory = job.directory()
-                record = None if directory is None else directory / "seeds" / f"{job.seed_id}.json"
-                if job.seed is None:
-                    self._end(job, "done", "summary_done", **job.result)
-                elif record is not None and record.exists():  # an answer alone is no proof
-                    self._end(job, "done", "seed_done", **job.result)
-                else:
-                    self._fail(job, f"no record of {job.seed_id} in {result.get('directory')}")
+                self._end(job, "done", f"{job.kind}_done", **job.result)
             case {"failed": reason}:
                 self._fail(job, reason)
             case _ if self.stopping:

@@ -46,9 +46,8 @@ class Origin:
         self._old = build_spec(spec.name, validate_layers(spec.name, [Layer(str(directory), given)]))
         self._directory, self._identity, self._new = directory, manifest["identity"], spec
         was, now = ({part: asdict(one)[part] for part in SHARED} for one in (self._old, spec))
-        was |= {"contents of the data set": self._identity["data"][:8]}
-        was |= {"results version": self._identity["results_version"]}
-        now |= {"contents of the data set": data.fingerprint[:8], "results version": RESULTS_VERSION}
+        was |= {"pixels and labels": self._identity["data"], "version": self._identity["results_version"]}
+        now |= {"pixels and labels": data.fingerprint, "version": RESULTS_VERSION}
         if changed := identity.differences(was, now):
             raise UserError(f"--start-from {directory}: must be the same in both runs: {'; '.join(changed)}")
         self._fingerprint = data.fingerprint
