@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from html import escape
 from itertools import groupby
-from typing import Any
+from typing import Any, Protocol
 
 from dglib.analysis import wording
 from dglib.analysis.intervals import Bounds
@@ -128,6 +128,16 @@ class Row:
         )
 
 
+class Answering(Protocol):
+    """What an answer is made from, besides a summary: an experiment."""
+
+    symbol: str
+
+    def ends(self, summary: Summary) -> str: ...
+    def dwell_text(self, summary: Summary) -> str: ...
+    def rows(self, summary: Summary) -> list[Row]: ...
+
+
 @dataclass(frozen=True, repr=False)
 class Answer:
     """What was found. `print` shows plain text, a notebook's cell a table.
@@ -142,6 +152,17 @@ class Answer:
     settings: str = ""
     rows: tuple[Row, ...] = ()
     flags: tuple[str, ...] = ()
+
+    @classmethod
+    def of(cls, about: Answering, summary: Summary) -> Answer:
+        if not summary["n"]:
+            return cls(f"{about.symbol}: no seed has finished")
+        return cls(
+            f"{about.symbol}, {wording.seeds(summary['n'])}: {about.ends(summary)}",
+            settings(about.dwell_text(summary), summary),
+            tuple(about.rows(summary)),
+            (*summary.get("flags", ()), *summary["notes"]),
+        )
 
     def with_flags(self, *flags: str) -> Answer:
         """With more flags first, empty ones left out."""

@@ -94,7 +94,7 @@ def write_summary(base: Path, plans: Sequence[Plan]) -> list[str]:
             mine = [] if directory is None else read_under(plan.parameters, read_records(directory, name))
             summary = get(name).summarise(mine)
             beyond = beyond_asked([r["seed"] for r in mine], plan.parameters.seeds)
-            answer = get(name).answer_of(summary)
+            answer = Answer.of(get(name), summary)
             paragraphs[name] = answer.with_flags(state, beyond, different_code(mine)).text()
         except UserError as error:
             state = "" if str(error) in state else state

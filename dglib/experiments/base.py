@@ -12,7 +12,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from dglib.analysis import wording
-from dglib.analysis.answer import Answer, Row, settings
+from dglib.analysis.answer import Answer, Row
 from dglib.analysis.curves import Curve
 from dglib.analysis.fields import (
     Entry,
@@ -132,7 +132,7 @@ class Experiment:
         self.branches = self.branches or self.sweeps
         self.grid_question = self.grid_question or self.question
         if self.is_own:  # fails in one line
-            for name in ("spec", "summarise", "answer_of", "seed_columns", "figures"):
+            for name in ("spec", "summarise", "rows", "ends", "dwell_text", "seed_columns", "figures"):
                 what = f"experiment {self.name!r}: {name}() fails"
                 setattr(self, name, partial(call, what, getattr(self, name)))
 
@@ -212,17 +212,7 @@ class Experiment:
 
     def answer(self, records: Records) -> Answer:
         """What was found, as a table."""
-        return self.answer_of(self.summarise(records))
-
-    def answer_of(self, summary: Summary) -> Answer:
-        if not summary["n"]:
-            return Answer(f"{self.symbol}: no seed has finished")
-        return Answer(
-            f"{self.symbol}, {wording.seeds(summary['n'])}: {self.ends(summary)}",
-            settings(self.dwell_text(summary), summary),
-            tuple(self.rows(summary)),
-            (*summary.get("flags", ()), *summary["notes"]),
-        )
+        return Answer.of(self, self.summarise(records))
 
     def ends(self, summary: Summary) -> str:
         """How the seeds ended, with their numbers."""

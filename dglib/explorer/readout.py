@@ -8,6 +8,7 @@ from html import escape
 from statistics import fmean
 
 from dglib.analysis import wording
+from dglib.analysis.answer import Answer
 from dglib.analysis.fields import Record, state_of
 from dglib.analysis.intervals import Bounds
 from dglib.analysis.style import GREY, LOOKS
@@ -65,7 +66,7 @@ class Analysis:
                 record = under(record, vars(limits))
             records.setdefault(seed.experiment, []).append(record)
         self.summaries = {name: get(name).summarise(mine) for name, mine in records.items()}
-        self.answers = [get(name).answer_of(summary).line for name, summary in self.summaries.items()]
+        self.answers = [Answer.of(get(name), summary).line for name, summary in self.summaries.items()]
         for joint in joints():
             if records.keys() >= set(joint.experiments):
                 self.answers.append(joint.answer(*(records[name] for name in joint.experiments)).line)

@@ -28,10 +28,10 @@ from pathlib import Path
 from typing import Any
 
 from dglib.analysis import wording
+from dglib.analysis.answer import Answer
 from dglib.analysis.summary import SCHEMA, Summary
 from dglib.errors import StorageError, UserError
-from dglib.experiments import Experiment, get, joints, names
-from dglib.experiments.width import Width
+from dglib.experiments import get, joints, names
 from dglib.files import to_json, write_atomically
 from dglib.protocol.records import Record
 from dglib.report.runs import Found, runs_of
@@ -160,12 +160,12 @@ def _text(path: Path, groups: Mapping[str, Mapping[str, Summary]], problems: Seq
     if problems:
         what = "record or file was" if len(problems) == 1 else "records or files were"
         lines = [f"{path}: {len(problems)} {what} not read, listed below"]
-    about: dict[str, Experiment | Width] = {name: get(name) for name in names()}
-    about |= {joint.key: joint for joint in joints()}
+    joint = {item.key: item for item in joints()}
     for group, summaries in groups.items():
         lines += ["", f"{group}, read as {wording.listing(list(summaries))}"] if group else []
         for name, summary in summaries.items():
-            lines += ["", about[name].answer_of(summary).text()]
+            answer = joint[name].answer_of(summary) if name in joint else Answer.of(get(name), summary)
+            lines += ["", answer.text()]
     return "\n".join([*lines, *(["", "Problems"] if problems else []), *(f"  {line}" for line in problems)])
 
 

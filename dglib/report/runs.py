@@ -98,7 +98,7 @@ class Found:
 
     @cached_property
     def answer(self) -> Answer:
-        return self.about.answer_of(self.summary)
+        return Answer.of(self.about, self.summary)
 
     @property
     def parameters(self) -> dict[str, Any]:
