@@ -18,8 +18,8 @@ from by_name import draw, draw_hysteresis
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.text import Text
 
-from dglib.analysis.fields import mean_by_level
 from dglib.analysis.style import MEDIAN, THICK
+from dglib.analysis.sweeps import mean_by_level
 from dglib.experiments import Experiment
 from dglib.experiments.figures import draw_sweeps, save_figure
 

@@ -6,8 +6,8 @@ import pytest
 from analysis_cases import DWELL, diverged, failed_init, published, t1, t2, td1, v3_failed
 from by_name import summarise
 
-from dglib.analysis.intervals import Bounds
-from dglib.analysis.summary import UNKNOWN, median_bounds
+from dglib.analysis.intervals import UNKNOWN, Bounds
+from dglib.analysis.summary import median_bounds
 from dglib.experiments import get
 
 

@@ -13,8 +13,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from dglib.analysis.fields import rounded
-from dglib.analysis.intervals import CONFIDENCE, Bounds
+from dglib.analysis.intervals import CONFIDENCE, Bounds, rounded
 
 Values = NDArray[np.float64]
 LEAST_RATES = 3  # different ones, below which the exponent says nothing

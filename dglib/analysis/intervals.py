@@ -20,9 +20,17 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from dglib.analysis.fields import finite, rounded
-
 CONFIDENCE = 0.95
+
+
+def rounded(value: float) -> float:
+    """Without the tail that binary floats leave on differences of levels (0.70 - 0.38)."""
+    return round(value, 10)
+
+
+def finite(value: float) -> float | None:
+    """As `rounded`; None where it is not finite."""
+    return rounded(float(value)) if math.isfinite(value) else None
 
 
 @dataclass(frozen=True)
@@ -70,6 +78,14 @@ class Interval(Bounds):
     def as_dict(self) -> dict[str, float | None]:
         """`{"lower", "upper", "confidence"}`, null where open."""
         return {**super().as_dict(), "confidence": round(self.confidence, 6)}
+
+
+UNKNOWN = Bounds(-math.inf, math.inf)
+
+
+def centre(cell: Bounds | None) -> float | None:
+    """The middle of a closed cell; None of an open one."""
+    return rounded((cell.lower + cell.upper) / 2) if cell and cell.is_closed else None
 
 
 def clopper_pearson(successes: int, n: int, confidence: float = CONFIDENCE) -> Interval:

@@ -15,8 +15,15 @@ from dataclasses import dataclass
 from statistics import fmean
 from typing import Any, Literal
 
-from dglib.analysis.fields import finite, rounded
-from dglib.analysis.intervals import CONFIDENCE, Bounds, clopper_pearson, clopper_pearson_undecided, welch
+from dglib.analysis.intervals import (
+    CONFIDENCE,
+    Bounds,
+    clopper_pearson,
+    clopper_pearson_undecided,
+    finite,
+    rounded,
+    welch,
+)
 
 Start = Literal["ordered", "collapsed"]
 STARTS: tuple[Start, ...] = ("ordered", "collapsed")

@@ -10,20 +10,25 @@ and `analyse --json` show numbers from it. Always there:
 
 import math
 from collections import Counter
-from collections.abc import Mapping, Sequence
-from statistics import fmean, median, pstdev
+from collections.abc import Iterable, Mapping, Sequence
+from itertools import pairwise
+from statistics import fmean, median, median_low, pstdev
 from typing import Any
 
-from dglib.analysis.fields import Records, dwell, finite, number, rounded
 from dglib.analysis.intervals import (
     CONFIDENCE,
+    UNKNOWN,
     Bounds,
     Interval,
+    centre,
     clopper_pearson,
     clopper_pearson_undecided,
+    finite,
+    rounded,
     sign_flip_p,
     t_interval,
 )
+from dglib.analysis.sweeps import Entry, Record, Records, entries, level_of, number
 
 SCHEMA = 2  # of the JSON: `estimate` is the centre of the cell
 
@@ -77,9 +82,6 @@ def missing(outcomes: Mapping[str, int], measured: int) -> list[str]:
 # ── quantities that are known by bounds ──
 
 
-UNKNOWN = Bounds(-math.inf, math.inf)
-
-
 def difference_interval(a: Bounds, b: Bounds, interval_a: Bounds, interval_b: Bounds) -> Bounds:
     """The interval for a - b of two independent quantities, from the interval of each.
 
@@ -93,11 +95,6 @@ def difference_interval(a: Bounds, b: Bounds, interval_a: Bounds, interval_b: Bo
     lower = -math.inf if math.isinf(known.lower) else known.lower - math.hypot(*below)
     upper = math.inf if math.isinf(known.upper) else known.upper + math.hypot(*above)
     return Bounds(lower, upper)
-
-
-def centre(cell: Bounds | None) -> float | None:
-    """The middle of a closed cell; None of an open one."""
-    return rounded((cell.lower + cell.upper) / 2) if cell and cell.is_closed else None
 
 
 def median_bounds(bounds: Sequence[Bounds]) -> Bounds:
@@ -177,7 +174,7 @@ def quantity(cells: Sequence[Bounds]) -> dict[str, Any] | None:
 
 
 def paired(values: Sequence[float], lowest: float = -1.0) -> dict[str, Any] | None:
-    """`bounds.spread` of differences of errors, one per seed, with `ci95` and `p`; None of no values.
+    """`spread` of differences of errors, one per seed, with `ci95` and `p`; None of no values.
 
     `ci95`: Student's interval for the mean, cut at `lowest` and 1, beyond which no difference lies; null
     below two seeds. `p`: of the sign-flip test that the mean is 0, two-sided; null below two. `least_p`: the
@@ -229,3 +226,69 @@ def _censored(median: Bounds) -> str | None:
     if below and above:
         return None if median.lower == median.upper else "interval"
     return "right" if below else "left" if above else None
+
+
+# ── dwell time and LR ──
+
+_NO_SWEEP = ("return_", "error_")  # the return sweep, and training at one λ
+
+
+def dwell(records: Records) -> dict[str, Any]:
+    """`{"epochs_per_level": [...], "lr": [[...], ...], "constant_lr": bool | None}` over the records.
+
+    Each list holds the distinct values, so one entry where all seeds ran alike. A seed's LRs are those of
+    its sweep in order. Published records state neither: there the dwell time is read off the
+    epochs, and the LR is unknown.
+    """
+    sweeps = [_sweep(record) for record in records]
+    epochs = [_epochs_per_level(record, sweep) for record, sweep in zip(records, sweeps, strict=True)]
+    rates = [_rates(record, sweep) for record, sweep in zip(records, sweeps, strict=True)]
+    held = [_is_held(record, rate) for record, rate in zip(records, rates, strict=True)]
+    known = [value for value in held if value is not None]
+    return {
+        "epochs_per_level": sorted({value for value in epochs if value is not None}),
+        "lr": [list(rate) for rate in sorted(set(rates)) if rate],
+        "constant_lr": all(known) if known else None,
+    }
+
+
+def _is_held(record: Record, rates: Sequence[float]) -> bool | None:
+    """Whether the sweep's LR is one that was asked for, and not one to which a schedule has dropped."""
+    if "sweep_lr" in record:
+        return record["sweep_lr"] is not None
+    asked = record.get("parameters") or {}
+    if not rates or number(asked, "lr") is None:
+        return None
+    return len(rates) == 1 and rates[0] in (number(asked, "lr"), number(asked, "sweep_lr"))
+
+
+def _sweep(record: Record) -> list[Entry]:
+    fields = [
+        f for f in record if f.endswith("trajectory") and "init" not in f and not f.startswith(_NO_SWEEP)
+    ]
+    found = [e for field in fields for e in entries(record, field) if e.get("phase") != "init"]
+    return found or entries(record, "error_trajectory")
+
+
+def _epochs_per_level(record: Record, sweep: Sequence[Entry]) -> int | None:
+    stated = number(record, "epochs_per_level")
+    if stated is None:
+        stated = number(record.get("parameters") or {}, "epochs_per_level")
+    if stated is not None:
+        return int(stated)
+    last_epoch: dict[float, int] = {}
+    for entry in sweep:
+        level, epoch = level_of(entry), number(entry, "epoch")
+        if level is not None and epoch is not None:
+            last_epoch[level] = int(epoch)
+    ends = list(last_epoch.values())
+    steps = [after - before for before, after in pairwise(ends)]
+    return median_low(steps) if steps else None
+
+
+def _rates(record: Record, sweep: Iterable[Entry]) -> tuple[float, ...]:
+    constant = number(record, "sweep_lr")
+    if constant is not None:
+        return (constant,)
+    found = (number(entry, "lr") for entry in sweep)
+    return tuple(dict.fromkeys(rate for rate in found if rate is not None))

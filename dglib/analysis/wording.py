@@ -57,7 +57,7 @@ def centred(lower: float | None, upper: float | None) -> str:
 
 
 def dwell(found: Mapping[str, Any], swept: bool = True) -> str:
-    """ "Dwell time 4 epochs per level, LR 0.1 (constant)" from `dwell.dwell`; unswept, the LR alone."""
+    """ "Dwell time 4 epochs per level, LR 0.1 (constant)" from `summary.dwell`; unswept, the LR alone."""
     lr = f"LR {rates(found['lr'], found['constant_lr'])}"
     epochs = found["epochs_per_level"]
     return f"Dwell time {per_level(*epochs) if epochs else 'not recorded'}, {lr}" if swept else lr

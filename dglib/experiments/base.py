@@ -14,7 +14,9 @@ from typing import TYPE_CHECKING, Any
 from dglib.analysis import wording
 from dglib.analysis.answer import Answer, Row
 from dglib.analysis.curves import Curve
-from dglib.analysis.fields import (
+from dglib.analysis.grid import DIVERGED, Measure
+from dglib.analysis.summary import UNMEASURED, Summary, common, missing, paired, share
+from dglib.analysis.sweeps import (
     Entry,
     Record,
     Records,
@@ -25,8 +27,6 @@ from dglib.analysis.fields import (
     number,
     seed_of,
 )
-from dglib.analysis.grid import DIVERGED, Measure
-from dglib.analysis.summary import UNMEASURED, Summary, common, missing, paired, share
 from dglib.protocol.spec import Arm, DataSpec, ExperimentSpec, LearningRate, NetworkSpec, StepSpec
 from dglib.runs.identity import is_identity
 from dglib.training.registry import call
@@ -34,7 +34,7 @@ from dglib.training.registry import call
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-    from dglib.analysis.thresholds import Direction
+    from dglib.analysis.sweeps import Direction
     from dglib.experiments.parameters import Parameters
 
 Column = Callable[[Summary], str]

@@ -9,7 +9,11 @@ from typing import TYPE_CHECKING, Any, ClassVar
 from dglib.analysis import style, wording
 from dglib.analysis.answer import Row
 from dglib.analysis.curves import Curve, is_frozen, mean_curve
-from dglib.analysis.fields import (
+from dglib.analysis.grid import DIVERGED, TRAPPED, Measure
+from dglib.analysis.intervals import rounded
+from dglib.analysis.style import LOOKS, THICK, Look
+from dglib.analysis.summary import UNMEASURED, Summary, common, exact, missing, paired, quantity
+from dglib.analysis.sweeps import (
     Entry,
     Record,
     Records,
@@ -19,13 +23,9 @@ from dglib.analysis.fields import (
     mean_by_level,
     number,
     parameter,
-    rounded,
     seed_of,
     starts_trapped,
 )
-from dglib.analysis.grid import DIVERGED, TRAPPED, Measure
-from dglib.analysis.style import LOOKS, THICK, Look
-from dglib.analysis.summary import UNMEASURED, Summary, common, exact, missing, paired, quantity
 from dglib.experiments import register
 from dglib.experiments.base import Column, Drawing, Experiment, Sweep, rate
 from dglib.experiments.parameters import Fraction, Milestones, Positive, SweepParameters, TwoStates, Upward

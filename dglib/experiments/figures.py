@@ -12,8 +12,8 @@ from matplotlib.layout_engine import PlaceHolderLayoutEngine
 
 from dglib.analysis import style
 from dglib.analysis.curves import Curve, median_curve
-from dglib.analysis.fields import Records, entries, is_finite, number
 from dglib.analysis.style import LOOKS, THICK, THIN, styled
+from dglib.analysis.sweeps import Records, entries, is_finite, number
 from dglib.experiments import get
 from dglib.files import make_directory, write_atomically
 from dglib.protocol.records import EVALUATION_FIELDS

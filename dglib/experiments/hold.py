@@ -15,7 +15,13 @@ from typing import TYPE_CHECKING, Any, ClassVar
 from dglib.analysis import lifetimes, style, wording
 from dglib.analysis.answer import Row
 from dglib.analysis.curves import Curve, is_frozen
-from dglib.analysis.fields import (
+from dglib.analysis.fits import logistic
+from dglib.analysis.grid import DIVERGED, Measure
+from dglib.analysis.intervals import Bounds, rounded
+from dglib.analysis.lifetimes import STARTS, STATES, Branch, Group, Start
+from dglib.analysis.style import LOOKS
+from dglib.analysis.summary import UNMEASURED, Summary, common, exact, missing, paired, quantity, share
+from dglib.analysis.sweeps import (
     Entry,
     Record,
     Records,
@@ -26,15 +32,8 @@ from dglib.analysis.fields import (
     mostly_constant,
     number,
     parameter,
-    rounded,
     seed_of,
 )
-from dglib.analysis.fits import logistic
-from dglib.analysis.grid import DIVERGED, Measure
-from dglib.analysis.intervals import Bounds
-from dglib.analysis.lifetimes import STARTS, STATES, Branch, Group, Start
-from dglib.analysis.style import LOOKS
-from dglib.analysis.summary import UNMEASURED, Summary, common, exact, missing, paired, quantity, share
 from dglib.experiments import register
 from dglib.experiments.base import Column, Drawing, Experiment, Sweep, rate
 from dglib.experiments.parameters import Count, Fraction, Milestones, Positive, TwoStates, Upward

@@ -3,9 +3,9 @@
 from typing import Any
 
 from dglib.analysis.answer import Row
-from dglib.analysis.fields import Records
+from dglib.analysis.curves import area_of, differences_at, mean_difference
 from dglib.analysis.summary import Summary, exact, paired, quantity
-from dglib.analysis.thresholds import area_of, differences_at, mean_difference
+from dglib.analysis.sweeps import Records
 from dglib.experiments import register
 from dglib.experiments.base import Experiment, Sweep, rate, sweep_rate
 from dglib.experiments.parameters import Downward, Fraction, OneState, SweepParameters, Upward

@@ -14,24 +14,19 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 from dglib.analysis import style, wording
 from dglib.analysis.answer import Row, ends_of
-from dglib.analysis.curves import Curve, drift, is_frozen, median_curve
-from dglib.analysis.fields import (
-    FINAL_STATES,
-    Entry,
-    Record,
-    Records,
-    entries,
-    is_finite,
-    is_running,
-    level_of,
-    levels_of,
-    number,
-    parameter,
-    rounded,
+from dglib.analysis.curves import (
+    Curve,
+    drift,
+    is_frozen,
+    loop,
+    median_curve,
+    retraced,
+    return_bounds,
+    return_event,
 )
 from dglib.analysis.fits import logistic
 from dglib.analysis.grid import DIVERGED, TRAPPED, Measure
-from dglib.analysis.intervals import Bounds
+from dglib.analysis.intervals import Bounds, rounded
 from dglib.analysis.lifetimes import remaining
 from dglib.analysis.style import LOOKS, THIN
 from dglib.analysis.summary import (
@@ -46,16 +41,23 @@ from dglib.analysis.summary import (
     quantity,
     share,
 )
-from dglib.analysis.thresholds import (
+from dglib.analysis.sweeps import (
     DOWN,
+    FINAL_STATES,
     UP,
     Direction,
+    Entry,
+    Record,
+    Records,
     Threshold,
+    entries,
+    is_finite,
+    is_running,
+    level_of,
+    levels_of,
     limits,
-    loop,
-    retraced,
-    return_bounds,
-    return_event,
+    number,
+    parameter,
     threshold,
 )
 from dglib.experiments import register

@@ -17,7 +17,11 @@ import numpy as np
 from dglib.analysis import intervals, style, wording
 from dglib.analysis.answer import Row
 from dglib.analysis.curves import mean_curve
-from dglib.analysis.fields import (
+from dglib.analysis.grid import DIVERGED, TRAPPED, Measure
+from dglib.analysis.intervals import rounded, welch
+from dglib.analysis.style import LOOKS, THICK, Look
+from dglib.analysis.summary import Summary, common, missing, share
+from dglib.analysis.sweeps import (
     Record,
     Records,
     entries,
@@ -26,13 +30,8 @@ from dglib.analysis.fields import (
     is_running,
     number,
     parameter,
-    rounded,
     seed_of,
 )
-from dglib.analysis.grid import DIVERGED, TRAPPED, Measure
-from dglib.analysis.intervals import welch
-from dglib.analysis.style import LOOKS, THICK, Look
-from dglib.analysis.summary import Summary, common, missing, share
 from dglib.experiments import register
 from dglib.experiments.base import Column, Drawing, Experiment, rate
 from dglib.experiments.parameters import Count, CountOrZero, Epochs, Field, Flag, Fraction, Number, OneState

@@ -13,22 +13,24 @@ from typing import TYPE_CHECKING, Any
 
 from dglib.analysis import style, wording
 from dglib.analysis.answer import Answer, Row, ends_of, settings
-from dglib.analysis.curves import Curve, median_curve
-from dglib.analysis.fields import Record, Records, dwell, entries, level_of, number, rounded, seed_of
+from dglib.analysis.curves import Curve, differences_at, loop, median_curve, retraced
 from dglib.analysis.fits import width_at_rate
-from dglib.analysis.intervals import Bounds
+from dglib.analysis.intervals import UNKNOWN, Bounds, rounded
 from dglib.analysis.style import COLUMN_WIDTH, LOOKS, THICK, Look
-from dglib.analysis.summary import UNKNOWN, Summary, in_every_seed, median_bounds, paired, quantity, share
-from dglib.analysis.thresholds import (
+from dglib.analysis.summary import Summary, dwell, in_every_seed, median_bounds, paired, quantity, share
+from dglib.analysis.sweeps import (
     DOWN,
     UP,
     Direction,
+    Record,
+    Records,
     Threshold,
-    differences_at,
+    entries,
     init_level,
+    level_of,
     limits,
-    loop,
-    retraced,
+    number,
+    seed_of,
     threshold,
 )
 from dglib.experiments import register_joint

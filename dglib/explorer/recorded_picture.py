@@ -10,7 +10,7 @@ from matplotlib.ticker import AutoLocator, MaxNLocator
 
 from dglib.analysis import style, wording
 from dglib.analysis.curves import median_curve
-from dglib.analysis.fields import rounded
+from dglib.analysis.intervals import rounded
 from dglib.analysis.style import LOOKS, THICK, THIN
 from dglib.explorer.panel import Canvas, Mark, cursor
 from dglib.explorer.readout import Readout

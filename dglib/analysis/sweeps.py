@@ -1,37 +1,162 @@
-"""λ↑ of a rising sweep and λ↓ of a falling one, by seed: one reading, with the sign turned.
+"""What records contain, ours and published ones, and what one seed's sweep shows: levels, states, thresholds.
 
-The threshold of a seed is the first level of the run of evaluations that fires, at this dwell time and LR,
-given a successful init. It is recomputed from the trajectory; records keep the level of the last evaluation
-of that run.
+Any field may be missing, null or NaN. λ↑ of a rising sweep and λ↓ of a falling one are one reading, with the
+sign turned: the first level of the run of evaluations that fires, at this dwell time and LR, given a
+successful init. It is recomputed from the trajectory; records keep the level of the last evaluation of that
+run.
 """
 
 import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from itertools import pairwise
 from statistics import fmean
 from typing import Any
 
-from dglib.analysis.fields import (
-    Entry,
-    Record,
-    entries,
-    final_state,
-    has_diverged,
-    is_constant,
-    is_finite,
-    is_running,
-    level_of,
-    levels_of,
-    mean_by_level,
-    number,
-    parameter,
-    rounded,
-    seed_of,
-    starts_trapped,
-)
-from dglib.analysis.intervals import Bounds
-from dglib.analysis.summary import UNKNOWN, centre
+from dglib.analysis.intervals import Bounds, rounded
+
+Record = Mapping[str, Any]
+Entry = Mapping[str, Any]
+Records = Sequence[Record]
+
+CHANCE_ERROR = 0.9  # one class predicted for everything, on ten balanced classes
+
+
+def number(source: Mapping[str, Any], key: str) -> float | None:
+    """The finite number under `key`; None where it is missing, null, NaN, infinite or no number."""
+    value = source.get(key)
+    if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
+        return None
+    return float(value)
+
+
+def parameter(records: Iterable[Record], name: str, default: float) -> float:
+    """The first record's value of an experiment parameter; published records carry none."""
+    for record in records:
+        value = number(record.get("parameters") or {}, name)
+        if value is not None:
+            return value
+    return default
+
+
+def seed_of(record: Record) -> int:
+    """The record's seed; -1 where it has none."""
+    seed = number(record, "seed")
+    return -1 if seed is None else int(seed)
+
+
+def entries(record: Record, field: str, phase: str | None = None) -> list[Entry]:
+    """The evaluations under `field`, in order, of one `phase` or of all."""
+    return [e for e in record.get(field) or () if phase is None or e.get("phase") == phase]
+
+
+def level_of(source: Mapping[str, Any], key: str = "lambda") -> float | None:
+    """λ of an evaluation or record, free of rounding noise (0.30000000000000004 is 0.3): levels compare."""
+    value = number(source, key)
+    return None if value is None else round(value, 6)
+
+
+def levels_of(evaluations: Iterable[Entry]) -> list[float]:
+    """The distinct λ levels in the order in which they were first visited."""
+    found = (level_of(entry) for entry in evaluations)
+    return list(dict.fromkeys(level for level in found if level is not None))
+
+
+def is_finite(entry: Entry) -> bool:
+    """Whether the evaluation's logits were finite: a diverged network has no error."""
+    return entry.get("finite", True) is not False and number(entry, "error") is not None
+
+
+def is_constant(entry: Entry) -> bool:
+    """Whether a finite network predicted one class for the whole test set.
+
+    By the counts of predicted classes; published entries lack them, and there error 0.9 counts as constant.
+    """
+    if not is_finite(entry):
+        return False
+    predicted = entry.get("predicted")
+    if predicted:
+        return sum(1 for count in predicted if count > 0) == 1
+    return math.isclose(entry["error"], CHANCE_ERROR, abs_tol=1e-9)
+
+
+def mean_by_level(evaluations: Iterable[Entry]) -> dict[float, float]:
+    """λ -> mean error of the finite evaluations at that level, in the order visited."""
+    errors: dict[float, list[float]] = {}
+    for entry in evaluations:
+        level = level_of(entry)
+        if level is not None and is_finite(entry):
+            errors.setdefault(level, []).append(entry["error"])
+    return {level: fmean(values) for level, values in errors.items()}
+
+
+LASTING = 3  # levels, or evaluations of the first one
+FINAL_STATES = ("ordered", "between", "collapsed", "trapped", "diverged")
+
+
+def is_running(record: Record) -> bool:
+    """Whether the record is of a seed that is not done: ours names an outcome only at the end."""
+    return "outcome" in record and record["outcome"] is None
+
+
+def has_diverged(record: Record, *fields: str) -> bool:
+    """Whether that is on record, or any evaluation under `fields` had logits that were not finite."""
+    if "diverged" in (record.get("outcome"), record.get("category")):
+        return True
+    return any(not is_finite(entry) for field in fields for entry in entries(record, field))
+
+
+def starts_trapped(sweep: Sequence[Entry], fired: bool = False) -> bool:
+    """Whether a sweep began in the trapped state: one class predicted for everything, and for long.
+
+    That is so if all evaluations of the first level, `LASTING` or more, were constant predictions, or most of
+    them and most of the third level's still (of the last, in a shorter sweep). Fewer readings at chance may
+    be a flicker. The seed may have left the state later. One that diverged is not trapped.
+
+    Args:
+        fired: whether an event ended the sweep, so that its last level is no sign of a lasting state.
+    """
+    levels = levels_of(sweep)[:LASTING]
+    if not levels or not all(is_finite(entry) for entry in sweep):
+        return False
+    first = [entry for entry in sweep if level_of(entry) == levels[0]]
+    if len(first) >= LASTING and all(map(is_constant, first)):
+        return True
+    if fired and len(levels) < LASTING:
+        return False
+    return all(mostly_constant(sweep, level) for level in (levels[0], levels[-1]))
+
+
+def final_state(record: Record, ordered: float, collapsed: float) -> str | None:
+    """The state in which a T1 or T2 sweep ended, one of `FINAL_STATES`; None where no sweep is on record.
+
+    Trapped: most of the last level's evaluations were constant predictions. The others by the final error:
+    ordered at or below the one limit, collapsed at or above the other. Counts of these are all that few seeds
+    give: below 30 a test of bimodality has no power worth its name, so none is made.
+    """
+    if has_diverged(record, "trajectory"):
+        return "diverged"
+    sweep = entries(record, "trajectory", "sweep")
+    error = number(sweep[-1], "error") if sweep else number(record, "final_error")
+    if error is None:
+        return None
+    levels = levels_of(sweep)
+    if levels and mostly_constant(sweep, levels[-1]):
+        return "trapped"
+    return state_of(error, ordered, collapsed)
+
+
+def state_of(error: float, ordered: float, collapsed: float) -> str:
+    """ "ordered" at or below the one limit, else "collapsed" at or above the other, else "between"."""
+    return "ordered" if error <= ordered else "collapsed" if error >= collapsed else "between"
+
+
+def mostly_constant(sweep: Sequence[Entry], level: float) -> bool:
+    """Whether most of the level's evaluations predicted one class for everything."""
+    readings = [is_constant(entry) for entry in sweep if level_of(entry) == level]
+    return 2 * sum(readings) > len(readings)
+
+
+# ── thresholds ──
 
 
 @dataclass(frozen=True)
@@ -160,7 +285,7 @@ class Threshold:
     bounds: Bounds | None  # None where nothing was measured; of an unfinished seed, what it has passed
     start: str | None  # falling sweeps: "trapped", "collapsed", or "not recorded" without evaluations
     left_trap: bool  # started trapped, but the last evaluation is no constant prediction
-    final_state: str | None  # one of `states.FINAL_STATES`
+    final_state: str | None  # one of `FINAL_STATES`
     event_error: float  # the error that counts as the event; rounded, so without a strict limit's last bit
     consecutive: int  # evaluations in a row that make one
     init_error: float | None
@@ -244,86 +369,3 @@ def _difference(direction: Direction, record: Record, found: Detection) -> str |
     names = [("none" if value is None else f"{value:g}") for value in (recorded, found.last)]
     flagged = "" if flag is None else f" ({direction.event}: {str(flag).lower()})"
     return f"{direction.field} {names[0]}{flagged} on record, {names[1]} in the trajectory"
-
-
-def return_event(record: Record) -> Detection:
-    """Where the return sweep meets its recovery, recomputed from its evaluations."""
-    return detect(entries(record, "return_trajectory"), rule_of(DOWN, record))
-
-
-def retraced(record: Record) -> Bounds | None:
-    """Bounds of the width that the rising sweep would have were its path retraced exactly, without memory.
-
-    λ↑ is read at a higher error than λ↓, so it is not 0. At its own λ the init's last error counts for as
-    many evaluations as make an event. None without a collapse.
-    """
-    up, rule = threshold(UP, record), rule_of(DOWN, record)
-    sweep, init = (entries(record, "trajectory", phase) for phase in ("sweep", "init"))
-    if up.level is None or up.bounds is None or not sweep:
-        return None
-    down = cell(detect([*sweep[::-1], *init[-1:] * rule.consecutive], rule), up.last, rising=False)
-    return None if down is None else up.bounds - down
-
-
-def return_bounds(record: Record, fired: float) -> Bounds | None:
-    """Bounds of λ↓ on the return from a sweep that ended at `fired`; None where it was not measured."""
-    sweep, found = entries(record, "return_trajectory"), return_event(record)
-    if found.first is None and not all(is_finite(entry) for entry in sweep):
-        return None
-    stated = "return_lambda_down" in record and level_of(record, "return_lambda_down") is None
-    return cell(found, fired, rising=False, finished=stated and not is_running(record))
-
-
-def loop(record: Record) -> dict[str, Any] | None:
-    """One seed's return: λ↑, the return's λ↓, the width with its bounds; None without a return sweep.
-
-    outcome: "closed" (recovered), "open" (not down to the last level), or "diverged" on the return.
-    `lambda_down`: the first level of the run of evaluations that fires; `below`: of an open loop, the level
-    that λ↓ lies below for certain; `return_lower`, `return_upper`: the cell of λ↓; `width`: the centre of its
-    cell, `lower` to `upper`. `memory`, `area`: see
-    `mean_difference` and `area_of`.
-    """
-    up = threshold(UP, record)
-    sweep = entries(record, "return_trajectory")
-    if up.level is None or up.fired is None or up.bounds is None or not sweep:
-        return None
-    found = return_event(record)
-    down, back = found.first, return_bounds(record, up.last or up.fired)
-    apart = differences_at(entries(record, "trajectory", "sweep"), sweep)
-    return {
-        "seed": up.seed,
-        "outcome": "diverged" if back is None else "open" if down is None else "closed",
-        "lambda_up": up.level,
-        "lambda_down": down,
-        "last": found.visited[-1],
-        "below": None if back is None or down is not None else back.upper,
-        "return_lower": back and back.as_dict()["lower"],
-        "return_upper": back and back.as_dict()["upper"],
-        "width": centre(up.bounds - back) if back else None,
-        "trapped": starts_trapped(sweep, fired=down is not None),
-        "memory": mean_difference(apart),
-        "area": area_of(apart),
-        **(up.bounds - back if back else UNKNOWN).as_dict(),
-    }
-
-
-def differences_at(up: Iterable[Entry], back: Iterable[Entry]) -> dict[float, float]:
-    """λ -> mean error on the return less that of the rising sweep, ascending, where both were held.
-
-    λ↑ and λ↓ are crossings of two thresholds, so a path retraced exactly has a width; this would be 0.
-    """
-    rising, falling = mean_by_level(up), mean_by_level(back)
-    return {lam: falling[lam] - rising[lam] for lam in sorted(rising.keys() & falling.keys())}
-
-
-def mean_difference(differences: Mapping[float, float]) -> float | None:
-    """The mean over the levels of `differences_at`; None without any."""
-    return rounded(fmean(differences.values())) if differences else None
-
-
-def area_of(differences: Mapping[float, float]) -> float | None:
-    """The integral of `differences_at` over λ by trapezoids; None of fewer than two levels."""
-    if len(differences) < 2:
-        return None
-    steps = pairwise(differences.items())
-    return rounded(sum((x1 - x0) * (y0 + y1) / 2 for (x0, y0), (x1, y1) in steps))
