@@ -67,7 +67,7 @@ def trained_with(r, seed):
     spec = small_spec("Td1", network=r.network, network_width=r.width, refresh_period=32)
     data = DeviceData(digits(), spec.data, seed, torch.device("cpu"))
     state = TrainState.create(spec.network, spec.step, (1, 8, 8), 10, FP32, seed=seed)
-    trainer = Trainer(spec.step, data, Streams(seed, "main/init"), FP32, log=False)
+    trainer = Trainer(spec.step, data, Streams(seed, "main/init"), FP32)
     with FP32.applied():
         for epochs, lr in r.stretches:
             trainer.advance(state, r.lam, lr, epochs * trainer.steps_per_epoch)

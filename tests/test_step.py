@@ -2,6 +2,7 @@
 
 import copy
 import math
+from contextlib import nullcontext
 
 import pytest
 import torch
@@ -9,13 +10,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 from small import CPU, digits, random_data, small_spec
 
-from dglib.protocol.engine import EpochStats
 from dglib.runs.seed import SeedRun
 from dglib.training import step
 from dglib.training.step import Batch, cosine, gradient, mix, total_norm
-from dglib.training.trainer import Trainer
 
-NO_STATS = EpochStats(*[float("nan")] * 4)
 SHAPES = [(8, 3, 3, 3), (8,), (10, 8), (10,)]
 UNIT = 2.0**-24  # float32's unit roundoff
 # A sum of n squares is within (n - 1) roundings in any order, its root within half of that, plus a few.
@@ -87,40 +85,33 @@ def test_the_value_gradient_is_refreshed_exactly_every_k_steps_across_epochs_and
     assert refreshed == list(range(0, 20, period))
 
 
-def run_bits(experiment, log, monkeypatch, **changes):
-    """A whole small run with all logs on or off: final tensors, errors, generator states."""
-    if not log:
-        off = lambda *given: Trainer(*given, log=False)  # noqa: E731
-        monkeypatch.setattr("dglib.runs.seed.Trainer", off)
-        # Without the epoch's sums there are no means to report.
-        monkeypatch.setattr("dglib.runs.seed.epoch_stats", lambda state, lr: NO_STATS)
-    seed = begun(experiment, digits(), **changes)
+def run_bits(**changes):
+    """A whole small run: final tensors with the generator's state, errors, record."""
+    seed = begun("Td1", digits(), **changes)
     with CPU.applied():
         record = seed.run()
-    monkeypatch.undo()
-    trajectory = record.get("error_trajectory") or record["trajectory"]
-    errors = [(point["error"], point["test_loss"], point["predicted"]) for point in trajectory]
+    errors = [
+        (point["error"], point["test_loss"], point["predicted"]) for point in record["error_trajectory"]
+    ]
     state = seed.state
     tensors = [*state.model.state_dict().values(), *state.momentum(), *state.g_v, state.dropout.get_state()]
     return tensors, errors, record
 
 
-def test_with_every_log_off_the_bits_are_the_same(monkeypatch):
+def test_without_logged_steps_the_bits_are_the_same():
     for changes in ({}, {"network": "vgg11_bn", "network_width": 0.0625, "two_pass_statistics": False}):
-        on, errors_on, record = run_bits("Td1", True, monkeypatch, **changes)
-        off, errors_off, without = run_bits("Td1", False, monkeypatch, **changes)
+        on, errors_on, record = run_bits(**changes)
+        off, errors_off, without = run_bits(log_every=0, **changes)
         assert len(record["step_logs"]) == 30
-        assert without["step_logs"] == []
+        assert "step_logs" not in without
         assert errors_on == errors_off
         assert all(torch.equal(a, b) for a, b in zip(on, off, strict=True))
 
 
 def test_a_logging_pass_that_left_a_trace_would_be_noticed(monkeypatch):
-    from contextlib import nullcontext
-
     monkeypatch.setattr(step, "no_trace", lambda *given: nullcontext())
-    loud, _, _ = run_bits("Td1", True, pytest.MonkeyPatch())
-    quiet, _, _ = run_bits("Td1", False, pytest.MonkeyPatch())
+    loud, _, _ = run_bits()
+    quiet, _, _ = run_bits(log_every=0)
     assert not all(torch.equal(a, b) for a, b in zip(loud, quiet, strict=True))
 
 

@@ -9,12 +9,10 @@ The path of an ``.npz`` with x_train, y_train, x_test and y_test needs no regist
 
 import hashlib
 import importlib.util
-import io
 import math
 import zipfile
 import zlib
 from collections.abc import Callable, Sequence
-from contextlib import nullcontext, redirect_stderr
 from dataclasses import dataclass, replace
 from functools import cached_property, lru_cache
 from pathlib import Path
@@ -239,21 +237,18 @@ def load_dataset(
     data_dir: str | Path | None = None,
     pixel_mean: Sequence[float] | None = None,
     pixel_std: Sequence[float] | None = None,
-    progress: bool = True,
 ) -> Dataset:
     """Load ``digits``, ``cifar10``, the path of an ``.npz``, a registered name or ``module:attribute``.
 
     data_dir: for downloads; None: `data` in the project. pixel_mean, pixel_std: one number per channel, of
-    pixels as 0..1, in place of the data set's own. progress: report a download on stderr.
+    pixels as 0..1, in place of the data set's own.
     Raises UserError for an unknown name, data that cannot be read or downloaded, and invalid arrays.
     """
     if name.endswith(".npz"):
         path = user_path(name, "dataset")
         return make_dataset(name, *_read_npz(path), mean=pixel_mean, std=pixel_std)
     loader = datasets.get(name)
-    with nullcontext() if progress else redirect_stderr(io.StringIO()):
-        where = data_directory(data_dir)
-        dataset = call(f"dataset {name!r} fails", loader, where)
+    dataset = call(f"dataset {name!r} fails", loader, data_directory(data_dir))
     if not isinstance(dataset, Dataset):
         raise UserError(f"dataset {name!r} gives {type(dataset).__name__}: must be a dglib Dataset")
     mean = dataset.mean if pixel_mean is None else tuple(map(float, pixel_mean))

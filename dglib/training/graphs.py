@@ -53,9 +53,9 @@ class CompiledUpdate:
     As one graph (`fullgraph`), so that a failure comes before anything has moved.
     """
 
-    def __init__(self, compiler: Callable[..., Any] | None = None) -> None:
+    def __init__(self) -> None:
         self.fallback = ""
-        self._fast: UpdateFunction = (compiler or torch.compile)(update, dynamic=False, fullgraph=True)
+        self._fast: UpdateFunction = torch.compile(update, dynamic=False, fullgraph=True)
 
     def __call__(
         self,
@@ -87,9 +87,9 @@ class CompiledGradient:
     statistics and drawn dropout: so each kind is tried once without a trace.
     """
 
-    def __init__(self, compiler: Callable[..., Any] | None = None) -> None:
+    def __init__(self) -> None:
         self.fallback = ""
-        self._loss = (compiler or torch.compile)(batch_loss, dynamic=False)
+        self._loss = torch.compile(batch_loss, dynamic=False)
         self._kinds: set[tuple[int, frozenset[float | None]]] = set()
 
     def __call__(self, state: TrainState, x: Tensor, labels: Tensor, numerics: Numerics) -> Gradient:

@@ -93,7 +93,6 @@ class Method:
         mix, value: the mixing rule, and the source of the value gradient's images and labels.
         gradient: of a batch's images and labels, with the loss.
         update: the part of a step behind the gradients, `update` or that function compiled.
-        log: sum up the epoch's losses in the state. Changes no weight, buffer or draw.
     """
 
     spec: StepSpec
@@ -102,12 +101,11 @@ class Method:
     value: ValueSource
     gradient: Callable[[TrainState, Tensor, Tensor, Numerics], Gradient]
     update: UpdateFunction
-    log: bool = True
 
     @classmethod
-    def of(cls, spec: StepSpec, numerics: Numerics, *, log: bool = True) -> Method:
+    def of(cls, spec: StepSpec, numerics: Numerics) -> Method:
         """The method that a specification names."""
-        return cls(spec, numerics, mixes.get(spec.mix), values.get(spec.value), gradient, update, log)
+        return cls(spec, numerics, mixes.get(spec.mix), values.get(spec.value), gradient, update)
 
 
 def step(
@@ -178,13 +176,12 @@ def update(
     finite = torch.isfinite(g_s.norm + norm_v) & (state.lost <= LOST_AT_MOST)
     sums = state.sums.unbind()
     sums[4].add_(~finite)
-    if method.log:
-        sums[0].add_(g_s.loss.masked_fill(~finite, 0.0))
-        sums[1].add_(1)
-        if fresh is not None:
-            sums[2].add_(fresh.loss.masked_fill(~finite, 0.0))
-            sums[3].add_(finite)
-            sums[5].add_(cosine(g_s, fresh).masked_fill(~finite, 0.0))
+    sums[0].add_(g_s.loss.masked_fill(~finite, 0.0))
+    sums[1].add_(1)
+    if fresh is not None:
+        sums[2].add_(fresh.loss.masked_fill(~finite, 0.0))
+        sums[3].add_(finite)
+        sums[5].add_(cosine(g_s, fresh).masked_fill(~finite, 0.0))
 
     # The descent. A fused kernel sees by itself whether the step is finite; on a CPU asking costs nothing.
     # Unfused on a GPU, asking would wait for the device, so an undone step is put back instead; likewise in

@@ -29,7 +29,6 @@ class Trainer:
         data: on the device, with this seed's noise.
         streams: this run's randomness.
         numerics: precision and techniques of the step.
-        log: sum up losses and log steps in the state; changes no bits.
 
     Attributes:
         evaluate: evaluates the state on the test images.
@@ -42,8 +41,6 @@ class Trainer:
         data: DeviceData,
         streams: Streams,
         numerics: Numerics,
-        *,
-        log: bool = True,
     ) -> None:
         self.spec, self.data, self.streams = spec, data, streams
         self.memory_format = numerics.memory_format
@@ -54,7 +51,7 @@ class Trainer:
         self._images = torch.empty_like(data.x_train, memory_format=self.memory_format)
         self._noisy, self._clean = torch.empty_like(data.noisy), torch.empty_like(data.clean)
 
-        self.method = Method.of(spec, numerics, log=log)
+        self.method = Method.of(spec, numerics)
         if numerics.compiled:
             self.method = graphs.compiled(self.method)
         self.evaluate = Evaluator(data, numerics)
@@ -93,7 +90,7 @@ class Trainer:
             state.begin_epoch()
         start, size = self._locate(epoch, number)
         refresh = t % spec.refresh_period == 0 or state.holds_none()
-        logged = self.method.log and spec.log_every > 0 and t % spec.log_every == 0
+        logged = spec.log_every > 0 and t % spec.log_every == 0
         if logged and state.log_dropout is not None:
             state.log_dropout.manual_seed((state.dropout.initial_seed() + t + 1) % 2**63)
         row = self.step(state, start, size, (lam, lr), (refresh, logged))
