@@ -13,8 +13,8 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager, suppress
-from dataclasses import dataclass
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import psutil
@@ -23,7 +23,7 @@ from held import held_up
 from dglib.campaign import scheduler
 from dglib.campaign.cluster import ClusterBackend
 from dglib.campaign.jobs import Plan, anchored, jobs_of
-from dglib.campaign.monitor import CampaignMonitor
+from dglib.campaign.status import CampaignMonitor
 from dglib.campaign.worker import train
 from dglib.errors import UserError
 from dglib.experiments.profiles import PARAMS, load_profile
@@ -124,18 +124,9 @@ def start(*command: str | Path, **environment: str) -> subprocess.Popen[str]:
     )
 
 
-@dataclass
-class Running:
-    """A scheduler and its workers, as somebody starts them in other terminals."""
-
-    address: str
-    scheduler: subprocess.Popen[bytes]
-    workers: list[subprocess.Popen[bytes]]
-
-
 @contextmanager
-def cluster(folder: Path, workers: int = 2, *options: str) -> Iterator[Running]:
-    """A Dask scheduler and workers, started by Dask's own commands."""
+def cluster(folder: Path) -> Iterator[SimpleNamespace]:
+    """A Dask scheduler and two workers, as somebody starts them in other terminals."""
     folder = folder.absolute()
     folder.mkdir(parents=True, exist_ok=True)
     contact = folder / "scheduler.json"
@@ -158,10 +149,9 @@ def cluster(folder: Path, workers: int = 2, *options: str) -> Iterator[Running]:
 
         wait_for(is_up, "scheduler")
         address = json.loads(contact.read_text())["address"]
-        more = ("--local-directory", str(folder / "scratch"), *(options or ("--nthreads", "1")))
-        yield Running(
-            address, scheduler, [begin("dask_worker", address, *host, *more) for _ in range(workers)]
-        )
+        more = ("--local-directory", str(folder / "scratch"), "--nthreads", "1")
+        workers = [begin("dask_worker", address, *host, *more) for _ in range(2)]
+        yield SimpleNamespace(address=address, scheduler=scheduler, workers=workers)
 
 
 def end(process: subprocess.Popen[Any]) -> None:

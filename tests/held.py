@@ -59,6 +59,7 @@ def _wait(hold: Path) -> None:
                 before[number](number, frame)
 
             signal.signal(number, hear)
+    hold.with_name("waiting").touch()  # from here on a signal is heard
     try:
         while hold.exists() and not _stopped.is_set():
             time.sleep(0.01)

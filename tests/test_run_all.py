@@ -72,18 +72,13 @@ def events(lines: str) -> list[dict[str, Any]]:
     return [json.loads(line) for line in lines.splitlines()]
 
 
-@pytest.fixture
-def minutes(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Each seed takes a minute."""
-    monkeypatch.setattr(dry_run.Estimator, "seconds", lambda *_: 60.0)
-
-
 Plan = Callable[..., tuple[dict[str, str], str]]
 
 
 @pytest.fixture
-def plan(minutes: None, capsys: pytest.CaptureFixture[str]) -> Plan:
-    """Prints a plan: {experiment: its lines}, and the line at the end."""
+def plan(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Plan:
+    """Prints a plan in which a seed takes a minute: {experiment: its lines}, and the line at the end."""
+    monkeypatch.setattr(dry_run.Estimator, "seconds", lambda *_: 60.0)
 
     def printed(*arguments: str) -> tuple[dict[str, str], str]:
         assert cli.run_all(["--dry-run", *arguments]) == 0
@@ -270,7 +265,7 @@ def test_a_stopped_run_leaves_no_process_and_resumes_to_the_records_of_an_uninte
         text=True,
         env=os.environ | held_up(hold),
     )
-    wait_for(lambda: list(cell.glob("*/heartbeats/T2-spinodal-000.json")), "heartbeat", process)
+    wait_for(Path("waiting").exists, "seed that waits", process)
     family = psutil.Process(process.pid).children(recursive=True)
     assert any("dglib.campaign.worker" in each.cmdline() for each in family)
     process.send_signal(signal.SIGINT)

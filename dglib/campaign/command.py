@@ -15,9 +15,8 @@ from dglib.campaign import scheduler
 from dglib.campaign.grid import Grid, load_grid, write_index
 from dglib.campaign.jobs import Plan, anchored, jobs_of
 from dglib.campaign.local import LocalBackend, visible_gpus, worker_environments
-from dglib.campaign.monitor import CampaignMonitor
 from dglib.campaign.scheduler import Backend
-from dglib.campaign.status import only_failed
+from dglib.campaign.status import CampaignMonitor, only_failed
 from dglib.control import require_posix
 from dglib.errors import UserError
 from dglib.experiments import build_spec, default_names, get

@@ -17,8 +17,8 @@ from typing import IO, TYPE_CHECKING, Any
 
 from dglib.campaign import scheduler
 from dglib.campaign.jobs import Job, Plan, anchored
-from dglib.campaign.monitor import CampaignMonitor
 from dglib.campaign.scheduler import STOP_SECONDS, Answer, Backend
+from dglib.campaign.status import CampaignMonitor
 from dglib.control import Interrupted
 from dglib.errors import UserError
 from dglib.training.registry import module_path

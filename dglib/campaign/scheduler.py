@@ -14,9 +14,8 @@ from collections.abc import Mapping, Sequence
 from contextlib import AbstractContextManager, suppress
 from typing import Any
 
-from dglib.campaign import status
 from dglib.campaign.jobs import Job
-from dglib.campaign.monitor import CampaignMonitor
+from dglib.campaign.status import CampaignMonitor, write_record
 from dglib.errors import StorageError, UserError
 from dglib.runs.progress import read_heartbeat
 
@@ -184,7 +183,7 @@ class Schedule:
 
     def _write(self, job: Job) -> None:
         try:
-            status.write(job)
+            write_record(job)
         except UserError:
             if job.status == "waiting" and not job.attempts:  # before any training
                 raise
