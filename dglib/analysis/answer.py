@@ -133,7 +133,7 @@ class Answering(Protocol):
 
     symbol: str
 
-    def ends(self, summary: Summary) -> str: ...
+    def outcomes_text(self, summary: Summary) -> str: ...
     def dwell_text(self, summary: Summary) -> str: ...
     def rows(self, summary: Summary) -> list[Row]: ...
 
@@ -158,7 +158,7 @@ class Answer:
         if not summary["n"]:
             return cls(f"{about.symbol}: no seed has finished")
         return cls(
-            f"{about.symbol}, {wording.seeds(summary['n'])}: {about.ends(summary)}",
+            f"{about.symbol}, {wording.seeds(summary['n'])}: {about.outcomes_text(summary)}",
             settings(about.dwell_text(summary), summary),
             tuple(about.rows(summary)),
             (*summary.get("flags", ()), *summary["notes"]),

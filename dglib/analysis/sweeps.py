@@ -283,7 +283,7 @@ class Threshold:
     last: float | None  # the last level visited
     begun: float | None  # λ at which a run of evaluations began that the end of the sweep cut short
     bounds: Bounds | None  # None where nothing was measured; of an unfinished seed, what it has passed
-    start: str | None  # falling sweeps: "trapped", "collapsed", or "not recorded" without evaluations
+    start: str | None  # "ordered"; of a falling sweep "trapped", "collapsed" or "not recorded"
     left_trap: bool  # started trapped, but the last evaluation is no constant prediction
     final_state: str | None  # one of `FINAL_STATES`
     event_error: float  # the error that counts as the event; rounded, so without a strict limit's last bit
@@ -321,7 +321,7 @@ def threshold(direction: Direction, record: Record) -> Threshold:
         bounds = cell(found, init_level(record), direction.rising, finished=outcome == "no_event")
     if outcome == "no_event" and bounds is None:  # not even its first level is certain
         outcome = "unfinished"
-    start, left = None, False
+    start, left = "ordered" if bounds and direction.rising else None, False
     if bounds and not direction.rising:
         trapped = starts_trapped(sweep, fired=found.first is not None)
         start = "trapped" if trapped else "collapsed" if sweep else "not recorded"

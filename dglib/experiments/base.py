@@ -214,7 +214,7 @@ class Experiment:
         """What was found, as a table."""
         return Answer.of(self, self.summarise(records))
 
-    def ends(self, summary: Summary) -> str:
+    def outcomes_text(self, summary: Summary) -> str:
         """How the seeds ended, with their numbers."""
         names = dict(self.measure.kinds) | wording.OUTCOMES
         seeds = summary["seeds"]

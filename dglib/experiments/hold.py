@@ -171,13 +171,13 @@ class Hold(Experiment):
                 rows.append(Row.of_fit(name, summary["measured"], fit["centre"], start=start))
         return rows
 
-    def ends(self, summary: Summary) -> str:
+    def outcomes_text(self, summary: Summary) -> str:
         """How the seeds ended, and at which λ which verdict was reached."""
         found: dict[str, list[str]] = {}
         for level in summary["levels"]:
             found.setdefault(level["kind"], []).append(wording.level(level["lambda"]))
         verdicts = [f"{kind} at λ {wording.listing(levels)}" for kind, levels in found.items()]
-        return "; ".join([super().ends(summary), *verdicts])
+        return "; ".join([super().outcomes_text(summary), *verdicts])
 
     def dwell_text(self, summary: Summary) -> str:
         held = wording.listing([str(n) for n in sorted({level["held"] for level in summary["levels"]})], "or")

@@ -37,7 +37,7 @@ else:  # A machine that only trains: plain objects give specifications, and no m
     def Field(*given: Any, **rules: Any) -> Any:  # noqa: N802
         return given
 
-    def field_validator(*names: str) -> Any:
+    def field_validator(*names: str, check_fields: bool = True) -> Any:
         return lambda check: check
 
     BeforeValidator = AfterValidator

@@ -89,17 +89,27 @@ class SpinodalParameters(SweepParameters, OneState):
     """A sweep that ends once the error has crossed a threshold and stays beyond it."""
 
     in_cell: ClassVar[dict[str, str]] = {"Event": "consecutive"}
+    rising: ClassVar[bool]
 
     consecutive: Count = 3
     """Evaluations in a row beyond the threshold that make an event, from 1."""
     recovery_error: Fraction = 0.20
     """A network has recovered at this error or below, 0 to 1."""
 
+    @field_validator("sweep_lambdas", check_fields=False)  # of the subclasses
+    @classmethod
+    def _from_the_init(cls, levels: list[float], info: ValidationInfo) -> list[float]:
+        start = info.data.get("init_lambda", levels[0])
+        if levels[0] < start if cls.rising else levels[0] > start:
+            raise ValueError(f"must start at init_lambda = {start} or {'above' if cls.rising else 'below'}")
+        return levels
+
 
 class T1Parameters(SpinodalParameters):
     """λ↑: an ordered network under rising λ, and with return_sweep back down again."""
 
     in_cell: ClassVar[dict[str, str]] = {"Sweep": "sweep_lambdas return_sweep", "Event": "collapse_error"}
+    rising: ClassVar[bool] = True
 
     init_error_max: Fraction
     """The trained network is ordered at this error or below, 0 to 1."""
@@ -112,35 +122,23 @@ class T1Parameters(SpinodalParameters):
     return_lambdas: Downward
     """Levels of λ on the return, falling, 0 to 1, at least one; those below the collapse are used."""
 
-    @field_validator("sweep_lambdas")
-    @classmethod
-    def _from_the_ordered_side(cls, levels: list[float], info: ValidationInfo) -> list[float]:
-        if levels[0] < info.data.get("init_lambda", 0):
-            raise ValueError(f"must start at init_lambda = {info.data['init_lambda']} or above")
-        return levels
-
 
 class T2Parameters(SpinodalParameters):
     """λ↓: a collapsed network under falling λ."""
 
     in_cell: ClassVar[dict[str, str]] = {"Sweep": "sweep_lambdas", "Event": "recovery_error"}
+    rising: ClassVar[bool] = False
 
     init_error_min: Fraction
     """The trained network is collapsed at this error or above, 0 to 1."""
     sweep_lambdas: Downward
     """Levels of λ, falling, init_lambda to 0, at least one."""
 
-    @field_validator("sweep_lambdas")
-    @classmethod
-    def _from_the_collapsed_side(cls, levels: list[float], info: ValidationInfo) -> list[float]:
-        if levels[0] > info.data.get("init_lambda", 1):
-            raise ValueError(f"must start at init_lambda = {info.data['init_lambda']} or below")
-        return levels
-
 
 class Spinodal(Experiment):
     in_default_run = True
     direction: Direction
+    starts: tuple[str, ...]  # the states in which the sweep may begin
     directory_prefix = "exp_T_spinodal"  # in one directory a width lies between T1 and T2
     counts_of = "{} per seed: the threshold lies between two levels of the sweep, or beyond its last one."
 
@@ -161,7 +159,8 @@ class Spinodal(Experiment):
         """Thresholds over seeds, and of the rising sweep also its return.
 
         `by_start`: by the state in which the sweep began, with all seeds of which anything is known, censored
-        ones too. T2's collapsed and trapped seeds are two states.
+        ones too; `fit`: the logistic distribution of thresholds; `remaining`: the share that the sweep has
+        not yet moved, at each level. T2's collapsed and trapped seeds are two states.
         """
         direction, levels = self.direction, _planned_levels(records)
         found = [threshold(direction, record) for record in records]
@@ -169,10 +168,15 @@ class Spinodal(Experiment):
         seeds = [_seed(direction, *pair) for pair in pairs]
         kinds = (direction.event, "no_event", "init_failed", "diverged", "unfinished")
         summary = common(self.name, records, seeds, kinds)
-        whole, groups = _group(direction, pairs, levels), {"ordered": pairs}
-        if not direction.rising:
-            starts = dict.fromkeys([*STARTS, *(item.start for item in found if item.start)])
-            groups = {state: [pair for pair in pairs if pair[1].start == state] for state in starts}
+        starts = dict.fromkeys([*self.starts, *(item.start for item in found if item.start)])
+        groups = {state: [pair for pair in pairs if pair[1].start == state] for state in starts}
+        whole, by_start = _group(direction, pairs), {}
+        for state, group in groups.items():
+            cells = [item.bounds for _, item in group if item.bounds]
+            by_start[state] = _group(direction, group) | {
+                "fit": logistic(cells) if len(cells) >= FEWEST_FOR_MEDIANS else None,
+                "remaining": remaining(cells, levels, direction.rising),
+            }
         states, left = Counter(item.final_state for item in found), sum(item.left_trap for item in found)
         notes = [
             f"seed {item.seed}: {item.difference}; the trajectory was taken"
@@ -194,7 +198,7 @@ class Spinodal(Experiment):
             "in_every_seed": in_every_seed([item.bounds for item in found if item.bounds]),
             "estimates": {name: whole[name] for name in (direction.field, "event_share")},
             "start": {state: len(group) for state, group in groups.items()} | {"left_trap": left},
-            "by_start": {state: _group(direction, group, levels) for state, group in groups.items()},
+            "by_start": by_start,
             "notes": notes,
             "loop": _loops(records),
         }
@@ -277,6 +281,7 @@ class T1(Spinodal):
     prefix = "T1-spinodal"
     notebook = "T1_spinodal"
     direction = UP
+    starts = ("ordered",)
     title = "Where an ordered network collapses"
     question = "At which λ does an ordered network collapse when λ is raised step by step?"
     counts = Spinodal.counts_of.format("λ↑")
@@ -306,6 +311,7 @@ class T2(Spinodal):
     prefix = "T2-spinodal"
     notebook = "T2_spinodal"
     direction = DOWN
+    starts = STARTS
     title = "Where a collapsed network recovers"
     question = "At which λ does a collapsed network recover when λ is lowered step by step?"
     counts = Spinodal.counts_of.format("λ↓")
@@ -343,21 +349,13 @@ def _end_state(direction: Direction, seed: Summary) -> str:
     return "collapsed" if (seed["outcome"] == direction.event) == direction.rising else "ordered"
 
 
-def _group(
-    direction: Direction, pairs: Sequence[tuple[Record, Threshold]], levels: Sequence[float]
-) -> dict[str, Any]:
-    """Of seeds from one state: how many are known, events, threshold, and the share that had the event.
-
-    `remaining`: the share that the sweep has not yet moved, at each level; `fit`: the logistic fit of the
-    thresholds; and the `controls`.
-    """
+def _group(direction: Direction, pairs: Sequence[tuple[Record, Threshold]]) -> dict[str, Any]:
+    """Of some seeds: how many are known, events, threshold, the share that had the event, and `controls`."""
     cells, counts = [i.bounds for _, i in pairs if i.bounds], Counter(item.outcome for _, item in pairs)
     events, unfinished = counts[direction.event], counts["unfinished"]
     return {
         "n": len(cells),
         "events": events,
-        "fit": logistic(cells) if len(cells) >= FEWEST_FOR_MEDIANS else None,
-        "remaining": remaining(cells, levels, direction.rising),
         direction.field: quantity(cells),
         "event_share": share(events, events + counts["no_event"] + unfinished, unfinished),
         **controls([record for record, _ in pairs]),

@@ -80,7 +80,7 @@ def _row(found: Found) -> dict[str, Any]:
         "lr": parameters.get("lr"),
         "done": len(found.records),
         "running": len(found.heartbeats),
-        "outcomes": found.about.ends(found.summary),
+        "outcomes": found.about.outcomes_text(found.summary),
         "age": _age(found.manifest.get("created")),
     }
 
