@@ -132,7 +132,15 @@ class Experiment:
         self.branches = self.branches or self.sweeps
         self.grid_question = self.grid_question or self.question
         if self.is_own:  # fails in one line
-            for name in ("spec", "summarise", "rows", "ends", "dwell_text", "seed_columns", "figures"):
+            for name in (
+                "spec",
+                "summarise",
+                "rows",
+                "outcomes_text",
+                "dwell_text",
+                "seed_columns",
+                "figures",
+            ):
                 what = f"experiment {self.name!r}: {name}() fails"
                 setattr(self, name, partial(call, what, getattr(self, name)))
 
