@@ -28,12 +28,8 @@ def width_answer(t1, t2):
     return WIDTH.answer(t1, t2)
 
 
-def lag(t1, t2, others=()):
-    return WIDTH.lag(t1, t2, others=others)
-
-
-def lag_answer(t1, t2, others=()):
-    return WIDTH.lag_answer(lag(t1, t2, others))
+def lag_answer(t1, t2):
+    return WIDTH.lag_answer(WIDTH.lag(t1, t2))
 
 
 def draw(experiment, records):
@@ -46,9 +42,9 @@ def draw_hysteresis(t1, t2):
         return WIDTH.draw(t1, t2)
 
 
-def draw_dwell(t1, t2, others=()):
+def draw_dwell(t1, t2):
     with styled():
-        return WIDTH.draw_lag(lag_of(t1, t2, others), t1, t2)
+        return WIDTH.draw_lag(lag_of(t1, t2), t1, t2)
 
 
 def cell(experiment, values, records, planned=0, running=0):

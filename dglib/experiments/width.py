@@ -27,7 +27,6 @@ from dglib.analysis.sweeps import (
     Threshold,
     entries,
     init_level,
-    level_of,
     limits,
     number,
     seed_of,
@@ -197,18 +196,13 @@ class Width:
         style.legend_below(figure, keys, columns=2)
         return figure
 
-    def lag(self, *records: Records, others: Records = ()) -> Summary | None:
-        """The widths at each dwell time and LR rule; None where all records had one of these.
-
-        Args:
-            others: more records with an error from scratch at one λ, Tδ1's for instance.
-        """
-        t1, t2 = records
-        found = lag_of(t1, t2, others)
+    def lag(self, *records: Records) -> Summary | None:
+        """The widths at each dwell time and LR rule; None where all records had one of these."""
+        found = lag_of(*records)
         return found if len(found["settings"]) > 1 else None
 
     def lag_answer(self, lag: Summary) -> Answer:
-        """The median width at each dwell time and LR rule, and what else differs between the runs."""
+        """The median width at each dwell time and LR rule."""
         rows = []
         for item in lag["series"]:
             title, start, _ = _KINDS[item["kind"]]
@@ -219,9 +213,7 @@ class Width:
             title, start, _ = _KINDS[fit["kind"]]
             name = f"width at infinite dwell, {title}, LR {fit['rule']}"
             rows.append(Row.of_fit(name, fit["n"], fit["still"], start=start))
-        apart = wording.listing(lag["differing"])
-        flags = (f"The runs also differ in {apart}",) if apart else ()
-        return Answer("Hysteresis width λ↑ − λ↓ against dwell time", "", tuple(rows), flags)
+        return Answer("Hysteresis width λ↑ − λ↓ against dwell time", "", tuple(rows))
 
     def draw_lag(self, lag: Summary, *records: Records) -> Figure:
         """a: widths against dwell time, a pale bar per seed over its bounds; medians joined. b: error by λ.
@@ -299,16 +291,13 @@ def by_setting(records: Records) -> dict[tuple[str, int], list[Record]]:
     return {setting: list(groups[setting].values()) for setting in sorted(groups)}
 
 
-def lag_of(t1_records: Records, t2_records: Records, others: Records = ()) -> dict[str, Any]:
+def lag_of(t1_records: Records, t2_records: Records) -> dict[str, Any]:
     """The bounds of each seed's width at each dwell time and LR rule, and errors from scratch at each λ.
 
     `series`: by `kind` (T1's return, `loop`; between T1 and T2, by the start of T2, `collapsed` or
     `trapped`), `rule` and `epochs` the `widths`. `still`: width = still + factor · (1 / epochs)^exponent over
     the closed widths of each kind and rule. `differing`: parameters in which the runs of T1 or of T2 differ
     besides dwell time and LR.
-
-    Args:
-        others: more records with an error from scratch at one λ, Tδ1's for instance.
     """
     ups, downs = by_setting(t1_records), by_setting(t2_records)
     settings, series = sorted(ups.keys() | downs.keys()), list[dict[str, Any]]()
@@ -336,7 +325,7 @@ def lag_of(t1_records: Records, t2_records: Records, others: Records = ()) -> di
         if points and (fit := width_at_rate(*zip(*points, strict=True))):
             still.append({"kind": kind, "rule": rule, **fit})
     scratch: defaultdict[float, list[float]] = defaultdict(list)
-    for level, error in sorted(_from_scratch([*t1_records, *t2_records, *others])):
+    for level, error in sorted(_from_scratch([*t1_records, *t2_records])):
         scratch[level].append(error)
     return {
         "settings": settings,
@@ -348,15 +337,10 @@ def lag_of(t1_records: Records, t2_records: Records, others: Records = ()) -> di
 
 
 def _from_scratch(records: Records) -> list[tuple[float, float]]:
-    """λ and error of each training from scratch at one λ, failed inits too.
-
-    Each (experiment, λ, seed, error) once: an init is the same in every run that began with it.
-    """
+    """λ and error of each init, failed ones too; one that several runs began with once."""
     found = {}
     for record in records:
-        level = level_of(record) if number(record, "lambda") is not None else init_level(record)
-        error = number(record, "init_error")
-        error = number(record, "final_error") if error is None and "error_trajectory" in record else error
+        level, error = init_level(record), number(record, "init_error")
         if level is not None and error is not None:
             found[record.get("experiment"), level, record.get("seed"), error] = (level, error)
     return list(found.values())

@@ -22,7 +22,7 @@ from dglib.experiments import Experiment, get, joints, names
 from dglib.experiments.figures import draw_all
 from dglib.files import to_json
 from dglib.protocol.records import Record
-from dglib.report.facts import data_name, facts, limits
+from dglib.report.facts import facts, limits
 from dglib.report.parts import (
     ENLARGED,
     LAG_READING,
@@ -62,8 +62,6 @@ _LAG_REFUSED = (
     " are not compared."
 )
 _METRICS_CAPTION = "Metrics of your own against epoch; a line for each seed and branch"
-# What networks must have in common for errors from scratch to be compared with those of sweeps.
-_ALIKE = ("dataset", "noise_rate", "network", "network_width", "batch_size", "lr", "refresh_period")
 
 
 @dataclass(frozen=True)
@@ -324,25 +322,12 @@ def _lag(collection: Collection) -> list[Block]:
 
     Empty where all sweeps had one dwell time and LR rule.
     """
-    runs = {name: [run for run in collection.of(name) if run.records] for name in names()}
-    records = {name: [r for item in found for r in item.records] for name, found in runs.items()}
     for joint in joints():
-        sweeps = [records[name] for name in joint.experiments]
-        others = [r for name, mine in records.items() if not get(name).sweeps for r in mine]
-        others = others if _alike([*(r for mine in sweeps for r in mine), *others]) else []
-        lag = joint.lag(*sweeps, others=others)
-        if lag is None:
-            continue
-        differing = list(lag["differing"])
-        if len({data_name(item) for name in joint.experiments for item in runs[name]}) > 1:
-            differing.append("the data")
-        if differing:
-            return [("p", _LAG_REFUSED.format(wording.listing(differing)))]
-        answer, drawn = lag_shown(joint, lag, [runs[name] for name in joint.experiments])
-        return [("answer", ("", answer.html())), ("figure", drawn)]
+        runs = [[run for run in collection.of(name) if run.records] for name in joint.experiments]
+        lag = joint.lag(*([record for run in mine for record in run.records] for mine in runs))
+        if lag and lag["differing"]:
+            return [("p", _LAG_REFUSED.format(wording.listing(lag["differing"])))]
+        if lag:
+            answer, drawn = lag_shown(joint, lag, runs)
+            return [("answer", ("", answer.html())), ("figure", drawn)]
     return []
-
-
-def _alike(records: Sequence[Mapping[str, Any]]) -> bool:
-    stated = [record.get("parameters") or {} for record in records]
-    return all(len({repr(item.get(name)) for item in stated}) == 1 for name in _ALIKE)
