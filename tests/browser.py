@@ -39,8 +39,6 @@ NAMES = (os.environ.get("DGLIB_BROWSER", ""), "chromium", "chromium-browser", "g
 CELL_FAILED = "There was an error when executing cell"  # says Voilà in the page, and why in its log
 # What ipywidgets 7 says where MathJax, which it loads from the network for formulas in labels, is not there.
 NO_MATHJAX = "Cannot read properties of undefined (reading 'Queue')"
-# A slider's parts as ipywidgets 8 and 7 name them.
-HANDLE, RAIL = (".noUi-handle", ".ui-slider-handle"), (".noUi-base", ".ui-slider")
 WIDTH, HEIGHT = 1280, 900  # pixels, the smallest page that must show everything
 
 
@@ -112,23 +110,11 @@ class Tab:
 
     def press(self, css: str, key: str, times: int = 1) -> None:
         """Focus a slider's handle and press a key, such as ``ArrowRight``."""
-        handle = self._part(css, HANDLE)
+        # As ipywidgets 8 and 7 name it.
+        handle = self.page.locator(f"{css} .noUi-handle, {css} .ui-slider-handle").first
         handle.focus()
         for _ in range(times):
             handle.press(key)
-
-    def drag(self, css: str, share: float) -> None:
-        """Drag a slider's handle with the mouse to that share (0 to 1) of its length."""
-        handle = self._part(css, HANDLE)
-        handle.scroll_into_view_if_needed()
-        start, rail = handle.bounding_box(), self._part(css, RAIL).bounding_box()
-        assert start is not None
-        assert rail is not None
-        y = start["y"] + start["height"] / 2
-        self.page.mouse.move(start["x"] + start["width"] / 2, y)
-        self.page.mouse.down()
-        self.page.mouse.move(rail["x"] + share * rail["width"], y, steps=12)
-        self.page.mouse.up()
 
     def type(self, css: str, text: str) -> None:
         """Type a number into a slider's readout, as a person would: click, replace all, Enter."""
@@ -158,9 +144,6 @@ class Tab:
             css,
         )
         return found
-
-    def _part(self, css: str, classes: tuple[str, str]) -> Locator:
-        return self.page.locator(", ".join(f"{css} {name}" for name in classes)).first
 
 
 @contextmanager

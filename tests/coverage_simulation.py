@@ -17,7 +17,7 @@ import numpy as np
 from scipy import stats
 
 from dglib.analysis.fits import logistic, width_at_rate
-from dglib.analysis.intervals import Bounds, Interval, clopper_pearson, clopper_pearson_undecided, t_interval
+from dglib.analysis.intervals import Bounds, clopper_pearson, clopper_pearson_undecided, t_interval
 from dglib.analysis.summary import difference_interval, median_interval
 from dglib.analysis.sweeps import Rule, cell, detect
 
@@ -100,7 +100,7 @@ def simulated(
     return Row(interval, case, n, nominal, sum(held) / count, error, length, 1 - len(closed) / count)
 
 
-def checked(interval: Interval | None, truth: float) -> Outcome:
+def checked(interval: Bounds | None, truth: float) -> Outcome:
     assert interval is not None
     return interval.lower <= truth <= interval.upper, interval.upper - interval.lower
 
@@ -226,7 +226,7 @@ def profiled(found: dict | None, name: str, truth: float) -> Outcome:
         math.copysign(math.inf, sign) if end is None else end
         for sign, end in zip((-1, 1), found[name]["ci95"], strict=True)
     )
-    return checked(Interval(low, high), truth)
+    return checked(Bounds(low, high), truth)
 
 
 def logistic_threshold(rng: np.random.Generator, n: int, name: str) -> Outcome:

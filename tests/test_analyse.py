@@ -23,7 +23,7 @@ from analysis_cases import (
 from report_cases import published_in, run_of
 
 from dglib.analysis.intervals import Bounds
-from dglib.analysis.summary import in_every_seed, quantity
+from dglib.analysis.summary import quantity
 from dglib.cli import main
 from dglib.errors import UserError
 from dglib.report.analyse import analyse
@@ -105,7 +105,6 @@ def test_ten_seeds_without_an_event_bound_both_thresholds_and_the_width(ten):
     high = 1 - 0.025**0.1  # of 0 of 10 by Clopper and Pearson, in closed form
     for name in ("T1", "T2"):
         assert found[name]["event_share"]["ci95"] == pytest.approx([0.0, high], abs=1e-9)
-        assert found[name]["in_every_seed"]["share_ci95"] == pytest.approx([1 - high, 1.0], abs=1e-9)
 
 
 # --- quantities
@@ -141,19 +140,6 @@ def test_an_estimate_is_the_middle_of_a_cell_that_holds_the_median_whatever_the_
             assert found["lower"] <= np.median(true) <= found["upper"]
             assert found["estimate"] == pytest.approx((found["lower"] + found["upper"]) / 2)
     assert estimated > 50
-
-
-def test_what_holds_in_every_seed_holds_in_the_share_that_is_given_as_often_as_it_says():
-    generator, n, trials = np.random.default_rng(0), 8, 2000
-    one = two = 0
-    for values in generator.random((trials, n)):
-        low, high = float(values.min()), float(values.max())
-        above = in_every_seed([Bounds(float(v), math.inf) for v in values])
-        between = in_every_seed([Bounds(float(v), float(v)) for v in values])
-        one += 1 - low >= above["share_ci95"][0]
-        two += high - low >= between["share_ci95"][0]
-    for covered in (one, two):  # each end is exact at 97.5 %
-        assert abs(covered / trials - 0.975) < 4 * math.sqrt(0.025 * 0.975 / trials)
 
 
 # --- the file
@@ -195,7 +181,7 @@ def test_seeds_that_all_failed_are_said_to_have(tmp_path, capsys):
     assert main(["analyse", str(tmp_path)]) == 0
     assert "all seeds failed (3 of 3 the init): nothing was measured" in capsys.readouterr().out
     found = analyse(tmp_path)["T1"]
-    assert [found[name] for name in (*QUANTITIES, "event_share", "in_every_seed")] == [None] * 6
+    assert [found[name] for name in (*QUANTITIES, "event_share")] == [None] * 5
     published_in(tmp_path / "other", "V3", [v3_failed(0), v3_diverged(1)])
     found = analyse(tmp_path / "other")["V3"]
     assert found["gap"] is None

@@ -1,6 +1,5 @@
 """The explorer's notebook: its cells, and its output where no widget can be shown."""
 
-import ast
 import base64
 import io
 import re
@@ -36,19 +35,6 @@ def test_the_notebook_has_the_explorers_parameters_with_their_meaning():
     listed = papermill.inspect_notebook(SOURCE)
     assert tuple(listed) == PARAMETERS
     assert all(p["help"] and p["default"] == "None" for p in listed.values())
-
-
-def test_the_notebook_calls_the_explorer_and_nothing_else():
-    cells = [c for c in nbformat.read(SOURCE, as_version=4).cells if c.cell_type == "code"]
-    after = next(i for i, cell in enumerate(cells) if "parameters" in cell.metadata.get("tags", [])) + 1
-    statements = [ast.unparse(line) for cell in cells[after:] for line in ast.parse(cell.source).body]
-    assert statements == [
-        "import dglib.explorer",
-        "recorded = dglib.explorer.recorded(globals())",
-        "recorded.show()",
-        "live = dglib.explorer.live(globals())",
-        "live.show()",
-    ]
 
 
 @pytest.mark.slow

@@ -8,7 +8,7 @@ from functools import cached_property
 from typing import Any
 
 from dglib.analysis import wording
-from dglib.analysis.intervals import Bounds, Interval, clopper_pearson
+from dglib.analysis.intervals import Bounds, clopper_pearson
 from dglib.analysis.summary import Summary, known_cell, median_bounds
 
 TRAPPED, DIVERGED, INIT_FAILED = "trapped_90", "diverged", "init_failed"
@@ -103,7 +103,7 @@ class Cell:
         found = Counter(seed["end"] for seed in self.seeds)
         return {kind: found[kind] for kind in self.measure.all_kinds}
 
-    def interval(self, kind: str) -> Interval:
+    def interval(self, kind: str) -> Bounds:
         """Of the share of seeds with this end, at 95 % (Clopper–Pearson)."""
         return clopper_pearson(self.counts[kind], self.n)
 

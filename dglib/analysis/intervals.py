@@ -35,7 +35,7 @@ def finite(value: float) -> float | None:
 
 @dataclass(frozen=True)
 class Bounds:
-    """A quantity known to lie between two values; ±inf where a side is open (censored)."""
+    """A quantity known, or at 95 % estimated, to lie between two values; ±inf where a side is open."""
 
     lower: float
     upper: float
@@ -69,17 +69,6 @@ class Bounds:
         return {"lower": finite(self.lower), "upper": finite(self.upper)}
 
 
-@dataclass(frozen=True)
-class Interval(Bounds):
-    """An interval for a quantity. `confidence`: at least this where it is exact."""
-
-    confidence: float = CONFIDENCE
-
-    def as_dict(self) -> dict[str, float | None]:
-        """`{"lower", "upper", "confidence"}`, null where open."""
-        return {**super().as_dict(), "confidence": round(self.confidence, 6)}
-
-
 UNKNOWN = Bounds(-math.inf, math.inf)
 
 
@@ -88,30 +77,28 @@ def centre(cell: Bounds | None) -> float | None:
     return rounded((cell.lower + cell.upper) / 2) if cell and cell.is_closed else None
 
 
-def clopper_pearson(successes: int, n: int, confidence: float = CONFIDENCE) -> Interval:
+def clopper_pearson(successes: int, n: int) -> Bounds:
     """The exact binomial interval for a share, 0 to 1; of no trials, [0, 1]."""
     from scipy.special import betaincinv  # scipy.stats takes four times as long to import
 
     if not 0 <= successes <= n:
         raise ValueError(f"{successes} of {n}: must be a count from 0 to {n}")
-    tail = (1 - confidence) / 2
+    tail = (1 - CONFIDENCE) / 2
     lower = float(betaincinv(successes, n - successes + 1, tail)) if successes else 0.0
     upper = float(betaincinv(successes + 1, n - successes, 1 - tail)) if successes < n else 1.0
-    return Interval(lower, upper, confidence)
+    return Bounds(lower, upper)
 
 
-def clopper_pearson_undecided(
-    successes: int, undecided: int, n: int, confidence: float = CONFIDENCE
-) -> Interval:
+def clopper_pearson_undecided(successes: int, undecided: int, n: int) -> Bounds:
     """A share's exact interval when some of n trials are undecided: it holds whatever their outcome.
 
     The lower end counts all `undecided` as failures, the upper as successes.
     """
-    least, most = (clopper_pearson(count, n, confidence) for count in (successes, successes + undecided))
-    return Interval(least.lower, most.upper, confidence)
+    least, most = (clopper_pearson(count, n) for count in (successes, successes + undecided))
+    return Bounds(least.lower, most.upper)
 
 
-def t_interval(values: Sequence[float], confidence: float = CONFIDENCE) -> Interval | None:
+def t_interval(values: Sequence[float]) -> Bounds | None:
     """Student's interval for the mean of `values`, of paired differences for instance; None below two.
 
     Exact for normal values; with few and skewed ones its coverage is less than nominal (see the table).
@@ -121,8 +108,8 @@ def t_interval(values: Sequence[float], confidence: float = CONFIDENCE) -> Inter
     n = len(values)
     if n < 2:
         return None
-    half = float(stats.t.ppf((1 + confidence) / 2, n - 1)) * stdev(values) / math.sqrt(n)
-    return Interval(fmean(values) - half, fmean(values) + half, confidence)
+    half = float(stats.t.ppf((1 + CONFIDENCE) / 2, n - 1)) * stdev(values) / math.sqrt(n)
+    return Bounds(fmean(values) - half, fmean(values) + half)
 
 
 def sign_flip_p(values: Sequence[float]) -> float | None:
@@ -141,7 +128,7 @@ def sign_flip_p(values: Sequence[float]) -> float | None:
     return round(float(test.pvalue), 10)
 
 
-def welch(a: Sequence[float], b: Sequence[float], confidence: float = CONFIDENCE) -> Interval | None:
+def welch(a: Sequence[float], b: Sequence[float]) -> Bounds | None:
     """Welch's t interval for the difference of means; None of fewer than two values, or of no spread."""
     from scipy import stats
 
@@ -149,8 +136,8 @@ def welch(a: Sequence[float], b: Sequence[float], confidence: float = CONFIDENCE
         return None
     with warnings.catch_warnings():  # of nearly equal values, as of a gap that does not vary
         warnings.simplefilter("ignore", RuntimeWarning)
-        found = stats.ttest_ind(a, b, equal_var=False).confidence_interval(confidence)
-    return Interval(float(found.low), float(found.high), confidence)
+        found = stats.ttest_ind(a, b, equal_var=False).confidence_interval(CONFIDENCE)
+    return Bounds(float(found.low), float(found.high))
 
 
 # ── two groups ──
@@ -170,14 +157,12 @@ class Family:
 
     Attributes:
         p, corrected: in the order of the tests.
-        smallest: the least p that these group sizes can give, however large the difference.
         labellings: how many were counted, the observed one among them.
         enumerated: whether these were all there are.
     """
 
     p: tuple[float, ...]
     corrected: tuple[float, ...]
-    smallest: float
     labellings: int
     enumerated: bool
 
@@ -195,7 +180,7 @@ def auc(first: Sequence[float], second: Sequence[float]) -> float:
     return float(wins) / (len(first) * len(second))
 
 
-def auc_interval(area: float, n_first: int, n_second: int, confidence: float = CONFIDENCE) -> Interval:
+def auc_interval(area: float, n_first: int, n_second: int) -> Bounds:
     """An interval for the area that `auc` gave; never [1, 1], since it is wide where groups are small.
 
     Newcombe, Statistics in Medicine 25 (2006) 559, method 5: the areas that differ from the one seen by at
@@ -205,7 +190,7 @@ def auc_interval(area: float, n_first: int, n_second: int, confidence: float = C
     """
     from scipy import optimize, stats
 
-    z, mean = stats.norm.ppf((1 + confidence) / 2), (n_first + n_second) / 2
+    z, mean = stats.norm.ppf((1 + CONFIDENCE) / 2), (n_first + n_second) / 2
 
     def beyond(candidate: float) -> float:
         shape = 2 * mean - 1 - 3 * (mean - 1) / ((2 - candidate) * (1 + candidate))
@@ -217,7 +202,7 @@ def auc_interval(area: float, n_first: int, n_second: int, confidence: float = C
         end if abs(area - end) < 1e-12 else float(optimize.brentq(beyond, inside, end, xtol=1e-14))
         for end in (0.0, 1.0)
     ]
-    return Interval(ends[0], ends[1], confidence)
+    return Bounds(ends[0], ends[1])
 
 
 def permutation_test(values: Matrix, first: NDArray[np.bool_]) -> Family:
@@ -240,9 +225,7 @@ def permutation_test(values: Matrix, first: NDArray[np.bool_]) -> Family:
     alone = np.minimum(1.0, 2 * np.minimum(above, below) / total)
     corrected = np.minimum(1.0, 2 * np.minimum(above_any, below_any) / total)
     every = math.comb(len(first), int(first.sum()))
-    return Family(
-        tuple(alone.tolist()), tuple(corrected.tolist()), min(1.0, 2 / total), total, every <= MOST_LABELLINGS
-    )
+    return Family(tuple(alone.tolist()), tuple(corrected.tolist()), total, every <= MOST_LABELLINGS)
 
 
 def smallest_p(first: int, second: int) -> float:

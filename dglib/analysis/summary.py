@@ -19,11 +19,8 @@ from dglib.analysis.intervals import (
     CONFIDENCE,
     UNKNOWN,
     Bounds,
-    Interval,
     centre,
-    clopper_pearson,
     clopper_pearson_undecided,
-    finite,
     rounded,
     sign_flip_p,
     t_interval,
@@ -123,7 +120,7 @@ def _median(values: Sequence[float]) -> float:
     return middle if not math.isnan(middle) else math.inf
 
 
-def median_interval(cells: Sequence[Bounds], confidence: float = CONFIDENCE) -> Interval | None:
+def median_interval(cells: Sequence[Bounds]) -> Bounds | None:
     """Distribution-free interval for a population's median from order statistics; None for too few values.
 
     The i-th value lies within the i-th cell, which may be open. The r-th smallest lower end and r-th largest
@@ -131,12 +128,12 @@ def median_interval(cells: Sequence[Bounds], confidence: float = CONFIDENCE) -> 
     coverage. `scipy.stats` has none for interval-censored values. Below six values there is none at 95 %.
     """
     n, rank, enclosed = len(cells), 0, 1.0
-    while rank < n // 2 and (more := enclosed - math.comb(n, rank) / 2 ** (n - 1)) >= confidence:
+    while rank < n // 2 and (more := enclosed - math.comb(n, rank) / 2 ** (n - 1)) >= CONFIDENCE:
         rank, enclosed = rank + 1, more
     if not rank:
         return None
     lowers, uppers = sorted(cell.lower for cell in cells), sorted(cell.upper for cell in cells)
-    return Interval(lowers[rank - 1], uppers[-rank], enclosed)
+    return Bounds(lowers[rank - 1], uppers[-rank])
 
 
 def known_cell(seed: Summary) -> Bounds | None:
@@ -165,7 +162,7 @@ def quantity(cells: Sequence[Bounds]) -> dict[str, Any] | None:
         return None
     median = median_bounds(cells)
     interval = median_interval(cells)
-    ci95 = None if interval is None else [finite(interval.lower), finite(interval.upper)]
+    ci95 = None if interval is None else list(interval.ends)
     ci95 = None if ci95 == [None, None] else ci95
     ends = median.as_dict()
     if set(ends.values()) == {None} and ci95 is None:
@@ -188,23 +185,6 @@ def paired(values: Sequence[float], lowest: float = -1.0) -> dict[str, Any] | No
     return {**found, "ci95": ci95, "p": sign_flip_p(values), "least_p": rounded(2.0 ** (1 - len(values)))}
 
 
-def in_every_seed(cells: Sequence[Bounds]) -> dict[str, Any] | None:
-    """The bounds that hold in each of n seeds, and the share of all such seeds in which they would hold.
-
-    `{"lower", "upper", "n", "share_ci95"}`. With one end open the share is Clopper and Pearson's for n of n.
-    It stays so if the limit is the most extreme seed's own value, and each further limit costs a seed (Wilks,
-    Ann. Math. Stat. 12 (1941) 91), so with two it is that for n - 1 of n.
-    """
-    if not cells:
-        return None
-    lower, upper = min(cell.lower for cell in cells), max(cell.upper for cell in cells)
-    limits, n = sum(map(math.isfinite, (lower, upper))), len(cells)
-    if not limits:
-        return None
-    least = clopper_pearson(n + 1 - limits, n).lower
-    return {"lower": finite(lower), "upper": finite(upper), "n": n, "share_ci95": [rounded(least), 1.0]}
-
-
 def share(count: int, of: int, undecided: int = 0) -> dict[str, Any] | None:
     """`{"count", "of", "estimate", "ci95"}` with the exact interval; None of no seeds.
 
@@ -217,7 +197,7 @@ def share(count: int, of: int, undecided: int = 0) -> dict[str, Any] | None:
         "count": count,
         "of": of,
         "estimate": None if undecided else rounded(count / of),
-        "ci95": [rounded(found.lower), rounded(found.upper)],
+        "ci95": list(found.ends),
     }
 
 

@@ -17,7 +17,7 @@ from dglib.analysis.curves import Curve, differences_at, loop, median_curve, ret
 from dglib.analysis.fits import width_at_rate
 from dglib.analysis.intervals import UNKNOWN, Bounds, rounded
 from dglib.analysis.style import COLUMN_WIDTH, LOOKS, THICK, Look
-from dglib.analysis.summary import Summary, dwell, in_every_seed, median_bounds, paired, quantity, share
+from dglib.analysis.summary import Summary, dwell, median_bounds, paired, quantity, share
 from dglib.analysis.sweeps import (
     DOWN,
     UP,
@@ -106,7 +106,6 @@ class Width:
         return {
             "n": len(widths),
             "measured": len(widths),
-            "in_every_seed": in_every_seed(every),
             "common_limit": limit,
             "gap_lambda": level,
             "by_start": {
