@@ -134,8 +134,6 @@ def read(path: Path) -> Checkpoint:
         raise ValueError("not a checkpoint of dglib")
     if int(match[1]) > VERSION:
         raise UserError(f"{path}: written by a newer version of dglib (format {int(match[1])})")
-    if int(match[1]) != VERSION:
-        raise ValueError(f"no format {int(match[1])} of dglib's checkpoints")
     if hashlib.sha256(content).hexdigest().encode() != match[2]:
         raise ValueError("checksum does not match: truncated or damaged")
     try:

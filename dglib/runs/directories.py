@@ -169,9 +169,9 @@ def as_ours(record: Record, path: Path, config: Mapping[str, Any]) -> Translated
     return next((ours for translate in TRANSLATORS if (ours := translate(record, config))), None)
 
 
-def _experiment_of(record: Any, path: Path) -> str | None:
+def _experiment_of(record: Record, path: Path) -> str | None:
     """The experiment that a record names, else that of its file's name."""
-    given = [record.get(name) for name in ("experiment", "experiment_id")] if isinstance(record, dict) else []
+    given = (record.get(name) for name in ("experiment", "experiment_id"))
     texts = [text for text in given if isinstance(text, str)]
     if not texts:
         return experiment_of_list(path)

@@ -242,9 +242,14 @@ class CudaRecorder:
             current = torch.cuda.current_stream(self._device)
             self._stream.wait_stream(current)
             with torch.cuda.stream(self._stream), warnings.catch_warnings(record=last) as caught:
+                before = torch.cuda.get_sync_debug_mode()
                 if last:
                     warnings.simplefilter("always")
-                result = _warning_of_syncs(function) if last else function()
+                    torch.cuda.set_sync_debug_mode("warn")  # "error" would leave the step half done
+                try:
+                    result = function()
+                finally:
+                    torch.cuda.set_sync_debug_mode(before)
             current.wait_stream(self._stream)
         syncs = [w for w in caught or () if "synchronizing CUDA operation" in str(w.message)]
         for other in caught or ():
@@ -293,12 +298,3 @@ def _recover(error: Exception, stream: Any, state: TrainState, draws: Tensor | N
         key_dropout(state.model, state.dropout)
         if state.log_dropout is not None:  # keyed anew before each use
             state.log_dropout = torch.Generator(state.device)
-
-
-def _warning_of_syncs(function: Callable[[], T]) -> T:
-    before = torch.cuda.get_sync_debug_mode()
-    torch.cuda.set_sync_debug_mode("warn")  # "error" would leave the step half done
-    try:
-        return function()
-    finally:
-        torch.cuda.set_sync_debug_mode(before)

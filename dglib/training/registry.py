@@ -151,11 +151,7 @@ def source_hash(entry: Callable[..., object]) -> str | None:
     Comments, layout and docstrings do not count, and imports are not followed. None where there is no
     source, and for what dglib itself defines.
     """
-    while isinstance(entry, functools.partial):
-        entry = entry.func
-    entry = inspect.unwrap(entry)
-    if not (inspect.isroutine(entry) or inspect.isclass(entry)):
-        entry = type(entry)  # an object that can be called
+    entry = definition(entry)
     if str(getattr(entry, "__module__", "")).partition(".")[0] == "dglib":
         return None
     text = _source(entry)
@@ -164,6 +160,14 @@ def source_hash(entry: Callable[..., object]) -> str | None:
     with contextlib.suppress(SyntaxError, ValueError):  # a cell with magics is hashed as it is
         text = _tree(ast.parse(text))
     return hashlib.sha256(text.encode(errors="surrogatepass")).hexdigest()
+
+
+def definition(entry: Callable[..., object]) -> Callable[..., object]:
+    """The function that an entry is or wraps; of an object that can be called, its class."""
+    while isinstance(entry, functools.partial):
+        entry = entry.func
+    entry = inspect.unwrap(entry)
+    return entry if inspect.isroutine(entry) or inspect.isclass(entry) else type(entry)
 
 
 def _source(entry: Callable[..., object]) -> str:

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import functools
-import inspect
 import traceback
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 
 import torch
@@ -13,7 +11,7 @@ from torch import Tensor
 
 from dglib.errors import UserError
 from dglib.protocol.spec import InputShape, StepSpec
-from dglib.training.registry import call, failed
+from dglib.training.registry import call, definition, failed
 from dglib.training.state import Gradient
 from dglib.training.step import Batch, Number, mixes, values
 
@@ -99,15 +97,9 @@ def naming(step: StepSpec) -> Iterator[None]:
         raise
     except Exception as error:
         raised_in = [frame.f_code for frame, _ in traceback.walk_tb(error.__traceback__)]
-        if mixes.is_own(step.mix) and _code(mixes.get(step.mix)) in raised_in:
-            raise failed(f"mix {step.mix!r} fails", error) from error
-        if values.is_own(step.value) and _code(values.get(step.value)) in raised_in:
-            raise failed(f"value {step.value!r} fails", error) from error
+        for kind, registry, name in (("mix", mixes, step.mix), ("value", values, step.value)):
+            rule = definition(registry.get(name)) if registry.is_own(name) else None
+            code = getattr(rule.__call__ if isinstance(rule, type) else rule, "__code__", None)
+            if code is not None and code in raised_in:
+                raise failed(f"{kind} {name!r} fails", error) from error
         raise
-
-
-def _code(rule: Callable[..., object]) -> object:
-    while isinstance(rule, functools.partial):
-        rule = rule.func
-    rule = inspect.unwrap(rule)
-    return getattr(rule if inspect.isroutine(rule) else type(rule).__call__, "__code__", None)
