@@ -112,7 +112,7 @@ CAMPAIGN = [
 NOISES = {
     "ignored_class": "gives labels from -100 to 9: must be 1400 integers from 0 to 9",
     "twice": "gives int64 of shape (2800,): must be 1400 integers",
-    "nothing": "gives None: must be 1400 integers",
+    "nothing": "gives object of shape (): must be 1400 integers",
     "fails": "fails: IndexError: index 1400 is out of bounds … users_parts.py, line ",
     "unseeded": "gives other labels when it is called again",
     "nonsense_declared": "expects a rate of 40: must be a number from 0 to 1",

@@ -224,6 +224,10 @@ class DatasetInfo:
     input_shape: InputShape
     classes: int
 
+    @classmethod
+    def of(cls, data: Dataset) -> "DatasetInfo":
+        return cls(len(data.x_train), len(data.x_test), data.input_shape, data.classes)
+
 
 BUILT_IN = {
     "digits": DatasetInfo(1400, 397, (1, 8, 8), 10),
@@ -263,28 +267,21 @@ def describe_dataset(
 
     train_size: as for `Dataset.subset`. Raises UserError as that and `load_dataset`.
     """
-    info = _describe_whole(name, data_dir)
+    if name in BUILT_IN:
+        info = BUILT_IN[name]
+    elif name.endswith(".npz") and (path := user_path(name, "dataset")).is_file():
+        info = _describe_npz(str(path.absolute()), path.stat().st_mtime_ns)
+    else:
+        info = DatasetInfo.of(load_dataset(name, data_dir=data_dir))
     if train_size is None:
         return info
     _check_train_size(name, train_size, info.n_train, info.classes)
     return replace(info, n_train=train_size)
 
 
-def _describe_whole(name: str, data_dir: str | Path | None) -> DatasetInfo:
-    if name in BUILT_IN:
-        return BUILT_IN[name]
-    if name.endswith(".npz") and (path := user_path(name, "dataset")).is_file():
-        return _describe_npz(str(path.absolute()), path.stat().st_mtime_ns)
-    return _describe(load_dataset(name, data_dir=data_dir))
-
-
 @lru_cache
 def _describe_npz(name: str, changed: int) -> DatasetInfo:
-    return _describe(load_dataset(name))
-
-
-def _describe(data: Dataset) -> DatasetInfo:
-    return DatasetInfo(len(data.x_train), len(data.x_test), data.input_shape, data.classes)
+    return DatasetInfo.of(load_dataset(name))
 
 
 def _read_npz(path: Path) -> list[NDArray[Any]]:

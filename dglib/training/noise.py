@@ -118,13 +118,26 @@ class NoisyLabels:
         return plain | {"labels": self.fingerprint}
 
 
-def make_noise(name: str, labels: Labels, rate: float, seed: int, classes: int) -> NoisyLabels:
+def make_noise(
+    name: str, labels: Labels, rate: float, seed: int, classes: int, entry: NoiseFunction | None = None
+) -> NoisyLabels:
     """The noisy labels of one seed by the noise `name`, checked; `labels` stay as they are.
+
+    entry: the noise's, where it has been looked up already.
 
     Raises:
         UserError: it is unknown, fails, or gives other than n integers in 0..classes-1.
     """
-    return _make(name, noises.get(name), labels, rate, seed, classes)
+    entry = noises.get(name) if entry is None else entry
+    given = call(f"noise {name!r} fails", entry, np.array(labels), rate, seed, classes)
+    noisy = _checked(name, given, len(labels), classes)
+    expected: object = rate
+    if (declared := getattr(entry, "expected", None)) is not None:
+        expected = call(f"noise {name!r}: expected fails", declared, rate, np.array(labels), classes)
+    if not isinstance(expected, int | float | np.number) or not 0 <= expected <= 1:
+        raise UserError(f"noise {name!r} expects a rate of {expected!r}: must be a number from 0 to 1")
+    flips = np.bincount(labels * classes + noisy, minlength=classes**2).reshape(classes, classes)
+    return NoisyLabels(noisy, flips, float(expected))
 
 
 def try_noise(name: str, labels: Labels, rate: float, seeds: Sequence[int], classes: int) -> list[str]:
@@ -136,9 +149,9 @@ def try_noise(name: str, labels: Labels, rate: float, seeds: Sequence[int], clas
     if not noises.is_own(name):
         return []
     entry = noises.get(name)
-    tried = [_make(name, entry, labels, rate, seed, classes) for seed in seeds]
-    if noises.is_own(name) and not isinstance(entry, LabelFile):
-        again = _make(name, entry, labels, rate, seeds[0], classes)
+    tried = [make_noise(name, labels, rate, seed, classes, entry) for seed in seeds]
+    if not isinstance(entry, LabelFile):
+        again = make_noise(name, labels, rate, seeds[0], classes, entry)
         if again.fingerprint != tried[0].fingerprint:
             raise UserError(
                 f"noise {name!r} gives other labels when it is called again: must depend on its arguments"
@@ -160,24 +173,8 @@ def try_noise(name: str, labels: Labels, rate: float, seeds: Sequence[int], clas
     return lines
 
 
-def _make(
-    name: str, entry: NoiseFunction, labels: Labels, rate: float, seed: int, classes: int
-) -> NoisyLabels:
-    given = call(f"noise {name!r} fails", entry, np.array(labels), rate, seed, classes)
-    noisy = _checked(name, given, len(labels), classes)
-    expected: object = rate
-    if (declared := getattr(entry, "expected", None)) is not None:
-        expected = call(f"noise {name!r}: expected fails", declared, rate, np.array(labels), classes)
-    if not isinstance(expected, int | float | np.number) or not 0 <= expected <= 1:
-        raise UserError(f"noise {name!r} expects a rate of {expected!r}: must be a number from 0 to 1")
-    flips = np.bincount(labels * classes + noisy, minlength=classes**2).reshape(classes, classes)
-    return NoisyLabels(noisy, flips, float(expected))
-
-
 def _checked(name: str, given: object, n: int, classes: int) -> Labels:
     must = f"must be {n} integers from 0 to {classes - 1}"
-    if given is None:
-        raise UserError(f"noise {name!r} gives None: {must}")
     try:
         array = np.asarray(given)
     except (TypeError, ValueError) as error:
