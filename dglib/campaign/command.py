@@ -22,10 +22,9 @@ from dglib.errors import UserError
 from dglib.experiments import build_spec, default_names, get
 from dglib.experiments.parameters import Parameters
 from dglib.experiments.profiles import (
-    meant_for,
+    by_experiment,
     option_layers,
     profile_layer,
-    refuse_strays,
     source,
     validate_layers,
 )
@@ -144,10 +143,10 @@ def _experiments(arguments: argparse.Namespace) -> tuple[list[Plan], RunLocation
     if len(set(chosen)) < len(chosen):
         raise UserError(f"--only {' '.join(chosen)}: each experiment once")
     options, profile = option_layers(arguments), arguments.profile or "quick"
-    refuse_strays(options, chosen)
+    given = by_experiment(options, chosen)
     plans, locations = [], []
     for name in chosen:
-        layers = [profile_layer(name, profile), *meant_for(name, options)]
+        layers = [profile_layer(name, profile), *given[name]]
         parameters = validate_layers(name, layers)
         location = RunLocation.of(parameters, source("base_dir", layers).where)
         locations.append(location)

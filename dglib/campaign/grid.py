@@ -31,11 +31,10 @@ from dglib.experiments.parameters import Parameters, Text
 from dglib.experiments.profiles import (
     PARAMS,
     Layer,
+    by_experiment,
     file_layer,
-    meant_for,
     one_of,
     profile_layer,
-    refuse_strays,
     validate_layers,
     validate_model,
 )
@@ -142,14 +141,14 @@ def _load(path: Path, layers: Sequence[Layer]) -> Grid:
         factors = " × ".join(map(str, sizes))
         raise UserError(f"{where}: grid: {factors} = {count} cells: must be at most {MAX_CELLS}")
     for experiment in experiments:
-        refuse_strays([Layer(where, file.grid)], [experiment])
+        by_experiment([Layer(where, file.grid)], [experiment])  # refuses a name that it does not have
     for name, value in file.grid.items():
         if not all(is_identity(name, one) for one in experiments) and name not in NUMERICS:
             rule = "changes no run, so that its cells would be the same; give it in set"
             raise UserError(f"{where}: grid.{name} = {value!r}: {rule}")
     seeds = {} if file.seeds is None else {"seeds": file.seeds}
     given = [Layer(where, {**(file.set or {}), **seeds}), *layers]
-    refuse_strays(given, experiments)
+    mine = by_experiment(given, experiments)
     for option in given:
         for name, value in option.values.items():
             if name.rpartition(".")[2] in file.grid:
@@ -157,7 +156,7 @@ def _load(path: Path, layers: Sequence[Layer]) -> Grid:
 
     cells, known = [], dict[str, Cell]()
     for experiment in experiments:
-        below[experiment] += meant_for(experiment, given)
+        below[experiment] += mine[experiment]
     for combination in product(*file.grid.values()):
         asked = Layer(where, dict(zip(file.grid, combination, strict=True)))
         for experiment in experiments:

@@ -134,36 +134,27 @@ def option_layers(arguments: Any) -> list[Layer]:
     return layers
 
 
-def meant_for(experiment: str, layers: Iterable[Layer]) -> list[Layer]:
-    """The values in `layers` for one of several experiments: ``EXPERIMENT.name``, or a name that it has."""
-    fields = get(experiment).parameters.model_fields
-    found = []
-    for layer in layers:
-        for name, value in layer.values.items():
-            owner, dot, field = name.rpartition(".")
-            if dot and owner == experiment:
-                found.append(layer._replace(where=f"{layer.where} {name}", values={field: value}))
-            elif not dot and name in fields:
-                found.append(layer._replace(values={name: value}))
-    return found
-
-
-def refuse_strays(layers: Iterable[Layer], experiments: Sequence[str]) -> None:
-    """Refuse a name that none of the experiments has.
+def by_experiment(layers: Iterable[Layer], experiments: Sequence[str]) -> dict[str, list[Layer]]:
+    """The values in `layers` for each experiment: ``EXPERIMENT.name``, or a name that it has.
 
     Raises:
-        UserError: names the layer, the name and its value.
+        UserError: a name that none of them has.
     """
+    found: dict[str, list[Layer]] = {experiment: [] for experiment in experiments}
     for layer in layers:
         for name, value in layer.values.items():
             owner, dot, field = name.rpartition(".")
             if dot and owner not in experiments:
                 raise UserError(f"{layer.where}: {name} = {value!r}: must be of {one_of(experiments)}")
-            candidates = [owner] if dot else experiments
-            known = (field in get(each).parameters.model_fields for each in candidates)
-            if not any(known):
-                reason = _unknown(field, get(candidates[0]).parameters) + layer.advice
+            asked = [owner] if dot else experiments
+            known = [one for one in asked if field in get(one).parameters.model_fields]
+            if not known:
+                reason = _unknown(field, get(asked[0]).parameters) + layer.advice
                 raise UserError(f"{layer.where}: {name} = {_shown(value)}: {reason}")
+            where = f"{layer.where} {name}" if dot else layer.where
+            for experiment in known:
+                found[experiment].append(layer._replace(where=where, values={field: value}))
+    return found
 
 
 def resolve(experiment: str, layers: Sequence[Layer]) -> Parameters:
