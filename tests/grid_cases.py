@@ -7,8 +7,9 @@ from typing import Any
 
 from report_cases import open_with
 
-from dglib.campaign.grid import Cell, Grid, load_grid, write_index
-from dglib.experiments import build_spec
+from dglib.campaign.grid import Grid, load_grid, write_index
+from dglib.campaign.jobs import Plan
+from dglib.experiments.profiles import Layer
 from dglib.runs import identity
 from dglib.runs.store import Store
 
@@ -16,28 +17,26 @@ Record = dict[str, Any]
 
 
 def grid_of(directory: Path, text: str) -> Grid:
-    """The grid that a file of this text asks for."""
+    """The grid that a file of this text asks for, in `runs` of the directory."""
     path = directory / "map.yaml"
     path.write_text(text, encoding="utf-8")
-    return load_grid(path)
+    return load_grid(path, [Layer("--base-dir", {"base_dir": str(directory / "runs")})])
 
 
-def fill(grid: Grid, base: Path, records: Callable[[Cell], Sequence[Record] | None]) -> Path:
+def fill(grid: Grid, records: Callable[[Plan], Sequence[Record] | None]) -> Path:
     """The grid's directory, each cell with these records; None: its run has not begun."""
-    directory = write_index(grid, base)
-    for cell in grid.cells:
-        made = records(cell)
+    for plan in grid.plans:
+        made = records(plan)
         if made is not None:
-            store_of(cell, directory, made)
-    return directory
+            store_of(plan, made)
+    return write_index(grid)
 
 
-def store_of(cell: Cell, directory: Path, records: Sequence[Record]) -> Store:
-    """The run of a cell, holding these records."""
-    spec = build_spec(cell.experiment, cell.parameters)
-    described = identity.describe(spec, "d1" * 32, **identity.requested_numerics(cell.parameters))
-    rated = [record | {"eta": cell.parameters.noise_rate} for record in records]
-    return open_with(directory / cell.directory, spec, described, rated)
+def store_of(plan: Plan, records: Sequence[Record]) -> Store:
+    """The run of a plan, holding these records."""
+    described = identity.describe(plan.spec, "d1" * 32, **identity.requested_numerics(plan.parameters))
+    rated = [record | {"eta": plan.parameters.noise_rate} for record in records]
+    return open_with(plan.base, plan.spec, described, rated)
 
 
 def begin(store: Store, seed: int) -> None:

@@ -2,7 +2,6 @@
 
 import io
 from pathlib import Path
-from types import SimpleNamespace
 
 import pytest
 from analysis_cases import t1, t2, td1
@@ -37,7 +36,7 @@ def test_report_table_and_figures_of_a_grid_are_copied_below_the_base_directory(
     Path("my.yaml").write_text(MAP)
     found = mirrored("--grid", "my.yaml")
     assert found.grid is not None
-    fill(found.grid, found.location.local, lambda cell: [td1(seed, 0.1 + 0.4 * seed) for seed in (0, 1)])
+    fill(found.grid, lambda plan: [td1(seed, 0.1 + 0.4 * seed) for seed in (0, 1)])
     written = results.write_results(found.plans, found.location, found.grid, io.StringIO())
     copied = files(Path("drive/grid_my"))
     names = {"grid.json", "grid_results.csv", "report.html", "figures/grid_Td1.pdf", "figures/grid_Td1.png"}
@@ -49,8 +48,7 @@ def test_report_table_and_figures_of_a_grid_are_copied_below_the_base_directory(
 def test_the_figure_drawn_after_the_runs_own_mirrors_have_ended_is_copied_too() -> None:
     found = mirrored("--only", "T1", "T2", "--seeds", "0-1")
     for plan, make in zip(found.plans, (t1, t2), strict=True):
-        cell = SimpleNamespace(experiment=plan.experiment, parameters=plan.parameters, directory="")
-        store_of(cell, found.location.local, [make(seed) for seed in (0, 1)])
+        store_of(plan, [make(seed) for seed in (0, 1)])
     results.write_results(found.plans, found.location, found.grid, io.StringIO())
     (directory,) = Path("work").glob("exp_T_spinodal_*")
     drawn = {f"{directory.name}/figures/hysteresis.{kind}" for kind in ("pdf", "png")}

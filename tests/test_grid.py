@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 
 from dglib.campaign.grid import load_grid
+from dglib.campaign.jobs import anchored
 from dglib.errors import UserError
 from dglib.experiments.profiles import PARAMS, Layer, load_profile, override_layer
 
@@ -29,47 +30,48 @@ def written(directory: Path, text: str, name: str = "map.yaml") -> Path:
 @pytest.mark.parametrize("path", GRIDS, ids=lambda path: path.stem)
 def test_every_grid_of_the_project_loads_by_its_name_and_has_a_directory_per_combination(path: Path) -> None:
     grid = load_grid(path.stem)
-    combinations = {repr(cell.values) for cell in grid.cells}
-    assert len({cell.directory for cell in grid.cells}) == len(combinations)
-    assert len(grid.cells) == len(combinations) * len({cell.experiment for cell in grid.cells})
+    combinations = {repr(cell.values) for cell in grid.plans}
+    assert len({cell.base.name for cell in grid.plans}) == len(combinations)
+    assert len(grid.plans) == len(combinations) * len({cell.experiment for cell in grid.plans})
     assert path.read_text(encoding="utf-8").startswith("# ")
 
 
 def test_every_value_of_one_parameter_meets_every_value_of_the_other_over_the_profile(tmp_path: Path) -> None:
     grid = load_grid(written(tmp_path, MAP))
     changes = ["seeds=0-1", "init_epochs=8", "milestones=[4, 6]", "noise_rate=0.2", "init_lambda=0.35"]
-    assert grid.cells[0].parameters == load_profile("Td1", "quick", changes)
-    asked = [(cell.parameters.noise_rate, cell.parameters.init_lambda) for cell in grid.cells]
+    expected = anchored(load_profile("Td1", "quick", changes), grid.plans[0].base.absolute())
+    assert grid.plans[0].parameters.model_copy(update={"work_dir": None}) == expected
+    asked = [(cell.parameters.noise_rate, cell.parameters.init_lambda) for cell in grid.plans]
     assert asked == list(product([0.2, 0.4], [0.35, 0.5, 0.65]))
     assert grid.axes == {"noise_rate": (0.2, 0.4), "init_lambda": (0.35, 0.5, 0.65)}
-    assert (grid.name, grid.directory_name) == ("map", "grid_map")
-    assert (grid.cells[4].name, grid.cells[4].directory) == (("noise_rate=0.4,init_lambda=0.5",) * 2)
+    assert (grid.name, grid.directory.name) == ("map", "grid_map")
+    assert (grid.plans[4].cell, grid.plans[4].base.name) == (("noise_rate=0.4,init_lambda=0.5",) * 2)
 
 
 def test_options_replace_what_the_file_sets_for_all_experiments_or_for_one(tmp_path: Path) -> None:
     path = written(tmp_path, "experiments: [T1, T2]\nset: {T2.lr: 0.3}\ngrid: {epochs_per_level: [2, 4]}\n")
     layers = [Layer("--seeds", {"seeds": "3"}), override_layer("T1.momentum=0.5"), override_layer("lr=0.2")]
-    cells = load_grid(path, layers).cells
-    assert [cell.directory for cell in cells] == [f"epochs_per_level={n}" for n in (2, 2, 4, 4)]
+    cells = load_grid(path, layers).plans
+    assert [cell.base.name for cell in cells] == [f"epochs_per_level={n}" for n in (2, 2, 4, 4)]
     found = [(c.experiment, c.parameters.seeds, c.parameters.momentum, c.parameters.lr) for c in cells[:2]]
     assert found == [("T1", [3], 0.5, 0.2), ("T2", [3], 0.9, 0.2)]
-    assert [cell.parameters.lr for cell in load_grid(path).cells[:2]] == [0.1, 0.3]
+    assert [cell.parameters.lr for cell in load_grid(path).plans[:2]] == [0.1, 0.3]
 
 
 def test_a_parameter_that_is_a_list_is_crossed_by_a_list_of_lists(tmp_path: Path) -> None:
     text = "experiment: T2\ngrid: {sweep_lambdas: [[0.5, 0.4], [0.5, 0.3]], network: [small_cnn, my:Net]}\n"
     grid = load_grid(written(tmp_path, text))
-    assert [cell.parameters.sweep_lambdas for cell in grid.cells[::2]] == [[0.5, 0.4], [0.5, 0.3]]
-    assert grid.cells[0].name == "sweep_lambdas=[0.5,0.4],network=small_cnn"
-    assert len({cell.directory for cell in grid.cells}) == 4
-    for cell in grid.cells:
-        assert not set(cell.directory) - set("abcdefghijklmnopqrstuvwxyz0123456789_.,=+-")
+    assert [cell.parameters.sweep_lambdas for cell in grid.plans[::2]] == [[0.5, 0.4], [0.5, 0.3]]
+    assert grid.plans[0].cell == "sweep_lambdas=[0.5,0.4],network=small_cnn"
+    assert len({cell.base.name for cell in grid.plans}) == 4
+    for cell in grid.plans:
+        assert not set(cell.base.name) - set("abcdefghijklmnopqrstuvwxyz0123456789_.,=+-")
 
 
 def test_names_that_differ_in_case_alone_and_long_ones_keep_directories_of_their_own(tmp_path: Path) -> None:
     names = ["my:Net", "my:net", "my:" + "n" * 300, "my:" + "n" * 299 + "m"]
     grid = load_grid(written(tmp_path, f"experiment: Td1\ngrid: {{network: {names}}}\n".replace("'", '"')))
-    directories = {cell.directory.casefold() for cell in grid.cells}
+    directories = {cell.base.name.casefold() for cell in grid.plans}
     assert len(directories) == 4
     assert max(map(len, directories)) < 100
 

@@ -45,7 +45,7 @@ def read(base: Path) -> Page:
 def whole(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Page]:
     """A finished grid's directory, with its page and the files beside it."""
     place = tmp_path_factory.mktemp("whole")
-    directory = fill(grid_of(place, MAP), place / "runs", by_level)
+    directory = fill(grid_of(place, MAP), by_level)
     return directory, Page(write_report(directory).read_text(encoding="utf-8"))
 
 
@@ -74,10 +74,8 @@ def test_the_page_opens_with_the_finding_and_one_map_and_holds_no_report_per_cel
 
 def test_cells_that_are_not_done_are_marked_in_the_table(tmp_path):
     grid = grid_of(tmp_path, MAP)
-    directory = fill(
-        grid, tmp_path / "runs", lambda c: None if c.values["noise_rate"] == 0.4 else by_level(c)
-    )
-    begin(store_of(grid.cells[3], directory, by_level(grid.cells[3])[:1]), 1)
+    directory = fill(grid, lambda plan: None if plan.values["noise_rate"] == 0.4 else by_level(plan))
+    begin(store_of(grid.plans[3], by_level(grid.plans[3])[:1]), 1)
     page = read(directory)
     assert "6 cells, 4 with finished seeds, 3 finished." in page.text
     assert page.tables[0][4][2] == "1 of 3, 1 under way"
@@ -94,7 +92,7 @@ def test_the_table_lies_beside_the_page_as_numbers_and_the_map_as_files(whole):
 
 
 def test_a_dwell_time_grid_opens_with_width_against_dwell_time(tmp_path):
-    page = read(fill(grid_of(tmp_path, DWELLS), tmp_path / "runs", sweeps))
+    page = read(fill(grid_of(tmp_path, DWELLS), sweeps))
     assert len(page.all("img")) == 3  # the dwell figure, and a curve for each experiment
     assert str(page.all("img")[0]["alt"]).startswith("Width against dwell time")
     assert page.answers[0].strip().startswith("Hysteresis width λ↑ − λ↓ against dwell time")
@@ -105,18 +103,18 @@ def test_a_dwell_time_grid_opens_with_width_against_dwell_time(tmp_path):
 
 def test_a_run_of_other_parameters_in_a_cells_directory_is_left_out_by_name(tmp_path):
     grid = grid_of(tmp_path, MAP)
-    directory = fill(grid, tmp_path / "runs", by_level)
+    directory = fill(grid, by_level)
     other = grid_of(tmp_path, MAP.replace("init_epochs: 40", "init_epochs: 20"))
-    store = store_of(other.cells[0], directory, by_level(other.cells[0]))
+    store = store_of(other.plans[0], by_level(other.plans[0]))
     page = read(directory)
-    assert f"left out: {grid.cells[0].directory}/{store.directory.name}." in page.text
+    assert f"left out: {grid.plans[0].base.name}/{store.directory.name}." in page.text
     assert "18 seeds in 6 run directories" in page.text
 
 
 def test_cells_that_the_grid_no_longer_has_are_left_out_by_name(tmp_path):
-    fill(grid_of(tmp_path, MAP), tmp_path / "runs", by_level)
+    fill(grid_of(tmp_path, MAP), by_level)
     smaller = grid_of(tmp_path, MAP.replace("0.6, 0.8", "0.6"))
-    directory = write_index(smaller, tmp_path / "runs")
+    directory = write_index(smaller)
     collection = collect(directory)
     assert isinstance(collection, Grid)
     assert collection.left_out == ["noise_rate=0.2,init_lambda=0.8", "noise_rate=0.4,init_lambda=0.8"]
@@ -131,7 +129,7 @@ def test_a_damaged_index_is_told_by_its_path(tmp_path, content):
 
 
 def test_a_base_directory_with_nothing_but_grids_says_where_they_lie(tmp_path):
-    fill(grid_of(tmp_path, MAP), tmp_path / "runs", lambda cell: None)
+    fill(grid_of(tmp_path, MAP), lambda plan: None)
     with pytest.raises(UserError, match=r"no run there.*; grids lie in grid_map there"):
         write_report(tmp_path / "runs")
 
@@ -140,9 +138,9 @@ def test_a_cell_that_was_trained_is_found_again_by_its_index(tmp_path, monkeypat
     monkeypatch.setenv("TQDM_DISABLE", "1")
     text = "experiment: Td1\nseeds: 0\nset: {init_epochs: 1, milestones: []}\ngrid: {init_lambda: [0.4]}\n"
     grid = grid_of(tmp_path, text)
-    directory = write_index(grid, tmp_path / "runs")
-    (cell,) = grid.cells
-    run(cell.parameters.model_copy(update={"base_dir": str(directory / cell.directory)}))
+    directory = write_index(grid)
+    (plan,) = grid.plans
+    run(plan.parameters)
     index = collect(directory)
     assert isinstance(index, Grid)
     assert index.cells[0].found is not None

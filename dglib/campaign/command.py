@@ -8,9 +8,7 @@ import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 from importlib.util import find_spec
-from pathlib import Path
 
-from dglib.base_dir import base_directory
 from dglib.campaign import scheduler
 from dglib.campaign.grid import Grid, load_grid, write_index
 from dglib.campaign.jobs import Plan, anchored, jobs_of
@@ -87,7 +85,7 @@ def run(arguments: argparse.Namespace) -> int:
             number += f", {count} at a time" if (count := min(at_once, len(jobs))) > 1 else ""
             print(f"{named} into {local.absolute()}: {number}", file=out, flush=True)
             if campaign.grid is not None:  # so that a page written meanwhile has all cells
-                write_index(campaign.grid, local)
+                write_index(campaign.grid)
             scheduler.run(jobs, backend, monitor, arguments.fail_fast)
     except BrokenPipeError:
         reason = "nobody reads its output any more; the same command resumes"
@@ -115,8 +113,15 @@ def plan_campaign(arguments: argparse.Namespace) -> Campaign:
     Raises:
         UserError: one line on what is wrong.
     """
-    grid = None if arguments.grid is None else load_grid(arguments.grid, option_layers(arguments))
-    plans, location = _experiments(arguments) if grid is None else _cells(arguments, grid)
+    grid = None
+    if arguments.grid is None:
+        plans, location = _experiments(arguments)
+    else:
+        for name, value in (("--only", arguments.only), ("--profile", arguments.profile)):
+            if value is not None:
+                raise UserError(f"{name}: is given by the grid's file; leave it out with --grid")
+        grid = load_grid(arguments.grid, option_layers(arguments))
+        plans, location = grid.plans, grid.location
     cluster = arguments.cluster
     checked: set[str] = set()
     for plan in plans:
@@ -154,24 +159,6 @@ def _experiments(arguments: argparse.Namespace) -> tuple[list[Plan], RunLocation
     if len({(each.base.absolute(), each.local.absolute()) for each in locations}) > 1:
         several = " and ".join(sorted({str(each.local.absolute()) for each in locations}))
         raise UserError(f"base_dir = {several}: must be one for all experiments")
-    return plans, location
-
-
-def _cells(arguments: argparse.Namespace, grid: Grid) -> tuple[list[Plan], RunLocation]:
-    for name, given in (("--only", arguments.only), ("--profile", arguments.profile)):
-        if given is not None:
-            raise UserError(f"{name}: is given by the grid's file; leave it out with --grid")
-    layers = option_layers(arguments)
-    first = grid.cells[0].parameters
-    base = base_directory(first.base_dir, where=source("base_dir", layers).where if layers else "")
-    location = RunLocation.of(first)
-    plans = []
-    for cell in grid.cells:
-        below = Path(grid.directory_name, cell.directory)
-        paths = {"base_dir": str(base / below), "work_dir": str(location.local / below)}
-        parameters = anchored(cell.parameters.model_copy(update=paths), base / below)
-        local = RunLocation.of(parameters).local
-        plans.append(Plan(parameters, local, home=location.local, cell=cell.name))
     return plans, location
 
 

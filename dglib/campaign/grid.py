@@ -8,7 +8,7 @@
       noise_rate: [0.2, 0.4]
       init_lambda: [0.35, 0.50, 0.65]
 
-Run directories are in ``<base>/<grid.directory_name>/<cell.directory>/``.
+Run directories are in ``<base>/grid_<name of the file>/<cell>/``.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from typing import Annotated, Any
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from dglib.campaign.jobs import anchored
+from dglib.campaign.jobs import Plan, anchored
 from dglib.errors import StorageError, UserError
 from dglib.experiments import build_spec, names
 from dglib.experiments.parameters import Parameters, Text
@@ -35,38 +35,17 @@ from dglib.experiments.profiles import (
     file_layer,
     one_of,
     profile_layer,
+    source,
     validate_layers,
     validate_model,
 )
 from dglib.files import to_json, write_atomically
 from dglib.runs.directories import INDEX
 from dglib.runs.identity import NUMERICS, describe, fingerprint, is_identity, requested_numerics
+from dglib.runs.location import RunLocation
 
 MAX_CELLS = 1000
 _LONGEST = 80  # characters of a directory's name, without the digest that a cut one gets
-
-
-@dataclass(frozen=True)
-class Cell:
-    """One experiment at one combination of values, with its parameters.
-
-    Attributes:
-        name: "noise_rate=0.2,init_lambda=0.5", the values that are crossed.
-        values: the crossed parameters' values by name.
-    """
-
-    name: str
-    parameters: Parameters
-    values: Mapping[str, object]
-
-    @property
-    def directory(self) -> str:
-        """The name as a file name; cells of two experiments at the same values share it."""
-        return _file_name(self.name)
-
-    @property
-    def experiment(self) -> str:
-        return self.parameters.experiment
 
 
 @dataclass(frozen=True)
@@ -76,17 +55,19 @@ class Grid:
     Attributes:
         name: the file's, without suffix.
         axes: the crossed parameters with their values, in the file's order.
-        cells: every combination, the last axis varying fastest, of one experiment after the other.
+        location: of the base directory.
+        plans: one for each cell: every combination, the last axis varying fastest, of each experiment in turn.
     """
 
     name: str
     axes: Mapping[str, tuple[object, ...]]
-    cells: list[Cell]
+    location: RunLocation
+    plans: list[Plan]
 
     @property
-    def directory_name(self) -> str:
-        """Of the directory, below the base directory, that holds the cells'."""
-        return f"grid_{_file_name(self.name)}"
+    def directory(self) -> Path:
+        """Holds the cells' directories; those of two experiments at the same values share one."""
+        return self.location.local / _directory_name(self.name)
 
 
 class GridFile(BaseModel):
@@ -154,7 +135,7 @@ def _load(path: Path, layers: Sequence[Layer]) -> Grid:
             if name.rpartition(".")[2] in file.grid:
                 raise UserError(f"{option.where}: {name} = {value!r}: is crossed by the grid of {where}")
 
-    cells, known = [], dict[str, Cell]()
+    runs, found = dict[str, str](), list[tuple[str, Parameters, dict[str, object]]]()
     for experiment in experiments:
         below[experiment] += mine[experiment]
     for combination in product(*file.grid.values()):
@@ -162,12 +143,20 @@ def _load(path: Path, layers: Sequence[Layer]) -> Grid:
         for experiment in experiments:
             parameters = validate_layers(experiment, [*below[experiment], asked])
             values = {name: getattr(parameters, name) for name in file.grid}  # 1e-4 may have been text
-            cell = Cell(",".join(f"{name}={_shown(v)}" for name, v in values.items()), parameters, values)
-            if (twin := known.setdefault(_run(parameters), cell)) is not cell:
-                raise UserError(f"{where}: grid: {cell.name} is the same run as {twin.name}")
-            cells.append(cell)
-    by_name = {name: {_shown(cell.values[name]): cell.values[name] for cell in cells} for name in file.grid}
-    return Grid(path.stem, {name: tuple(values.values()) for name, values in by_name.items()}, cells)
+            cell = ",".join(f"{name}={_shown(value)}" for name, value in values.items())
+            if (run := _run(parameters)) in runs:
+                raise UserError(f"{where}: grid: {cell} is the same run as {runs[run]}")
+            runs[run] = cell
+            found.append((cell, parameters, values))
+    location = RunLocation.of(found[0][1], source("base_dir", given).where)
+    plans = []
+    for cell, parameters, values in found:
+        folder = Path(_directory_name(path.stem), _file_name(cell))
+        paths = {"base_dir": str(location.base / folder), "work_dir": str(location.local / folder)}
+        parameters = anchored(parameters.model_copy(update=paths), location.base / folder)
+        plans.append(Plan(parameters, location.local / folder, home=location.local, cell=cell, values=values))
+    axes = {name: {_shown(plan.values[name]): plan.values[name] for plan in plans} for name in file.grid}
+    return Grid(path.stem, {name: tuple(values.values()) for name, values in axes.items()}, location, plans)
 
 
 def _run(parameters: Parameters) -> str:
@@ -187,28 +176,30 @@ def _shown(value: object) -> str:
     return str(value)
 
 
-def write_index(grid: Grid, base: Path) -> Path:
-    """Write ``grid.json`` with all cells into the grid's directory below `base`. Returns that directory."""
-    directory = base / grid.directory_name
+def write_index(grid: Grid) -> Path:
+    """Write ``grid.json`` with all cells into the grid's directory. Returns that directory."""
     cells = [
         {
-            "experiment": cell.experiment,
-            "name": cell.name,
-            "directory": cell.directory,
-            "values": dict(cell.values),
-            "seeds": cell.parameters.seeds,
-            "run": _run(anchored(cell.parameters, base)),
+            "experiment": plan.experiment,
+            "name": plan.cell,
+            "directory": plan.base.name,
+            "values": dict(plan.values),
+            "seeds": plan.parameters.seeds,
+            "run": _run(plan.parameters),
         }
-        for cell in grid.cells
+        for plan in grid.plans
     ]
     try:
-        directory.mkdir(parents=True, exist_ok=True)
+        grid.directory.mkdir(parents=True, exist_ok=True)
     except OSError as error:
-        raise StorageError.of(directory, error) from error
-    write_atomically(
-        directory / INDEX, to_json({"grid": grid.name, "axes": grid.axes, "cells": cells}, indent=1)
-    )
-    return directory
+        raise StorageError.of(grid.directory, error) from error
+    content = {"grid": grid.name, "axes": grid.axes, "cells": cells}
+    write_atomically(grid.directory / INDEX, to_json(content, indent=1))
+    return grid.directory
+
+
+def _directory_name(name: str) -> str:
+    return f"grid_{_file_name(name)}"
 
 
 def _file_name(text: str) -> str:

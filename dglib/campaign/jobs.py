@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -43,7 +43,7 @@ class Plan:
         parameters: `anchored`.
         base: where its run directory and executed notebook go.
         home: where the jobs' records go, for all plans of a campaign; by default `base`.
-        cell: of a grid, by name; a cell has no notebook executed.
+        cell: of a grid, by name, with the `values` that are crossed; a cell has no notebook executed.
         profile: the name of the profile below the parameters, shown in the executed notebook.
         command: the command line, for the manifest.
         jobs: one per seed, in the order of the seeds, and the summary.
@@ -53,6 +53,7 @@ class Plan:
     base: Path
     home: Path = Path()
     cell: str = ""
+    values: Mapping[str, object] = field(default_factory=dict)
     profile: str = "quick"
     command: list[str] = field(default_factory=list, repr=False)
     jobs: list[Job] = field(init=False, repr=False)

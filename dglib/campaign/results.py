@@ -33,8 +33,7 @@ def write_results(
 
     With a mirror the files are copied below the base directory.
     """
-    local = location.local
-    files = _of_experiments(plans, location, out) if grid is None else _of_grid(write_index(grid, local), out)
+    files = _of_experiments(plans, location, out) if grid is None else _of_grid(write_index(grid), out)
     location.copy_to_base(*files)
     return files
 
