@@ -96,9 +96,11 @@ class ClusterBackend(Backend):
         """
         from distributed import KilledWorker
 
-        self._refresh()
         if self._stopping:
-            return self._poll_stopped(timeout)
+            jobs = [job for job, _ in self._running.values()]
+            self._running.clear()
+            return [(job, {"stopped": True}) for job in jobs]
+        self._refresh()
         try:
             future = self._ended.get(timeout=timeout)
         except queue.Empty:
@@ -123,22 +125,10 @@ class ClusterBackend(Backend):
         return [(job, answer)]
 
     def stop(self) -> None:
+        """Cancel all jobs. Their workers notice it within a second, save their seeds and take other jobs."""
         self._stopping = True
         with suppress(UserError), self._scheduler_there():
             self._client.cancel([future for _, future in self._running.values()])
-
-    def _poll_stopped(self, timeout: float) -> list[tuple[Job, Answer]]:
-        """All jobs, once no worker runs one any more."""
-        from dglib.campaign import cluster_worker
-
-        with self._scheduler_there():
-            running = self._client.run(cluster_worker.running, list(self._running), on_error="ignore")
-        if any(running.values()):
-            time.sleep(timeout)
-            return []
-        stopped: list[tuple[Job, Answer]] = [(job, {"stopped": True}) for job, _ in self._running.values()]
-        self._running.clear()
-        return stopped
 
     def _refresh(self) -> None:
         """Ask how many workers there are, at most once a second."""

@@ -1,4 +1,4 @@
-"""Functions that run in a Dask worker's process: run a job, and report whether one still runs.
+"""Runs a job in a Dask worker's process.
 
 A task runs in a thread of its own, where no signal arrives. So another thread checks a few times a second
 whether the job is still wanted, and asks it to stop after a checkpoint where not: it was cancelled, the
@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import platform
 import threading
-from collections.abc import Collection, Mapping
+from collections.abc import Mapping
 from functools import lru_cache
 from importlib.metadata import version
 from pathlib import Path
@@ -23,8 +23,6 @@ from dglib.runs import provenance
 
 CHECK_SECONDS = 0.2
 CLOSING = (Status.closing, Status.closing_gracefully, Status.closed, Status.stopping, Status.failed)
-
-_running: set[str] = set()  # the keys of tasks
 
 
 @lru_cache(maxsize=1)
@@ -51,7 +49,6 @@ def run_job(job: Mapping[str, Any]) -> dict[str, Any]:
                 control.stop()
                 return
 
-    _running.add(key)
     threading.Thread(target=watch, daemon=True).start()
     try:
         reason = unsuitable(job, me)
@@ -59,7 +56,6 @@ def run_job(job: Mapping[str, Any]) -> dict[str, Any]:
         return {**answer, "worker": me.address}
     finally:
         over.set()
-        _running.discard(key)
 
 
 def unsuitable(job: Mapping[str, Any], me: Worker) -> str:
@@ -71,8 +67,3 @@ def unsuitable(job: Mapping[str, Any], me: Worker) -> str:
     if not Path(job["record"]).exists():
         return f"does not see {Path(job['record']).parent} as it is here"
     return ""
-
-
-def running(keys: Collection[str]) -> bool:
-    """Whether this process runs one of these tasks."""
-    return not _running.isdisjoint(keys)

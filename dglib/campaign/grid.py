@@ -56,7 +56,7 @@ class Grid:
         name: the file's, without suffix.
         axes: the crossed parameters with their values, in the file's order.
         location: of the base directory.
-        plans: one for each cell: every combination, the last axis varying fastest, of each experiment in turn.
+        plans: one for each cell: every combination, the last axis varying fastest, of each experiment.
     """
 
     name: str
