@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 from dglib.analysis import style, wording
 from dglib.analysis.answer import Row
-from dglib.analysis.curves import Curve, is_frozen, mean_curve
+from dglib.analysis.curves import Curve, differences_at, is_frozen, mean_curve
 from dglib.analysis.grid import DIVERGED, TRAPPED, Measure
 from dglib.analysis.intervals import rounded
 from dglib.analysis.style import LOOKS, THICK, Look
@@ -209,7 +209,7 @@ class V3(Experiment):
         """Both branches of a complete seed; a collapse branch that began trapped is apart."""
         state = start_state(record)
         found: list[tuple[str, Curve, Sequence[Entry]]] = []
-        for name in BRANCHES if state in STARTS else ():
+        for name in BRANCHES if state else ():
             key = "V3-trapped" if name == "collapse" and state == "trapped" else f"V3-{name}"
             curve = Curve(branch(record, name))
             found.append((key, curve, entries(record, f"{name}_trajectory")))
@@ -230,8 +230,8 @@ def branch(record: Record, name: str) -> dict[float, float]:
 
 def gaps(record: Record) -> dict[float, float]:
     """λ -> collapse error less ordered error, at the levels that both branches visited, ascending."""
-    ordered, collapsed = branch(record, "ordered"), branch(record, "collapse")
-    return {level: rounded(collapsed[level] - ordered[level]) for level in sorted(ordered.keys() & collapsed)}
+    sides = (entries(record, f"{name}_trajectory") for name in BRANCHES)
+    return {level: rounded(gap) for level, gap in differences_at(*sides).items()}
 
 
 def outcome(record: Record) -> str:
@@ -247,11 +247,9 @@ def outcome(record: Record) -> str:
 
 
 def start_state(record: Record) -> str | None:
-    """The state in which the collapse branch began, "collapsed" or "trapped"; None if the seed has no two
-    branches, "diverged" if that is why."""
-    kind = outcome(record)
-    if kind != "complete":
-        return kind if kind == "diverged" else None
+    """The state in which the collapse branch began, "collapsed" or "trapped"; None of an incomplete seed."""
+    if outcome(record) != "complete":
+        return None
     return "trapped" if starts_trapped(entries(record, "collapse_trajectory")) else "collapsed"
 
 
@@ -277,10 +275,9 @@ def _final_errors(records: Records) -> list[dict[str, Any]]:
     """Of each branch and start state the λ at its end and the errors there, over complete seeds."""
     found: defaultdict[tuple[str, str, float], list[float]] = defaultdict(list)
     for record in records:
-        if (state := start_state(record)) in STARTS:
-            for name in BRANCHES:
-                level, error = list(branch(record, name).items())[-1]
-                found[name, "ordered" if name == "ordered" else str(state), level].append(error)
+        for name in BRANCHES if (state := start_state(record)) else ():
+            level, error = list(branch(record, name).items())[-1]
+            found[name, "ordered" if name == "ordered" else str(state), level].append(error)
     return [
         {"branch": name, "start": state, "lambda": level, "error": paired(errors, lowest=0.0)}
         for (name, state, level), errors in sorted(found.items(), reverse=True)
@@ -288,15 +285,19 @@ def _final_errors(records: Records) -> list[dict[str, Any]]:
 
 
 def _seed(record: Record, level: float, limit: float) -> dict[str, Any]:
-    kind = end = outcome(record)
-    complete = kind == "complete"
-    gap = gaps(record).get(level) if complete else None
-    start = start_state(record) if complete else None
-    frozen = complete and any(is_frozen(record, entries(record, f"{name}_trajectory")) for name in BRANCHES)
-    if complete:
-        end = "two_branches" if gap is not None and gap > limit else "one_branch"
-        end = "frozen" if frozen and end == "two_branches" else end
-        end = "no_gap" if gap is None else TRAPPED if start == "trapped" else end
+    kind, start = outcome(record), start_state(record)
+    gap = gaps(record).get(level) if start else None
+    frozen = bool(start) and any(is_frozen(record, entries(record, f"{b}_trajectory")) for b in BRANCHES)
+    if start is None:
+        end = kind
+    elif gap is None:
+        end = "no_gap"
+    elif start == "trapped":
+        end = TRAPPED
+    elif gap > limit:
+        end = "frozen" if frozen else "two_branches"
+    else:
+        end = "one_branch"
     return {
         "seed": seed_of(record),
         "outcome": kind,

@@ -174,20 +174,16 @@ class Width:
         style.panel(top, "a  Mean error at each level of λ", "", "Test error")
         style.error_axis(top)
         style.panel(below, "b  Where each seed's threshold lies", "λ", "")
-        keys = []
+        keys, rows = [], list[tuple[str, Bounds, Look] | None]()
         for sweep in _SWEEPS:
-            look, curves = LOOKS[sweep.look], [curve for mine, curve, _ in made if mine == sweep]
+            look, mine = LOOKS[sweep.look], [(curve, cell) for of, curve, cell in made if of == sweep]
+            curves, cells = [curve for curve, _ in mine], [cell for _, cell in mine if cell]
             style.draw_sweep(top, [c.errors for c in curves], median_curve(curves, sweep.rising), look)
             if curves:
                 keys.append((f"{sweep.title} ({len(curves)})", look.line(THICK, mark=4)))
-        rows: list[tuple[str, Bounds, Look] | None] = []
-        for sweep in _SWEEPS:
-            mine = [cell for of, _, cell in made if of == sweep and cell]
-            middle = len(mine) // 2  # whose row is named
-            rows += [
-                (sweep.short if i == middle else "", cell, LOOKS[sweep.look]) for i, cell in enumerate(mine)
-            ]
-            rows += [None] if mine else []
+            middle = len(cells) // 2  # whose row is named
+            rows += [(sweep.short if i == middle else "", cell, look) for i, cell in enumerate(cells)]
+            rows += [None] if cells else []
         style.cell_rows(below, rows[:-1], [level for _, curve, _ in made for level in curve.errors])
         if not made:
             for axes in (top, below):
