@@ -66,7 +66,7 @@ RUN = [
     ("YAML that does not parse", "run T1 -f broken.yaml", "broken.yaml … YAML … line 3"),
     ("value that does not parse", "run T1 --set lr=[1", "--set … lr=[1 … YAML"),
     ("missing file", "run T1 -f none.yaml", "none.yaml … No such file"),
-    ("unknown profile", "run T1 --profile fast", "profile … fast … paper, quick or small"),
+    ("unknown profile", "run T1 --profile fast", "profile … fast … quick, paper or small"),
     ("--set without =", "run T1 --set lr", "--set … lr … name=value"),
     (
         "base directory is a file",

@@ -116,7 +116,6 @@ def _load(path: Path, layers: Sequence[Layer]) -> Grid:
     experiments = file.experiments or [str(file.experiment)]
     if len(set(experiments)) < len(experiments):
         raise UserError(f"{where}: experiments = {experiments!r}: each once")
-    below = {experiment: [profile_layer(experiment, file.profile)] for experiment in experiments}
     sizes = [len(values) for values in (*file.grid.values(), experiments)]
     if (count := prod(sizes)) > MAX_CELLS:
         factors = " × ".join(map(str, sizes))
@@ -129,15 +128,15 @@ def _load(path: Path, layers: Sequence[Layer]) -> Grid:
             raise UserError(f"{where}: grid.{name} = {value!r}: {rule}")
     seeds = {} if file.seeds is None else {"seeds": file.seeds}
     given = [Layer(where, {**(file.set or {}), **seeds}), *layers]
-    mine = by_experiment(given, experiments)
+    below = by_experiment(given, experiments)
+    for experiment in experiments:
+        below[experiment].insert(0, profile_layer(experiment, file.profile))
     for option in given:
         for name, value in option.values.items():
             if name.rpartition(".")[2] in file.grid:
                 raise UserError(f"{option.where}: {name} = {value!r}: is crossed by the grid of {where}")
 
     runs, found = dict[str, str](), list[tuple[str, Parameters, dict[str, object]]]()
-    for experiment in experiments:
-        below[experiment] += mine[experiment]
     for combination in product(*file.grid.values()):
         asked = Layer(where, dict(zip(file.grid, combination, strict=True)))
         for experiment in experiments:
