@@ -1,57 +1,30 @@
 """What tests ask of the report's page, parsed from its HTML."""
 
-from html.parser import HTMLParser
+from bs4 import BeautifulSoup, Tag  # comes with nbconvert
 
 
-class Page(HTMLParser):
-    """What a test asks of a page: tags with their attributes, tables' cells and the text."""
+def _text(node: Tag) -> str:
+    return " ".join(node.get_text(" ").replace("\u00a0", " ").split())
+
+
+class Page:
+    """Text of a page, cells of its tables, its answers, and attributes of its tags."""
 
     def __init__(self, html: str) -> None:
-        super().__init__()
-        self.tags: list[tuple[str, dict[str, str | None]]] = []
-        self.tables: list[list[list[str]]] = []
-        self.answers: list[str] = []
-        self.facts: list[str] = []
-        self._words: list[str] = []
-        self._inside: list[str] = []
-        self.feed(html)
-        self.text = " ".join(" ".join(self._words).replace("\u00a0", " ").split())
-
-    def handle_starttag(self, tag, attrs):
-        self.tags.append((tag, dict(attrs)))
-        self._inside.append("answer" if ("class", "answer") in attrs else tag)
-        if ("class", "answer") in attrs:
-            self.answers.append("")
-        elif tag == "dd":
-            self.facts.append("")
-        if tag == "table":
-            self.tables.append([])
-        elif tag == "tr":
-            self.tables[-1].append([])
-        elif tag in ("td", "th"):
-            self.tables[-1][-1].append("")
-
-    def handle_endtag(self, tag):
-        # No answer holds another block of its own kind, so the next end of a div is its end.
-        names = (tag, "answer") if tag == "div" else (tag,)
-        while self._inside and self._inside.pop() not in names:
-            pass
-
-    def handle_data(self, data):
-        if "style" in self._inside:
-            return
-        self._words.append(data)
-        if "answer" in self._inside:
-            self.answers[-1] += f"{data} ".replace("\u00a0", " ")
-        if "dd" in self._inside:
-            self.facts[-1] += data
-        if self._inside and self._inside[-1] in ("td", "th"):
-            self.tables[-1][-1][-1] += data
+        self._soup = BeautifulSoup(html, "html.parser")
+        for style in self._soup("style"):
+            style.decompose()
+        self.text = _text(self._soup)
+        self.answers = [_text(answer) for answer in self._soup(class_="answer")]
+        self.tables = [
+            [[_text(cell) for cell in row(["td", "th"])] for row in table("tr")]
+            for table in self._soup("table")
+        ]
 
     @property
-    def seeds(self):
+    def seeds(self) -> list[list[list[str]]]:
         """The tables of seeds; those of answers stand apart."""
         return [table for table in self.tables if table[0][0] == "Seed"]
 
-    def all(self, tag):
-        return [attributes for name, attributes in self.tags if name == tag]
+    def all(self, *tags: str) -> list[dict[str, str]]:
+        return [tag.attrs for tag in self._soup(tags)]
