@@ -3,9 +3,11 @@
 import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from itertools import groupby, pairwise
+from itertools import groupby
 from statistics import fmean, median, pstdev
 from typing import Any
+
+import numpy as np
 
 from dglib.analysis.intervals import UNKNOWN, Bounds, centre, rounded
 from dglib.analysis.sweeps import (
@@ -156,8 +158,7 @@ def loop(record: Record) -> dict[str, Any] | None:
     outcome: "closed" (recovered), "open" (not down to the last level), or "diverged" on the return.
     `lambda_down`: the first level of the run of evaluations that fires; `below`: of an open loop, the level
     that λ↓ lies below for certain; `return_lower`, `return_upper`: the cell of λ↓; `width`: the centre of its
-    cell, `lower` to `upper`. `memory`, `area`: see
-    `mean_difference` and `area_of`.
+    cell, `lower` to `upper`. `memory`, `area`: see `mean_difference` and `area_of`.
     """
     up = threshold(UP, record)
     sweep = entries(record, "return_trajectory")
@@ -201,5 +202,4 @@ def area_of(differences: Mapping[float, float]) -> float | None:
     """The integral of `differences_at` over λ by trapezoids; None of fewer than two levels."""
     if len(differences) < 2:
         return None
-    steps = pairwise(differences.items())
-    return rounded(sum((x1 - x0) * (y0 + y1) / 2 for (x0, y0), (x1, y1) in steps))
+    return rounded(float(np.trapezoid(list(differences.values()), list(differences))))

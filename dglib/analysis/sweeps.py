@@ -19,6 +19,8 @@ Entry = Mapping[str, Any]
 Records = Sequence[Record]
 
 CHANCE_ERROR = 0.9  # one class predicted for everything, on ten balanced classes
+LASTING = 3  # levels, or evaluations of the first one
+FINAL_STATES = ("ordered", "between", "collapsed", "trapped", "diverged")
 
 
 def number(source: Mapping[str, Any], key: str) -> float | None:
@@ -89,8 +91,7 @@ def mean_by_level(evaluations: Iterable[Entry]) -> dict[float, float]:
     return {level: fmean(values) for level, values in errors.items()}
 
 
-LASTING = 3  # levels, or evaluations of the first one
-FINAL_STATES = ("ordered", "between", "collapsed", "trapped", "diverged")
+# ── states ──
 
 
 def is_running(record: Record) -> bool:

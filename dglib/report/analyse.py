@@ -10,9 +10,9 @@ each null or
 
 A threshold is the first λ of the run of evaluations that fires; it lies past the level before and at most at
 that one. `lower` and `upper` bound the sample's median, null where open. `estimate` is the middle between
-them, null where one is open (in schema 1 it was the level that fired). `ci95` encloses the population's
-median (null below six seeds; an open end is null). `censored`: "right" (only `lower` is known), "left" (only
-`upper`), "interval" (both), or null: known exactly.
+them, null where one is open. `ci95` encloses the population's median (null below six seeds; an open end is
+null). `censored`: "right" (only `lower` is known), "left" (only `upper`), "interval" (both), or null: known
+exactly.
 `width`, λ↑ of T1 less λ↓ of T2 paired by seed within a run directory, is the same in T1 and T2, with its
 seeds under `hysteresis`. `groups`: the same names for records of other programs, by the format with η, dwell
 time or λ. `problems` has a line for each file or record that was not read. The other fields are those of the
