@@ -170,14 +170,14 @@ def locked(path: Path) -> Iterator[None]:
             lock.release()
 
 
-def make_directory(path: Path) -> None:
-    """Make a directory below one that exists.
+def make_directory(path: Path, *, parents: bool = False) -> None:
+    """Make a directory below one that exists, or with its `parents`.
 
     Raises:
         StorageError: it cannot be made.
     """
     try:
-        path.mkdir(exist_ok=True)
+        path.mkdir(parents=parents, exist_ok=True)
     except OSError as error:
         raise StorageError.of(path, error) from error
 

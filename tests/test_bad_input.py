@@ -95,11 +95,6 @@ CAMPAIGN = [
     ("a grid and experiments", "--grid phase_diagram --only T1", "--only … grid"),
     ("a crossed name set", "--grid phase_diagram --set noise_rate=0.1", "--set … noise_rate = 0.1 … crossed"),
     ("status of nothing", "status --base-dir nowhere", "nowhere … no jobs … dglib list --base-dir"),
-    (
-        "several on a cluster's",
-        "--cluster tcp://h:1 --set seeds_at_once=2",
-        "--cluster tcp://h:1 … seeds_at_once = 2 … more workers",
-    ),
     ("base directory is a file", "--base-dir file", "--base-dir … base_dir … file … directory"),
     ("two base directories", "--set T1.base_dir=a T2.base_dir=b", "base_dir … a and … b … one for all"),
     ("a device that is not there", "--device cuda:99", "device … cuda:99 … torch sees"),

@@ -5,9 +5,8 @@ from small import CPU, small_spec
 
 from dglib.campaign import dry_run
 from dglib.campaign.dry_run import Estimator
-from dglib.training import graphs, step
+from dglib.training import step
 from dglib.training.data import describe_dataset
-from dglib.training.numerics import Numerics
 
 SPEC = small_spec("T1", batch_size=16)
 
@@ -48,10 +47,3 @@ def test_no_step_is_taken_that_would_exceed_the_time_limit(limit, passes, clock,
     monkeypatch.setattr(dry_run, "SECONDS", limit)
     assert (Estimator().seconds(SPEC, CPU) is None) == (limit < 0.3)
     assert clock == passes
-
-
-def test_neither_compilation_nor_capture_is_timed(monkeypatch):
-    monkeypatch.setattr(graphs, "CudaRecorder", lambda device: pytest.fail("captured"))
-    monkeypatch.setattr(graphs, "CompiledGradient", lambda: pytest.fail("compiled"))
-    fast = Numerics("cpu", 1, fused=True, cuda_graphs=True, compiled=True)
-    assert Estimator().seconds(SPEC, fast) > 0

@@ -1,7 +1,6 @@
 """SIGTERM, a closed terminal and Ctrl-C end a command cleanly, whatever is under way."""
 
 import signal
-import sys
 from pathlib import Path
 
 import pytest
@@ -57,18 +56,6 @@ def test_drawing_ends_cleanly_and_the_same_command_completes_it(name, command, b
     assert not [path for path in base.rglob(".*") if path.name != ".dglib.lock"]
     assert signal.getsignal(signal.SIGTERM).__name__ == "unhandled"
     assert command([*words, "--base-dir", str(base)]) == 0
-
-
-def test_loading_data_ends_cleanly_with_nothing_written(tmp_path, monkeypatch, capsys):
-    def load(data_dir):
-        signal.raise_signal(signal.SIGTERM)
-        raise AssertionError("the loading went on")
-
-    monkeypatch.setattr(sys.modules[__name__], "stopped", load, raising=False)
-    words = [*RUN, f"dataset={__name__}:stopped", "--base-dir", str(tmp_path / "runs")]
-    assert main(words) == 130
-    assert "stopped" in capsys.readouterr().err
-    assert not list(tmp_path.iterdir())
 
 
 @pytest.mark.skipif(not hasattr(signal, "SIGHUP"), reason="no terminal is closed there")

@@ -169,11 +169,6 @@ def _for_cluster(parameters: Parameters, cluster: str) -> Parameters:
         raise UserError(
             f"--cluster {cluster}: device = {device!r}: must be auto, cpu or cuda: a worker sees one GPU"
         )
-    if parameters.seeds_at_once > 1:
-        raise UserError(
-            f"--cluster {cluster}: seeds_at_once = {parameters.seeds_at_once}: a worker runs one job at a"
-            " time; ask for more workers"
-        )
     free = dict.fromkeys(("device", *TECHNIQUES), "auto")
     return parameters.model_copy(update={**free, "exact": False})
 

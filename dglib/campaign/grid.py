@@ -25,7 +25,7 @@ from typing import Annotated, Any
 from pydantic import BaseModel, ConfigDict, Field
 
 from dglib.campaign.jobs import Plan, anchored
-from dglib.errors import StorageError, UserError
+from dglib.errors import UserError
 from dglib.experiments import build_spec, names
 from dglib.experiments.parameters import Parameters, Text
 from dglib.experiments.profiles import (
@@ -39,7 +39,7 @@ from dglib.experiments.profiles import (
     validate_layers,
     validate_model,
 )
-from dglib.files import to_json, write_atomically
+from dglib.files import make_directory, to_json, write_atomically
 from dglib.runs.directories import INDEX
 from dglib.runs.identity import NUMERICS, describe, fingerprint, is_identity, requested_numerics
 from dglib.runs.location import RunLocation
@@ -188,10 +188,7 @@ def write_index(grid: Grid) -> Path:
         }
         for plan in grid.plans
     ]
-    try:
-        grid.directory.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise StorageError.of(grid.directory, error) from error
+    make_directory(grid.directory, parents=True)
     content = {"grid": grid.name, "axes": grid.axes, "cells": cells}
     write_atomically(grid.directory / INDEX, to_json(content, indent=1))
     return grid.directory

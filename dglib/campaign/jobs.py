@@ -15,6 +15,7 @@ from dglib.experiments import build_spec, get, joints, loaded
 from dglib.experiments.parameters import Parameters
 from dglib.protocol.spec import ExperimentSpec
 from dglib.runs import identity
+from dglib.runs.progress import read_heartbeat
 from dglib.runs.store import run_directories
 from dglib.training.noise import split_name
 
@@ -194,6 +195,11 @@ class Job:
         """The run directory, once there is one."""
         given = self.result.get("directory")
         return self.plan.directory() if given is None else Path(given)
+
+    def heartbeat(self) -> dict[str, Any] | None:
+        """The seed's, if there is one."""
+        directory = None if self.seed_id is None else self.directory()
+        return None if directory is None else read_heartbeat(directory, self.seed_id or "")
 
     def message(self) -> dict[str, Any]:
         """The job for a worker. A summary is of the seeds that have a record."""

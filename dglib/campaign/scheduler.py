@@ -16,8 +16,8 @@ from typing import Any
 
 from dglib.campaign.jobs import Job
 from dglib.campaign.status import CampaignMonitor, write_record
-from dglib.errors import StorageError, UserError
-from dglib.runs.progress import read_heartbeat
+from dglib.errors import UserError
+from dglib.files import make_directory
 
 RETRIES = 3  # of a job whose process died, without an epoch completed in between
 UPDATE_SECONDS = 5.0  # between two updates of the records of running jobs
@@ -93,11 +93,8 @@ class Schedule:
         self._epochs_at_start: dict[Job, int] = {}
         self._deaths: Counter[Job] = Counter()  # in a row, without an epoch completed between them
         for job in jobs:
-            for directory in (job.record.parent, job.log.parent):
-                try:
-                    directory.mkdir(parents=True, exist_ok=True)
-                except OSError as error:
-                    raise StorageError.of(directory, error) from error
+            make_directory(job.record.parent, parents=True)
+            make_directory(job.log.parent, parents=True)
             self._write(job)
 
     def running(self) -> list[Job]:
@@ -177,8 +174,7 @@ class Schedule:
 
     def _epochs(self, job: Job) -> int:
         """The epochs that a seed has completed, by its heartbeat."""
-        directory = job.directory() if job.seed_id is not None else None
-        beat = None if directory is None else read_heartbeat(directory, job.seed_id or "")
+        beat = job.heartbeat()
         return 0 if beat is None else int(beat["epochs_done"])
 
     def _write(self, job: Job) -> None:

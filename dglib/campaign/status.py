@@ -212,9 +212,7 @@ class CampaignMonitor:
         self._refreshed = time.monotonic()
         beats: Beats = {}
         for job in self._jobs:
-            if job.status != "running" or job.seed_id is None or (directory := job.directory()) is None:
-                continue
-            beat = read_heartbeat(directory, job.seed_id)
+            beat = job.heartbeat() if job.status == "running" else None
             if beat is None or beat["updated"] < (job.began or 0.0) - 1:  # of an attempt before
                 continue
             beats[job] = beat

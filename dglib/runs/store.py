@@ -100,10 +100,7 @@ class Store:
         Returns:
             The store, and a line saying which directory was taken and why.
         """
-        try:
-            base.mkdir(parents=True, exist_ok=True)
-        except OSError as error:
-            raise StorageError.of(base, error) from error
+        make_directory(base, parents=True)
         with locked(base / ".dglib.lock"):
             directory, why = cls._choose(base, spec, identity)
             store = cls(directory, spec)
