@@ -165,10 +165,11 @@ class Numerics:
         wanted = self._settings()
         with _LOCK:
             for other, held in _HELD:
-                for name in (name for name in wanted if held.get(name, wanted[name]) != wanted[name]):
+                clash = next((name for name in wanted if held.get(name, wanted[name]) != wanted[name]), None)
+                if clash is not None:
                     raise UserError(
-                        f"{holder}: needs {name} = {wanted[name]} of torch, and {other} holds {held[name]} in"
-                        f" this process; pause {other}, wait until it has ended, or use another process"
+                        f"{holder}: needs {clash} = {wanted[clash]} of torch, and {other} holds {held[clash]}"
+                        f" in this process; pause {other}, wait until it has ended, or use another process"
                     )
             _HELD.append((holder, wanted))
         try:
