@@ -27,7 +27,7 @@ from dglib.analysis.intervals import (
 )
 from dglib.analysis.sweeps import Entry, Record, Records, entries, level_of, number
 
-SCHEMA = 2  # of the JSON: `estimate` is the centre of the cell
+SCHEMA = 3  # of the JSON
 
 Summary = Mapping[str, Any]
 

@@ -2,7 +2,7 @@
 
 python -m dglib analyse runs --json analysis.json
 
-The JSON is one object with `schema` (2). `T1`, `T2`, `V3`, `Td1`, each where it has records: `n`, `events`,
+The JSON is one object with `schema` (3). `T1`, `T2`, `V3`, `Td1`, each where it has records: `n`, `events`,
 `failed_inits`, `diverged`, `outcomes`, then `lambda_up`, `lambda_down`, `width`, `gap` (at `gap_lambda`),
 each null or
 
