@@ -50,7 +50,8 @@ def facts(found: Found) -> list[tuple[str, str]]:
         begun += f" UTC on {manifest.get('host', 'an unknown machine')}"
         rows += [("Versions", versions(manifest)), ("Begun", begun)]
         if words := [str(word) for word in manifest.get("command") or ()]:
-            rows.append(("Command", command(words)))
+            in_notebook = any(PurePath(word).stem in _KERNELS for word in words)
+            rows.append(("Command", "run as a notebook" if in_notebook else shlex.join(words)))
     if different := different_code(found.records, manifest, "at the start"):
         rows.append(("Seeds by other code", different.partition(": ")[2]))
     if lineage := manifest.get("lineage"):
@@ -73,12 +74,6 @@ def same_in_all(grid: Grid) -> list[tuple[str, str]]:
     return [(name, " | ".join(dict.fromkeys(values))) for name, values in rows.items()]
 
 
-def command(words: Sequence[str]) -> str:
-    if any(PurePath(word).stem in _KERNELS for word in words):
-        return "run as a notebook"
-    return shlex.join(words)
-
-
 def data(found: Found) -> str:
     """The data set and its label noise, with the share that came out where it is not the one asked for."""
     name, p = data_name(found), found.parameters
@@ -99,18 +94,12 @@ def data(found: Found) -> str:
 
 def data_name(found: Found) -> str:
     """The data set by its fingerprint where that is known, as a file name can mislead; and the subset."""
-    size = found.parameters.get("train_size")
-    return _whole(found) + (f", {size:,} training images" if isinstance(size, int) else "")
-
-
-def _whole(found: Found) -> str:
-    dataset, digest = found.parameters.get("dataset"), found.manifest.get("identity", {}).get("data")
-    digest = digest if isinstance(digest, str) else ""
-    if digest in _COPIES:
-        return _COPIES[digest]
-    if not isinstance(dataset, str):
-        return UNRECORDED
-    return _NAMES.get(dataset, f"{dataset} (fingerprint {digest[:12]})" if digest else dataset)
+    dataset, size = found.parameters.get("dataset"), found.parameters.get("train_size")
+    digest = str(found.manifest.get("identity", {}).get("data") or "")
+    name = UNRECORDED
+    if isinstance(dataset, str):
+        name = _NAMES.get(dataset, f"{dataset} (fingerprint {digest[:12]})" if digest else dataset)
+    return _COPIES.get(digest, name) + (f", {size:,} training images" if isinstance(size, int) else "")
 
 
 def parameters(found: Found, crossed: Iterable[str] = ()) -> str:
@@ -184,78 +173,41 @@ def limits(found: Sequence[Found], damaged: Sequence[str], unit: str = "experime
     read = [run for run in found if run.records]
     if not read:
         return []
-    names = {run.experiment: run.about for run in read}
-    lines = [_few_seeds(read, unit), *_data_limits(read), *_sweep_limits(read)]
-    lines += [
-        joint.limitation for joint in joints() if joint.limitation and names.keys() >= set(joint.experiments)
-    ]
+    least, most = (pick(len(run.records) for run in read) for pick in (min, max))
+    sets = sorted({data_name(run) for run in read})
+    swept = [run for run in read if run.about.sweeps]
+    times = sorted({time for run in swept for time in run.summary["dwell"]["epochs_per_level"]})
+    dropping = sorted({run.experiment for run in swept if not run.summary["dwell"]["constant_lr"]})
     trapped = sum((run.summary.get("start") or {}).get("trapped", 0) for run in read)
-    if trapped:
-        lines.append(
-            f"{wording.seeds(trapped)} began the falling sweep trapped, with one class predicted for"
-            " everything. That is another state than the collapsed one, and its λ↓ or gap answers another"
-            " question."
-        )
-    if unit == "experiment":  # a grid asks for ends alone
-        lines += [about.limitation for about in names.values() if about.limitation]
+    about = {run.experiment: run.about for run in read}
     moved = sum(record.get("bitwise") is False for run in read for record in run.records)
-    if moved:
-        lines.append(
-            f"{wording.seeds(moved)} resumed under other numerics (machine, torch version or thread count)"
-            " than before: as trustworthy as the others, but not reproducible bit for bit."
-        )
-    if damaged:
-        files = "1 file was" if len(damaged) == 1 else f"{len(damaged)} files were"
-        lines.append(f"{files} damaged and left out; the numbers here are without them.")
     under_way = sum(len(run.heartbeats) for run in read)
-    if under_way:
-        lines.append(f"{wording.seeds(under_way)} had not finished, and the numbers are without them.")
-    return lines
-
-
-def _few_seeds(read: Sequence[Found], unit: str) -> str:
-    counts = [len(run.records) for run in read]
-    least, most = min(counts), max(counts)
     count = wording.seeds(most) if least == most else f"{least} to {most} seeds"
-    return (
-        f"Each {unit} has {count}. The intervals show how far these determine the numbers. Few seeds show an"
-        " effect only if it is large, and one that is not found with them may still be there."
-    )
-
-
-def _data_limits(read: Sequence[Found]) -> list[str]:
-    lines, sets = [], sorted({data_name(run) for run in read})
-    if any("digits" in name for name in sets):
-        lines.append(
-            "Small networks on 8×8 digits were trained here. They show the phenomenon in minutes, and"
-            " prove nothing about CIFAR-10 or larger networks."
-        )
-    if _JPEG in sets:
-        lines.append(
-            "The images are a copy of CIFAR-10 that went through JPEG at quality 75, so errors are not those"
-            " of CIFAR-10 itself."
-        )
-    if len(sets) > 1:
-        used = wording.listing(sets)
-        lines.append(f"Not all runs used the same data ({used}); numbers across them do not compare.")
-    return lines
-
-
-def _sweep_limits(read: Sequence[Found]) -> list[str]:
-    dwell = [(run.experiment, run.summary["dwell"]) for run in read if run.about.sweeps]
-    if not dwell:
-        return []
-    times = sorted({time for _, item in dwell for time in item["epochs_per_level"]})
     here = f" (here {wording.per_level(*times)})" if times else ""
-    lines = [
-        f"Part of what a sweep shows as hysteresis is lag: the network has a limited time at each λ{here}."
-        " Only a hold, where λ waits, tells lag from memory."
-    ]
-    dropping = sorted({name for name, item in dwell if not item["constant_lr"]})
-    if dropping:
-        lines.append(
-            f"In {wording.listing(dropping)} the learning rate of the sweep follows the schedule, or is not"
-            " on record: published sweeps begin where it drops. A state that stays at a low rate may be"
-            " frozen and not stable."
-        )
-    return lines
+    files = "1 file was" if len(damaged) == 1 else f"{len(damaged)} files were"
+    lines: list[tuple[Any, str]] = [
+        (True, f"Each {unit} has {count}. The intervals show how far these determine the numbers. Few seeds"
+         " show an effect only if it is large, and one that is not found with them may still be there."),
+        (any("digits" in name for name in sets), "Small networks on 8×8 digits were trained here. They show"
+         " the phenomenon in minutes, and prove nothing about CIFAR-10 or larger networks."),
+        (_JPEG in sets, "The images are a copy of CIFAR-10 that went through JPEG at quality 75, so errors"
+         " are not those of CIFAR-10 itself."),
+        (len(sets) > 1, f"Not all runs used the same data ({wording.listing(sets)}); numbers across them do"
+         " not compare."),
+        (swept, "Part of what a sweep shows as hysteresis is lag: the network has a limited time at each"
+         f" λ{here}. Only a hold, where λ waits, tells lag from memory."),
+        (dropping, f"In {wording.listing(dropping)} the learning rate of the sweep follows the schedule, or"
+         " is not on record: published sweeps begin where it drops. A state that stays at a low rate may be"
+         " frozen and not stable."),
+        *((about.keys() >= set(joint.experiments), joint.limitation) for joint in joints()),
+        (trapped, f"{wording.seeds(trapped)} began the falling sweep trapped, with one class predicted for"
+         " everything. That is another state than the collapsed one, and its λ↓ or gap answers another"
+         " question."),
+        # A grid asks for ends alone.
+        *((unit == "experiment", item.limitation) for item in about.values()),
+        (moved, f"{wording.seeds(moved)} resumed under other numerics (machine, torch version or thread"
+         " count) than before: as trustworthy as the others, but not reproducible bit for bit."),
+        (damaged, f"{files} damaged and left out; the numbers here are without them."),
+        (under_way, f"{wording.seeds(under_way)} had not finished, and the numbers are without them."),
+    ]  # fmt: skip
+    return [line for applies, line in lines if applies and line]
