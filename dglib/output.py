@@ -7,6 +7,7 @@ import os
 import select
 import sys
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from functools import wraps
 from typing import IO, NoReturn
 
@@ -55,12 +56,12 @@ def exits_when_unread(main: Callable[..., int]) -> Callable[..., int]:
 
 def _unread(stream: IO[str]) -> bool:
     """Whether a stream is a pipe whose other end was closed."""
-    try:
-        poll = select.poll()
-        poll.register(stream, 0)  # errors alone, which are always reported
-        return bool(poll.poll(0))
-    except (OSError, ValueError, AttributeError):  # no file, closed, or Windows, which has no poll
-        return False
+    if sys.platform != "win32":  # which has another error for it
+        with suppress(OSError, ValueError, AttributeError):  # no file, or closed
+            poll = select.poll()
+            poll.register(stream, 0)  # errors alone, which are always reported
+            return bool(poll.poll(0))
+    return False
 
 
 class Parser(argparse.ArgumentParser):

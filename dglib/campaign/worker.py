@@ -165,9 +165,10 @@ def _read_jobs(jobs: queue.Queue[dict[str, Any]]) -> None:
     """Queue the jobs of stdin; its end stops the one that runs."""
     for line in sys.stdin:
         jobs.put(json.loads(line))
-    signal.pthread_kill(threading.main_thread().ident or 0, signal.SIGTERM)
-    time.sleep(STOP_SECONDS)
-    os.kill(os.getpid(), signal.SIGKILL)  # a notebook's kernel notices by itself
+    if sys.platform != "win32":  # which `require_posix` refuses
+        signal.pthread_kill(threading.main_thread().ident or 0, signal.SIGTERM)
+        time.sleep(STOP_SECONDS)
+        os.kill(os.getpid(), signal.SIGKILL)  # a notebook's kernel notices by itself
 
 
 if __name__ == "__main__":
