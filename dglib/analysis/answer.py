@@ -201,13 +201,7 @@ class Answer:
         lines = [line for line in (self.title, self.settings) if line]
         for heading, heads, rows in self.tables:
             lines += [""] * bool(heading) + [heading] * bool(heading)
-            sizes = [max(len(row[i]) for row in (heads, *rows)) for i in range(len(heads))]
-            for row in (heads, *rows):
-                padded = (
-                    text.rjust(size) if head in _NUMERIC else text.ljust(size)
-                    for head, text, size in zip(heads, row, sizes, strict=True)
-                )
-                lines.append(f"  {'  '.join(padded)}".rstrip())
+            lines += aligned([heads, *rows])
         return "\n".join([*lines, *(f"! {flag}" for flag in self.shown_flags)])
 
     def html(self, whole: bool = True) -> str:
@@ -237,6 +231,16 @@ def _line(heads: Sequence[str], row: Sequence[str], tag: str) -> str:
         for head, side, text in zip(heads, sides, row, strict=True)
     )
     return f"<tr>{''.join(texts)}</tr>"
+
+
+def aligned(rows: Sequence[Sequence[str]]) -> list[str]:
+    """A line for each row of a table for a terminal, the heads first."""
+    columns = [
+        [text.rjust(size) if column[0] in _NUMERIC else text.ljust(size) for text in column]
+        for column in zip(*rows, strict=True)
+        for size in [max(map(len, column))]
+    ]
+    return [f"  {'  '.join(row)}".rstrip() for row in zip(*columns, strict=True)]
 
 
 def ends_of(found: Summary | None) -> Ends | None:

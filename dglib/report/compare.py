@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from dglib.analysis import wording
-from dglib.analysis.answer import Answer, Row
+from dglib.analysis.answer import Answer, Row, aligned
 from dglib.errors import UserError
 from dglib.experiments import get, joints
 from dglib.experiments.profiles import profile_layer
@@ -99,11 +99,7 @@ def text(a: Path, b: Path) -> str:
     lines = [f"A: {a}", f"B: {b}"]
     for item in found:
         lines += ["", item.name, f"  A: {item.a.title}", f"  B: {item.b.title}"]
-        table = [_HEADS, *item.rows]
-        widths = [max(len(row[column]) for row in table) for column in range(len(_HEADS))]
-        for row in table if item.rows else ():
-            padded = (cell.ljust(size) for cell, size in zip(row, widths, strict=True))
-            lines.append(f"  {'  '.join(padded)}".rstrip())
+        lines += aligned([_HEADS, *item.rows]) if item.rows else []
         lines += [f"  {line}" for line in item.differed]
     return "\n".join([*lines, *(["", "Not read"] if unread else []), *unread, "", *_READING])
 
