@@ -11,10 +11,11 @@ from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
-from dglib.analysis import wording
+from dglib.analysis import style, wording
 from dglib.analysis.answer import Answer, Row
-from dglib.analysis.curves import Curve
+from dglib.analysis.curves import Curve, median_curve
 from dglib.analysis.grid import DIVERGED, Measure
+from dglib.analysis.style import LOOKS, THICK
 from dglib.analysis.summary import UNMEASURED, Summary, common, missing, paired, share
 from dglib.analysis.sweeps import (
     Entry,
@@ -32,6 +33,7 @@ from dglib.runs.identity import is_identity
 from dglib.training.registry import call
 
 if TYPE_CHECKING:
+    from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
     from dglib.analysis.sweeps import Direction
@@ -64,6 +66,12 @@ class Sweep:
 
     def evaluations(self, record: Record) -> list[Entry]:
         return entries(record, self.trajectory, self.phase)
+
+    def draw(self, axes: Axes, curves: Sequence[Curve]) -> list[tuple[str, dict[str, Any]]]:
+        """Draw the error at each λ of some seeds and their median; returns the legend's key, if any."""
+        look = LOOKS[self.look]
+        style.draw_sweep(axes, [c.errors for c in curves], median_curve(curves, self.rising), look)
+        return [(f"{self.title} ({len(curves)})", look.line(THICK, mark=4))] if curves else []
 
 
 @dataclass(frozen=True)

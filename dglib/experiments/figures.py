@@ -11,8 +11,8 @@ from matplotlib.figure import Figure
 from matplotlib.layout_engine import PlaceHolderLayoutEngine
 
 from dglib.analysis import style
-from dglib.analysis.curves import Curve, median_curve
-from dglib.analysis.style import LOOKS, THICK, THIN, styled
+from dglib.analysis.curves import Curve
+from dglib.analysis.style import LOOKS, THIN, styled
 from dglib.analysis.sweeps import Records, entries, is_finite, number
 from dglib.experiments import get
 from dglib.files import make_directory, write_atomically
@@ -88,14 +88,7 @@ def draw_sweeps(experiment: Experiment, records: Records) -> Figure:
     keys = []
     for sweep in experiment.sweeps:
         curves = [curve for record in records if (curve := Curve.of(sweep.evaluations(record))).errors]
-        style.draw_sweep(
-            panels[0],
-            [curve.errors for curve in curves],
-            median_curve(curves, sweep.rising),
-            LOOKS[sweep.look],
-        )
-        if curves:
-            keys.append((f"{sweep.title} ({len(curves)})", LOOKS[sweep.look].line(THICK)))
+        keys += sweep.draw(panels[0], curves)
     looks = {sweep.trajectory: LOOKS[sweep.look] for sweep in experiment.sweeps}
     for record in records:
         for field in experiment.trajectories():

@@ -61,7 +61,7 @@ class Width:
 
     Attributes:
         key: of its figure's file and of its part of `analyse --json`.
-        title: of its part of a page; `caption` explains the figure, `limitation` says what it cannot show.
+        title: of its part of a page; `caption` explains the figure, `limitation` is what it cannot show.
         experiments: those whose records it takes, in order.
         quantity, symbol: the name of the estimate that both of them have from it; its part of `summary.json`.
     """
@@ -176,13 +176,13 @@ class Width:
         style.panel(below, "b  Where each seed's threshold lies", "λ", "")
         keys, rows = [], list[tuple[str, Bounds, Look] | None]()
         for sweep in _SWEEPS:
-            look, mine = LOOKS[sweep.look], [(curve, cell) for of, curve, cell in made if of == sweep]
-            curves, cells = [curve for curve, _ in mine], [cell for _, cell in mine if cell]
-            style.draw_sweep(top, [c.errors for c in curves], median_curve(curves, sweep.rising), look)
-            if curves:
-                keys.append((f"{sweep.title} ({len(curves)})", look.line(THICK, mark=4)))
+            mine = [(curve, cell) for of, curve, cell in made if of == sweep]
+            keys += sweep.draw(top, [curve for curve, _ in mine])
+            cells = [cell for _, cell in mine if cell]
             middle = len(cells) // 2  # whose row is named
-            rows += [(sweep.short if i == middle else "", cell, look) for i, cell in enumerate(cells)]
+            rows += [
+                (sweep.short if i == middle else "", cell, LOOKS[sweep.look]) for i, cell in enumerate(cells)
+            ]
             rows += [None] if cells else []
         style.cell_rows(below, rows[:-1], [level for _, curve, _ in made for level in curve.errors])
         if not made:
@@ -319,26 +319,25 @@ def lag_of(t1_records: Records, t2_records: Records) -> dict[str, Any]:
         ]
         if points and (fit := width_at_rate(*zip(*points, strict=True))):
             still.append({"kind": kind, "rule": rule, **fit})
-    scratch: defaultdict[float, list[float]] = defaultdict(list)
-    for level, error in sorted(_from_scratch([*t1_records, *t2_records])):
-        scratch[level].append(error)
     return {
         "settings": settings,
         "series": series,
         "still": still,
-        "scratch": dict(scratch),
+        "scratch": _from_scratch([*t1_records, *t2_records]),
         "differing": sorted(_differing(t1_records) | _differing(t2_records)),
     }
 
 
-def _from_scratch(records: Records) -> list[tuple[float, float]]:
-    """λ and error of each init, failed ones too; one that several runs began with once."""
-    found = {}
+def _from_scratch(records: Records) -> dict[float, list[float]]:
+    """λ -> error of each init there, failed ones too; one that several runs began with once."""
+    known, found = set(), dict[float, list[float]]()
     for record in records:
         level, error = init_level(record), number(record, "init_error")
-        if level is not None and error is not None:
-            found[record.get("experiment"), level, record.get("seed"), error] = (level, error)
-    return list(found.values())
+        init = (record.get("experiment"), record.get("seed"), level, error)
+        if level is not None and error is not None and init not in known:
+            known.add(init)
+            found.setdefault(level, []).append(error)
+    return {level: sorted(errors) for level, errors in sorted(found.items())}
 
 
 def _differing(records: Records) -> set[str]:
