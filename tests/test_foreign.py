@@ -286,17 +286,12 @@ def test_the_only_group_of_one_side_is_compared_with_that_of_the_other(tmp_path)
 def test_directories_that_are_left_aside_are_named(tmp_path, capsys):
     published_in(tmp_path / "run", "T1", [published(t1(0))])
     published_in(tmp_path / "more" / "nested", "T1", [published(t1(1))])
-    retired = tmp_path / "live" / "Live_manifest.json"
-    write(retired, {})
     write(tmp_path / "jobs" / "1.json", {"seed": 0})
     write(tmp_path / "others" / "S1a_results.json", [{"seed": 0, "lambda": 0.5, "final_error": 0.1}])
-    assert main(["analyse", str(tmp_path)]) == 3
-    assert f"{retired.parent}: not read: an explorer run" in capsys.readouterr().out
     assert main(["compare", str(tmp_path), str(tmp_path / "run")]) == 0
     printed = capsys.readouterr().out
     page = write_report(tmp_path).read_text()
-    assert f"{tmp_path / 'live'}: not read" in printed
-    for name in ("more", "live", "others"):
+    for name in ("more", "others"):
         assert f"{tmp_path / name}: not read" in page
     assert "jobs: not read" not in printed + page
 

@@ -32,9 +32,7 @@ PREFIXES: dict[str, str] = {}
 # Called with a record and its run's configuration; filled by experiments that read other record formats.
 TRANSLATORS: list[Callable[[Record, Mapping[str, Any]], Translated | None]] = []
 INDEX = "grid.json"  # in a grid's directory
-LISTS = ("results", "checkpoint")  # files that are lists of records; published directories hold these alone
 OWN_FILE = "if it is your own, give its file as --experiment-file or in DGLIB_EXPERIMENTS"
-RETIRED = "an explorer run saved by release 0.1"
 _LIKE_A_LIST = re.compile(r"[^.].*(results|checkpoint).*\.json")
 
 
@@ -63,19 +61,17 @@ def runs_in(directory: Path) -> list[Path]:
 
 def is_run(path: Path) -> bool:
     """Whether a directory is a run's, ours or a published one, damaged or not."""
-    if not path.is_dir() or is_retired(path):
+    if not path.is_dir():
         return False
     folders = any((path / name).is_dir() for name in ("seeds", "mirror"))
-    if folders or manifests(path) or experiments_in(path):
-        return True
-    return any(map(holds_records, path.glob("[!.]*.json")))
+    return folders or bool(manifests(path)) or any(map(holds_records, path.glob("[!.]*.json")))
 
 
 def holds_records(path: Path) -> bool:
-    """Whether a file, whatever its name, is a list of records that are read, by the first of them."""
+    """Whether a file is a list of an experiment's records, damaged or not, by its name or first record."""
     record = first_record(path)
     try:
-        return record is not None and as_ours(record, path, {}) is not None
+        return bool(experiment_of_list(path) or (record and as_ours(record, path, {})))
     except ValueError:
         return True
 
@@ -88,9 +84,7 @@ def unread_below(directory: Path, runs: Sequence[Path]) -> list[str]:
             continue
         inside = list(directories_below(child))
         count = sum(map(is_run, inside))
-        if is_retired(child):
-            lines.append(f"{child}: not read: {RETIRED}")
-        elif is_grid(child):
+        if is_grid(child):
             lines.append(left_aside(child))
         elif count:
             held = f"{count} run director{'y' if count == 1 else 'ies'}"
@@ -98,11 +92,6 @@ def unread_below(directory: Path, runs: Sequence[Path]) -> list[str]:
         elif any(is_like_a_list(path) for folder in inside for path in folder.glob("[!.]*.json")):
             lines.append(f"{child}: not read: no records of a known experiment there")
     return lines
-
-
-def is_retired(path: Path) -> bool:
-    """Whether a directory is a saved explorer run of release 0.1, of no experiment: it is not read."""
-    return any((path / f"Live_{kind}.json").is_file() for kind in ("manifest", *LISTS))
 
 
 def is_grid(path: Path) -> bool:
@@ -113,30 +102,19 @@ def left_aside(grid: Path) -> str:
     return f"{grid}: a grid, left aside: `python run_all.py report --base-dir {grid}` makes its page"
 
 
-def experiments_in(directory: Path) -> list[str]:
-    """The experiments of which a run directory seems to hold records, by the names of its files."""
-    return [
-        name
-        for name, prefix in prefixes().items()
-        if any((directory / f"{prefix}_{kind}.json").is_file() for kind in LISTS)
-        or any(directory.glob(f"seeds/{prefix}-*.json"))
-    ]
-
-
 def experiment_of_list(path: Path) -> str | None:
     """The experiment whose list of records has this file name; None: another file."""
-    names = {f"{prefix}_{kind}.json": name for name, prefix in prefixes().items() for kind in LISTS}
+    kinds = ("results", "checkpoint")  # published directories hold these alone
+    names = {f"{prefix}_{kind}.json": name for name, prefix in prefixes().items() for kind in kinds}
     return names.get(path.name)
 
 
 def directories_below(root: Path, grids: bool = True) -> Iterator[Path]:
-    """A directory and those in it to any depth; nothing in a retired, hidden or mirrored one.
+    """A directory and those in it to any depth; nothing in a hidden or mirrored one.
 
     `grids`: whether also those in grids below it.
     """
     yield root
-    if is_retired(root):
-        return
     for child in sorted(root.iterdir()):
         if not grids and is_grid(child):
             continue

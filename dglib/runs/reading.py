@@ -13,14 +13,11 @@ from dglib.files import to_json, unsealed, write_atomically
 from dglib.protocol.records import Record, under
 from dglib.runs.directories import (
     OWN_FILE,
-    RETIRED,
     as_ours,
     directories_below,
     experiment_of_list,
-    experiments_in,
     first_record,
     is_like_a_list,
-    is_retired,
     prefixes,
 )
 from dglib.runs.identity import READING
@@ -70,7 +67,7 @@ class RecordSet:
         of the last command replace those among each record's parameters.
         """
         known = prefixes()
-        files = {name: directory / f"{known[name]}_reading.json" for name in experiments_in(directory)}
+        files = {name: directory / f"{prefix}_reading.json" for name, prefix in known.items()}
         reading = {name: self._mapping(path) for name, path in files.items() if path.is_file()}
         sealed = {name for name in known if any(directory.glob(f"seeds/{known[name]}-*.json"))}
         for path in sorted((directory / "seeds").glob("*")):
@@ -185,10 +182,7 @@ def find_records(path: str | Path, grids: bool = True) -> RecordSet:
         records.add_list(root)
     elif root.is_dir():
         for directory in directories_below(root, grids):
-            if is_retired(directory):
-                records.strangers.append(f"{directory}: not read: {RETIRED}")
-            else:
-                records.add_run(directory)
+            records.add_run(directory)
         if not records.sources and not records.problems:
             records.damaged.append(f"{root}: no records there")
     else:

@@ -17,7 +17,7 @@ from dglib.files import unsealed
 from dglib.protocol.records import Record, views
 from dglib.runs import checkpoint
 from dglib.runs.checkpoint import UNREADABLE
-from dglib.runs.directories import OWN_FILE, experiment_of_list, holds_records, prefixes, runs_in
+from dglib.runs.directories import OWN_FILE, holds_records, prefixes, runs_in
 from dglib.runs.identity import (
     FILES,
     agree,
@@ -107,7 +107,7 @@ def _findings(run: Path) -> Iterator[Finding]:
                     checkpoint.read(path)
                 case "", "json" if stem.endswith("_reading"):
                     dict(json.loads(path.read_bytes()))
-                case "", "json" if not known and (experiment_of_list(path) or holds_records(path)):
+                case "", "json" if not known and holds_records(path):
                     problems = find_records(path).damaged
                     if not problems and not named:
                         yield Finding(path, "records without a manifest or checksums", "note")
