@@ -31,7 +31,7 @@ def main() -> None:
             tab = Tab(page, [])
             page.wait_for_selector("img.dglib-picture")
             with tab.new_marks(".dglib-marks"):
-                tab.type(".dglib-lambda", "0.40")
+                tab.type(".dglib-lam", "0.40")
             take(tab, ".dglib-recorded", ".dglib-picture", "recorded")
             up_and_down(tab)
             take(tab, ".dglib-live", ".dglib-live-picture", "live")
@@ -43,7 +43,7 @@ def up_and_down(tab: Tab) -> None:
     tab.wait_for("v.state == 'running'", ".dglib-live")
     for percent in (*UP, *DOWN):
         epoch = tab.number("epoch", ".dglib-live")
-        tab.type(".dglib-live-lambda", f"{percent / 100:.2f}")
+        tab.type(".dglib-live-lam", f"{percent / 100:.2f}")
         tab.wait_for(f"v.epoch >= {epoch + EPOCHS}", ".dglib-live")
     tab.click(".dglib-live-pause")
     tab.wait_for("v.state == 'paused'", ".dglib-live")

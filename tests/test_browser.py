@@ -13,7 +13,7 @@ pytestmark = [needs_browser, pytest.mark.slow]
 
 NOTEBOOK = ROOT / "notebooks" / "Lambda_explorer.ipynb"
 QUICK = ROOT / "notebooks" / "assets" / "quick"
-RECORDED, MARKS, LAMBDA = ".dglib-recorded", ".dglib-marks", ".dglib-lambda"
+RECORDED, MARKS, LAMBDA = ".dglib-recorded", ".dglib-marks", ".dglib-lam"
 LIVE = ".dglib-live"
 PREPARED = 440  # steps: 20 epochs of 22
 
@@ -71,7 +71,7 @@ def test_browser_a_network_trains_while_its_sliders_move_and_its_path_is_saved(p
     page.click(f"{LIVE}-ordered")
     page.wait_for("v.start == 'ordered' && v.state == 'running'", LIVE)
     with page.new_marks(f"{LIVE}-marks"):
-        page.type(f"{LIVE}-lambda", "0.8")
+        page.type(f"{LIVE}-lam", "0.8")
         page.wait_for("v.lambda == 0.8 && v.error > 0.5", LIVE)
     page.click(f"{LIVE}-pause")
     paused = page.wait_for("v.state == 'paused'", LIVE)

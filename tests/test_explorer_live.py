@@ -193,10 +193,10 @@ def test_buttons_start_pause_step_and_reset(panel):
     panel.lam.value = 0.7
     tick(panel)
     assert (panel.run.steps, panel.run.wanted.lam) == (before, 0.7)
-    panel.one.click()
+    panel.step.click()
     tick(panel)
     assert (shown(panel, "step"), shown(panel, "state")) == (str(before + 1), "paused")
-    panel.again.click()
+    panel.reset.click()
     sliders = (panel.lam.value, panel.lr.value, panel.k.value, panel.eta.value)
     assert sliders == (STARTS["collapsed"].lam, 0.1, 32, 0.4)
     assert (shown(panel, "step"), shown(panel, "state")) == (str(EPOCH * PREPARED), "paused")
@@ -252,7 +252,7 @@ def test_a_closed_panel_trains_no_more(panel):
     panel.widget.close()
     before = panel.run.steps
     tick(panel)
-    panel.one.click()
+    panel.step.click()
     assert panel.run.steps == before
 
 

@@ -242,21 +242,16 @@ class LivePanel(Panel):
         self.ordered = self._button("start ordered", partial(self._begin, "ordered"), "primary")
         self.collapsed = self._button("start collapsed", partial(self._begin, "collapsed"), "primary")
         self.pause = self._button("pause", self._pause_or_resume)
-        self.one = self._button("step", self._step)
-        self.again = self._button("reset", self._begin)
+        self.step = self._button("step", self._step)
+        self.reset = self._button("reset", self._begin)
         self.save = self._button("save path", self._save_path)
-        buttons = {
-            "ordered": self.ordered, "collapsed": self.collapsed, "pause": self.pause, "step": self.one,
-            "reset": self.again, "save": self.save,
-        }  # fmt: skip
-        sliders = {"lambda": self.lam, "lr": self.lr, "k": self.k, "eta": self.eta}
-        for slider in sliders.values():
+        for slider in (self.lam, self.lr, self.k, self.eta):
             slider.observe(lambda _: None if self._setting else self._do(self._apply_sliders), "value")
         self.clock.observe(lambda _: None if self.run.paused else self._do(self._train), "value")
         if self._playing:
             self.clock.layout.display = "none"
-        rows = [[*buttons.values(), self.clock], self.lam, [self.lr, self.k, self.eta]]
-        self._lay_out(buttons | sliders | {"play": self.clock}, rows)
+        buttons = [self.ordered, self.collapsed, self.pause, self.step, self.reset, self.save, self.clock]
+        self._lay_out([buttons, self.lam, [self.lr, self.k, self.eta]])
         # Also closed from outside, by itself: the clock must stop.
         self.widget.observe(lambda change: self.close() if change["new"] is None else None, "comm")
 

@@ -230,11 +230,14 @@ class Panel:
         """The numbers with a note."""
         raise NotImplementedError
 
-    def _lay_out(self, controls: dict[str, Any], rows: Sequence[Any]) -> None:
-        """Fill the root widget with rows: widgets, or lists of widgets that wrap."""
-        own = {"picture": self.picture, "marks": self.marks, "readout": self.numbers}
-        for name, control in (controls | own).items():
-            control.add_class(f"{self.css}-{name}")
+    def _lay_out(self, rows: Sequence[Any]) -> None:
+        """Fill the root widget with rows: widgets, or lists of widgets that wrap.
+
+        A control's CSS class is its attribute's name.
+        """
+        for name, control in vars(self).items():
+            if isinstance(control, widgets.DOMWidget):
+                control.add_class(f"{self.css}-{name.replace('_', '-')}")
         stack = widgets.Box([self.picture, self.marks], layout=self.line)
         stack.add_class("dglib-stack")
         wrapped = widgets.Layout(flex_flow="row wrap", align_items="flex-start")

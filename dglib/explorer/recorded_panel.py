@@ -74,12 +74,7 @@ class RecordedPanel(Panel):
         )
         limits = [self.collapse_error, self.recovery_error, self.consecutive]
         buttons = widgets.VBox([self.all_seeds, self.as_run])
-        controls = {
-            "runs": self.runs, "experiments": self.experiments, "seeds": self.seeds,
-            "all-seeds": self.all_seeds, "lambda": self.lam, "collapse-error": self.collapse_error,
-            "recovery-error": self.recovery_error, "consecutive": self.consecutive, "as-run": self.as_run,
-        }  # fmt: skip
-        self._lay_out(controls, [self.runs, [self.experiments, self.seeds, buttons], limits, self.lam])
+        self._lay_out([self.runs, [self.experiments, self.seeds, buttons], limits, self.lam])
         for control in (self.runs, self.experiments, self.seeds, self.lam, *limits):
             control.observe(self._changed, "value")
         self.as_run.on_click(lambda _: self._reset_limits())
