@@ -10,10 +10,8 @@ import json
 import os
 import re
 import shutil
-import signal
 import subprocess
 import sys
-import time
 import types
 from pathlib import Path
 from typing import Any
@@ -32,57 +30,47 @@ CODE = (
 
 
 class Runtime:
-    """A machine with a user's Drive.
+    """A machine with a user's Drive, for one notebook.
 
-    In the notebooks' directory lies a module of the user's, `held`; while there is the file `hold`, a seed
+    In the notebook's directory lies a module of the user's, `held`; while there is the file `hold`, a seed
     trains one epoch with its network and waits.
 
     Args:
         place: an empty directory for all of it.
         repository: the address that the first cell clones from.
-        python: of the kernel's environment.
     """
 
-    def __init__(self, place: Path, repository: str, python: str | Path = sys.executable) -> None:
-        self.content, self.home = place / "content", place / "home"
-        self._cloud, self._specs, self._out = place / "cloud", place / "jupyter", place / "out"
-        self.hold = place / "hold"
-        for directory in (self._cloud, self._out):
+    def __init__(self, place: Path, repository: str) -> None:
+        self.content, self.home, self.hold = place / "content", place / "home", place / "hold"
+        self._out, cloud, kernel = place / "out", place / "cloud", place / "jupyter" / "kernels" / "colab"
+        for directory in (self.content, self.home, self._out, cloud, kernel):
             directory.mkdir(parents=True)
-        spec = self._specs / "kernels" / "colab"
-        spec.mkdir(parents=True)
-        argv = [str(python), str(Path(__file__).resolve()), "-f", "{connection_file}"]
-        kernel = {"argv": argv, "display_name": "Colab", "language": "python"}
-        (spec / "kernel.json").write_text(json.dumps(kernel), encoding="utf-8")
+        self.results = cloud / "dual-gradient-learning" / "Paper-A"
+        argv = [sys.executable, str(Path(__file__).resolve()), "-f", "{connection_file}"]
+        spec = {"argv": argv, "display_name": "Colab", "language": "python"}
+        (kernel / "kernel.json").write_text(json.dumps(spec), encoding="utf-8")
         self._environment = {
             **{name: value for name, value in os.environ.items() if name != "PYTHONPATH"},
             "DGLIB_CONTENT": str(self.content),
             "DGLIB_REPOSITORY": repository,
             "COLAB_JUPYTER_IP": "127.0.0.1",  # where nothing lists the notebook
-            "STAND_IN_CLOUD": str(self._cloud),
+            "STAND_IN_CLOUD": str(cloud),
             "HOME": str(self.home),
             "MPLCONFIGDIR": str(place / "fonts"),  # finding all fonts takes a while
-            "JUPYTER_PATH": str(self._specs),
+            "JUPYTER_PATH": str(place / "jupyter"),
             "OMP_NUM_THREADS": "1",
             "PYTHONDONTWRITEBYTECODE": "1",
             "DGLIB_HOLD": str(self.hold),
         }
-        for directory in (self.content, self.home):
-            directory.mkdir()
         shutil.copy(Path(__file__).with_name("held.py"), self.content)
 
-    @property
-    def results(self) -> Path:
-        """Where the notebooks leave results by themselves."""
-        return self._cloud / "dual-gradient-learning" / "Paper-A"
-
     def start(self, notebook: Path, **parameters: Any) -> subprocess.Popen[str]:
-        """Begin "Run all" of a notebook with other values in its parameters' cell."""
+        """Begin "Run all" of the notebook with other values in its parameters' cell."""
         given = self._out / "parameters.json"  # which is YAML
         given.write_text(json.dumps(parameters), encoding="utf-8")
-        ours = self._out / f"{notebook.stem}.source.ipynb"
+        ours = self._out / "source.ipynb"
         ours.write_text(in_place(notebook.read_text(encoding="utf-8"), self.content), encoding="utf-8")
-        words = [str(ours), str(self._executed(notebook)), "-f", str(given), "--kernel", "colab"]
+        words = [str(ours), str(self._out / "executed.ipynb"), "-f", str(given), "--kernel", "colab"]
         return subprocess.Popen(
             [sys.executable, "-m", "papermill", *words, "--no-progress-bar", "--start-timeout", "300"],
             cwd=self.content,
@@ -92,49 +80,19 @@ class Runtime:
             text=True,
         )
 
-    def run_all(self, notebook: Path, **parameters: Any) -> list[str]:
-        """Run a notebook to its end. Returns what each of its cells printed, in order, "" included.
+    def first_cell(self) -> list[str]:
+        """What the first cell printed when the notebook was last run, line by line."""
+        cells = json.loads((self._out / "executed.ipynb").read_text(encoding="utf-8"))["cells"]
+        outputs = next(cell["outputs"] for cell in cells if "google.colab" in "".join(cell["source"]))
+        return "".join("".join(output.get("text", "")) for output in outputs).strip().splitlines()
 
-        Raises:
-            RuntimeError: a cell failed.
-        """
-        process = self.start(notebook, **parameters)
-        _, problem = process.communicate()
-        if process.returncode != 0:
-            raise RuntimeError(f"{notebook.name}: {problem}")
-        return self.printed(notebook)
-
-    def printed(self, notebook: Path) -> list[str]:
-        """What the code cells of a notebook printed when it was last run, papermill's own left out."""
-        cells = json.loads(self._executed(notebook).read_text(encoding="utf-8"))["cells"]
-        own = ("injected-parameters", "papermill-error-cell-tag")
-        return [
-            "".join("".join(output.get("text", "")) for output in cell["outputs"])
-            for cell in cells
-            if cell["cell_type"] == "code" and not set(own) & set(cell["metadata"].get("tags", []))
-        ]
-
-    def kill_in_a_seed(self, process: subprocess.Popen[str], *, epochs: int, seconds: float = 600.0) -> str:
-        """SIGKILL the kernel once a seed has trained some epochs and has a checkpoint; "T2 seed 1, epoch 6".
-
-        Raises:
-            RuntimeError: the notebook ended before.
-        """
-        deadline = time.monotonic() + seconds
-        while process.poll() is None and time.monotonic() < deadline:
-            for path in self.home.glob(".cache/dglib/*/exp_*/heartbeats/*.json"):
-                beat = json.loads(path.read_bytes())
-                saved = path.parent.parent / "checkpoints" / f"{path.stem}.ckpt"
-                if beat["epochs_done"] >= epochs and "outcome" not in beat and saved.exists():
-                    os.kill(beat["pid"], signal.SIGKILL)
-                    process.communicate()
-                    return f"{beat['experiment']} seed {beat['seed']}, epoch {beat['epochs_done']}"
-            time.sleep(0.05)
-        process.kill()
-        raise RuntimeError(f"no seed was under way: {process.communicate()[1]}")
-
-    def _executed(self, notebook: Path) -> Path:
-        return self._out / notebook.name
+    def trained_by(self) -> int | None:
+        """The process of a seed that has trained an epoch and has a checkpoint."""
+        for path in self.home.glob(".cache/dglib/*/exp_*/heartbeats/*.json"):
+            beat = json.loads(path.read_bytes())
+            if (path.parent.parent / "checkpoints" / f"{path.stem}.ckpt").exists() and beat["epochs_done"]:
+                return int(beat["pid"])
+        return None
 
 
 def in_place(source: str, content: Path) -> str:

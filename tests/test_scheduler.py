@@ -48,8 +48,6 @@ for line in sys.stdin:
         os.kill(os.getpid(), signal.SIGKILL)
     if act == "exit":
         raise SystemExit("out of luck")
-    (base / "seeds").mkdir(exist_ok=True)
-    (base / "seeds" / f"{job['experiment']}-spinodal-{job['seed']:03d}.json").write_text("{}")
     print(json.dumps({"done": {"directory": str(base), "outcome": "no_event", "seconds": 1.0}}), flush=True)
 """
 
@@ -95,13 +93,13 @@ class Scripted(scheduler.Backend):
         if job.seed is not None:
             done = {"directory": str(job.plan.base), "outcome": "no_event", "seconds": 1.0}
         answer = next(self.answers[job.name]) if job.name in self.answers else {"done": done}
-        died = isinstance(answer, int)
-        if died or "done" in answer:
-            path = job.plan.base / ("heartbeats" if died else "seeds") / f"{job.seed_id}.json"
+        if isinstance(answer, int):
+            path = job.plan.base / "heartbeats" / f"{job.seed_id}.json"
             path.parent.mkdir(exist_ok=True)
             beat = {"epochs_done": answer, "epochs_planned": 99, "updated": datetime.now(UTC).isoformat()}
             path.write_text(json.dumps(beat))
-        return [(job, {"lost": "it died"} if died else answer)]
+            answer = {"lost": "it died"}
+        return [(job, answer)]
 
     def stop(self) -> None:
         pass

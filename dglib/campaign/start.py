@@ -90,15 +90,15 @@ class Origin:
 
     def place(self, store: Store, seed: int) -> None:
         """Save the state as the checkpoint of a seed that has not begun, with those that later arms need."""
-        mine, near = store.files(seed), Store(self._directory, self._old).files(seed)
+        mine, theirs = store.files(seed), Store(self._directory, self._old).files(seed)
         with store.exclusive(seed) as held:
             begun = [mine.record, mine.checkpoint, older(mine.checkpoint)]
             if not held or any(path.exists() for path in begun):
                 return
             start = self.state(seed)
             for end in start.cursor.ended:
-                for path in (phase_end_path(own, end) for own in (near.checkpoint, near.state)):
-                    if path.exists():
+                for near in (theirs.checkpoint, theirs.state):
+                    if (path := phase_end_path(near, end)).exists():
                         ended = replace(checkpoint.read(path), job=start.job)
                         checkpoint.save(phase_end_path(mine.checkpoint, end), ended, keep_older=False)
             checkpoint.save(mine.checkpoint, start)

@@ -123,21 +123,15 @@ def _now(base: Path, job: dict[str, Any], updates: dict[tuple[str, int], float])
         directory = base / job["directory"]  # which may be absolute
         if job["status"] != "done" and (directory / "seeds" / f"{job['seed_id']}.json").exists():
             return job | {"status": "done", "reason": ""}  # elsewhere, or after its owner was killed
-        beat = read_heartbeat(directory, job["seed_id"])
-        if beat is not None and _is_training(job, beat, owned):
+        beat = read_heartbeat(directory, job["seed_id"]) or {"updated": 0.0}
+        fresh = beat["updated"] > (job["ended"] or (job["began"] or 1.0) - 1) and "outcome" not in beat
+        # An epoch may outlast a heartbeat: then the campaign's own updates count.
+        if fresh and ((job["status"] == "running" and owned) or is_alive(beat, beat["updated"])):
             return job | {"status": "running", "heartbeat": beat}
     if job["status"] == "running" and not owned:
         return job | {"status": "lost"}
     said = last_line(base / job["log"], job["began"]) if job["status"] == "running" else ""
     return job | {"owned": owned} | ({"said": said} if said else {})
-
-
-def _is_training(job: dict[str, Any], beat: dict[str, Any], owned: bool) -> bool:
-    """Whether a process trains it. An epoch may outlast a heartbeat: then the campaign's update counts."""
-    if "outcome" in beat or beat["updated"] <= (job["ended"] or 0.0):
-        return False
-    ours = job["status"] == "running" and beat["updated"] >= job["began"] - 1
-    return is_alive(beat, time.time() if ours and owned else beat["updated"])
 
 
 def status_text(jobs: Sequence[dict[str, Any]]) -> str:
