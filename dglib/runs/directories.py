@@ -83,12 +83,10 @@ def unread_below(directory: Path, runs: Sequence[Path]) -> list[str]:
         if not child.is_dir() or child.name[0] == "." or child.name == "mirror" or child in runs:
             continue
         inside = list(directories_below(child))
-        count = sum(map(is_run, inside))
         if is_grid(child):
             lines.append(left_aside(child))
-        elif count:
-            held = f"{count} run director{'y' if count == 1 else 'ies'}"
-            lines.append(f"{child}: not read: {held} there, not in {directory} itself; give it by name")
+        elif any(map(is_run, inside)):
+            lines.append(f"{child}: not read: its runs do not lie in {directory} itself; give it by name")
         elif any(is_like_a_list(path) for folder in inside for path in folder.glob("[!.]*.json")):
             lines.append(f"{child}: not read: no records of a known experiment there")
     return lines

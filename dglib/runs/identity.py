@@ -95,7 +95,7 @@ def shared_of(description: Mapping[str, Any]) -> dict[str, Any]:
         "step": {k: v for k, v in spec["step"].items() if k not in ("log_every", "two_pass_statistics")},
         "results_version": description["results_version"],
     }
-    shared |= {"lineage": spec["lineage"]} if "lineage" in spec else {}
+    shared |= {"lineage": spec["lineage"]} if "lineage" in spec else {}  # forks of earlier releases
     return shared | ({"hashes": description["hashes"]} if "hashes" in description else {})
 
 
@@ -286,7 +286,6 @@ def read_manifest(path: Path, name: str | None = None) -> dict[str, Any]:
             "experiment": spec["name"],
             "fingerprint": fingerprint(described),
             "shared_fingerprint": fingerprint(shared_of(described)),
-            "lineage": spec.get("lineage"),
         }
         expected_name = f"{spec['prefix']}_manifest.json"
         if not isinstance(manifest["parameters"], dict):

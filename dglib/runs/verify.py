@@ -139,10 +139,8 @@ def _record(record: Any, stem: str, known: Mapping[str, Mapping[str, Any]], comp
     # A later version may have more parameters, and a file may have been moved.
     asked = manifest["parameters"]
     names = [key for key in asked if not (key in FILES and is_file(asked[key]) and is_file(made.get(key)))]
-    if changed := differences(
-        {"parameters": {key: asked[key] for key in names}, "lineage": manifest.get("lineage")},
-        {"parameters": {key: made.get(key) for key in names}, "lineage": record.get("lineage")},
-    ):
+    one, other = ({key: side.get(key) for key in names} for side in (asked, made))
+    if changed := differences(one, other, "parameters"):
         problems.append(f"made under other parameters than the manifest's: {'; '.join(changed)}")
     hashes = changed_hashes(manifest["identity"], record)
     return problems + [f"made with another {key} than the manifest's" for key in hashes]
