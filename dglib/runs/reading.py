@@ -6,9 +6,9 @@ import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
-from dglib.errors import StorageError, UserError
+from dglib.errors import UserError
 from dglib.files import to_json, unsealed, write_atomically
 from dglib.protocol.records import Record, under
 from dglib.runs.directories import (
@@ -21,6 +21,8 @@ from dglib.runs.directories import (
     prefixes,
 )
 from dglib.runs.identity import READING
+
+T = TypeVar("T")
 
 
 @dataclass(frozen=True)
@@ -68,7 +70,8 @@ class RecordSet:
         """
         known = prefixes()
         files = {name: directory / f"{prefix}_reading.json" for name, prefix in known.items()}
-        reading = {name: self._mapping(path) for name, path in files.items() if path.is_file()}
+        there = {name: path for name, path in files.items() if path.is_file()}
+        reading = {name: self._json(path, dict) or {} for name, path in there.items()}
         sealed = {name for name in known if any(directory.glob(f"seeds/{known[name]}-*.json"))}
         for path in sorted((directory / "seeds").glob("*")):
             if path.suffix != ".json" or "." in path.stem:
@@ -96,17 +99,8 @@ class RecordSet:
         Args:
             reading: by experiment, the reading parameters that replace those of its records.
         """
-        try:
-            content = json.loads(path.read_bytes())
-        except OSError as error:
-            self.damaged.append(f"{path}: not read: {error.strerror}")
-            return
-        except ValueError as error:
-            self.damaged.append(f"{path}: not read: no JSON ({error})")
-            return
-        if not isinstance(content, list):
-            kind = type(content).__name__
-            self.damaged.append(f"{path}: not read: must be a list of records, is a {kind}")
+        content = self._json(path, list)
+        if content is None:
             return
         config = self._config_of(path, next((item for item in content if isinstance(item, dict)), {}))
         reasons = [self._add(record, path, reading or {}, config) for record in content]
@@ -154,18 +148,24 @@ class RecordSet:
             for file in path.parent.glob("*config.json")
         }
         mine = [file for file, key in keys.items() if any(name.startswith(key) for name in own)]
-        return self._mapping(max(mine, key=lambda file: len(keys[file]))) if mine else {}
+        nearest = max(mine, key=lambda file: len(keys[file]), default=None)
+        return (self._json(nearest, dict) or {}) if nearest else {}
 
-    def _mapping(self, path: Path) -> dict[str, Any]:
-        """A JSON mapping; empty, with a line among the damaged, where it cannot be read."""
+    def _json(self, path: Path, kind: type[T]) -> T | None:
+        """The content of a JSON file; None, with a line among the damaged, where it is no such thing."""
         try:
-            return dict(json.loads(path.read_bytes()))
+            content = json.loads(path.read_bytes())
         except OSError as error:
-            line = str(StorageError.of(path, error, "read"))
-        except (ValueError, TypeError) as error:
-            line = f"{path}: not read: no JSON mapping ({error})"
+            why = error.strerror
+        except ValueError as error:
+            why = f"no JSON ({error})"
+        else:
+            if isinstance(content, kind):
+                return content
+            why = f"must be a {kind.__name__}, is a {type(content).__name__}"
+        line = f"{path}: not read: {why}"
         self.damaged += [line] if line not in self.damaged else []
-        return {}
+        return None
 
 
 def find_records(path: str | Path, grids: bool = True) -> RecordSet:
