@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import signal
 import threading
 from collections.abc import Callable, Iterator, Sequence
@@ -83,5 +82,5 @@ def require_posix(given: str, instead: str) -> None:
         given: what was asked for.
         instead: what works there.
     """
-    if os.name != "posix" or not hasattr(signal, "pthread_kill") or not hasattr(signal, "SIGKILL"):
+    if not hasattr(signal, "pthread_kill"):
         raise UserError(f"{given}: needs a POSIX system (Linux, macOS, WSL); here {instead}")
