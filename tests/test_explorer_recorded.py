@@ -279,12 +279,3 @@ def test_another_run_brings_its_own_levels_seeds_and_limits(tmp_path):
     assert (panel.lam.min, panel.lam.max) == (0.35, 0.60)
     assert panel.collapse_error.value == 0.40
     assert panel.experiments.value == ("T1",)
-
-
-def test_running_the_cell_again_takes_the_earlier_panel_off_the_page(tmp_path):
-    globals_: dict[str, Any] = {"runs": str(published_in(tmp_path, "T1", [t1(0)]))}
-    globals_["recorded"] = earlier = dglib.explorer.recorded(globals_)
-    again = dglib.explorer.recorded(globals_)
-    assert earlier.widget.comm is None
-    assert earlier.lam.comm is None
-    assert again.widget.comm is not None

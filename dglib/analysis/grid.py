@@ -13,19 +13,12 @@ from dglib.analysis.summary import Summary, known_cell, median_bounds
 
 TRAPPED, DIVERGED, INIT_FAILED = "trapped_90", "diverged", "init_failed"
 UNUSUAL = (DIVERGED, INIT_FAILED)  # outcomes that most grids do not need
-NAMES = {
-    "init_lambda": "λ",
-    "noise_rate": "η, share of wrong training labels",
-    "lr": "Learning rate",
-    "refresh_period": "K, steps from one value gradient to the next",
-    "epochs_per_level": "Epochs per level",
-}
-_SYMBOLS = {
-    "init_lambda": "λ",
-    "noise_rate": "η",
-    "lr": "LR",
-    "refresh_period": "K",
-    "epochs_per_level": "dwell time",
+NAMES = {  # of crossed parameters: in a title or a table's head, and on an axis
+    "init_lambda": ("λ", "λ"),
+    "noise_rate": ("η", "η, share of wrong training labels"),
+    "lr": ("LR", "Learning rate"),
+    "refresh_period": ("K", "K, steps from one value gradient to the next"),
+    "epochs_per_level": ("dwell time", "Epochs per level"),
 }
 _GLYPHS = {TRAPPED: "◆", DIVERGED: "✕", INIT_FAILED: "▽"}
 _MILD, _SEVERE = "●", "■"
@@ -134,12 +127,12 @@ class Cell:
 
 
 def parameter_name(name: str) -> str:
-    return NAMES.get(name, name)
+    return NAMES.get(name, (name, name))[1]
 
 
 def symbol(name: str) -> str:
     """A crossed parameter in a title or a table's head: its sign where it has one."""
-    return _SYMBOLS.get(name, name)
+    return NAMES.get(name, (name, name))[0]
 
 
 def value_text(value: object) -> str:

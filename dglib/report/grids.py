@@ -22,6 +22,7 @@ from dglib.analysis.grid import (
     NAMES,
     UNUSUAL,
     Cell,
+    parameter_name,
     phases_line,
     symbol,
     value_text,
@@ -210,7 +211,7 @@ def content(grid: Grid, target: Path, write: bool = False) -> dict[str, Any]:
         tables.append(("links", ("The same as numbers: ", [link_to(results, target)])))
 
     varies = [
-        (f"{NAMES[name]} ({name})" if name in NAMES else name, ", ".join(map(value_text, values)))
+        (f"{parameter_name(name)} ({name})" if name in NAMES else name, ", ".join(map(value_text, values)))
         for name, values in grid.axes.items()
     ]
     questions = [(f"{get(name).symbol}.", get(name).grid_question) for name in cells]
