@@ -219,6 +219,9 @@ def test_runs_of_differing_parameters_are_refused_with_what_differs_and_where(tm
     assert main(["compare", str(tmp_path), str(tmp_path / "one")]) == 2
     for name in ("one", "two"):
         assert main(["analyse", str(tmp_path / name)]) == 0
+    capsys.readouterr()
+    published_in(tmp_path / "both", "T1", [t1(0), *slow])
+    assert "lr = 0.1 (both seed 0) | 0.2 (both seed 2);" in refused(capsys, tmp_path / "both")
 
 
 def test_runs_of_one_setting_with_seeds_of_their_own_are_pooled_and_a_seed_twice_is_refused(tmp_path):

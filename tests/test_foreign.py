@@ -154,6 +154,7 @@ def test_a_limit_that_must_be_exceeded_is_not_met_by_itself(tmp_path, error):
     [
         {"COLLAPSE_THRESHOLD": 0.6},
         {"criteria": {"collapse_error": 0.6}, "lr": 0.05},
+        {"collapse_error": {"collapse_threshold": 0.6, "recovery_threshold": 0.2}},  # a section of that name
     ],
 )
 def test_limits_are_those_of_the_configuration(tmp_path, config):

@@ -99,13 +99,12 @@ def _named(source: Mapping[str, Any], wanted: Iterable[str]) -> dict[str, Any]:
 
 
 def _settings(config: Mapping[str, Any], known: Settings) -> dict[str, Any]:
-    stated = _named({name.lower(): value for name, value in _flat(config)}, known)
-    kinds = {name: list if isinstance(value, tuple) else int | float for name, value in known.items()}
-    return {
-        name: tuple(value) if isinstance(value, list) else value
-        for name, value in stated.items()
-        if isinstance(value, kinds[name])
-    }
+    stated = {name.lower(): value for name, value in _flat(config)}
+    found: dict[str, Any] = {}
+    for name, published in known.items():
+        kind = list if isinstance(published, tuple) else int | float
+        found |= _named({other: value for other, value in stated.items() if isinstance(value, kind)}, [name])
+    return {name: tuple(value) if isinstance(value, list) else value for name, value in found.items()}
 
 
 def _flat(config: Mapping[str, Any]) -> list[tuple[str, Any]]:

@@ -176,10 +176,18 @@ def _check_alike(root: Path, runs: Sequence[Found]) -> None:
         str(run.directory.relative_to(root)) if root in run.directory.parents else run.directory.name
         for run in runs
     ]
-    apart = []
-    for parameter, values in differing(*map(_made_under, runs)).items():
+    apart, named, sides = [], list[str](), list[dict[str, Any]]()
+    for run, place in zip(runs, where, strict=True):
+        made = [_made_under(run, record) for record in run.records]
+        # A record of an earlier release may lack a parameter: it has the value of the run's others.
+        known = {name: value for one in reversed(made) for name, value in one.items()}
+        made = [known | m if r.get("parameters") else m for r, m in zip(run.records, made, strict=True)]
+        alike = all(one == made[0] for one in made)
+        named += [place] if alike else [f"{place} seed {record['seed']}" for record in run.records]
+        sides += made[:1] if alike else made
+    for parameter, values in differing(*sides).items():
         texts = ["not stated" if v is ABSENT else json.dumps(v, ensure_ascii=False) for v in values]
-        first = dict(zip(reversed(texts), reversed(where), strict=True))
+        first = dict(zip(reversed(texts), reversed(named), strict=True))
         places = (f"{text} ({first[text]})" for text in dict.fromkeys(texts))
         apart.append(f"{parameter} = {' | '.join(places)}")
     if apart:
@@ -195,9 +203,9 @@ def _check_alike(root: Path, runs: Sequence[Found]) -> None:
             held[seed] = place
 
 
-def _made_under(run: Found) -> dict[str, Any]:
-    """What runs of one set have in common: parameters, data and code; of records without, what they show."""
-    record, identity = run.records[0], run.manifest.get("identity", {})
+def _made_under(run: Found, record: Record) -> dict[str, Any]:
+    """What records of one set have in common: parameters, data and code; without these, what they show."""
+    identity = run.manifest.get("identity", {})
     parameters, reading = dict(record.get("parameters") or {}), READING.get(run.experiment, frozenset())
     if not parameters:
         return {name: run.summary.get(name) for name in ("eta", "dwell", "levels")}
