@@ -12,7 +12,7 @@ from dglib.cli import main
 from dglib.control import Interrupted
 from dglib.errors import UserError
 from dglib.experiments.profiles import load_profile
-from dglib.files import unsealed
+from dglib.files import phase_end_path, unsealed
 from dglib.runs.progress import read_attempts
 from dglib.runs.verify import verify
 
@@ -27,6 +27,11 @@ V3 = shlex.split(
     "network=small_cnn network_width=0.25 batch_size=8 ordered_epochs=2 ordered_error_max=1"
     " ordered_milestones=[] collapse_epochs=2 collapse_error_min=0 collapse_milestones=[]"
     " sweep_lambdas=[0.3,0.5] epochs_per_level=1 seeds=3"
+)
+HOLD = shlex.split(
+    "network_width=0.25 batch_size=8 ordered_epochs=1 ordered_error_max=1 collapse_epochs=1"
+    " collapse_error_min=0 init_evaluate_every=1 hold_lambdas=[0.3,0.7] hold_epochs=1 evaluate_every=1"
+    " milestones=[] seeds=3"
 )
 
 
@@ -50,7 +55,8 @@ def train(tmp_path, dataset):
     """Runs an experiment in `base`, from states of `origin`; its directory. `stop`: after so many steps."""
 
     def run(experiment, *changes, stop=10**9, base="runs", origin=None):
-        given = [*{"T1": T1, "V3": V3}[experiment], f"dataset={dataset}", f"base_dir={tmp_path / base}"]
+        short = {"T1": T1, "V3": V3, "Hold": HOLD}[experiment]
+        given = [*short, f"dataset={dataset}", f"base_dir={tmp_path / base}"]
         parameters = load_profile(experiment, "quick", [*given, *changes])
         try:
             return dglib.run(parameters, start_from=origin, control=StopAfter(stop)).directory
@@ -106,11 +112,23 @@ def test_a_state_between_two_arms_begins_the_second_one_anew(train):
     assert record_of(started) == record_of(train("V3", longer, base="scratch"))
 
 
+def test_a_branch_starts_from_a_state_of_the_origin_unless_that_is_damaged(train, tmp_path):
+    origin, more = train("Hold", "keep_states=true"), "hold_lambdas=[0.3,0.5]"
+    started = train("Hold", more, base="started", origin=origin)
+    assert first_step(started) == 2 * STEPS  # after the branch at 0.3, before that at 0.5
+    assert record_of(started) == record_of(train("Hold", more, base="scratch"))
+    trunk = phase_end_path(origin / "states" / "Hold-003.ckpt", "ordered/init")
+    trunk.write_bytes(trunk.read_bytes()[:-1])
+    with pytest.raises(UserError, match="a later arm starts from the end of ordered/init, which has none"):
+        train("Hold", more, base="damaged", origin=origin)
+    assert not (tmp_path / "damaged").exists()
+
+
 def test_an_interrupted_seed_resumes_without_the_origin(train):
     origin, changes = train("T1", "keep_states=true"), ["sweep_lambdas=[0.5,0.55,0.8]"]
     stopped = train("T1", *changes, base="started", origin=origin, stop=4)
     shutil.rmtree(origin)
-    started = train("T1", *changes, base="started")
+    started = train("T1", *changes, base="started", origin=origin)  # the same command
     assert (started, first_step(started)) == (stopped, 3 * STEPS)
     assert record_of(started) == record_of(train("T1", *changes, base="scratch"))
 

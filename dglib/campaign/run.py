@@ -12,6 +12,7 @@ import torch
 
 from dglib import output
 from dglib.analysis.answer import Answer
+from dglib.base_dir import user_path
 from dglib.control import Control, require_posix, unwinding
 from dglib.errors import UserError
 from dglib.experiments import build_spec, get, joints
@@ -31,6 +32,7 @@ from dglib.training.networks import check_network
 from dglib.training.noise import noises, try_noise
 from dglib.training.numerics import Numerics
 from dglib.training.rules import check_rules
+from dglib.training.step import BATCH_NORMS
 
 if TYPE_CHECKING:
     from dglib.experiments.parameters import Parameters
@@ -102,7 +104,8 @@ def run(
     parallel, each in a process of its own.
 
     Args:
-        start_from: a run directory from whose saved states the seeds start, see `dglib.campaign.start`.
+        start_from: a run directory from whose saved states seeds start that have not begun, see
+            `dglib.campaign.start`.
         data: the whole data set, where it is loaded already.
         quiet: no progress bar and no figures, and lines go to stderr, as for a job.
         wait: for as long as another process trains a seed, instead of a few seconds.
@@ -123,14 +126,15 @@ def run(
         notes = try_noise(spec.data.noise, data.y_train, spec.data.noise_rate, seeds, data.classes)
         asked = identity.requested_numerics(parameters)
         described = identity.describe(spec, data.fingerprint, run_hashes(spec, data), **asked)
-        origin = None
-        if start_from is not None:
+        location.bring_back(spec.directory_prefix, described)
+        origin, there = None, Store.find(location.local, spec, described)
+        new = [] if start_from is None else [s for s in seeds if there is None or not there.has_begun(s)]
+        if start_from is not None and new:
             from dglib.campaign.start import Origin
 
-            origin = Origin(Path(start_from), spec, data)
-            for seed in seeds:
+            origin = Origin(user_path(start_from, "start_from"), spec, data)
+            for seed in new:
                 origin.state(seed)
-        location.bring_back(spec.directory_prefix, described)
         made = provenance.made_by(numerics, data)
         for_manifest: dict[str, Any] = {
             "command": list(command or sys.orig_argv),
@@ -146,7 +150,7 @@ def run(
             lines.append(different if finished else f"warning: {different}; one answer will count them all")
         print(*lines, sep="\n", file=sys.stderr if quiet else sys.stdout, flush=True)
         if origin is not None:
-            for seed in seeds:
+            for seed in new:
                 origin.place(store, seed)
 
         bar = None if quiet else Bar(spec, len(seeds))
@@ -218,6 +222,10 @@ def check(spec: ExperimentSpec, parameters: Parameters) -> Numerics:
                 f"batch_size = {spec.step.batch_size}: leaves one image for the last of {info.n_train}, and"
                 f" network {name!r} cannot train on one ({error})"
             ) from None
+    cumulative = (isinstance(m, BATCH_NORMS) and m.momentum is None for m in model.modules())
+    if spec.step.two_pass_statistics and any(cumulative):
+        why = "a BatchNorm with momentum None, whose cumulative average has no two-pass form"
+        raise UserError(f"two_pass_statistics = True: network {name!r} has {why}")
     size = sum(parameter.numel() for parameter in model.parameters())
     return Numerics.resolve(**asked, network_parameters=size)
 

@@ -64,16 +64,34 @@ class Origin:
         paths += [path for near in (files.checkpoint, files.state) for path in phase_end_paths(near)]
         reason = "with keep_states=true a run keeps the state at every phase's end"
         for path in sorted(paths, key=_steps, reverse=True):
-            with suppress(UserError, *UNREADABLE):
-                saved = checkpoint.read(path)
-                if saved.job == identity.job_of(self._identity, seed):
-                    cursor, events, reason = self._under(saved)
-                    if not reason:
-                        job = identity.job(self._new, self._fingerprint, seed)
-                        return replace(saved, job=job, cursor=cursor, events=events)
+            if saved := self._read(seed, path):
+                cursor, events, reason = self._under(saved)
+                lost = [end for end, state in self._ends(seed, saved, cursor).items() if state is None]
+                if not reason and lost:
+                    reason = f"a later arm starts from the end of {lost[0]}, which has none"
+                if not reason:
+                    job = identity.job(self._new, self._fingerprint, seed)
+                    return replace(saved, job=job, cursor=cursor, events=events)
         name = f"seed {seed} has no saved state to start from"
         rest = "without --start-from it is trained from the beginning"
         raise UserError(f"--start-from {self._directory}: {name}: {reason}; {rest}")
+
+    def _read(self, seed: int, *paths: Path) -> Checkpoint | None:
+        """The first state of a seed of the origin that can be read."""
+        for path in paths:
+            with suppress(UserError, *UNREADABLE):
+                saved = checkpoint.read(path)
+                if saved.job == identity.job_of(self._identity, seed):
+                    return saved
+        return None
+
+    def _ends(self, seed: int, saved: Checkpoint, cursor: Cursor) -> dict[str, Checkpoint | None]:
+        """The states at the ends of phases from which arms start that come after a saved state."""
+        files = Store(self._directory, self._old).files(seed)
+        after = self._new.arms[cursor.arm + (saved.state["run"][0] == cursor.arm) :]
+        ends = [arm.start for arm in after if arm.start in cursor.ended]
+        nears = (files.checkpoint, files.state)
+        return {end: self._read(seed, *(phase_end_path(near, end) for near in nears)) for end in ends if end}
 
     def _under(self, saved: Checkpoint) -> tuple[Cursor, list[Event], str]:
         """Position and events of a state under the new specification, and why it does not reach it."""
@@ -90,18 +108,16 @@ class Origin:
 
     def place(self, store: Store, seed: int) -> None:
         """Save the state as the checkpoint of a seed that has not begun, with those that later arms need."""
-        mine, theirs = store.files(seed), Store(self._directory, self._old).files(seed)
         with store.exclusive(seed) as held:
-            begun = [mine.record, mine.checkpoint, older(mine.checkpoint)]
-            if not held or any(path.exists() for path in begun):
+            if not held or store.has_begun(seed):
                 return
-            start = self.state(seed)
-            for end in start.cursor.ended:
-                for near in (theirs.checkpoint, theirs.state):
-                    if (path := phase_end_path(near, end)).exists():
-                        ended = replace(checkpoint.read(path), job=start.job)
-                        checkpoint.save(phase_end_path(mine.checkpoint, end), ended, keep_older=False)
-            checkpoint.save(mine.checkpoint, start)
+            start, path = self.state(seed), store.files(seed).checkpoint
+            for end, saved in self._ends(seed, start, start.cursor).items():
+                if saved is not None:
+                    checkpoint.save(
+                        phase_end_path(path, end), replace(saved, job=start.job), keep_older=False
+                    )
+            checkpoint.save(path, start)
         print(
             f"{store.spec.name} seed {seed}: starts from step {start.steps} in {self._directory}", flush=True
         )

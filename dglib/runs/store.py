@@ -116,15 +116,21 @@ class Store:
         return store, why
 
     @classmethod
+    def find(cls, base: Path, spec: ExperimentSpec, identity: dict[str, Any]) -> Store | None:
+        """The newest directory with this identity, which `open` would resume; None where there is none."""
+        stores = [cls(path, spec) for path in run_directories(base, spec.directory_prefix)]
+        known = [(store, m) for store in stores if (m := store.manifest()) is not None]
+        same = [store for store, manifest in known if manifest["fingerprint"] == fingerprint(identity)]
+        same += [store for store, manifest in known if agree(current(manifest["identity"]), identity)]
+        return next(iter(same), None)
+
+    @classmethod
     def _choose(cls, base: Path, spec: ExperimentSpec, identity: dict[str, Any]) -> tuple[Path, str]:
-        shared = shared_of(identity)
+        if found := cls.find(base, spec, identity):
+            return found.directory, f"resuming {found.directory.name}"
+        shared, damaged = shared_of(identity), list[str]()
         candidates = {path: cls(path, spec) for path in run_directories(base, spec.directory_prefix)}
         known = {path: m for path, store in candidates.items() if (m := store.manifest()) is not None}
-        same = [path for path, manifest in known.items() if manifest["fingerprint"] == fingerprint(identity)]
-        same += [path for path, manifest in known.items() if agree(current(manifest["identity"]), identity)]
-        if same:
-            return same[0], f"resuming {same[0].name}"
-        damaged = []
         for path, store in candidates.items():
             if store.manifest_path.exists():
                 damaged += [] if path in known else [path.name]
@@ -172,6 +178,11 @@ class Store:
 
     def finished(self, seed: int) -> bool:
         return self.files(seed).record.exists()
+
+    def has_begun(self, seed: int) -> bool:
+        """Whether a seed has a record or a checkpoint."""
+        files = self.files(seed)
+        return any(path.exists() for path in (files.record, files.checkpoint, older(files.checkpoint)))
 
     def save(self, record: Record) -> bool:
         """Make a finished seed last; its checkpoint is not needed after that.
