@@ -23,15 +23,21 @@ def user_path(given: str | Path, name: str = "") -> Path:
     """A path given by a user, with `~` for a home directory.
 
     Raises:
-        UserError: there is no such home directory; the message begins with `name`, the parameter that it is
-            the value of.
+        UserError: there is no such home directory, or no file can have this name; the message begins with
+            `name`, the parameter that it is the value of.
     """
+    stated = f"{name} = {str(given)!r}" if name else repr(str(given))
     try:
-        return Path(given).expanduser()
+        path = Path(given).expanduser()
+        valid = b"\0" not in os.fsencode(path)
     except RuntimeError:
-        stated = f"{name} = {str(given)!r}" if name else repr(str(given))
         home = Path(given).parts[0]
         raise UserError(f"{stated}: no home directory is known for {home}; give the path") from None
+    except UnicodeEncodeError:
+        valid = False
+    if not valid:
+        raise UserError(f"{stated}: no file can have this name")
+    return path
 
 
 def base_directory(given: str | None, where: str = "", field: str = "base_dir") -> Path:

@@ -63,10 +63,13 @@ RUN = [
     ("seed 1.5", "run T1 --seeds 1.5", "--seeds … seeds … 1.5 … whole numbers"),
     ("unknown experiment", "run T9", "experiment … T9 … T1, T2, Hold, V3, Td1 or loop"),
     ("no experiment", "run", "required … EXPERIMENT"),
+    ("a file in no home", "run ~nosuchuser/my.py", "experiment file … ~nosuchuser/my.py … no home directory"),
     ("YAML that does not parse", "run T1 -f broken.yaml", "broken.yaml … YAML … line 3"),
     ("value that does not parse", "run T1 --set lr=[1", "--set … lr=[1 … YAML"),
     ("missing file", "run T1 -f none.yaml", "none.yaml … No such file"),
     ("unknown profile", "run T1 --profile fast", "profile … fast … quick, paper or small"),
+    ("undecodable bytes", "run T1 --set \udcce\udcbb=0.3", r"--set … \udcce\udcbb … a parameter's name"),
+    ("a NUL", r'run T1 --set base_dir="a\0b"', r"base_dir = 'a\x00b' … no file can have this name"),
     ("--set without =", "run T1 --set lr", "--set … lr … name=value"),
     (
         "base directory is a file",
@@ -120,6 +123,7 @@ NETWORKS = {
     "unused": "does not use its parameters head.weight, head.bias",
     "frozen": "has parameters that are not trained",
     "the_same_each_time": "gives the same parameters at each call",
+    "cumulative two_pass_statistics=true": "has a BatchNorm with momentum None",
 }
 RULES = {
     "mix=wrong_rules:too_few": "gives 13 tensors: must be 14, one per parameter",
@@ -170,7 +174,7 @@ DEEPER = [
             "dglib",
             f"network {name}",
             f"run Td1 --set network=users_parts:{name}",
-            f"network … {name}' … {why}",
+            f"network … {name.split()[0]}' … {why}",
         )
         for name, why in NETWORKS.items()
     ],

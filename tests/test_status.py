@@ -173,7 +173,8 @@ def test_status_as_json_is_a_line_per_job_and_writes_nothing(
 ) -> None:
     begin(plan)
     beat(store)
-    (plan.base / "jobs" / "torn.json").write_text("{")
+    for name, content in (("torn", "{"), ("list", "[]"), ("other", '{"key": "a"}')):
+        (plan.base / "jobs" / f"{name}.json").write_text(content)
     before = {path: path.stat().st_mtime_ns for path in plan.base.rglob("*")}
     assert cli.run_all(["status", "--base-dir", str(plan.base), "--json"]) == 0
     jobs = [json.loads(line) for line in capsys.readouterr().out.splitlines()]

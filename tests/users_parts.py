@@ -112,6 +112,11 @@ def frozen(input_shape, classes, width):
     return Layer(input_shape, classes).requires_grad_(False)
 
 
+def cumulative(input_shape, classes, width):
+    norm = nn.BatchNorm2d(input_shape[0], momentum=None)
+    return nn.Sequential(norm, Layer(input_shape, classes))
+
+
 _HELD = {}
 
 

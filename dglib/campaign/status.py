@@ -80,7 +80,8 @@ def read_status(base: Path) -> list[dict[str, Any]]:
     jobs = []
     for path in sorted((base / "jobs").glob("*.json")):
         with suppress(OSError, ValueError):
-            jobs.append(json.loads(path.read_bytes()))
+            job = json.loads(path.read_bytes())
+            jobs += [job] if isinstance(job, dict) and job.keys() >= {*FACTS, "owner"} else []
     if not jobs:
         listed = f"`python -m dglib list --base-dir {base}` lists the runs"
         raise UserError(f"{base}: no jobs of run_all.py there; {listed}")

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from dglib.analysis.style import LOOKS
+from dglib.base_dir import user_path
 from dglib.errors import UserError
 from dglib.experiments.base import Drawing, Experiment, Sweep, rate, sweep_rate
 from dglib.protocol.spec import ExperimentSpec
@@ -89,6 +90,7 @@ def load(source: str) -> list[str]:
         raise
     except Exception as error:
         why = "no such file" if isinstance(error, FileNotFoundError) else f"{type(error).__name__}: {error}"
+        why = " ".join(why.split())
         raise UserError(f"experiment file {source}: cannot be loaded: {why}") from error
     found = [name for name in _registered if _home(name) == module]
     if not found:
@@ -99,7 +101,7 @@ def load(source: str) -> list[str]:
 
 def _resolved(source: str) -> str:
     """A file's one absolute path, whatever its spelling; a module's name as it is."""
-    return str(Path(source).expanduser().resolve()) if source.endswith(".py") else source
+    return str(user_path(source, "experiment file").resolve()) if source.endswith(".py") else source
 
 
 def _from_file(path: Path) -> str:

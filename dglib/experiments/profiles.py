@@ -176,6 +176,9 @@ def validate_layers(experiment: str, layers: Sequence[Layer]) -> Parameters:
 def validate_model(model: type[Model], layers: Sequence[Layer]) -> Model:
     """As `validate_layers`, for any model."""
     merged = {name: value for layer in layers for name, value in layer.values.items()}
+    for name in merged:
+        if not name.isprintable():  # as undecodable bytes of a command
+            raise UserError(f"{source(name, layers).where}: {name!r}: must be a parameter's name")
     try:
         return model.model_validate(merged)
     except ValidationError as error:
