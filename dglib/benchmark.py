@@ -134,7 +134,7 @@ def cases(device: str, quick: bool = False) -> list[Case]:
             Case("capture_fails/memory", 25, partial(failed_capture, small, "dglib.benchmark:too_large")),
             Case("devices", 15, partial(across_devices, small)),
         ]
-    result.append(Case("processes", 30, partial(fresh_processes, small, "off")))
+    result.append(Case("processes", 60, partial(fresh_processes, small, "off")))
     if device != "cpu" or quick:
         result.append(Case("processes/compiled", 50, partial(fresh_processes, small, "on")))
         for setting, budget in zip(large, (10, 8), strict=False):

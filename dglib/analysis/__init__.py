@@ -1,1 +1,1 @@
-"""From records to summaries, sentences and figures: pure functions that never train, and need no torch."""
+"""From records to summaries, answers and figures: pure functions that never train, and need no torch."""

@@ -57,7 +57,7 @@ class Run:
     asked: tuple[int, ...]
 
     def answer(self) -> Answer:
-        """The result of all seeds of the run directory: a table, and its sentences."""
+        """The result of all seeds of the run directory."""
         return get(self.experiment).answer(self.records).with_flags(self._beyond_asked(self.records))
 
     def width(self) -> Answer:
