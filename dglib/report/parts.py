@@ -40,7 +40,8 @@ ENLARGED = 1.45  # a figure of one column, on the page
 DWELL_CAPTION = "Width against dwell time, and the slowest sweep against training from scratch at each λ"
 LAG_READING = (
     "A network has a limited time at each λ. Where the width shrinks with longer dwell times, that part of"
-    " it was lag. Where it does not, memory, a slower lag and trapping look the same: only a hold decides."
+    " it was lag. Where it does not, memory, a slower lag and trapped networks look the same: only a hold"
+    " decides."
 )
 _PIXELS_PER_INCH = 125  # on the page, where figures are a little larger than in print
 _NOT_DRAWN = ("test_loss", "dead_channels")
