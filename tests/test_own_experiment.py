@@ -198,6 +198,39 @@ def test_a_look_or_trajectory_that_is_none_is_refused(monkeypatch):
         build_spec("R8", load_profile("loop", "quick"))
 
 
+def test_evaluations_in_fields_of_ones_own_are_read_by_arm():
+    class Jump(Experiment):
+        name, parameters = "R7", Parameters
+
+    def evaluated(phase, *points):
+        return [{"phase": phase, "lambda": 0.6, "epoch": t, "error": error} for t, error in points]
+
+    record = {
+        "seed": 0,
+        "outcome": "complete",
+        "init_trajectory": evaluated("init", (1, 0.5)),
+        "jump_trajectory": evaluated("jump", (2, 0.4), (3, 0.3)),
+        "other_trajectory": evaluated("hold", (1, 0.9)),
+        "epoch_log": [
+            {"arm": arm, "phase": phase, "lambda": 0.6, "epoch": t}
+            for arm, phase, t in (("a", "init", 1), ("a", "jump", 2), ("a", "jump", 3), ("b", "hold", 1))
+        ],
+    }
+    assert [[entry["error"] for entry in arm] for arm in Jump().arms(record)] == [[0.5, 0.4, 0.3], [0.9]]
+    assert Jump().summarise([record])["final_error"]["mean"] == 0.9
+
+
+def test_a_phase_whose_evaluations_would_not_be_read_is_refused(monkeypatch):
+    class Unread(Failing):
+        def spec(self, p):
+            phase = replace(small_spec("T1").arms[0].phases[0], trajectory="errors")
+            return replace(small_spec("T1"), arms=(Arm("main", (phase,)),))
+
+    monkeypatch.setitem(experiments._registered, "R9", Unread())
+    with pytest.raises(UserError, match="'R9': a phase's trajectory = 'errors': must end with 'trajectory'"):
+        build_spec("R9", object())
+
+
 class Empty(Failing):
     def spec(self, parameters):
         return replace(small_spec("T1"), arms=(Arm("main", ()),))

@@ -57,8 +57,8 @@ def register(experiment: Experiment) -> None:
             wrong = f"sweep {sweep.key!r}: look = {sweep.look!r}"
             raise UserError(f"{where}: {wrong}: must be one of {', '.join(LOOKS)}")
     model = experiment.parameters
-    if model.experiment not in ("", experiment.name):
-        raise UserError(f"{where}: its parameters are those of {model.experiment}; use a subclass")
+    if (owner := vars(model).get("experiment", "")) not in ("", experiment.name):
+        raise UserError(f"{where}: its parameters are those of {owner}; use a subclass")
     model.experiment = experiment.name
     READING[experiment.name] = frozenset(experiment.reading)
     _registered[experiment.name] = experiment
@@ -166,11 +166,16 @@ def build_spec(experiment: str, parameters: Any) -> ExperimentSpec:
     """The protocol of an experiment under `parameters`: any object with their names as attributes.
 
     Raises:
-        UserError: there is no such experiment, a user's own fails, or no phase has a sweep's evaluations.
+        UserError: there is no such experiment, a user's own fails, or its evaluations would not be read.
     """
     about = get(experiment)
     spec = about.spec(parameters)
     fields = dict.fromkeys(phase.trajectory for arm in spec.arms for phase in arm.phases)
+    for field in fields if about.is_own else ():
+        if not field.endswith("trajectory"):
+            raise UserError(
+                f"experiment {experiment!r}: a phase's trajectory = {field!r}: must end with 'trajectory'"
+            )
     for sweep in about.sweeps if about.is_own else ():
         if sweep.trajectory not in fields:
             raise UserError(

@@ -220,7 +220,7 @@ class Experiment:
         }
 
     def _outcome(self, record: Record) -> str:
-        if has_diverged(record, *self.trajectories()):
+        if has_diverged(record, *self.trajectories(record)):
             return "diverged"
         if is_running(record) or "outcome" not in record:
             return "unfinished"
@@ -285,9 +285,16 @@ class Experiment:
 
         return draw_sweeps(self, records)
 
-    def trajectories(self) -> dict[str, tuple[str, str]]:
+    def trajectories(self, record: Record) -> dict[str, tuple[str, str]]:
         """Fields of the record that hold evaluations -> branch and phase, for entries that name none."""
-        return {"trajectory": ("main", "init"), **{s.trajectory: ("main", s.key) for s in self.sweeps}}
+        known = {"trajectory": ("main", "init"), **{s.trajectory: ("main", s.key) for s in self.sweeps}}
+        log = record.get("epoch_log") or ()
+        arms = {(epoch.get("phase"), epoch.get("epoch")): str(epoch.get("arm")) for epoch in log}
+        for field in record:
+            if field.endswith("trajectory") and field not in known and (found := entries(record, field)):
+                phase, epoch = found[0].get("phase"), found[0].get("epoch")
+                known[field] = arms.get((phase, epoch), "main"), str(phase)
+        return known
 
     def traces(self, record: Record) -> list[tuple[str, Curve, Sequence[Entry]]]:
         """Each branch of a seed with a finite evaluation: its key, error at each level, evaluations."""
@@ -297,9 +304,9 @@ class Experiment:
     def arms(self, record: Record) -> list[list[Any]]:
         """The evaluations of each network of a seed, in the order run."""
         found: dict[str, list[Any]] = {}
-        for field, (arm, _) in self.trajectories().items():
+        for field, (arm, _) in self.trajectories(record).items():
             found.setdefault(arm, []).extend(record.get(field) or ())
-        return list(found.values())
+        return list(filter(None, found.values()))
 
 
 def rate(p: Any, milestones: list[int]) -> LearningRate:

@@ -215,7 +215,7 @@ class V3(Experiment):
             found.append((key, curve, entries(record, f"{name}_trajectory")))
         return found
 
-    def trajectories(self) -> dict[str, tuple[str, str]]:
+    def trajectories(self, record: Record) -> dict[str, tuple[str, str]]:
         inits = {f"{name}_init_trajectory": (name, "init") for name in BRANCHES}
         return inits | {f"{name}_trajectory": (name, "sweep") for name in BRANCHES}
 

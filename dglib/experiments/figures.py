@@ -91,7 +91,7 @@ def draw_sweeps(experiment: Experiment, records: Records) -> Figure:
         keys += sweep.draw(panels[0], curves)
     looks = {sweep.trajectory: LOOKS[sweep.look] for sweep in experiment.sweeps}
     for record in records:
-        for field in experiment.trajectories():
+        for field in experiment.trajectories(record):
             found = [e for e in entries(record, field) if is_finite(e) and number(e, "epoch") is not None]
             line = looks[field].line(THIN, 0.7) if field in looks else {"color": style.LIGHT_GREY}
             panels[-1].plot([e["epoch"] for e in found], [e["error"] for e in found], **line)

@@ -208,22 +208,19 @@ class Hold(Experiment):
         return {"Hold_lifetimes": Drawing(caption, lambda records: _draw(records, self.summarise(records)))}
 
     def traces(self, record: Record) -> list[tuple[str, Curve, Sequence[Entry]]]:
-        """The error at the end of each branch, as the gap has it."""
-        _, consecutive, _ = _reading([record])
+        """The mean error in the last third of each branch, as in the gap."""
+        threshold, consecutive, _ = _reading([record])
+        held = _branches(record, threshold, consecutive)
         found: list[tuple[str, Curve, Sequence[Entry]]] = []
-        for start, branch in zip(STARTS, self.branches, strict=True):
-            last = {
-                lam: fmean(entry["error"] for entry in mine[-consecutive:])
-                for (of, lam), mine in _held(record).items()
-                if of == start and all(map(is_finite, mine))
-            }
-            found += [(branch.key, Curve(last), branch.evaluations(record))] if last else []
+        for start, sweep in zip(STARTS, self.branches, strict=True):
+            last = {lam: branch.last for (of, lam), branch in held.items() if of == start and branch}
+            found += [(sweep.key, Curve(last), sweep.evaluations(record))] if last else []
         return found
 
     def arms(self, record: Record) -> list[list[Any]]:
         return list(_held(record).values())
 
-    def trajectories(self) -> dict[str, tuple[str, str]]:
+    def trajectories(self, record: Record) -> dict[str, tuple[str, str]]:
         return {
             f"{arm}{part}_trajectory": (arm, phase)
             for arm in ("ordered", "collapse")

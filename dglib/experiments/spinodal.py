@@ -270,7 +270,7 @@ class Spinodal(Experiment):
     def traces(self, record: Record) -> list[tuple[str, Curve, Sequence[Entry]]]:
         return [(sweep.key, curve, sweep.evaluations(record)) for sweep, curve, _ in self.swept(record)]
 
-    def trajectories(self) -> dict[str, tuple[str, str]]:
+    def trajectories(self, record: Record) -> dict[str, tuple[str, str]]:
         return {"trajectory": ("main", "sweep"), "return_trajectory": ("main", "return")}
 
 

@@ -159,7 +159,7 @@ def _where(source: Source) -> dict[str, Any]:
 
 
 def _evaluations(source: Source) -> Iterator[dict[str, Any]]:
-    for name, (branch, phase) in get(source.experiment).trajectories().items():
+    for name, (branch, phase) in get(source.experiment).trajectories(source.record).items():
         for index, entry in enumerate(entries(source.record, name)):
             yield {
                 **_where(source),

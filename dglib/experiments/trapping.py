@@ -192,7 +192,7 @@ class Td1(Experiment):
         caption = "Tδ1: test error and step logs by the class in which a seed ended"
         return {"Td1_analysis": Drawing(caption, lambda records: _draw(records, self.summarise(records)))}
 
-    def trajectories(self) -> dict[str, tuple[str, str]]:
+    def trajectories(self, record: Record) -> dict[str, tuple[str, str]]:
         return {"error_trajectory": ("main", "init")}
 
 

@@ -78,7 +78,8 @@ class Evaluated(Event):
     """A test-set evaluation; the error is None where logits were not finite.
 
     `metrics` holds every other number by name, None where it is not known: `test_loss`, the mean
-    cross-entropy; `dead_channels`, the share of channels that no image activated; and a user's own.
+    cross-entropy; `dead_channels`, the share of channels that no image of the evaluation's first
+    batch activated; and a user's own.
     """
 
     lr: float

@@ -47,9 +47,10 @@ _ASKED = (
     " error, as λ is raised, until it collapses at some λ↑; a collapsed one recovers only when λ has been"
     " lowered to some λ↓ below that, or never. The width λ↑ − λ↓ measures this hysteresis.",
     "Ordered: low error. Collapsed: high error, but better than chance. Trapped: one class predicted for"
-    " everything, to the end. Diverged: outputs that are not finite. Dwell time: epochs at each λ of a sweep."
-    " Null: the width of a path without memory or lag, read at the same two errors. A seed is one training"
-    " from one random start; every seed is shown. ± SD: population standard deviation over seeds.",
+    " everything, in most of the last evaluations. Diverged: outputs that are not finite. Dwell time: epochs"
+    " at each λ of a sweep. Null: the width of a path without memory or lag, read at the same two errors. A"
+    " seed is one training from one random start; every seed is shown. ± SD: population standard deviation"
+    " over seeds.",
 )
 _LOOP_READING = (
     "Above, thin lines are seeds and thick ones medians, with arrows in the direction of the sweep. Below,"
