@@ -40,7 +40,7 @@ def tiny_run(tmp_path, monkeypatch, capsys):
     from dglib.cli import main
 
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr("dglib.campaign.run.draw_figure", lambda *_: [], raising=False)  # takes seconds
+    monkeypatch.setattr("dglib.campaign.run.draw_figures", lambda *_: [], raising=False)  # takes seconds
 
     def run(*changes, experiment="Td1", seeds="0", base="runs"):
         tiny = ["init_epochs=1", "milestones=[]", "evaluate_every=1", "network_width=0.25"]

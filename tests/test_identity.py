@@ -44,7 +44,7 @@ def place(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     monkeypatch.syspath_prepend(tmp_path)
     monkeypatch.setattr(sys, "dont_write_bytecode", True)
-    monkeypatch.setattr("dglib.campaign.run.draw_figure", lambda *_: [], raising=False)  # takes seconds
+    monkeypatch.setattr("dglib.campaign.run.draw_figures", lambda *_: [], raising=False)  # takes seconds
     rng = np.random.default_rng(0)
     images = rng.integers(0, 256, (N, 8, 8), dtype=np.uint8)
     labels = np.arange(N) % 10

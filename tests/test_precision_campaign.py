@@ -67,7 +67,7 @@ def test_the_committed_result_follows_from_its_own_thresholds(path):
 
 @pytest.mark.slow
 def test_a_short_campaign_runs_every_side(tmp_path, monkeypatch):
-    monkeypatch.setattr("dglib.campaign.run.draw_figure", lambda *_: [], raising=False)  # takes seconds
+    monkeypatch.setattr("dglib.campaign.run.draw_figures", lambda *_: [], raising=False)  # takes seconds
     words = ["--short", "--base", str(tmp_path), "--seeds", "1", "--json", str(tmp_path / "result.json")]
     monkeypatch.setattr(sys, "argv", ["precision_campaign.py", *words])
     assert campaign.main() == 1  # one seed shows nothing

@@ -232,7 +232,7 @@ def slow(path, *rest, **options):
     real(path, *rest, **options)
 
 mirror.write_through = slow
-run.draw_figure = held
+run.draw_figures = held
 sys.exit(cli.main(sys.argv[2:]))
 """
 

@@ -37,7 +37,7 @@ HOLD = shlex.split(
 
 @pytest.fixture(autouse=True)
 def _without_figures(monkeypatch):
-    monkeypatch.setattr("dglib.campaign.run.draw_figure", lambda store, records: [])
+    monkeypatch.setattr("dglib.campaign.run.draw_figures", lambda store, records: [])
 
 
 @pytest.fixture(scope="module")

@@ -328,11 +328,23 @@ def threshold(direction: Direction, record: Record) -> Threshold:
         start = "trapped" if trapped else "collapsed" if sweep else "not recorded"
         left = trapped and not is_constant(sweep[-1])
     return Threshold(
-        seed_of(record), outcome, found.first, found.last, recorded, last, found.begun, bounds, start, left,
-        final_state(record, *limits([record])), rounded(rule.limit), rule.consecutive,
-        number(record, "init_error"), number(record, "final_error"),
-        _difference(direction, record, found) if sweep else None,
-    )  # fmt: skip
+        seed=seed_of(record),
+        outcome=outcome,
+        level=found.first,
+        fired=found.last,
+        recorded=recorded,
+        last=last,
+        begun=found.begun,
+        bounds=bounds,
+        start=start,
+        left_trap=left,
+        final_state=final_state(record, *limits([record])),
+        event_error=rounded(rule.limit),
+        consecutive=rule.consecutive,
+        init_error=number(record, "init_error"),
+        final_error=number(record, "final_error"),
+        difference=_difference(direction, record, found) if sweep else None,
+    )
 
 
 def init_level(record: Record) -> float | None:

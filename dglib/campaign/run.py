@@ -187,7 +187,7 @@ def run(
             if quiet:
                 return Run(spec.name, store.directory, records, [], tuple(seeds))
             records = read_under(parameters, store.records())
-            return Run(spec.name, store.directory, records, draw_figure(store, records), tuple(seeds))
+            return Run(spec.name, store.directory, records, draw_figures(store, records), tuple(seeds))
 
 
 def check(spec: ExperimentSpec, parameters: Parameters) -> Numerics:
@@ -240,7 +240,7 @@ def load_data(parameters: Parameters) -> Dataset:
     )
 
 
-def draw_figure(store: Store, records: list[Record]) -> list[Path]:
+def draw_figures(store: Store, records: list[Record]) -> list[Path]:
     """Draw an experiment's figures into its run directory, as PNG and PDF, the published one first."""
     from dglib.experiments.figures import draw_all, save_figure
 

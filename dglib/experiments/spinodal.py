@@ -141,7 +141,7 @@ class Spinodal(Experiment):
     directory_prefix = "exp_T_spinodal"  # in one directory a width lies between T1 and T2
     counts_of = "{} per seed: the threshold lies between two levels of the sweep, or beyond its last one."
 
-    def until(self, p: Any, success: Criterion, event: StopEvent, *more: Phase) -> ExperimentSpec:
+    def init_and_sweep(self, p: Any, success: Criterion, event: StopEvent, *more: Phase) -> ExperimentSpec:
         """Train at one λ, then sweep it until an event."""
         init = Phase(
             "init", (p.init_lambda,), p.init_epochs, rate(p, p.milestones), p.init_evaluate_every,
@@ -301,7 +301,7 @@ class T1(Spinodal):
         )  # fmt: skip
         event = StopEvent(Criterion(">=", p.collapse_error), p.consecutive, "lambda_up", "collapsed")
         success = Criterion("<=", p.init_error_max)
-        return self.until(p, success, event, *([back] if p.return_sweep else []))
+        return self.init_and_sweep(p, success, event, *([back] if p.return_sweep else []))
 
 
 class T2(Spinodal):
@@ -326,7 +326,7 @@ class T2(Spinodal):
 
     def spec(self, p: Any) -> ExperimentSpec:
         event = StopEvent(Criterion("<=", p.recovery_error), p.consecutive, "lambda_down", "recovered")
-        return self.until(p, Criterion(">=", p.init_error_min), event)
+        return self.init_and_sweep(p, Criterion(">=", p.init_error_min), event)
 
 
 # ── the summary ──

@@ -12,6 +12,7 @@ from dglib.analysis.summary import known_cell
 from dglib.analysis.sweeps import Record, entries, init_level, is_constant, is_finite, level_of, number
 from dglib.errors import UserError
 from dglib.experiments import get, names
+from dglib.protocol.events import LOG_FIELDS
 from dglib.protocol.records import EVALUATION_FIELDS, under
 from dglib.runs.reading import Source, find_records
 
@@ -37,13 +38,12 @@ TRAJECTORIES = {
     "branch": "string", "phase": "string", "index": "int64", "lambda": "float64", "epoch": "float64",
     "error": "float64", "test_loss": "float64", "lr": "float64", "finite": "bool", "constant": "bool",
 }  # fmt: skip
-LOGGED = ("c_sv", "c_mc", "norm_s", "norm_v", "norm_mix", "loss_s", "loss_v")
 STEPS = {
     **WHERE,
     "category": "string",
     "epoch": "float64",
     "step": "float64",
-    **dict.fromkeys(LOGGED, "float64"),
+    **dict.fromkeys(LOG_FIELDS, "float64"),
 }
 
 AT = ("arm", "phase", "lambda", "epoch")
@@ -144,7 +144,7 @@ def _ends(found: Mapping[str, Any], prefix: str) -> dict[str, float]:
 
 def _steps(source: Source, category: str) -> Iterator[dict[str, Any]]:
     for row in entries(source.record, "step_logs"):
-        logged = {key: number(row, key) for key in ("epoch", "step", *LOGGED)}
+        logged = {key: number(row, key) for key in ("epoch", "step", *LOG_FIELDS)}
         yield {**_where(source), "category": category, **logged}
 
 

@@ -96,7 +96,7 @@ class Seed:
     @property
     def trajectories(self) -> list[list[Entry]]:
         """The evaluations of each network, in the order run."""
-        return [arm for arm in get(self.experiment).arms(self.record) if arm]
+        return get(self.experiment).arms(self.record)
 
 
 @dataclass(frozen=True)

@@ -95,7 +95,7 @@ def advance(
     if cursor.epoch < phase.epochs_per_level:
         return log.close(cursor), log.events
     log.add(LevelDone)
-    if cursor.level + 1 < len(phase.held(cursor.fired_at)):
+    if cursor.level + 1 < len(phase.levels_for(cursor.fired_at)):
         return log.close(replace(cursor, level=cursor.level + 1, epoch=0)), log.events
     return _leave_phase(spec, here, cursor, log)
 
@@ -117,7 +117,7 @@ def _leave_phase(
     cursor = replace(cursor, fired_at=fired_at)
     phases = here.arm.phases
     for index in range(cursor.phase + 1, len(phases)):
-        if phases[index].held(cursor.fired_at):
+        if phases[index].levels_for(cursor.fired_at):
             cursor = replace(cursor, phase=index, level=0, epoch=0, phase_epochs=0, consecutive=0)
             if phases[index].restart:
                 cursor = replace(cursor, run_phase=index, run_epochs=0)

@@ -112,7 +112,7 @@ class Phase:
     event: StopEvent | None = None
     only_after_event: Literal["below", "above"] | None = None
 
-    def held(self, fired_at: float | None) -> tuple[float, ...]:
+    def levels_for(self, fired_at: float | None) -> tuple[float, ...]:
         """The levels held for a seed; `fired_at` is the λ at which the phase before fired, or None."""
         if self.only_after_event is None:
             return self.levels
@@ -317,7 +317,7 @@ class ExperimentSpec:
         return Plan(
             arm,
             phase,
-            lam=phase.held(cursor.fired_at)[cursor.level],
+            lam=phase.levels_for(cursor.fired_at)[cursor.level],
             lr=phase.learning_rate.after(cursor.run_epochs),
             evaluates=epoch % phase.evaluate_every == 0 or epoch == phase.epochs_per_level,
         )

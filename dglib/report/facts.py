@@ -168,7 +168,7 @@ def versions(manifest: Mapping[str, Any]) -> str:
     return line(made).removeprefix("made by ") if manifest else UNRECORDED
 
 
-def limits(found: Sequence[Found], damaged: Sequence[str], unit: str = "experiment") -> list[str]:
+def caveats(found: Sequence[Found], damaged: Sequence[str], unit: str = "experiment") -> list[str]:
     """What runs do not show: a sentence or two per limit that applies; `unit`: experiment or cell."""
     read = [run for run in found if run.records]
     if not read:

@@ -34,7 +34,7 @@ from dglib.errors import UserError
 from dglib.experiments import get, joints
 from dglib.experiments.figures import save_figure
 from dglib.files import write_atomically
-from dglib.report.facts import limits, same_in_all
+from dglib.report.facts import caveats, same_in_all
 from dglib.report.parts import (
     LAG_READING,
     Block,
@@ -230,7 +230,7 @@ def content(grid: Grid, target: Path, write: bool = False) -> dict[str, Any]:
             ("What varies, and what does not", about),
             ("Each cell in short", _in_short(grid, target)),
         ],
-        "limits": limits(grid.found, grid.damaged, unit="cell"),
+        "limits": caveats(grid.found, grid.damaged, unit="cell"),
     }
 
 

@@ -22,7 +22,7 @@ from dglib.experiments import Experiment, get, joints, names
 from dglib.experiments.figures import draw_all
 from dglib.files import to_json
 from dglib.protocol.records import Record
-from dglib.report.facts import facts, limits
+from dglib.report.facts import caveats, facts
 from dglib.report.parts import (
     ENLARGED,
     LAG_READING,
@@ -251,7 +251,7 @@ def content(collection: Collection, target: Path) -> dict[str, Any]:
         "overview": overview(collection.found) if runs else "",
         "damaged": collection.damaged,
         "sections": sections,
-        "limits": [*limits(collection.found, collection.damaged), *collection.skipped],
+        "limits": [*caveats(collection.found, collection.damaged), *collection.skipped],
     }
 
 

@@ -161,11 +161,11 @@ def epoch_stats(state: TrainState, lr: float) -> EpochStats:
         lr: the learning rate of that step.
     """
     loss_s, n_s, loss_v, n_v, skipped, c_sv = state.sums.tolist()
-    taken = n_s - skipped
+    counted = n_s - skipped
     rows = torch.stack([row for _, row in state.step_log]).tolist() if state.step_log else []
     momentum = state.momentum()  # empty without momentum, where the update is held nowhere
     return EpochStats(
-        loss_s=loss_s / taken if taken else float("nan"),
+        loss_s=loss_s / counted if counted else float("nan"),
         loss_v=loss_v / n_v if n_v else float("nan"),
         weight_norm=float(total_norm(state.params).detach()),
         update_norm=float(total_norm(momentum)) * lr if momentum else float("nan"),

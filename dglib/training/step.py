@@ -146,10 +146,10 @@ def step(
         with no_trace(state, state.log_dropout):
             logged_v = method.gradient(state, *method.value(batch), numerics)
 
-    moved = method.update(state, method, g_s, fresh, lam, lr)
+    direction = method.update(state, method, g_s, fresh, lam, lr)
     if not logged or logged_v is None:
         return None
-    g = Gradient(moved)
+    g = Gradient(direction)
     norms = g_s.norm, logged_v.norm, g.norm
     return torch.stack([cosine(g_s, logged_v), cosine(g, logged_v), *norms, g_s.loss, logged_v.loss])
 
@@ -191,8 +191,8 @@ def update(
     on_host = not fused and not compiling and state.device.type == "cpu"
     if not on_host or finite:
         with torch.no_grad():
-            moved = [] if fused or on_host else [*state.params, *state.momentum()]
-            before = [tensor.clone() for tensor in moved]
+            undoable = [] if fused or on_host else [*state.params, *state.momentum()]
+            before = [tensor.clone() for tensor in undoable]
             sgd(
                 list(state.params),
                 g,
@@ -207,7 +207,7 @@ def update(
                 nesterov=False,
                 maximize=False,
             )
-            for tensor, old in zip(moved, before, strict=True):
+            for tensor, old in zip(undoable, before, strict=True):
                 torch.where(finite, tensor, old, out=tensor)
     return g
 
