@@ -2,6 +2,7 @@
 
 import shlex
 import shutil
+import sys
 
 import numpy as np
 import pytest
@@ -163,6 +164,21 @@ def test_other_data_and_a_directory_without_the_experiment_are_refused(train, tm
     np.savez(own, **arrays | {"x_test": arrays["x_test"][::-1]})
     with pytest.raises(UserError, match="pixels and labels: "):
         train("T1", f"dataset={own}", base="started", origin=origin)
+
+
+def test_another_source_of_the_network_is_refused_and_nothing_is_written(train, tmp_path, monkeypatch):
+    monkeypatch.syspath_prepend(tmp_path)
+    module = tmp_path / "started_net.py"
+    module.write_text(
+        "import math\nfrom torch import nn\n\n\ndef net(input_shape, classes, width):\n"
+        "    return nn.Sequential(nn.Flatten(), nn.Linear(math.prod(input_shape), classes))\n"
+    )
+    origin = train("T1", "network=started_net:net", "keep_states=true")
+    module.write_text(module.read_text() + "\n\nOTHER = 1\n")
+    del sys.modules["started_net"]  # as in another process
+    with pytest.raises(UserError, match="must be the same in both runs: hash of the network"):
+        train("T1", "network=started_net:net", "epochs_per_level=3", base="started", origin=origin)
+    assert not (tmp_path / "started").exists()
 
 
 def test_the_command_prints_from_where_a_seed_starts_and_fork_names_it(train, tmp_path, dataset, capsys):

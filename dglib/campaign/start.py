@@ -24,6 +24,7 @@ from dglib.protocol.spec import Cursor, ExperimentSpec
 from dglib.runs import checkpoint, identity
 from dglib.runs.checkpoint import UNREADABLE, Checkpoint
 from dglib.runs.identity import RESULTS_VERSION, read_manifest
+from dglib.runs.seed import run_hashes
 from dglib.runs.store import Store
 from dglib.training.data import Dataset
 
@@ -48,7 +49,8 @@ class Origin:
         was, now = ({part: asdict(one)[part] for part in SHARED} for one in (self._old, spec))
         was |= {"pixels and labels": self._identity["data"], "version": self._identity["results_version"]}
         now |= {"pixels and labels": data.fingerprint, "version": RESULTS_VERSION}
-        if changed := identity.differences(was, now):
+        sources = identity.changed_hashes(self._identity, {"hashes": run_hashes(spec, data)})
+        if changed := identity.differences(was, now) + [f"hash of the {name}" for name in sources]:
             raise UserError(f"--start-from {directory}: must be the same in both runs: {'; '.join(changed)}")
         self._fingerprint = data.fingerprint
         self._steps_per_epoch = -(-len(data.x_train) // spec.step.batch_size)
