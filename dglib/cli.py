@@ -254,10 +254,12 @@ def _verify(arguments: argparse.Namespace) -> int:
     return WRONG if wrong else 0
 
 
-def _compare(arguments: argparse.Namespace) -> None:
-    from dglib.report.compare import text
+def _compare(arguments: argparse.Namespace) -> int:
+    from dglib.report.compare import run
 
-    print(text(arguments.a, arguments.b))
+    text, whole = run(arguments.a, arguments.b)
+    print(text)
+    return 0 if whole else UNREAD_RECORDS
 
 
 def _analyse(arguments: argparse.Namespace) -> int:

@@ -110,6 +110,14 @@ def test_published_files_are_a_side_and_what_they_lack_is_reported(tmp_path):
     assert compare(a, b / "T1-spinodal_results.json")[0][0].rows == found.rows
 
 
+def test_what_was_not_read_is_named_and_the_exit_status_is_3(tmp_path, capsys):
+    a, b = (run_of(tmp_path / side, "T1", [t1(0), t1(1)]) for side in "ab")
+    (damaged, _) = sorted(b.glob("seeds/*.json"))
+    damaged.write_bytes(damaged.read_bytes()[:-9])
+    assert main(["compare", str(a), str(b)]) == 3
+    assert damaged.name in capsys.readouterr().out
+
+
 def test_both_sweeps_on_both_sides_give_the_width_as_well(tmp_path):
     for side, down in (("a", 0.35), ("b", 0.30)):
         run_of(tmp_path / side, "T1", [t1(s) for s in range(8)])

@@ -289,7 +289,7 @@ def test_directories_that_are_left_aside_are_named(tmp_path, capsys):
     published_in(tmp_path / "more" / "nested", "T1", [published(t1(1))])
     write(tmp_path / "jobs" / "1.json", {"seed": 0})
     write(tmp_path / "others" / "S1a_results.json", [{"seed": 0, "lambda": 0.5, "final_error": 0.1}])
-    assert main(["compare", str(tmp_path), str(tmp_path / "run")]) == 0
+    assert main(["compare", str(tmp_path), str(tmp_path / "run")]) == 3
     printed = capsys.readouterr().out
     page = write_report(tmp_path).read_text()
     for name in ("more", "others"):

@@ -93,15 +93,15 @@ def compare(a: Path, b: Path) -> tuple[list[Comparison], list[str]]:
     return found, list(dict.fromkeys([*unread, *more]))
 
 
-def text(a: Path, b: Path) -> str:
-    """What `compare` found, for a terminal."""
+def run(a: Path, b: Path) -> tuple[str, bool]:
+    """What `compare` found, for a terminal, and whether every record and file was read."""
     found, unread = compare(a, b)
     lines = [f"A: {a}", f"B: {b}"]
     for item in found:
         lines += ["", item.name, f"  A: {item.a.title}", f"  B: {item.b.title}"]
         lines += aligned([_HEADS, *item.rows]) if item.rows else []
         lines += [f"  {line}" for line in item.differed]
-    return "\n".join([*lines, *(["", "Not read"] if unread else []), *unread, "", *_READING])
+    return "\n".join([*lines, *(["", "Not read"] if unread else []), *unread, "", *_READING]), not unread
 
 
 def _named(name: str, *groups: str) -> str:

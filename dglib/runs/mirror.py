@@ -100,7 +100,7 @@ class MirrorFolder:
         self.sizes = _sizes(self.path)
         self.generations: dict[str, Mapping[str, Entry]] = {}
         self.torn: list[str] = []
-        for name in sorted(filter(_number, self.sizes), key=_number, reverse=True):
+        for name in sorted(filter(_number, self.sizes), key=lambda name: (_number(name), name), reverse=True):
             try:
                 self.generations[name] = _entries(unsealed(SEALED_AS, self.path / name))
             except StorageError:
