@@ -174,14 +174,14 @@ def update(
     # The tally. Of a refresh the new norm counts, which may be lost, and not the one held.
     norm_v = state.g_v.norm if fresh is None else fresh.norm
     finite = torch.isfinite(g_s.norm + norm_v) & (state.lost <= LOST_AT_MOST)
-    sums = state.sums.unbind()
-    sums[4].add_(~finite)
-    sums[0].add_(g_s.loss.masked_fill(~finite, 0.0))
-    sums[1].add_(1)
+    loss_s, steps, loss_v, refreshes, skipped, c_sv = state.sums.unbind()
+    skipped.add_(~finite)
+    loss_s.add_(g_s.loss.masked_fill(~finite, 0.0))
+    steps.add_(1)
     if fresh is not None:
-        sums[2].add_(fresh.loss.masked_fill(~finite, 0.0))
-        sums[3].add_(finite)
-        sums[5].add_(cosine(g_s, fresh).masked_fill(~finite, 0.0))
+        loss_v.add_(fresh.loss.masked_fill(~finite, 0.0))
+        refreshes.add_(finite)
+        c_sv.add_(cosine(g_s, fresh).masked_fill(~finite, 0.0))
 
     # The descent. A fused kernel sees by itself whether the step is finite; on a CPU asking costs nothing.
     # Unfused on a GPU, asking would wait for the device, so an undone step is put back instead; likewise in
