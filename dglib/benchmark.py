@@ -134,7 +134,8 @@ def cases(device: str, quick: bool = False) -> list[Case]:
             Case("capture_fails/memory", 25, partial(failed_capture, small, "dglib.benchmark:too_large")),
             Case("devices", 15, partial(across_devices, small)),
         ]
-    result.append(Case("processes", 60, partial(fresh_processes, small, "off")))
+    fresh = 50 if device == "cpu" else 30
+    result.append(Case("processes", fresh, partial(fresh_processes, small, "off")))
     if device != "cpu" or quick:
         result.append(Case("processes/compiled", 50, partial(fresh_processes, small, "on")))
         for setting, budget in zip(large, (10, 8), strict=False):
@@ -150,7 +151,7 @@ def cases(device: str, quick: bool = False) -> list[Case]:
                 result.append(Case(f"epochs/{setting.label}/{name}", seconds, measure))
     shares = {"published": (30, 20), "rival": (12, 8), "plain": (8, 6)}
     if device == "cpu":
-        shares = {"published": (150, 96), "rival": (60, 40), "plain": (30, 20)}
+        shares = {"published": (130, 96), "rival": (60, 40), "plain": (30, 20)}
     for kind, budgets in shares.items():
         for setting, budget in zip(large, budgets, strict=False):
             result.append(Case(f"{kind}/{setting.label}", budget, partial(against, kind, setting)))

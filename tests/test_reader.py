@@ -19,7 +19,7 @@ from dglib.output import UNREAD, exits_when_unread
 RUN_ALL = PARAMS.parent / "run_all.py"
 RECORD = """{"key": "1", "kind": "seed", "experiment": "T2", "seed": 0, "seed_id": null, "cell": "", "status":
 "failed", "began": 1, "ended": 2, "owner": {"host": "h", "pid": 1}, "process": {}, "log": "l", "reason": "r",
-"directory": null}"""
+"attempts": 1, "base": ".", "directory": null}"""
 
 
 @contextmanager
