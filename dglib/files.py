@@ -7,13 +7,15 @@ fail or kill any of them.
 
 from __future__ import annotations
 
+import csv
 import errno
 import hashlib
+import io
 import json
 import os
 import re
 import secrets
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
@@ -215,6 +217,15 @@ def _sync_directory(directory: Path) -> None:
         pass
     finally:
         os.close(handle)
+
+
+def to_csv(rows: Iterable[Mapping[str, Any]], names: Iterable[str]) -> str:
+    """The rows as CSV, with these columns; fields of other names are left out, missing ones empty."""
+    text = io.StringIO()
+    writer = csv.DictWriter(text, list(names), extrasaction="ignore", lineterminator="\n")
+    writer.writeheader()
+    writer.writerows(rows)
+    return text.getvalue()
 
 
 def to_json(value: Any, *, indent: int | None = None) -> bytes:

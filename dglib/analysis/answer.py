@@ -63,7 +63,7 @@ class Row:
 
     @classmethod
     def of_mean(cls, quantity: str, found: Summary | None, p: bool = True, **others: Any) -> Row:
-        """From `summary.paired`; `p`: whether the mean is compared with 0."""
+        """From `summary.paired`, or `mean_error`; `p`: whether the mean is compared with 0."""
         if found is None:
             return cls(quantity, 0, **others)
         known = {"value": found["mean"], "std": found["std"], "ci95": found["ci95"]}

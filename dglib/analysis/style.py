@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 
 # Okabe and Ito's colours, safe for colour-blind readers; line styles repeat the colours, for grey print.
 BLUE, VERMILION, GREEN, PURPLE, BLACK = "#0072B2", "#D55E00", "#009E73", "#CC79A7", "#000000"
+PALETTE = (BLUE, VERMILION, GREEN, PURPLE, BLACK)
 GREY, DARK_GREY, LIGHT_GREY = "#8A8A8A", "#555555", "#C8C8C8"
 
 RC: dict[str, Any] = {

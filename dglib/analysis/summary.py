@@ -15,6 +15,7 @@ from itertools import pairwise
 from statistics import fmean, median, median_low, pstdev
 from typing import Any
 
+from dglib.analysis import wording
 from dglib.analysis.intervals import (
     CONFIDENCE,
     UNKNOWN,
@@ -41,11 +42,6 @@ def common(
     """What every summary has, from its seeds' outcomes, which are `kinds` and those of `UNMEASURED`."""
     counts = Counter(seed["outcome"] for seed in seeds)
     flags = Counter(flag for record in records for flag in record.get("flags") or ())
-    why: dict[str, list[str]] = {}
-    for record, seed in zip(records, seeds, strict=True):
-        failed = (record, *(record.get("failed_arms") or {}).values())
-        for reason in dict.fromkeys(arm["reason"] for arm in failed if arm.get("reason")):
-            why.setdefault(reason, []).append(str(seed["seed"]))
     return {
         "experiment": experiment,
         "n": len(seeds),
@@ -58,11 +54,27 @@ def common(
         "estimates": {},
         "flags": [
             *(f"{count} of {len(seeds)} records: {flag}" for flag, count in flags.items()),
-            *(f"seed{'s'[: len(of) - 1]} {', '.join(of)} diverged: {reason}" for reason, of in why.items()),
+            *_reasons(records, seeds),
         ],
         "notes": [],
         "seeds": list(seeds),
     }
+
+
+def _reasons(records: Records, seeds: Sequence[Summary]) -> list[str]:
+    """For each outcome that has a reason, its seeds and the reason of the first."""
+    found: dict[str, dict[str, str]] = {}  # outcome -> seed -> reason
+    for record, seed in zip(records, seeds, strict=True):
+        for item in (record, *(record.get("failed_arms") or {}).values()):
+            if item.get("reason"):
+                found.setdefault(str(item["outcome"]), {}).setdefault(str(seed["seed"]), item["reason"])
+    lines = []
+    for outcome, reasons in found.items():
+        first = next(iter(reasons))
+        of = f" (seed {first})" if len(set(reasons.values())) > 1 else ""
+        named = f"seed{'s'[: len(reasons) - 1]} {', '.join(reasons)}"
+        lines.append(f"{named} {wording.outcome(outcome)}: {reasons[first]}{of}")
+    return lines
 
 
 def missing(outcomes: Mapping[str, int], measured: int) -> list[str]:
@@ -170,19 +182,25 @@ def quantity(cells: Sequence[Bounds]) -> dict[str, Any] | None:
     return {"estimate": centre(median), **ends, "ci95": ci95, "censored": _censored(median)}
 
 
-def paired(values: Sequence[float], lowest: float = -1.0) -> dict[str, Any] | None:
-    """`spread` of differences of errors, one per seed, with `ci95` and `p`; None of no values.
+def mean_error(values: Sequence[float], lowest: float = 0.0) -> dict[str, Any] | None:
+    """`spread` of errors, one per seed, with `ci95`; None of no values.
 
-    `ci95`: Student's interval for the mean, cut at `lowest` and 1, beyond which no difference lies; null
-    below two seeds. `p`: of the sign-flip test that the mean is 0, two-sided; null below two. `least_p`: the
-    smallest that so many seeds allow.
+    `ci95`: Student's interval for the mean, cut at `lowest` and 1, beyond which no value lies; null below two
+    seeds.
     """
-    found = spread(values)
-    if found is None:
-        return None
-    interval = t_interval(values)
+    found, interval = spread(values), t_interval(values)
     ci95 = interval and [rounded(max(interval.lower, lowest)), rounded(min(interval.upper, 1.0))]
-    return {**found, "ci95": ci95, "p": sign_flip_p(values), "least_p": rounded(2.0 ** (1 - len(values)))}
+    return found and {**found, "ci95": ci95}
+
+
+def paired(values: Sequence[float]) -> dict[str, Any] | None:
+    """As `mean_error`, of differences of errors paired by seed, -1 to 1, with `p` and `least_p`.
+
+    `p`: of the sign-flip test that the mean is 0, two-sided; null below two seeds. `least_p`: the smallest
+    that so many seeds allow.
+    """
+    found = mean_error(values, lowest=-1.0)
+    return found and {**found, "p": sign_flip_p(values), "least_p": rounded(2.0 ** (1 - len(values)))}
 
 
 def share(count: int, of: int, undecided: int = 0) -> dict[str, Any] | None:

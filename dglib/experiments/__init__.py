@@ -88,7 +88,7 @@ def load(source: str) -> list[str]:
         module = _from_file(Path(source)) if source.endswith(".py") else import_module(source).__name__
     except UserError:
         raise
-    except Exception as error:
+    except (Exception, SystemExit) as error:  # a script of the user's may end with sys.exit()
         why = "no such file" if isinstance(error, FileNotFoundError) else f"{type(error).__name__}: {error}"
         why = " ".join(why.split())
         raise UserError(f"experiment file {source}: cannot be loaded: {why}") from error

@@ -16,7 +16,7 @@ from dglib.analysis.answer import Answer, Row
 from dglib.analysis.curves import Curve, median_curve
 from dglib.analysis.grid import DIVERGED, Measure
 from dglib.analysis.style import LOOKS, THICK
-from dglib.analysis.summary import UNMEASURED, Summary, common, missing, paired, share
+from dglib.analysis.summary import UNMEASURED, Summary, common, mean_error, missing, share
 from dglib.analysis.sweeps import (
     Entry,
     Record,
@@ -202,7 +202,7 @@ class Experiment:
         measured = [seed for seed in seeds if seed["outcome"] not in UNMEASURED]
         errors = [seed["final_error"] for seed in measured if seed["final_error"] is not None]
         found = common(self.name, records, seeds, (*own, *UNMEASURED))
-        found |= {"measured": len(measured), "final_error": paired(errors, lowest=0.0)}
+        found |= {"measured": len(measured), "final_error": mean_error(errors)}
         found["notes"] = missing(found["outcomes"], len(measured))
         return found
 
@@ -270,6 +270,7 @@ class Experiment:
         columns = list(self.seed_columns(summary).items())
         first = next(i for i, (head, _) in enumerate(columns) if head == "Outcome")
         (_, outcome), *more = [(head, show(summary["seeds"][0])) for head, show in columns[first : first + 3]]
+        more = [(head, text) for head, text in [*more, ("reason", record.get("reason"))] if text]
         return "; ".join([outcome, *(f"{head}: {text}" for head, text in more if text != wording.NONE)])
 
     def figures(self) -> dict[str, Drawing]:

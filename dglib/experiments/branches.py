@@ -12,7 +12,7 @@ from dglib.analysis.curves import Curve, differences_at, is_frozen, mean_curve
 from dglib.analysis.grid import DIVERGED, TRAPPED, Measure
 from dglib.analysis.intervals import rounded
 from dglib.analysis.style import LOOKS, THICK, Look
-from dglib.analysis.summary import UNMEASURED, Summary, common, exact, missing, paired, quantity
+from dglib.analysis.summary import UNMEASURED, Summary, common, exact, mean_error, missing, paired, quantity
 from dglib.analysis.sweeps import (
     Entry,
     Record,
@@ -46,6 +46,8 @@ class V3Parameters(SweepParameters, TwoStates):
 
     in_cell: ClassVar[dict[str, str]] = {"Sweep": "sweep_lambdas", "Comparison": "gap_lambda gap_error"}
 
+    ordered_error_max: Fraction
+    """The ordered network's error after its training must be below this, 0 to 1."""
     ordered_milestones: Milestones
     """Epochs completed when the ordered network's LR drops by lr_decay, rising, from 1; [] for never."""
     collapse_milestones: Milestones
@@ -279,7 +281,7 @@ def _final_errors(records: Records) -> list[dict[str, Any]]:
             level, error = list(branch(record, name).items())[-1]
             found[name, "ordered" if name == "ordered" else str(state), level].append(error)
     return [
-        {"branch": name, "start": state, "lambda": level, "error": paired(errors, lowest=0.0)}
+        {"branch": name, "start": state, "lambda": level, "error": mean_error(errors)}
         for (name, state, level), errors in sorted(found.items(), reverse=True)
     ]
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 from collections import defaultdict
+from itertools import cycle
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -104,7 +105,7 @@ def draw_sweeps(experiment: Experiment, records: Records) -> Figure:
 
 
 def _draw_metrics(records: Records) -> Figure | None:
-    """Panels of the user's own metrics against epoch, a line per seed and trajectory; None without any."""
+    """Panels of the user's own metrics against epoch, a line per seed and a colour per trajectory."""
     lines: defaultdict[str, defaultdict[tuple[Any, str], list[tuple[float, float]]]]
     lines = defaultdict(lambda: defaultdict(list))
     for record in records:
@@ -117,12 +118,15 @@ def _draw_metrics(records: Records) -> Figure | None:
                         points.append((epoch, value))
     if not lines:
         return None
-    figure = style.new_figure(height=1.0 + 1.8 * len(lines))
+    fields = sorted({field for seeds in lines.values() for _, field in seeds})
+    looks = {field: {"color": color} for field, color in zip(fields, cycle(style.PALETTE), strict=False)}
+    figure = style.new_figure(height=1.2 + 1.8 * len(lines))
     for axes, name in zip(figure.subplots(len(lines), 1, squeeze=False)[:, 0], sorted(lines), strict=True):
         style.panel(axes, name, "Epoch", name)
-        drawn = [points for points in lines[name].values() if points]
-        for points in drawn:
-            axes.plot(*zip(*points, strict=True), linewidth=THIN, alpha=0.7)
+        drawn = {key: points for key, points in lines[name].items() if points}
+        for (_, field), points in drawn.items():
+            axes.plot(*zip(*points, strict=True), **looks[field], linewidth=THIN, alpha=0.7)
         if not drawn:
             style.note(axes, "no finite value on record")
+    style.legend_below(figure, [(field.replace("_", " "), look) for field, look in looks.items()])
     return figure

@@ -106,10 +106,13 @@ def _leave_phase(
     """Judge the phase that is over and go to the next one that has levels to hold."""
     if here.phase.success is not None:
         assert cursor.last_error is not None
-        success = here.phase.success.criterion.holds(cursor.last_error)
+        test = here.phase.success.criterion
+        success = test.holds(cursor.last_error)
         log.add(SuccessTested, success=success, error=cursor.last_error)
         if not success:
-            return _fail(spec, here, cursor, log, "init_failed")
+            rule = f"must be {test.comparison} {test.threshold:g}"
+            why = f"error {cursor.last_error:g} after {here.name}, {rule}"
+            return _fail(spec, here, cursor, log, "init_failed", why)
     if here.name in spec.starts:
         stream = spec.stream_name(cursor)
         end = {"stream": stream, "run_epochs": cursor.run_epochs, "arm_epochs": cursor.arm_epochs}

@@ -6,13 +6,11 @@ experiment has follows from its specification.
 
 from __future__ import annotations
 
-import csv
-import io
 import math
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-from dglib.files import to_json
+from dglib.files import to_csv, to_json
 from dglib.protocol.events import (
     LOG_FIELDS,
     ArmFailed,
@@ -154,9 +152,9 @@ def csv_views(spec: ExperimentSpec, records: Sequence[Record]) -> dict[str, str]
             for point in r[arm.phases[-1].trajectory]  # which arms at other levels may share
             if point["lambda"] in arm.phases[-1].levels
         ]
-        return {f"{spec.prefix}_results.csv": _csv(rows, ["seed", "branch", "lambda", "error"])}
+        return {f"{spec.prefix}_results.csv": to_csv(rows, ["seed", "branch", "lambda", "error"])}
     flat = [{k: v for k, v in r.items() if not isinstance(v, list | dict)} for r in records]
-    views = {f"{spec.prefix}_results.csv": _csv(flat, list(dict.fromkeys(k for r in flat for k in r)))}
+    views = {f"{spec.prefix}_results.csv": to_csv(flat, dict.fromkeys(k for r in flat for k in r))}
     if spec.step.log_every:
         names = ["seed", "category", "epoch", "step", *LOG_FIELDS]
         rows = [
@@ -164,13 +162,5 @@ def csv_views(spec: ExperimentSpec, records: Sequence[Record]) -> dict[str, str]
             for r in records
             for row in r[spec.step_log_field]
         ]
-        views[f"{spec.prefix}_step_logs.csv"] = _csv(rows, names)
+        views[f"{spec.prefix}_step_logs.csv"] = to_csv(rows, names)
     return views
-
-
-def _csv(rows: Sequence[Record], names: Sequence[str]) -> str:
-    out = io.StringIO()
-    writer = csv.DictWriter(out, names, lineterminator="\n")
-    writer.writeheader()
-    writer.writerows(rows)
-    return out.getvalue()

@@ -6,8 +6,6 @@ seeds and the fingerprint of its runs. From it, cells that have not begun are kn
 
 from __future__ import annotations
 
-import csv
-import io
 import json
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
@@ -33,7 +31,7 @@ from dglib.analysis.wording import NONE
 from dglib.errors import UserError
 from dglib.experiments import get, joints
 from dglib.experiments.figures import save_figure
-from dglib.files import write_atomically
+from dglib.files import to_csv, write_atomically
 from dglib.report.facts import caveats, same_in_all
 from dglib.report.parts import (
     LAG_READING,
@@ -177,11 +175,7 @@ def _results(cells: Sequence[Cell]) -> str:
             parts = zip(("count", "share", "lower", "upper"), (count, *share), strict=True)
             row |= {f"{kind}_{part}": number for part, number in parts}
         rows.append(row)
-    text = io.StringIO()
-    writer = csv.DictWriter(text, dict.fromkeys(name for row in rows for name in row), lineterminator="\n")
-    writer.writeheader()
-    writer.writerows(rows)
-    return text.getvalue()
+    return to_csv(rows, dict.fromkeys(name for row in rows for name in row))
 
 
 def content(grid: Grid, target: Path, write: bool = False) -> dict[str, Any]:

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import base64
-import csv
-import io
 from collections.abc import Sequence
 from dataclasses import dataclass
 from os.path import relpath
@@ -23,6 +21,7 @@ from dglib.analysis.wording import NONE
 from dglib.experiments.figures import rendered
 from dglib.experiments.tables import LONG, evaluation_rows
 from dglib.experiments.width import Width
+from dglib.files import to_csv
 from dglib.protocol.records import Record
 from dglib.report.facts import UNRECORDED, data_name
 from dglib.runs.progress import duration
@@ -114,12 +113,7 @@ def evaluations_csv(runs: Sequence[Found]) -> str:
         )
     ]
     constant = {name for name in ("run", "group") if len({row[name] for row in rows}) == 1}
-    text = io.StringIO()
-    names = [name for name in LONG if name not in constant]
-    writer = csv.DictWriter(text, names, extrasaction="ignore", lineterminator="\n")
-    writer.writeheader()
-    writer.writerows(rows)
-    return text.getvalue()
+    return to_csv(rows, [name for name in LONG if name not in constant])
 
 
 def seed_table(found: Found) -> Table:

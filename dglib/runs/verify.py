@@ -92,7 +92,7 @@ def _findings(run: Path) -> Iterator[Finding]:
                 yield Finding(path, problem)
         known[experiment], records[experiment] = manifest, []
 
-    intact = not damaged
+    unread = {finding.path.name for finding in damaged}
     for name, path in files.items():
         folder, _, base = name.rpartition("/")
         stem, _, suffix = base.partition(".")
@@ -113,13 +113,13 @@ def _findings(run: Path) -> Iterator[Finding]:
                         yield Finding(path, "records without a manifest or checksums", "note")
         except (UserError, *UNREADABLE) as error:
             problems = [str(error)]
-            intact &= folder != "seeds"
+            unread |= {base} if folder == "seeds" else set()
         yield from (Finding(path, problem) for problem in problems)
     for experiment, mine in records.items():
         spec = known[experiment]["identity"]["spec"]
         if different := different_code(mine):
             yield Finding(run / f"{spec['prefix']}_manifest.json", different, "note")
-        if intact:
+        if not mirror.torn and not any(name.startswith(f"{experiment}-") for name in unread):
             yield from _views(run, spec, mine, mirrored=bool(mirror.sizes))
 
 

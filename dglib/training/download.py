@@ -101,6 +101,9 @@ def fetch(url: str, target: Path, md5: str, *, timeout: float = TIMEOUT) -> None
 
     part = target.with_name(f"{target.name}.part")
     while not check_integrity(target, md5):
+        if check_integrity(part, md5):
+            part.replace(target)
+            return
         had = size_of(part)
         try:
             receive(url, part, timeout)
@@ -116,14 +119,12 @@ def fetch(url: str, target: Path, md5: str, *, timeout: float = TIMEOUT) -> None
             why = f"no data for {timeout:g} s" if isinstance(cause, TimeoutError) else str(cause)
             rest = f"; {had / 1e6:.0f} MB are kept, and the same command resumes there" if had else ""
             raise DownloadError(f"{url}: {' '.join(why.split())}{rest}") from None
-        if check_integrity(part, md5):
-            part.replace(target)
-            return
-        size = size_of(part)
-        part.unlink()
-        if not had:
-            raise DownloadError(f"{url} gives {size} bytes with another MD5 than {md5}")
-        report("the parts of the download do not fit together; starting again")
+        if not check_integrity(part, md5):
+            size = size_of(part)
+            part.unlink()
+            if not had:
+                raise DownloadError(f"{url} gives {size} bytes with another MD5 than {md5}")
+            report("the parts of the download do not fit together; starting again")
 
 
 def receive(url: str, part: Path, timeout: float) -> None:
