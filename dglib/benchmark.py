@@ -456,16 +456,16 @@ def across_devices(setting: Setting, machine: Machine) -> Row:
     """From this device to the CPU and back."""
     here, cpu = machine.numerics(setting), Numerics.resolve("cpu", machine.threads)
     runs = [Experiment(setting, numerics, setting.batch * 24) for numerics in (here, cpu, here)]
-    kept = True
+    unchanged = True
     for before, run in zip([None, *runs], runs, strict=False):
         if before is not None:
             saved = _saved(before)
             run.state.load_state_dict(saved)
             loaded = run.state.model.state_dict()
-            kept &= all(torch.equal(loaded[name].cpu(), t) for name, t in saved["model"].items())
+            unchanged &= all(torch.equal(loaded[name].cpu(), t) for name, t in saved["model"].items())
         run.advance(5)
     finite = all(bool(p.isfinite().all()) for p in runs[-1].state.params)
-    return {"weights_kept": kept, "steps": runs[-1].state.t, "finite": finite}
+    return {"weights_kept": unchanged, "steps": runs[-1].state.t, "finite": finite}
 
 
 def fresh_processes(setting: Setting, compiled: str, machine: Machine) -> Row:
@@ -508,15 +508,15 @@ def flops(setting: Setting) -> tuple[float, float]:
     return step.get_total_flops() / 2 * (1 + 1 / K), forward.get_total_flops() / 2
 
 
-def timed(machine: Machine, numerics: Numerics, per_image: Sequence[float], work: float, images: int) -> Row:
-    """Of seconds per image, and of the operations of one image."""
+def timed(machine: Machine, numerics: Numerics, per_image: Sequence[float], operations: float, n: int) -> Row:
+    """Of seconds per image and the operations of one; `seconds` are for `n` images."""
     middle = median(per_image)
     product = machine.product.get({"tf32": "fp32"}.get(numerics.precision, numerics.precision))
     return {
-        "seconds": middle * images,
+        "seconds": middle * n,
         "spread": (max(per_image) - min(per_image)) / middle,
         "n": len(per_image),
-        "share": work / middle / product if product else None,
+        "share": operations / middle / product if product else None,
         "precision": numerics.precision,
         "techniques": [name for name in SWITCHES if getattr(numerics, name)],
     }
@@ -553,10 +553,11 @@ def against(kind: str, setting: Setting, machine: Machine) -> Row:
         loop = PublishedLoop if kind == "published" else FairLoop
         other = loop(setting, random_images(setting, images), setting.batch, numerics.torch_device)
     pairs = measure_pairs(ours, other, 2 if machine.quick else MAX_PAIRS)
-    mine, theirs = zip(*pairs, strict=True)
+    times, baseline = zip(*pairs, strict=True)
     ratios = [b / a for a, b in pairs]
-    row = timed(machine, numerics, mine, flops(setting)[0], EPOCH) | {"against": kind, "batch": setting.batch}
-    row |= {"baseline_seconds": median(theirs) * EPOCH, "images": images, "fallback": ours.trainer.fallback}
+    row = timed(machine, numerics, times, flops(setting)[0], EPOCH)
+    row |= {"against": kind, "batch": setting.batch}
+    row |= {"baseline_seconds": median(baseline) * EPOCH, "images": images, "fallback": ours.trainer.fallback}
     return row | {"ratio": median(ratios), "low": min(ratios), "high": max(ratios)}
 
 

@@ -178,10 +178,10 @@ def _named(given: str) -> str:
     """The name of an experiment, given by name or by the file or module that registers it."""
     if given in names() or not (given.endswith(".py") or _is_module(given)):
         return given
-    found = load(given)
-    if len(found) > 1:
-        raise UserError(f"{given}: registers {' and '.join(found)}, and one is run: split the file")
-    return found[0]
+    registered = load(given)
+    if len(registered) > 1:
+        raise UserError(f"{given}: registers {' and '.join(registered)}, and one is run: split the file")
+    return registered[0]
 
 
 def _is_module(name: str) -> bool:
@@ -248,9 +248,9 @@ def _verify(arguments: argparse.Namespace) -> int:
     print(*findings, sep="\n", end="\n" if findings else "")
     wrong = sum(finding.severity == "wrong" for finding in findings)
     notes = len(findings) - wrong
-    found = f"{wrong} wrong" if wrong else "nothing wrong" if notes else "all is well"
-    found += f", {notes} to note" if notes else ""
-    print(f"{len(runs)} run {'directory' if len(runs) == 1 else 'directories'}: {found}")
+    outcome = f"{wrong} wrong" if wrong else "nothing wrong" if notes else "all is well"
+    outcome += f", {notes} to note" if notes else ""
+    print(f"{len(runs)} run {'directory' if len(runs) == 1 else 'directories'}: {outcome}")
     return WRONG if wrong else 0
 
 

@@ -55,7 +55,7 @@ def _installed(lines: list[str]) -> str:
         return "nothing was missing"
     with tempfile.TemporaryDirectory() as folder:
         constraints = Path(folder, "constraints.txt")
-        there = [f"{name}=={found}\n" for name in LEFT_ALONE if (found := _version(name))]
+        there = [f"{name}=={installed}\n" for name in LEFT_ALONE if (installed := _version(name))]
         constraints.write_text("".join(there), encoding="utf-8")
         pip = [sys.executable, "-m", "pip", "install", "--quiet", "--constraint", str(constraints), *lines]
         done = subprocess.run(pip, capture_output=True, text=True)

@@ -27,11 +27,11 @@ def long_table(path: str | Path) -> tuple[DataFrame, list[str]]:
     """
     import pandas as pd
 
-    found = find_records(path)
-    if not found.sources:
-        raise UserError(found.problems[0])
-    numbers = (chain(evaluation_rows(source), epoch_rows(source)) for source in found.sources)
-    return pd.DataFrame(chain.from_iterable(numbers), columns=list(LONG)), found.problems
+    record_set = find_records(path)
+    if not record_set.sources:
+        raise UserError(record_set.problems[0])
+    numbers = (chain(evaluation_rows(source), epoch_rows(source)) for source in record_set.sources)
+    return pd.DataFrame(chain.from_iterable(numbers), columns=list(LONG)), record_set.problems
 
 
 def export(path: str | Path, target: str | Path) -> str:

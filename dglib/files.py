@@ -74,13 +74,13 @@ def is_draft(path: Path) -> bool:
     return _DRAFT.fullmatch(path.name) is not None
 
 
-def write_atomically(path: Path, content: bytes, *, keep: Path | None = None) -> None:
+def write_atomically(path: Path, content: bytes, *, backup: Path | None = None) -> None:
     """Replace the file at `path` by `content`; a reader or a crash sees the old file or the new one.
 
     The directory must exist: one that has vanished (an unmounted disk) must not come back empty.
 
     Args:
-        keep: where the old file goes, the older generation.
+        backup: where the old file goes, the older generation.
 
     Raises:
         StorageError: the disk is full, read-only or gone; the old file is still there.
@@ -89,8 +89,8 @@ def write_atomically(path: Path, content: bytes, *, keep: Path | None = None) ->
     try:
         try:
             write_through(draft, content)
-            if keep is not None and path.exists():
-                os.replace(path, keep)  # noqa: PTH105
+            if backup is not None and path.exists():
+                os.replace(path, backup)  # noqa: PTH105
             os.replace(draft, path)  # noqa: PTH105
         except BaseException:
             draft.unlink(missing_ok=True)

@@ -139,7 +139,7 @@ def test_a_limit_slider_moves_both_thresholds_and_the_button_restores_them(tmp_p
 
     def texts() -> list[str]:
         found = panel.readout.analysis.thresholds.items()
-        return [wording.interval(*cell.ends) for (_, seed, _), cell in found if seed == 0]
+        return [wording.interval(*cell.pair) for (_, seed, _), cell in found if seed == 0]
 
     before, marks = texts(), panel.marks.value
     assert before == ["0.55 to 0.60", "0.40 to 0.45"]

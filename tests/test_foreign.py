@@ -257,7 +257,7 @@ def test_every_reader_takes_such_a_directory_and_keeps_its_groups_apart(tmp_path
     tables = load_records(run)
     assert tables.seeds["group"].to_list() == ["R3 eta=0.4 hold=1"] * 2 + ["R3 eta=0.4 hold=3"] * 2
     assert tables.seeds["upper"].to_list() == [0.5] * 4
-    found = collect(tmp_path / "base").found
+    found = collect(tmp_path / "base").runs
     assert [(item.group, len(item.records)) for item in found] == [
         ("R3 eta=0.4 hold=1", 2),
         ("R3 eta=0.4 hold=3", 2),

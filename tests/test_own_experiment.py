@@ -182,7 +182,7 @@ class Parameters(OneState):
     pass
 
 
-def test_a_look_or_trajectory_that_is_none_is_refused(monkeypatch):
+def test_a_pen_or_trajectory_that_is_none_is_refused(monkeypatch):
     class Misspelt(get("loop").__class__):
         name, parameters, prefix = "R8", Parameters, "R8"
         sweeps = (Sweep("R8-up", "up", "up_trajectory", True, "orderly"),)
@@ -190,7 +190,7 @@ def test_a_look_or_trajectory_that_is_none_is_refused(monkeypatch):
         def spec(self, p):
             return get("loop").spec(p)
 
-    with pytest.raises(UserError, match="'R8': sweep 'R8-up': look = 'orderly': must be one of ordered"):
+    with pytest.raises(UserError, match="'R8': sweep 'R8-up': pen = 'orderly': must be one of ordered"):
         experiments.register(Misspelt())
     Misspelt.sweeps = (Sweep("R8-up", "up", "upp_trajectory", True),)
     monkeypatch.setitem(experiments._registered, "R8", Misspelt())

@@ -47,7 +47,7 @@ def test_a_cell_counts_its_seeds_by_class_with_exact_intervals():
     trapped = found.interval("trapped_90")  # Clopper and Pearson, of 1 in 4 and of 0 in 4
     assert (trapped.lower, trapped.upper) == pytest.approx((0.00631, 0.80588), abs=1e-5)
     assert found.interval("diverged").upper == pytest.approx(1 - 0.025 ** (1 / 4))
-    assert found.median.ends == pytest.approx((0.35, 0.35))
+    assert found.median.pair == pytest.approx((0.35, 0.35))
 
 
 @pytest.mark.parametrize(
@@ -66,7 +66,7 @@ def test_a_cells_phase_is_the_end_that_half_of_its_seeds_came_to_or_passed(error
 def test_t1_cells_have_the_median_of_their_thresholds_open_where_most_are_censored():
     found = cell("T1", [t1(0, 0.6), t1(1, None), t1(2, None), failed_init(t1(3))])
     assert found.counts == {"no_event": 2, "collapsed": 1, "diverged": 0, "init_failed": 1}
-    assert found.median.ends == (0.7, None)
+    assert found.median.pair == (0.7, None)
     assert (found.median_text, found.phase) == ("> 0.70", "no_event")
 
 

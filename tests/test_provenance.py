@@ -153,5 +153,5 @@ def test_a_seed_added_by_edited_code_is_a_warning_before_it_trains_and_noted_whe
     (note,) = verify(directory)
     assert note.severity == "note"
     assert note.problem == f"seeds made by different code: seed 2: {now}; the others: {was}"
-    (found,) = collect(tmp_path).found
+    (found,) = collect(tmp_path).runs
     assert f"seed 2: {now}; at the start: " in dict(facts(found))["Seeds by other code"]

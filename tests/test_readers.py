@@ -47,7 +47,7 @@ def test_every_reader_finds_the_same_seeds_in_a_run_and_in_a_folder_that_holds_i
     assert runs_in(place) == [run]
     assert [each["seed"] for each in analyse(place)["T1"]["seeds"]] == [0, 1]
     assert load_records(place).seeds["seed"].to_list() == [0, 1]
-    assert [record["seed"] for record in collect(place).found[0].records] == [0, 1]
+    assert [record["seed"] for record in collect(place).runs[0].records] == [0, 1]
     assert [item.name for item in compare(place, place)[0]] == ["T1"]
     shown = load(choices(*notebook_source({"runs": str(place)}))[0])
     assert [seed.seed for seed in shown.seeds] == [0, 1]
@@ -87,7 +87,7 @@ def test_damaged_seeds_are_in_no_readers_numbers_although_the_view_still_has_the
     found = find_records(run)
     assert found.sources == []
     assert [line.partition(":")[0] for line in found.damaged] == [str(seed)]
-    assert collect(run).found[0].records == ()
+    assert collect(run).runs[0].records == ()
     assert collect(run).damaged == found.damaged
     with pytest.raises(UserError, match="no records there"):
         analyse(run)

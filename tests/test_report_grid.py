@@ -118,7 +118,7 @@ def test_cells_that_the_grid_no_longer_has_are_left_out_by_name(tmp_path):
     collection = collect(directory)
     assert isinstance(collection, Grid)
     assert collection.left_out == ["noise_rate=0.2,init_lambda=0.8", "noise_rate=0.4,init_lambda=0.8"]
-    assert len(collection.found) == 4
+    assert len(collection.runs) == 4
 
 
 @pytest.mark.parametrize("content", ["{", '{"grid": "map", "axes": {}, "cells": []}'])
@@ -143,6 +143,6 @@ def test_a_cell_that_was_trained_is_found_again_by_its_index(tmp_path, monkeypat
     run(plan.parameters)
     index = collect(directory)
     assert isinstance(index, Grid)
-    assert index.cells[0].found is not None
+    assert index.cells[0].run is not None
     page = read(directory)
     assert "1 cell, all finished. 1 seed in 1 run directory" in page.text

@@ -19,7 +19,7 @@ _HEADS = ("quantity", "start", "n", "events", _VALUE, "95 % interval")
 _NUMERIC = frozenset({"n", "events"})
 
 
-Ends = Sequence[float | None]  # two: of a cell or an interval, null where open
+Interval = Sequence[float | None]  # two: of a cell or an interval, null where open
 
 
 @dataclass(frozen=True)
@@ -45,42 +45,42 @@ class Row:
     start: str = ""
     events: int | None = None
     value: float | None = None
-    cell: Ends | None = None
+    cell: Interval | None = None
     std: float | None = None
-    ci95: Ends | None = None
+    ci95: Interval | None = None
     fewest: int = 2
-    places: int = 3
-    more: Mapping[str, float | str | Ends | None] = field(default_factory=dict)
+    decimals: int = 3
+    more: Mapping[str, float | str | Interval | None] = field(default_factory=dict)
     table: str = ""
 
     @classmethod
-    def of_median(cls, quantity: str, n: int, found: Summary | None, **others: Any) -> Row:
+    def of_median(cls, quantity: str, n: int, median: Summary | None, **others: Any) -> Row:
         """From `summary.quantity`."""
-        found = found or {"estimate": None, "lower": None, "upper": None, "ci95": None}
-        cell = (found["lower"], found["upper"])
-        known = {"value": found["estimate"], "cell": cell, "ci95": found["ci95"]}
+        median = median or {"estimate": None, "lower": None, "upper": None, "ci95": None}
+        cell = (median["lower"], median["upper"])
+        known = {"value": median["estimate"], "cell": cell, "ci95": median["ci95"]}
         return cls(quantity, n, fewest=FEWEST_FOR_MEDIANS, **known, **others)
 
     @classmethod
-    def of_mean(cls, quantity: str, found: Summary | None, p: bool = True, **others: Any) -> Row:
+    def of_mean(cls, quantity: str, mean: Summary | None, p: bool = True, **others: Any) -> Row:
         """From `summary.paired`, or `mean_error`; `p`: whether the mean is compared with 0."""
-        if found is None:
+        if mean is None:
             return cls(quantity, 0, **others)
-        known = {"value": found["mean"], "std": found["std"], "ci95": found["ci95"]}
-        more = {**({"p": _p(found)} if p else {}), **others.pop("more", {})}
-        return cls(quantity, found["n"], **known, more=more, **others)
+        known = {"value": mean["mean"], "std": mean["std"], "ci95": mean["ci95"]}
+        more = {**({"p": _p(mean)} if p else {}), **others.pop("more", {})}
+        return cls(quantity, mean["n"], **known, more=more, **others)
 
     @classmethod
-    def of_share(cls, quantity: str, found: Summary | None, **others: Any) -> Row:
+    def of_share(cls, quantity: str, share: Summary | None, **others: Any) -> Row:
         """From `summary.share`."""
-        found = found or {"of": 0, "count": None, "estimate": None, "ci95": None}
-        known = {"events": found["count"], "value": found["estimate"], "ci95": found["ci95"]}
-        return cls(quantity, found["of"], **known, fewest=1, **others)
+        share = share or {"of": 0, "count": None, "estimate": None, "ci95": None}
+        known = {"events": share["count"], "value": share["estimate"], "ci95": share["ci95"]}
+        return cls(quantity, share["of"], **known, fewest=1, **others)
 
     @classmethod
-    def of_fit(cls, quantity: str, n: int, found: Summary, **others: Any) -> Row:
+    def of_fit(cls, quantity: str, n: int, fit: Summary, **others: Any) -> Row:
         """From a parameter of `dglib.analysis.fits`; an end that nothing bounds is open."""
-        return cls(quantity, n, value=found["estimate"], ci95=found["ci95"], **others)
+        return cls(quantity, n, value=fit["estimate"], ci95=fit["ci95"], **others)
 
     @property
     def cells(self) -> dict[str, str]:
@@ -96,8 +96,8 @@ class Row:
             return wording.centred(*self.cell)
         if self.value is None:
             return NONE
-        return wording.decimal(self.value, self.places) + (
-            f" ± {wording.decimal(self.std, self.places)}" if self.std is not None and self.n > 1 else ""
+        return wording.decimal(self.value, self.decimals) + (
+            f" ± {wording.decimal(self.std, self.decimals)}" if self.std is not None and self.n > 1 else ""
         )
 
     @property
@@ -105,24 +105,24 @@ class Row:
         if self.ci95 is not None:
             if self.cell is not None:
                 return wording.interval(*self.ci95)
-            ends = (NONE if end is None else wording.decimal(end, self.places) for end in self.ci95)
-            return " to ".join(ends)
+            texts = (NONE if end is None else wording.decimal(end, self.decimals) for end in self.ci95)
+            return " to ".join(texts)
         return f"none (n < {self.fewest})" if self.n < self.fewest else NONE
 
     def minus(self, other: Row) -> Row:
         """The difference of the same quantity in independent seeds."""
         both = (self, other)
         one, two = (Bounds.between(*(row.cell or (row.value, row.value))) for row in both)
-        found, ci95 = one - two, None
+        difference, ci95 = one - two, None
         if self.ci95 and other.ci95:
-            intervals = (Bounds.between(*ends) for ends in (self.ci95, other.ci95))
-            ends = difference_interval(one, two, *intervals).ends
-            ci95 = None if ends == (None, None) else ends
+            intervals = (Bounds.between(*pair) for pair in (self.ci95, other.ci95))
+            pair = difference_interval(one, two, *intervals).pair
+            ci95 = None if pair == (None, None) else pair
         return replace(
             self,
             n=min(row.n for row in both),
-            value=found.lower if found.is_closed else None,
-            cell=None if self.cell is None else found.ends,
+            value=difference.lower if difference.is_closed else None,
+            cell=None if self.cell is None else difference.pair,
             std=None,
             ci95=ci95,
         )
@@ -171,14 +171,14 @@ class Answer:
     @property
     def tables(self) -> list[tuple[str, list[str], list[list[str]]]]:
         """Of each table its heading, its columns' heads and its rows; empty columns are left out."""
-        found = []
+        tables = []
         for heading, members in groupby(self.rows, key=lambda row: row.table):
             rows = [row.cells for row in members]
             known = dict.fromkeys([*_HEADS, *(head for row in rows for head in row)])
             heads = [head for head in known if any(row.get(head) for row in rows)]
             heads.sort(key="p".__eq__)  # last
-            found.append((heading, heads, [[row.get(head, "") for head in heads] for row in rows]))
-        return found
+            tables.append((heading, heads, [[row.get(head, "") for head in heads] for row in rows]))
+        return tables
 
     @property
     def line(self) -> str:
@@ -243,9 +243,9 @@ def aligned(rows: Sequence[Sequence[str]]) -> list[str]:
     return [f"  {'  '.join(row)}".rstrip() for row in zip(*columns, strict=True)]
 
 
-def ends_of(found: Summary | None) -> Ends | None:
+def interval_of(quantity: Summary | None) -> Interval | None:
     """The ends of a cell or `summary.quantity`."""
-    return None if found is None else (found["lower"], found["upper"])
+    return None if quantity is None else (quantity["lower"], quantity["upper"])
 
 
 def settings(dwell: str, summary: Summary) -> str:
@@ -255,16 +255,16 @@ def settings(dwell: str, summary: Summary) -> str:
     return ", ".join([dwell, *noise, *limits])
 
 
-def _p(found: Summary) -> float | str | None:
+def _p(mean: Summary) -> float | str | None:
     """The p of `summary.paired`, with a word where so few seeds allow none below 0.05."""
-    p: float | None = found["p"]
-    least: float = found["least_p"]
+    p: float | None = mean["p"]
+    least: float = mean["least_p"]
     if p is None or least <= 0.05:
         return p
     return f"{wording.p_value(p)} (≥ {wording.p_value(least)})"
 
 
-def _text(head: str, value: float | str | Ends | None) -> str:
+def _text(head: str, value: float | str | Interval | None) -> str:
     if value is None:
         return NONE
     if isinstance(value, str):

@@ -145,11 +145,11 @@ def retraced(record: Record) -> Bounds | None:
 
 def return_bounds(record: Record, fired: float) -> Bounds | None:
     """Bounds of λ↓ on the return from a sweep that ended at `fired`; None where it was not measured."""
-    sweep, found = entries(record, "return_trajectory"), return_event(record)
-    if found.first is None and not all(is_finite(entry) for entry in sweep):
+    sweep, event = entries(record, "return_trajectory"), return_event(record)
+    if event.first is None and not all(is_finite(entry) for entry in sweep):
         return None
     stated = "return_lambda_down" in record and level_of(record, "return_lambda_down") is None
-    return cell(found, fired, rising=False, finished=stated and not is_running(record))
+    return cell(event, fired, rising=False, finished=stated and not is_running(record))
 
 
 def loop(record: Record) -> dict[str, Any] | None:
@@ -164,15 +164,15 @@ def loop(record: Record) -> dict[str, Any] | None:
     sweep = entries(record, "return_trajectory")
     if up.level is None or up.fired is None or up.bounds is None or not sweep:
         return None
-    found = return_event(record)
-    down, back = found.first, return_bounds(record, up.last or up.fired)
+    event = return_event(record)
+    down, back = event.first, return_bounds(record, up.last or up.fired)
     apart = differences_at(entries(record, "trajectory", "sweep"), sweep)
     return {
         "seed": up.seed,
         "outcome": "diverged" if back is None else "open" if down is None else "closed",
         "lambda_up": up.level,
         "lambda_down": down,
-        "last": found.visited[-1],
+        "last": event.visited[-1],
         "below": None if back is None or down is not None else back.upper,
         "return_lower": back and back.as_dict()["lower"],
         "return_upper": back and back.as_dict()["upper"],

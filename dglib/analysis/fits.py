@@ -35,11 +35,11 @@ def logistic(cells: Sequence[Bounds]) -> dict[str, Any] | None:
     from scipy import stats
     from scipy.special import expit
 
-    ends = sorted({end for cell in cells for end in (cell.lower, cell.upper) if math.isfinite(end)})
-    if len(cells) < 2 or not ends:
+    edges = sorted({end for cell in cells for end in (cell.lower, cell.upper) if math.isfinite(end)})
+    if len(cells) < 2 or not edges:
         return None
-    span = max(ends[-1] - ends[0], 0.05)
-    centres = np.linspace(ends[0] - 2 * span, ends[-1] + 2 * span, 301)
+    span = max(edges[-1] - edges[0], 0.05)
+    centres = np.linspace(edges[0] - 2 * span, edges[-1] + 2 * span, 301)
     scales = np.geomspace(span / 100, 5 * span, 61)
     likelihood = np.zeros((len(centres), len(scales)))
     for cell in cells:

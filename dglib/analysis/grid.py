@@ -93,8 +93,8 @@ class Cell:
     @cached_property
     def counts(self) -> dict[str, int]:
         """Seeds by kind of end."""
-        found = Counter(seed["end"] for seed in self.seeds)
-        return {kind: found[kind] for kind in self.measure.all_kinds}
+        counted = Counter(seed["end"] for seed in self.seeds)
+        return {kind: counted[kind] for kind in self.measure.all_kinds}
 
     def interval(self, kind: str) -> Bounds:
         """Of the share of seeds with this end, at 95 % (Clopper–Pearson)."""
@@ -108,13 +108,13 @@ class Cell:
     @property
     def middle(self) -> float | None:
         """One number for the median: the mean of its finite ends; None without one."""
-        finite = [end for end in self.median.ends if end is not None]
+        finite = [end for end in self.median.pair if end is not None]
         return sum(finite) / len(finite) if finite else None
 
     @property
     def median_text(self) -> str:
         """ "0.41", "> 0.70" where it is open, "0.55–0.60" between two levels."""
-        lower, upper = self.median.ends
+        lower, upper = self.median.pair
         if lower is None or upper is None:
             return wording.interval(lower, upper)
         return wording.decimal(lower) if lower == upper else f"{wording.level(lower)}–{wording.level(upper)}"

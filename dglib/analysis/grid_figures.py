@@ -32,12 +32,12 @@ from dglib.analysis.grid import (
     values_text,
 )
 from dglib.analysis.intervals import Bounds
-from dglib.analysis.style import COLUMN_WIDTH, FULL_WIDTH, LOOKS, Look
+from dglib.analysis.style import COLUMN_WIDTH, FULL_WIDTH, PENS, Pen
 
 MAX_MAPS = 6
 _SHADES = matplotlib.colormaps["cividis_r"]
 _HATCHED: dict[str, Any] = {"facecolor": "#F2F2F2", "edgecolor": "#B5B5B5", "hatch": "////", "linewidth": 0}
-_LOOKS = {TRAPPED: LOOKS["trapped"], DIVERGED: LOOKS["diverged"], INIT_FAILED: Look(style.GREY, "-", "v")}
+_PENS = {TRAPPED: PENS["trapped"], DIVERGED: PENS["diverged"], INIT_FAILED: Pen(style.GREY, "-", "v")}
 _FLAT = 0.3  # half the width of a median's line, of the distance between two values
 _ARROW = {  # from a median outwards; sizes in points
     "arrowstyle": "<|-,head_length=6,head_width=6", "mutation_scale": 1, "color": style.LIGHT_GREY,
@@ -138,13 +138,13 @@ def _shares(axes: Axes, measure: Measure, cells: Cells) -> list[Key]:
     present = [kind for kind in kinds if any(cell.counts[kind] for cell in cells)]
     handles = []
     for order, kind in enumerate(present):
-        look = _LOOKS.get(kind, LOOKS["ordered" if kind == next(iter(kinds)) else "collapsed"])
+        pen = _PENS.get(kind, PENS["ordered" if kind == next(iter(kinds)) else "collapsed"])
         aside = 0.16 * (order - (len(present) - 1) / 2)
         begun = [(x + aside, cell) for x, cell in enumerate(cells) if cell.n]
         for x, cell in begun:
             share = cell.interval(kind)
-            axes.plot([x, x], [share.lower, share.upper], color=look.color, linewidth=1.0, alpha=0.7)
-        line = look.line(1.2) | {"marker": look.marker, "markersize": 4}
+            axes.plot([x, x], [share.lower, share.upper], color=pen.color, linewidth=1.0, alpha=0.7)
+        line = pen.line(1.2) | {"marker": pen.marker, "markersize": 4}
         axes.plot([x for x, _ in begun], [c.counts[kind] / c.n for _, c in begun], **line, clip_on=False)
         handles.append((kinds[kind], line))
     style.error_axis(axes)
@@ -171,14 +171,14 @@ def draw_maps(cells: Cells) -> Figure | None:
     panels = list(figure.subplots(down, across, squeeze=False).flat)
     shade = _scale(measure, cells)
     for axes, facet in zip(panels, facets, strict=False):
-        places = {
+        positions = {
             (xs.index(cell.values[names[-1]]), ys.index(cell.values[names[-2]])): cell
             for cell in cells
             if list(cell.values.values())[:-2] == list(facet)
         }
-        for place, cell in places.items():
-            _cell(axes, place, cell, shade, min(1.0, size / 0.7))
-        _boundaries(axes, places)
+        for position, cell in positions.items():
+            _cell(axes, position, cell, shade, min(1.0, size / 0.7))
+        _boundaries(axes, positions)
         axes.set(xlim=(-0.5, len(xs) - 0.5), ylim=(-0.5, len(ys) - 0.5))
         ticks = style.RC["xtick.labelsize"]
         axes.set_xticks(range(len(xs)), [value_text(x) for x in xs], fontsize=ticks)
@@ -204,26 +204,26 @@ def _distinct(values: Sequence[Any]) -> list[Any]:
 
 def _scale(measure: Measure, cells: Cells) -> Normalize:
     """Errors and gaps from 0 to 1; thresholds over the range that there is."""
-    found = [cell.middle for cell in cells if cell.middle is not None]
-    if measure.in_unit_interval or not found:
+    medians = [cell.middle for cell in cells if cell.middle is not None]
+    if measure.in_unit_interval or not medians:
         return Normalize(0, 1)
-    return Normalize(min(found) - 0.05, max(found) + 0.05)
+    return Normalize(min(medians) - 0.05, max(medians) + 0.05)
 
 
-def _boundaries(axes: Axes, places: Mapping[tuple[int, int], Cell]) -> None:
+def _boundaries(axes: Axes, positions: Mapping[tuple[int, int], Cell]) -> None:
     """Lines between neighbours whose phase differs, on a white edge, so that they are seen on any shade."""
-    for (x, y), cell in places.items():
+    for (x, y), cell in positions.items():
         for dx, dy in ((1, 0), (0, 1)):
-            other = places.get((x + dx, y + dy))
+            other = positions.get((x + dx, y + dy))
             if other and cell.phase and other.phase and cell.phase != other.phase:
                 for color, width, order in (("white", 4.2, 3), (style.BLACK, 2.2, 4)):
                     line: dict[str, Any] = {"color": color, "linewidth": width, "zorder": order}
-                    ends = ([x + 0.5, x + 0.5 - dy], [y + 0.5, y + 0.5 - dx])
-                    axes.plot(*ends, **line, solid_capstyle="projecting")
+                    segment = ([x + 0.5, x + 0.5 - dy], [y + 0.5, y + 0.5 - dx])
+                    axes.plot(*segment, **line, solid_capstyle="projecting")
 
 
-def _cell(axes: Axes, place: tuple[int, int], cell: Cell, shade: Normalize, scale: float) -> None:
-    (x, y), value = place, cell.middle
+def _cell(axes: Axes, position: tuple[int, int], cell: Cell, shade: Normalize, scale: float) -> None:
+    (x, y), value = position, cell.middle
     fill: dict[str, Any] = {"facecolor": "white", "edgecolor": style.GREY, "linewidth": 0.6}  # no quantity
     ink, box, lines = style.BLACK, None, []
     if not cell.n:

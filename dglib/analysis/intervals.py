@@ -60,7 +60,7 @@ class Bounds:
         return cls(-math.inf if lower is None else lower, math.inf if upper is None else upper)
 
     @property
-    def ends(self) -> tuple[float | None, float | None]:
+    def pair(self) -> tuple[float | None, float | None]:
         """Both values, None where open."""
         return finite(self.lower), finite(self.upper)
 
@@ -136,8 +136,8 @@ def welch(a: Sequence[float], b: Sequence[float]) -> Bounds | None:
         return None
     with warnings.catch_warnings():  # of nearly equal values, as of a gap that does not vary
         warnings.simplefilter("ignore", RuntimeWarning)
-        found = stats.ttest_ind(a, b, equal_var=False).confidence_interval(CONFIDENCE)
-    return Bounds(float(found.low), float(found.high))
+        interval = stats.ttest_ind(a, b, equal_var=False).confidence_interval(CONFIDENCE)
+    return Bounds(float(interval.low), float(interval.high))
 
 
 # ── two groups ──
@@ -198,11 +198,11 @@ def auc_interval(area: float, n_first: int, n_second: int) -> Bounds:
         return float(abs(candidate - area) - z * math.sqrt(variance))
 
     inside = min(max(area, 1e-12), 1 - 1e-12)
-    ends = [
+    limits = [
         end if abs(area - end) < 1e-12 else float(optimize.brentq(beyond, inside, end, xtol=1e-14))
         for end in (0.0, 1.0)
     ]
-    return Bounds(ends[0], ends[1])
+    return Bounds(limits[0], limits[1])
 
 
 def permutation_test(values: Matrix, first: NDArray[np.bool_]) -> Family:
@@ -217,11 +217,11 @@ def permutation_test(values: Matrix, first: NDArray[np.bool_]) -> Family:
     """
     if not first.any() or first.all():
         raise ValueError("each group must hold at least one seed")
-    observed, found = _statistics(values, first[None])[0], _statistics(values, _labellings(first))
-    above, below = ((found >= observed - _TIE).sum(axis=0), (found <= observed + _TIE).sum(axis=0))
-    total = len(found)
-    above_any = (found.max(axis=1)[:, None] >= observed - _TIE).sum(axis=0)
-    below_any = (found.min(axis=1)[:, None] <= observed + _TIE).sum(axis=0)
+    observed, permuted = _statistics(values, first[None])[0], _statistics(values, _labellings(first))
+    above, below = ((permuted >= observed - _TIE).sum(axis=0), (permuted <= observed + _TIE).sum(axis=0))
+    total = len(permuted)
+    above_any = (permuted.max(axis=1)[:, None] >= observed - _TIE).sum(axis=0)
+    below_any = (permuted.min(axis=1)[:, None] <= observed + _TIE).sum(axis=0)
     alone = np.minimum(1.0, 2 * np.minimum(above, below) / total)
     corrected = np.minimum(1.0, 2 * np.minimum(above_any, below_any) / total)
     every = math.comb(len(first), int(first.sum()))

@@ -291,8 +291,8 @@ def remaining(cells: Sequence[Bounds], levels: Sequence[float], rising: bool) ->
         undecided = len(spans) - stayed - left
         interval = clopper_pearson_undecided(stayed, undecided, len(spans))
         counts = {"level": sign * x, "stayed": stayed, "left": left, "undecided": undecided}
-        ends = {"lower": round(interval.lower, 10), "upper": round(interval.upper, 10)}
-        steps.append({**counts, "share": round(share, 10), **ends})
+        limits = {"lower": round(interval.lower, 10), "upper": round(interval.upper, 10)}
+        steps.append({**counts, "share": round(share, 10), **limits})
     return {"method": method, "n": len(spans), "steps": steps}
 
 

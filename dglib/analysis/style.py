@@ -40,8 +40,8 @@ COLUMN_WIDTH = 3.5
 
 
 @dataclass(frozen=True)
-class Look:
-    """Colour and dashes of one state."""
+class Pen:
+    """Colour, dashes and marker of one state."""
 
     color: str
     dashes: Any
@@ -53,15 +53,15 @@ class Look:
         return options | ({"marker": self.marker, "markersize": mark} if mark else {})
 
 
-LOOKS = {
-    "ordered": Look(BLUE, "-", "o"),
-    "collapsed": Look(VERMILION, (0, (5, 1.5)), "s"),
-    "trapped": Look(BLACK, (0, (1, 1.2)), "D"),
+PENS = {
+    "ordered": Pen(BLUE, "-", "o"),
+    "collapsed": Pen(VERMILION, (0, (5, 1.5)), "s"),
+    "trapped": Pen(BLACK, (0, (1, 1.2)), "D"),
     # Drawn together with the first two: Okabe and Ito's paler pair.
-    "ordered pale": Look("#56B4E9", "-", "^"),
-    "collapsed pale": Look("#E69F00", (0, (5, 1.5)), "v"),
-    "lowered": Look(GREEN, (0, (5, 1.5, 1, 1.5)), "P"),  # no triangle: it would point
-    "diverged": Look(PURPLE, (0, (5, 1.5, 1, 1.5)), "X"),
+    "ordered pale": Pen("#56B4E9", "-", "^"),
+    "collapsed pale": Pen("#E69F00", (0, (5, 1.5)), "v"),
+    "lowered": Pen(GREEN, (0, (5, 1.5, 1, 1.5)), "P"),  # no triangle: it would point
+    "diverged": Pen(PURPLE, (0, (5, 1.5, 1, 1.5)), "X"),
 }
 THIN, THICK = 0.8, 2.2
 MEDIAN: dict[str, Any] = {
@@ -148,7 +148,7 @@ def cell_bar(
     axes: Axes,
     at: float,
     cell: tuple[float, float],
-    ends: tuple[float, float],
+    limits: tuple[float, float],
     color: str,
     upright: bool = False,
 ) -> None:
@@ -157,7 +157,7 @@ def cell_bar(
     Args:
         upright: whether the value is on the y axis; then the bar is pale, to be drawn over.
     """
-    low, high = max(cell[0], ends[0]), min(cell[1], ends[1])
+    low, high = max(cell[0], limits[0]), min(cell[1], limits[1])
     line: dict[str, Any] = {"color": color, "solid_capstyle": "butt"}
     line |= {"linewidth": 2.5, "alpha": 0.35} if upright else {"linewidth": 2}
     axes.plot(*(([at, at], [low, high]) if upright else ([low, high], [at, at])), **line)
@@ -170,22 +170,22 @@ def cell_bar(
             axes.plot(*point, marker, color=color, markersize=3 if upright else 3.5, clip_on=False)
 
 
-def cell_rows(axes: Axes, rows: Sequence[tuple[str, Bounds, Look] | None], levels: Iterable[float]) -> None:
+def cell_rows(axes: Axes, rows: Sequence[tuple[str, Bounds, Pen] | None], levels: Iterable[float]) -> None:
     """From the top a row for each value that is known by its bounds, marked at its centre; None: empty.
 
     Args:
         levels: that the axis shows besides.
     """
-    ends = [end for row in rows if row for end in (row[1].lower, row[1].upper) if math.isfinite(end)]
-    known = [*levels, *ends] or [0.3, 0.7]
+    edges = [end for row in rows if row for end in (row[1].lower, row[1].upper) if math.isfinite(end)]
+    known = [*levels, *edges] or [0.3, 0.7]
     low, high = min(known) - 0.03, max(known) + 0.03
     names: dict[int, str] = {}
     for y, row in enumerate(rows):
         if row is not None:
-            name, cell, look = row
-            cell_bar(axes, y, (cell.lower, cell.upper), (low, high), look.color)
+            name, cell, pen = row
+            cell_bar(axes, y, (cell.lower, cell.upper), (low, high), pen.color)
             if cell.is_closed:
-                axes.plot((cell.lower + cell.upper) / 2, y, look.marker, color=look.color, markersize=3.5)
+                axes.plot((cell.lower + cell.upper) / 2, y, pen.marker, color=pen.color, markersize=3.5)
             names |= {y: name} if name else {}
     axes.set_yticks(list(names), list(names.values()))
     axes.tick_params(axis="y", length=0)
@@ -193,20 +193,20 @@ def cell_rows(axes: Axes, rows: Sequence[tuple[str, Bounds, Look] | None], level
 
 
 def draw_seeds(
-    axes: Axes, seeds: Iterable[Mapping[float, float]], look: Look, alpha: float = 0.5, mark: float = 0.0
+    axes: Axes, seeds: Iterable[Mapping[float, float]], pen: Pen, alpha: float = 0.5, mark: float = 0.0
 ) -> None:
     """A thin line for each seed, through its x -> y."""
     for line in seeds:
-        axes.plot(list(line), list(line.values()), **look.line(THIN, alpha, mark=mark))
+        axes.plot(list(line), list(line.values()), **pen.line(THIN, alpha, mark=mark))
 
 
 def draw_sweep(
-    axes: Axes, seeds: Iterable[Mapping[float, float]], median: tuple[list[float], list[float]], look: Look
+    axes: Axes, seeds: Iterable[Mapping[float, float]], median: tuple[list[float], list[float]], pen: Pen
 ) -> None:
     """Error against λ along a sweep: seeds thin, their median thick, an arrow along it."""
-    draw_seeds(axes, seeds, look)
-    axes.plot(*median, **look.line(THICK, mark=4), zorder=4)
-    arrow(axes, *median, look.color)
+    draw_seeds(axes, seeds, pen)
+    axes.plot(*median, **pen.line(THICK, mark=4), zorder=4)
+    arrow(axes, *median, pen.color)
 
 
 def legend_below(
@@ -215,7 +215,7 @@ def legend_below(
     """One legend for all panels, beneath them, of lines made for it; in two rows if one would be too wide."""
     from matplotlib.lines import Line2D
 
-    handles = [Line2D([], [], label=label, **look) for label, look in keys]
+    handles = [Line2D([], [], label=label, **options) for label, options in keys]
     if handles:
         wide = sum(len(label) + 8 for label, _ in keys) > 15 * figure.get_figwidth()
         columns = columns or (-(-len(handles) // 2) if wide else len(handles))

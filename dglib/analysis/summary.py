@@ -63,13 +63,13 @@ def common(
 
 def _reasons(records: Records, seeds: Sequence[Summary]) -> list[str]:
     """For each outcome that has a reason, its seeds and the reason of the first."""
-    found: dict[str, dict[str, str]] = {}  # outcome -> seed -> reason
+    by_outcome: dict[str, dict[str, str]] = {}  # outcome -> seed -> reason
     for record, seed in zip(records, seeds, strict=True):
         for item in (record, *(record.get("failed_arms") or {}).values()):
             if item.get("reason"):
-                found.setdefault(str(item["outcome"]), {}).setdefault(str(seed["seed"]), item["reason"])
+                by_outcome.setdefault(str(item["outcome"]), {}).setdefault(str(seed["seed"]), item["reason"])
     lines = []
-    for outcome, reasons in found.items():
+    for outcome, reasons in by_outcome.items():
         first = next(iter(reasons))
         of = f" (seed {first})" if len(set(reasons.values())) > 1 else ""
         named = f"seed{'s'[: len(reasons) - 1]} {', '.join(reasons)}"
@@ -174,12 +174,12 @@ def quantity(cells: Sequence[Bounds]) -> dict[str, Any] | None:
         return None
     median = median_bounds(cells)
     interval = median_interval(cells)
-    ci95 = None if interval is None else list(interval.ends)
+    ci95 = None if interval is None else list(interval.pair)
     ci95 = None if ci95 == [None, None] else ci95
-    ends = median.as_dict()
-    if set(ends.values()) == {None} and ci95 is None:
+    limits = median.as_dict()
+    if set(limits.values()) == {None} and ci95 is None:
         return None
-    return {"estimate": centre(median), **ends, "ci95": ci95, "censored": _censored(median)}
+    return {"estimate": centre(median), **limits, "ci95": ci95, "censored": _censored(median)}
 
 
 def mean_error(values: Sequence[float], lowest: float = 0.0) -> dict[str, Any] | None:
@@ -188,9 +188,9 @@ def mean_error(values: Sequence[float], lowest: float = 0.0) -> dict[str, Any] |
     `ci95`: Student's interval for the mean, cut at `lowest` and 1, beyond which no value lies; null below two
     seeds.
     """
-    found, interval = spread(values), t_interval(values)
+    result, interval = spread(values), t_interval(values)
     ci95 = interval and [rounded(max(interval.lower, lowest)), rounded(min(interval.upper, 1.0))]
-    return found and {**found, "ci95": ci95}
+    return result and {**result, "ci95": ci95}
 
 
 def paired(values: Sequence[float]) -> dict[str, Any] | None:
@@ -199,8 +199,8 @@ def paired(values: Sequence[float]) -> dict[str, Any] | None:
     `p`: of the sign-flip test that the mean is 0, two-sided; null below two seeds. `least_p`: the smallest
     that so many seeds allow.
     """
-    found = mean_error(values, lowest=-1.0)
-    return found and {**found, "p": sign_flip_p(values), "least_p": rounded(2.0 ** (1 - len(values)))}
+    result = mean_error(values, lowest=-1.0)
+    return result and {**result, "p": sign_flip_p(values), "least_p": rounded(2.0 ** (1 - len(values)))}
 
 
 def share(count: int, of: int, undecided: int = 0) -> dict[str, Any] | None:
@@ -210,12 +210,12 @@ def share(count: int, of: int, undecided: int = 0) -> dict[str, Any] | None:
     """
     if not of:
         return None
-    found = clopper_pearson_undecided(count, undecided, of)
+    interval = clopper_pearson_undecided(count, undecided, of)
     return {
         "count": count,
         "of": of,
         "estimate": None if undecided else rounded(count / of),
-        "ci95": list(found.ends),
+        "ci95": list(interval.pair),
     }
 
 
@@ -264,8 +264,8 @@ def _sweep(record: Record) -> list[Entry]:
     fields = [
         f for f in record if f.endswith("trajectory") and "init" not in f and not f.startswith(_NO_SWEEP)
     ]
-    found = [e for field in fields for e in entries(record, field) if e.get("phase") != "init"]
-    return found or entries(record, "error_trajectory")
+    evaluations = [e for field in fields for e in entries(record, field) if e.get("phase") != "init"]
+    return evaluations or entries(record, "error_trajectory")
 
 
 def _epochs_per_level(record: Record, sweep: Sequence[Entry]) -> int | None:
@@ -279,8 +279,8 @@ def _epochs_per_level(record: Record, sweep: Sequence[Entry]) -> int | None:
         level, epoch = level_of(entry), number(entry, "epoch")
         if level is not None and epoch is not None:
             last_epoch[level] = int(epoch)
-    ends = list(last_epoch.values())
-    steps = [after - before for before, after in pairwise(ends)]
+    last_epochs = list(last_epoch.values())
+    steps = [after - before for before, after in pairwise(last_epochs)]
     return median_low(steps) if steps else None
 
 
@@ -288,5 +288,5 @@ def _rates(record: Record, sweep: Iterable[Entry]) -> tuple[float, ...]:
     constant = number(record, "sweep_lr")
     if constant is not None:
         return (constant,)
-    found = (number(entry, "lr") for entry in sweep)
-    return tuple(dict.fromkeys(rate for rate in found if rate is not None))
+    rates = (number(entry, "lr") for entry in sweep)
+    return tuple(dict.fromkeys(rate for rate in rates if rate is not None))

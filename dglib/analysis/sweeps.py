@@ -59,8 +59,8 @@ def level_of(source: Mapping[str, Any], key: str = "lambda") -> float | None:
 
 def levels_of(evaluations: Iterable[Entry]) -> list[float]:
     """The distinct λ levels in the order in which they were first visited."""
-    found = (level_of(entry) for entry in evaluations)
-    return list(dict.fromkeys(level for level in found if level is not None))
+    levels = (level_of(entry) for entry in evaluations)
+    return list(dict.fromkeys(level for level in levels if level is not None))
 
 
 def is_finite(entry: Entry) -> bool:
@@ -211,7 +211,7 @@ def detect(sweep: Sequence[Entry], rule: Rule) -> Detection:
     return Detection(visited, None, None, run[0] if run else None, _full(placed, visited))
 
 
-def cell(found: Detection, start: float | None, rising: bool, finished: bool = True) -> Bounds | None:
+def cell(detection: Detection, start: float | None, rising: bool, finished: bool = True) -> Bounds | None:
     """The bounds of the threshold: (level before, level] of an event, else open beyond what was passed.
 
     Args:
@@ -228,16 +228,16 @@ def cell(found: Detection, start: float | None, rising: bool, finished: bool = T
         return Bounds(near, far) if rising else Bounds(far, near)
 
     def before(level: float) -> float | None:
-        index = found.visited.index(level)
-        return found.visited[index - 1] if index else start
+        index = detection.visited.index(level)
+        return detection.visited[index - 1] if index else start
 
-    beyond, last = math.inf if rising else -math.inf, found.visited[-1] if found.visited else None
-    if found.first is not None:
-        near = before(found.first)
-        return between(-beyond if near is None or near == found.first else near, found.first)
+    beyond, last = math.inf if rising else -math.inf, detection.visited[-1] if detection.visited else None
+    if detection.first is not None:
+        near = before(detection.first)
+        return between(-beyond if near is None or near == detection.first else near, detection.first)
     if last is None:
         return None
-    open_at = last if found.begun is None and not finished and not found.full else found.begun
+    open_at = last if detection.begun is None and not finished and not detection.full else detection.begun
     passed = last if open_at is None else before(open_at)
     return None if passed is None else between(passed, beyond)
 
@@ -312,29 +312,29 @@ def threshold(direction: Direction, record: Record) -> Threshold:
     that stopped at its event is unfinished, and censored at the stop.
     """
     sweep, rule = entries(record, "trajectory", "sweep"), rule_of(direction, record)
-    found, recorded = detect(sweep, rule), level_of(record, direction.field)
-    last = found.visited[-1] if found.visited else level_of(record, "final_lambda")
+    detection, recorded = detect(sweep, rule), level_of(record, direction.field)
+    last = detection.visited[-1] if detection.visited else level_of(record, "final_lambda")
     if not sweep:  # its event is taken as recorded
         end = last if recorded is None else recorded
-        found = Detection(() if end is None else (end,), recorded, recorded, None, None)
-    outcome, bounds = _outcome(direction, record, found.first, recorded, last), None
+        detection = Detection(() if end is None else (end,), recorded, recorded, None, None)
+    outcome, bounds = _outcome(direction, record, detection.first, recorded, last), None
     if outcome not in ("init_failed", "diverged") and (sweep or outcome != "unfinished"):
-        bounds = cell(found, init_level(record), direction.rising, finished=outcome == "no_event")
+        bounds = cell(detection, init_level(record), direction.rising, finished=outcome == "no_event")
     if outcome == "no_event" and bounds is None:  # not even its first level is certain
         outcome = "unfinished"
     start, left = "ordered" if bounds and direction.rising else None, False
     if bounds and not direction.rising:
-        trapped = starts_trapped(sweep, fired=found.first is not None)
+        trapped = starts_trapped(sweep, fired=detection.first is not None)
         start = "trapped" if trapped else "collapsed" if sweep else "not recorded"
         left = trapped and not is_constant(sweep[-1])
     return Threshold(
         seed=seed_of(record),
         outcome=outcome,
-        level=found.first,
-        fired=found.last,
+        level=detection.first,
+        fired=detection.last,
         recorded=recorded,
         last=last,
-        begun=found.begun,
+        begun=detection.begun,
         bounds=bounds,
         start=start,
         left_trap=left,
@@ -343,7 +343,7 @@ def threshold(direction: Direction, record: Record) -> Threshold:
         consecutive=rule.consecutive,
         init_error=number(record, "init_error"),
         final_error=number(record, "final_error"),
-        difference=_difference(direction, record, found) if sweep else None,
+        difference=_difference(direction, record, detection) if sweep else None,
     )
 
 
@@ -372,13 +372,13 @@ def _outcome(
     return "no_event" if stated and last is not None else "unfinished"
 
 
-def _difference(direction: Direction, record: Record, found: Detection) -> str | None:
+def _difference(direction: Direction, record: Record, detection: Detection) -> str | None:
     """How the record differs from what was found in its trajectory; None if it does not."""
-    if not found.visited or is_running(record) or direction.field not in record:
+    if not detection.visited or is_running(record) or direction.field not in record:
         return None
     recorded, flag = level_of(record, direction.field), record.get(direction.event)
-    if found.last == recorded and flag in (None, recorded is not None):
+    if detection.last == recorded and flag in (None, recorded is not None):
         return None
-    names = [("none" if value is None else f"{value:g}") for value in (recorded, found.last)]
+    names = [("none" if value is None else f"{value:g}") for value in (recorded, detection.last)]
     flagged = "" if flag is None else f" ({direction.event}: {str(flag).lower()})"
     return f"{direction.field} {names[0]}{flagged} on record, {names[1]} in the trajectory"

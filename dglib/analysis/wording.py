@@ -9,10 +9,10 @@ NONE = "–"
 OUTCOMES = {"init_failed": "init failed", "unfinished": "not finished"}
 
 
-def decimal(value: float, places: int = 2) -> str:
+def decimal(value: float, decimals: int = 2) -> str:
     """Rounded half up as written (0.2375 is 0.238), with a true minus sign and no negative zero."""
     exact = Decimal(repr(round(float(value), 10)))
-    text = f"{abs(exact).quantize(Decimal(1).scaleb(-places), ROUND_HALF_UP):f}"
+    text = f"{abs(exact).quantize(Decimal(1).scaleb(-decimals), ROUND_HALF_UP):f}"
     return f"−{text}" if value < 0 and float(text) else text
 
 
@@ -56,10 +56,10 @@ def centred(lower: float | None, upper: float | None) -> str:
     return f"{decimal((lower + upper) / 2, 3)} [{level(lower)}, {level(upper)}]"
 
 
-def dwell(found: Mapping[str, Any], swept: bool = True) -> str:
+def dwell(settings: Mapping[str, Any], swept: bool = True) -> str:
     """ "Dwell time 4 epochs per level, LR 0.1 (constant)" from `summary.dwell`; unswept, the LR alone."""
-    lr = f"LR {rates(found['lr'], found['constant_lr'])}"
-    epochs = found["epochs_per_level"]
+    lr = f"LR {rates(settings['lr'], settings['constant_lr'])}"
+    epochs = settings["epochs_per_level"]
     return f"Dwell time {per_level(*epochs) if epochs else 'not recorded'}, {lr}" if swept else lr
 
 
@@ -69,12 +69,12 @@ def per_level(*epochs: int) -> str:
     return f"{listing([str(value or 'unknown') for value in epochs], 'or')} {unit} per level"
 
 
-def rates(found: Sequence[Sequence[float]], constant: bool | None = None) -> str:
+def rates(lrs: Sequence[Sequence[float]], constant: bool | None = None) -> str:
     """ "0.1 (constant)", "0.01, then 0.001", "not recorded"."""
-    if not found:
+    if not lrs:
         return "not recorded"
-    schedules = [", then ".join(f"{rate:g}" for rate in schedule) for schedule in found]
-    single = len(found) == 1 and len(found[0]) == 1
+    schedules = [", then ".join(f"{rate:g}" for rate in schedule) for schedule in lrs]
+    single = len(lrs) == 1 and len(lrs[0]) == 1
     return " or ".join(schedules) + (" (constant)" if constant and single else "")
 
 
@@ -82,9 +82,9 @@ def outcome(name: str, words: Mapping[str, str] | None = None) -> str:
     return (OUTCOMES | dict(words or {})).get(name, name)
 
 
-def seed(found: Mapping[str, Any]) -> str:
+def seed(row: Mapping[str, Any]) -> str:
     """The seed; a dash where the record has none."""
-    return NONE if found["seed"] < 0 else str(found["seed"])
+    return NONE if row["seed"] < 0 else str(row["seed"])
 
 
 def error(value: float | None) -> str:

@@ -129,8 +129,8 @@ def plan_campaign(arguments: argparse.Namespace) -> Campaign:
         p = plan.parameters
         _check_machine(p if cluster is None else _for_cluster(p, cluster), checked)
     if cluster is None:
-        found = worker_environments(arguments.workers, arguments.gpus, plans, arguments.dry_run)
-        return Campaign(plans, location, LocalBackend(found), grid)
+        environments = worker_environments(arguments.workers, arguments.gpus, plans, arguments.dry_run)
+        return Campaign(plans, location, LocalBackend(environments), grid)
     for name, value in (("--gpus", arguments.gpus), ("--workers", arguments.workers)):
         if value is not None:
             raise UserError(f"{name} {value}: the cluster has its own number of workers; leave it out")
@@ -156,8 +156,8 @@ def _experiments(arguments: argparse.Namespace) -> tuple[list[Plan], RunLocation
         location = RunLocation.of(parameters, source("base_dir", layers).where)
         locations.append(location)
         plans.append(Plan(anchored(parameters, location.base), location.local, profile=profile))
-    if len({(each.base.absolute(), each.local.absolute()) for each in locations}) > 1:
-        several = " and ".join(sorted({str(each.local.absolute()) for each in locations}))
+    if len({(item.base.absolute(), item.local.absolute()) for item in locations}) > 1:
+        several = " and ".join(sorted({str(item.local.absolute()) for item in locations}))
         raise UserError(f"base_dir = {several}: must be one for all experiments")
     return plans, location
 

@@ -69,16 +69,16 @@ def print_plans(
 
 def _print_lines(plan: Plan, estimate: Estimate) -> None:
     p, seconds = plan.parameters, estimate.seconds
-    total, each = f"no estimate: {estimate.about}", ""
+    total, per_seed = f"no estimate: {estimate.about}", ""
     if seconds is not None:
         total = f"about {duration(seconds * len(p.seeds))} on {estimate.about}"
-        each = f": about {duration(seconds)}"
+        per_seed = f": about {duration(seconds)}"
     epochs = plan.spec.planned_epochs * len(p.seeds)
     name = plan.cell or plan.executed.name
     print(f"{p.experiment}: {name}, {wording.seeds(len(p.seeds))}, {epochs} epochs at most, {total}")
     print("  " + ", ".join(f"{name}={value}" for name, value in p.model_dump().items()))
     for seed in p.seeds:
-        print(f"  {plan.name} seed {seed}{each}")
+        print(f"  {plan.name} seed {seed}{per_seed}")
 
 
 def _print_json(plan: Plan, estimate: Estimate) -> None:

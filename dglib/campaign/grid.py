@@ -136,7 +136,7 @@ def _load(path: Path, layers: Sequence[Layer]) -> Grid:
             if name.rpartition(".")[2] in file.grid:
                 raise UserError(f"{option.where}: {name} = {value!r}: is crossed by the grid of {where}")
 
-    runs, found = dict[str, str](), list[tuple[str, Parameters, dict[str, object]]]()
+    runs, checked = dict[str, str](), list[tuple[str, Parameters, dict[str, object]]]()
     for combination in product(*file.grid.values()):
         asked = Layer(where, dict(zip(file.grid, combination, strict=True)))
         for experiment in experiments:
@@ -146,10 +146,10 @@ def _load(path: Path, layers: Sequence[Layer]) -> Grid:
             if (run := _run(parameters)) in runs:
                 raise UserError(f"{where}: grid: {cell} is the same run as {runs[run]}")
             runs[run] = cell
-            found.append((cell, parameters, values))
-    location = RunLocation.of(found[0][1], source("base_dir", given).where)
+            checked.append((cell, parameters, values))
+    location = RunLocation.of(checked[0][1], source("base_dir", given).where)
     plans = []
-    for cell, parameters, values in found:
+    for cell, parameters, values in checked:
         folder = Path(_directory_name(path.stem), _file_name(cell))
         paths = {"base_dir": str(location.base / folder), "work_dir": str(location.local / folder)}
         parameters = anchored(parameters.model_copy(update=paths), location.base / folder)

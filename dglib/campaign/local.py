@@ -197,8 +197,8 @@ def worker_environments(
         names, usual = [], at_once
     # In the order of nvidia-smi, from which people read the numbers; names of an environment are kept.
     order = {} if "CUDA_VISIBLE_DEVICES" in os.environ else {"CUDA_DEVICE_ORDER": "PCI_BUS_ID"}
-    each = [{"CUDA_VISIBLE_DEVICES": name, **order} for name in names] or [{}]
-    return [each[number % len(each)] for number in range(workers or usual)]
+    environments = [{"CUDA_VISIBLE_DEVICES": name, **order} for name in names] or [{}]
+    return [environments[number % len(environments)] for number in range(workers or usual)]
 
 
 def _named_gpus(gpus: str, devices: set[str], dry_run: bool) -> list[str]:

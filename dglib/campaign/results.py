@@ -54,7 +54,7 @@ def _of_experiments(plans: Sequence[Plan], location: RunLocation, out: IO[str]) 
     for path in page:
         print(f"  report: {path}", file=out)
     # Drawn with the summary, when the run directories' own mirrors have ended.
-    directories = dict.fromkeys(found for plan in plans if (found := plan.directory()) is not None)
+    directories = dict.fromkeys(directory for plan in plans if (directory := plan.directory()) is not None)
     patterns = [f"figures/{joint.key}.*" for joint in joints()]
     drawn = [path for directory in directories for name in patterns for path in sorted(directory.glob(name))]
     return [*files, *(plan.executed for plan in done), *drawn, *page]
@@ -90,17 +90,17 @@ def write_summary(base: Path, plans: Sequence[Plan]) -> list[str]:
     for plan in sorted(plans, key=lambda plan: names().index(plan.experiment)):
         directory, name, state = plan.directory(), plan.experiment, plan.state
         try:
-            mine = [] if directory is None else read_under(plan.parameters, read_records(directory, name))
-            summary = get(name).summarise(mine)
-            beyond = beyond_asked([r["seed"] for r in mine], plan.parameters.seeds)
+            finished = [] if directory is None else read_under(plan.parameters, read_records(directory, name))
+            summary = get(name).summarise(finished)
+            beyond = beyond_asked([r["seed"] for r in finished], plan.parameters.seeds)
             answer = Answer.of(get(name), summary)
-            paragraphs[name] = answer.with_flags(state, beyond, different_code(mine)).text()
+            paragraphs[name] = answer.with_flags(state, beyond, different_code(finished)).text()
         except UserError as error:
             state = "" if str(error) in state else state
             paragraphs[name] = Answer(f"{name}: no answer: {error}").with_flags(state).text()
             continue
         if directory is not None:
-            records.setdefault(directory, {})[name] = mine
+            records.setdefault(directory, {})[name] = finished
             numbers[name] = {"answer": paragraphs[name], "directory": str(directory), **summary}
     for joint in joints():
         within = {
@@ -111,13 +111,13 @@ def write_summary(base: Path, plans: Sequence[Plan]) -> list[str]:
         within = {directory: sides for directory, sides in within.items() if any(sides)}
         for directory, sides in within.items():
             if all(sides) and len(within) == 1:
-                found = joint.summarise(*sides)
-                paragraphs[joint.title] = joint.answer_of(found).text()
-                numbers[joint.quantity] = {"answer": paragraphs[joint.title], **found}
+                joint_summary = joint.summarise(*sides)
+                paragraphs[joint.title] = joint.answer_of(joint_summary).text()
+                numbers[joint.quantity] = {"answer": paragraphs[joint.title], **joint_summary}
             with styled():
                 drawn = joint.draw(*sides)
             save_figure(drawn, directory / "figures", joint.key)
-    text = [f"\n## {title}\n\n```text\n{found}\n```\n" for title, found in paragraphs.items()]
+    text = [f"\n## {title}\n\n```text\n{paragraph}\n```\n" for title, paragraph in paragraphs.items()]
     write_atomically(base / "summary.md", "".join(["# What was found\n", *text]).encode())
     write_atomically(base / "summary.json", to_json(numbers, indent=1))
     return list(paragraphs.values())

@@ -65,14 +65,14 @@ class Run:
         joint = next((joint for joint in joints() if self.experiment in joint.experiments), None)
         if joint is None:
             return Answer(f"{self.experiment} has no finding together with another experiment.")
-        found = {name: read_records(self.directory, name) for name in joint.experiments}
-        missing = [name for name, records in found.items() if not records]
+        by_name = {name: read_records(self.directory, name) for name in joint.experiments}
+        missing = [name for name, records in by_name.items() if not records]
         if missing:
             lacking = f"{' and '.join(missing)} has no finished seed in {self.directory}."
             return Answer(f"No width yet: {lacking}")
-        seeds = set.intersection(*({record["seed"] for record in mine} for mine in found.values()))
+        seeds = set.intersection(*({record["seed"] for record in records} for records in by_name.values()))
         shared = [record for record in self.records if record["seed"] in seeds]
-        return joint.answer(*found.values()).with_flags(self._beyond_asked(shared))
+        return joint.answer(*by_name.values()).with_flags(self._beyond_asked(shared))
 
     def _beyond_asked(self, records: Sequence[Record]) -> str:
         return beyond_asked([record["seed"] for record in records], self.asked)
@@ -151,7 +151,7 @@ def run(
         print(*lines, sep="\n", file=sys.stderr if quiet else sys.stdout, flush=True)
         if origin is not None:
             for seed in new:
-                origin.place(store, seed)
+                origin.save_start(store, seed)
 
         bar = None if quiet else Bar(spec, len(seeds))
         report = bar.print if bar else lambda line: print(line, file=sys.stderr, flush=True)

@@ -68,7 +68,7 @@ class Origin:
         for path in sorted(paths, key=_steps, reverse=True):
             if saved := self._read(seed, path):
                 cursor, events, reason = self._under(saved)
-                lost = [end for end, state in self._ends(seed, saved, cursor).items() if state is None]
+                lost = [end for end, state in self._phase_ends(seed, saved, cursor).items() if state is None]
                 if not reason and lost:
                     reason = f"a later arm starts from the end of {lost[0]}, which has none"
                 if not reason:
@@ -87,13 +87,13 @@ class Origin:
                     return saved
         return None
 
-    def _ends(self, seed: int, saved: Checkpoint, cursor: Cursor) -> dict[str, Checkpoint | None]:
+    def _phase_ends(self, seed: int, saved: Checkpoint, cursor: Cursor) -> dict[str, Checkpoint | None]:
         """The states at the ends of phases from which arms start that come after a saved state."""
         files = Store(self._directory, self._old).files(seed)
         after = self._new.arms[cursor.arm + (saved.state["run"][0] == cursor.arm) :]
-        ends = [arm.start for arm in after if arm.start in cursor.ended]
+        names = [arm.start for arm in after if arm.start in cursor.ended]
         nears = (files.checkpoint, files.state)
-        return {end: self._read(seed, *(phase_end_path(near, end) for near in nears)) for end in ends if end}
+        return {end: self._read(seed, *(phase_end_path(near, end) for near in nears)) for end in names if end}
 
     def _under(self, saved: Checkpoint) -> tuple[Cursor, list[Event], str]:
         """Position and events of a state under the new specification, and why it does not reach it."""
@@ -108,13 +108,13 @@ class Origin:
             reason = "under the new parameters its phase comes later"
         return cursor, events, reason
 
-    def place(self, store: Store, seed: int) -> None:
+    def save_start(self, store: Store, seed: int) -> None:
         """Save the state as the checkpoint of a seed that has not begun, with those that later arms need."""
         with store.exclusive(seed) as held:
             if not held or store.has_begun(seed):
                 return
             start, path = self.state(seed), store.files(seed).checkpoint
-            for end, saved in self._ends(seed, start, start.cursor).items():
+            for end, saved in self._phase_ends(seed, start, start.cursor).items():
                 if saved is not None:
                     checkpoint.save(
                         phase_end_path(path, end), replace(saved, job=start.job), keep_older=False

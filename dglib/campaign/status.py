@@ -186,7 +186,7 @@ class CampaignMonitor:
         if self._unread is not None:
             return
         if name == "seed_done":
-            facts["found"] = _found(job, facts)
+            facts["found"] = _seed_text(job, facts)
         try:
             self._emit(name, job, facts)
             if line := _line(name, job, facts):
@@ -254,7 +254,7 @@ class CampaignMonitor:
         self._bar.close()
 
 
-def _found(job: Job, facts: dict[str, Any]) -> str:
+def _seed_text(job: Job, facts: dict[str, Any]) -> str:
     """What a seed showed, in its experiment's words; else the outcome and why there are no words."""
     try:
         record = unsealed("seed record", Path(facts["directory"], "seeds", f"{job.seed_id}.json"))

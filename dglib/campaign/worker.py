@@ -86,12 +86,12 @@ def train(job: Mapping[str, Any], *, control: Control | None = None, wait: bool 
         Interrupted: a stop was asked for; the same job resumes.
     """
     p = _parameters(job)
-    mean, std = (None if each is None else tuple(each) for each in (p.pixel_mean, p.pixel_std))
+    mean, std = (None if values is None else tuple(values) for values in (p.pixel_mean, p.pixel_std))
     data = _load(p.dataset, data_dir=p.data_dir, pixel_mean=mean, pixel_std=std)
     command = job.get("command") or ()
-    found = run(p, control=control, data=data, wait=wait, quiet=True, command=command)
-    (record,) = found.records
-    return {"directory": str(found.directory), "outcome": record["outcome"], "seconds": record["time"]}
+    result = run(p, control=control, data=data, wait=wait, quiet=True, command=command)
+    (record,) = result.records
+    return {"directory": str(result.directory), "outcome": record["outcome"], "seconds": record["time"]}
 
 
 def execute_notebook(job: Mapping[str, Any], *, control: Control | None = None) -> dict[str, Any]:

@@ -13,7 +13,7 @@ from importlib import import_module, invalidate_caches
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from dglib.analysis.style import LOOKS
+from dglib.analysis.style import PENS
 from dglib.base_dir import user_path
 from dglib.errors import UserError
 from dglib.experiments.base import Drawing, Experiment, Sweep, rate, sweep_rate
@@ -44,7 +44,7 @@ def register(experiment: Experiment) -> None:
     """Add an experiment.
 
     Raises:
-        UserError: another one has its name or prefix, or a sweep's look is unknown.
+        UserError: another one has its name or prefix, or a sweep's pen is unknown.
     """
     where = f"experiment = {experiment.name!r}"
     for name, other in _registered.items():
@@ -53,9 +53,9 @@ def register(experiment: Experiment) -> None:
             what = f"{taken.pop()!r} is that of {name} in {_home(name)}"
             raise UserError(f"{where}: {what}; choose another name and prefix")
     for sweep in (*experiment.sweeps, *experiment.branches):
-        if sweep.look not in LOOKS:
-            wrong = f"sweep {sweep.key!r}: look = {sweep.look!r}"
-            raise UserError(f"{where}: {wrong}: must be one of {', '.join(LOOKS)}")
+        if sweep.pen not in PENS:
+            wrong = f"sweep {sweep.key!r}: pen = {sweep.pen!r}"
+            raise UserError(f"{where}: {wrong}: must be one of {', '.join(PENS)}")
     model = experiment.parameters
     if (owner := vars(model).get("experiment", "")) not in ("", experiment.name):
         raise UserError(f"{where}: its parameters are those of {owner}; use a subclass")
@@ -92,11 +92,11 @@ def load(source: str) -> list[str]:
         why = "no such file" if isinstance(error, FileNotFoundError) else f"{type(error).__name__}: {error}"
         why = " ".join(why.split())
         raise UserError(f"experiment file {source}: cannot be loaded: {why}") from error
-    found = [name for name in _registered if _home(name) == module]
-    if not found:
+    registered = [name for name in _registered if _home(name) == module]
+    if not registered:
         raise UserError(f"experiment file {source}: registers no experiment; end it with register(…)")
     os.environ[VARIABLE] = os.pathsep.join(dict.fromkeys([*map(_resolved, loaded()), source]))
-    return found
+    return registered
 
 
 def _resolved(source: str) -> str:

@@ -15,7 +15,7 @@ from dglib.analysis import style, wording
 from dglib.analysis.answer import Answer, Row
 from dglib.analysis.curves import Curve, median_curve
 from dglib.analysis.grid import DIVERGED, Measure
-from dglib.analysis.style import LOOKS, THICK
+from dglib.analysis.style import PENS, THICK
 from dglib.analysis.summary import UNMEASURED, Summary, common, mean_error, missing, share
 from dglib.analysis.sweeps import (
     Entry,
@@ -51,7 +51,7 @@ class Sweep:
         title: in a legend.
         trajectory: the field of the record that holds its evaluations.
         rising: the direction of λ.
-        look: name in `dglib.analysis.style.LOOKS`.
+        pen: name in `dglib.analysis.style.PENS`.
         phase: of the entries that count; None: all of the field.
         short: of rows in a panel of thresholds; empty where the sweep has none.
     """
@@ -60,7 +60,7 @@ class Sweep:
     title: str
     trajectory: str
     rising: bool
-    look: str = "ordered"
+    pen: str = "ordered"
     phase: str | None = None
     short: str = ""
 
@@ -69,9 +69,9 @@ class Sweep:
 
     def draw(self, axes: Axes, curves: Sequence[Curve]) -> list[tuple[str, dict[str, Any]]]:
         """Draw the error at each λ of some seeds and their median; returns the legend's key, if any."""
-        look = LOOKS[self.look]
-        style.draw_sweep(axes, [c.errors for c in curves], median_curve(curves, self.rising), look)
-        return [(f"{self.title} ({len(curves)})", look.line(THICK, mark=4))] if curves else []
+        pen = PENS[self.pen]
+        style.draw_sweep(axes, [c.errors for c in curves], median_curve(curves, self.rising), pen)
+        return [(f"{self.title} ({len(curves)})", pen.line(THICK, mark=4))] if curves else []
 
 
 @dataclass(frozen=True)
@@ -201,10 +201,10 @@ class Experiment:
         own = sorted({seed["outcome"] for seed in seeds} - UNMEASURED.keys())
         measured = [seed for seed in seeds if seed["outcome"] not in UNMEASURED]
         errors = [seed["final_error"] for seed in measured if seed["final_error"] is not None]
-        found = common(self.name, records, seeds, (*own, *UNMEASURED))
-        found |= {"measured": len(measured), "final_error": mean_error(errors)}
-        found["notes"] = missing(found["outcomes"], len(measured))
-        return found
+        summary = common(self.name, records, seeds, (*own, *UNMEASURED))
+        summary |= {"measured": len(measured), "final_error": mean_error(errors)}
+        summary["notes"] = missing(summary["outcomes"], len(measured))
+        return summary
 
     def _seed(self, record: Record) -> dict[str, Any]:
         evaluations = [entry for arm in self.arms(record) for entry in arm[-1:]]
@@ -292,22 +292,22 @@ class Experiment:
         log = record.get("epoch_log") or ()
         arms = {(epoch.get("phase"), epoch.get("epoch")): str(epoch.get("arm")) for epoch in log}
         for field in record:
-            if field.endswith("trajectory") and field not in known and (found := entries(record, field)):
-                phase, epoch = found[0].get("phase"), found[0].get("epoch")
+            if field.endswith("trajectory") and field not in known and (items := entries(record, field)):
+                phase, epoch = items[0].get("phase"), items[0].get("epoch")
                 known[field] = arms.get((phase, epoch), "main"), str(phase)
         return known
 
     def traces(self, record: Record) -> list[tuple[str, Curve, Sequence[Entry]]]:
         """Each branch of a seed with a finite evaluation: its key, error at each level, evaluations."""
-        found = [(branch.key, branch.evaluations(record)) for branch in self.branches]
-        return [(key, curve, item) for key, item in found if (curve := Curve.of(item)).errors]
+        swept = [(branch.key, branch.evaluations(record)) for branch in self.branches]
+        return [(key, curve, item) for key, item in swept if (curve := Curve.of(item)).errors]
 
     def arms(self, record: Record) -> list[list[Any]]:
         """The evaluations of each network of a seed, in the order run."""
-        found: dict[str, list[Any]] = {}
+        networks: dict[str, list[Any]] = {}
         for field, (arm, _) in self.trajectories(record).items():
-            found.setdefault(arm, []).extend(record.get(field) or ())
-        return list(filter(None, found.values()))
+            networks.setdefault(arm, []).extend(record.get(field) or ())
+        return list(filter(None, networks.values()))
 
 
 def rate(p: Any, milestones: list[int]) -> LearningRate:

@@ -11,7 +11,7 @@ from dglib.analysis.answer import Row
 from dglib.analysis.curves import Curve, differences_at, is_frozen, mean_curve
 from dglib.analysis.grid import DIVERGED, TRAPPED, Measure
 from dglib.analysis.intervals import rounded
-from dglib.analysis.style import LOOKS, THICK, Look
+from dglib.analysis.style import PENS, THICK, Pen
 from dglib.analysis.summary import UNMEASURED, Summary, common, exact, mean_error, missing, paired, quantity
 from dglib.analysis.sweeps import (
     Entry,
@@ -151,8 +151,8 @@ class V3(Experiment):
             verdict = "yes" if gap["ci95"][0] > limit else "no"
         why = "a branch did not move at a small LR: the gap may be that of the inits"
         notes = [f"frozen: in {wording.seeds(frozen)} {why}"] * (frozen > 0)
-        found = common("V3", records, seeds, ("complete", *UNMEASURED))
-        return found | {
+        summary = common("V3", records, seeds, ("complete", *UNMEASURED))
+        return summary | {
             "measured": len(apart),
             "gap_lambda": level,
             "two_branches": verdict,
@@ -171,7 +171,7 @@ class V3(Experiment):
             "final_errors": _final_errors(records),
             "limits": {"gap_error": limit},
             "estimates": {"gap": quantity(exact(apart))},
-            "notes": [*notes, *_missing(found["outcomes"], groups, level)],
+            "notes": [*notes, *_missing(summary["outcomes"], groups, level)],
         }
 
     def rows(self, summary: Summary) -> list[Row]:
@@ -210,12 +210,12 @@ class V3(Experiment):
     def traces(self, record: Record) -> list[tuple[str, Curve, Sequence[Entry]]]:
         """Both branches of a complete seed; a collapse branch that began trapped is apart."""
         state = start_state(record)
-        found: list[tuple[str, Curve, Sequence[Entry]]] = []
+        traces: list[tuple[str, Curve, Sequence[Entry]]] = []
         for name in BRANCHES if state else ():
             key = "V3-trapped" if name == "collapse" and state == "trapped" else f"V3-{name}"
             curve = Curve(branch(record, name))
-            found.append((key, curve, entries(record, f"{name}_trajectory")))
-        return found
+            traces.append((key, curve, entries(record, f"{name}_trajectory")))
+        return traces
 
     def trajectories(self, record: Record) -> dict[str, tuple[str, str]]:
         inits = {f"{name}_init_trajectory": (name, "init") for name in BRANCHES}
@@ -275,14 +275,14 @@ def _missing(outcomes: Mapping[str, int], groups: Mapping[str, Sequence[float]],
 
 def _final_errors(records: Records) -> list[dict[str, Any]]:
     """Of each branch and start state the λ at its end and the errors there, over complete seeds."""
-    found: defaultdict[tuple[str, str, float], list[float]] = defaultdict(list)
+    by_branch: defaultdict[tuple[str, str, float], list[float]] = defaultdict(list)
     for record in records:
         for name in BRANCHES if (state := start_state(record)) else ():
             level, error = list(branch(record, name).items())[-1]
-            found[name, "ordered" if name == "ordered" else str(state), level].append(error)
+            by_branch[name, "ordered" if name == "ordered" else str(state), level].append(error)
     return [
         {"branch": name, "start": state, "lambda": level, "error": mean_error(errors)}
-        for (name, state, level), errors in sorted(found.items(), reverse=True)
+        for (name, state, level), errors in sorted(by_branch.items(), reverse=True)
     ]
 
 
@@ -347,35 +347,35 @@ def _draw_branches(
 ) -> list[tuple[str, dict[str, Any]]]:
     """The branches of seeds by the state in which the collapse branch began; returns the legend's keys."""
     keys = []
-    for name, state, mine in (
+    for name, state, records in (
         ("ordered", "ordered", [*collapsed, *trapped]),
         ("collapse", "collapsed", collapsed),
     ):
-        look, curves = LOOKS[state], [branch(record, name) for record in mine]
-        style.draw_seeds(axes, curves, look, 0.8, mark=2.2)
+        pen, curves = PENS[state], [branch(record, name) for record in records]
+        style.draw_seeds(axes, curves, pen, 0.8, mark=2.2)
         xs, ys, std = mean_curve(curves)
         low, high = ([y + sign * s for y, s in zip(ys, std, strict=True)] for sign in (-1, 1))
-        axes.fill_between(xs, low, high, color=look.color, alpha=0.18, linewidth=0)
-        axes.plot(xs, ys, **look.line(THICK))
+        axes.fill_between(xs, low, high, color=pen.color, alpha=0.18, linewidth=0)
+        axes.plot(xs, ys, **pen.line(THICK))
         along = (xs, ys) if name == "ordered" else (xs[::-1], ys[::-1])
-        style.arrow(axes, *along, look.color)
-        keys += [(f"{name} branch, mean ± SD ({len(mine)})", look.line(THICK))] if mine else []
+        style.arrow(axes, *along, pen.color)
+        keys += [(f"{name} branch, mean ± SD ({len(records)})", pen.line(THICK))] if records else []
     apart = (
         ("began trapped", "trapped", trapped, ["collapse"]),
         ("diverged", "diverged", diverged, BRANCHES),
     )
-    for title, state, mine, names in apart:
-        curves = [branch(record, name) for record in mine for name in names]
-        style.draw_seeds(axes, curves, LOOKS[state], 0.8, mark=2.2)
-        keys += [(f"{title} ({len(mine)})", LOOKS[state].line(1.2))] if mine else []
+    for title, state, records, names in apart:
+        curves = [branch(record, name) for record in records for name in names]
+        style.draw_seeds(axes, curves, PENS[state], 0.8, mark=2.2)
+        keys += [(f"{title} ({len(records)})", PENS[state].line(1.2))] if records else []
     return keys
 
 
 def _draw_gaps(axes: Axes, seeds: Mapping[str, Records], summary: Summary) -> None:
     limit, curves = summary["limits"]["gap_error"], summary["gap_by_level"]
     for state in STARTS:
-        style.draw_seeds(axes, map(gaps, seeds[state]), LOOKS[state], 0.8, mark=2.2)
-        _draw_mean_gap(axes, curves[state], LOOKS[state])
+        style.draw_seeds(axes, map(gaps, seeds[state]), PENS[state], 0.8, mark=2.2)
+        _draw_mean_gap(axes, curves[state], PENS[state])
     axes.axhline(0, color=style.GREY, linewidth=0.6, zorder=1)
     style.limit_line(axes, limit, f"two branches above {wording.level(limit)}")
     if any(curves.values()):
@@ -385,7 +385,7 @@ def _draw_gaps(axes: Axes, seeds: Mapping[str, Records], summary: Summary) -> No
     axes.set_ylim(max(min(low, -0.05), _LOWEST), min(max(high, 2.5 * limit), 1.05))
 
 
-def _draw_mean_gap(axes: Axes, curve: Sequence[Summary], look: Look) -> None:
+def _draw_mean_gap(axes: Axes, curve: Sequence[Summary], pen: Pen) -> None:
     """The mean over seeds at each level with its pointwise t interval, where there are two seeds or more.
 
     An interval that reaches below what is shown ends in an arrowhead there.
@@ -396,9 +396,9 @@ def _draw_mean_gap(axes: Axes, curve: Sequence[Summary], look: Look) -> None:
     levels, means = [item["lambda"] for item in known], [item["mean"] for item in known]
     reach = [[abs(item["ci95"][end] - item["mean"]) for item in known] for end in (0, 1)]
     bars: dict[str, Any] = {"elinewidth": 0.9, "capsize": 2.5, "zorder": 4}
-    axes.errorbar(levels, means, yerr=reach, **look.line(THICK), **bars)
+    axes.errorbar(levels, means, yerr=reach, **pen.line(THICK), **bars)
     if cut := [item["lambda"] for item in known if item["ci95"][0] < _LOWEST]:
-        axes.plot(cut, [_LOWEST] * len(cut), "v", color=look.color, markersize=4, clip_on=False)
+        axes.plot(cut, [_LOWEST] * len(cut), "v", color=pen.color, markersize=4, clip_on=False)
 
 
 register(V3())

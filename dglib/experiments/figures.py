@@ -13,7 +13,7 @@ from matplotlib.layout_engine import PlaceHolderLayoutEngine
 
 from dglib.analysis import style
 from dglib.analysis.curves import Curve
-from dglib.analysis.style import LOOKS, THIN, styled
+from dglib.analysis.style import PENS, THIN, styled
 from dglib.analysis.sweeps import Records, entries, is_finite, number
 from dglib.experiments import get
 from dglib.files import make_directory, write_atomically
@@ -90,12 +90,12 @@ def draw_sweeps(experiment: Experiment, records: Records) -> Figure:
     for sweep in experiment.sweeps:
         curves = [curve for record in records if (curve := Curve.of(sweep.evaluations(record))).errors]
         keys += sweep.draw(panels[0], curves)
-    looks = {sweep.trajectory: LOOKS[sweep.look] for sweep in experiment.sweeps}
+    pens = {sweep.trajectory: PENS[sweep.pen] for sweep in experiment.sweeps}
     for record in records:
         for field in experiment.trajectories(record):
-            found = [e for e in entries(record, field) if is_finite(e) and number(e, "epoch") is not None]
-            line = looks[field].line(THIN, 0.7) if field in looks else {"color": style.LIGHT_GREY}
-            panels[-1].plot([e["epoch"] for e in found], [e["error"] for e in found], **line)
+            finite = [e for e in entries(record, field) if is_finite(e) and number(e, "epoch") is not None]
+            line = pens[field].line(THIN, 0.7) if field in pens else {"color": style.LIGHT_GREY}
+            panels[-1].plot([e["epoch"] for e in finite], [e["error"] for e in finite], **line)
     for axes in panels:
         style.error_axis(axes)
         if not records:
@@ -119,14 +119,14 @@ def _draw_metrics(records: Records) -> Figure | None:
     if not lines:
         return None
     fields = sorted({field for seeds in lines.values() for _, field in seeds})
-    looks = {field: {"color": color} for field, color in zip(fields, cycle(style.PALETTE), strict=False)}
+    options = {field: {"color": color} for field, color in zip(fields, cycle(style.PALETTE), strict=False)}
     figure = style.new_figure(height=1.2 + 1.8 * len(lines))
     for axes, name in zip(figure.subplots(len(lines), 1, squeeze=False)[:, 0], sorted(lines), strict=True):
         style.panel(axes, name, "Epoch", name)
         drawn = {key: points for key, points in lines[name].items() if points}
         for (_, field), points in drawn.items():
-            axes.plot(*zip(*points, strict=True), **looks[field], linewidth=THIN, alpha=0.7)
+            axes.plot(*zip(*points, strict=True), **options[field], linewidth=THIN, alpha=0.7)
         if not drawn:
             style.note(axes, "no finite value on record")
-    style.legend_below(figure, [(field.replace("_", " "), look) for field, look in looks.items()])
+    style.legend_below(figure, [(field.replace("_", " "), option) for field, option in options.items()])
     return figure

@@ -94,17 +94,18 @@ def translate(record: Record, config: Mapping[str, Any]) -> Translated | None:
 def _named(source: Mapping[str, Any], wanted: Iterable[str]) -> dict[str, Any]:
     """Fields by our names."""
     names = {name: ALIASES.get(name, name).split() for name in wanted}
-    found = {name: next((n for n in others if n in source), None) for name, others in names.items()}
-    return {name: source[other] for name, other in found.items() if other is not None}
+    present = {name: next((n for n in others if n in source), None) for name, others in names.items()}
+    return {name: source[other] for name, other in present.items() if other is not None}
 
 
 def _settings(config: Mapping[str, Any], known: Settings) -> dict[str, Any]:
     stated = {name.lower(): value for name, value in _flat(config)}
-    found: dict[str, Any] = {}
+    settings: dict[str, Any] = {}
     for name, published in known.items():
         kind = list if isinstance(published, tuple) else int | float
-        found |= _named({other: value for other, value in stated.items() if isinstance(value, kind)}, [name])
-    return {name: tuple(value) if isinstance(value, list) else value for name, value in found.items()}
+        usable = {other: value for other, value in stated.items() if isinstance(value, kind)}
+        settings |= _named(usable, [name])
+    return {name: tuple(value) if isinstance(value, list) else value for name, value in settings.items()}
 
 
 def _flat(config: Mapping[str, Any]) -> list[tuple[str, Any]]:
@@ -247,7 +248,7 @@ def _branches(form: Format, fields: Fields, settings: Settings) -> Translated:
 
 def _jumps(form: Format, fields: Fields, settings: Settings) -> Translated:
     """W2: from an ordered and a collapsed network a jump to each λ, and a hold there."""
-    found: dict[str, Any] = {}
+    branches: dict[str, Any] = {}
     for start in ("ordered", "collapse"):
         held = [
             entry
@@ -259,10 +260,10 @@ def _jumps(form: Format, fields: Fields, settings: Settings) -> Translated:
             if entry["epoch"] > 0
         ]  # fmt: skip
         init = {"phase": "init", "epoch": 0, "error": fields[f"{start}_init"]}
-        found |= {f"{start}_trajectory": held, f"{start}_init_trajectory": [init]}
-        found[f"{start}_init"] = fields[f"{start}_init"]
-    found |= {"outcome": "complete", "test_size": TEST_SIZE}
-    record = _record(fields, settings, ("threshold", "consecutive")) | found
+        branches |= {f"{start}_trajectory": held, f"{start}_init_trajectory": [init]}
+        branches[f"{start}_init"] = fields[f"{start}_init"]
+    branches |= {"outcome": "complete", "test_size": TEST_SIZE}
+    record = _record(fields, settings, ("threshold", "consecutive")) | branches
     return Translated("Hold", form.group(), record)
 
 

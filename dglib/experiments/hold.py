@@ -19,7 +19,7 @@ from dglib.analysis.fits import logistic
 from dglib.analysis.grid import DIVERGED, Measure
 from dglib.analysis.intervals import Bounds, rounded
 from dglib.analysis.lifetimes import STARTS, STATES, Branch, Group, Start
-from dglib.analysis.style import LOOKS
+from dglib.analysis.style import PENS
 from dglib.analysis.summary import UNMEASURED, Summary, common, exact, missing, paired, quantity, share
 from dglib.analysis.sweeps import (
     Entry,
@@ -45,7 +45,7 @@ if TYPE_CHECKING:
 
 THRESHOLD, CONSECUTIVE, DWELL = 0.40, 3, 4
 _ARMS: dict[Start, str] = {"ordered": "ordered", "collapsed": "collapse"}  # as records name them
-_COLORS = {state: LOOKS[state].color if state in LOOKS else style.LIGHT_GREY for state in STATES}
+_COLORS = {state: PENS[state].color if state in PENS else style.LIGHT_GREY for state in STATES}
 
 
 class HoldParameters(TwoStates):
@@ -123,22 +123,22 @@ class Hold(Experiment):
         """Each λ with its verdict and, by start, counts, survival, rate and states at the end."""
         threshold, consecutive, dwell = _reading(records)
         held = [_branches(record, threshold, consecutive) for record in records]
-        seeds = [_seed(record, mine, threshold) for record, mine in zip(records, held, strict=True)]
+        seeds = [_seed(record, branches, threshold) for record, branches in zip(records, held, strict=True)]
         by_level: dict[float, dict[Start, list[Branch]]] = {}
-        for mine in held:
-            for (start, lam), branch in mine.items():
+        for branches in held:
+            for (start, lam), branch in branches.items():
                 if branch:
                     by_level.setdefault(lam, {s: [] for s in STARTS})[start].append(branch)
-        found = common(self.name, records, seeds, ("complete", *UNMEASURED))
-        measured = sum(any(mine.values()) for mine in held)
+        summary = common(self.name, records, seeds, ("complete", *UNMEASURED))
+        measured = sum(any(branches.values()) for branches in held)
         gaps = [seed["gap"] for seed in seeds if seed["gap"] is not None]
         # A passage takes some evaluations, however fast it is.
         passage = consecutive * int(parameter(records, "evaluate_every", 1))
         levels = [_level(lam, by_level[lam], max(dwell, passage)) for lam in sorted(by_level)]
         for level in levels:
             lam = level["lambda"]
-            level["gap"] = paired([gap for mine in held if (gap := _gaps(mine).get(lam)) is not None])
-        return found | {
+            level["gap"] = paired([gap for branches in held if (gap := _gaps(branches).get(lam)) is not None])
+        return summary | {
             "measured": measured,
             "consecutive": consecutive,
             "dwell_epochs": dwell,
@@ -148,7 +148,7 @@ class Hold(Experiment):
             "dose_response": {start: _dose_response(by_level, start) for start in STARTS},
             "limits": {"threshold": threshold},
             "estimates": {"gap": quantity(exact(gaps))},
-            "notes": [*missing(found["outcomes"], measured), *_notes(levels, seeds)],
+            "notes": [*missing(summary["outcomes"], measured), *_notes(levels, seeds)],
         }
 
     def rows(self, summary: Summary) -> list[Row]:
@@ -161,9 +161,9 @@ class Hold(Experiment):
             for start in STARTS:
                 group = level["starts"][start]
                 states = group["states"].items()
-                ends = [f"{item['count']} {name}" for name, item in states if item and item["count"]]
+                ended = [f"{item['count']} {name}" for name, item in states if item and item["count"]]
                 if group["n"]:
-                    more = {"at the end": ", ".join(ends)}
+                    more = {"at the end": ", ".join(ended)}
                     rows.append(Row.of_share(f"left its start, {at}", group["left"], start=start, more=more))
         for start, fit in summary["dose_response"].items():
             if fit and summary["measured"] >= lifetimes.FEWEST:
@@ -173,10 +173,10 @@ class Hold(Experiment):
 
     def outcomes_text(self, summary: Summary) -> str:
         """How the seeds ended, and at which λ which verdict was reached."""
-        found: dict[str, list[str]] = {}
+        by_kind: dict[str, list[str]] = {}
         for level in summary["levels"]:
-            found.setdefault(level["kind"], []).append(wording.level(level["lambda"]))
-        verdicts = [f"{kind} at λ {wording.listing(levels)}" for kind, levels in found.items()]
+            by_kind.setdefault(level["kind"], []).append(wording.level(level["lambda"]))
+        verdicts = [f"{kind} at λ {wording.listing(levels)}" for kind, levels in by_kind.items()]
         return "; ".join([super().outcomes_text(summary), *verdicts])
 
     def dwell_text(self, summary: Summary) -> str:
@@ -211,11 +211,11 @@ class Hold(Experiment):
         """The mean error in the last third of each branch, as in the gap."""
         threshold, consecutive, _ = _reading([record])
         held = _branches(record, threshold, consecutive)
-        found: list[tuple[str, Curve, Sequence[Entry]]] = []
+        traces: list[tuple[str, Curve, Sequence[Entry]]] = []
         for start, sweep in zip(STARTS, self.branches, strict=True):
             last = {lam: branch.last for (of, lam), branch in held.items() if of == start and branch}
-            found += [(sweep.key, Curve(last), sweep.evaluations(record))] if last else []
-        return found
+            traces += [(sweep.key, Curve(last), sweep.evaluations(record))] if last else []
+        return traces
 
     def arms(self, record: Record) -> list[list[Any]]:
         return list(_held(record).values())
@@ -239,22 +239,22 @@ def _reading(records: Records) -> tuple[float, int, int]:
 
 def _held(record: Record) -> dict[tuple[Start, float], list[Entry]]:
     """Start and λ -> the evaluations of each branch on record."""
-    found: dict[tuple[Start, float], list[Entry]] = {}
+    branches: dict[tuple[Start, float], list[Entry]] = {}
     for start in STARTS:
         evaluations = entries(record, f"{_ARMS[start]}_trajectory")
         for lam in sorted(levels_of(evaluations)):
-            found[start, lam] = [entry for entry in evaluations if level_of(entry) == lam]
-    return found
+            branches[start, lam] = [entry for entry in evaluations if level_of(entry) == lam]
+    return branches
 
 
 def _branches(record: Record, threshold: float, consecutive: int) -> Branches:
     failed = record.get("failed_arms") or {}
-    found: Branches = {}
+    branches: Branches = {}
     for (start, lam), evaluations in _held(record).items():
         diverged = f"{_ARMS[start]} {lam:g}" in failed or not all(map(is_finite, evaluations))
         made = None if diverged else _branch(record, start, lam, evaluations, threshold, consecutive)
-        found[start, lam] = made
-    return found
+        branches[start, lam] = made
+    return branches
 
 
 def _gaps(held: Branches) -> dict[float, float]:
@@ -384,7 +384,7 @@ def _draw(records: Records, summary: Summary) -> Figure:
     for axes, start in zip(survivals, STARTS, strict=True):
         _survival(axes, levels, start)
     _states(states, levels)
-    keys = [(f"from {start}", LOOKS[start].line(style.THICK)) for start in STARTS]
+    keys = [(f"from {start}", PENS[start].line(style.THICK)) for start in STARTS]
     keys += [(f"{state} at the end", {"color": color, "linewidth": 5}) for state, color in _COLORS.items()]
     style.legend_below(figure, keys, columns=3)
     return figure
@@ -392,25 +392,25 @@ def _draw(records: Records, summary: Summary) -> Figure:
 
 def _trajectories(axes: Axes, records: Records, start: Start, lam: float) -> None:
     """A thin line for each seed, paler the more there are, and from three seeds on their median."""
-    found: list[dict[float, float]] = []  # epochs held -> error
+    curves: list[dict[float, float]] = []  # epochs held -> error
     for record in records:
         evaluations = [entry for entry in _held(record).get((start, lam), ()) if is_finite(entry)]
         inits = entries(record, f"{_ARMS[start]}_init_trajectory")
         if evaluations and inits:
             before = inits[-1]["epoch"]
-            found.append({entry["epoch"] - before: entry["error"] for entry in (inits[-1], *evaluations)})
-    style.draw_seeds(axes, found, LOOKS[start], max(0.15, 0.7 / max(len(found), 1) ** 0.5))
-    if len(found) >= 3:
-        shared = sorted(set.intersection(*map(set, found)))
-        medians = [median(errors[epoch] for errors in found) for epoch in shared]
-        axes.plot(shared, medians, **LOOKS[start].line(1.6) | {"zorder": 3})
+            curves.append({entry["epoch"] - before: entry["error"] for entry in (inits[-1], *evaluations)})
+    style.draw_seeds(axes, curves, PENS[start], max(0.15, 0.7 / max(len(curves), 1) ** 0.5))
+    if len(curves) >= 3:
+        shared = sorted(set.intersection(*map(set, curves)))
+        medians = [median(errors[epoch] for errors in curves) for epoch in shared]
+        axes.plot(shared, medians, **PENS[start].line(1.6) | {"zorder": 3})
 
 
 def _survival(axes: Axes, levels: Sequence[Summary], start: Start) -> None:
     """Kaplan and Meier's curves of one start, darker for a larger λ, which stands at their end."""
     style.panel(axes, f"Share still {start}", "Epochs held", "")
     axes.set_ylim(-0.03, 1.06)
-    look = LOOKS[start]
+    pen = PENS[start]
     names: dict[tuple[float, float], list[str]] = {}
     for index, level in enumerate(levels):
         group = level["starts"][start]
@@ -418,14 +418,14 @@ def _survival(axes: Axes, levels: Sequence[Summary], start: Start) -> None:
             continue
         steps = [(0, 1.0), *((step["epochs"], step["share"]) for step in group["survival"])]
         xs, ys = zip(*steps, (level["held"], steps[-1][1]), strict=True)
-        axes.step(xs, ys, where="post", **look.line(1.6, 0.35 + 0.65 * (index + 1) / len(levels)))
+        axes.step(xs, ys, where="post", **pen.line(1.6, 0.35 + 0.65 * (index + 1) / len(levels)))
         names.setdefault((xs[-1], ys[-1]), []).append(wording.level(level["lambda"]))
     lowest = -1.0
     for (x, y), levels_there in sorted(names.items(), key=lambda item: item[0][1]):
         lowest = max(y, lowest + 0.09 * len(levels_there))  # below it, labels of lower curves
         axes.annotate(
             "\n".join(levels_there), (x, lowest), xytext=(3, 0), textcoords="offset points",
-            fontsize=6.5, va="center", color=look.color, annotation_clip=False,
+            fontsize=6.5, va="center", color=pen.color, annotation_clip=False,
         )  # fmt: skip
 
 

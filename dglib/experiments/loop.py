@@ -50,14 +50,14 @@ class Loop(Experiment):
         return self.protocol(p, Arm("main", phases), outcome_without_event="complete", constants=constants)
 
     def summarise(self, records: Records) -> dict[str, Any]:
-        found = super().summarise(records)
-        for seed, record in zip(found["seeds"], records, strict=True):
+        summary = super().summarise(records)
+        for seed, record in zip(summary["seeds"], records, strict=True):
             apart = differences_at(*(sweep.evaluations(record) for sweep in self.sweeps))
             seed |= {"memory": mean_difference(apart), "area": area_of(apart)}
         for name in ("memory", "area"):
-            found[name] = paired([seed[name] for seed in found["seeds"] if seed[name] is not None])
-        known = exact([seed["memory"] for seed in found["seeds"] if seed["memory"] is not None])
-        return found | {"estimates": {"memory": quantity(known)}}
+            summary[name] = paired([seed[name] for seed in summary["seeds"] if seed[name] is not None])
+        known = exact([seed["memory"] for seed in summary["seeds"] if seed["memory"] is not None])
+        return summary | {"estimates": {"memory": quantity(known)}}
 
     def rows(self, summary: Summary) -> list[Row]:
         return [

@@ -69,9 +69,9 @@ def refuse_replaced(names: Collection[str], globals_: Mapping[str, object]) -> N
         UserError: names the parameters whose values were replaced by defaults.
     """
     _, replaced = _history(globals_)
-    if found := [name for name in replaced if name in names]:
+    if lost := [name for name in replaced if name in names]:
         raise UserError(
-            f"notebook: {', '.join(found)}: set above the cell of defaults, which replaced the value, as"
+            f"notebook: {', '.join(lost)}: set above the cell of defaults, which replaced the value, as"
             " papermill does where that cell has lost its tag 'parameters': add the tag, or take the notebook"
             " from the repository"
         )
@@ -126,8 +126,8 @@ def _assigned(source_text: object) -> tuple[set[str], list[str]]:
         return set(), []
     targets = [target for line in body if isinstance(line, ast.Assign) for target in line.targets]
     annotated = [line.target for line in body if isinstance(line, ast.AnnAssign)]
-    values = {each.id for each in targets if isinstance(each, ast.Name)}
-    return values, [each.id for each in annotated if isinstance(each, ast.Name)]
+    values = {target.id for target in targets if isinstance(target, ast.Name)}
+    return values, [target.id for target in annotated if isinstance(target, ast.Name)]
 
 
 def is_data(name: str, value: object) -> bool:

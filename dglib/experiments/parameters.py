@@ -113,8 +113,8 @@ def _plain(kind: type) -> BeforeValidator:
             import yaml
 
             with suppress(yaml.YAMLError, ValueError, RecursionError):
-                found = yaml.safe_load(value)
-                return found if isinstance(found, kind) else value
+                parsed = yaml.safe_load(value)
+                return parsed if isinstance(parsed, kind) else value
         return value
 
     return BeforeValidator(spelt)
@@ -324,12 +324,12 @@ def spelled(seeds: Iterable[int]) -> str:
     return ", ".join(str(run[0]) if len(run) == 1 else f"{run[0]}-{run[-1]}" for run in runs)
 
 
-def beyond_asked(found: Sequence[int], asked: Iterable[int]) -> str:
+def beyond_asked(covered: Sequence[int], asked: Iterable[int]) -> str:
     """A sentence where an answer covers more seeds than were asked for; else nothing."""
     asked = set(asked)
-    if set(found) <= asked:
+    if set(covered) <= asked:
         return ""
-    count = f"{len(found)} seed{'s' * (len(found) > 1)} ({spelled(found)})"
+    count = f"{len(covered)} seed{'s' * (len(covered) > 1)} ({spelled(covered)})"
     return f"This covers the {count} in the run directory; the command asked for {spelled(asked)}."
 
 

@@ -87,8 +87,8 @@ def profile_layer(experiment: str, profile: str = "quick") -> Layer:
 
 def profiles_of(experiment: str) -> list[str]:
     """The names of an experiment's profiles, "quick" first."""
-    found = (path.parent.name for path in directory(experiment).glob(f"*/{experiment}.yaml"))
-    return sorted(found, key=lambda name: (name != "quick", name))
+    profiles = (path.parent.name for path in directory(experiment).glob(f"*/{experiment}.yaml"))
+    return sorted(profiles, key=lambda name: (name != "quick", name))
 
 
 def directory(experiment: str) -> Path:
@@ -140,7 +140,7 @@ def by_experiment(layers: Iterable[Layer], experiments: Sequence[str]) -> dict[s
     Raises:
         UserError: a name that none of them has.
     """
-    found: dict[str, list[Layer]] = {experiment: [] for experiment in experiments}
+    by_name: dict[str, list[Layer]] = {experiment: [] for experiment in experiments}
     for layer in layers:
         for name, value in layer.values.items():
             owner, dot, field = name.rpartition(".")
@@ -153,8 +153,8 @@ def by_experiment(layers: Iterable[Layer], experiments: Sequence[str]) -> dict[s
                 raise UserError(f"{layer.where}: {name} = {_shown(value)}: {reason}")
             where = f"{layer.where} {name}" if dot else layer.where
             for experiment in known:
-                found[experiment].append(layer._replace(where=where, values={field: value}))
-    return found
+                by_name[experiment].append(layer._replace(where=where, values={field: value}))
+    return by_name
 
 
 def resolve(experiment: str, layers: Sequence[Layer]) -> Parameters:

@@ -13,7 +13,7 @@ from statistics import fmean
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from dglib.analysis import style, wording
-from dglib.analysis.answer import Row, ends_of
+from dglib.analysis.answer import Row, interval_of
 from dglib.analysis.curves import (
     Curve,
     drift,
@@ -28,7 +28,7 @@ from dglib.analysis.fits import logistic
 from dglib.analysis.grid import DIVERGED, TRAPPED, Measure
 from dglib.analysis.intervals import Bounds, rounded
 from dglib.analysis.lifetimes import remaining
-from dglib.analysis.style import LOOKS, THIN
+from dglib.analysis.style import PENS, THIN
 from dglib.analysis.summary import (
     FEWEST_FOR_MEDIANS,
     UNMEASURED,
@@ -162,12 +162,12 @@ class Spinodal(Experiment):
         not yet moved, at each level. T2's collapsed and trapped seeds are two states.
         """
         direction, levels = self.direction, _planned_levels(records)
-        found = [threshold(direction, record) for record in records]
-        pairs = list(zip(records, found, strict=True))
+        thresholds = [threshold(direction, record) for record in records]
+        pairs = list(zip(records, thresholds, strict=True))
         seeds = [_seed(direction, *pair) for pair in pairs]
         kinds = (direction.event, "no_event", "init_failed", "diverged", "unfinished")
         summary = common(self.name, records, seeds, kinds)
-        starts = dict.fromkeys([*self.starts, *(item.start for item in found if item.start)])
+        starts = dict.fromkeys([*self.starts, *(item.start for item in thresholds if item.start)])
         groups = {state: [pair for pair in pairs if pair[1].start == state] for state in starts}
         whole, by_start = _group(direction, pairs), {}
         for state, group in groups.items():
@@ -176,10 +176,11 @@ class Spinodal(Experiment):
                 "fit": logistic(cells) if len(cells) >= FEWEST_FOR_MEDIANS else None,
                 "remaining": remaining(cells, levels, direction.rising),
             }
-        states, left = Counter(item.final_state for item in found), sum(item.left_trap for item in found)
+        states = Counter(item.final_state for item in thresholds)
+        left = sum(item.left_trap for item in thresholds)
         notes = [
             f"seed {item.seed}: {item.difference}; the trajectory was taken"
-            for item in found
+            for item in thresholds
             if item.difference
         ]
         notes += [*missing(summary["outcomes"], whole["n"]), *control_notes(whole)]
@@ -251,20 +252,20 @@ class Spinodal(Experiment):
 
     def swept(self, record: Record) -> list[Swept]:
         """The sweeps that a seed made, none without one to read; T2's is another where it began trapped."""
-        found = threshold(self.direction, record)
+        reading = threshold(self.direction, record)
         sweep, back = entries(record, "trajectory", "sweep"), entries(record, "return_trajectory")
-        if not sweep or found.bounds is None:
+        if not sweep or reading.bounds is None:
             return []
         first, second = self.sweeps
-        curve = Curve.of([*entries(record, "trajectory", "init")[-1:], *sweep], found.level is not None)
+        curve = Curve.of([*entries(record, "trajectory", "init")[-1:], *sweep], reading.level is not None)
         if not self.direction.rising:
-            return [(second if found.start == "trapped" else first, curve, found.bounds)]
-        made: list[Swept] = [(first, curve, found.bounds)]
-        if back and found.last is not None and found.fired is not None:
+            return [(second if reading.start == "trapped" else first, curve, reading.bounds)]
+        made: list[Swept] = [(first, curve, reading.bounds)]
+        if back and reading.last is not None and reading.fired is not None:
             # From where it collapsed, so that a seed's loop is one line.
             errors = dict(list(curve.errors.items())[-1:]) | Curve.of(back).errors
             returned = Curve(errors, fired=return_event(record).first is not None)
-            made.append((second, returned, return_bounds(record, found.last)))
+            made.append((second, returned, return_bounds(record, reading.last)))
         return made
 
     def traces(self, record: Record) -> list[tuple[str, Curve, Sequence[Entry]]]:
@@ -332,10 +333,10 @@ class T2(Spinodal):
 # ── the summary ──
 
 
-def _seed(direction: Direction, record: Record, found: Threshold) -> dict[str, Any]:
-    seed = found.as_dict()
-    stayed = found.outcome == "no_event" and _end_state(direction, seed) == "trapped"
-    return seed | {"end": "unfinished" if is_running(record) else TRAPPED if stayed else found.outcome}
+def _seed(direction: Direction, record: Record, reading: Threshold) -> dict[str, Any]:
+    seed = reading.as_dict()
+    stayed = reading.outcome == "no_event" and _end_state(direction, seed) == "trapped"
+    return seed | {"end": "unfinished" if is_running(record) else TRAPPED if stayed else reading.outcome}
 
 
 def _end_state(direction: Direction, seed: Summary) -> str:
@@ -363,16 +364,16 @@ def _group(direction: Direction, pairs: Sequence[tuple[Record, Threshold]]) -> d
 def controls(records: Records) -> dict[str, Any]:
     """How far the error moves within a level of the sweep, by seed, and how many sweeps are frozen."""
     sweeps = [(record, entries(record, "trajectory", "sweep")) for record in records]
-    moved = [found for _, sweep in sweeps if (found := drift(sweep)) is not None]
+    moved = [change for _, sweep in sweeps if (change := drift(sweep)) is not None]
     return {"drift": paired(moved), "frozen": sum(is_frozen(record, sweep) for record, sweep in sweeps)}
 
 
-def control_notes(found: Summary) -> list[str]:
+def control_notes(measured: Summary) -> list[str]:
     """Flags, from `controls`: frozen sweeps, and levels at which the network had not settled."""
     notes = []
-    if found["frozen"]:
-        notes.append(f"frozen: in {wording.seeds(found['frozen'])} the error did not move at a small LR")
-    drift = found["drift"]
+    if measured["frozen"]:
+        notes.append(f"frozen: in {wording.seeds(measured['frozen'])} the error did not move at a small LR")
+    drift = measured["drift"]
     if drift and drift["ci95"] and not drift["ci95"][0] <= 0 <= drift["ci95"][1]:
         moved = wording.decimal(drift["mean"], 3)
         notes.append(f"drifting: within a level the error still moves by {moved}, so the dwell decides too")
@@ -391,14 +392,14 @@ def _planned_levels(records: Records) -> list[float]:
 
 def _loops(records: Records) -> dict[str, Any] | None:
     """The return sweeps of all seeds that collapsed: λ↓ and width there (not T2's); None without one."""
-    loops = [found for record in records if (found := loop(record)) is not None]
+    loops = [seed_loop for record in records if (seed_loop := loop(record)) is not None]
     if not loops:
         return None
     outcomes = Counter(item["outcome"] for item in loops)
     measured = [item for item in loops if item["outcome"] != "diverged"]
     backs = [Bounds.of({"lower": e["return_lower"], "upper": e["return_upper"]}) for e in measured]
     limit = common_limit(records)
-    at_limit = [found for record in read_at(records, limit) if (found := loop(record)) is not None]
+    at_limit = [seed_loop for record in read_at(records, limit) if (seed_loop := loop(record)) is not None]
     return {
         "n": len(loops),
         "measured": len(measured),
@@ -419,15 +420,15 @@ def _loops(records: Records) -> dict[str, Any] | None:
 
 
 def _loop_rows(summary: Summary) -> list[Row]:
-    found, n, closed = summary["estimates"], summary["measured"], summary["outcomes"]["closed"]
+    estimates, n, closed = summary["estimates"], summary["measured"], summary["outcomes"]["closed"]
     at = f"loop width, both read at error {wording.level(summary['common_limit'])}"
-    start, null = "ordered", {"null (no lag)": ends_of(found["null_width"])}
+    start, null = "ordered", {"null (no lag)": interval_of(estimates["null_width"])}
     return [
-        Row.of_median("λ↓ of the return", n, found["lambda_down"], start="collapsed", events=closed),
-        Row.of_median("loop width λ↑ − λ↓", n, found["width"], start=start, events=closed, more=null),
-        Row.of_median(at, n, found["width_at_common_limit"], start=start),
+        Row.of_median("λ↓ of the return", n, estimates["lambda_down"], start="collapsed", events=closed),
+        Row.of_median("loop width λ↑ − λ↓", n, estimates["width"], start=start, events=closed, more=null),
+        Row.of_median(at, n, estimates["width_at_common_limit"], start=start),
         Row.of_mean("return − rising error, same λ", summary["memory"], start=start),
-        Row.of_mean("loop area, signed, λ × error", summary["area"], start=start, places=4),
+        Row.of_mean("loop area, signed, λ × error", summary["area"], start=start, decimals=4),
     ]
 
 
@@ -486,7 +487,7 @@ def _draw_cells(axes: Axes, direction: Direction, summary: Summary) -> None:
         (
             wording.seed(seed) if len(measured) <= _LEGIBLE else "",
             Bounds.of(seed),
-            LOOKS[_end_state(direction, seed)],
+            PENS[_end_state(direction, seed)],
         )
         for seed in measured
     ]
@@ -501,20 +502,20 @@ def _draw_cells(axes: Axes, direction: Direction, summary: Summary) -> None:
 
 def _draw_remaining(axes: Axes, summary: Summary) -> None:
     """A line of steps for each state in which the sweep began, with pointwise intervals."""
-    groups = {state: group["remaining"] for state, group in summary["by_start"].items() if state in LOOKS}
-    drawn = {state: found for state, found in groups.items() if found["steps"]}
+    groups = {state: group["remaining"] for state, group in summary["by_start"].items() if state in PENS}
+    drawn = {state: curve for state, curve in groups.items() if curve["steps"]}
     apart = _APART * min((b - a for a, b in pairwise(summary["levels"])), default=0.0)
-    for index, (state, found) in enumerate(drawn.items()):
-        look, steps = LOOKS[state], found["steps"]
+    for index, (state, curve) in enumerate(drawn.items()):
+        pen, steps = PENS[state], curve["steps"]
         shift = apart * (index - (len(drawn) - 1) / 2)
         xs, ys = [step["level"] + shift for step in steps], [step["share"] for step in steps]
-        ends = [[abs(step["share"] - step[end]) for step in steps] for end in ("lower", "upper")]
-        axes.step(xs, ys, where="post", **look.line(1.6))
+        errors = [[abs(step["share"] - step[end]) for step in steps] for end in ("lower", "upper")]
+        axes.step(xs, ys, where="post", **pen.line(1.6))
         bars: dict[str, Any] = {"markersize": 3.2, "elinewidth": 0.8, "capsize": 1.8}
-        axes.errorbar(xs, ys, yerr=ends, fmt=look.marker, color=look.color, **bars)
-        method = f" ({found['method']})" if found["method"] != "binomial" else ""
-        where: dict[str, Any] = {"transform": axes.transAxes, "color": look.color, "fontsize": 6.5}
-        axes.text(0.03, 0.92 - 0.08 * index, f"{state}, n = {found['n']}{method}", **where)
+        axes.errorbar(xs, ys, yerr=errors, fmt=pen.marker, color=pen.color, **bars)
+        method = f" ({curve['method']})" if curve["method"] != "binomial" else ""
+        where: dict[str, Any] = {"transform": axes.transAxes, "color": pen.color, "fontsize": 6.5}
+        axes.text(0.03, 0.92 - 0.08 * index, f"{state}, n = {curve['n']}{method}", **where)
     axes.set_ylim(-0.04, 1.26)  # room for the names
     axes.set_yticks([0, 0.25, 0.5, 0.75, 1.0])
     if not drawn:
@@ -531,13 +532,13 @@ def _draw_errors(
     seeds = [(seed, sweep) for seed, sweep in zip(summary["seeds"], sweeps, strict=True) if sweep]
     counts, steady = Counter(_end_state(direction, seed) for seed, _ in seeds), []
     for seed, sweep in seeds:
-        look, curve = LOOKS[_end_state(direction, seed)], Curve.of(sweep, seed["level"] is not None)
+        pen, curve = PENS[_end_state(direction, seed)], Curve.of(sweep, seed["level"] is not None)
         epochs = {entry["epoch"]: entry["error"] for entry in sweep if is_finite(entry) and "epoch" in entry}
         for axes, line, mark in ((by_level, curve.errors, 2.2), (by_epoch, epochs, 0.0)):
-            axes.plot(list(line), list(line.values()), **look.line(THIN, 0.8, mark=mark))
+            axes.plot(list(line), list(line.values()), **pen.line(THIN, 0.8, mark=mark))
             if line and (seed["outcome"] == "diverged" or (not mark and curve.fired)):
                 end = list(line.items())[-1]
-                axes.plot(*end, look.marker, color=look.color, markersize=5, zorder=6)
+                axes.plot(*end, pen.marker, color=pen.color, markersize=5, zorder=6)
         # A median over two states would be of neither.
         steady += [curve] if seed["outcome"] != "diverged" and seed["start"] != "trapped" else []
     median = median_curve(steady, direction.rising)
@@ -547,7 +548,7 @@ def _draw_errors(
     by_epoch.xaxis.set_major_locator(MaxNLocator(integer=True))
     _name_levels(by_epoch, max((sweep for _, sweep in seeds), key=len, default=[]))
     keys = [
-        (f"{name} ({counts[state]})", LOOKS[state].line(1.2, mark=3.5))
+        (f"{name} ({counts[state]})", PENS[state].line(1.2, mark=3.5))
         for state, name in _ENDED[direction].items()
         if counts[state]
     ]

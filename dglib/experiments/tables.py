@@ -95,25 +95,25 @@ def load_records(path: str | Path, **limits: float | None) -> Tables:
     for name, value in stated.items():
         if not any(name in get(item).parameters.model_fields for item in names()):
             raise UserError(f"{name} = {value!r}: no experiment has such a parameter")
-    found = find_records(path)
-    seeds = [_seed(source, stated) for source in found.sources]
-    logged = zip(found.sources, seeds, strict=True)
-    evaluations = [row for source in found.sources for row in _evaluations(source)]
+    record_set = find_records(path)
+    seeds = [_seed(source, stated) for source in record_set.sources]
+    logged = zip(record_set.sources, seeds, strict=True)
+    evaluations = [row for source in record_set.sources for row in _evaluations(source)]
     columns = dict.fromkeys(name for row in evaluations for name in row if name not in TRAJECTORIES)
     return Tables(
         seeds=_frame(seeds, SEEDS),
         trajectories=_frame(evaluations, TRAJECTORIES | dict.fromkeys(columns, "float64")),
         steps=_frame([row for source, seed in logged for row in _steps(source, seed["outcome"])], STEPS),
-        problems=tuple(found.problems),
-        sources=tuple(found.sources),
+        problems=tuple(record_set.problems),
+        sources=tuple(record_set.sources),
     )
 
 
 def _seed(source: Source, stated: Mapping[str, float]) -> dict[str, Any]:
     record, experiment = source.record, get(source.experiment)
-    found = experiment.summarise([under(record, stated)])
-    own = experiment.summarise([record]) if stated else found
-    (seed,), loops = found["seeds"], (found.get("loop") or {}).get("seeds", ())
+    summary = experiment.summarise([under(record, stated)])
+    own = experiment.summarise([record]) if stated else summary
+    (seed,), loops = summary["seeds"], (summary.get("loop") or {}).get("seeds", ())
     row = {
         **_where(source),
         "init_lambda": init_level(record) if number(record, "lambda") is None else level_of(record),
@@ -125,20 +125,20 @@ def _seed(source: Source, stated: Mapping[str, float]) -> dict[str, Any]:
         "recorded_outcome": seed.get("recorded_category", _text(record, "outcome")),
         "difference": own["seeds"][0].get("difference"),
         "init_success": success if isinstance(success := record.get("init_success"), bool) else None,
-        "epochs_per_level": next(iter(found["dwell"]["epochs_per_level"]), None),
-        "lr": wording.rates(found["dwell"]["lr"]) if found["dwell"]["lr"] else None,
-        "constant_lr": found["dwell"]["constant_lr"],
-        **_ends(seed, ""),
+        "epochs_per_level": next(iter(summary["dwell"]["epochs_per_level"]), None),
+        "lr": wording.rates(summary["dwell"]["lr"]) if summary["dwell"]["lr"] else None,
+        "constant_lr": summary["dwell"]["constant_lr"],
+        **_bounds(seed, ""),
     }
     for loop in loops:
         row |= {"return_level": loop["lambda_down"], "memory": loop["memory"], "area": loop["area"]}
-        row |= _ends(loop, "width_")
+        row |= _bounds(loop, "width_")
     return row
 
 
-def _ends(found: Mapping[str, Any], prefix: str) -> dict[str, float]:
+def _bounds(values: Mapping[str, Any], prefix: str) -> dict[str, float]:
     """Bounds of which at least one is known, infinite where open."""
-    cell = known_cell({"lower": None, "upper": None, **found})
+    cell = known_cell({"lower": None, "upper": None, **values})
     return {f"{prefix}lower": cell.lower, f"{prefix}upper": cell.upper} if cell else {}
 
 

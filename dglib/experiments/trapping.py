@@ -19,7 +19,7 @@ from dglib.analysis.answer import Row
 from dglib.analysis.curves import mean_curve
 from dglib.analysis.grid import DIVERGED, TRAPPED, Measure
 from dglib.analysis.intervals import rounded, welch
-from dglib.analysis.style import LOOKS, THICK, Look
+from dglib.analysis.style import PENS, THICK, Pen
 from dglib.analysis.summary import Summary, common, missing, share
 from dglib.analysis.sweeps import (
     Record,
@@ -120,14 +120,14 @@ class Td1(Experiment):
         signs = early_tests(records)
         first, *_ = signs["tests"]
         seeds = [_seed(record, first["last_epoch"]) for record in records]
-        found = common("Td1", records, seeds, (*CLASSES, DIVERGED, "unfinished"))
-        outcomes = found["outcomes"]
+        summary = common("Td1", records, seeds, (*CLASSES, DIVERGED, "unfinished"))
+        outcomes = summary["outcomes"]
         measured = sum(outcomes[name] for name in CLASSES)
         levels = {level for record in records if (level := number(record, "lambda")) is not None}
         limit = parameter(records, "early_difference", EARLY_DIFFERENCE)
         # A single seed differs from the mean of others by as much as they spread.
         apart = first["difference"] if min(signs["trapped"], signs["partial"]) > 1 else None
-        return found | {
+        return summary | {
             "measured": measured,
             "limits": {name: parameter(records, name, default) for name, default in LIMITS.items()},
             "shares": {name: share(outcomes[name], measured) for name in CLASSES},
@@ -333,14 +333,14 @@ def _early_test(values: Sequence[float | None], errors: Sequence[float | None], 
     one, other = ([v for v in side if v is not None] for side in (values[:size], values[size:]))
     trapped, partial = (fmean(side) if side else None for side in (one, other))
     interval, (area, error_area) = welch(one, other), (_auc(column, size) for column in (values, errors))
-    ends = None if area is None else intervals.auc_interval(area, size, len(values) - size)
+    area_interval = None if area is None else intervals.auc_interval(area, size, len(values) - size)
     known = {
         "trapped": trapped,
         "partial": partial,
         "difference": None if trapped is None or partial is None else trapped - partial,
         "auc": area,
-        "lower": ends.lower if ends else None,
-        "upper": ends.upper if ends else None,
+        "lower": area_interval.lower if area_interval else None,
+        "upper": area_interval.upper if area_interval else None,
         "error_auc": error_area,
     }
     beats = None not in (area, error_area) and abs(area - 0.5) > abs(error_area - 0.5)  # type: ignore[operator]
@@ -388,12 +388,12 @@ _LOGS = {
 }
 _EARLY = 20
 # How each class is drawn, in the order of the legend.
-_LOOKS = {
-    TRAPPED: LOOKS["trapped"],
-    PARTIAL: LOOKS["collapsed"],
-    ORDERED: LOOKS["ordered"],
-    DIVERGED: LOOKS["diverged"],
-    "unfinished": Look(style.GREY, "-", "."),
+_PENS = {
+    TRAPPED: PENS["trapped"],
+    PARTIAL: PENS["collapsed"],
+    ORDERED: PENS["ordered"],
+    DIVERGED: PENS["diverged"],
+    "unfinished": Pen(style.GREY, "-", "."),
 }
 
 
@@ -434,19 +434,19 @@ def _by_class(axes: Axes, names: Sequence[str], curves: Sequence[Mapping[float, 
     """Every seed thin; each class's mean per epoch thick. Diverged seeds are no class and have no mean."""
     if not any(curves):
         style.note(axes, "nothing recorded" if curves else "no records")
-    for name, look in _LOOKS.items():
-        mine = [curve for kind, curve in zip(names, curves, strict=True) if kind == name]
-        style.draw_seeds(axes, mine, look, 0.55)
+    for name, pen in _PENS.items():
+        members = [curve for kind, curve in zip(names, curves, strict=True) if kind == name]
+        style.draw_seeds(axes, members, pen, 0.55)
         if name in CLASSES:
-            axes.plot(*mean_curve(mine)[:2], **look.line(THICK))
-        for end in [max(curve.items()) for curve in mine if curve and name == DIVERGED]:
-            axes.plot(*end, look.marker, color=look.color, markersize=5, zorder=6)
+            axes.plot(*mean_curve(members)[:2], **pen.line(THICK))
+        for end in [max(curve.items()) for curve in members if curve and name == DIVERGED]:
+            axes.plot(*end, pen.marker, color=pen.color, markersize=5, zorder=6)
 
 
 def _keys(counts: Counter[str]) -> list[tuple[str, dict[str, Any]]]:
     keys: list[tuple[str, dict[str, Any]]] = [
-        (f"{CLASS_NAMES.get(name, name)} ({counts[name]})", look.line(1.8))
-        for name, look in _LOOKS.items()
+        (f"{CLASS_NAMES.get(name, name)} ({counts[name]})", pen.line(1.8))
+        for name, pen in _PENS.items()
         if counts[name]
     ]
     return [*keys, ("partial by final error", {"color": _BAND, "linewidth": 7})] if keys else []

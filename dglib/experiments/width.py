@@ -12,11 +12,11 @@ from statistics import median
 from typing import TYPE_CHECKING, Any
 
 from dglib.analysis import style, wording
-from dglib.analysis.answer import Answer, Row, ends_of, settings
+from dglib.analysis.answer import Answer, Row, interval_of, settings
 from dglib.analysis.curves import Curve, differences_at, loop, median_curve, retraced
 from dglib.analysis.fits import width_at_rate
 from dglib.analysis.intervals import UNKNOWN, Bounds, rounded
-from dglib.analysis.style import COLUMN_WIDTH, LOOKS, THICK, Look
+from dglib.analysis.style import COLUMN_WIDTH, PENS, THICK, Pen
 from dglib.analysis.summary import Summary, dwell, median_bounds, paired, quantity, share
 from dglib.analysis.sweeps import (
     DOWN,
@@ -44,11 +44,11 @@ DROPPING, UNKNOWN_RATE = "dropping", "not recorded"
 # Parameters that may differ between runs of several dwell times, and those that do not concern training.
 _VARIED = {"epochs_per_level", "sweep_lr", "milestones", "seeds"}
 _SWEEPS = (*T1.sweeps, *T2.sweeps)
-# Of the kinds of widths: title, the state in which the sweep began, look.
+# Of the kinds of widths: title, the state in which the sweep began, pen.
 _KINDS = {
-    "loop": ("T1's loop", "ordered", LOOKS["collapsed"]),
-    "collapsed": ("T1 to T2", "collapsed", LOOKS["lowered"]),
-    "trapped": ("T1 to T2", "trapped", LOOKS["trapped"]),
+    "loop": ("T1's loop", "ordered", PENS["collapsed"]),
+    "collapsed": ("T1 to T2", "collapsed", PENS["lowered"]),
+    "trapped": ("T1 to T2", "trapped", PENS["trapped"]),
 }
 _HOLLOW: dict[str, Any] = {"markerfacecolor": "white", "markersize": 5}
 _DASHES = ("-", (0, (1, 1.2)), (0, (5, 1.5)), (0, (5, 1.5, 1, 1.5)))  # of one LR rule after the other
@@ -95,8 +95,8 @@ class Width:
         nulls = {seed_of(record): null for record in t1 if (null := retraced(record))}
         level, gaps = _gaps(t1, t2)
 
-        def of(state: str | None, found: Mapping[int, Any]) -> list[Any]:
-            return [value for seed, value in found.items() if starts.get(seed) == state]
+        def of(state: str | None, by_seed: Mapping[int, Any]) -> list[Any]:
+            return [value for seed, value in by_seed.items() if starts.get(seed) == state]
 
         every = list(widths.values())
         # The cells are open at these ends, so a lower bound of 0 is proof as well.
@@ -144,7 +144,7 @@ class Width:
     def _rows(self, summary: Summary) -> list[Row]:
         rows, limit = [], wording.level(summary["common_limit"])
         for state, group in summary["by_start"].items():
-            null = {"null (no lag)": ends_of(group["null_width"])}
+            null = {"null (no lag)": interval_of(group["null_width"])}
             n, events = group["n"], group["both_events"]
             if n:
                 at, read_at = f"width, both read at error {limit}", group["width_at_common_limit"]
@@ -174,14 +174,14 @@ class Width:
         style.panel(top, "a  Mean error at each level of λ", "", "Test error")
         style.error_axis(top)
         style.panel(below, "b  Where each seed's threshold lies", "λ", "")
-        keys, rows = [], list[tuple[str, Bounds, Look] | None]()
+        keys, rows = [], list[tuple[str, Bounds, Pen] | None]()
         for sweep in _SWEEPS:
-            mine = [(curve, cell) for of, curve, cell in made if of == sweep]
-            keys += sweep.draw(top, [curve for curve, _ in mine])
-            cells = [cell for _, cell in mine if cell]
+            drawn = [(curve, cell) for of, curve, cell in made if of == sweep]
+            keys += sweep.draw(top, [curve for curve, _ in drawn])
+            cells = [cell for _, cell in drawn if cell]
             middle = len(cells) // 2  # whose row is named
             rows += [
-                (sweep.short if i == middle else "", cell, LOOKS[sweep.look]) for i, cell in enumerate(cells)
+                (sweep.short if i == middle else "", cell, PENS[sweep.pen]) for i, cell in enumerate(cells)
             ]
             rows += [None] if cells else []
         style.cell_rows(below, rows[:-1], [level for _, curve, _ in made for level in curve.errors])
@@ -193,8 +193,8 @@ class Width:
 
     def lag(self, *records: Records) -> Summary | None:
         """The widths at each dwell time and LR rule; None where all records had one of these."""
-        found = lag_of(*records)
-        return found if len(found["settings"]) > 1 else None
+        lag = lag_of(*records)
+        return lag if len(lag["settings"]) > 1 else None
 
     def lag_answer(self, lag: Summary) -> Answer:
         """The median width at each dwell time and LR rule."""
@@ -256,12 +256,12 @@ def _gaps(t1_records: Records, t2_records: Records) -> tuple[float | None, dict[
         {seed_of(r): entries(r, "trajectory", "sweep") for r in side} for side in (t1_records, t2_records)
     )
     apart = {seed: differences_at(ups[seed], downs[seed]) for seed in sorted(ups.keys() & downs.keys())}
-    counts = Counter(level for found in apart.values() for level in found)
+    counts = Counter(level for gaps in apart.values() for level in gaps)
     most = sorted(level for level, count in counts.items() if count == max(counts.values()))
     if not most:
         return None, {}
     level = most[(len(most) - 1) // 2]
-    return level, {seed: rounded(found[level]) for seed, found in apart.items() if level in found}
+    return level, {seed: rounded(gaps[level]) for seed, gaps in apart.items() if level in gaps}
 
 
 # ── widths against dwell time ──
@@ -300,7 +300,7 @@ def lag_of(t1_records: Records, t2_records: Records) -> dict[str, Any]:
         for rule, epochs in settings:
             t1, t2 = ups.get((rule, epochs), []), downs.get((rule, epochs), [])
             if kind == "loop":
-                loops = [found for record in t1 if (found := loop(record)) is not None]
+                loops = [seed_loop for record in t1 if (seed_loop := loop(record)) is not None]
                 widths = [Bounds.of(item) for item in loops if item["outcome"] != "diverged"]
             else:
                 starts = _by_seed(DOWN, t2)
@@ -310,10 +310,10 @@ def lag_of(t1_records: Records, t2_records: Records) -> dict[str, Any]:
                 plain = [width.as_dict() for width in widths]
                 series.append({"kind": kind, "rule": rule, "epochs": epochs, "widths": plain})
     still = []
-    for (kind, rule), mine in groupby(series, key=itemgetter("kind", "rule")):
+    for (kind, rule), items in groupby(series, key=itemgetter("kind", "rule")):
         points = [
             (1 / item["epochs"], (width["lower"] + width["upper"]) / 2)
-            for item in mine
+            for item in items
             for width in item["widths"]
             if item["epochs"] and None not in width.values()
         ]
@@ -330,14 +330,14 @@ def lag_of(t1_records: Records, t2_records: Records) -> dict[str, Any]:
 
 def _from_scratch(records: Records) -> dict[float, list[float]]:
     """λ -> error of each init there, failed ones too; one that several runs began with once."""
-    known, found = set(), dict[float, list[float]]()
+    known, by_level = set(), dict[float, list[float]]()
     for record in records:
         level, error = init_level(record), number(record, "init_error")
         init = (record.get("experiment"), record.get("seed"), level, error)
         if level is not None and error is not None and init not in known:
             known.add(init)
-            found.setdefault(level, []).append(error)
-    return {level: sorted(errors) for level, errors in sorted(found.items())}
+            by_level.setdefault(level, []).append(error)
+    return {level: sorted(errors) for level, errors in sorted(by_level.items())}
 
 
 def _differing(records: Records) -> set[str]:
@@ -357,7 +357,7 @@ def _draw_widths(axes: Axes, series: Sequence[Summary]) -> list[tuple[str, dict[
     from matplotlib.ticker import FixedLocator, NullLocator
 
     known = [item for item in series if item["epochs"]]
-    lines = [(key, list(mine)) for key, mine in groupby(known, key=itemgetter("kind", "rule"))]
+    lines = [(key, list(items)) for key, items in groupby(known, key=itemgetter("kind", "rule"))]
     rules = sorted({rule for (_, rule), _ in lines}, key=lambda rule: (rule in _RULES, rule))
     finite = [end for item in known for w in item["widths"] for end in w.values() if end is not None]
     low, high = min([0.0, *finite]) - 0.04, max([0.1, *finite]) + 0.08
@@ -365,22 +365,22 @@ def _draw_widths(axes: Axes, series: Sequence[Summary]) -> list[tuple[str, dict[
     nearest = min((after / before for before, after in pairwise(dwells)), default=2.0)
     spacing = min(_SPACING, nearest ** (0.8 / max(len(lines), 1)))
     keys, open_ = [], False
-    for index, ((kind, rule), mine) in enumerate(lines):
-        title, start, look = _KINDS[kind]
-        look = replace(look, dashes=_DASHES[rules.index(rule) % len(_DASHES)])
-        xs, ys = [item["epochs"] * spacing ** (index - (len(lines) - 1) / 2) for item in mine], []
-        for x, item in zip(xs, mine, strict=True):
+    for index, ((kind, rule), items) in enumerate(lines):
+        title, start, pen = _KINDS[kind]
+        pen = replace(pen, dashes=_DASHES[rules.index(rule) % len(_DASHES)])
+        xs, ys = [item["epochs"] * spacing ** (index - (len(lines) - 1) / 2) for item in items], []
+        for x, item in zip(xs, items, strict=True):
             widths = list(map(Bounds.of, item["widths"]))
             for width in widths:
-                style.cell_bar(axes, x, (width.lower, width.upper), (low, high), look.color, upright=True)
+                style.cell_bar(axes, x, (width.lower, width.upper), (low, high), pen.color, upright=True)
             middle = median_bounds(widths)
             ys.append((middle.lower + middle.upper) / 2 if middle.is_closed else math.nan)
             open_ = open_ or not middle.is_closed
             if not middle.is_closed and middle != UNKNOWN:
                 above = math.isinf(middle.upper)
                 y, marker = (middle.lower, "^") if above else (middle.upper, "v")
-                axes.plot(x, y, marker, color=look.color, **_HOLLOW, zorder=6)
-        line = look.line(1.6, mark=4.5)
+                axes.plot(x, y, marker, color=pen.color, **_HOLLOW, zorder=6)
+        line = pen.line(1.6, mark=4.5)
         axes.plot(xs, ys, **line, zorder=5)
         began = ", trapped" if start == "trapped" else ""
         keys.append((f"{title}{began}, {_RULES.get(rule, f'LR {rule}')}", line))
@@ -408,8 +408,8 @@ def _draw_errors(
         # What ended a sweep lies beyond the levels left out, so every curve counts as fired.
         curves = [Curve.of(entries(record, sweep.trajectory, sweep.phase), fired=True) for record in records]
         if (line := median_curve(curves, sweep.rising))[0]:
-            style.draw_sweep(axes, [], line, LOOKS[sweep.look])
-            keys.append((f"{sweep.title}, median", LOOKS[sweep.look].line(THICK, mark=4)))
+            style.draw_sweep(axes, [], line, PENS[sweep.pen])
+            keys.append((f"{sweep.title}, median", PENS[sweep.pen].line(THICK, mark=4)))
     for level, errors in scratch.items():
         axes.plot([level] * len(errors), errors, "_", color=style.BLACK, markersize=6)
     if scratch:

@@ -18,7 +18,7 @@ from matplotlib.ticker import MaxNLocator
 
 from dglib.analysis import style
 from dglib.analysis.curves import median_curve
-from dglib.analysis.style import LOOKS, THICK, THIN
+from dglib.analysis.style import PENS, THICK, THIN
 from dglib.errors import UserError
 from dglib.explorer.live_run import LiveRun, Point, Settings, save_path
 from dglib.explorer.panel import Canvas, Mark, Panel, cursor
@@ -31,7 +31,7 @@ SLICE_SECONDS = 0.1  # of training per tick
 _RATES = (0.001, 0.003, 0.01, 0.03, 0.1, 0.3)
 _PERIODS = (1, 2, 4, 8, 16, 32, 64, 128)
 HEIGHT = 3.9  # inches
-RISING, FALLING = LOOKS["ordered"], LOOKS["collapsed"]  # of λ
+RISING, FALLING = PENS["ordered"], PENS["collapsed"]  # of λ
 _PALE = 0.32
 _FIRST_EPOCHS = 50  # on the axis of time; doubled as needed
 _MOST = 1500  # points drawn; older ones are thinned out
@@ -115,10 +115,10 @@ class LivePicture:
         for branch in branches().values():
             curves = [trace.curve for seed in recorded for trace in seed.traces if trace.branch == branch]
             xs, ys = median_curve(curves, branch.rising)
-            if not xs or not branch.short or branch.look == "trapped":
+            if not xs or not branch.short or branch.pen == "trapped":
                 continue
-            line = LOOKS[branch.look].line(THICK, _PALE)
-            marker = LOOKS[branch.look].marker
+            line = PENS[branch.pen].line(THICK, _PALE)
+            marker = PENS[branch.pen].marker
             self._plane.plot(xs, ys, **line, marker=marker, markersize=4, zorder=2)
             keys.append((f"{branch.title} (median of {len(curves)})", line))
         if len(keys) == 3:

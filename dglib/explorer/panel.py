@@ -64,8 +64,8 @@ class Mark:
 
     def svg(self, height: float) -> str:
         """As elements of an SVG of this height in pixels."""
-        ends = self.axes.transData.transform(np.column_stack([self.xs, self.ys])) if len(self.xs) else ()
-        points = [(x, height - y) for x, y in ends]
+        pixels = self.axes.transData.transform(np.column_stack([self.xs, self.ys])) if len(self.xs) else ()
+        points = [(x, height - y) for x, y in pixels]
         if self.text:
             weight = "bold" if self.bold else "normal"
             (x, y), *_ = points
@@ -84,24 +84,24 @@ class Mark:
             dots.append(f"M{x:.1f} {y:.1f}h0")  # a line of no length with round caps
             pen = "L"
         dashes = " ".join(f"{length * self.width * _POINT:.1f}" for length in self.dashes)
-        look = f'fill="none" stroke="{self.color}"'
-        drawn = f'<path d="{"".join(line)}" {look} stroke-width="{self.width * _POINT:.1f}"'
+        attributes = f'fill="none" stroke="{self.color}"'
+        drawn = f'<path d="{"".join(line)}" {attributes} stroke-width="{self.width * _POINT:.1f}"'
         drawn = f'{drawn} stroke-dasharray="{dashes}"/>' if self.width else ""
         if self.size:
             size = f'stroke-width="{self.size * _POINT:.1f}" stroke-linecap="round"'
-            drawn += f'<path d="{"".join(dots)}" {look} {size}/>'
+            drawn += f'<path d="{"".join(dots)}" {attributes} {size}/>'
         return drawn
 
     def artists(self) -> list[Any]:
         """As artists on the axes."""
         if self.text:
-            look: dict[str, Any] = {
+            options: dict[str, Any] = {
                 "color": self.color, "fontsize": self.font_size, "ha": self.align, "va": "center_baseline",
                 "fontweight": "bold" if self.bold else "normal", "family": _FONT,
                 "path_effects": [withStroke(linewidth=2.3, foreground="white")],
             }  # fmt: skip
             shift: dict[str, Any] = {"xytext": (0, self.above), "textcoords": "offset points"}
-            return [self.axes.annotate(self.text, (self.xs[0], self.ys[0]), **shift, **look, zorder=9)]
+            return [self.axes.annotate(self.text, (self.xs[0], self.ys[0]), **shift, **options, zorder=9)]
         line: dict[str, Any] = {"color": self.color, "clip_on": False, "zorder": 8}
         line |= {"linewidth": self.width} if self.width else {"linestyle": "none"}
         line |= {"dashes": self.dashes} if self.dashes else {}

@@ -10,7 +10,7 @@ from statistics import fmean
 from dglib.analysis import wording
 from dglib.analysis.answer import Answer
 from dglib.analysis.intervals import Bounds
-from dglib.analysis.style import GREY, LOOKS
+from dglib.analysis.style import GREY, PENS
 from dglib.analysis.summary import Summary, known_cell
 from dglib.analysis.sweeps import DOWN, UP, Record, limits, rule_of, state_of
 from dglib.experiments import Sweep, get, joints, names
@@ -64,7 +64,7 @@ class Analysis:
             if get(seed.experiment).direction:
                 record = under(record, vars(limits))
             records.setdefault(seed.experiment, []).append(record)
-        self.summaries = {name: get(name).summarise(mine) for name, mine in records.items()}
+        self.summaries = {name: get(name).summarise(members) for name, members in records.items()}
         self.answers = [Answer.of(get(name), summary).line for name, summary in self.summaries.items()]
         for joint in joints():
             if records.keys() >= set(joint.experiments):
@@ -173,13 +173,13 @@ class Readout:
 
     def _error(self, seed: int, sweeps: Sequence[Sweep]) -> str:
         """A seed's error on one of the sweeps."""
-        found = (self._by_branch.get((sweep.key, seed)) for sweep in sweeps)
-        reading = next(filter(None, found), None)
+        readings = (self._by_branch.get((sweep.key, seed)) for sweep in sweeps)
+        reading = next(filter(None, readings), None)
         if reading is None:
             return wording.NONE
         if reading.error is None:  # the sweep had ended, at its event or not, or had not begun
             return "not here"
-        color = LOOKS[reading.state].color if reading.state in LOOKS else GREY
+        color = PENS[reading.state].color if reading.state in PENS else GREY
         return (
             f'<i style="background:{color}"></i>{"" if reading.measured else "≈ "}'
             f'<span data-value="error" data-branch="{reading.trace.branch.key}"'
@@ -202,7 +202,7 @@ def gaps(seeds: Sequence[Seed], lam: float) -> list[Gap]:
     for trace in (trace for seed in seeds for trace in seed.traces):
         if (error := trace.error_at(lam)) is not None:
             errors.setdefault(trace.branch.key, {})[trace.seed] = error
-    found = []
+    result = []
     for above, below, paired in _pairs():
         high, low = errors.get(above, {}), errors.get(below, {})
         if paired:
@@ -210,8 +210,8 @@ def gaps(seeds: Sequence[Seed], lam: float) -> list[Gap]:
             high, low = ({seed: side[seed] for seed in both} for side in (high, low))
         if high and low:
             means = fmean(low.values()), fmean(high.values())
-            found.append(Gap(above, below, means[1] - means[0], means, (len(high), len(low)), paired))
-    return found
+            result.append(Gap(above, below, means[1] - means[0], means, (len(high), len(low)), paired))
+    return result
 
 
 def _pairs() -> Iterator[tuple[str, str, bool]]:

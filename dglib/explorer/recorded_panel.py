@@ -115,7 +115,7 @@ class RecordedPanel(Panel):
 
     def _widest_gap(self, visited: Sequence[float]) -> float:
         """The level with the widest gap between branches; without any, the one in the middle."""
-        widest = {lam: found[0].value for lam in visited if (found := gaps(self._chosen(), lam))}
+        widest = {lam: at_level[0].value for lam in visited if (at_level := gaps(self._chosen(), lam))}
         return max(widest, key=lambda lam: widest[lam], default=visited[len(visited) // 2])
 
     def _reset_limits(self) -> None:

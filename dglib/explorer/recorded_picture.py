@@ -11,7 +11,7 @@ from matplotlib.ticker import AutoLocator, MaxNLocator
 from dglib.analysis import style, wording
 from dglib.analysis.curves import median_curve
 from dglib.analysis.intervals import rounded
-from dglib.analysis.style import LOOKS, THICK, THIN
+from dglib.analysis.style import PENS, THICK, THIN
 from dglib.explorer.panel import Canvas, Mark, cursor
 from dglib.explorer.readout import Readout
 from dglib.explorer.runs import Seed, branches, columns, levels
@@ -43,9 +43,9 @@ class RecordedPicture:
             if branch.short and any(trace.branch == branch for trace in seed.traces)
         ]
         self._by_branch = {
-            branch: mine
+            branch: traces
             for branch in branches().values()
-            if (mine := [trace for trace in self._traces if trace.branch == branch])
+            if (traces := [trace for trace in self._traces if trace.branch == branch])
         }
         visited = levels(self._visible) or [0.3, 0.7]
         margin = max(0.03, 0.1 - (visited[-1] - visited[0]) / 2)
@@ -90,16 +90,16 @@ class RecordedPicture:
         for seed in self._visible:
             alpha = 0.5 if any(seed is other for other in self._chosen) else _PALE
             for trace in seed.traces:
-                errors, look = trace.curve.errors, LOOKS[trace.branch.look]
-                line = look.line(THIN, alpha) | (_DOTS if trace.held else {})
+                errors, pen = trace.curve.errors, PENS[trace.branch.pen]
+                line = pen.line(THIN, alpha) | (_DOTS if trace.held else {})
                 self.plane.plot(list(errors), list(errors.values()), **line)
         for branch, traces in self._by_branch.items():
             xs, ys = median_curve([trace.curve for trace in traces], branch.rising)
-            look, held = LOOKS[branch.look], traces[0].held
-            line = look.line(THICK) | ({"linestyle": "none", "markeredgecolor": "white"} if held else {})
-            self.plane.plot(xs, ys, **line, marker=look.marker, markersize=6 if held else 4, zorder=4)
+            pen, held = PENS[branch.pen], traces[0].held
+            line = pen.line(THICK) | ({"linestyle": "none", "markeredgecolor": "white"} if held else {})
+            self.plane.plot(xs, ys, **line, marker=pen.marker, markersize=6 if held else 4, zorder=4)
             if not held:
-                style.arrow(self.plane, xs, ys, look.color)
+                style.arrow(self.plane, xs, ys, pen.color)
         if not self._traces:
             style.note(
                 self.plane, "no sweep on record for these seeds" if self._chosen else "no seed is chosen"
@@ -120,17 +120,17 @@ class RecordedPicture:
             style.panel(self.lower, "b  Gap of each seed between its branches", "λ", "Gap")
             self.lower.axhline(0, color=style.GREY, linewidth=0.6, zorder=1)
         else:
-            place: dict[str, Any] = {"transform": self.lower.transAxes, "ha": "center"}
-            self.lower.text(0.5, 0.5, "no threshold on record", color=style.DARK_GREY, **place)
+            options: dict[str, Any] = {"transform": self.lower.transAxes, "ha": "center"}
+            self.lower.text(0.5, 0.5, "no threshold on record", color=style.DARK_GREY, **options)
 
     def _plot_gaps(self, seed: Seed) -> None:
         """Error above less error below, at the levels of both branches."""
         below, above = (trace.curve.errors for trace in seed.traces)
-        found = {lam: rounded(above[lam] - below[lam]) for lam in sorted(below.keys() & above.keys())}
-        look = LOOKS[seed.traces[1].branch.look]
-        line: dict[str, Any] = look.line(THIN, 0.8) | {"marker": look.marker, "markersize": 3}
+        differences = {lam: rounded(above[lam] - below[lam]) for lam in sorted(below.keys() & above.keys())}
+        pen = PENS[seed.traces[1].branch.pen]
+        line: dict[str, Any] = pen.line(THIN, 0.8) | {"marker": pen.marker, "markersize": 3}
         line |= _DOTS if seed.traces[0].held else {}
-        self.lower.plot(list(found), list(found.values()), **line)
+        self.lower.plot(list(differences), list(differences.values()), **line)
 
     def _name_rows(self) -> None:
         shown = [branch for branch, _ in self._rows]
@@ -138,7 +138,7 @@ class RecordedPicture:
             self.lower.text(
                 -0.012, shown.index(branch) + (shown.count(branch) - 1) / 2, branch.short,
                 transform=self.lower.get_yaxis_transform(),
-                ha="right", va="center", fontsize=7.5, color=LOOKS[branch.look].color,
+                ha="right", va="center", fontsize=7.5, color=PENS[branch.pen].color,
             )  # fmt: skip
         self.lower.set_ylim(len(self._rows) - 0.3, -0.7)
 
@@ -152,7 +152,7 @@ class RecordedPicture:
                 self.over_time.plot(epochs, errors, **_UNDER | alone)
                 self.lam_over_time.plot(epochs, lams, **_STAIRS)
             for trace in (trace for trace in seed.traces if not trace.held):
-                line = LOOKS[trace.branch.look].line(THIN, 0.85)
+                line = PENS[trace.branch.pen].line(THIN, 0.85)
                 self.over_time.plot(*columns(trace.evaluations, "epoch", "error"), **line)
         self.lam_over_time.xaxis.set_major_locator(MaxNLocator(integer=True))
         if not known:
@@ -162,9 +162,9 @@ class RecordedPicture:
     def _legend_keys(self) -> list[tuple[str, dict[str, Any]]]:
         keys = []
         for branch, traces in self._by_branch.items():
-            look, line = LOOKS[branch.look], LOOKS[branch.look].line(THICK)
+            pen, line = PENS[branch.pen], PENS[branch.pen].line(THICK)
             line |= {"linestyle": "none"} if traces[0].held else {}
-            keys.append((f"{branch.title} ({len(traces)})", line | {"marker": look.marker, "markersize": 4}))
+            keys.append((f"{branch.title} ({len(traces)})", line | {"marker": pen.marker, "markersize": 4}))
         if self._traces:
             thin = {"color": style.DARK_GREY, "linewidth": THIN}
             keys.append(("thin or small: each seed; thick or large: their median", thin))
@@ -188,7 +188,7 @@ class RecordedPicture:
         """A bar per seed over the cell of its threshold, with an arrow where it is open."""
         marks = []
         for branch in dict.fromkeys(branch for branch, _ in self._rows):
-            color, xs, ys = LOOKS[branch.look].color, list[float](), list[float]()
+            color, xs, ys = PENS[branch.pen].color, list[float](), list[float]()
             for y, (_, seed) in enumerate(self._rows):
                 if self._rows[y][0] != branch:
                     continue
@@ -209,7 +209,7 @@ class RecordedPicture:
         marks = cursor(lam, self.plane, self.lower)
         marks.append(Mark(self.lam_over_time, self.lam_over_time.get_xlim(), [lam, lam], width=1.1))
         for branch, traces in self._by_branch.items():
-            color = LOOKS[branch.look].color
+            color = PENS[branch.pen].color
             errors = [r.error for r in readout.readings if r.trace.branch == branch and r.error is not None]
             marks.append(Mark(self.plane, [lam] * len(errors), errors, color, size=5.5))
             xs, ys = list[float](), list[float]()
@@ -217,8 +217,8 @@ class RecordedPicture:
                 epochs, values = columns(trace.evaluations_at(lam), "epoch", "error")
                 xs, ys = [*xs, *epochs, math.nan], [*ys, *values, math.nan]
             size = 4 if len(self._traces) <= 12 else 2.5
-            look = {"width": THIN} if traces[0].held else {"size": size}
-            marks.append(Mark(self.over_time, xs, ys, color, **look))
+            options = {"width": THIN} if traces[0].held else {"size": size}
+            marks.append(Mark(self.over_time, xs, ys, color, **options))
         if readout.gaps:
             marks += self._gap(readout)
         return marks
@@ -233,6 +233,6 @@ class RecordedPicture:
         lines = [f"mean gap {wording.decimal(readout.gaps[0].value)}"]
         lines += [text for *_, text in readout.verdicts[:1]]
         width = [lam - 0.008 * span, lam + 0.008 * span]
-        ends = [Mark(self.plane, width, [end, end], width=3) for end in (low, high)]
+        bars = [Mark(self.plane, width, [end, end], width=3) for end in (low, high)]
         texts = [Mark(self.plane, [x], [y], text=text, above=-11 * i, **name) for i, text in enumerate(lines)]
-        return [Mark(self.plane, [lam, lam], [low, high], width=3), *ends, *texts]
+        return [Mark(self.plane, [lam, lam], [low, high], width=3), *bars, *texts]

@@ -53,11 +53,11 @@ class Trace:
 
     @cached_property
     def _by_level(self) -> dict[float, list[Entry]]:
-        found: dict[float, list[Entry]] = {}
+        by_level: dict[float, list[Entry]] = {}
         for entry in self.evaluations:
             if (level := level_of(entry)) is not None:
-                found.setdefault(level, []).append(entry)
-        return found
+                by_level.setdefault(level, []).append(entry)
+        return by_level
 
     def evaluations_at(self, lam: float) -> list[Entry]:
         """The evaluations at the level nearest to λ, see `nearest`."""
@@ -143,10 +143,10 @@ def choices(base: Path, runs: Path | None) -> list[Path]:
         paths = []
     if runs is not None and not paths:
         raise UserError(f"{root}: no run there: must be a run directory, a results file or contain a run")
-    found = sorted(paths, key=_made, reverse=True)
+    sorted_paths = sorted(paths, key=_made, reverse=True)
     if is_run(QUICK) and QUICK.resolve() not in {path.resolve() for path in paths}:
-        found.append(QUICK)
-    return found
+        sorted_paths.append(QUICK)
+    return sorted_paths
 
 
 def label(path: Path) -> str:
@@ -164,14 +164,14 @@ def load(path: Path) -> Run:
     Raises:
         UserError: it no longer exists.
     """
-    found = find_records(path)
+    record_set = find_records(path)
     records: dict[str, list[Record]] = {}
-    for source in sorted(found.sources, key=lambda source: source.seed):
+    for source in sorted(record_set.sources, key=lambda source: source.seed):
         if not source.group:
             records.setdefault(source.experiment, []).append(source.record)
-    groups = sorted({source.group for source in found.sources if source.group})
+    groups = sorted({source.group for source in record_set.sources if source.group})
     others = [f"{path}: {group} is shown by `analyse` and in the report alone" for group in groups]
-    return Run(path, seeds_of(records), (*found.problems, *others))
+    return Run(path, seeds_of(records), (*record_set.problems, *others))
 
 
 def _made(path: Path) -> tuple[str, str]:
@@ -196,8 +196,8 @@ def seeds_of(records: Mapping[str, Sequence[Record]]) -> list[Seed]:
 def _seed(experiment: str, record: Record) -> Seed:
     seed, about = seed_of(record), get(experiment)
     traces = (
-        Trace(branches()[key], seed, curve, found, not about.sweeps)
-        for key, curve, found in about.traces(record)
+        Trace(branches()[key], seed, curve, evaluations, not about.sweeps)
+        for key, curve, evaluations in about.traces(record)
     )
     return Seed(experiment, seed, record, tuple(traces))
 
@@ -219,7 +219,7 @@ def columns(evaluations: Sequence[Entry], *fields: str) -> list[list[float]]:
     """Numbers of evaluations by field; NaN, which breaks a line, where there is none or no finite error."""
 
     def value(entry: Entry, field: str) -> float:
-        found = number(entry, field) if field != "error" or is_finite(entry) else None
-        return math.nan if found is None else found
+        result = number(entry, field) if field != "error" or is_finite(entry) else None
+        return math.nan if result is None else result
 
     return [[value(entry, field) for entry in evaluations] for field in fields]

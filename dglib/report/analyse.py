@@ -34,7 +34,7 @@ from dglib.errors import StorageError, UserError
 from dglib.experiments import get, joints, names
 from dglib.files import to_json, write_atomically
 from dglib.protocol.records import Record
-from dglib.report.runs import Found, runs_of
+from dglib.report.runs import ExperimentRun, runs_of
 from dglib.runs.directories import is_grid, left_aside
 from dglib.runs.identity import ABSENT, FILES, READING, differing, is_file, is_identity
 from dglib.runs.reading import Source, find_records
@@ -42,7 +42,7 @@ from dglib.runs.reading import Source, find_records
 _RECORDS = ("_results.json", "_checkpoint.json", "_manifest.json")
 _SHOWN = 6  # parameters that differ
 
-Sets = list[list[Found]]  # of one experiment and group the runs, made alike
+Sets = list[list[ExperimentRun]]  # of one experiment and group the runs, made alike
 
 
 def read(path: Path) -> tuple[Sets, list[str]]:
@@ -56,47 +56,47 @@ def read(path: Path) -> tuple[Sets, list[str]]:
             together (parameters, data or code differ, or one seed is in two of them).
     """
     try:
-        found = find_records(path, grids=False)
+        record_set = find_records(path, grids=False)
     except OSError as error:
         raise StorageError.of(path, error, "read") from error
-    problems = list(found.problems)
+    problems = list(record_set.problems)
     sources: dict[Path, list[Source]] = {}
-    for source in found.sources:
+    for source in record_set.sources:
         sources.setdefault(source.run, []).append(source)
     runs = [
-        run for directory, mine in sources.items() for run in runs_of(directory, mine, problems, problems)
+        run for directory, own in sources.items() for run in runs_of(directory, own, problems, problems)
     ]
     runs = sorted((run for run in runs if run.records), key=lambda r: (names().index(r.experiment), r.group))
     if not runs:
         others = [line for line in problems if line != f"{path}: no records there"]
         more = f" (and {len(others) - 1} more like it)" if len(others) > 1 else ""
         raise UserError(f"{path}: no records there{f'; {others[0]}' if others else ''}{more}")
-    sets: dict[tuple[str, str], list[Found]] = {}
+    sets: dict[tuple[str, str], list[ExperimentRun]] = {}
     for run in runs:
         sets.setdefault((run.experiment, run.group), []).append(run)
-    for mine in sets.values():
-        _check_alike(path, mine)
+    for members in sets.values():
+        _check_alike(path, members)
     return list(sets.values()), problems
 
 
-def pooled(runs: Sequence[Found], directories: Collection[Path] = ()) -> list[Record]:
+def pooled(runs: Sequence[ExperimentRun], directories: Collection[Path] = ()) -> list[Record]:
     """The records of runs by seed; if given, of those in `directories` alone."""
-    found = [r for run in runs if run.directory in directories or not directories for r in run.records]
-    return sorted(found, key=lambda record: int(record["seed"]))
+    records = [r for run in runs if run.directory in directories or not directories for r in run.records]
+    return sorted(records, key=lambda record: int(record["seed"]))
 
 
 def summaries(sets: Sets) -> dict[str, dict[str, Summary]]:
     """By group the summary of each experiment, and of joint findings by their key."""
-    found: dict[str, dict[str, Summary]] = {}
+    by_group: dict[str, dict[str, Summary]] = {}
     for group in sorted({runs[0].group for runs in sets}):
-        mine = {runs[0].experiment: runs for runs in sets if runs[0].group == group}
-        found[group] = {name: get(name).summarise(pooled(runs)) for name, runs in mine.items()}
+        by_name = {runs[0].experiment: runs for runs in sets if runs[0].group == group}
+        by_group[group] = {name: get(name).summarise(pooled(runs)) for name, runs in by_name.items()}
         for joint in joints():
-            both = [{run.directory for run in mine.get(name, ())} for name in joint.experiments]
+            both = [{run.directory for run in by_name.get(name, ())} for name in joint.experiments]
             if shared := set.intersection(*both):
-                sides = (pooled(mine[name], shared) for name in joint.experiments)
-                found[group][joint.key] = joint.summarise(*sides)
-    return found
+                sides = (pooled(by_name[name], shared) for name in joint.experiments)
+                by_group[group][joint.key] = joint.summarise(*sides)
+    return by_group
 
 
 def analyse(path: Path) -> dict[str, Any]:
@@ -129,8 +129,8 @@ def run(path: Path, target: Path | None = None) -> tuple[str, bool]:
 def as_json(groups: Mapping[str, Mapping[str, Summary]], problems: Sequence[str]) -> dict[str, Any]:
     """The summaries under the names of the JSON; the own records' at the top."""
     others = {group: _by_name(summaries) for group, summaries in groups.items() if group}
-    found = {**_by_name(groups.get("", {})), **({"groups": others} if others else {})}
-    return {"schema": SCHEMA, **found, "problems": list(problems)}
+    own = {**_by_name(groups.get("", {})), **({"groups": others} if others else {})}
+    return {"schema": SCHEMA, **own, "problems": list(problems)}
 
 
 def _by_name(summaries: Mapping[str, Summary]) -> dict[str, Any]:
@@ -147,12 +147,12 @@ def _by_name(summaries: Mapping[str, Summary]) -> dict[str, Any]:
 
 
 def _flat(summary: Summary) -> dict[str, Any]:
-    found = {
+    flat = {
         name: _flat(value) if isinstance(value, dict) and "estimates" in value else value
         for name, value in summary.items()
         if name != "estimates"
     }
-    return {**found, **summary["estimates"]}
+    return {**flat, **summary["estimates"]}
 
 
 def _text(path: Path, groups: Mapping[str, Mapping[str, Summary]], problems: Sequence[str]) -> str:
@@ -169,7 +169,7 @@ def _text(path: Path, groups: Mapping[str, Mapping[str, Summary]], problems: Seq
     return "\n".join([*lines, *(["", "Problems"] if problems else []), *(f"  {line}" for line in problems)])
 
 
-def _check_alike(root: Path, runs: Sequence[Found]) -> None:
+def _check_alike(root: Path, runs: Sequence[ExperimentRun]) -> None:
     """Refuse runs of one experiment that do not belong together."""
     name = " of ".join(filter(None, (runs[0].experiment, runs[0].group)))
     where = [
@@ -177,33 +177,33 @@ def _check_alike(root: Path, runs: Sequence[Found]) -> None:
         for run in runs
     ]
     apart, named, sides = [], list[str](), list[dict[str, Any]]()
-    for run, place in zip(runs, where, strict=True):
+    for run, label in zip(runs, where, strict=True):
         made = [_made_under(run, record) for record in run.records]
         # A record of an earlier release may lack a parameter: it has the value of the run's others.
         known = {name: value for one in reversed(made) for name, value in one.items()}
         made = [known | m if r.get("parameters") else m for r, m in zip(run.records, made, strict=True)]
         alike = all(one == made[0] for one in made)
-        named += [place] if alike else [f"{place} seed {record['seed']}" for record in run.records]
+        named += [label] if alike else [f"{label} seed {record['seed']}" for record in run.records]
         sides += made[:1] if alike else made
     for parameter, values in differing(*sides).items():
         texts = ["not stated" if v is ABSENT else json.dumps(v, ensure_ascii=False) for v in values]
         first = dict(zip(reversed(texts), reversed(named), strict=True))
-        places = (f"{text} ({first[text]})" for text in dict.fromkeys(texts))
-        apart.append(f"{parameter} = {' | '.join(places)}")
+        stated = (f"{text} ({first[text]})" for text in dict.fromkeys(texts))
+        apart.append(f"{parameter} = {' | '.join(stated)}")
     if apart:
         shown = [*apart[:_SHOWN], *([f"{len(apart) - _SHOWN} more"] if len(apart) > _SHOWN else [])]
         alone = "give one of the directories alone"
         raise UserError(f"{root}: {name} was run under mixed parameters: {'; '.join(shown)}; {alone}")
     held: dict[int, str] = {}
-    for run, place in zip(runs, where, strict=True):
+    for run, label in zip(runs, where, strict=True):
         for seed in (record["seed"] for record in run.records):
             if seed in held:
-                both = f"{held[seed]} and {place}"
+                both = f"{held[seed]} and {label}"
                 raise UserError(f"{root}: {name} seed {seed} is in {both}: give one of the directories alone")
-            held[seed] = place
+            held[seed] = label
 
 
-def _made_under(run: Found, record: Record) -> dict[str, Any]:
+def _made_under(run: ExperimentRun, record: Record) -> dict[str, Any]:
     """What records of one set have in common: parameters, data and code; without these, what they show."""
     identity = run.manifest.get("identity", {})
     parameters, reading = dict(record.get("parameters") or {}), READING.get(run.experiment, frozenset())

@@ -19,7 +19,7 @@ from dglib.experiments.profiles import profile_layer
 from dglib.protocol.records import Record, under
 from dglib.report.analyse import pooled, read
 from dglib.report.facts import UNRECORDED, computed_on, data_name, training_time, versions
-from dglib.report.runs import Found
+from dglib.report.runs import ExperimentRun
 from dglib.runs.identity import ABSENT, READING, differing
 
 Key = tuple[str, str]  # experiment, group
@@ -76,28 +76,28 @@ def compare(a: Path, b: Path) -> tuple[list[Comparison], list[str]]:
             for path, side in ((a, first), (b, second))
         )
         raise UserError(f"nothing to compare: {' and '.join(held)}")
-    found, made = [], {}
+    comparisons, made = [], {}
     for one, other in pairs:
         about = get(one[0].experiment)
         sides = pooled(one), _read_as(about.name, pooled(one), pooled(other))
         made[about.name, one[0].group, other[0].group] = one, other
         a_answer, b_answer = (about.answer(records) for records in sides)
         name = _named(about.symbol, one[0].group, other[0].group)
-        found.append(Comparison(name, a_answer, b_answer, _differed(one[0], other[0], *sides)))
+        comparisons.append(Comparison(name, a_answer, b_answer, _differed(one[0], other[0], *sides)))
     for joint in joints():
         for groups in dict.fromkeys(key[1:] for key in made):
             runs = [made.get((name, *groups)) for name in joint.experiments]
             if both := [pair for pair in runs if pair] if all(runs) else []:
                 a_answer, b_answer = (joint.answer(*(pooled(pair[i]) for pair in both)) for i in (0, 1))
-                found.append(Comparison(_named(joint.title, *groups), a_answer, b_answer))
-    return found, list(dict.fromkeys([*unread, *more]))
+                comparisons.append(Comparison(_named(joint.title, *groups), a_answer, b_answer))
+    return comparisons, list(dict.fromkeys([*unread, *more]))
 
 
 def run(a: Path, b: Path) -> tuple[str, bool]:
     """What `compare` found, for a terminal, and whether every record and file was read."""
-    found, unread = compare(a, b)
+    comparisons, unread = compare(a, b)
     lines = [f"A: {a}", f"B: {b}"]
-    for item in found:
+    for item in comparisons:
         lines += ["", item.name, f"  A: {item.a.title}", f"  B: {item.b.title}"]
         lines += aligned([_HEADS, *item.rows]) if item.rows else []
         lines += [f"  {line}" for line in item.differed]
@@ -116,19 +116,19 @@ def _value(row: Row | None) -> str:
 def _difference(a: Row | None, b: Row | None) -> tuple[str, str]:
     if not a or not b or not a.n or not b.n:
         return "none: a side without seeds", ""
-    found = a.minus(b)
-    return found.value_text, found.interval_text
+    difference = a.minus(b)
+    return difference.value_text, difference.interval_text
 
 
-def _side(path: Path) -> tuple[dict[Key, list[Found]], list[str]]:
+def _side(path: Path) -> tuple[dict[Key, list[ExperimentRun]], list[str]]:
     """(Experiment, group) -> its runs there; and what was not read."""
     sets, problems = read(path)
     return {(runs[0].experiment, runs[0].group): runs for runs in sets}, problems
 
 
 def _pairs(
-    first: Mapping[Key, list[Found]], second: Mapping[Key, list[Found]]
-) -> Iterator[tuple[list[Found], list[Found]]]:
+    first: Mapping[Key, list[ExperimentRun]], second: Mapping[Key, list[ExperimentRun]]
+) -> Iterator[tuple[list[ExperimentRun], list[ExperimentRun]]]:
     """The runs of an experiment on both sides: of one group, or whatever the group of the only one."""
     for name in dict.fromkeys(name for name, _ in first):
         sides = [{g: runs for (held, g), runs in side.items() if held == name} for side in (first, second)]
@@ -145,7 +145,7 @@ def _read_as(experiment: str, a: Sequence[Record], b: Sequence[Record]) -> list[
     return [under(record, reading) for record in b]
 
 
-def _differed(a: Found, b: Found, *sides: Sequence[Record]) -> list[str]:
+def _differed(a: ExperimentRun, b: ExperimentRun, *sides: Sequence[Record]) -> list[str]:
     """How two runs of an experiment differed, a line for each kind of thing."""
     lines, parameters = [], []
     for name, item in (("A", a), ("B", b)):

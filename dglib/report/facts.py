@@ -21,7 +21,7 @@ from dglib.runs.provenance import different_code, line
 
 if TYPE_CHECKING:
     from dglib.report.grids import Grid
-    from dglib.report.runs import Found
+    from dglib.report.runs import ExperimentRun
 
 UNRECORDED = "not on record"
 _KERNELS = ("ipykernel", "ipykernel_launcher", "colab_kernel_launcher")
@@ -35,15 +35,15 @@ _COPIES = {
 _NAMES = {"digits": "scikit-learn's 8×8 digits", "cifar10": "CIFAR-10"}
 
 
-def facts(found: Found) -> list[tuple[str, str]]:
+def facts(run: ExperimentRun) -> list[tuple[str, str]]:
     """(name, value) pairs on how a run was made; also on what is not on record."""
-    manifest = found.manifest
+    manifest = run.manifest
     rows = [
-        ("Data", data(found)),
-        ("Parameters", parameters(found)),
-        ("Schedule", found.about.dwell_text(found.summary) if found.records else UNRECORDED),
-        ("Time", training_time(found.records)),
-        ("Computed on", computed_on(found.records)),
+        ("Data", data(run)),
+        ("Parameters", parameters(run)),
+        ("Schedule", run.about.dwell_text(run.summary) if run.records else UNRECORDED),
+        ("Time", training_time(run.records)),
+        ("Computed on", computed_on(run.records)),
     ]
     if manifest:
         begun = str(manifest.get("created", UNRECORDED))[:16].replace("T", " ")
@@ -52,7 +52,7 @@ def facts(found: Found) -> list[tuple[str, str]]:
         if words := [str(word) for word in manifest.get("command") or ()]:
             in_notebook = any(PurePath(word).stem in _KERNELS for word in words)
             rows.append(("Command", "run as a notebook" if in_notebook else shlex.join(words)))
-    if different := different_code(found.records, manifest, "at the start"):
+    if different := different_code(run.records, manifest, "at the start"):
         rows.append(("Seeds by other code", different.partition(": ")[2]))
     if lineage := manifest.get("lineage"):
         rows.append(("Forked from", ", ".join(f"{name}: {value}" for name, value in lineage.items())))
@@ -61,30 +61,30 @@ def facts(found: Found) -> list[tuple[str, str]]:
 
 def same_in_all(grid: Grid) -> list[tuple[str, str]]:
     """(name, value) pairs of the runs of a grid; all values where cells do differ in one of these."""
-    runs = grid.found
+    runs = grid.runs
     records = [record for run in runs for record in run.records]
     rows = {"Seeds": [wording.listing([str(seed) for seed in cell.asked]) for cell in grid.cells]}
     if runs:
         rows["Data"] = list(map(data_name, runs))
         for name in grid.experiments:
-            if mine := [parameters(run, grid.axes) for run in runs if run.experiment == name]:
-                rows[f"Parameters of {get(name).symbol}"] = mine
+            if texts := [parameters(run, grid.axes) for run in runs if run.experiment == name]:
+                rows[f"Parameters of {get(name).symbol}"] = texts
         rows |= {"Time": [training_time(records)], "Computed on": [computed_on(records)]}
         rows["Versions"] = [versions(run.manifest) for run in runs]
     return [(name, " | ".join(dict.fromkeys(values))) for name, values in rows.items()]
 
 
-def data(found: Found) -> str:
+def data(run: ExperimentRun) -> str:
     """The data set and its label noise, with the share that came out where it is not the one asked for."""
-    name, p = data_name(found), found.parameters
-    rates = {rate for record in found.records if (rate := number(record, "eta")) is not None}
+    name, p = data_name(run), run.parameters
+    rates = {rate for record in run.records if (rate := number(record, "eta")) is not None}
     if not rates:
         return name
     noise = wording.listing([f"{rate:g}" for rate in sorted(rates)])
     kind = f", {p['noise']}" if "noise" in p else ""
     off = [
         rate
-        for record in found.records  # those of earlier releases do not state the share
+        for record in run.records  # those of earlier releases do not state the share
         if (rate := number(record.get("noise") or {}, "rate")) is not None
         and abs(rate - (number(record, "eta") or 0.0)) > 0.01
     ]
@@ -92,51 +92,51 @@ def data(found: Found) -> str:
     return f"{name}; share of wrong training labels η = {noise}{kind}{came}"
 
 
-def data_name(found: Found) -> str:
+def data_name(run: ExperimentRun) -> str:
     """The data set by its fingerprint where that is known, as a file name can mislead; and the subset."""
-    dataset, size = found.parameters.get("dataset"), found.parameters.get("train_size")
-    digest = str(found.manifest.get("identity", {}).get("data") or "")
+    dataset, size = run.parameters.get("dataset"), run.parameters.get("train_size")
+    digest = str(run.manifest.get("identity", {}).get("data") or "")
     name = UNRECORDED
     if isinstance(dataset, str):
         name = _NAMES.get(dataset, f"{dataset} (fingerprint {digest[:12]})" if digest else dataset)
     return _COPIES.get(digest, name) + (f", {size:,} training images" if isinstance(size, int) else "")
 
 
-def parameters(found: Found, crossed: Iterable[str] = ()) -> str:
+def parameters(run: ExperimentRun, crossed: Iterable[str] = ()) -> str:
     """The nearest profile, and each value that differs from it but for the `crossed` parameters of a grid."""
-    if found.group:
-        stated = {**found.parameters, "lr": found.records[0].get("lr")}
+    if run.group:
+        stated = {**run.parameters, "lr": run.records[0].get("lr")}
         # A limit to be exceeded is stored as the next larger number.
         texts = (f"{k} = {round(v, 12) if isinstance(v, float) else v}" for k, v in stated.items())
         return f"of another program: {'; '.join(texts)}"
-    if not found.parameters:
-        return f"none on record; those of the published protocol are in params/paper/{found.experiment}.yaml"
-    profile, changed = nearest_profile(found)
+    if not run.parameters:
+        return f"none on record; those of the published protocol are in params/paper/{run.experiment}.yaml"
+    profile, changed = nearest_profile(run)
     shown = [
-        f"{name} = {json.dumps(found.parameters[name], ensure_ascii=False)}"
+        f"{name} = {json.dumps(run.parameters[name], ensure_ascii=False)}"
         for name in changed
         if name not in crossed
     ]
     return f"{profile or 'no'} profile" + (f", except {'; '.join(shown)}" if shown else "")
 
 
-def nearest_profile(found: Found) -> tuple[str | None, list[str]]:
+def nearest_profile(run: ExperimentRun) -> tuple[str | None, list[str]]:
     """The profile that most parameters come from, and the names of those that differ from it."""
     changed = {}
-    for profile in profiles_of(found.experiment):
+    for profile in profiles_of(run.experiment):
         try:
-            values = load_profile(found.experiment, profile).model_dump()
+            values = load_profile(run.experiment, profile).model_dump()
         except UserError:  # a profile of the user's that is not whole
-            values = dict(profile_layer(found.experiment, profile).values)
-        differs = differing(values, found.parameters)
-        changed[profile] = [name for name in found.parameters if name in differs]
+            values = dict(profile_layer(run.experiment, profile).values)
+        differs = differing(values, run.parameters)
+        changed[profile] = [name for name in run.parameters if name in differs]
     return min(changed.items(), key=lambda item: len(item[1]), default=(None, []))
 
 
 def computed_on(records: Iterable[Record]) -> str:
     """Every machine and arithmetic on which some stretch of some seed was computed."""
-    found = [describe(stretch) for record in records for stretch in record.get("numerics") or ()]
-    return "; ".join(dict.fromkeys(found)) or UNRECORDED
+    machines = [describe(stretch) for record in records for stretch in record.get("numerics") or ()]
+    return "; ".join(dict.fromkeys(machines)) or UNRECORDED
 
 
 def describe(stretch: Mapping[str, Any]) -> str:
@@ -168,9 +168,9 @@ def versions(manifest: Mapping[str, Any]) -> str:
     return line(made).removeprefix("made by ") if manifest else UNRECORDED
 
 
-def caveats(found: Sequence[Found], damaged: Sequence[str], unit: str = "experiment") -> list[str]:
+def caveats(runs: Sequence[ExperimentRun], damaged: Sequence[str], unit: str = "experiment") -> list[str]:
     """What runs do not show: a sentence or two per limit that applies; `unit`: experiment or cell."""
-    read = [run for run in found if run.records]
+    read = [run for run in runs if run.records]
     if not read:
         return []
     least, most = (pick(len(run.records) for run in read) for pick in (min, max))

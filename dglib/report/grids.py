@@ -43,7 +43,7 @@ from dglib.report.parts import (
     picture,
     seed_table,
 )
-from dglib.report.runs import Collection, Found, collect_runs
+from dglib.report.runs import Collection, ExperimentRun, collect_runs
 from dglib.runs.directories import INDEX
 from dglib.runs.identity import asked, fingerprint
 
@@ -75,12 +75,12 @@ class GridCell(Cell):
     Attributes:
         directory: below the grid's directory.
         asked: the seeds asked for.
-        found: None before it has begun.
+        run: None before it has begun.
     """
 
     directory: str = ""
     asked: tuple[int, ...] = ()
-    found: Found | None = None
+    run: ExperimentRun | None = None
 
 
 @dataclass
@@ -89,7 +89,7 @@ class Grid(Collection):
 
     Attributes:
         axes: the crossed parameters with their values.
-        cells: in their order; `found` are their runs.
+        cells: in their order; `runs` are theirs.
         left_out: runs and directories that are not the grid's, by name.
     """
 
@@ -135,22 +135,22 @@ def read_grid(base: Path) -> Grid | None:
                 there[directory] = collect_runs(base / directory)
             there.setdefault(directory, Collection(base / directory))
             grid.damaged += there[directory].damaged
-    for experiment, directory, values, seeds, run in wanted:
+    for experiment, directory, values, seeds, digest in wanted:
         runs = there[directory].of(experiment)
         # What identifies a run but for its data, which only a run itself has read.
-        mine = [item for item in runs if item.manifest and fingerprint(asked(item.manifest)) == run]
-        found = max(mine, key=lambda item: item.directory.name, default=None)
-        measure, summary = get(experiment).measure, found.summary if found else get(experiment).summarise(())
-        running, done = (len(found.heartbeats), len(found.records)) if found else (0, 0)
+        candidates = [item for item in runs if item.manifest and fingerprint(asked(item.manifest)) == digest]
+        run = max(candidates, key=lambda item: item.directory.name, default=None)
+        measure, summary = get(experiment).measure, run.summary if run else get(experiment).summarise(())
+        running, done = (len(run.heartbeats), len(run.records)) if run else (0, 0)
         planned = max(len(seeds), done + running)
         cell = (experiment, measure, values, summary, planned, running)
-        grid.cells.append(GridCell(*cell, directory, tuple(seeds), found))
-        grid.found += [found] if found else []
-    taken = {(item.directory, item.experiment) for item in grid.found}
+        grid.cells.append(GridCell(*cell, directory, tuple(seeds), run))
+        grid.runs += [run] if run else []
+    taken = {(item.directory, item.experiment) for item in grid.runs}
     others = {
         str(item.directory.relative_to(base))
-        for runs in there.values()
-        for item in runs.found
+        for collection in there.values()
+        for item in collection.runs
         if (item.directory, item.experiment) not in taken
     }
     strangers = {path.name for path in base.iterdir() if path.is_dir() and "=" in path.name}
@@ -165,13 +165,13 @@ def _results(cells: Sequence[Cell]) -> str:
     """A CSV of plain numbers: shares with both ends of their intervals."""
     rows = []
     for cell in cells:
-        lower, upper = cell.median.ends
+        lower, upper = cell.median.pair
         row: dict[str, Any] = {"experiment": cell.experiment}
         row |= {name: value_text(value) for name, value in cell.values.items()}
         row |= {"planned": cell.planned, "n": cell.n, "running": cell.running, "phase": cell.phase}
         row |= {"median_lower": lower, "median_upper": upper}
         for kind, count in cell.counts.items():
-            share = (count / cell.n, *cell.interval(kind).ends) if cell.n else (None, None, None)
+            share = (count / cell.n, *cell.interval(kind).pair) if cell.n else (None, None, None)
             parts = zip(("count", "share", "lower", "upper"), (count, *share), strict=True)
             row |= {f"{kind}_{part}": number for part, number in parts}
         rows.append(row)
@@ -186,11 +186,11 @@ def content(grid: Grid, target: Path, write: bool = False) -> dict[str, Any]:
     """
     cells = {name: grid.cells_of(name) for name in grid.experiments}
     if write:
-        every = [cell for mine in cells.values() for cell in mine]
+        every = [cell for members in cells.values() for cell in members]
         write_atomically(grid.base / RESULTS, _results(every).encode())
     several = len(cells) > 1
     dwells, dwell_figures = _dwells(grid)
-    phases = {name: phases_line(get(name).symbol, get(name).measure, mine) for name, mine in cells.items()}
+    phases = {name: phases_line(get(name).symbol, get(name).measure, own) for name, own in cells.items()}
     answers = (*dwells, *map(Answer, phases.values()))
     came: list[Block] = [("answer", ("", answer.html())) for answer in answers]
     figures = [*dwell_figures, *_maps(grid, phases, cells, write)]
@@ -198,8 +198,8 @@ def content(grid: Grid, target: Path, write: bool = False) -> dict[str, Any]:
         came += [*([title] if len(figures) > 1 else []), *blocks]
 
     tables: list[Block] = []
-    for name, mine in cells.items():
-        tables += [*([("h3", get(name).symbol)] if several else []), ("table", _cell_table(mine))]
+    for name, members in cells.items():
+        tables += [*([("h3", get(name).symbol)] if several else []), ("table", _cell_table(members))]
     tables.append(("soft", _TABLE_READING))
     if (results := grid.base / RESULTS).is_file():
         tables.append(("links", ("The same as numbers: ", [link_to(results, target)])))
@@ -224,7 +224,7 @@ def content(grid: Grid, target: Path, write: bool = False) -> dict[str, Any]:
             ("What varies, and what does not", about),
             ("Each cell in short", _in_short(grid, target)),
         ],
-        "limits": caveats(grid.found, grid.damaged, unit="cell"),
+        "limits": caveats(grid.runs, grid.damaged, unit="cell"),
     }
 
 
@@ -253,16 +253,16 @@ def _share(cell: Cell, kind: str) -> str:
     if not cell.n:
         return NONE
     interval = cell.interval(kind)
-    ends = f"{wording.decimal(interval.lower)} to {wording.decimal(interval.upper)}"
-    return f"{cell.counts[kind]} ({ends})"
+    limits = f"{wording.decimal(interval.lower)} to {wording.decimal(interval.upper)}"
+    return f"{cell.counts[kind]} ({limits})"
 
 
 def _overview(grid: Grid) -> str:
-    counts = [(len(cell.found.records) if cell.found else 0, len(cell.asked)) for cell in grid.cells]
+    counts = [(len(cell.run.records) if cell.run else 0, len(cell.asked)) for cell in grid.cells]
     done, whole = sum(n > 0 for n, _ in counts), sum(n >= planned for n, planned in counts)
     state = "all finished" if whole == len(grid.cells) else f"{done} with finished seeds, {whole} finished"
     count = "1 cell" if len(grid.cells) == 1 else f"{len(grid.cells)} cells"
-    return f"{count}, {state}. {overview(grid.found)}"
+    return f"{count}, {state}. {overview(grid.runs)}"
 
 
 def _maps(
@@ -272,8 +272,8 @@ def _maps(
     drawn = list[list[Block]]()
     *leading, last = grid.axes
     by = " and ".join(map(symbol, [*leading[-1:], last]))
-    for experiment, mine in cells.items():
-        about, figure, name = get(experiment), draw_grid(mine), f"grid_{experiment}"
+    for experiment, members in cells.items():
+        about, figure, name = get(experiment), draw_grid(members), f"grid_{experiment}"
         blocks: list[Block] = [("h3", f"{about.symbol} by {by}")]
         if figure is None:
             blocks.append(("soft", _TOO_MANY))
@@ -283,7 +283,7 @@ def _maps(
             median = f"median {about.measure.symbol}"
             known = median if about.measure.field else f"bounds of the {median}"
             caption = f"{about.symbol}: {known} and ends of the seeds, by {by}"
-            shown = picture(name, figure, caption, phases[experiment], _results(mine))
+            shown = picture(name, figure, caption, phases[experiment], _results(members))
             blocks.append(("figure", shown))
             if experiment == grid.experiments[-1]:
                 blocks.append(("soft", _MAP_READING if leading else _CURVE_READING))
@@ -300,7 +300,7 @@ def _dwells(grid: Grid) -> tuple[list[Answer], list[list[Block]]]:
     answers, drawn = list[Answer](), list[list[Block]]()
     for joint, group in product(joints(), groups):
         runs = [_runs(grid, name, group) for name in joint.experiments]
-        records = [[record for run in mine for record in run.records] for mine in runs]
+        records = [[record for run in members for record in run.records] for members in runs]
         lag = joint.lag(*records)
         if lag is None:
             continue
@@ -313,11 +313,11 @@ def _dwells(grid: Grid) -> tuple[list[Answer], list[list[Block]]]:
     return answers, drawn
 
 
-def _runs(grid: Grid, experiment: str, where: Mapping[str, Any]) -> list[Found]:
+def _runs(grid: Grid, experiment: str, where: Mapping[str, Any]) -> list[ExperimentRun]:
     return [
-        cell.found
+        cell.run
         for cell in grid.cells_of(experiment)
-        if cell.found and all(cell.values[name] == value for name, value in where.items())
+        if cell.run and all(cell.values[name] == value for name, value in where.items())
     ]
 
 
@@ -325,21 +325,21 @@ def _in_short(grid: Grid, target: Path) -> list[Block]:
     """By directory, so that a width is with the two sweeps it is between."""
     sections = list[Block]()
     for directory in dict.fromkeys(cell.directory for cell in grid.cells):
-        mine = [cell for cell in grid.cells if cell.directory == directory]
-        found = [cell.found for cell in mine if cell.found]
-        answers = [item.answer for item in found if item.records]
-        there = {item.experiment: item.records for item in reversed(found) if item.records}
+        members = [cell for cell in grid.cells if cell.directory == directory]
+        runs = [cell.run for cell in members if cell.run]
+        answers = [item.answer for item in runs if item.records]
+        there = {item.experiment: item.records for item in reversed(runs) if item.records}
         for joint in joints():
             if there.keys() >= set(joint.experiments):
                 answers.append(joint.answer(*(there[name] for name in joint.experiments)))
         blocks: list[Block] = [("answer", ("", answer.html())) for answer in answers]
         blocks = blocks or [("p", "No seed has finished.")]
-        blocks += [("table", table) for item in found if (table := seed_table(item))[1]]
+        blocks += [("table", table) for item in runs if (table := seed_table(item))[1]]
         files = [
             link_to(path, target)
-            for item in found
+            for item in runs
             for path in (*item.results, *sorted((item.directory / "figures").glob("*.png")))
         ]
         blocks += [("links", ("", files))] if files else []
-        sections.append(("details", (values_text(mine[0].values), blocks)))
+        sections.append(("details", (values_text(members[0].values), blocks)))
     return sections

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from dglib.analysis import wording
 from dglib.base_dir import base_directory
 from dglib.report.facts import nearest_profile
-from dglib.report.runs import Found, collect_runs
+from dglib.report.runs import ExperimentRun, collect_runs
 from dglib.runs.progress import duration
 
 if TYPE_CHECKING:
@@ -34,7 +34,7 @@ def list_runs(base_dir: str | Path | None = None) -> DataFrame:
     import pandas as pd
 
     collection = collect_runs(base_directory(None if base_dir is None else str(base_dir)))
-    table = pd.DataFrame(map(_row, collection.found), columns=list(COLUMNS)).astype({"dwell": "Int64"})
+    table = pd.DataFrame(map(_row, collection.runs), columns=list(COLUMNS)).astype({"dwell": "Int64"})
     table.attrs["unread"] = [*collection.damaged, *collection.skipped]
     return table
 
@@ -45,7 +45,7 @@ def describe(directory: Path) -> str:
     Raises:
         UserError: it is no run directory.
     """
-    rows = [_row(item) for item in collect_runs(directory).found]
+    rows = [_row(item) for item in collect_runs(directory).runs]
 
     def values(key: str, before: str = "") -> str:
         known = dict.fromkeys(row[key] for row in rows if row[key] is not None)
@@ -67,28 +67,28 @@ def text(table: DataFrame) -> str:
     return "\n".join([shown, *table.attrs["unread"]])
 
 
-def _row(found: Found) -> dict[str, Any]:
-    parameters = found.parameters
+def _row(run: ExperimentRun) -> dict[str, Any]:
+    parameters = run.parameters
     return {
-        "run": found.name,
-        "experiment": found.experiment,
-        "profile": _profile(found),
+        "run": run.name,
+        "experiment": run.experiment,
+        "profile": _profile(run),
         "data": parameters.get("dataset"),
         "network": parameters.get("network"),
         "eta": parameters.get("noise_rate"),
         "dwell": parameters.get("epochs_per_level"),
         "lr": parameters.get("lr"),
-        "done": len(found.records),
-        "running": len(found.heartbeats),
-        "outcomes": found.about.outcomes_text(found.summary),
-        "age": _age(found.manifest.get("created")),
+        "done": len(run.records),
+        "running": len(run.heartbeats),
+        "outcomes": run.about.outcomes_text(run.summary),
+        "age": _age(run.manifest.get("created")),
     }
 
 
-def _profile(found: Found) -> str | None:
-    if not found.parameters:
+def _profile(run: ExperimentRun) -> str | None:
+    if not run.parameters:
         return None
-    nearest, changed = nearest_profile(found)
+    nearest, changed = nearest_profile(run)
     count = len(set(changed) - {"seeds"})
     return nearest and nearest + (f" + {count}" if count else "")
 

@@ -36,7 +36,7 @@ def collect(base: Path) -> Collection:
         if not there:
             raise
         raise UserError(f"{error}; grids lie in {', '.join(there)} there: name one's directory") from None
-    if not collection.found:
+    if not collection.runs:
         unread = [*collection.damaged, *collection.skipped]
         first, more = unread[:1], len(unread) - 1
         why = f"; {first[0]}" + (f" (and {more} more like it)" if more > 0 else "") if first else ""

@@ -28,7 +28,7 @@ from dglib.runs.progress import duration
 from dglib.runs.reading import Source
 
 if TYPE_CHECKING:
-    from dglib.report.runs import Found
+    from dglib.report.runs import ExperimentRun
 
 Block = tuple[str, Any]
 Section = tuple[str, list[Block]]
@@ -59,24 +59,24 @@ class Picture:
     data: str
 
 
-def overview(found: Sequence[Found]) -> str:
+def overview(runs: Sequence[ExperimentRun]) -> str:
     """How many seeds, where, when and on what."""
-    seeds = sum(len(item.records) for item in found)
-    runs = len({item.directory for item in found})
-    where = f"{runs} run director{'y' if runs == 1 else 'ies'}"
-    begun = sorted(str(item.manifest["created"])[:10] for item in found if item.manifest)
+    seeds = sum(len(item.records) for item in runs)
+    directories = len({item.directory for item in runs})
+    where = f"{directories} run director{'y' if directories == 1 else 'ies'}"
+    begun = sorted(str(item.manifest["created"])[:10] for item in runs if item.manifest)
     when = "" if not begun else f", begun {begun[0]}" + (f" to {begun[-1]}" if begun[-1] != begun[0] else "")
-    sets = sorted({data_name(item) for item in found})
+    sets = sorted({data_name(item) for item in runs})
     used = f" Trained on {wording.listing(sets)}." if sets and sets != [UNRECORDED] else ""
     return f"{wording.seeds(seeds)} in {where}{when}.{used}"
 
 
-def lag_shown(joint: Width, lag: Summary, runs: Sequence[Sequence[Found]]) -> tuple[Answer, Picture]:
+def lag_shown(joint: Width, lag: Summary, runs: Sequence[Sequence[ExperimentRun]]) -> tuple[Answer, Picture]:
     """A joint finding at several dwell times, in words and drawn; `runs`: of each of its experiments."""
     answer = joint.lag_answer(lag)
     with styled():
-        figure = joint.draw_lag(lag, *([record for run in mine for record in run.records] for mine in runs))
-    data = evaluations_csv([run for mine in runs for run in mine])
+        figure = joint.draw_lag(lag, *([record for run in own for record in run.records] for own in runs))
+    data = evaluations_csv([run for own in runs for run in own])
     return answer, picture(f"{joint.key}_dwell", figure, DWELL_CAPTION, answer.line, data, ENLARGED)
 
 
@@ -101,7 +101,7 @@ def picture(name: str, figure: Figure, caption: str, shows: str, data: str, enla
     return Picture(name, source, round(figure.get_figwidth() * scale), caption, f"{caption}. {shows}", link)
 
 
-def evaluations_csv(runs: Sequence[Found]) -> str:
+def evaluations_csv(runs: Sequence[ExperimentRun]) -> str:
     """Error and metrics of one's own at every evaluation, in the columns of `python -m dglib export`."""
     rows = [
         {**row, "run": run.directory.absolute().name}
@@ -116,21 +116,21 @@ def evaluations_csv(runs: Sequence[Found]) -> str:
     return to_csv(rows, [name for name in LONG if name not in constant])
 
 
-def seed_table(found: Found) -> Table:
+def seed_table(run: ExperimentRun) -> Table:
     """A row per record, and one for each seed that has begun and not ended."""
-    columns = found.about.seed_columns(found.summary)
-    texts = {head: [show(seed) for seed in found.summary["seeds"]] for head, show in columns.items()}
+    columns = run.about.seed_columns(run.summary)
+    texts = {head: [show(seed) for seed in run.summary["seeds"]] for head, show in columns.items()}
     for head, field in {"Skipped steps": "skipped_steps", "Reason": "reason"}.items():
-        if any(record.get(field) for record in found.records):  # most runs need neither
-            values = [record.get(field) for record in found.records]
+        if any(record.get(field) for record in run.records):  # most runs need neither
+            values = [record.get(field) for record in run.records]
             texts[head] = [NONE if value is None else str(value) for value in values]
-    times = [number(record, "time") for record in found.records]
+    times = [number(record, "time") for record in run.records]
     texts["Time"] = [NONE if time is None else duration(time) for time in times]
-    texts["Computed on"] = list(map(_machines, found.records))
+    texts["Computed on"] = list(map(_machines, run.records))
     bits = {True: "yes", False: "no", None: NONE}
-    texts["Bit for bit"] = [bits[record.get("bitwise")] for record in found.records]
+    texts["Bit for bit"] = [bits[record.get("bitwise")] for record in run.records]
     rows = [list(row) for row in zip(*texts.values(), strict=True)]
-    for beat in found.heartbeats:
+    for beat in run.heartbeats:
         epochs = f"{beat.get('epochs_done', '?')} of {beat.get('epochs_planned', '?')}"
         known = {"Seed": str(beat.get("seed", NONE)), "Outcome": f"not finished: epoch {epochs}"}
         rows.append([known.get(head, NONE) for head in texts])

@@ -66,7 +66,7 @@ _METRICS_CAPTION = "Metrics of your own against epoch; a line for each seed and 
 
 
 @dataclass(frozen=True)
-class Found:
+class ExperimentRun:
     """One experiment's records in one run directory.
 
     Attributes:
@@ -123,12 +123,12 @@ class Collection:
     """
 
     base: Path
-    found: list[Found] = field(default_factory=list)
+    runs: list[ExperimentRun] = field(default_factory=list)
     damaged: list[str] = field(default_factory=list)
     skipped: list[str] = field(default_factory=list)
 
-    def of(self, experiment: str) -> list[Found]:
-        return [item for item in self.found if item.experiment == experiment]
+    def of(self, experiment: str) -> list[ExperimentRun]:
+        return [item for item in self.runs if item.experiment == experiment]
 
 
 def collect_runs(base: Path) -> Collection:
@@ -143,15 +143,15 @@ def collect_runs(base: Path) -> Collection:
         run = read_run(directory)
         collection.damaged += run.damaged
         collection.skipped += run.strangers
-        collection.found += runs_of(directory, run.sources, collection.damaged, collection.skipped)
+        collection.runs += runs_of(directory, run.sources, collection.damaged, collection.skipped)
     collection.skipped += unread_below(base, runs)
-    collection.found.sort(key=lambda item: (names().index(item.experiment), item.directory.name, item.group))
+    collection.runs.sort(key=lambda item: (names().index(item.experiment), item.directory.name, item.group))
     return collection
 
 
 def runs_of(
     directory: Path, sources: Sequence[Source], damaged: list[str], left_out: list[str]
-) -> list[Found]:
+) -> list[ExperimentRun]:
     """The runs in a directory, from its records; those without any have a manifest.
 
     Args:
@@ -168,17 +168,17 @@ def runs_of(
     records: dict[tuple[str, str], list[Record]] = {(name, ""): [] for name in names() if name in known}
     for source in sorted(sources, key=lambda source: source.seed):
         records.setdefault((source.experiment, source.group), []).append(dict(source.record))
-    found = []
-    for (name, group), mine in records.items():
-        run = Found(name, directory, tuple(mine), group=group)
+    usable = []
+    for (name, group), members in records.items():
+        run = ExperimentRun(name, directory, tuple(members), group=group)
         if not group:
-            beats = _heartbeats(directory, name, {record["seed"] for record in mine})
+            beats = _heartbeats(directory, name, {record["seed"] for record in members})
             run = replace(run, manifest=known.get(name, {}), heartbeats=tuple(beats))
-        found += _usable(run, damaged, left_out)
-    return found
+        usable += _usable(run, damaged, left_out)
+    return usable
 
 
-def _usable(run: Found, damaged: list[str], left_out: list[str]) -> list[Found]:
+def _usable(run: ExperimentRun, damaged: list[str], left_out: list[str]) -> list[ExperimentRun]:
     """The run without records that cannot be computed with; nothing where none can."""
     if not _fault(run):
         return [run]
@@ -193,7 +193,7 @@ def _usable(run: Found, damaged: list[str], left_out: list[str]) -> list[Found]:
     return [rest]
 
 
-def _fault(run: Found) -> str:
+def _fault(run: ExperimentRun) -> str:
     """Why a run's records cannot be computed with; empty if they can."""
     try:
         to_json(dict(run.summary))
@@ -207,20 +207,20 @@ def _fault(run: Found) -> str:
 
 def _heartbeats(directory: Path, experiment: str, finished: Iterable[Any]) -> list[Mapping[str, Any]]:
     """Of unfinished seeds. A file that is missing or torn is left out: they are hints only."""
-    found = list[Mapping[str, Any]]()
+    beats = list[Mapping[str, Any]]()
     for path in sorted((directory / "heartbeats").glob("*.json")):
         with suppress(OSError, ValueError, TypeError):
             beat = dict(json.loads(path.read_bytes()))
             if beat.get("experiment") == experiment and beat.get("seed") not in set(finished):
-                found.append(beat)
-    return found
+                beats.append(beat)
+    return beats
 
 
 # ── the page ──
 
 
 def content(collection: Collection, target: Path) -> dict[str, Any]:
-    runs = {name: mine for name in names() if (mine := collection.of(name))}
+    runs = {name: members for name in names() if (members := collection.of(name))}
     questions = [(f"{get(name).symbol}.", get(name).question) for name in runs]
     asked: list[Block] = [*(("p", text) for text in _ASKED), ("list", questions)]
     loops = list(_loops(collection))
@@ -229,10 +229,10 @@ def content(collection: Collection, target: Path) -> dict[str, Any]:
     headlines: list[Block] = [
         ("answer", (f"Width in {name}" if shown else "", answer)) for name, _, answer in loops if answer
     ]
-    for mine in runs.values():
-        for number_, found in enumerate(mine, 1):
-            of = f"{found.about.symbol}, run {number_} of {len(mine)} ({found.name})" * (len(mine) > 1)
-            headlines.append(("answer", (of, found.answer.html(whole=False))))
+    for members in runs.values():
+        for number_, run in enumerate(members, 1):
+            of = f"{run.about.symbol}, run {number_} of {len(members)} ({run.name})" * (len(members) > 1)
+            headlines.append(("answer", (of, run.answer.html(whole=False))))
     sections += [("What came out", headlines)] if runs else []
     if loops:
         blocks: list[Block] = [("p", _LOOP_READING)]
@@ -241,21 +241,21 @@ def content(collection: Collection, target: Path) -> dict[str, Any]:
         sections.append(("The hysteresis loop", blocks))
     if lag := _lag(collection):
         sections.append(("How much of it is lag", [("p", LAG_READING), *lag]))
-    for name, mine in runs.items():
+    for name, members in runs.items():
         sections.append(
-            (f"{get(name).symbol}: {get(name).title}", list(_runs(collection.base, mine, target)))
+            (f"{get(name).symbol}: {get(name).title}", list(_runs(collection.base, members, target)))
         )
     symbols = wording.listing([get(name).symbol for name in runs])
     return {
         "title": f"Hysteresis in learning with noisy labels: {symbols}" if runs else "No records",
-        "overview": overview(collection.found) if runs else "",
+        "overview": overview(collection.runs) if runs else "",
         "damaged": collection.damaged,
         "sections": sections,
-        "limits": [*caveats(collection.found, collection.damaged), *collection.skipped],
+        "limits": [*caveats(collection.runs, collection.damaged), *collection.skipped],
     }
 
 
-def _runs(base: Path, runs: Sequence[Found], target: Path) -> Iterator[Block]:
+def _runs(base: Path, runs: Sequence[ExperimentRun], target: Path) -> Iterator[Block]:
     """One experiment with all its runs, which are shown apart."""
     about, several = runs[0].about, len(runs) > 1
     yield "p", about.question
@@ -264,38 +264,38 @@ def _runs(base: Path, runs: Sequence[Found], target: Path) -> Iterator[Block]:
     if several:
         apart = "made under different parameters or in different places"
         yield "p", f"{len(runs)} runs, {apart}. They are shown apart and never averaged."
-    for number_, found in enumerate(runs, 1):
+    for number_, run in enumerate(runs, 1):
         if several:
-            yield "h3", f"Run {number_} of {len(runs)}: {found.name}"
+            yield "h3", f"Run {number_} of {len(runs)}: {run.name}"
         if number_ > 1:
-            changed = differences(runs[0].parameters, found.parameters)
+            changed = differences(runs[0].parameters, run.parameters)
             yield (
                 "soft",
                 f"Differs from run 1 in {'; '.join(changed) or 'no parameter; see how each was run'}.",
             )
         # The notebook is executed over the newest run.
-        yield from _run(base if number_ == len(runs) else None, found, target)
+        yield from _run(base if number_ == len(runs) else None, run, target)
 
 
-def _run(base: Path | None, found: Found, target: Path) -> Iterator[Block]:
+def _run(base: Path | None, run: ExperimentRun, target: Path) -> Iterator[Block]:
     """`base`: where its executed notebook is; None: it has none."""
-    about, shows, data = found.about, found.answer.line, evaluations_csv([found])
-    yield "answer", ("", found.answer.html())
+    about, shows, data = run.about, run.answer.line, evaluations_csv([run])
+    yield "answer", ("", run.answer.html())
     captions = {name: drawing.caption for name, drawing in about.figures().items()}
-    for name, figure in (draw_all(about.name, found.records) if found.records else {}).items():
+    for name, figure in (draw_all(about.name, run.records) if run.records else {}).items():
         yield "figure", picture(name, figure, captions.get(name, _METRICS_CAPTION), shows, data)
-    table = seed_table(found)
+    table = seed_table(run)
     yield "h4", "Seeds"
     yield ("table", table) if table[1] else ("p", "No seed has finished.")
-    links = {"Records": found.results}
+    links = {"Records": run.results}
     if base is not None and (executed := base / "executed" / f"{about.notebook}.ipynb").is_file():
-        seeds = found.directory.glob(f"seeds/{about.prefix}-*.json")
+        seeds = run.directory.glob(f"seeds/{about.prefix}-*.json")
         newest = max((path.stat().st_mtime for path in seeds), default=0.0)
         late = ", executed before the last seeds" if executed.stat().st_mtime < newest else ""
         links[f"Executed notebook{late}"] = [executed]
     known = {name: [link_to(path, target) for path in paths] for name, paths in links.items()}
     yield "h4", "How it was run"
-    yield "facts", [("Run directory", found.name), *facts(found)]
+    yield "facts", [("Run directory", run.name), *facts(run)]
     yield from (("links", (f"{name}: ", shown)) for name, shown in known.items() if shown)
 
 
@@ -305,11 +305,11 @@ def _loops(collection: Collection) -> Iterator[tuple[str, Picture, str | None]]:
     By directory and group: experiments of different runs are never drawn, or subtracted, together.
     """
     for joint in joints():
-        found = [run for name in joint.experiments for run in collection.of(name) if run.records]
-        for directory, group in sorted({(run.directory, run.group) for run in found}):
-            same = [run for run in found if (run.directory, run.group) == (directory, group)]
-            mine = {run.experiment: run.records for run in same}
-            records = [mine.get(name, ()) for name in joint.experiments]
+        candidates = [run for name in joint.experiments for run in collection.of(name) if run.records]
+        for directory, group in sorted({(run.directory, run.group) for run in candidates}):
+            same = [run for run in candidates if (run.directory, run.group) == (directory, group)]
+            by_name = {run.experiment: run.records for run in same}
+            records = [by_name.get(name, ()) for name in joint.experiments]
             answer = joint.answer(*records) if all(records) else None
             shows = answer.line if answer else "; ".join(run.answer.line for run in same)
             with styled():
@@ -325,7 +325,7 @@ def _lag(collection: Collection) -> list[Block]:
     """
     for joint in joints():
         runs = [[run for run in collection.of(name) if run.records] for name in joint.experiments]
-        lag = joint.lag(*([record for run in mine for record in run.records] for mine in runs))
+        lag = joint.lag(*([record for run in members for record in run.records] for members in runs))
         if lag and lag["differing"]:
             return [("p", _LAG_REFUSED.format(wording.listing(lag["differing"])))]
         if lag:

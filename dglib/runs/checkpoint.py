@@ -83,7 +83,7 @@ def save(path: Path, checkpoint: Checkpoint, *, keep_older: bool = True) -> None
     content = buffer.getvalue()
     digest = hashlib.sha256(content).hexdigest()
     head = f"dglib checkpoint {VERSION} {digest} {checkpoint.steps}\n"
-    write_atomically(path, head.encode() + content, keep=older(path) if keep_older else None)
+    write_atomically(path, head.encode() + content, backup=older(path) if keep_older else None)
 
 
 def load(path: Path, jobs: Container[str] | None = None) -> Checkpoint | None:

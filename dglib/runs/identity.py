@@ -141,8 +141,8 @@ def agree(one: Mapping[str, Any], other: Mapping[str, Any]) -> bool:
 
 def changed_hashes(one: Mapping[str, Any], other: Mapping[str, Any]) -> list[str]:
     """The names of the hashes that both have, and that differ."""
-    mine, yours = one.get("hashes", {}), other.get("hashes", {})
-    return [name for name in mine if name in yours and mine[name] != yours[name]]
+    first, second = one.get("hashes", {}), other.get("hashes", {})
+    return [name for name in first if name in second and first[name] != second[name]]
 
 
 def _plain(value: Any) -> Any:
@@ -202,12 +202,12 @@ def changes(
     since = str(manifest.get("created", ""))[:16].replace("T", " ") + " UTC"
     new = {**parameters, **identity.get("numerics", {})}
     old = {"train_size": None, **(manifest.get("parameters") or {}), **stored.get("numerics", {})}
-    found = differing(old, new)
+    changed = differing(old, new)
     hashes = changed_hashes(stored, identity)
     same = {"dataset": stored["data"] == identity["data"], "noise": "labels" not in hashes}
     named = {
         name: pair
-        for name, pair in found.items()
+        for name, pair in changed.items()
         if ABSENT not in pair and not (name in FILES and same[name] and all(map(is_file, pair)))
     }
     lines = [f"{name} {_shown(old)} → {_shown(now)}" for name, (old, now) in named.items()]

@@ -157,10 +157,10 @@ class MirrorFolder:
     def clean(self) -> None:
         """Remove what the newest two generations do not name, manifests first, but no record."""
         newest = list(self.generations.items())[:GENERATIONS]
-        kept = {
+        needed = {
             name for manifest, files in newest for name in (manifest, *(e.stored for e in files.values()))
         }
-        for name in sorted(self.sizes.keys() - kept, key=lambda name: (not _number(name), name)):
+        for name in sorted(self.sizes.keys() - needed, key=lambda name: (not _number(name), name)):
             if not name.startswith("seeds/") and not CLAIM.fullmatch(name):
                 (self.path / name).unlink(missing_ok=True)
 
@@ -171,10 +171,10 @@ class MirrorFolder:
 
     def refuse_others(self, token: str | None) -> None:
         """Raise UserError where another machine than the one with this token trains the run."""
-        mine = any(claim.token == token for claim in self.claims)
+        claimed = any(claim.token == token for claim in self.claims)
         for claim in self.claims:
             # Of two that began at once, one gives up.
-            if claim.token != token and claim.age < STALE_S and not (mine and str(token) < claim.token):
+            if claim.token != token and claim.age < STALE_S and not (claimed and str(token) < claim.token):
                 until = time.strftime("%H:%M:%S", time.localtime(claim.renewed + STALE_S))
                 raise UserError(
                     f"{self.path.parent}: {claim.host} trains this run (last sign of life"

@@ -147,8 +147,8 @@ class RecordSet:
             file: file.name.removesuffix("config.json").rstrip("_")
             for file in path.parent.glob("*config.json")
         }
-        mine = [file for file, key in keys.items() if any(name.startswith(key) for name in own)]
-        nearest = max(mine, key=lambda file: len(keys[file]), default=None)
+        matching = [file for file, key in keys.items() if any(name.startswith(key) for name in own)]
+        nearest = max(matching, key=lambda file: len(keys[file]), default=None)
         return (self._json(nearest, dict) or {}) if nearest else {}
 
     def _json(self, path: Path, kind: type[T]) -> T | None:

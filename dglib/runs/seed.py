@@ -93,12 +93,12 @@ def run_experiment(
         while left:
             held = []
             for seed in left:
-                with store.exclusive(seed) as mine:
+                with store.exclusive(seed) as locked:
                     if store.finished(seed):
-                        if mine:  # a kill between the record and this leaves the checkpoint
+                        if locked:  # a kill between the record and this leaves the checkpoint
                             store.clear(seed)
                         finished(seed)
-                    elif mine:
+                    elif locked:
                         train(seed)
                         patience = math.inf
                     else:

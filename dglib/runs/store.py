@@ -126,8 +126,8 @@ class Store:
 
     @classmethod
     def _choose(cls, base: Path, spec: ExperimentSpec, identity: dict[str, Any]) -> tuple[Path, str]:
-        if found := cls.find(base, spec, identity):
-            return found.directory, f"resuming {found.directory.name}"
+        if existing := cls.find(base, spec, identity):
+            return existing.directory, f"resuming {existing.directory.name}"
         shared, damaged = shared_of(identity), list[str]()
         candidates = {path: cls(path, spec) for path in run_directories(base, spec.directory_prefix)}
         known = {path: m for path, store in candidates.items() if (m := store.manifest()) is not None}

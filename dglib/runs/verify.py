@@ -115,12 +115,12 @@ def _findings(run: Path) -> Iterator[Finding]:
             problems = [str(error)]
             unread |= {base} if folder == "seeds" else set()
         yield from (Finding(path, problem) for problem in problems)
-    for experiment, mine in records.items():
+    for experiment, members in records.items():
         spec = known[experiment]["identity"]["spec"]
-        if different := different_code(mine):
+        if different := different_code(members):
             yield Finding(run / f"{spec['prefix']}_manifest.json", different, "note")
         if not mirror.torn and not any(name.startswith(f"{experiment}-") for name in unread):
-            yield from _views(run, spec, mine, mirrored=bool(mirror.sizes))
+            yield from _views(run, spec, members, mirrored=bool(mirror.sizes))
 
 
 def _record(record: Any, stem: str, known: Mapping[str, Mapping[str, Any]], complete: bool) -> list[str]:

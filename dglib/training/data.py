@@ -106,8 +106,8 @@ class Dataset:
         shuffled = np.random.RandomState(0).permutation(len(self.y_train))
         rank = np.empty(len(shuffled), np.int64)  # of an image within its class, in the shuffled order
         for label in range(self.classes):
-            mine = shuffled[self.y_train[shuffled] == label]
-            rank[mine] = np.arange(len(mine))
+            of_class = shuffled[self.y_train[shuffled] == label]
+            rank[of_class] = np.arange(len(of_class))
         chosen = np.sort(np.lexsort((self.y_train, rank))[:train_size])
         x_train, y_train = self.x_train[chosen], self.y_train[chosen]
         return replace(self, x_train=x_train, y_train=y_train, whole=self.fingerprint)

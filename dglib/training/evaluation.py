@@ -119,8 +119,8 @@ class Evaluator:
         (first,) = kind  # enough for the dead channels
         labels = data.y_test[index_from(start, size)]
         x = data.inputs(data.x_test[index_from(start, size)]).contiguous(memory_format=numerics.memory_format)
-        watched: AbstractContextManager[list[Tensor]] = activity(state.model) if first else nullcontext([])
-        with numerics.autocast(), watched as alive:
+        hooks: AbstractContextManager[list[Tensor]] = activity(state.model) if first else nullcontext([])
+        with numerics.autocast(), hooks as alive:
             logits: Tensor = state.model(x).float()
         guess = logits.argmax(dim=1)
         loss = F.cross_entropy(logits, labels, reduction="sum")
