@@ -19,7 +19,7 @@ from scipy import stats
 from dglib.analysis.fits import logistic, width_at_rate
 from dglib.analysis.intervals import Bounds, clopper_pearson, clopper_pearson_undecided, t_interval
 from dglib.analysis.summary import difference_interval, median_interval
-from dglib.analysis.sweeps import Rule, cell, detect
+from dglib.analysis.thresholds import Rule, cell, detect
 
 TABLE = Path(__file__).parent / "results" / "interval_coverage.md"
 REPLICATES = 3000

@@ -81,15 +81,15 @@ def rows_of(found):
 def test_no_event_is_a_result_with_its_bound():
     up = rows_of(answer("T1", [t1(0, None), t1(1, None)]))["λ↑", "ordered"]
     assert (up.n, up.events, up.cell, up.value) == (2, 0, (0.70, None), None)
-    assert "> 0.70" in up.cells.values()
+    assert "> 0.70" in up.texts.values()
     assert rows_of(answer("T2", [t2(0, None)]))["λ↓", "collapsed"].cell == (None, 0.25)
 
 
 def test_a_threshold_is_given_at_the_middle_of_its_cell_and_with_it():
     row = rows_of(answer("T1", [t1(0, 0.60)]))["λ↑", "ordered"]
     assert (row.value, row.cell) == (0.575, (0.55, 0.60))
-    assert "0.575 [0.55, 0.60]" in row.cells.values()
-    assert "none (n < 6)" in row.cells.values()
+    assert "0.575 [0.55, 0.60]" in row.texts.values()
+    assert "none (n < 6)" in row.texts.values()
 
 
 def test_start_states_have_rows_of_their_own():

@@ -8,7 +8,7 @@ from by_name import summarise
 
 from dglib.analysis.intervals import Bounds, clopper_pearson
 from dglib.analysis.lifetimes import remaining
-from dglib.analysis.sweeps import UP, threshold
+from dglib.analysis.thresholds import UP, threshold
 
 
 def only_seed(experiment: str, record: dict) -> dict:

@@ -18,8 +18,8 @@ from by_name import draw, draw_hysteresis
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.text import Text
 
+from dglib.analysis.fields import mean_by_level
 from dglib.analysis.style import MEDIAN, THICK
-from dglib.analysis.sweeps import mean_by_level
 from dglib.experiments import Experiment
 from dglib.experiments.figures import draw_sweeps, save_figure
 
@@ -127,4 +127,4 @@ def test_the_general_figure_and_answer_of_a_held_experiment_show_no_sweep():
     assert_nothing_cut_off(figure)
     answer = Held().answer([record])
     assert answer.settings.startswith("LR 0.1 (constant)")
-    assert (answer.rows[0].quantity, answer.rows[0].cells["value [cell] ± SD"]) == ("final error", "0.532")
+    assert (answer.rows[0].quantity, answer.rows[0].texts["value [cell] ± SD"]) == ("final error", "0.532")

@@ -123,4 +123,4 @@ def test_a_drifting_sweep_is_flagged_at_the_width_too_and_four_seeds_name_the_le
     ups = [t1(seed, 0.02 * (1 + seed / 10)) for seed in range(4)]
     assert any("T1 drifting" in flag for flag in width_answer(ups, []).flags)
     (row,) = [row for row in get("T1").answer(ups).rows if row.quantity == "drift within a level"]
-    assert "0.13 (≥ 0.13)" in row.cells["p"]
+    assert "0.13 (≥ 0.13)" in row.texts["p"]

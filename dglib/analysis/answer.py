@@ -83,7 +83,7 @@ class Row:
         return cls(quantity, n, value=fit["estimate"], ci95=fit["ci95"], **others)
 
     @property
-    def cells(self) -> dict[str, str]:
+    def texts(self) -> dict[str, str]:
         """The text of each column."""
         known = {"quantity": self.quantity, "start": self.start, "n": str(self.n)}
         known |= {"events": "" if self.events is None else str(self.events)}
@@ -173,7 +173,7 @@ class Answer:
         """Of each table its heading, its columns' heads and its rows; empty columns are left out."""
         tables = []
         for heading, members in groupby(self.rows, key=lambda row: row.table):
-            rows = [row.cells for row in members]
+            rows = [row.texts for row in members]
             known = dict.fromkeys([*_HEADS, *(head for row in rows for head in row)])
             heads = [head for head in known if any(row.get(head) for row in rows)]
             heads.sort(key="p".__eq__)  # last
@@ -186,7 +186,7 @@ class Answer:
         first = self.rows[0].quantity if self.rows else ""
         shown = [row for row in self.rows if row.quantity == first and row.n]
         values = (
-            f"{row.quantity}{f' ({row.start})' if row.start else ''} {row.cells[_VALUE]}" for row in shown
+            f"{row.quantity}{f' ({row.start})' if row.start else ''} {row.texts[_VALUE]}" for row in shown
         )
         return "; ".join([self.title, *values])
 

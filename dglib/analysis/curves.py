@@ -9,15 +9,9 @@ from typing import Any
 
 import numpy as np
 
-from dglib.analysis.intervals import UNKNOWN, Bounds, centre, rounded
-from dglib.analysis.sweeps import (
-    DOWN,
-    UP,
-    Detection,
+from dglib.analysis.fields import (
     Entry,
     Record,
-    cell,
-    detect,
     entries,
     is_constant,
     is_finite,
@@ -25,10 +19,10 @@ from dglib.analysis.sweeps import (
     level_of,
     mean_by_level,
     number,
-    rule_of,
     starts_trapped,
-    threshold,
 )
+from dglib.analysis.intervals import UNKNOWN, Bounds, centre, rounded
+from dglib.analysis.thresholds import DOWN, UP, Detection, cell, detect, rule_of, threshold
 
 FROZEN_LR, FROZEN_ERRORS = 0.1 + 1e-9, 2.0
 """A branch is frozen if its error stays within so many binomial standard errors of the test set at an LR of

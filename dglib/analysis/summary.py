@@ -16,6 +16,7 @@ from statistics import fmean, median, median_low, pstdev
 from typing import Any
 
 from dglib.analysis import wording
+from dglib.analysis.fields import Entry, Record, Records, entries, level_of, number
 from dglib.analysis.intervals import (
     CONFIDENCE,
     UNKNOWN,
@@ -26,7 +27,6 @@ from dglib.analysis.intervals import (
     sign_flip_p,
     t_interval,
 )
-from dglib.analysis.sweeps import Entry, Record, Records, entries, level_of, number
 
 SCHEMA = 3  # of the JSON
 

@@ -14,10 +14,7 @@ from typing import TYPE_CHECKING, Any
 from dglib.analysis import style, wording
 from dglib.analysis.answer import Answer, Row
 from dglib.analysis.curves import Curve, median_curve
-from dglib.analysis.grid import DIVERGED, Measure
-from dglib.analysis.style import PENS, THICK
-from dglib.analysis.summary import UNMEASURED, Summary, common, mean_error, missing, share
-from dglib.analysis.sweeps import (
+from dglib.analysis.fields import (
     Entry,
     Record,
     Records,
@@ -28,6 +25,9 @@ from dglib.analysis.sweeps import (
     number,
     seed_of,
 )
+from dglib.analysis.grid import DIVERGED, Measure
+from dglib.analysis.style import PENS, THICK
+from dglib.analysis.summary import UNMEASURED, Summary, common, mean_error, missing, share
 from dglib.protocol.spec import Arm, DataSpec, ExperimentSpec, LearningRate, NetworkSpec, StepSpec
 from dglib.runs.identity import is_identity
 from dglib.training.registry import call
@@ -36,7 +36,7 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-    from dglib.analysis.sweeps import Direction
+    from dglib.analysis.thresholds import Direction
     from dglib.experiments.parameters import Parameters
 
 Column = Callable[[Summary], str]

@@ -9,11 +9,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 from dglib.analysis import style, wording
 from dglib.analysis.answer import Row
 from dglib.analysis.curves import Curve, differences_at, is_frozen, mean_curve
-from dglib.analysis.grid import DIVERGED, TRAPPED, Measure
-from dglib.analysis.intervals import rounded
-from dglib.analysis.style import PENS, THICK, Pen
-from dglib.analysis.summary import UNMEASURED, Summary, common, exact, mean_error, missing, paired, quantity
-from dglib.analysis.sweeps import (
+from dglib.analysis.fields import (
     Entry,
     Record,
     Records,
@@ -26,6 +22,10 @@ from dglib.analysis.sweeps import (
     seed_of,
     starts_trapped,
 )
+from dglib.analysis.grid import DIVERGED, TRAPPED, Measure
+from dglib.analysis.intervals import rounded
+from dglib.analysis.style import PENS, THICK, Pen
+from dglib.analysis.summary import UNMEASURED, Summary, common, exact, mean_error, missing, paired, quantity
 from dglib.experiments import register
 from dglib.experiments.base import Column, Drawing, Experiment, Sweep, rate
 from dglib.experiments.parameters import Fraction, Milestones, Positive, SweepParameters, TwoStates, Upward

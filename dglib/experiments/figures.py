@@ -13,8 +13,8 @@ from matplotlib.layout_engine import PlaceHolderLayoutEngine
 
 from dglib.analysis import style
 from dglib.analysis.curves import Curve
+from dglib.analysis.fields import Records, entries, is_finite, number
 from dglib.analysis.style import PENS, THIN, styled
-from dglib.analysis.sweeps import Records, entries, is_finite, number
 from dglib.experiments import get
 from dglib.files import make_directory, write_atomically
 from dglib.protocol.records import EVALUATION_FIELDS

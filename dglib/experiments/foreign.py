@@ -13,8 +13,9 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from dglib.analysis.fields import Record, level_of, number
 from dglib.analysis.lifetimes import first_passage
-from dglib.analysis.sweeps import DOWN, UP, Record, detect, level_of, number, rule_of
+from dglib.analysis.thresholds import DOWN, UP, detect, rule_of
 from dglib.protocol.spec import LearningRate
 from dglib.runs.directories import TRANSLATORS, Translated
 

@@ -15,13 +15,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 from dglib.analysis import lifetimes, style, wording
 from dglib.analysis.answer import Row
 from dglib.analysis.curves import Curve, is_frozen
-from dglib.analysis.fits import logistic
-from dglib.analysis.grid import DIVERGED, Measure
-from dglib.analysis.intervals import Bounds, rounded
-from dglib.analysis.lifetimes import STARTS, STATES, Branch, Group, Start
-from dglib.analysis.style import PENS
-from dglib.analysis.summary import UNMEASURED, Summary, common, exact, missing, paired, quantity, share
-from dglib.analysis.sweeps import (
+from dglib.analysis.fields import (
     Entry,
     Record,
     Records,
@@ -34,6 +28,12 @@ from dglib.analysis.sweeps import (
     parameter,
     seed_of,
 )
+from dglib.analysis.fits import logistic
+from dglib.analysis.grid import DIVERGED, Measure
+from dglib.analysis.intervals import Bounds, rounded
+from dglib.analysis.lifetimes import STARTS, STATES, Branch, Group, Start
+from dglib.analysis.style import PENS
+from dglib.analysis.summary import UNMEASURED, Summary, common, exact, missing, paired, quantity, share
 from dglib.experiments import register
 from dglib.experiments.base import Column, Drawing, Experiment, Sweep, rate
 from dglib.experiments.parameters import Count, Fraction, Milestones, Positive, TwoStates, Upward

@@ -4,8 +4,8 @@ from typing import Any
 
 from dglib.analysis.answer import Row
 from dglib.analysis.curves import area_of, differences_at, mean_difference
+from dglib.analysis.fields import Records
 from dglib.analysis.summary import Summary, exact, paired, quantity
-from dglib.analysis.sweeps import Records
 from dglib.experiments import register
 from dglib.experiments.base import Experiment, Sweep, rate, sweep_rate
 from dglib.experiments.parameters import Downward, Fraction, OneState, SweepParameters, Upward

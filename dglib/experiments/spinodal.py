@@ -24,6 +24,19 @@ from dglib.analysis.curves import (
     return_bounds,
     return_event,
 )
+from dglib.analysis.fields import (
+    FINAL_STATES,
+    Entry,
+    Record,
+    Records,
+    entries,
+    is_finite,
+    is_running,
+    level_of,
+    levels_of,
+    number,
+    parameter,
+)
 from dglib.analysis.fits import logistic
 from dglib.analysis.grid import DIVERGED, TRAPPED, Measure
 from dglib.analysis.intervals import Bounds, rounded
@@ -40,25 +53,7 @@ from dglib.analysis.summary import (
     quantity,
     share,
 )
-from dglib.analysis.sweeps import (
-    DOWN,
-    FINAL_STATES,
-    UP,
-    Direction,
-    Entry,
-    Record,
-    Records,
-    Threshold,
-    entries,
-    is_finite,
-    is_running,
-    level_of,
-    levels_of,
-    limits,
-    number,
-    parameter,
-    threshold,
-)
+from dglib.analysis.thresholds import DOWN, UP, Direction, Threshold, limits, threshold
 from dglib.experiments import register
 from dglib.experiments.base import Column, Drawing, Experiment, Sweep, rate, sweep_rate
 from dglib.experiments.parameters import (

@@ -8,8 +8,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from dglib.analysis import wording
+from dglib.analysis.fields import Record, entries, init_level, is_constant, is_finite, level_of, number
 from dglib.analysis.summary import known_cell
-from dglib.analysis.sweeps import Record, entries, init_level, is_constant, is_finite, level_of, number
 from dglib.errors import UserError
 from dglib.experiments import get, names
 from dglib.protocol.events import LOG_FIELDS

@@ -17,11 +17,7 @@ import numpy as np
 from dglib.analysis import intervals, style, wording
 from dglib.analysis.answer import Row
 from dglib.analysis.curves import mean_curve
-from dglib.analysis.grid import DIVERGED, TRAPPED, Measure
-from dglib.analysis.intervals import rounded, welch
-from dglib.analysis.style import PENS, THICK, Pen
-from dglib.analysis.summary import Summary, common, missing, share
-from dglib.analysis.sweeps import (
+from dglib.analysis.fields import (
     Record,
     Records,
     entries,
@@ -32,6 +28,10 @@ from dglib.analysis.sweeps import (
     parameter,
     seed_of,
 )
+from dglib.analysis.grid import DIVERGED, TRAPPED, Measure
+from dglib.analysis.intervals import rounded, welch
+from dglib.analysis.style import PENS, THICK, Pen
+from dglib.analysis.summary import Summary, common, missing, share
 from dglib.experiments import register
 from dglib.experiments.base import Column, Drawing, Experiment, rate
 from dglib.experiments.parameters import Count, CountOrZero, Epochs, Field, Flag, Fraction, Number, OneState

@@ -14,24 +14,12 @@ from typing import TYPE_CHECKING, Any
 from dglib.analysis import style, wording
 from dglib.analysis.answer import Answer, Row, interval_of, settings
 from dglib.analysis.curves import Curve, differences_at, loop, median_curve, retraced
+from dglib.analysis.fields import Record, Records, entries, init_level, number, seed_of
 from dglib.analysis.fits import width_at_rate
 from dglib.analysis.intervals import UNKNOWN, Bounds, rounded
 from dglib.analysis.style import COLUMN_WIDTH, PENS, THICK, Pen
 from dglib.analysis.summary import Summary, dwell, median_bounds, paired, quantity, share
-from dglib.analysis.sweeps import (
-    DOWN,
-    UP,
-    Direction,
-    Record,
-    Records,
-    Threshold,
-    entries,
-    init_level,
-    limits,
-    number,
-    seed_of,
-    threshold,
-)
+from dglib.analysis.thresholds import DOWN, UP, Direction, Threshold, limits, threshold
 from dglib.experiments import register_joint
 from dglib.experiments.spinodal import STARTS, T1, T2, common_limit, control_notes, controls, read_at
 from dglib.runs.identity import ABSENT, differing

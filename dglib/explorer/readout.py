@@ -9,10 +9,11 @@ from statistics import fmean
 
 from dglib.analysis import wording
 from dglib.analysis.answer import Answer
+from dglib.analysis.fields import Record, state_of
 from dglib.analysis.intervals import Bounds
 from dglib.analysis.style import GREY, PENS
 from dglib.analysis.summary import Summary, known_cell
-from dglib.analysis.sweeps import DOWN, UP, Record, limits, rule_of, state_of
+from dglib.analysis.thresholds import DOWN, UP, limits, rule_of
 from dglib.experiments import Sweep, get, joints, names
 from dglib.explorer.runs import Seed, Trace, branches, nearest
 from dglib.protocol.records import under

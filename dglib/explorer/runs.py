@@ -14,7 +14,7 @@ from pathlib import Path
 import numpy as np
 
 from dglib.analysis.curves import Curve
-from dglib.analysis.sweeps import (
+from dglib.analysis.fields import (
     Entry,
     Record,
     is_finite,

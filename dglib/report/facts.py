@@ -10,7 +10,7 @@ from statistics import median
 from typing import TYPE_CHECKING, Any
 
 from dglib.analysis import wording
-from dglib.analysis.sweeps import number
+from dglib.analysis.fields import number
 from dglib.errors import UserError
 from dglib.experiments import get, joints
 from dglib.experiments.profiles import load_profile, profile_layer, profiles_of

@@ -14,9 +14,9 @@ from matplotlib.figure import Figure
 
 from dglib.analysis import wording
 from dglib.analysis.answer import Answer
+from dglib.analysis.fields import number
 from dglib.analysis.style import styled
 from dglib.analysis.summary import Summary
-from dglib.analysis.sweeps import number
 from dglib.analysis.wording import NONE
 from dglib.experiments.figures import rendered
 from dglib.experiments.tables import LONG, evaluation_rows
