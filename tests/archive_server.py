@@ -16,15 +16,13 @@ class ArchiveServer:
         mode: "whole"; "cut", which closes each connection after `piece` bytes; "hang", which sends
             nothing after the first `piece` bytes of the file; "page", an HTML page; or a status, "503".
         asked: the Range headers of all requests, None for one without.
-        released: set to end a "hang".
     """
 
     def __init__(self, content: bytes) -> None:
         self.content, self.mode = content, "whole"
         self.piece = max(1, len(content) // 3)
         self.asked: list[str | None] = []
-        self.released = threading.Event()
-        self.url = ""
+        self._released = threading.Event()
 
     @contextmanager
     def serving(self) -> Iterator["ArchiveServer"]:
@@ -43,33 +41,25 @@ class ArchiveServer:
             try:
                 yield self
             finally:
-                self.released.set()
+                self._released.set()
                 server.shutdown()
 
     def _answer(self, request: BaseHTTPRequestHandler) -> None:
-        wanted = request.headers.get("Range")
+        wanted, page = request.headers.get("Range"), self.mode == "page"
         self.asked.append(wanted)
-        if self.mode.isdigit():
-            request.send_error(int(self.mode))
-            return
-        body, start = self.content, 0
-        if self.mode == "page":
-            body = PAGE
-        elif wanted is not None:
-            start = int(wanted.removeprefix("bytes=").rstrip("-"))
-        if start and start >= len(body):
-            request.send_error(416)
+        start = 0 if wanted is None or page else int(wanted.removeprefix("bytes=").rstrip("-"))
+        body = PAGE if page else self.content
+        if self.mode.isdigit() or start >= len(body):
+            request.send_error(int(self.mode) if self.mode.isdigit() else 416)
             return
         request.send_response(206 if start else 200)
-        if self.mode == "page":
+        if page:
             request.send_header("Content-Type", "text/html; charset=utf-8")
-        if start:
-            request.send_header("Content-Range", f"bytes {start}-{len(body) - 1}/{len(body)}")
+        request.send_header("Content-Range", f"bytes {start}-{len(body) - 1}/{len(body)}")
         request.send_header("Content-Length", str(len(body) - start))
         request.end_headers()
-        ends = {"cut": start + self.piece, "hang": max(start, self.piece)}
-        end = ends.get(self.mode, len(body))
+        end = {"cut": start + self.piece, "hang": max(start, self.piece)}.get(self.mode, len(body))
         request.wfile.write(body[start:end])
         if self.mode == "hang":
             request.wfile.flush()
-            self.released.wait(120)
+            self._released.wait(120)

@@ -4,9 +4,15 @@ import inspect
 import textwrap
 
 
-def mutate(monkeypatch, owner, name, old, new):
-    """Put `new` in the place of the one occurrence of `old` in the source of `owner.name`."""
-    function = inspect.unwrap(getattr(owner, name))
+def mutate(monkeypatch, function, old, new, owner=None):
+    """Put `new` in the place of the one occurrence of `old` in the source of a function or method.
+
+    `owner` is the module that uses the function, if it is not the one that defines it.
+    """
+    owner, function = owner or inspect.getmodule(function), inspect.unwrap(function)
+    *classes, name = function.__qualname__.split(".")
+    for part in classes:
+        owner = getattr(owner, part)
     source = textwrap.dedent(inspect.getsource(function))
     assert source.count(old) == 1, f"{old!r} occurs {source.count(old)} times in {name}"
     namespace = dict(function.__globals__)

@@ -1,4 +1,4 @@
-"""A user's file: plain gradient averaging, and a value gradient under shifted labels."""
+"""A user's file: plain gradient averaging, a value gradient under shifted labels, and a metric."""
 
 
 def average(g_s, g_v, lam):
@@ -7,3 +7,7 @@ def average(g_s, g_v, lam):
 
 def shifted(batch):
     return batch.x, (batch.clean + 1) % 10
+
+
+def sharpness(logits, labels):
+    return logits.softmax(dim=1).amax(dim=1).mean()

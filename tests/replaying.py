@@ -22,18 +22,24 @@ class Replaying:
 
     def capture(self, function, state):
         self.captures += 1
-        result, done = function(), [True]
+        again, result = self.recorded(function)
+        done = [True]
 
         def replay():
-            if done:
-                done.clear()
-                return
+            done.clear() if done else again()
+
+        return replay, result
+
+    def recorded(self, function):
+        result = function()
+
+        def again():
             value = function()
             if result is not None:
                 with torch.no_grad():
                     result.copy_(value)
 
-        return replay, result
+        return again, result
 
 
 class Recording(Replaying):
@@ -43,20 +49,10 @@ class Recording(Replaying):
     which memory is read and written. A number that is read from a tensor fails the capture.
     """
 
-    def capture(self, function, state):
-        self.captures += 1
+    def recorded(self, function):
         with Operations() as operations:
             result = function()
-        done = [True]
-
-        def replay():
-            if done:
-                done.clear()
-                return
-            with torch.no_grad():
-                operations.repeat()
-
-        return replay, result
+        return operations.repeat, result
 
 
 class Operations(TorchDispatchMode):
@@ -76,6 +72,7 @@ class Operations(TorchDispatchMode):
             self.recorded.append((operation, args, kwargs, tensors(result), new))
         return result
 
+    @torch.no_grad()
     def repeat(self):
         for operation, args, kwargs, results, new in self.recorded:
             again = tensors(operation(*args, **kwargs))

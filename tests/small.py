@@ -5,6 +5,7 @@ from dataclasses import replace
 from types import SimpleNamespace
 
 import numpy as np
+import yaml
 
 from dglib.control import Control
 from dglib.experiments import build_spec
@@ -17,74 +18,28 @@ from dglib.training.numerics import Numerics
 
 CPU = Numerics.resolve("cpu", 1)
 
-COMMON = {
-    "noise": "symmetric",
-    "noise_rate": 0.4,
-    "dataset": "digits",
-    "pixel_mean": None,
-    "pixel_std": None,
-    "augmentation": "none",
-    "crop_padding": 4,
-    "network": "small_cnn",
-    "network_width": 0.25,
-    "batch_size": 64,
-    "lr": 0.1,
-    "lr_decay": 0.1,
-    "momentum": 0.9,
-    "weight_decay": 5e-4,
-    "refresh_period": 4,
-}
-SPINODAL = {
-    "init_lambda": 0.35,
-    "init_epochs": 3,
-    "init_evaluate_every": 2,
-    "evaluate_every": 1,
-    "milestones": [4],
-    "epochs_per_level": 2,
-    "sweep_lr": None,
-    "consecutive": 2,
-    "recovery_error": 0.2,
-}
-T1 = {
-    **SPINODAL,
-    "init_error_max": 1.0,
-    "sweep_lambdas": [0.5, 0.7],
-    "collapse_error": 0.4,
-    "return_sweep": True,
-    "return_lambdas": [0.6, 0.4, 0.2],
-}
-T2 = {**SPINODAL, "init_lambda": 0.7, "init_error_min": 0.0, "sweep_lambdas": [0.5, 0.3]}
-V3 = {
-    "ordered_lambda": 0.35,
-    "ordered_epochs": 2,
-    "ordered_milestones": [1],
-    "ordered_error_max": 1.1,
-    "collapse_lambda": 0.6,
-    "collapse_epochs": 2,
-    "collapse_milestones": [1],
-    "collapse_error_min": 0.0,
-    "init_evaluate_every": 1,
-    "sweep_lambdas": [0.3, 0.5],
-    "epochs_per_level": 1,
-    "sweep_lr_factor": 0.01,
-    "sweep_lr": None,
-}
-TD1 = {
-    "init_lambda": 0.6,
-    "init_epochs": 4,
-    "evaluate_every": 2,
-    "milestones": [2],
-    "log_every": 3,
-    "two_pass_statistics": True,
-    "trapped_error": 0.85,
-    "partial_error": 0.4,
-}
-OWN = {"T1": T1, "T2": T2, "V3": V3, "Td1": TD1}
+OWN = yaml.safe_load("""
+common: &common
+  {noise: symmetric, noise_rate: 0.4, dataset: digits, pixel_mean: null, pixel_std: null, augmentation: none,
+  crop_padding: 4, network: small_cnn, network_width: 0.25, batch_size: 64, lr: 0.1, lr_decay: 0.1,
+  momentum: 0.9, weight_decay: 5.0e-4, refresh_period: 4, sweep_lr: null}
+spinodal: &spinodal
+  {<<: *common, init_lambda: 0.35, init_epochs: 3, init_evaluate_every: 2, evaluate_every: 1, milestones: [4],
+  epochs_per_level: 2, consecutive: 2, recovery_error: 0.2}
+T1: {<<: *spinodal, init_error_max: 1.0, sweep_lambdas: [0.5, 0.7], collapse_error: 0.4, return_sweep: true,
+  return_lambdas: [0.6, 0.4, 0.2]}
+T2: {<<: *spinodal, init_lambda: 0.7, init_error_min: 0.0, sweep_lambdas: [0.5, 0.3]}
+V3: {<<: *common, ordered_lambda: 0.35, ordered_epochs: 2, ordered_milestones: [1], ordered_error_max: 1.1,
+  collapse_lambda: 0.6, collapse_epochs: 2, collapse_milestones: [1], collapse_error_min: 0.0,
+  init_evaluate_every: 1, sweep_lambdas: [0.3, 0.5], epochs_per_level: 1, sweep_lr_factor: 0.01}
+Td1: {<<: *common, init_lambda: 0.6, init_epochs: 4, evaluate_every: 2, milestones: [2], log_every: 3,
+  two_pass_statistics: true, trapped_error: 0.85, partial_error: 0.4}
+""")
 
 
 def small_spec(experiment, **changes):
     """The specification of an experiment under small parameters."""
-    return build_spec(experiment, SimpleNamespace(**{**COMMON, **OWN[experiment], **changes}))
+    return build_spec(experiment, SimpleNamespace(**{**OWN[experiment], **changes}))
 
 
 RATE = LearningRate(0.05, (3,))
@@ -141,18 +96,8 @@ def random_data(n_train=22, n_test=10, shape=(1, 8, 8), classes=10, seed=0):
     def labels(n):
         return rng.integers(0, classes, n)
 
-    channels = shape[0]
-    return Dataset(
-        name="random",
-        x_train=images(n_train),
-        y_train=labels(n_train),
-        x_test=images(n_test),
-        y_test=labels(n_test),
-        classes=classes,
-        scale=255.0,
-        mean=(0.5,) * channels,
-        std=(0.25,) * channels,
-    )
+    arrays = images(n_train), labels(n_train), images(n_test), labels(n_test)
+    return Dataset("random", *arrays, classes, 255.0, mean=(0.5,) * shape[0], std=(0.25,) * shape[0])
 
 
 def digits():

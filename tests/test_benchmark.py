@@ -48,9 +48,6 @@ def test_a_plain_step_is_torchs_sgd_on_the_noisy_labels():
     assert all(torch.equal(a, b) for a, b in zip(mine.state.params, twin.params, strict=True))
 
 
-# ── pairs and rows ──
-
-
 class Counted:
     images = 1
 
@@ -63,21 +60,17 @@ class Counted:
             raise benchmark.OutOfTime
 
 
-def two_sides(most=1000):
-    order = []
-    return [Counted(name, order, most) for name in "ab"], order
+def test_sides_alternate_in_order_and_where_the_time_ends_whole_pairs_count_if_there_is_one():
+    def measured(most):
+        order = []
+        return len(benchmark.measure_pairs(*(Counted(name, order, most) for name in "ab"))), "".join(order)
 
-
-def test_sides_alternate_in_order():
-    sides, order = two_sides()
-    assert len(benchmark.measure_pairs(*sides)) == benchmark.MAX_PAIRS
-    assert "".join(order).startswith("ab" + "abbaab")
-
-
-def test_where_the_time_ends_the_whole_pairs_count_if_there_is_one():
-    assert len(benchmark.measure_pairs(*two_sides(7)[0])) == 2
+    number, order = measured(1000)
+    assert number == benchmark.MAX_PAIRS
+    assert order.startswith("ab" + "abbaab")
+    assert measured(7)[0] == 2
     with pytest.raises(benchmark.OutOfTime):
-        benchmark.measure_pairs(*two_sides(3)[0])
+        measured(3)
 
 
 def test_the_ratio_is_the_median_over_pairs_of_the_others_time_over_ours(monkeypatch):
@@ -111,19 +104,6 @@ def test_a_case_that_takes_longer_than_its_budget_is_interrupted_and_skipped(mon
     assert [row["skipped"] for row in rows] == ["budget", "budget"]
 
 
-def test_a_case_that_fails_costs_no_other(monkeypatch, capsys):
-    def syncs(machine):
-        raise RuntimeError("CUDA error: no\nand more")
-
-    failing = [Case("one", HOURS, syncs), Case("two", HOURS, lambda machine: {"fine": True})]
-    benchmark.run(MACHINE, failing, 600.0, None)
-    one, two = (json.loads(line) for line in capsys.readouterr().out.splitlines())
-    assert one["failed"] == "RuntimeError: CUDA error: no and more"
-    assert two["fine"]
-
-
-# ── the command ──
-
 ALONE = """
 import sys
 for name in ["torchvision", "pydantic", "pandas", "scipy", "matplotlib", "sklearn", "psutil", "yaml", "PIL"]:
@@ -134,76 +114,44 @@ sys.exit(benchmark.main(sys.argv[1:]))
 """
 
 
-def rows_of(path, *words):
-    command = [sys.executable, "-c", ALONE, *QUICK, "--json", str(path), "--minutes", "600", *words]
+@pytest.mark.slow
+def test_with_torch_and_numpy_alone_every_case_of_either_device_runs_on_a_cpu(tmp_path):
+    path = tmp_path / "speed.json"
+    command = [sys.executable, "-c", ALONE, *QUICK, "--json", str(path), "--minutes", "600"]
     done = subprocess.run(command, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
     report = json.loads(path.read_bytes())
     assert report["complete"] is True
     assert [json.loads(line) for line in done.stdout.splitlines()] == report["rows"]
-    return {row["case"]: row for row in report["rows"]}
-
-
-def test_with_torch_and_numpy_alone_it_measures_and_reports_what_it_skips(tmp_path):
-    wanted = ["machine", "published/tiny", "plain/tiny", "evaluation/tiny"]
-    rows = rows_of(tmp_path / "speed.json", "--only", *wanted)
-    assert list(rows) == wanted
-    assert "torchvision" in rows["published/tiny"]["skipped"]
-    for name in wanted[2:]:
-        assert rows[name].keys() >= {
-            "seconds",
-            "spread",
-            "share",
-            "n",
-            "precision",
-            "device",
-            "torch",
-            "load",
-        }
-    assert rows["plain/tiny"]["low"] <= rows["plain/tiny"]["ratio"] <= rows["plain/tiny"]["high"]
-
-
-@pytest.mark.slow
-def test_every_case_of_either_device_runs_on_a_cpu(tmp_path):
-    rows = rows_of(tmp_path / "speed.json")
-    names = {case.name for device in ("cpu", "cuda") for case in cases(device, quick=True)}
-    assert rows.keys() == names
+    rows = {row["case"]: row for row in report["rows"]}
+    assert rows.keys() == {case.name for device in ("cpu", "cuda") for case in cases(device, quick=True)}
     assert [name for name, row in rows.items() if "skipped" in row] == ["published/tiny"]
+    assert "torchvision" in rows["published/tiny"]["skipped"]
     assert [name for name, row in rows.items() if "failed" in row] == []
     for name in ("graphs/small_cnn", "capture_fails/memory", "processes", "processes/compiled"):
         assert rows[name]["equal"], name
     assert rows["processes"]["resumed_equal"]
     assert rows["devices"]["weights_kept"]
+    plain, measured = rows["plain/tiny"], {"seconds", "spread", "share", "n", "precision", "device", "torch"}
+    assert plain.keys() >= measured | {"load"}
+    assert plain["low"] <= plain["ratio"] <= plain["high"]
 
 
-def test_ctrl_c_leaves_the_rows_measured_until_then(tmp_path, monkeypatch, capsys):
+def test_a_case_that_fails_costs_no_other_and_ctrl_c_leaves_the_rows_measured_until_then(
+    tmp_path, monkeypatch, capsys
+):
+    def failing(machine):
+        raise RuntimeError("CUDA error: no\nand more")
+
     def interrupted(machine):
         raise KeyboardInterrupt
 
-    both = [Case("one", HOURS, lambda machine: {}), Case("two", HOURS, interrupted)]
-    monkeypatch.setattr(benchmark, "cases", lambda *_: both)
+    runs = {"one": failing, "two": lambda machine: {"fine": True}, "three": interrupted}
+    monkeypatch.setattr(benchmark, "cases", lambda *_: [Case(name, HOURS, run) for name, run in runs.items()])
     path = tmp_path / "speed.json"
     assert benchmark.main([*QUICK, "--minutes", "600", "--json", str(path)]) == 130
     report = json.loads(path.read_bytes())
-    assert report["complete"] is False
-    assert [row["case"] for row in report["rows"]] == ["one"]
+    one, two = report["rows"]
+    assert one["failed"] == "RuntimeError: CUDA error: no and more"
+    assert (two["case"], two["fine"], report["complete"]) == ("two", True, False)
     assert [file.name for file in tmp_path.iterdir()] == ["speed.json"]
-
-
-@pytest.mark.parametrize(
-    ("arguments", "message"),
-    [
-        (["--only", "graps"], "graps: must be of machine, "),
-        (["--minutes", "nan"], "--minutes nan: must be above 0"),
-        (["--json", "nowhere/report.json"], "--json nowhere/report.json: must be a file in a directory that"),
-        (["--device", "cuda:99"], "cuda:99"),
-    ],
-)
-def test_bad_input_gets_one_line_and_status_2(arguments, message, tmp_path, monkeypatch, capsys):
-    monkeypatch.chdir(tmp_path)
-    assert benchmark.main(arguments) == 2
-    out, err = capsys.readouterr()
-    (line,) = err.splitlines()
-    assert out == ""
-    assert message in line
-    assert list(tmp_path.iterdir()) == []

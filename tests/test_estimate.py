@@ -15,31 +15,21 @@ SPEC = small_spec("T1", batch_size=16)
 def clock(monkeypatch):
     """A hundredth of a second an image, in each forward and backward pass; the images of each pass."""
     taken, original = [], step.gradient
-
-    def gradient(model, x, *others):
-        taken.append(len(x))
-        return original(model, x, *others)
-
-    monkeypatch.setattr(step, "gradient", gradient)
+    monkeypatch.setattr(
+        step, "gradient", lambda m, x, *more: (taken.append(len(x)), original(m, x, *more))[1]
+    )
     monkeypatch.setattr(dry_run, "_now", lambda device: sum(taken) / 100)
     for name in ("monotonic", "process_time"):
         monkeypatch.setattr(dry_run.time, name, lambda: sum(taken) / 100)
     return taken
 
 
-@pytest.mark.parametrize(("period", "log_every"), [(16, 0), (1, 0), (2, 3)])
+@pytest.mark.parametrize(("period", "log_every"), [(16, 0), (2, 3)])
 def test_the_estimate_is_of_the_passes_that_steps_take_in_the_long_run(period, log_every, clock):
     spec = small_spec("Td1", refresh_period=period, log_every=log_every, batch_size=2)
     info = describe_dataset("digits")
     images = 4 * info.n_train * (1 + 1 / period) + 2 * info.n_test / 3  # 4 epochs, 2 evaluations
     assert Estimator().seconds(spec, CPU) == pytest.approx(images / 100)
-
-
-def test_networks_that_train_alike_are_timed_once_on_a_part_of_a_large_batch(clock):
-    estimator = Estimator()
-    for changes in ({}, {"noise_rate": 0.1}, {"refresh_period": 9}):
-        assert estimator.seconds(small_spec("T1", batch_size=256, **changes), CPU) > 0
-    assert clock == [2, 2, round(100 * dry_run.STEP_SECONDS)]
 
 
 @pytest.mark.parametrize(("limit", "passes"), [(0.0, []), (0.1, [2, 2]), (0.3, [2, 2, 16])])

@@ -1,4 +1,4 @@
-"""What an earlier release wrote stays: records bit for bit, its directories, names and exit statuses.
+"""What an earlier release wrote stays: records bit for bit, its directories and names.
 
 Everything goes through commands, so that these tests outlive any rearrangement of the code. Hashes belong to
 a processor and a torch; `python tests/test_freeze.py` prints those of this machine, to be added to
@@ -10,11 +10,9 @@ import json
 import os
 import platform
 import shutil
-import signal
 import subprocess
 import sys
 import tempfile
-import time
 from itertools import groupby
 from pathlib import Path
 
@@ -48,7 +46,7 @@ def words(experiment, *more):
     return ["run", experiment, "--set", *SHARED.split(), *SETTINGS[experiment].split(), *more]
 
 
-def dglib(*words, cwd, status=0):
+def dglib(*words, cwd):
     environment = {
         **os.environ,
         "OMP_NUM_THREADS": "1",
@@ -56,7 +54,7 @@ def dglib(*words, cwd, status=0):
     }
     command = [sys.executable, "-m", "dglib", *map(str, words)]
     done = subprocess.run(command, capture_output=True, text=True, cwd=cwd, env=environment)
-    assert done.returncode == status, done.stdout + done.stderr
+    assert done.returncode == 0, done.stdout + done.stderr
     return done
 
 
@@ -150,34 +148,6 @@ def test_a_run_directory_of_the_release_is_read_and_resumed(tmp_path):
     assert [path for path in (tmp_path / "runs").iterdir() if path.is_dir()] == [directory]
     assert read(directory, "T1", 0) == finished
     check(read(directory, "T1", 1), "T1", "records resumed from release_0.1.0")
-
-
-def test_bad_input_ends_with_2_and_a_damaged_record_with_1(tmp_path):
-    done = dglib("run", "T1", "--set", "noise_rate=1.2", "base_dir=runs", cwd=tmp_path, status=2)
-    assert done.stderr.startswith("dglib: error: ")
-    assert list(tmp_path.iterdir()) == []
-    shutil.copytree(RELEASE, tmp_path / "runs")
-    (record,) = (tmp_path / "runs").glob("*/seeds/*.json")
-    record.write_bytes(record.read_bytes().replace(b'"eta": 0.4', b'"eta": 0.3'))
-    assert record.name in dglib("verify", "runs", cwd=tmp_path, status=1).stdout
-
-
-@pytest.mark.skipif(os.name != "posix", reason="sends SIGINT to another process")
-def test_an_interrupted_run_ends_with_130_and_leaves_a_checkpoint(tmp_path):
-    command = [sys.executable, "-m", "dglib", *words("Td1", "seeds=0", "init_epochs=1000", "base_dir=runs")]
-    run = subprocess.Popen(
-        command, cwd=tmp_path, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True
-    )
-    try:
-        for _ in range(6000):
-            if list(tmp_path.glob("runs/*/heartbeats/*.json")) or run.poll() is not None:
-                break
-            time.sleep(0.01)
-        run.send_signal(signal.SIGINT)
-        _, error = run.communicate(timeout=60)
-    finally:
-        run.kill()
-    assert (run.returncode, list(tmp_path.glob("runs/*/checkpoints/*.ckpt")) != []) == (130, True), error
 
 
 if __name__ == "__main__":

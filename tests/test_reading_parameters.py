@@ -4,31 +4,21 @@ import json
 from pathlib import Path
 
 from analysis_cases import t1, td1, v3
-from by_name import MODELS, summarise
 from report_cases import run_of
 from report_page import Page
 
 import dglib
 from dglib.cli import main
-from dglib.experiments.profiles import load_profile
 from dglib.report.analyse import analyse
 from dglib.report.page import write_report
-from dglib.runs.identity import READING, is_identity
 
 V3 = ["network=small_cnn", "network_width=0.25", "sweep_lambdas=[0.3,0.5]", "epochs_per_level=1"]
 V3 += ["ordered_epochs=1", "ordered_error_max=1", "ordered_milestones=[]"]
 V3 += ["collapse_epochs=1", "collapse_error_min=0", "collapse_milestones=[]"]
-TD1 = ["network_width=0.25", "seeds=0", "init_epochs=3", "milestones=[]", "evaluate_every=1"]
 
 
 def report(base: Path) -> Page:
     return Page(write_report(base).read_text())
-
-
-def test_a_reading_parameter_is_one_of_its_own_experiment_and_of_no_other():
-    assert all(READING[name] <= set(model.model_fields) for name, model in MODELS.items())
-    assert is_identity("consecutive", "T1")
-    assert not is_identity("consecutive", "Hold")
 
 
 def test_answer_page_analysis_and_tables_use_the_last_reading_and_all_seeds(tmp_path, capsys):
@@ -53,17 +43,6 @@ def test_answer_page_analysis_and_tables_use_the_last_reading_and_all_seeds(tmp_
     assert abs(float(row[8]) - gap) < 0.0006
     assert abs(dglib.load_records(tmp_path).seeds["gap"].mean() - gap) < 1e-9
     assert main(["verify", str(tmp_path)]) == 0
-
-
-def test_the_comparison_of_td1_is_made_at_the_epochs_asked_for(tmp_path):
-    def comparison(*changes):
-        run = dglib.run(load_profile("Td1", "quick", [*TD1, f"base_dir={tmp_path}", *changes]))
-        _, *tests = summarise("Td1", run.records)["signs"]["tests"]
-        return sorted({test["last_epoch"] for test in tests})
-
-    assert comparison("compare_epochs=[0,2]") == [0, 2]
-    assert comparison("compare_epochs=[1]") == [1]
-    assert len(list(tmp_path.glob("exp_Td1_*"))) == 1
 
 
 def test_a_comparison_takes_both_gaps_at_the_level_of_its_first_side(tmp_path, capsys):
@@ -102,7 +81,9 @@ def test_the_return_level_of_t1_is_that_of_the_first_evaluation_of_its_run(tmp_p
     assert dglib.load_records(tmp_path).seeds["return_level"].to_list()[0] == 0.40
 
 
-def test_an_early_comparison_uses_the_reading_of_the_directory(tmp_path):
+def test_comparisons_of_td1_use_the_reading_of_the_directory(tmp_path):
     directory = run_of(tmp_path, "Td1", [td1(0), td1(1, 0.5)])
-    (directory / "Td1_reading.json").write_text(json.dumps({"early_epochs": 3}))
+    (directory / "Td1_reading.json").write_text(json.dumps({"early_epochs": 3, "compare_epochs": [0, 2]}))
     assert "c_sv, epochs 0 to 3" in report(tmp_path).text
+    _, *tests = analyse(tmp_path)["Td1"]["signs"]["tests"]
+    assert sorted({test["last_epoch"] for test in tests}) == [0, 2]

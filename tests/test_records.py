@@ -21,21 +21,9 @@ def read_csv(text):
 
 @pytest.fixture(scope="module")
 def records():
-    """One real seed of each experiment, T1 and T2 with their events."""
-    specs = {
-        "T1": small_spec("T1", batch_size=8),
-        "T2": small_spec("T2", batch_size=8, recovery_error=1.0),
-        "V3": small_spec("V3", batch_size=8, network="vgg11_bn", network_width=0.0625),
-        "Td1": small_spec("Td1", batch_size=8),
-    }
+    """The specification and one real seed of each experiment."""
+    specs = {name: small_spec(name, batch_size=8) for name in ("T1", "V3", "Td1")}
     return {name: (spec, run_seed(spec, 0, random_data(), CPU)) for name, spec in specs.items()}
-
-
-def test_a_record_is_plain_json_and_its_predictions_count_the_test_set(records):
-    for _, record in records.values():
-        assert json.loads(to_json(record)) == record
-        for field in (name for name in record if name.endswith("trajectory")):
-            assert all(len(p["predicted"]) == 10 and sum(p["predicted"]) == 10 for p in record[field])
 
 
 def test_a_t1_record_has_its_collapse_and_its_return(records):
@@ -44,6 +32,7 @@ def test_a_t1_record_has_its_collapse_and_its_return(records):
     assert (record["init_success"], record["final_lambda"]) == (True, 0.5)
     there, back = record["trajectory"], record["return_trajectory"]
     assert [(p["phase"], p["epoch"]) for p in there] == [("init", 2), ("init", 3), ("sweep", 4), ("sweep", 5)]
+    assert all(sum(point["predicted"]) == 10 for point in there + back)  # of ten images
     assert (record["init_error"], record["final_error"]) == (there[1]["error"], there[-1]["error"])
     assert [(p["lambda"], p["epoch"]) for p in back] == [(0.4, 6), (0.4, 7), (0.2, 8), (0.2, 9)]
     assert (record["return_recovered"], record["return_lambda_down"]) == (False, None)
@@ -52,36 +41,29 @@ def test_a_t1_record_has_its_collapse_and_its_return(records):
     assert not any(field.startswith("return_") for field in without)
 
 
-# ── what did not go well ──
-
-
-def evaluated(number, phase, error, *, arm="main", lam=0.35, epoch=3):
+def evaluated(number, phase, error, *, lam=0.35, epoch=3):
     finite = error is not None
-    return Evaluated(
-        number, arm, phase, lam, epoch, 0.1, error, (10,), finite, {"test_loss": 1.5 if finite else None}
-    )
+    metrics = {"test_loss": 1.5 if finite else None}
+    return Evaluated(number, "main", phase, lam, epoch, 0.1, error, (10,), finite, metrics)
 
 
-def failed(experiment, arm="main", seed=4):
+def failed(experiment):
     spec = small_spec(experiment)
     events = [
-        evaluated(0, "init", 0.5, arm=arm),
-        SuccessTested(1, arm, "init", 0.35, 3, False, 0.5),
-        SeedDone(2, arm, "init", 0.35, 3, "init_failed"),
+        evaluated(0, "init", 0.5),
+        SuccessTested(1, "main", "init", 0.35, 3, False, 0.5),
+        SeedDone(2, "main", "init", 0.35, 3, "init_failed"),
     ]
-    return spec, fold(spec, seed, events, 2.5)
+    return fold(spec, 4, events, 2.5)
 
 
-@pytest.mark.parametrize(
-    ("experiment", "threshold", "flag"),
-    [("T1", "lambda_up", "collapsed"), ("T2", "lambda_down", "recovered")],
-)
-def test_a_failed_init_has_its_error_no_threshold_and_no_final_fields(experiment, threshold, flag):
-    _, record = failed(experiment)
-    assert (record["init_error"], record["init_success"]) == (0.5, False)
-    assert (record[threshold], record[flag], record["outcome"]) == (None, False, "init_failed")
-    assert not {"final_lambda", "final_error"} & record.keys()
-    assert len(record["trajectory"]) == 1
+def test_a_failed_init_has_its_error_no_threshold_and_no_final_fields():
+    for experiment, threshold, flag in (("T1", "lambda_up", "collapsed"), ("T2", "lambda_down", "recovered")):
+        record = failed(experiment)
+        assert (record["init_error"], record["init_success"]) == (0.5, False)
+        assert (record[threshold], record[flag], record["outcome"]) == (None, False, "init_failed")
+        assert not {"final_lambda", "final_error"} & record.keys()
+        assert len(record["trajectory"]) == 1
 
 
 def test_numbers_that_are_not_finite_become_null_and_the_record_stays_valid_json():
@@ -102,31 +84,21 @@ def test_numbers_that_are_not_finite_become_null_and_the_record_stays_valid_json
         to_json({"error": nan})
 
 
-# ── the flat files ──
-
-
-def test_the_spinodal_csv_has_a_row_per_seed_and_a_column_per_plain_field(records):
+def test_the_flat_files_have_the_published_names_columns_and_rows(records):
     spec, record = records["T1"]
     assert read_csv(csv_views(spec, [])["T1-spinodal_results.csv"]) == []
-    rows = read_csv(csv_views(spec, [failed("T1")[1], record])["T1-spinodal_results.csv"])
+    failing, row = read_csv(csv_views(spec, [failed("T1"), record])["T1-spinodal_results.csv"])
     plain = {name: value for name, value in record.items() if not isinstance(value, list | dict)}
-    assert rows[1] == {name: "" if value is None else str(value) for name, value in plain.items()}
-    assert (rows[0]["seed"], rows[0]["final_error"], rows[0]["outcome"]) == ("4", "", "init_failed")
+    assert row == {name: "" if value is None else str(value) for name, value in plain.items()}
+    assert (failing["seed"], failing["final_error"], failing["outcome"]) == ("4", "", "init_failed")
 
-
-def test_the_v3_csv_has_a_row_per_seed_branch_and_lambda(records):
     spec, record = records["V3"]
     (text,) = csv_views(spec, [record]).values()
     assert text.splitlines()[0] == "seed,branch,lambda,error"
+    points = [(b, p) for b in ("ordered", "collapse") for p in record[f"{b}_trajectory"]]
     rows = [(row["branch"], float(row["lambda"]), float(row["error"])) for row in read_csv(text)]
-    assert rows == [
-        (branch, point["lambda"], point["error"])
-        for branch in ("ordered", "collapse")
-        for point in record[f"{branch}_trajectory"]
-    ]
+    assert rows == [(branch, point["lambda"], point["error"]) for branch, point in points]
 
-
-def test_the_td1_csvs_have_a_row_per_seed_and_a_row_per_logged_step(records):
     spec, record = records["Td1"]
     views = csv_views(spec, [record])
     assert list(views) == ["Td1_results.csv", "Td1_step_logs.csv"]

@@ -1,13 +1,10 @@
-"""Mixing rules and value sources of a user's own: a file of a few lines, a notebook's cell, papermill."""
+"""Mixing rules and value sources of a user's own, in a file of a few lines."""
 
 import copy
-import inspect
 import json
-import subprocess
-import sys
+from collections.abc import Callable
 from dataclasses import replace
 
-import my_rules
 import pytest
 import torch
 from replaying import Replaying
@@ -15,11 +12,11 @@ from small import CPU, digits, random_data, small_spec
 from test_precision import bound
 
 import dglib
-from dglib.base_dir import NOTEBOOKS
 from dglib.cli import main
-from dglib.experiments.profiles import load_profile
+from dglib.errors import UserError
 from dglib.runs.seed import SeedRun
-from dglib.training.step import gradient, mixes, values
+from dglib.training.registry import Registry
+from dglib.training.step import gradient
 
 SPEC = small_spec("T1", batch_size=4, momentum=0.0, weight_decay=0.0)
 TINY = ["init_epochs=1", "milestones=[]", "evaluate_every=1", "network_width=0.25", "seeds=0"]
@@ -37,13 +34,12 @@ def test_a_step_moves_the_weights_along_the_users_mix_of_the_users_gradients():
         torch.testing.assert_close(p - q, 0.1 * (0.7 * s + 0.3 * v), rtol=1e-4, atol=1e-7)
 
 
-def moves(settled, recorder=None):
+def moves(settled, recorder):
     """The steps' moves under `average`, the second with a held value gradient, and that gradient."""
     spec = small_spec("T1", batch_size=64, refresh_period=2, momentum=0.0, weight_decay=0.0)
-    step = replace(spec.step, mix="my_rules:average")
-    seed = SeedRun(replace(spec, step=step), 0, digits(), settled)
+    seed = SeedRun(replace(spec, step=replace(spec.step, mix="my_rules:average")), 0, digits(), settled)
     if recorder:
-        seed.trainer.capture(recorder)
+        seed.trainer.capture(recorder())
     before = flat(seed.state.params)
     for _ in range(6 if recorder else 3):  # captured after three of a kind
         seed.trainer.advance(seed.state, 0.3, 1e-3, 1)
@@ -56,13 +52,13 @@ def flat(tensors):
     return torch.cat([tensor.detach().flatten() for tensor in tensors])
 
 
-@pytest.mark.parametrize("technique", ["plain", "compiled", "captured"])
-def test_a_rule_that_is_not_scale_free_moves_the_weights_in_fp16_as_in_fp32(technique, monkeypatch):
+@pytest.mark.parametrize(
+    ("technique", "recorder"), [({}, None), ({"compiled": True}, None), ({"fused": True}, Replaying)]
+)
+def test_a_rule_that_is_not_scale_free_moves_the_weights_in_fp16_as_in_fp32(technique, recorder, monkeypatch):
     monkeypatch.setattr(torch, "compile", lambda function, **_: function)
-    half = replace(CPU, precision="fp16", compiled=technique == "compiled", fused=technique == "captured")
-    recorders = (Replaying(), Replaying()) if technique == "captured" else (None, None)
-    sides = zip(moves(half, recorders[0]), moves(CPU, recorders[1]), strict=True)
-    for ours, exact in sides:
+    half = replace(CPU, precision="fp16", **technique)
+    for ours, exact in zip(moves(half, recorder), moves(CPU, recorder), strict=True):
         assert (ours - exact).norm() < bound("small_cnn ordered", "fp16") * exact.norm()
 
 
@@ -71,42 +67,30 @@ def manifest(path):
     return json.loads(found.read_text())["identity"]
 
 
-def test_a_users_file_runs_through_the_command_line_and_its_source_is_part_of_the_identity(tmp_path, capsys):
-    assert main(["run", "Td1", "--base-dir", str(tmp_path), "--set", *TINY, *OWN]) == 0
-    found = manifest(tmp_path)
-    assert (found["spec"]["step"]["mix"], found["spec"]["step"]["value"]) == tuple(
-        word.partition("=")[2] for word in OWN
-    )
-    assert set(found["hashes"]) == {"mix", "value"}
-
-
-def test_rules_registered_in_a_cell_run_by_name(tmp_path, monkeypatch):
-    monkeypatch.setattr(mixes, "_entries", dict(mixes._entries))
-    monkeypatch.setattr(values, "_entries", dict(values._entries))
-
-    @dglib.mixes.register("signs")
-    def signs(g_s, g_v, lam):
-        return [(1 - lam) * s.sign() + lam * v.sign() for s, v in zip(g_s, g_v, strict=True)]
-
-    @dglib.values.register("half")
-    def half(batch):
-        return batch.x[::2], batch.clean[::2]
-
-    parameters = load_profile("Td1", "quick", [*TINY, "mix=signs", "value=half", f"base_dir={tmp_path}"])
-    dglib.run(parameters)
-    assert manifest(tmp_path)["spec"]["step"]["mix"] == "signs"
-
-
 @pytest.mark.slow
-def test_a_users_file_runs_through_papermill(tmp_path):
-    set_ = {word.partition("=")[0]: word.partition("=")[2] for word in [*TINY, *OWN, f"base_dir={tmp_path}"]}
-    words = [word for name, value in set_.items() for word in ("-p", name, value)]
-    notebook = str(NOTEBOOKS / "Td1_trapping.ipynb")
-    command = [sys.executable, "-m", "papermill", notebook, "out.ipynb", *words, "--start-timeout", "300"]
-    (tmp_path / "my_rules.py").write_text(inspect.getsource(my_rules))
-    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True)
-    assert done.returncode == 0, done.stderr
-    assert manifest(tmp_path)["spec"]["step"]["mix"] == "my_rules:average"
+def test_a_users_rules_and_metric_run_from_a_command_and_the_metric_changes_nothing_else(tmp_path, capsys):
+    short = [
+        "init_epochs=2",
+        "init_error_max=1.0",
+        "epochs_per_level=1",
+        "sweep_lambdas=[0.5]",
+        "return_sweep=false",
+    ]
+    records = {}
+    for name, metrics in {"plain": "[]", "own": "[my_rules:sharpness]"}.items():
+        words = [*short, "network_width=0.25", "seeds=0", *OWN, f"metrics={metrics}"]
+        assert main(["run", "T1", "--base-dir", str(tmp_path / name), "--set", *words]) == 0
+        (path,) = (tmp_path / name).glob("*/T1-spinodal_results.json")
+        (records[name],) = json.loads(path.read_text())
+    plain, own = (record["trajectory"] for record in records.values())
+    sharpness = [point.pop("sharpness") for point in own]
+    assert all(0.1 <= value <= 1 for value in sharpness)
+    assert (plain, records["plain"]["epoch_log"]) == (own, records["own"]["epoch_log"])
+    assert list(dglib.load_records(path.parent).trajectories["sharpness"]) == sharpness
+    assert (path.parent / "figures" / "T1-spinodal_metrics.png").exists()
+    found = manifest(tmp_path / "own")
+    assert found["spec"]["step"].items() >= {"mix": "my_rules:average", "value": "my_rules:shifted"}.items()
+    assert found["hashes"].keys() >= {"mix", "value"}
 
 
 @pytest.mark.parametrize("kind", ["mix", "value"])
@@ -118,3 +102,56 @@ def test_an_error_in_a_rule_while_it_trains_is_one_line_that_names_it(kind, tmp_
     line = capsys.readouterr().err.splitlines()[-1]
     assert line.startswith(f"dglib: error: {kind} 'wrong_rules:late_{kind}' fails: RuntimeError: no more (")
     assert "wrong_rules.py, line" in line
+
+
+not_callable = 3
+
+
+def cow() -> str:
+    return "moo"
+
+
+@pytest.fixture
+def animals() -> Registry[Callable[[], str]]:
+    registry: Registry[Callable[[], str]] = Registry("animal")
+    registry.register("dog")(cow)
+    return registry
+
+
+def test_a_taken_name_is_refused_unless_the_same_definition_is_run_again_as_in_a_notebooks_cell(animals):
+    for sound in ("baa", "maa"):
+
+        @animals.register("sheep")
+        def sheep(sound: str = sound) -> str:
+            return sound
+
+    with pytest.raises(UserError, match="animal 'sheep' is registered already"):
+        animals.register("sheep")(cow)
+    assert animals.get("sheep")() == "maa"
+
+
+@pytest.mark.parametrize(
+    ("name", "why"),
+    [
+        ("no_such_module_anywhere:f", "No module named 'no_such_module_anywhere'"),
+        (f"{__name__}:no_such_attribute", "no_such_attribute"),
+        (".relative:f", "relative"),
+        (f"{__name__}:not_callable", "is no function or class, but 3"),
+        ("zoo.animals.cow", "did you mean 'zoo.animals:cow'? allowed are dog, or module:attribute"),
+        ("dogg", "is unknown: did you mean 'dog'? allowed are dog, or module:attribute for your own"),
+    ],
+)
+def test_an_unknown_name_is_one_line(animals, name, why):
+    with pytest.raises(UserError) as caught:
+        animals.get(name)
+    message = str(caught.value)
+    assert message.startswith(f"animal '{name}' ")
+    assert why in message
+    assert "\n" not in message
+
+
+def test_an_error_inside_the_users_module_keeps_its_traceback(animals, tmp_path, monkeypatch):
+    (tmp_path / "broken_part.py").write_text("1 / 0\n")
+    monkeypatch.syspath_prepend(tmp_path)
+    with pytest.raises(ZeroDivisionError):
+        animals.get("broken_part:f")

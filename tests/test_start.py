@@ -86,43 +86,36 @@ def content(directory):
 
 
 @pytest.mark.parametrize(
-    ("stop", "changes", "first"),
+    ("experiment", "stop", "changes", "first"),
     [
-        (10**9, ["sweep_lambdas=[0.5,0.6,0.7,0.8]"], 9 * STEPS),  # beyond the original's end
-        (10**9, ["init_error_max=0.99", "return_sweep=true", "collapse_error=0"], 3 * STEPS),
-        (4 * STEPS + 2, ["epochs_per_level=3"], 4 * STEPS + 2),  # within an epoch of a level
+        ("T1", 10**9, ["sweep_lambdas=[0.5,0.6,0.7,0.8]"], 9 * STEPS),  # beyond the original's end
+        ("T1", 10**9, ["init_error_max=0.99", "return_sweep=true", "collapse_error=0"], 3 * STEPS),
+        ("T1", 4 * STEPS + 2, ["epochs_per_level=3"], 4 * STEPS + 2),  # within an epoch of a level
         # The state is there, and an event that the original has not seen fires with its last evaluation.
-        (6 * STEPS, ["collapse_error=0", "return_sweep=true", "return_lambdas=[0.3]"], 6 * STEPS),
+        ("T1", 6 * STEPS, ["collapse_error=0", "return_sweep=true", "return_lambdas=[0.3]"], 6 * STEPS),
+        ("V3", 10**9, ["sweep_lambdas=[0.3,0.5,0.7]"], 4 * STEPS),  # between two arms
+        ("Hold", 10**9, ["hold_lambdas=[0.3,0.5]"], 2 * STEPS),  # after the branch at 0.3, before that at 0.5
     ],
 )
-def test_the_record_is_that_of_training_from_the_beginning_and_the_origin_stays(stop, changes, first, train):
-    origin = train("T1", "keep_states=true", "checkpoint_epochs=1", stop=stop)
+def test_the_record_is_that_of_training_from_the_beginning_and_the_origin_stays(
+    experiment, stop, changes, first, train
+):
+    origin = train(experiment, "keep_states=true", "checkpoint_epochs=1", stop=stop)
     before = content(origin)
-    started = train("T1", *changes, base="started", origin=origin)
+    started = train(experiment, *changes, base="started", origin=origin)
     assert content(origin) == before
     assert first_step(started) == first
-    assert record_of(started) == record_of(train("T1", *changes, base="scratch"))
+    assert record_of(started) == record_of(train(experiment, *changes, base="scratch"))
     assert verify(started) == []
 
 
-def test_a_state_between_two_arms_begins_the_second_one_anew(train):
-    origin = train("V3", "keep_states=true")
-    longer = "sweep_lambdas=[0.3,0.5,0.7]"
-    started = train("V3", longer, base="started", origin=origin)
-    assert first_step(started) == 4 * STEPS
-    assert record_of(started) == record_of(train("V3", longer, base="scratch"))
-
-
-def test_a_branch_starts_from_a_state_of_the_origin_unless_that_is_damaged(train, tmp_path):
-    origin, more = train("Hold", "keep_states=true"), "hold_lambdas=[0.3,0.5]"
-    started = train("Hold", more, base="started", origin=origin)
-    assert first_step(started) == 2 * STEPS  # after the branch at 0.3, before that at 0.5
-    assert record_of(started) == record_of(train("Hold", more, base="scratch"))
+def test_a_branch_whose_start_is_damaged_in_the_origin_is_refused(train, tmp_path):
+    origin = train("Hold", "keep_states=true")
     trunk = phase_end_path(origin / "states" / "Hold-003.ckpt", "ordered/init")
     trunk.write_bytes(trunk.read_bytes()[:-1])
     with pytest.raises(UserError, match="a later arm starts from the end of ordered/init, which has none"):
-        train("Hold", more, base="damaged", origin=origin)
-    assert not (tmp_path / "damaged").exists()
+        train("Hold", "hold_lambdas=[0.3,0.5]", base="started", origin=origin)
+    assert not (tmp_path / "started").exists()
 
 
 def test_an_interrupted_seed_resumes_without_the_origin(train):
@@ -134,51 +127,45 @@ def test_an_interrupted_seed_resumes_without_the_origin(train):
     assert record_of(started) == record_of(train("T1", *changes, base="scratch"))
 
 
-# What is changed, and what the line contains.
-REFUSED = [
-    ("network_width=0.5", "must be the same in both runs: network.width: 0.25 → 0.5"),
-    ("init_lambda=0.4", "seed 3 has no saved state to start from: epoch 1 of main/init: λ: 0.35 → 0.4;"),
-    ("init_error_max=0", "(init_failed) under the new parameters"),
-    ("seeds=7", "seed 7 has no saved state to start from: with keep_states=true a run keeps"),
-    ("seeds=3-4", "seed 4 has no saved state"),
-]
+REFUSED = {
+    "network_width=0.5": "must be the same in both runs: network.width: 0.25 → 0.5",
+    "init_lambda=0.4": "seed 3 has no saved state to start from: epoch 1 of main/init: λ: 0.35 → 0.4;",
+    "init_error_max=0": "(init_failed) under the new parameters",
+    "seeds=7": "seed 7 has no saved state to start from: with keep_states=true a run keeps",
+    "seeds=3-4": "seed 4 has no saved state",
+}
+NETWORK = """
+import math
+from torch import nn
+
+def net(input_shape, classes, width):
+    return nn.Sequential(nn.Flatten(), nn.Linear(math.prod(input_shape), classes))
+"""
 
 
-@pytest.mark.parametrize(("change", "contains"), REFUSED)
-def test_what_does_not_fit_is_refused_in_a_line_and_nothing_is_written(change, contains, train, tmp_path):
-    origin = train("T1", "keep_states=true")
-    with pytest.raises(UserError) as refused:
-        train("T1", change, base="started", origin=origin)
-    assert str(refused.value).startswith(f"--start-from {origin}: ")
-    assert contains in str(refused.value)
-    assert not (tmp_path / "started").exists()
-
-
-def test_other_data_and_a_directory_without_the_experiment_are_refused(train, tmp_path, dataset):
-    own = tmp_path / "own.npz"
-    shutil.copy(dataset, own)
-    origin = train("T1", f"dataset={own}", "keep_states=true")
-    with pytest.raises(UserError, match="must be a run directory with a run of V3"):
-        train("V3", base="started", origin=origin)
-    arrays = dict(np.load(own))
-    np.savez(own, **arrays | {"x_test": arrays["x_test"][::-1]})
-    with pytest.raises(UserError, match="pixels and labels: "):
-        train("T1", f"dataset={own}", base="started", origin=origin)
-
-
-def test_another_source_of_the_network_is_refused_and_nothing_is_written(train, tmp_path, monkeypatch):
+def test_what_does_not_fit_is_refused_in_a_line_and_nothing_is_written(train, tmp_path, dataset, monkeypatch):
     monkeypatch.syspath_prepend(tmp_path)
-    module = tmp_path / "started_net.py"
-    module.write_text(
-        "import math\nfrom torch import nn\n\n\ndef net(input_shape, classes, width):\n"
-        "    return nn.Sequential(nn.Flatten(), nn.Linear(math.prod(input_shape), classes))\n"
-    )
-    origin = train("T1", "network=started_net:net", "keep_states=true")
-    module.write_text(module.read_text() + "\n\nOTHER = 1\n")
+    (tmp_path / "started_net.py").write_text(NETWORK)
+    own = [f"dataset={tmp_path / 'own.npz'}", "network=started_net:net"]
+    shutil.copy(dataset, tmp_path / "own.npz")
+    origin = train("T1", *own, "keep_states=true")
+
+    def refused(change, why, experiment="T1"):
+        with pytest.raises(UserError) as caught:
+            train(experiment, *own, change, base="started", origin=origin)
+        assert str(caught.value).startswith(f"--start-from {origin}: ")
+        assert why in str(caught.value)
+        assert not (tmp_path / "started").exists()
+
+    for change, why in REFUSED.items():
+        refused(change, why)
+    refused("seeds=3", "must be a run directory with a run of V3", "V3")
+    (tmp_path / "started_net.py").write_text(NETWORK + "OTHER = 1\n")
     del sys.modules["started_net"]  # as in another process
-    with pytest.raises(UserError, match="must be the same in both runs: hash of the network"):
-        train("T1", "network=started_net:net", "epochs_per_level=3", base="started", origin=origin)
-    assert not (tmp_path / "started").exists()
+    refused("epochs_per_level=3", "must be the same in both runs: hash of the network")
+    arrays = dict(np.load(dataset))
+    np.savez(tmp_path / "own.npz", **arrays | {"x_test": arrays["x_test"][::-1]})
+    refused("epochs_per_level=3", "pixels and labels: ")
 
 
 def test_the_command_prints_from_where_a_seed_starts_and_fork_names_it(train, tmp_path, dataset, capsys):

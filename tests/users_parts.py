@@ -9,32 +9,22 @@ import dglib
 # ── noises ──
 
 
-def ignored_class(labels, rate, seed, classes):
-    return np.where(np.arange(len(labels)) < 5, -100, labels)
+def noise(change):
+    return lambda labels, rate, seed, classes: change(labels)
 
 
-def twice(labels, rate, seed, classes):
-    return np.concatenate([labels, labels])
-
-
-def nothing(labels, rate, seed, classes):
-    return None
-
-
-def fails(labels, rate, seed, classes):
-    return labels[len(labels)]
+ignored_class = noise(lambda labels: np.where(np.arange(len(labels)) < 5, -100, labels))
+twice = noise(lambda labels: np.concatenate([labels, labels]))
+nothing = noise(lambda labels: None)
+fails = noise(lambda labels: labels[len(labels)])
+unseeded = noise(lambda labels: np.random.default_rng().integers(0, 10, len(labels)))
+constant = noise(lambda labels: np.full_like(labels, 3))
+nonsense_declared = noise(lambda labels: labels)
+nonsense_declared.expected = lambda rate, labels, classes: 40
 
 
 def second_seed_fails(labels, rate, seed, classes):
     return labels if seed == 0 else labels[1:]
-
-
-def unseeded(labels, rate, seed, classes):
-    return np.random.default_rng().integers(0, classes, len(labels))
-
-
-def small_integers(labels, rate, seed, classes):
-    return labels.astype(np.int8)
 
 
 def in_place(labels, rate, seed, classes):
@@ -53,17 +43,6 @@ def one_class_declared(labels, rate, seed, classes):
 
 
 one_class_declared.expected = lambda rate, labels, classes: rate * np.mean(labels == 3)
-
-
-def constant(labels, rate, seed, classes):
-    return np.full_like(labels, 3)
-
-
-def nonsense_declared(labels, rate, seed, classes):
-    return labels
-
-
-nonsense_declared.expected = lambda rate, labels, classes: 40
 
 
 def shuffled(labels, rate, seed, classes):
@@ -86,20 +65,15 @@ class Layer(nn.Module):
         return self.after(self.linear(self.before(x).flatten(1)))
 
 
-def too_many_outputs(input_shape, classes, width):
-    return Layer(input_shape, classes + 1)
+def network(more=0, before=lambda x: x, after=lambda x: x):
+    return lambda input_shape, classes, width: Layer(input_shape, classes + more, before, after)
 
 
-def not_finite(input_shape, classes, width):
-    return Layer(input_shape, classes, before=torch.log)
-
-
-def changes_its_input(input_shape, classes, width):
-    return Layer(input_shape, classes, before=torch.relu_)
-
-
-def without_gradient(input_shape, classes, width):
-    return Layer(input_shape, classes, after=torch.detach)
+too_many_outputs = network(more=1)
+not_finite = network(before=torch.log)
+changes_its_input = network(before=torch.relu_)
+functional_dropout = network(before=nn.functional.dropout)
+without_gradient = network(after=torch.detach)
 
 
 def unused(input_shape, classes, width):
@@ -152,9 +126,13 @@ def held_arrays(data_dir):
 
 
 def unreadable(data_dir):
-    raise FileNotFoundError("no images here")
+    raise FileNotFoundError(f"no images in {data_dir}")
 
 
 def writes_to_the_arrays(labels, rate, seed, classes):
     LABELS[:] = 0
     return labels
+
+
+def no_dataset(data_dir):
+    return 3

@@ -3,29 +3,26 @@
 import torch
 
 
+def pairwise(change):
+    return lambda g_s, g_v, lam: [change(s, v, lam) for s, v in zip(g_s, g_v, strict=True)]
+
+
+double = pairwise(lambda s, v, lam: s.double())
+infinite = pairwise(lambda s, v, lam: s / 0)
+in_place = pairwise(lambda s, v, lam: s.mul_(1 - lam).add_(v, alpha=lam))
+divides_by_the_rest = pairwise(lambda s, v, lam: s + v * (lam / (1 - lam)))
+# float64 of tensors
+number_alone = pairwise(
+    lambda s, v, lam: torch.tensordot(torch.tensor([1 - lam, lam]), torch.stack((s, v)), 1)
+)
+
+
 def too_few(g_s, g_v, lam):
     return list(g_s)[:-1]
 
 
-def double(g_s, g_v, lam):
-    return [s.double() for s in g_s]
-
-
-def infinite(g_s, g_v, lam):
-    return [s / 0 for s in g_s]
-
-
-def in_place(g_s, g_v, lam):
-    return [s.mul_(1 - lam).add_(v, alpha=lam) for s, v in zip(g_s, g_v, strict=True)]
-
-
 def two_arguments(g_s, g_v):
     return g_s
-
-
-def number_alone(g_s, g_v, lam):
-    weights = torch.tensor([1 - lam, lam])  # float64 of tensors
-    return [torch.tensordot(weights, torch.stack(pair), 1) for pair in zip(g_s, g_v, strict=True)]
 
 
 def halves_lam(g_s, g_v, lam):
@@ -33,8 +30,16 @@ def halves_lam(g_s, g_v, lam):
     return [(1 - lam) * s + lam * v for s, v in zip(g_s, g_v, strict=True)]
 
 
-def divides_by_the_rest(g_s, g_v, lam):
-    return [s + v * (lam / (1 - lam)) for s, v in zip(g_s, g_v, strict=True)]
+def value(change):
+    return lambda batch: change(batch.x, batch.clean)
+
+
+other_images = value(lambda x, labels: (x[:, :, 1:], labels))
+first_eight = value(lambda x, labels: (x[:8], labels))
+not_all_batches = value(lambda x, labels: (x[60:], labels[60:]))
+not_a_number = value(lambda x, labels: (x * float("nan"), labels))
+darkens = value(lambda x, labels: (x.mul_(0.5), labels))
+no_class = value(lambda x, labels: (x, labels + 10))
 
 
 def late_mix(g_s, g_v, lam):
@@ -55,27 +60,3 @@ def _count():
     calls_left -= 1
     if calls_left < 0:
         raise RuntimeError("no more")
-
-
-def other_images(batch):
-    return batch.x[:, :, 1:], batch.clean
-
-
-def first_eight(batch):
-    return batch.x[:8], batch.clean
-
-
-def not_all_batches(batch):
-    return batch.x[60:], batch.clean[60:]
-
-
-def not_a_number(batch):
-    return batch.x * float("nan"), batch.clean
-
-
-def darkens(batch):
-    return batch.x.mul_(0.5), batch.clean
-
-
-def no_class(batch):
-    return batch.x, batch.clean + 10
