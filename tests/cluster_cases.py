@@ -1,34 +1,26 @@
-"""Small runs on clusters: what the tests start, disturb and check.
-
-python tests/cluster_cases.py tcp://127.0.0.1:8786 runs    trains the four seeds of `plan`, without a notebook
-"""
+"""Small runs of several processes: what the tests start, disturb and check."""
 
 from __future__ import annotations
 
-import io
 import json
 import os
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from types import SimpleNamespace
-from typing import Any
 
 import psutil
 from held import held_up
 
-from dglib.campaign import scheduler
-from dglib.campaign.cluster import ClusterBackend
-from dglib.campaign.jobs import Plan, anchored, jobs_of
-from dglib.campaign.status import CampaignMonitor
-from dglib.campaign.worker import train
-from dglib.errors import UserError
+from dglib.experiments import build_spec
 from dglib.experiments.profiles import PARAMS, load_profile
 from dglib.files import unsealed
 from dglib.runs.progress import read_attempts
+from dglib.runs.seed import run_seed
+from dglib.training.data import load_dataset
+from dglib.training.numerics import Numerics
 
 RUN_ALL = PARAMS.parent / "run_all.py"
 PATIENCE = 600.0  # seconds; a loaded machine takes its time to import torch
@@ -43,13 +35,7 @@ TINY = [
 HOLD = "hold"  # the file in the working directory that holds seeds up after an epoch
 
 
-def plan(base: Path, seeds: str = "0-3", init_epochs: int = 8) -> Plan:
-    """Seeds of T2 that take a second or two each, and no notebook after them."""
-    parameters = load_profile("T2", "quick", [f"seeds={seeds}", f"init_epochs={init_epochs}", *TINY])
-    return Plan(anchored(parameters, base), base, cell="small")
-
-
-def records(base: Path) -> dict[str, dict[str, Any]]:
+def records(base):
     """The records below a directory, by their files' names, without time and provenance."""
     found = {path.stem: unsealed("seed record", path) for path in base.glob("exp_*/seeds/*.json")}
     for record in found.values():
@@ -57,20 +43,20 @@ def records(base: Path) -> dict[str, dict[str, Any]]:
     return found
 
 
-def in_series(given: Plan) -> dict[str, dict[str, Any]]:
-    """The records of a plan's seeds, trained one after the other in this process."""
-    for job in given.jobs:
-        if job.seed is not None:
-            train(job.message())
-    return records(given.base)
+def serial(experiment, seed, changes):
+    """The record of a seed trained in this process, without its time."""
+    spec = build_spec(experiment, load_profile(experiment, "quick", changes))
+    record = run_seed(spec, seed, load_dataset("digits"), Numerics.resolve("auto", 1))
+    del record["time"]
+    return json.loads(json.dumps(record))
 
 
-def attempts(base: Path) -> dict[str, list[dict[str, Any]]]:
+def attempts(base):
     """The attempts at each seed, by its name."""
     return {path.stem: read_attempts(path) for path in sorted(base.glob("exp_*/attempts/*.jsonl"))}
 
 
-def wait_for(what: Callable[[], Any], name: str, process: subprocess.Popen[str] | None = None) -> Any:
+def wait_for(what, name, process=None):
     """The first value of a function that counts as true, while a process has not ended."""
     deadline = time.monotonic() + PATIENCE
     while not (found := what()):
@@ -80,7 +66,7 @@ def wait_for(what: Callable[[], Any], name: str, process: subprocess.Popen[str] 
     return found
 
 
-def saved(base: Path) -> dict[str, psutil.Process]:
+def saved(base):
     """The processes that train a seed which has a checkpoint, by its name."""
     names = {path.stem for path in base.glob("exp_*/checkpoints/*.ckpt")}
     found = {}
@@ -93,7 +79,7 @@ def saved(base: Path) -> dict[str, psutil.Process]:
     return found
 
 
-def kill_mid_job(base: Path, process: subprocess.Popen[str]) -> tuple[str, int]:
+def kill_mid_job(base, process):
     """Kill a worker that trains a seed and has saved it. Returns the seed and the process.
 
     Removes `HOLD` then.
@@ -105,7 +91,7 @@ def kill_mid_job(base: Path, process: subprocess.Popen[str]) -> tuple[str, int]:
     return seed, worker.pid
 
 
-def is_gone(process: psutil.Process) -> bool:
+def is_gone(process):
     """Whether the process has ended, also where nobody has collected it."""
     try:
         return not process.is_running() or process.status() == psutil.STATUS_ZOMBIE
@@ -113,7 +99,7 @@ def is_gone(process: psutil.Process) -> bool:
         return True
 
 
-def start(*command: str | Path, **environment: str) -> subprocess.Popen[str]:
+def start(*command, **environment):
     """Python with these arguments, one thread for each process."""
     return subprocess.Popen(
         [sys.executable, *map(str, command)],
@@ -125,14 +111,14 @@ def start(*command: str | Path, **environment: str) -> subprocess.Popen[str]:
 
 
 @contextmanager
-def cluster(folder: Path) -> Iterator[SimpleNamespace]:
+def cluster(folder):
     """A Dask scheduler and two workers, as somebody starts them in other terminals."""
     folder = folder.absolute()
     folder.mkdir(parents=True, exist_ok=True)
     contact = folder / "scheduler.json"
     with ExitStack() as stack:
 
-        def begin(*words: str) -> subprocess.Popen[bytes]:
+        def begin(*words):
             log = stack.enter_context((folder / f"{words[0]}.log").open("a"))
             command = [sys.executable, "-m", f"distributed.cli.{words[0]}", "--no-dashboard", *words[1:]]
             environment = os.environ | {"OMP_NUM_THREADS": "1"} | held_up(Path(HOLD).absolute())
@@ -143,7 +129,7 @@ def cluster(folder: Path) -> Iterator[SimpleNamespace]:
         host = ("--host", "127.0.0.1")
         scheduler = begin("dask_scheduler", *host, "--port", "0", "--scheduler-file", str(contact))
 
-        def is_up() -> bool:
+        def is_up():
             assert scheduler.poll() is None, (folder / "dask_scheduler.log").read_text()
             return contact.exists() and contact.read_text().endswith("}")
 
@@ -154,7 +140,7 @@ def cluster(folder: Path) -> Iterator[SimpleNamespace]:
         yield SimpleNamespace(address=address, scheduler=scheduler, workers=workers)
 
 
-def end(process: subprocess.Popen[Any]) -> None:
+def end(process):
     """End a process with its children."""
     if process.poll() is None:  # its number is its own until it is collected
         for each in psutil.Process(process.pid).children(recursive=True):
@@ -162,21 +148,3 @@ def end(process: subprocess.Popen[Any]) -> None:
                 each.kill()
         process.kill()
     process.communicate()
-
-
-def main(where: str, base: str, seeds: str = "0-3", init_epochs: str = "8") -> int:
-    jobs = jobs_of([plan(Path(base).absolute(), seeds, int(init_epochs))])
-    try:
-        with (
-            ClusterBackend(where) as backend,
-            CampaignMonitor(jobs, sys.stdout, io.StringIO()) as monitor,
-        ):
-            scheduler.run(jobs, backend, monitor)
-    except UserError as error:
-        print(error, file=sys.stderr)
-        return 2
-    return 0
-
-
-if __name__ == "__main__":
-    sys.exit(main(*sys.argv[1:]))

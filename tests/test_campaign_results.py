@@ -9,17 +9,17 @@ from grid_cases import fill, store_of
 
 from dglib import cli
 from dglib.campaign import results
-from dglib.campaign.command import Campaign, plan_campaign
+from dglib.campaign.command import plan_campaign
 
 MAP = "experiment: Td1\nseeds: 0-1\nset: {init_epochs: 40}\ngrid: {noise_rate: [0.2, 0.4]}\n"
 
 
 @pytest.fixture(autouse=True)
-def _here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def _here(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
 
 
-def mirrored(*words: str) -> Campaign:
+def mirrored(*words):
     """A campaign that writes to `work` and is copied to `drive`."""
     Path("drive").mkdir()
     given = ["campaign", *words, "--base-dir", "drive", "--mirror", "--set", "work_dir=work"]
@@ -28,11 +28,11 @@ def mirrored(*words: str) -> Campaign:
     return plan_campaign(arguments)
 
 
-def files(base: Path) -> dict[str, bytes]:
+def files(base):
     return {str(path.relative_to(base)): path.read_bytes() for path in base.rglob("*") if path.is_file()}
 
 
-def test_report_table_and_figures_of_a_grid_are_copied_below_the_base_directory() -> None:
+def test_report_table_and_figures_of_a_grid_are_copied_below_the_base_directory():
     Path("my.yaml").write_text(MAP)
     found = mirrored("--grid", "my.yaml")
     assert found.grid is not None
@@ -45,7 +45,7 @@ def test_report_table_and_figures_of_a_grid_are_copied_below_the_base_directory(
     assert {str(path.relative_to("work/grid_my")) for path in written} == names
 
 
-def test_the_figure_drawn_after_the_runs_own_mirrors_have_ended_is_copied_too() -> None:
+def test_the_figure_drawn_after_the_runs_own_mirrors_have_ended_is_copied_too():
     found = mirrored("--only", "T1", "T2", "--seeds", "0-1")
     for plan, make in zip(found.plans, (t1, t2), strict=True):
         store_of(plan, [make(seed) for seed in (0, 1)])

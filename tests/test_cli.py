@@ -1,5 +1,7 @@
 """The command line: layers of parameters, exit statuses, and the list of parameters."""
 
+import json
+import os
 import sys
 from pathlib import Path
 from types import ModuleType, SimpleNamespace
@@ -11,6 +13,7 @@ from by_name import MODELS
 from dglib.cli import main
 from dglib.errors import UserError
 from dglib.experiments.profiles import Layer, load_profile, validate_layers
+from dglib.files import to_json
 
 
 @pytest.fixture
@@ -42,35 +45,29 @@ def test_a_run_prints_the_answer_and_its_files(run, capsys):
 
 def test_an_option_replaces_set_which_replaces_the_file_which_replaces_the_profile(run):
     Path("my.yaml").write_text("lr: 0.3\nmomentum: 0.3\nseeds: 9\nthreads: 3\n")
-    main(["run", "T1", "-f", "my.yaml", "--set", "lr=0.2", "seeds=8", "--set", "threads=2", "--seeds", "0-1"])
-    assert run.parameters == load_profile("T1", "quick", ["lr=0.2", "momentum=0.3", "seeds=0-1", "threads=2"])
+    # YAML would read two of the options as numbers.
+    options = ["--seeds", "010", "--base-dir", "2026", "--device", "cuda:1"]
+    main(["run", "T1", "-f", "my.yaml", "--set", "lr=0.2", "seeds=8", "--set", "threads=2", *options])
+    changes = ["lr=0.2", "momentum=0.3", "seeds=10", "threads=2", "base_dir='2026'", "device=cuda:1"]
+    assert run.parameters == load_profile("T1", "quick", changes)
 
 
-def test_named_options_are_taken_as_they_are_written(run):
-    main(
-        ["run", "T1", "--base-dir", "2026", "--device", "cuda:1", "--seeds", "010"]
-    )  # YAML would read two as numbers
-    p = run.parameters
-    assert (p.base_dir, p.device, p.seeds) == ("2026", "cuda:1", [10])
-
-
-@pytest.mark.parametrize(
-    ("failure", "status", "line"),
-    [
+def test_a_failure_in_the_run_is_one_line_and_a_status_and_an_internal_error_a_traceback(run, capsys):
+    for failure, status, line in (
         (UserError("a.npz: y_train:\n must be integers"), 2, "error: a.npz: y_train: must be integers"),
         (KeyboardInterrupt(), 130, "stopped; the same command resumes"),
-    ],
-)
-def test_a_failure_in_the_run_is_one_line_and_a_status(failure, status, line, run, capsys):
-    run.failure = failure
-    assert main(["run", "T1"]) == status
-    assert capsys.readouterr().err == f"dglib: {line}\n"
-
-
-def test_an_internal_error_shows_its_traceback(run):
+    ):
+        run.failure = failure
+        assert main(["run", "T1"]) == status
+        assert capsys.readouterr().err == f"dglib: {line}\n"
     run.failure = ZeroDivisionError("internal")
     with pytest.raises(ZeroDivisionError):
         main(["run", "T1"])
+
+
+def test_a_file_name_that_is_no_text_comes_back_from_json_as_it_was_given():
+    name = os.fsdecode(b"own\xff.yaml")
+    assert json.loads(to_json({"command": [name]})) == {"command": [name]}
 
 
 @pytest.mark.parametrize("experiment", MODELS)

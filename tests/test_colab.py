@@ -1,30 +1,24 @@
 """Colab: the notebooks' first cell and badges, and notebooks in a simulated Colab runtime."""
 
+import io
 import json
 import os
 import re
 import shutil
-import signal
 import subprocess
 import sys
-from http.server import BaseHTTPRequestHandler, HTTPServer
+import urllib.request
 from pathlib import Path
-from threading import Thread
+from types import ModuleType
 
 import nbformat
 import pytest
-from cluster_cases import wait_for
-from small import digits
-from stand_in_colab import Runtime, commit, in_place, repository_of
+from cluster_cases import attempts, serial
+from stand_in_colab import in_place, repository_of
 from update_notebooks import badge, first_cell, project
 
 from dglib import colab
 from dglib.errors import UserError
-from dglib.experiments import build_spec
-from dglib.experiments.profiles import load_profile
-from dglib.runs.progress import read_attempts
-from dglib.runs.seed import run_seed
-from dglib.training.numerics import Numerics
 
 ROOT = Path(__file__).resolve().parent.parent
 NOTEBOOKS = ROOT / "notebooks"
@@ -129,86 +123,69 @@ def test_a_copy_in_drive_goes_before_a_clone_and_a_clone_is_made_where_there_is_
 
 
 ORIGIN = "fileId=https%3A%2F%2Fgithub.com%2Fsome%2Ffork%2Fblob%2F{}%2Fnotebooks%2FT1_spinodal.ipynb"
-HOSTILE = ("--upload-pack=touch pwned", "$(touch pwned)", "x\n")
 
 
 def sessions(*paths):
     return json.dumps([{"path": path, "name": "T1_spinodal.ipynb", "kernel": {}} for path in paths]).encode()
 
 
-@pytest.fixture(scope="module")
-def github(tmp_path_factory):
-    """The environment in which a fork and the project's own address lead to local repositories."""
-    place = tmp_path_factory.mktemp("github")
-    variables = {"GIT_CONFIG_COUNT": "2", "GIT_ALLOW_PROTOCOL": "file"}
-    for number, (address, branch) in enumerate([("some/fork", "feature/x"), (ADDRESS[19:], f"v{VERSION}")]):
-        work = place / str(number)
-        (work / "dglib").mkdir(parents=True)
-        (work / "run_all.py").touch()
-        (work / "dglib" / "__init__.py").touch()
-        (work / "dglib" / "colab.py").write_text(f"def prepare(): print('code of {address}')")
-        commit(work, branch)
-        variables[f"GIT_CONFIG_KEY_{number}"] = f"url.file://{work}.insteadOf"
-        variables[f"GIT_CONFIG_VALUE_{number}"] = f"https://github.com/{address}"
-    return variables
-
-
 @pytest.fixture
-def opened(python, github):
-    """Run the first cell where Colab lists these sessions, or, for None, nothing answers; its output."""
+def clones(tmp_path, monkeypatch):
+    """The (address, branch) of each clone that the first cell tries where Colab lists these sessions."""
 
     def run(body):
-        class Listing(BaseHTTPRequestHandler):
-            def do_GET(self):
-                self.send_response(200)
-                self.end_headers()
-                self.wfile.write(body)
+        calls = []
 
-            def log_message(self, *_):
-                pass
+        def git(words, **_):
+            *_, branch, end_of_options, address, _target = words
+            assert end_of_options == "--"
+            calls.append((address, branch))
+            return subprocess.CompletedProcess(words, 128, "", "fatal: not found")
 
-        with HTTPServer(("127.0.0.1", 0), Listing) as server:
-            Thread(target=server.serve_forever, daemon=True).start()
-            cell = CELL.replace(":9000/", f":{server.server_port if body is not None else 1}/")
-            printed = python(GOOGLE, cell, COLAB_JUPYTER_IP="127.0.0.1", **github)
-            server.shutdown()
-        assert list(python.content.rglob("pwned")) == []
-        return [line for line in printed.splitlines() if line != "asked for /content/drive"]
+        def listed(address, timeout):
+            return io.BytesIO(body)
+
+        for name in ("google", "google.colab"):
+            monkeypatch.setitem(sys.modules, name, ModuleType(name))
+        monkeypatch.setattr(sys, "path", [*sys.path])
+        monkeypatch.setattr(urllib.request, "urlopen", listed)
+        monkeypatch.setattr(subprocess, "run", git)
+        monkeypatch.setattr(colab, "prepare", lambda: None)
+        exec(in_place(CELL, tmp_path), {})
+        return calls
 
     return run
 
 
-FALLBACK = [
-    f"Cloning {ADDRESS} v{VERSION} (the repository of this notebook is unknown or unreadable) ",
-    f"code of {ADDRESS[19:]}",
-]
+RELEASE = (ADDRESS, f"v{VERSION}")
 
 
-def test_a_notebook_opened_from_a_branch_of_a_fork_takes_the_code_from_there(opened):
-    expected = ["Cloning https://github.com/some/fork feature/x ", "code of some/fork"]
-    assert opened(sessions(ORIGIN.format("feature%2Fx"))) == expected
-    assert opened(sessions("fileId=1AbC")) == expected[1:], "a clone is not replaced"
+def test_the_code_is_cloned_from_where_the_notebook_was_opened_or_gits_reason_printed(clones, capsys):
+    assert clones(sessions(ORIGIN.format("feature%2Fx"))) == [
+        ("https://github.com/some/fork", "feature/x"),
+        RELEASE,
+    ]
+    first, second = capsys.readouterr().out.splitlines()
+    assert first == "Cloning https://github.com/some/fork feature/x fatal: not found"
+    unknown = "(the repository of this notebook is unknown or unreadable)"
+    assert second == f"Cloning {ADDRESS} v{VERSION} {unknown} fatal: not found"
 
 
 @pytest.mark.parametrize(
     "body",
     [
-        None,
         b"<html>\xff",
         sessions(ORIGIN.format("main"), ORIGIN.format("feature%2Fx")),
+        sessions("fileId=1AbC"),
         sessions("fileId=https%3A%2F%2Fgithub.com.evil.org%2Fa%2Fb%2Fblob%2Fmain%2Fnotebooks%2FT1.ipynb"),
-        *(sessions(ORIGIN.format(branch)) for branch in HOSTILE),
+        *(
+            sessions(ORIGIN.format(branch))
+            for branch in ("--upload-pack=touch pwned", "$(touch pwned)", "x\n")
+        ),
     ],
 )
-def test_without_one_address_that_can_be_trusted_the_release_is_cloned(body, opened):
-    assert opened(body) == FALLBACK
-
-
-def test_where_the_origin_cannot_be_cloned_gits_reason_is_printed_and_the_release_is_cloned(opened):
-    failed, *others = opened(sessions(ORIGIN.format("gone")))
-    assert failed.startswith("Cloning https://github.com/some/fork gone ")
-    assert any("Remote branch gone not found" in line for line in [failed, *others])
-    assert others[-2:] == FALLBACK
+def test_without_one_address_that_can_be_trusted_the_release_is_cloned(body, clones):
+    assert clones(body) == [RELEASE]
 
 
 # ── what is installed ──
@@ -224,9 +201,7 @@ def test_where_the_origin_cannot_be_cloned_gits_reason_is_printed_and_the_releas
         ),
     ],
 )
-def test_only_missing_packages_are_installed_and_no_loaded_one_is_replaced(
-    problem, line, tmp_path, monkeypatch, capsys
-):
+def test_only_missing_packages_are_installed(problem, line, tmp_path, monkeypatch, capsys):
     calls = []
 
     def pip(words, **_):
@@ -252,45 +227,40 @@ def test_a_copy_whose_upload_was_cut_off_is_refused(tmp_path):
         colab.prepare(tmp_path)
 
 
-# ── a stand-in runtime ──
+# ── a whole notebook ──
 
-TINY = {
-    "seeds": [1],
-    "network_width": 0.25,
-    "init_epochs": 4,
-    "init_error_min": 0.0,
-    "epochs_per_level": 1,
-    "sweep_lambdas": [0.5, 0.4],
-    "checkpoint_epochs": 1,
-    "network": "held:network",
-}
-T2 = NOTEBOOKS / "T2_spinodal.ipynb"
+TINY = {"seeds": [1], "network_width": 0.25, "init_epochs": 4, "init_error_min": 0.0, "epochs_per_level": 1}
+TINY |= {"sweep_lambdas": [0.5, 0.4], "checkpoint_epochs": 1}
+DIE = """
+from dglib.runs import checkpoint
+save = checkpoint.save
+checkpoint.save = lambda *given, **options: (save(*given, **options), os._exit(9))
+"""
 
 
 @pytest.mark.slow
-def test_a_killed_notebook_resumes_and_its_results_are_on_drive(tmp_path):
-    runtime = Runtime(tmp_path / "runtime", repository_of(ROOT, tmp_path / "dglib.git", tag=f"v{VERSION}"))
-    runtime.hold.touch()
-    process = runtime.start(T2, **TINY)
-    os.kill(wait_for(runtime.trained_by, "checkpoint", process), signal.SIGKILL)
-    process.communicate()
-    runtime.hold.unlink()
-    made, results = runtime.first_cell()[-2:]
-    clone = runtime.content / "dual-gradient-learning"
-    assert re.fullmatch(rf"dglib {VERSION}, commit [0-9a-f]{{7}}, from {clone}; nothing was missing", made)
-    process = runtime.start(T2, **TINY)
-    _, problem = process.communicate()
-    assert process.returncode == 0, problem
-    assert runtime.first_cell() == [made, results], "neither mounted nor cloned again"
-    (log,) = runtime.home.glob(".cache/dglib/*/exp_T_spinodal_*/attempts/T2-spinodal-001.jsonl")
-    before, after = read_attempts(log)
+def test_a_killed_notebook_resumes_and_its_results_are_on_drive(python, tmp_path):
+    cells = nbformat.read(NOTEBOOKS / "T2_spinodal.ipynb", as_version=4).cells
+    first, defaults, *rest = (cell.source for cell in cells if cell.cell_type == "code")
+    changes = "\n".join(f"{name} = {value!r}" for name, value in TINY.items())
+    repository = repository_of(ROOT, tmp_path / "dglib.git", tag=f"v{VERSION}")
+    fonts = str(tmp_path / "fonts")  # finding all fonts takes a while
+    environment = {"HOME": str(tmp_path), "MPLCONFIGDIR": fonts, "DGLIB_REPOSITORY": repository}
+    killed = python(GOOGLE, first, defaults, changes, DIE, *rest, **environment)
+    assert re.search(
+        rf"dglib {VERSION}, commit [0-9a-f]{{7}}, from /content/dual-gradient-learning; ", killed
+    )
+    resumed = python(GOOGLE, first, defaults, changes, *rest, **environment)
+    assert "asked for" in killed
+    assert "asked for" not in resumed, "neither mounted nor cloned again"
+    assert "Cloning" not in resumed
+    (local,) = tmp_path.glob(".cache/dglib/*")
+    before, after = attempts(local)["T2-spinodal-001"]
     assert (before["found_step"], "how" in before) == (0, False)
     assert after["found_step"] > 0
-
-    (file,) = runtime.results.glob("exp_T_spinodal_*/T2-spinodal_results.json")
+    results = python.content / "drive/MyDrive/dual-gradient-learning/Paper-A"
+    (file,) = results.glob("exp_T_spinodal_*/T2-spinodal_results.json")
     (record,) = json.loads(file.read_bytes())
-    spec = build_spec("T2", load_profile("T2", "quick", [f"{name}={value}" for name, value in TINY.items()]))
-    undisturbed = run_seed(spec, 1, digits(), Numerics.resolve("auto", 1))
-    del record["provenance"]
-    assert record | {"time": 0} == json.loads(json.dumps(undisturbed)) | {"time": 0}
-    assert list(runtime.results.glob("exp_T_spinodal_*/figures/*.png")) != []
+    expected = serial("T2", 1, [f"{name}={value}" for name, value in TINY.items()])
+    assert {**expected, "time": record["time"], "provenance": record["provenance"]} == record
+    assert list(results.glob("exp_T_spinodal_*/figures/*.png")) != []

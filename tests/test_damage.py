@@ -40,11 +40,6 @@ def truncated(content, count):
     return [content[:n] for n in random.Random(1).sample(range(len(content)), count)]
 
 
-def with_a_lost_block(content, count):
-    places = random.Random(2).sample(range(len(content) - 512), count)
-    return [content[:n] + bytes(512) + content[n + 512 :] for n in places]
-
-
 @pytest.fixture(scope="module")
 def generations(tmp_path_factory):
     """The bytes of a seed's newest checkpoint, after 20 steps, and of the one before it, after 9."""
@@ -55,15 +50,13 @@ def generations(tmp_path_factory):
     return path.read_bytes(), checkpoint.older(path).read_bytes()
 
 
-def test_the_older_checkpoint_replaces_a_damaged_newest_one_unless_it_seems_to_be_of_a_newer_version(
-    generations, tmp_path
-):
+def test_the_older_checkpoint_replaces_a_damaged_newest_one(generations, tmp_path):
     newest, older = generations
     path, head = tmp_path / "seed.ckpt", newest.index(b"\n") + 1
     checkpoint.older(path).write_bytes(older)
     damaged = [*flipped(newest, 60), *flipped(newest, 200, below=head), *truncated(newest, 60)]
     refusals = []
-    for content in [*damaged, *with_a_lost_block(newest, 50)]:
+    for content in damaged:
         path.write_bytes(content)
         with warnings.catch_warnings(record=True) as raised:
             warnings.simplefilter("always")
@@ -118,17 +111,16 @@ def test_a_run_with_a_damaged_manifest_is_resumed_as_it_was_or_named_and_left_al
     assert open_store(tmp_path, SPEC, DATA)[0].finished(0)
 
 
-@pytest.mark.parametrize("kind", ["heartbeat", "attempts"])
-def test_damaged_heartbeats_and_attempts_stop_no_run_and_change_no_record(kind, tmp_path):
+def test_damaged_heartbeats_and_attempts_stop_no_run_and_change_no_record(tmp_path):
     store, _ = open_store(tmp_path, SPEC, DATA)
-    path = getattr(store.files(0), kind)
     files = store.files(0)
     with logged_attempt(files.attempts, files.heartbeat) as begin:
         begin(5, 6)
-    store.files(0).heartbeat.write_text('{"epochs_done": 3, "error": 0.5}\n')
-    for damaged in [*flipped(path.read_bytes(), 60), b"", b"\xff"]:
-        path.write_bytes(damaged)
-        with logged_attempt(files.attempts, files.heartbeat) as begin:
-            begin(5, 6)
+    files.heartbeat.write_text('{"epochs_done": 3, "error": 0.5}\n')
+    for path in (files.attempts, files.heartbeat):
+        for damaged in [*flipped(path.read_bytes(), 60), b"", b"\xff"]:
+            path.write_bytes(damaged)
+            with logged_attempt(files.attempts, files.heartbeat) as begin:
+                begin(5, 6)
     (record,) = run_experiment(store, [0], DATA, CPU, report=print)
     assert without_time(record) == without_time(run_seed(SPEC, 0, DATA, CPU))

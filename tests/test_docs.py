@@ -36,14 +36,8 @@ def test_every_block_says_how_it_is_tested():
     print("not run:", *external, sep="\n")
 
 
-@pytest.mark.parametrize("text", marked("run"))
-def test_python_blocks_run(text, tmp_path):
-    done = subprocess.run([sys.executable, "-c", text], cwd=tmp_path, capture_output=True, text=True)
-    assert done.returncode == 0, done.stderr
-
-
-@pytest.mark.parametrize("text", marked("file"))
-def test_files_can_be_imported(text, tmp_path):
+@pytest.mark.parametrize("text", [*marked("run"), *marked("file")])
+def test_python_blocks_can_be_imported(text, tmp_path):
     (tmp_path / "shown.py").write_text(text, encoding="utf-8")
     command = [sys.executable, "-c", "import shown"]
     done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True)

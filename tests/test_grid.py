@@ -1,7 +1,6 @@
 """Grid files: what is crossed, where it runs, and mistakes reported before anything is written."""
 
 from itertools import product
-from pathlib import Path
 
 import pytest
 
@@ -21,14 +20,14 @@ grid:
 """
 
 
-def written(directory: Path, text: str, name: str = "map.yaml") -> Path:
+def written(directory, text, name="map.yaml"):
     path = directory / name
     path.write_text(text, encoding="utf-8")
     return path
 
 
 @pytest.mark.parametrize("path", GRIDS, ids=lambda path: path.stem)
-def test_every_grid_of_the_project_loads_by_its_name_and_has_a_directory_per_combination(path: Path) -> None:
+def test_every_grid_of_the_project_loads_by_its_name_and_has_a_directory_per_combination(path):
     grid = load_grid(path.stem)
     combinations = {repr(cell.values) for cell in grid.plans}
     assert len({cell.base.name for cell in grid.plans}) == len(combinations)
@@ -36,7 +35,7 @@ def test_every_grid_of_the_project_loads_by_its_name_and_has_a_directory_per_com
     assert path.read_text(encoding="utf-8").startswith("# ")
 
 
-def test_every_value_of_one_parameter_meets_every_value_of_the_other_over_the_profile(tmp_path: Path) -> None:
+def test_every_value_of_one_parameter_meets_every_value_of_the_other_over_the_profile(tmp_path):
     grid = load_grid(written(tmp_path, MAP))
     changes = ["seeds=0-1", "init_epochs=8", "milestones=[4, 6]", "noise_rate=0.2", "init_lambda=0.35"]
     expected = anchored(load_profile("Td1", "quick", changes), grid.plans[0].base.absolute())
@@ -48,7 +47,7 @@ def test_every_value_of_one_parameter_meets_every_value_of_the_other_over_the_pr
     assert (grid.plans[4].cell, grid.plans[4].base.name) == (("noise_rate=0.4,init_lambda=0.5",) * 2)
 
 
-def test_options_replace_what_the_file_sets_for_all_experiments_or_for_one(tmp_path: Path) -> None:
+def test_options_replace_what_the_file_sets_for_all_experiments_or_for_one(tmp_path):
     path = written(tmp_path, "experiments: [T1, T2]\nset: {T2.lr: 0.3}\ngrid: {epochs_per_level: [2, 4]}\n")
     layers = [Layer("--seeds", {"seeds": "3"}), override_layer("T1.momentum=0.5"), override_layer("lr=0.2")]
     cells = load_grid(path, layers).plans
@@ -58,7 +57,7 @@ def test_options_replace_what_the_file_sets_for_all_experiments_or_for_one(tmp_p
     assert [cell.parameters.lr for cell in load_grid(path).plans[:2]] == [0.1, 0.3]
 
 
-def test_a_parameter_that_is_a_list_is_crossed_by_a_list_of_lists(tmp_path: Path) -> None:
+def test_a_parameter_that_is_a_list_is_crossed_by_a_list_of_lists(tmp_path):
     text = "experiment: T2\ngrid: {sweep_lambdas: [[0.5, 0.4], [0.5, 0.3]], network: [small_cnn, my:Net]}\n"
     grid = load_grid(written(tmp_path, text))
     assert [cell.parameters.sweep_lambdas for cell in grid.plans[::2]] == [[0.5, 0.4], [0.5, 0.3]]
@@ -68,7 +67,7 @@ def test_a_parameter_that_is_a_list_is_crossed_by_a_list_of_lists(tmp_path: Path
         assert not set(cell.base.name) - set("abcdefghijklmnopqrstuvwxyz0123456789_.,=+-")
 
 
-def test_names_that_differ_in_case_alone_and_long_ones_keep_directories_of_their_own(tmp_path: Path) -> None:
+def test_names_that_differ_in_case_alone_and_long_ones_keep_directories_of_their_own(tmp_path):
     names = ["my:Net", "my:net", "my:" + "n" * 300, "my:" + "n" * 299 + "m"]
     grid = load_grid(written(tmp_path, f"experiment: Td1\ngrid: {{network: {names}}}\n".replace("'", '"')))
     directories = {cell.base.name.casefold() for cell in grid.plans}
@@ -96,9 +95,7 @@ MISTAKES = {
 
 
 @pytest.mark.parametrize(("text", "line"), MISTAKES.items(), ids=range(len(MISTAKES)))
-def test_a_mistake_is_reported_in_one_line_that_names_file_value_and_rule(
-    tmp_path: Path, text: str, line: str
-) -> None:
+def test_a_mistake_is_reported_in_one_line_that_names_file_value_and_rule(tmp_path, text, line):
     with pytest.raises(UserError, match=line) as caught:
         load_grid(written(tmp_path, text))
     assert "\n" not in str(caught.value)
@@ -106,12 +103,9 @@ def test_a_mistake_is_reported_in_one_line_that_names_file_value_and_rule(
     assert [path.name for path in tmp_path.iterdir()] == ["map.yaml"]
 
 
-def test_an_option_for_a_crossed_parameter_is_refused_by_the_option(tmp_path: Path) -> None:
+def test_an_option_for_a_crossed_parameter_and_an_unknown_name_are_refused(tmp_path):
     layer = Layer("--set noise_rate=0.3", {"noise_rate": 0.3})
     with pytest.raises(UserError, match=r"^--set noise_rate=0.3: noise_rate = 0.3: is crossed by the grid"):
         load_grid(written(tmp_path, MAP), [layer])
-
-
-def test_an_unknown_name_is_refused_with_the_known_ones() -> None:
     with pytest.raises(UserError, match=r"grid = 'phase': must be dwell_age, .*staleness or a path"):
         load_grid("phase")

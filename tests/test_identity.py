@@ -88,21 +88,16 @@ def change(path, old, new):
 # ── a user's code ──
 
 
-def test_another_source_is_another_directory_and_the_reason_is_printed(run):
-    part = "network=a_module:net"
-    run(part)
+def test_another_source_or_a_noise_of_other_labels_is_another_directory_and_the_reason_is_printed(run):
+    network, noise = "network=a_module:net", "noise=a_module:noise"
+    run(network)
     change("a_module.py", "int(np.prod(input_shape))", "round(np.prod(input_shape))")
-    out = run(part)
-    assert len(directories()) == 2
-    name = part.replace("=", " ")
-    assert f"the newest with records of Td1 differs in {name} has changed since 20" in out
-
-
-def test_a_noise_that_gives_other_labels_by_what_it_imports_is_another_run(run):
-    run("noise=a_module:noise")
-    change("a_part.py", "1", "2")
-    assert "differs in noise a_module:noise gives other labels since 20" in run("noise=a_module:noise")
-    assert len(directories()) == 2
+    differs = "the newest with records of Td1 differs in"
+    assert f"{differs} network a_module:net has changed since 20" in run(network)
+    run(noise)
+    change("a_part.py", "1", "2")  # which the noise imports
+    assert "noise a_module:noise gives other labels since 20" in run(noise)
+    assert len(directories()) == 4
 
 
 def cell(number, source, namespace):
@@ -133,9 +128,6 @@ def test_dglibs_own_parts_have_no_hash_so_that_an_update_moves_no_run():
     spec = small_spec("T1")
     assert spec.network.name == "small_cnn"
     assert "hashes" not in identity.describe(spec, "data", run_hashes(spec, random_data()))
-
-
-# ── data ──
 
 
 # ── directories of earlier releases ──
@@ -204,6 +196,11 @@ def test_a_field_that_a_specification_gains_moves_no_fingerprint_at_its_default(
     assert identity.job(spec, "data", 0) == identity.job(same, "data", 0) != identity.job(other, "data", 0)
 
 
+def reseal(path, changed):
+    record = unsealed("seed record", path)
+    path.write_bytes(sealed("seed record", changed(record)))
+
+
 def test_a_parameter_that_a_later_release_has_makes_no_two_runs_of_one(run):
     run()
     (directory,) = directories()
@@ -219,11 +216,6 @@ def test_a_parameter_that_a_later_release_has_makes_no_two_runs_of_one(run):
 
 
 # ── records and checkpoints against the manifest ──
-
-
-def reseal(path, changed):
-    record = unsealed("seed record", path)
-    path.write_bytes(sealed("seed record", changed(record)))
 
 
 def test_verify_compares_the_hashes_that_record_and_manifest_both_have(run, capsys):
@@ -245,7 +237,5 @@ def test_a_checkpoint_of_another_network_or_noise_is_refused(tmp_path):
         dglib.run_seed(spec, 0, data, CPU, saving=Saving(path), control=StopAfter(2))
     change("a_module.py", "nn.Flatten()", "nn.Flatten(1)")
     forget()
-    with pytest.raises(
-        UserError, match=r"seed 0 began with other code of the network; remove the checkpoint"
-    ):
+    with pytest.raises(UserError, match="seed 0 began with other code of the network; remove the checkpoint"):
         dglib.run_seed(spec, 0, data, CPU, saving=Saving(path))

@@ -2,16 +2,18 @@
 
 import os
 import shutil
+import signal
 import socket
 import tempfile
 import threading
 import time
+from contextlib import suppress
 from itertools import count
 from pathlib import Path
 
 import pytest
 from alone import alone, ended, forked
-from faults import KILLED, Faults
+from faults import KILLED, KILLS, Faults
 from mirror_cases import (
     VIEWS,
     checkpoint,
@@ -26,6 +28,7 @@ from mirror_cases import (
     to_mirror,
 )
 
+from dglib.control import Interrupted, unwinding
 from dglib.errors import StorageError, UserError
 from dglib.files import sealed
 from dglib.runs import location, mirror
@@ -81,10 +84,7 @@ def is_whole(remote):
     return not folder.torn and None not in map(folder.content, copies)
 
 
-# ── what is mirrored ──
-
-
-def test_records_checkpoints_attempts_and_the_manifest_are_mirrored_and_nothing_else(local, remote):
+def test_a_pass_copies_what_a_run_needs_and_the_last_one_its_views(local, remote):
     expected = to_mirror(local)
     put(local, locks__T1_000_lock=b"", heartbeats__T1_001_json=b"{}", checkpoints__T1_001_old=checkpoint(50))
     put(local, checkpoints__T1_003_damaged=b"torn", notes_txt=b"mine")
@@ -92,26 +92,23 @@ def test_records_checkpoints_attempts_and_the_manifest_are_mirrored_and_nothing_
     assert sync(local, remote)
     assert contents(remote) == expected
     named = {entry.stored for entry in MirrorFolder(remote).files().values()}
-    present = {name for name in files(remote / "mirror") if not name.startswith(("manifest-", "claim-"))}
-    assert present == named
-    assert all(len(name.rpartition(".")[2]) == 16 for name in named)
-
-
-def test_a_second_pass_without_a_change_writes_nothing(local, remote):
-    one = Mirror(local, remote, silent)
-    one.sync(last=True)
-    before = {p: (p.stat().st_ino, p.stat().st_mtime_ns) for p in (remote, *remote.rglob("*"))}
-    assert not one.sync(last=True)
-    assert before == {p: (p.stat().st_ino, p.stat().st_mtime_ns) for p in (remote, *remote.rglob("*"))}
-
-
-def test_views_are_written_by_the_last_pass_under_their_plain_names(local, remote):
-    sync(local, remote)
-    assert VIEWS.isdisjoint(files(remote))
+    present = {name for name in files(remote) if not Path(name).name.startswith(("manifest-", "claim-"))}
+    assert present == {f"mirror/{name}" for name in named}
     sync(local, remote, last=True)
     (remote / "T1_results.csv").write_bytes(b"torn by a kill")
     sync(local, remote, last=True)
     assert {name: files(remote)[name] for name in VIEWS} == {name: files(local)[name] for name in VIEWS}
+    before = {p: (p.stat().st_ino, p.stat().st_mtime_ns) for p in (remote, *remote.rglob("*"))}
+    assert not sync(local, remote, last=True)
+    assert before == {p: (p.stat().st_ino, p.stat().st_mtime_ns) for p in (remote, *remote.rglob("*"))}
+    put(local, seeds__T1_001_json=b"record 1")  # killed between the record and the checkpoint's removal
+    sync(local, remote)
+    assert "checkpoints/T1_001.ckpt" not in contents(remote)
+    shutil.rmtree(local)
+    with pytest.raises(StorageError):
+        sync(local, remote)
+    assert contents(remote)["seeds/T1_001.json"] == b"record 1"
+    assert not local.exists()
 
 
 def test_a_checkpoint_in_training_is_copied_every_quarter_of_an_hour_and_by_the_last_pass(local, remote):
@@ -128,42 +125,6 @@ def test_a_checkpoint_in_training_is_copied_every_quarter_of_an_hour_and_by_the_
     assert copy_after(1801, 5, last=True) == checkpoint(5)
 
 
-def test_a_finished_seeds_checkpoint_goes_and_records_stay(local, remote):
-    sync(local, remote)
-    put(local, seeds__T1_001_json=b"record 1")  # killed between the record and the checkpoint's removal
-    put(local, seeds__T1_000_json=b"record 0, once more")
-    sync(local, remote)
-    assert "checkpoints/T1_001.ckpt" not in contents(remote)
-    assert contents(remote)["seeds/T1_000.json"] == b"record 0"
-    before = contents(remote)
-    shutil.rmtree(local)
-    with pytest.raises(StorageError):
-        sync(local, remote)
-    assert contents(remote) == before
-    assert not local.exists()
-
-
-def test_two_generations_are_kept_and_no_more(local, remote):
-    for steps in range(100, 600, 100):
-        put(local, checkpoints__T1_001_ckpt=checkpoint(steps))
-        sync(local, remote)
-    assert [name[:17] for name in manifests(remote)] == ["manifest-00000004", "manifest-00000005"]
-    assert len(list((remote / "mirror" / "checkpoints").glob("T1_001*"))) == 2
-
-
-def test_the_next_pass_mends_what_was_torn_or_lost(local, remote):
-    sync(local, remote)
-    expected = contents(remote)
-    stored(remote, "checkpoints/T1_001.ckpt").write_bytes(b"torn")
-    stored(remote, "seeds/T1_000.json").write_bytes(b"")
-    stored(remote, "checkpoints/T1_002.ckpt").unlink()
-    sync(local, remote)
-    assert contents(remote) == expected
-    shutil.rmtree(remote)
-    sync(local, remote)
-    assert contents(remote) == expected
-
-
 # ── faults ──
 
 
@@ -175,39 +136,50 @@ def prepared(base):
         put(local, checkpoints__T1_002_ckpt=checkpoint(steps))
         sync(local, remote)
     before = contents(remote)
+    assert [name[:17] for name in manifests(remote)] == ["manifest-00000002", "manifest-00000003"]
+    assert len(list((remote / "mirror" / "checkpoints").glob("T1_002*"))) == 2
     second_state(local)
     return local, remote, before, to_mirror(local)
 
 
-def kill_passes(base):
-    """Kill the last pass at each of its operations; the number left as before, and in all."""
+def without_checkpoints(found):
+    return {path: content for path, content in found.items() if not path.startswith("checkpoints/")}
+
+
+def disturb_passes(how, base):
+    """Disturb the last pass at each of its operations; the number left as before, and in all."""
     local, remote, before, after = prepared(base)
     left_before = 0
     for at in count():
-        target = base / f"at-{at}"
+        target, where = base / f"at-{at}", f"{how} at operation {at}"
         shutil.copytree(remote, target)
 
-        def killed(target=target, at=at):
-            with Faults(target, at, "killed in mid-write"):
+        def disturbed(target=target, at=at):
+            with Faults(target, at, how) as faults, suppress(OSError):
                 sync(local, target, last=True)
+            return len(faults.seen) > at
 
-        status = ended(forked(killed))
-        assert status in (0, KILLED)
+        wrong = ended(forked(disturbed)) == KILLED if how in KILLS else disturbed()
         found = contents(target)
-        assert found in (before, after), f"killed at operation {at}: a mix"
-        assert is_whole(target) or MirrorFolder(target).torn, at
+        if how in KILLS:
+            assert found in (before, after), f"{where}: a mix"
+            assert is_whole(target) or MirrorFolder(target).torn, where
+        else:  # without space the records and logs make a generation without the checkpoints
+            assert found.items() <= before.items() | after.items(), where
+            assert without_checkpoints(found) in map(without_checkpoints, (before, after)), where
         left_before += found == before
         sync(local, target, last=True)
-        assert contents(target) == after, f"killed at operation {at}: not mended"
-        assert is_whole(target), at
-        if status == 0:
+        assert contents(target) == after, f"{where}: not mended"
+        assert is_whole(target), where
+        if not wrong:
             return left_before, at
         shutil.rmtree(target)
 
 
-def test_a_kill_at_any_operation_of_a_pass_leaves_the_old_files_or_the_new_ones(base):
-    left_before, operations = alone(kill_passes, base)
-    assert 10 < left_before < operations
+@pytest.mark.parametrize("how", ["killed in mid-write", "no space left", "input/output error for once"])
+def test_a_kill_or_failure_at_any_operation_of_a_pass_leaves_the_old_files_or_the_new_ones(how, base):
+    left_before, operations = alone(disturb_passes, how, base) if how in KILLS else disturb_passes(how, base)
+    assert 0 < left_before < operations
 
 
 def kill_restores(base):
@@ -234,35 +206,6 @@ def test_a_kill_at_any_operation_of_a_restore_is_completed_by_the_next(base):
     assert alone(kill_restores, base) > 20
 
 
-def without_checkpoints(found):
-    return {path: content for path, content in found.items() if not path.startswith("checkpoints/")}
-
-
-@pytest.mark.parametrize("how", ["no space left", "input/output error for once"])
-def test_a_failure_at_any_operation_of_a_pass_loses_nothing_and_is_mended(how, base):
-    local, remote, before, after = prepared(base)
-    seen = set()
-    for at in count():
-        target = base / f"at-{at}"
-        shutil.copytree(remote, target)
-        with Faults(target, at, how) as faults:
-            try:
-                sync(local, target, last=True)
-            except OSError:
-                seen.add(faults.seen[at][0])
-        # Without space the records and logs make a generation without the checkpoints.
-        found = contents(target)
-        assert found.items() <= before.items() | after.items(), at
-        assert without_checkpoints(found) in (without_checkpoints(before), without_checkpoints(after)), at
-        sync(local, target, last=True)
-        assert contents(target) == after, at
-        assert is_whole(target), at
-        shutil.rmtree(target)
-        if len(faults.seen) <= at:
-            break
-    assert {"open", "write", "fsync"} <= seen
-
-
 def test_a_mirror_that_was_unmounted_is_not_made_anew_below_its_mount_point(base, local):
     drive = base / "drive"
     run = Mirror(local, drive / "run", silent)
@@ -284,9 +227,7 @@ def damage(path):
     path.write_bytes(bytes([*content[:-3], content[-3] ^ 1, *content[-2:]]))
 
 
-def test_the_older_copy_replaces_a_damaged_newest_manifest_or_file_and_the_damage_is_named(
-    base, local, remote
-):
+def test_an_older_copy_replaces_a_damaged_manifest_or_file_and_the_damage_is_named(base, local, remote):
     sync(local, remote)
     before = to_mirror(local)
     second_state(local)
@@ -304,19 +245,16 @@ def test_the_older_copy_replaces_a_damaged_newest_manifest_or_file_and_the_damag
     assert files(base / "two") == after | {"checkpoints/T1_002.ckpt": checkpoint(40)}
 
 
-@pytest.mark.parametrize(
-    ("path", "stored_as"),
-    [
-        ("seeds/../../x.json", "seeds/../../x.json.0"),
-        ("seeds/x.json", "seeds/x.json.0/../../../x.0"),
-    ],
-)
-def test_a_manifest_that_names_files_outside_the_directory_is_unreadable(path, stored_as, local, remote):
+def test_a_manifest_that_names_files_outside_the_directory_is_unreadable(local, remote):
     sync(local, remote)
-    entry = {"stored": stored_as, "sha256": "0" * 64, "size": 0, "modified": 0, "steps": 0}
-    name = "manifest-00000009-00000000.json"
-    (remote / "mirror" / name).write_bytes(sealed("mirror manifest", {"number": 9, "files": {path: entry}}))
-    assert restore(MirrorFolder(remote), local) == [f"{name} (unreadable)"]
+    inside, outside = "seeds/x.json", "seeds/../../x.json"
+    names = {inside: f"{inside}.0/../../../x.0", outside: f"{outside}.0"}
+    for number, (path, stored_as) in enumerate(names.items(), 8):
+        entry = {"stored": stored_as, "sha256": "0" * 64, "size": 0, "modified": 0, "steps": 0}
+        content = sealed("mirror manifest", {"number": number, "files": {path: entry}})
+        (remote / "mirror" / f"manifest-0000000{number}-00000000.json").write_bytes(content)
+    torn = [f"manifest-0000000{number}-00000000.json (unreadable)" for number in (9, 8)]
+    assert restore(MirrorFolder(remote), local) == torn
 
 
 def test_of_two_copies_of_a_seed_the_one_with_more_steps_stays_whatever_the_clocks(base, local, remote):
@@ -351,37 +289,20 @@ def test_a_mirror_of_release_0_1_0_is_restored_and_continued(base):
 # ── two machines ──
 
 
-@pytest.fixture
-def other(base, local, remote, monkeypatch):
-    """Another machine that has restored the run: its run directory."""
-    sync(local, remote)
-    restore(MirrorFolder(remote), base / "other")
+def test_a_second_machine_is_refused_until_the_first_has_died(base, local, remote, monkeypatch, lines):
+    first, other = Mirror(local, remote, lines.append), base / "other"
+    first.sync()
+    [claim] = claims(remote)
+    restore(MirrorFolder(remote), other)
     monkeypatch.setattr(socket, "gethostname", lambda: "other-machine")
-    return base / "other"
-
-
-def test_a_second_machine_is_refused_with_the_firsts_name_and_what_to_do(other, local, remote):
     before = files(remote)
     with pytest.raises(UserError) as caught:
         sync(other, remote)
-    [claim] = claims(remote)
-    host = claim.name.split("-", 4)[4]
-    assert f"{host} trains this run" in str(caught.value)
+    assert f"{claim.name.split('-', 4)[4]} trains this run" in str(caught.value)
     assert str(claim) in str(caught.value)
     assert files(remote) == before
-    put(local, seeds__T1_001_json=b"record 1")
+    put(local, attempts__T1_001_jsonl=b"began\n")
     assert sync(local, remote), "another process of the first machine"
-    for claim in claims(remote):
-        claim.unlink()
-    put(other, seeds__T1_002_json=b"record 2")
-    assert sync(other, remote)
-
-
-def test_a_machine_that_died_is_replaced_and_gives_up_if_it_comes_back(
-    other, local, remote, monkeypatch, lines
-):
-    first = Mirror(local, remote, lines.append)
-    first.sync()
     real = time.time
     monkeypatch.setattr(time, "time", lambda: real() + mirror.STALE_S + 2)
     put(other, seeds__T1_002_json=b"record 2")
@@ -422,20 +343,6 @@ def hasty(monkeypatch):
     monkeypatch.setattr(location, "STOP_S", PATIENCE)
 
 
-def test_a_record_is_copied_when_it_appears_and_the_last_state_at_the_end(local, remote, lines, hasty):
-    with Mirror(local, remote, lines.append):
-        until(lambda: contents(remote) == to_mirror(local))
-        assert claims(remote)
-        put(local, seeds__T1_001_json=b"record 1")
-        until(lambda: "seeds/T1_001.json" in contents(remote))
-        put(local, attempts__T1_001_jsonl=b"began\n", checkpoints__T1_002_ckpt=checkpoint(77))
-    assert contents(remote)["checkpoints/T1_002.ckpt"] == checkpoint(77)
-    assert contents(remote)["attempts/T1_001.jsonl"] == b"began\n"
-    assert set(files(remote)) >= VIEWS
-    assert lines == [f"mirror: complete in {remote}"]
-    assert claims(remote) == []
-
-
 def test_a_failing_mirror_is_reported_once_tried_again_and_reported_when_it_works(base, local, lines, hasty):
     drive = base / "drive"
     drive.write_bytes(b"a file where the mirror's directory should be")
@@ -464,5 +371,34 @@ def test_a_mirror_that_hangs_holds_up_neither_the_run_nor_its_end(local, remote,
     with Mirror(local, remote, lines.append):
         assert reached.wait(PATIENCE)
     assert lines == [f"mirror: the last state is only in {local}: the last pass was cut off"]
+    release.set()
+    until(lambda: threading.active_count() == before)
+
+
+def test_a_stop_waits_for_the_last_pass_and_a_second_one_does_not(local, remote, lines, hasty, monkeypatch):
+    def stopped_run():
+        with unwinding(), Mirror(local, remote, lines.append):
+            until(lambda: contents(remote) == to_mirror(local))
+            put(local, checkpoints__T1_002_ckpt=checkpoint(77))
+            signal.raise_signal(signal.SIGTERM)
+
+    def hang(*_):
+        if not release.is_set():
+            signal.pthread_kill(threading.main_thread().ident, signal.SIGTERM)
+            release.wait(PATIENCE)
+
+    with pytest.raises(Interrupted):
+        stopped_run()
+    assert lines == [f"mirror: complete in {remote}"]
+    assert claims(remote) == []
+    assert contents(remote) == to_mirror(local)
+    assert set(files(remote)) >= VIEWS
+    second_state(local)
+    release, before = threading.Event(), threading.active_count()
+    monkeypatch.setattr(location, "write", hang)  # which the last pass calls
+    with pytest.raises(Interrupted):
+        stopped_run()
+    assert is_whole(remote)
+    assert lines[1:] == [f"mirror: the last state is only in {local}: the last pass was cut off"]
     release.set()
     until(lambda: threading.active_count() == before)

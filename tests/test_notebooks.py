@@ -4,7 +4,6 @@ import ast
 import shutil
 import subprocess
 import sys
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +12,6 @@ import nbformat
 import papermill
 import pytest
 from by_name import MODELS, NAMES
-from nbformat import NotebookNode
 from papermill.exceptions import PapermillExecutionError
 from update_notebooks import write_paired
 
@@ -25,50 +23,23 @@ from dglib.experiments.profiles import load_profile
 every_notebook = pytest.mark.parametrize("experiment", MODELS)
 
 
-def read(name: str) -> NotebookNode:
+def read(name):
     return nbformat.read(NOTEBOOKS / f"{name}.ipynb", as_version=4)
 
 
-def code(notebook: NotebookNode) -> list[NotebookNode]:
+def code(notebook):
     return [cell for cell in notebook.cells if cell.cell_type == "code"]
 
 
-def cell_of(experiment: str) -> dict[str, Any]:
+def cell_of(experiment):
     """The globals after the parameters cell."""
     found: dict[str, Any] = {}
     exec(parameters_cell(experiment), found)
     return {name: value for name, value in found.items() if not name.startswith("__")}
 
 
-def execute(notebook: NotebookNode, directory: Path, **parameters: object) -> NotebookNode:
-    nbformat.write(notebook, directory / "in.ipynb")
-    return papermill.execute_notebook(
-        directory / "in.ipynb",
-        directory / "out.ipynb",
-        parameters,
-        kernel_name="python3",
-        progress_bar=False,
-        cwd=directory,
-        start_timeout=300,
-    )
-
-
-def to_the_check(name: str, *changes: Callable[[NotebookNode, int], object]) -> NotebookNode:
-    """A notebook up to the cell that checks its parameters, changed at the cell of defaults."""
-    notebook = read(name)
-    (at,) = [n for n, cell in enumerate(notebook.cells) if "parameters" in cell.metadata.get("tags", [])]
-    checks = next(n for n, cell in enumerate(notebook.cells[at + 1 :], at + 1) if "globals()" in cell.source)
-    notebook.cells = notebook.cells[: checks + 1]
-    notebook.cells[checks].source = notebook.cells[checks].source.replace("dglib.run(", "(")
-    for change in changes:
-        change(notebook, at)
-    return notebook
-
-
 @every_notebook
-def test_a_notebook_is_what_its_script_gives_without_outputs_and_holds_no_logic(
-    experiment: str, tmp_path: Path
-) -> None:
+def test_a_notebook_is_what_its_script_gives_without_outputs_and_holds_no_logic(experiment, tmp_path):
     script = NOTEBOOKS / f"{NAMES[experiment]}.py"
     copy = Path(shutil.copy(script, tmp_path))
     write_paired(copy)
@@ -90,23 +61,15 @@ def test_a_notebook_is_what_its_script_gives_without_outputs_and_holds_no_logic(
 
 
 @every_notebook
-def test_the_parameters_cell_shows_at_most_twenty_which_papermill_lists_with_their_meanings(
-    experiment: str,
-) -> None:
+def test_the_cell_shows_the_quick_profile_which_papermill_lists(experiment, capsys):
+    cell, fields = cell_of(experiment), MODELS[experiment].model_fields
     listed = papermill.inspect_notebook(NOTEBOOKS / f"{NAMES[experiment]}.ipynb")
     assert list(listed)[:2] == ["profile", "seeds"]
     assert len(listed) <= 20
     for name, parameter in list(listed.items())[1:]:
-        assert parameter["help"] == MODELS[experiment].model_fields[name].description
+        assert parameter["help"] == fields[name].description
         assert parameter["inferred_type_name"] in {"bool", "int", "float", "str", "list"}
-        assert ast.literal_eval(parameter["default"]) == cell_of(experiment)[name]
-
-
-@every_notebook
-def test_the_cell_as_it_stands_is_the_quick_profile_and_under_paper_the_published_values(
-    experiment: str, capsys: pytest.CaptureFixture[str]
-) -> None:
-    cell = cell_of(experiment)
+        assert ast.literal_eval(parameter["default"]) == cell[name]
     assert notebook_parameters(experiment, cell) == load_profile(experiment)
     assert capsys.readouterr().out == ""
     paper = notebook_parameters(experiment, cell | {"profile": "paper", "lr": 0.3, "threads": 2})
@@ -116,9 +79,7 @@ def test_the_cell_as_it_stands_is_the_quick_profile_and_under_paper_the_publishe
 
 @pytest.mark.parametrize("profile", ["quick", "small", "paper"])
 @every_notebook
-def test_what_is_injected_is_what_differs_and_gives_the_same_parameters(
-    experiment: str, profile: str
-) -> None:
+def test_what_is_injected_is_what_differs_and_gives_the_same_parameters(experiment, profile):
     quick = cell_of(experiment)
     asked = load_profile(experiment, profile, [f"batch_size={quick['batch_size']}", "device=cpu", "lr=0.3"])
     given = injected(asked, profile)
@@ -141,7 +102,7 @@ def test_what_is_injected_is_what_differs_and_gives_the_same_parameters(
         ({"base_dir": "/dev/null/x"}, "notebook: base_dir = '/dev/null/x': must be a directory to write in"),
     ],
 )
-def test_a_wrong_value_is_refused_in_one_line(given: dict[str, object], line: str) -> None:
+def test_a_wrong_value_is_refused_in_one_line(given, line):
     with pytest.raises(UserError) as caught:
         notebook_parameters("T1", cell_of("T1") | given)
     assert str(caught.value).startswith(line)
@@ -158,9 +119,7 @@ def test_a_wrong_value_is_refused_in_one_line(given: dict[str, object], line: st
         (["lr: float = 0.1", "lr = 0.2", "check", "lr: float = 0.1", "check"], False),  # "Run all" again
     ],
 )
-def test_a_value_that_the_cell_of_defaults_replaced_is_refused_on_the_first_execution(
-    cells: list[str], refused: bool
-) -> None:
+def test_a_value_that_the_cell_of_defaults_replaced_is_refused_on_the_first_execution(cells, refused):
     given = {"profile": "quick", "lr": 0.1, "In": ["", *cells]}
     if not refused:
         notebook_parameters("T1", given)
@@ -169,28 +128,28 @@ def test_a_value_that_the_cell_of_defaults_replaced_is_refused_on_the_first_exec
         notebook_parameters("T1", given)
 
 
-def strip_the_tag(notebook: NotebookNode, at: int) -> None:
-    notebook.cells[at].metadata["tags"] = []
-
-
-def test_values_that_papermill_could_only_put_above_the_defaults_stop_the_notebook_in_one_line(
-    tmp_path: Path,
-) -> None:
+def test_values_that_papermill_could_only_put_above_the_defaults_stop_the_notebook_in_one_line(tmp_path):
+    notebook = read("T2_spinodal")
+    for cell in notebook.cells:
+        cell.metadata["tags"] = []  # of the defaults
+    checks = next(n for n, cell in enumerate(notebook.cells) if "globals()" in cell.source)
+    notebook.cells = notebook.cells[: checks + 1]
+    before, after = tmp_path / "in.ipynb", tmp_path / "out.ipynb"
+    nbformat.write(notebook, before)
+    given = {"seeds": "[7]", "lr": 0.2}
     with pytest.raises(PapermillExecutionError) as caught:
-        execute(to_the_check("T2_spinodal", strip_the_tag), tmp_path, seeds="[7]", lr=0.2)
+        papermill.execute_notebook(
+            before, after, given, kernel_name="python3", progress_bar=False, cwd=tmp_path, start_timeout=300
+        )
     assert caught.value.ename == "UserError"
     assert caught.value.evalue.startswith("notebook: seeds, lr: set above the cell of defaults")
-    stopped = next(
-        cell for cell in code(nbformat.read(tmp_path / "out.ipynb", 4)) if "globals()" in cell.source
-    )
+    stopped = next(cell for cell in code(nbformat.read(after, 4)) if "globals()" in cell.source)
     (error,) = stopped.outputs
     assert error.traceback == [f"UserError: {caught.value.evalue}"]
 
 
 @pytest.mark.slow
-def test_a_file_and_single_values_run_a_notebook_from_any_directory_and_leave_results_there(
-    tmp_path: Path,
-) -> None:
+def test_a_file_and_single_values_run_a_notebook_from_any_directory_and_leave_results_there(tmp_path):
     (tmp_path / "mine.yaml").write_text(
         "network_width: 0.25\ninit_epochs: 2\ninit_error_min: 0.0\nepochs_per_level: 1\nlr: 1e-1\n"
     )

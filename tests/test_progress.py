@@ -56,15 +56,18 @@ def test_a_seed_that_ends_early_fills_its_share(shown):
     assert " 50%|" in lines(shown)[-1]
 
 
-# ── processes: by the process table here, by the age of their last update elsewhere ──
-
-OLD = 2 * STALE_SECONDS
-
-
-def test_a_process_of_this_host_lives_while_it_runs_and_gives_updates():
-    now = time.time()
+def test_a_process_lives_by_the_process_table_here_and_by_its_last_update_elsewhere():
+    now, old = time.time(), time.time() - 2 * STALE_SECONDS
     assert is_alive(this_process(), now)
-    assert not is_alive(this_process(), now - OLD), "no update for long, as of a kernel that trains nothing"
+    assert not is_alive(this_process(), old), "no update for long, as of a kernel that trains nothing"
+    began = psutil.Process().create_time()
+    assert has_ended(this_process(), began - 60), "its id was given to a later process"
+    assert not has_ended(this_process(), began + 1)
+    for process in ({"pid": 1, "host": "elsewhere"}, {"host": "elsewhere"}, {}):
+        assert not has_ended(process, old)
+        assert not is_alive(process, old)
+        assert is_alive(process, now)
+        assert is_alive(process, now + 1), "of a clock that is ahead"
     child = subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE)
     process = {**this_process(), "pid": child.pid}
     assert is_alive(process, time.time())
@@ -75,17 +78,3 @@ def test_a_process_of_this_host_lives_while_it_runs_and_gives_updates():
     child.wait()
     assert has_ended(process, time.time())
     assert not is_alive(process, time.time())
-
-
-def test_a_process_id_that_was_given_to_a_later_process_has_ended():
-    began = psutil.Process().create_time()
-    assert has_ended(this_process(), began - 60)
-    assert not has_ended(this_process(), began + 1)
-
-
-def test_of_another_host_or_without_an_id_only_the_age_counts():
-    for process in ({"pid": 1, "host": "elsewhere"}, {"host": "elsewhere"}, {}):
-        assert not has_ended(process, time.time() - OLD)
-        assert is_alive(process, time.time())
-        assert is_alive(process, time.time() + 1), "of a clock that is ahead"
-        assert not is_alive(process, time.time() - OLD)

@@ -73,9 +73,7 @@ def test_the_small_runs_go_through_what_a_stop_could_disturb(undisturbed):
 
 
 @pytest.mark.parametrize("name", SPECS)
-def test_a_run_stopped_at_every_step_ends_in_the_same_record_and_the_same_weights(
-    name, undisturbed, tmp_path
-):
+def test_a_run_stopped_at_every_step_ends_in_the_same_bits(name, undisturbed, tmp_path):
     saving = Saving(tmp_path / "seed.ckpt", seconds=1e9)
     ours, stops = run_interrupted(SPECS[name], saving, lambda: StopAfter(1), Interrupted)
     steps = -(-22 // SPECS[name].step.batch_size) * len(undisturbed[name][0]["epoch_log"])
@@ -83,25 +81,17 @@ def test_a_run_stopped_at_every_step_ends_in_the_same_record_and_the_same_weight
     assert_same(ours, undisturbed[name])
 
 
-@pytest.mark.parametrize(
-    ("name", "saving"),
-    [("T1", {"seconds": -1}), ("branches", {"seconds": -1})],
-    ids=["T1", "branches"],
-)
-def test_a_run_killed_again_and_again_resumes_at_its_last_checkpoint(
-    name, saving, undisturbed, tmp_path, monkeypatch
-):
+@pytest.mark.parametrize("name", ["T1", "branches"])
+def test_a_run_killed_often_resumes_at_its_last_checkpoint(name, undisturbed, tmp_path, monkeypatch):
     monkeypatch.setattr(runner, "STEPS_BETWEEN_CHECKS", 2)
-    saving = Saving(tmp_path / "seed.ckpt", **saving)
+    saving = Saving(tmp_path / "seed.ckpt", seconds=-1)
     ours, kills = run_interrupted(SPECS[name], saving, lambda: KillAfter(5), SystemExit)
     assert kills > 3
     assert_same(ours, undisturbed[name])
 
 
 @pytest.mark.parametrize("allowed", [(1, 2), (2, 1)])  # at a phase's end there are two saves
-def test_a_run_killed_before_every_save_loses_no_state_that_a_branch_starts_from(
-    allowed, undisturbed, tmp_path, monkeypatch
-):
+def test_a_kill_before_a_save_loses_no_state_of_a_branch(allowed, undisturbed, tmp_path, monkeypatch):
     save, allowed, left = checkpoint.save, cycle(allowed), 0
 
     def save_or_be_killed(*arguments, **options):
@@ -142,9 +132,7 @@ def test_a_kill_during_an_evaluation_trains_no_epoch_twice(undisturbed, tmp_path
 
 
 @pytest.mark.parametrize("lost", ["g_v", "dropout", "momentum", "sums", "step_log"])
-def test_the_comparison_notices_each_part_that_a_checkpoint_could_lose(
-    lost, undisturbed, tmp_path, monkeypatch
-):
+def test_the_comparison_notices_what_a_checkpoint_loses(lost, undisturbed, tmp_path, monkeypatch):
     """Otherwise the tests above would show nothing about it."""
     name = {"dropout": "V3 with dropout", "step_log": "Td1 with logs"}.get(lost, "T1")
     save, empty = checkpoint.save, torch.Generator().get_state()
@@ -180,9 +168,6 @@ def test_a_run_neither_moves_nor_reads_the_global_generators(undisturbed):
     assert torch.equal(torch.get_rng_state(), before[0])
     assert np.random.get_state()[1].tolist() == before[1]  # noqa: NPY002
     assert random.getstate() == before[2]
-
-
-# ── checkpoints that cannot be used; damaged ones are in test_damage ──
 
 
 @pytest.fixture
@@ -229,46 +214,24 @@ def test_a_checkpoint_is_never_executed(tmp_path):
     assert not (tmp_path / "executed").exists()
 
 
-# ── divergence ──
+def test_a_network_that_diverges_is_recorded_as_diverged_and_in_the_sweep_has_not_collapsed():
+    def run(**changes):
+        spec = small_spec("T1", batch_size=4, init_evaluate_every=1, **changes)
+        return run_seed(spec, 0, random_data(), CPU)
 
-
-def diverging(experiment, **changes):
-    spec = small_spec(experiment, batch_size=4, init_evaluate_every=1, evaluate_every=1, **changes)
-    return run_seed(spec, 0, random_data(), CPU)
-
-
-def test_a_network_that_diverges_in_the_init_is_recorded_as_diverged():
-    record = diverging("T1", lr=1e30)
+    record = run(lr=1e30)
     assert (record["outcome"], record["init_success"], record["collapsed"]) == ("diverged", False, False)
     assert record["init_error"] is None
     (last,) = record["trajectory"]
     assert (last["error"], last["test_loss"], last["finite"]) == (None, None, False)
     assert sum(last["predicted"]) == 10
-
-
-def test_a_network_that_diverges_in_the_sweep_has_not_collapsed_there():
-    record = diverging("T1", sweep_lr=1e30, consecutive=1, collapse_error=0.0, init_epochs=1)
+    record = run(sweep_lr=1e30, consecutive=1, collapse_error=0.0, init_epochs=1)
     assert (record["outcome"], record["init_success"], record["lambda_up"]) == ("diverged", True, None)
     assert (record["collapsed"], record["final_lambda"], record["final_error"]) == (False, 0.5, None)
     assert [point["finite"] for point in record["trajectory"]] == [True, False]
 
 
-# ── what an epoch's log says ──
-
-
-def test_the_epoch_log_holds_the_norm_of_the_weights_and_of_the_last_steps_change():
-    one = SeedRun(SPECS["T1"], 0, random_data(), CPU)
-    one.trainer.advance(one.state, 0.35, 0.01, 5)
-    before = [p.detach().clone() for p in one.state.params]
-    one.trainer.advance(one.state, 0.35, 0.01, 1)
-    stats = epoch_stats(one.state, 0.01)
-    change = [p.detach() - b for p, b in zip(one.state.params, before, strict=True)]
-    assert stats.update_norm == pytest.approx(float(total_norm(change)), rel=1e-3)
-    weights = [p.detach() for p in one.state.params]
-    assert stats.weight_norm == pytest.approx(float(total_norm(weights)), rel=1e-6)
-
-
-def test_the_epoch_log_holds_mean_losses_of_all_steps_and_of_the_refreshes(monkeypatch):
+def test_the_epoch_log_holds_norms_of_weights_and_change_and_mean_losses(monkeypatch):
     losses, original = [], step.gradient
 
     def spy(*given):
@@ -278,8 +241,15 @@ def test_the_epoch_log_holds_mean_losses_of_all_steps_and_of_the_refreshes(monke
 
     monkeypatch.setattr(step, "gradient", spy)
     one = SeedRun(SPECS["T1"], 0, random_data(), CPU)
-    one.trainer.advance(one.state, 0.35, 0.01, 6)  # refreshes at steps 0 and 4: a second loss after the first
+    one.trainer.advance(one.state, 0.35, 0.01, 5)
+    before = [p.detach().clone() for p in one.state.params]
+    one.trainer.advance(one.state, 0.35, 0.01, 1)
     stats = epoch_stats(one.state, 0.01)
+    # Refreshes at steps 0 and 4: a second loss after the first.
     noisy, clean = [losses[k] for k in (0, 2, 3, 4, 5, 7)], [losses[k] for k in (1, 6)]
     assert len(losses) == 8
     assert (stats.loss_s, stats.loss_v) == pytest.approx((sum(noisy) / 6, sum(clean) / 2), rel=1e-6)
+    weights = [p.detach() for p in one.state.params]
+    change = [p - b for p, b in zip(weights, before, strict=True)]
+    assert stats.update_norm == pytest.approx(float(total_norm(change)), rel=1e-3)
+    assert stats.weight_norm == pytest.approx(float(total_norm(weights)), rel=1e-6)

@@ -4,9 +4,7 @@ import json
 import signal
 import sys
 from collections import Counter
-from collections.abc import Callable
 from datetime import UTC, datetime
-from pathlib import Path
 from typing import Any
 
 import psutil
@@ -19,27 +17,22 @@ from dglib.control import unwinding
 from dglib.experiments.profiles import load_profile
 
 # A worker that imports nothing of ours. A job's seed determines what it does, by the file `script`: a list,
-# one entry for each attempt, the last one for all that follow. "meet 2" ends once two jobs have begun.
+# one entry for each attempt, the last one for all that follow.
 STAND_IN = """
-import json, os, signal, sys, time
+import json, os, signal, sys
 from pathlib import Path
 
 for line in sys.stdin:
-    job, began = json.loads(line), time.monotonic()
+    job = json.loads(line)
     name, base = f"{job['experiment']} {job['seed']}", Path(job["base"])
     script = json.loads((base / "script").read_text()).get(name, ["do"])
     tries = base / f"{name}.tries"
     before = int(tries.read_text()) if tries.exists() else 0
     tries.write_text(str(before + 1))
     act = script[min(before, len(script) - 1)]
-    deadline = time.monotonic() + 120
-    while act.startswith("meet ") and sum(1 for _ in base.glob("*.tries")) < int(act[5:]):
-        if time.monotonic() > deadline:
-            raise SystemExit("no other job has begun")
-        time.sleep(0.01)
-    entry = {"name": name, "pid": os.getpid(), "environment": os.environ.get("NUMBER"), "began": began}
+    entry = {"name": name, "pid": os.getpid(), "environment": os.environ.get("NUMBER")}
     with (base / "diary").open("a") as diary:
-        print(json.dumps(entry | {"ended": time.monotonic()}), file=diary, flush=True)
+        print(json.dumps(entry), file=diary, flush=True)
     if act == "wait":
         sys.stdin.read()  # to its end, which is the stop
         print(json.dumps({"stopped": True, "last": True}), flush=True)
@@ -55,11 +48,11 @@ for line in sys.stdin:
 class Events:
     """A monitor that records what happened."""
 
-    def __init__(self, at_refresh: Callable[[], None] = lambda: None) -> None:
+    def __init__(self, at_refresh=lambda: None):
         self.events: list[tuple[str, str]] = []
         self.refresh = at_refresh
 
-    def event(self, name: str, job: Job, **_: Any) -> None:
+    def event(self, name, job, **_):
         self.events.append((name, job.name))
 
 
@@ -69,23 +62,23 @@ class Scripted(scheduler.Backend):
     An answer may be a number: the worker dies after so many epochs in all.
     """
 
-    def __init__(self, at_once: int = 1, **answers: list[Any]) -> None:
+    def __init__(self, at_once=1, **answers):
         self.at_once = at_once
         self.answers = {name.replace("_", " "): iter(those) for name, those in answers.items()}
         self.jobs: list[Job] = []
         self.messages: list[dict[str, Any]] = []
 
-    def __exit__(self, *_: object) -> None:
+    def __exit__(self, *_):
         pass
 
-    def start(self, job: Job) -> bool:
+    def start(self, job):
         if len(self.jobs) == self.at_once:
             return False
         self.jobs.append(job)
         self.messages.append(job.message())
         return True
 
-    def poll(self, timeout: float) -> list[tuple[Job, dict[str, Any]]]:
+    def poll(self, timeout):
         if not self.jobs:
             return []
         job = self.jobs.pop(0)
@@ -101,21 +94,21 @@ class Scripted(scheduler.Backend):
             answer = {"lost": "it died"}
         return [(job, answer)]
 
-    def stop(self) -> None:
+    def stop(self):
         pass
 
 
-def plan(base: Path, experiment: str = "T2", seeds: str = "0-3") -> Plan:
+def plan(base, experiment="T2", seeds="0-3"):
     return Plan(anchored(load_profile(experiment, "quick", [f"seeds={seeds}"]), base), base)
 
 
-def records(base: Path) -> dict[str, dict[str, Any]]:
+def records(base):
     """The jobs' records on the disk, by name."""
     found = [json.loads(path.read_text()) for path in (base / "jobs").glob("*.json")]
     return {f"{record['experiment']} {record['seed']}": record for record in found}
 
 
-def test_the_longest_seeds_start_first_and_a_notebook_when_all_its_seeds_have_ended(tmp_path: Path) -> None:
+def test_the_longest_seeds_start_first_and_a_notebook_when_all_its_seeds_have_ended(tmp_path):
     short, long = plan(tmp_path, "T2", "0-1"), plan(tmp_path, "T1", "0-1")
     assert long.spec.planned_epochs > short.spec.planned_epochs
     backend = Scripted()
@@ -124,18 +117,31 @@ def test_the_longest_seeds_start_first_and_a_notebook_when_all_its_seeds_have_en
     assert started == [("T1", 0), ("T1", 1), ("T2", 0), ("T2", 1), ("T2", None), ("T1", None)]
 
 
-def test_a_failed_job_is_not_repeated_and_the_notebook_shows_the_seeds_with_a_record(tmp_path: Path) -> None:
-    asked, events = plan(tmp_path), Events()
+def test_a_failed_job_is_repeated_only_on_request_and_the_notebook_shows_the_seeds_with_a_record(tmp_path):
+    def plans():
+        return [plan(tmp_path), plan(tmp_path, "T1", "0")]
+
+    asked, events = plans(), Events()
     failed = [{"failed": "it is broken", "last": True}]
     backend = Scripted(T2_seed_1=failed, T2_seed_2=failed)
-    scheduler.run(jobs_of([asked]), backend, events)
-    assert asked.state == "failed: seeds 1, 2: it is broken"
-    assert backend.messages[-1]["parameters"]["seeds"] == [0, 3]
+    scheduler.run(jobs_of(asked), backend, events)
+    assert asked[0].state == "failed: seeds 1, 2: it is broken"
+    assert backend.messages[-2]["parameters"]["seeds"] == [0, 3]
     assert events.events.count(("job_failed", "T2 seed 1")) == 1
-    assert records(tmp_path)["T2 1"]["reason"] == "it is broken"
+    before = records(tmp_path)
+    assert before["T2 1"]["reason"] == "it is broken"
+
+    asked, backend = plans(), Scripted()
+    jobs = only_failed(jobs_of(asked), tmp_path)
+    assert [job.name for job in jobs] == ["T2 seed 1", "T2 seed 2", "T2 summary"]
+    scheduler.run(jobs, backend, Events())
+    assert [message["parameters"]["seeds"] for message in backend.messages] == [[1], [2], [0, 1, 2, 3]]
+    assert asked[0].state == ""
+    assert records(tmp_path)["T2 0"] == before["T2 0"]
+    assert only_failed(jobs_of(plans()), tmp_path) == []
 
 
-def test_fail_fast_starts_no_job_after_a_failure_and_lets_those_that_run_end(tmp_path: Path) -> None:
+def test_fail_fast_starts_no_job_after_a_failure_and_lets_those_that_run_end(tmp_path):
     asked = plan(tmp_path)
     backend = Scripted(at_once=2, T2_seed_0=[{"failed": "it is broken"}])
     scheduler.run(jobs_of([asked]), backend, Events(), fail_fast=True)
@@ -143,51 +149,26 @@ def test_fail_fast_starts_no_job_after_a_failure_and_lets_those_that_run_end(tmp
     assert [record["status"] for _, record in sorted(records(tmp_path).items())][:2] == ["failed", "done"]
 
 
-def test_only_failed_jobs_are_repeated_and_their_notebook_shows_all_seeds(tmp_path: Path) -> None:
-    first, short = plan(tmp_path), plan(tmp_path, "T1", "0")
-    scheduler.run(jobs_of([first, short]), Scripted(T2_seed_1=[{"failed": "it is broken"}]), Events())
-    before = records(tmp_path)
-    asked = plan(tmp_path)
-    jobs = only_failed(jobs_of([asked, plan(tmp_path, "T1", "0")]), tmp_path)
-    assert [job.name for job in jobs] == ["T2 seed 1", "T2 summary"]
-    backend = Scripted()
-    scheduler.run(jobs, backend, Events())
-    assert [message["parameters"]["seeds"] for message in backend.messages] == [[1], [0, 1, 2, 3]]
-    assert asked.state == ""
-    assert records(tmp_path)["T2 0"] == before["T2 0"]
-    assert only_failed(jobs_of([plan(tmp_path)]), tmp_path) == []
-
-
-@pytest.mark.parametrize(
-    ("epochs", "attempts"),
-    [([7] * 20, scheduler.RETRIES + 1), ([*range(1, 16), *[15] * 20], 15 + scheduler.RETRIES)],
-    ids=["at the same epoch", "after more epochs each time"],
-)
-def test_a_seed_fails_only_after_deaths_without_progress(
-    epochs: list[int], attempts: int, tmp_path: Path
-) -> None:
+def test_a_seed_fails_only_after_deaths_without_progress(tmp_path):
     asked = plan(tmp_path, seeds="0")
     asked.jobs[0].result = {"directory": str(tmp_path)}  # so that no manifest is needed
-    scheduler.run(asked.jobs[:1], Scripted(T2_seed_0=epochs), Events())
+    scheduler.run(asked.jobs[:1], Scripted(T2_seed_0=[*range(1, 16), *[15] * 20]), Events())
     assert asked.jobs[0].reason == f"it died, {scheduler.RETRIES + 1} times"
-    assert asked.jobs[0].attempts == attempts
-
-
-Local = Callable[..., tuple[list[dict[str, Any]], Plan]]
+    assert asked.jobs[0].attempts == 15 + scheduler.RETRIES
 
 
 @pytest.fixture
-def run_locally(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Local:
+def run_locally(tmp_path, monkeypatch):
     """Runs seeds 0 to 3 by the stand-in, and returns what it wrote about them."""
     monkeypatch.setattr(local, "WORKER", (sys.executable, "-c", STAND_IN))
 
-    def run(script: dict[str, list[str]], workers: int, monitor: Events | None = None) -> Any:
+    def run(script, monitor):
         (tmp_path / "script").write_text(json.dumps(script))
         asked = plan(tmp_path)
-        backend = local.LocalBackend([{"NUMBER": str(number)} for number in range(workers)])
+        backend = local.LocalBackend([{"NUMBER": "0"}])
         try:
             with unwinding(), backend:
-                scheduler.run(asked.jobs[:4], backend, monitor or Events())
+                scheduler.run(asked.jobs[:4], backend, monitor)
         finally:
             run.asked = asked
         return [json.loads(line) for line in (tmp_path / "diary").read_text().splitlines()], asked
@@ -195,20 +176,10 @@ def run_locally(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Local:
     return run
 
 
-def test_each_worker_runs_one_job_at_a_time_in_its_environment(run_locally: Local) -> None:
-    entries, asked = run_locally({"T2 0": ["meet 2"], "T2 1": ["meet 2"]}, 2)
-    most = max(sum(a["began"] <= b["began"] < a["ended"] for a in entries) for b in entries)
-    assert most == 2
-    assert {entry["environment"] for entry in entries} == {"0", "1"}
-    assert len({entry["pid"] for entry in entries}) == 2
-    assert sorted(entry["name"] for entry in entries) == [f"T2 {seed}" for seed in range(4)]
-    assert {job.status for job in asked.jobs[:4]} == {"done"}
-
-
-def test_a_worker_that_dies_is_replaced_and_its_job_repeated_up_to_three_times(run_locally: Local) -> None:
+def test_a_worker_that_dies_is_replaced_and_its_job_repeated_up_to_three_times(run_locally):
     events = Events()
     script = {"T2 0": ["die", "exit", "do"], "T2 1": ["die"], "T2 2": ["exit"]}
-    entries, asked = run_locally(script, 1, events)
+    entries, asked = run_locally(script, events)
     tries = 1 + scheduler.RETRIES
     assert [job.attempts for job in asked.jobs[:4]] == [3, tries, tries, 1]
     assert asked.state == (
@@ -220,17 +191,15 @@ def test_a_worker_that_dies_is_replaced_and_its_job_repeated_up_to_three_times(r
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGHUP])
-def test_a_signal_stops_the_jobs_before_the_parent(
-    number: signal.Signals, tmp_path: Path, run_locally: Any
-) -> None:
+def test_a_signal_stops_the_jobs_before_the_parent(number, tmp_path, run_locally):
     before = signal.getsignal(number)
 
-    def refresh() -> None:
+    def refresh():
         if (tmp_path / "diary").exists():
             signal.raise_signal(number)
 
     with pytest.raises(KeyboardInterrupt):
-        run_locally({"T2 0": ["wait"]}, 1, Events(refresh))
+        run_locally({"T2 0": ["wait"]}, Events(refresh))
     entry = json.loads((tmp_path / "diary").read_text())
     assert entry["pid"] not in {child.pid for child in psutil.Process().children()}
     assert [job.status for job in run_locally.asked.jobs[:2]] == ["stopped", "waiting"]

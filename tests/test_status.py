@@ -5,17 +5,15 @@ import json
 import os
 import socket
 import time
-from collections.abc import Callable
 from datetime import UTC, datetime
-from pathlib import Path
-from typing import Any
+from types import SimpleNamespace
 
 import pytest
 from analysis_cases import t2
 
 from dglib import cli
 from dglib.campaign import status
-from dglib.campaign.jobs import Job, Plan, anchored, jobs_of
+from dglib.campaign.jobs import Plan, anchored, jobs_of
 from dglib.campaign.scheduler import Schedule
 from dglib.campaign.status import CampaignMonitor, read_status, status_text
 from dglib.experiments.profiles import load_profile
@@ -28,51 +26,47 @@ FOUND = "recovered; λ↓ lies: 0.35 to 0.40; State at the sweep's end: ordered"
 GONE = 2**22 + 1  # the id of a process that has ended: the system gives none above 2²²
 
 
-class Silent:
-    def event(self, name: str, job: Job, **_: Any) -> None: ...
-    def refresh(self) -> None: ...
+SILENT = SimpleNamespace(event=lambda *_, **__: None, refresh=lambda: None)
 
 
 @pytest.fixture
-def plan(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Plan:
+def plan(tmp_path, monkeypatch):
     monkeypatch.setattr(status, "REFRESH_SECONDS", 0.0)
     base = tmp_path / "runs"
     return Plan(anchored(load_profile("T2", "quick", ["seeds=0-2"]), base), base)
 
 
 @pytest.fixture
-def store(plan: Plan) -> Store:
+def store(plan):
     """The run directory of the plan, as a worker would have made it."""
     described = identity.describe(plan.spec, "of the data", **identity.requested_numerics(plan.parameters))
     return Store.open(plan.base, plan.spec, described, {})[0]
 
 
-def begin(plan: Plan, count: int = 1) -> Schedule:
+def start(schedule, count=1):
+    """Begin so many jobs."""
+    started = []
+    for _ in range(count):
+        started.append(schedule.next())
+        schedule.started(started[-1])
+    return started
+
+
+def begin(plan, count=1):
     """A campaign in which so many seeds have begun."""
-    schedule = Schedule(jobs_of([plan]), Silent())
+    schedule = Schedule(jobs_of([plan]), SILENT)
     start(schedule, count)
     schedule.refresh()
     return schedule
 
 
-def start(schedule: Schedule, count: int = 1) -> list[Job]:
-    started = []
-    for _ in range(count):
-        job = schedule.next()
-        assert job is not None
-        schedule.started(job)
-        started.append(job)
-    return started
-
-
-def end(store: Store, schedule: Schedule, job: Job) -> None:
-    assert job.seed is not None
+def end(store, schedule, job):
     store.files(job.seed).record.write_bytes(sealed("seed record", t2(job.seed)))
     result = {"directory": str(store.directory), "outcome": "trapped_90", "seconds": 61.0}
     schedule.ended(job, {"done": result})
 
 
-def beat(store: Store, seed: int = 0, epochs: int = 12, *, age: float = 0.0, **changes: Any) -> None:
+def beat(store, seed=0, epochs=12, *, age=0.0, **changes):
     """A heartbeat as of `age` seconds ago."""
     updated = datetime.fromtimestamp(time.time() - age, UTC).isoformat(timespec="milliseconds")
     content = {
@@ -82,19 +76,17 @@ def beat(store: Store, seed: int = 0, epochs: int = 12, *, age: float = 0.0, **c
     store.files(seed).heartbeat.write_text(json.dumps(content))
 
 
-def of(base: Path, name: str) -> dict[str, Any]:
+def of(base, name):
     (found,) = [job for job in read_status(base) if job["name"] == name]
     return found
 
 
-def edit(base: Path, job: Job, **changes: Any) -> None:
+def edit(base, job, **changes):
     path = base / "jobs" / f"{job.key}.json"
     path.write_text(json.dumps(json.loads(path.read_text()) | changes))
 
 
-def test_a_running_seed_is_shown_with_phase_level_epoch_error_speed_and_time_left(
-    plan: Plan, store: Store
-) -> None:
+def test_a_running_seed_is_shown_with_phase_level_epoch_error_speed_and_time_left(plan, store):
     begin(plan)
     beat(store)
     updated = datetime.fromisoformat(json.loads(store.files(0).heartbeat.read_text())["updated"])
@@ -112,9 +104,7 @@ def test_a_running_seed_is_shown_with_phase_level_epoch_error_speed_and_time_lef
     assert last == "4 jobs: 1 running, 3 waiting"
 
 
-def test_jobs_that_ended_are_counted_and_a_failed_one_gives_its_reason_and_log(
-    plan: Plan, store: Store
-) -> None:
+def test_jobs_that_ended_are_counted_and_a_failed_one_gives_its_reason_and_log(plan, store):
     schedule = begin(plan, 3)
     end(store, schedule, plan.jobs[0])
     schedule.ended(plan.jobs[1], {"failed": "no space"})
@@ -129,9 +119,7 @@ def test_jobs_that_ended_are_counted_and_a_failed_one_gives_its_reason_and_log(
     assert of(plan.base, "T2 seed 2")["status"] == "done", "a record counts, whatever its job's state"
 
 
-def test_after_a_kill_a_running_job_is_lost_and_no_campaign_has_the_waiting_ones(
-    plan: Plan, store: Store
-) -> None:
+def test_after_a_kill_a_running_job_is_lost_and_no_campaign_has_the_waiting_ones(plan, store):
     begin(plan)
     beat(store, pid=GONE)
     for job in plan.jobs:
@@ -142,23 +130,14 @@ def test_after_a_kill_a_running_job_is_lost_and_no_campaign_has_the_waiting_ones
     ]
 
 
-@pytest.mark.parametrize(
-    ("beat_age", "update_age", "expected"),
-    [(5, 999, "running"), (300, 5, "running"), (300, 300, "lost")],
-    ids=["a fresh heartbeat", "an epoch that lasts", "neither"],
-)
-def test_of_another_machine_heartbeat_and_update_count(
-    beat_age: float, update_age: float, expected: str, plan: Plan, store: Store
-) -> None:
-    begin(plan)
-    beat(store, age=beat_age, host="elsewhere")
-    owner, updated = {"pid": 7, "host": "elsewhere"}, time.time() - update_age
-    edit(plan.base, plan.jobs[0], owner=owner, began=time.time() - 400, updated=updated)
-    assert of(plan.base, "T2 seed 0")["status"] == expected
-
-
-def test_a_heartbeat_from_before_a_stop_does_not_count(plan: Plan, store: Store) -> None:
+def test_of_another_machine_a_fresh_heartbeat_or_update_counts_and_none_from_before_a_stop(plan, store):
     schedule = begin(plan)
+    owner = {"pid": 7, "host": "elsewhere"}
+    for beat_age, update_age, expected in ((5, 999, "running"), (300, 5, "running"), (300, 300, "lost")):
+        beat(store, age=beat_age, host="elsewhere")
+        updated = time.time() - update_age
+        edit(plan.base, plan.jobs[0], owner=owner, began=time.time() - 400, updated=updated)
+        assert of(plan.base, "T2 seed 0")["status"] == expected
     beat(store, age=3)
     schedule.stopping = True
     schedule.ended(plan.jobs[0], {"stopped": True})
@@ -168,9 +147,7 @@ def test_a_heartbeat_from_before_a_stop_does_not_count(plan: Plan, store: Store)
     assert of(plan.base, "T2 seed 0")["status"] == "running"
 
 
-def test_status_as_json_is_a_line_per_job_and_writes_nothing(
-    plan: Plan, store: Store, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_status_as_json_is_a_line_per_job_and_writes_nothing(plan, store, capsys):
     begin(plan)
     beat(store)
     for name, content in (("torn", "{"), ("list", "[]"), ("other", '{"key": "a"}')):
@@ -183,28 +160,20 @@ def test_status_as_json_is_a_line_per_job_and_writes_nothing(
     assert {path: path.stat().st_mtime_ns for path in plan.base.rglob("*")} == before
 
 
-Monitored = Callable[..., tuple[Schedule, CampaignMonitor]]
-
-
-@pytest.fixture
-def monitored(plan: Plan) -> Monitored:
+def monitored(plan, events, out):
     """A campaign shown on streams."""
-
-    def made(events: io.StringIO | None, out: io.StringIO) -> tuple[Schedule, CampaignMonitor]:
-        jobs = jobs_of([plan])
-        monitor = CampaignMonitor(jobs, events, out)
-        return Schedule(jobs, monitor), monitor
-
-    return made
+    jobs = jobs_of([plan])
+    monitor = CampaignMonitor(jobs, events, out)
+    return Schedule(jobs, monitor), monitor
 
 
-def test_a_log_gets_a_line_for_each_end_and_sometimes_one_on_the_state_of_all(
-    monitored: Monitored, store: Store, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    schedule, _ = monitored(None, out := io.StringIO())
+def test_an_end_is_a_line_and_an_event_and_an_epoch_an_event(plan, store, monkeypatch):
+    beat(store, 1, 20, age=60)  # left by an attempt before
+    schedule, monitor = monitored(plan, lines := io.StringIO(), out := io.StringIO())
     first, second = start(schedule, 2)
-    beat(store, 0, 5)
-    schedule.refresh()
+    for epochs in (5, 5, 6):
+        beat(store, 0, epochs)
+        schedule.refresh()
     end(store, schedule, first)
     schedule.ended(second, {"lost": "its process was ended by SIGKILL"})
     start(schedule)
@@ -215,6 +184,7 @@ def test_a_log_gets_a_line_for_each_end_and_sometimes_one_on_the_state_of_all(
     schedule.refresh()
     beat(store, 2, 7)
     schedule.refresh()
+    monitor.emit("all_done", failed=0)
     assert out.getvalue().splitlines() == [
         f"T2 seed 0: {FOUND}; 1 min 1 s",
         "T2 seed 1: its process was ended by SIGKILL; begun again",
@@ -222,17 +192,24 @@ def test_a_log_gets_a_line_for_each_end_and_sometimes_one_on_the_state_of_all(
         "2 of 4 jobs, about 1 min 1 s left; T2 seed 2 cifar10: 3 of 170 MB",
         "2 of 4 jobs, about 53 s left; T2 seed 2 sweep λ 0.45 error 0.38",
     ]
+    events = [json.loads(line) for line in lines.getvalue().splitlines()]
+    begun, retried = ["job_started 0", "job_started 1"], ["job_retried 1", "job_started 1", "job_failed 1"]
+    assert [f"{event['event']} {event.get('epochs_done', event.get('seed'))}" for event in events] == [
+        *(*begun, "epoch 5", "epoch 6", "seed_done 0", *retried),
+        *("job_started 2", "epoch 7", "all_done None"),
+    ]
+    assert events[2].keys() >= {"phase", "epoch", "error", "epochs_per_second", "seconds_left"}
+    assert (events[2]["seed"], events[2]["lambda"], events[4]["found"]) == (0, 0.45, FOUND)
+    assert all(datetime.fromisoformat(event["time"]).tzinfo is not None for event in events)
 
 
 class Terminal(io.StringIO):
-    def isatty(self) -> bool:
+    def isatty(self):
         return True
 
 
-def test_a_terminal_gets_one_bar_in_epochs_with_the_state_of_the_jobs_that_run(
-    monitored: Monitored, plan: Plan, store: Store
-) -> None:
-    schedule, monitor = monitored(None, out := Terminal())
+def test_a_terminal_gets_one_bar_in_epochs_with_the_state_of_the_jobs_that_run(plan, store):
+    schedule, monitor = monitored(plan, None, out := Terminal())
     with monitor:
         assert out.getvalue() == ""  # what is printed at the beginning is not written into the bar
         first, _ = start(schedule, 2)
@@ -249,40 +226,17 @@ def test_a_terminal_gets_one_bar_in_epochs_with_the_state_of_the_jobs_that_run(
     assert out.getvalue().endswith("\n")
 
 
-def test_programs_get_a_json_line_per_event_and_an_epoch_once(monitored: Monitored, store: Store) -> None:
-    beat(store, 1, 20, age=60)  # left by an attempt before
-    schedule, monitor = monitored(lines := io.StringIO(), io.StringIO())
-    first, _ = start(schedule, 2)
-    for epochs in (5, 5, 6):
-        beat(store, 0, epochs)
-        schedule.refresh()
-    end(store, schedule, first)
-    monitor.emit("all_done", failed=0)
-    events = [json.loads(line) for line in lines.getvalue().splitlines()]
-    assert [(event["event"], event.get("seed"), event.get("epochs_done")) for event in events] == [
-        ("job_started", 0, None),
-        ("job_started", 1, None),
-        ("epoch", 0, 5),
-        ("epoch", 0, 6),
-        ("seed_done", 0, None),
-        ("all_done", None, None),
-    ]
-    assert events[2]["lambda"] == 0.45
-    assert events[4]["found"] == FOUND
-    assert all(datetime.fromisoformat(event["time"]).tzinfo is not None for event in events)
-
-
 class Unread(io.StringIO):
     """A pipe whose reader has gone."""
 
-    def write(self, text: str) -> int:
+    def write(self, text):
         raise BrokenPipeError
 
 
 @pytest.mark.parametrize("programs", [True, False])
-def test_a_reader_that_has_gone_is_reported_between_events(programs: bool, monitored: Monitored) -> None:
+def test_a_reader_that_has_gone_is_reported_between_events(programs, plan):
     events, out = (Unread(), io.StringIO()) if programs else (None, Unread())
-    schedule, _ = monitored(events, out)
+    schedule, _ = monitored(plan, events, out)
     (job,) = start(schedule)
     schedule.ended(job, {"failed": "no space"})  # in the middle of which nothing may stop it
     with pytest.raises(BrokenPipeError):

@@ -21,20 +21,20 @@ def quick(experiment="T1", **changes):
     return small_spec(experiment, **{**QUICK, **changes})
 
 
-def made_record(spec, seed, **fields):
-    return {"seed": seed, "experiment": spec.name, "outcome": "no_event", "error": 0.1, "time": 1.5, **fields}
-
-
 # ── which directory ──
 
 
-def test_a_new_directory_is_the_prefix_and_a_timestamp_and_holds_a_manifest(tmp_path):
-    store, why = open_store(tmp_path / "deep" / "base", quick(), DATA)
+def test_a_new_directory_is_the_prefix_and_a_timestamp_with_a_manifest_and_a_published_one_stays(tmp_path):
+    published = tmp_path / "exp_T_spinodal_20260117_121637"
+    published.mkdir()
+    (published / "T1-spinodal_results.json").write_text("[]")
+    store, why = open_store(tmp_path, quick(), DATA)
+    assert [path.name for path in published.iterdir()] == ["T1-spinodal_results.json"]
+    assert store.directory != published
     assert re.fullmatch(r"exp_T_spinodal_\d{8}_\d{6}", store.directory.name)
     assert why == f"new directory {store.directory.name}"
     manifest = json.loads((store.directory / "T1-spinodal_manifest.json").read_bytes())
-    assert manifest["experiment"] == "T1"
-    assert manifest["command"] == ["test"]
+    assert (manifest["experiment"], manifest["command"]) == ("T1", ["test"])
     assert manifest["parameters"]["collapse_error"] == 0.4
     described = identity.describe(quick(), DATA.fingerprint, device="cpu", threads=1)
     assert manifest["fingerprint"] == identity.fingerprint(described)
@@ -92,36 +92,17 @@ def test_another_parameter_data_or_thread_count_is_another_run_and_named(tmp_pat
     assert len({first.directory, *(store.directory for (store, _), _ in others)}) == 5
 
 
-def test_a_published_directory_without_a_manifest_is_left_alone(tmp_path):
-    published = tmp_path / "exp_T_spinodal_20260117_121637"
-    published.mkdir()
-    (published / "T1-spinodal_results.json").write_text("[]")
-    store, _ = open_store(tmp_path, quick(), DATA)
-    assert store.directory != published
-    assert [path.name for path in published.iterdir()] == ["T1-spinodal_results.json"]
-
-
-# ── T1 and T2 together ──
-
-
-def test_t2_joins_the_directory_of_a_t1_with_the_same_data_and_step(tmp_path):
-    first, _ = open_store(tmp_path, quick("T1"), DATA)
-    store, why = open_store(tmp_path, quick("T2"), DATA)
-    assert store.directory == first.directory
-    assert why == f"joining {first.directory.name}"
-    manifests = {path.name for path in store.directory.glob("*_manifest.json")}
-    assert manifests == {"T1-spinodal_manifest.json", "T2-spinodal_manifest.json"}
-    assert open_store(tmp_path, quick("T2"), DATA)[1] == f"resuming {first.directory.name}"
-    assert open_store(tmp_path, quick("T1"), DATA)[1] == f"resuming {first.directory.name}"
-
-
-def test_another_step_other_data_or_a_changed_t2_does_not_join(tmp_path):
+def test_t2_joins_the_directory_of_a_t1_with_the_same_data_and_step_alone(tmp_path):
     first, _ = open_store(tmp_path, quick("T1"), DATA)
     for changes in ({"noise_rate": 0.2}, {"batch_size": 11}, {"network_width": 0.5}):
         store, why = open_store(tmp_path, quick("T2", **changes), DATA)
         assert store.directory != first.directory
         assert why.startswith(f"new directory {store.directory.name}")
-    assert open_store(tmp_path, quick("T2"), DATA)[0].directory == first.directory
+    for experiment, line in (("T2", "joining"), ("T2", "resuming"), ("T1", "resuming")):
+        store, why = open_store(tmp_path, quick(experiment), DATA)
+        assert (store.directory, why) == (first.directory, f"{line} {first.directory.name}")
+    manifests = {path.name for path in first.directory.glob("*_manifest.json")}
+    assert manifests == {"T1-spinodal_manifest.json", "T2-spinodal_manifest.json"}
     assert open_store(tmp_path, quick("T2", recovery_error=0.1), DATA)[0].directory != first.directory
 
 
@@ -148,16 +129,13 @@ def test_finished_seeds_are_not_run_again_and_the_list_may_grow(tmp_path, counte
     assert records[1] == before
 
 
-@pytest.mark.parametrize("experiment", ["V3", "Td1"])
-def test_the_views_are_rebuilt_byte_for_byte_from_the_seeds_files(experiment, tmp_path):
-    store, _ = open_store(tmp_path, quick(experiment), DATA)
+def test_the_views_are_rebuilt_byte_for_byte_from_the_seeds_files(tmp_path):
+    store, _ = open_store(tmp_path, quick("Td1"), DATA)
     run_experiment(store, [3, 0, 11], DATA, CPU)
-    views = [
-        p for p in store.directory.iterdir() if p.suffix in (".json", ".csv") and "manifest" not in p.name
-    ]
+    views = [p for p in store.directory.glob("*.[jc]s*") if "manifest" not in p.name]
     before = {path.name: path.read_bytes() for path in views}
-    assert {f"{store.spec.prefix}_results.json", f"{store.spec.prefix}_results.csv"} <= set(before)
-    assert [r["seed"] for r in json.loads(before[f"{store.spec.prefix}_results.json"])] == [0, 3, 11]
+    assert len(before) == 3
+    assert [r["seed"] for r in json.loads(before["Td1_results.json"])] == [0, 3, 11]
     for path in views:
         path.unlink()
     shutil.rmtree(store.directory / "locks")
@@ -167,7 +145,7 @@ def test_the_views_are_rebuilt_byte_for_byte_from_the_seeds_files(experiment, tm
 
 def test_a_damaged_seed_record_is_refused_by_name_before_anything_is_trained(tmp_path, counted):
     store, _ = open_store(tmp_path, quick(), DATA)
-    store.save(made_record(store.spec, 0))
+    store.save({"seed": 0, "experiment": "T1", "outcome": "no_event", "error": 0.1, "time": 1.5})
     path = store.files(0).record
     damaged = path.read_bytes().replace(b'"error": 0.1', b'"error": 0.2')
     path.write_bytes(damaged)
@@ -175,6 +153,3 @@ def test_a_damaged_seed_record_is_refused_by_name_before_anything_is_trained(tmp
         run_experiment(store, [0, 1], DATA, CPU)
     assert counted == []
     assert path.read_bytes() == damaged
-
-
-# ── several processes; more in test_two_writers ──

@@ -1,11 +1,9 @@
 """Several processes on one base directory: every seed is run once, and a process that hangs is named."""
 
-import math
 import os
 import re
 import signal
 import time
-from itertools import pairwise
 
 import pytest
 from alone import alone, ended, forked
@@ -13,7 +11,6 @@ from small import CPU, open_store, random_data, small_spec, without_time
 
 from dglib import files
 from dglib.errors import UserError
-from dglib.protocol.events import EpochDone
 from dglib.runs import seed as batch
 from dglib.runs.progress import heartbeat, read_attempts
 from dglib.runs.seed import run_experiment, run_seed
@@ -28,11 +25,6 @@ def run(base, seeds=SEEDS, sinks_for=()):
     store, _ = open_store(base, SPEC, DATA)
     sinks, options = [heartbeat, *sinks_for], {"checkpoint_epochs": 1, "report": lambda line: None}
     return run_experiment(store, seeds, DATA, CPU, sinks_for=sinks, **options)
-
-
-def attempts_of(store):
-    """Each seed's attempts, by seed."""
-    return {seed: read_attempts(store.files(seed).attempts) for seed in SEEDS}
 
 
 def not_alone(store, seed):
@@ -75,44 +67,28 @@ def test_processes_on_one_base_directory_run_every_seed_exactly_once(tmp_path, u
     assert len(list(tmp_path.glob("exp_*"))) == 1
     store = open_store(tmp_path, SPEC, DATA)[0]
     assert list(map(without_time, store.records())) == undisturbed
-    begun = 0
-    for attempts in attempts_of(store).values():
-        begun += len(attempts)
+    logs = [read_attempts(store.files(seed).attempts) for seed in SEEDS]
+    for attempts in logs:
         *earlier, last = attempts
         assert all(attempt["pid"] in killed and "how" not in attempt for attempt in earlier)
         # One that was killed may have saved the record, and not yet noted that.
         assert last.get("how") == "done" or last["pid"] in killed
-        for before, after in pairwise(attempts):
-            assert before["began"] < after["began"]
-        assert last["began"] < last.get("ended", math.inf)
-    assert len(SEEDS) <= begun <= len(SEEDS) + kills
-    processes = {attempt["pid"] for attempts in attempts_of(store).values() for attempt in attempts}
+    assert len(SEEDS) <= sum(map(len, logs)) <= len(SEEDS) + kills
+    processes = {attempt["pid"] for attempts in logs for attempt in attempts}
     assert len(processes) >= 2  # they did share the work
     assert not [path for path in tmp_path.rglob(".*") if path.name != ".dglib.lock"]
 
 
 def suspended(base):
     """Train seed 0 and stop in the middle of it, holding its lock, until continued."""
-
-    def suspending(store, seed):
-        def watch(event):
-            if isinstance(event, EpochDone) and event.epoch == 2:
-                os.kill(os.getpid(), signal.SIGSTOP)
-
-        return watch
-
-    run(base, [0], [suspending])
-
-
-def wait_until_suspended(child):
-    assert os.WIFSTOPPED(os.waitpid(child, os.WUNTRACED)[1])
+    run(base, [0], [lambda *_: lambda event: event.number == 5 and os.kill(os.getpid(), signal.SIGSTOP)])
 
 
 def run_beside_a_suspended_one(base):
     """The message of the second process while the first one is suspended; and the records after that."""
     batch.HELD_SECONDS = 0.3
     child = forked(suspended, base)
-    wait_until_suspended(child)
+    assert os.WIFSTOPPED(os.waitpid(child, os.WUNTRACED)[1])
     try:
         with pytest.raises(UserError) as caught:
             run(base, [0, 1])
@@ -138,14 +114,8 @@ def test_a_seed_held_by_a_suspended_process_is_waited_for_and_its_holder_named(t
 
 def test_of_two_records_of_a_seed_the_first_stays_and_that_is_reported(tmp_path):
     lines, store = [], open_store(tmp_path, SPEC, DATA)[0]
-    first = {
-        "seed": 0,
-        "experiment": "Td1",
-        "outcome": "ordered",
-        "category": "ordered",
-        "step_logs": [],
-        "time": 1.0,
-    }
+    first = {"seed": 0, "experiment": "Td1", "outcome": "ordered", "category": "ordered", "step_logs": []}
+    first["time"] = 1.0
 
     def finish_elsewhere(store, seed):
         return lambda event: None if store.finished(seed) else store.save(first)

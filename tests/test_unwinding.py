@@ -1,17 +1,18 @@
 """SIGTERM, a closed terminal and Ctrl-C end a command cleanly, whatever is under way."""
 
 import signal
-from pathlib import Path
 
 import pytest
 from matplotlib.figure import Figure
+from small import CPU, open_store, random_data, small_spec
 
 from dglib.cli import main, run_all
+from dglib.control import Interrupted
+from dglib.runs.seed import run_experiment
 
 SMALL = "init_epochs=1 init_evaluate_every=1 init_error_max=1 sweep_lambdas=[0.5] epochs_per_level=1"
 SMALL += " collapse_error=0 consecutive=1 return_sweep=false network_width=0.25 device=cpu"
 RUN = ["run", "T1", "--seeds", "0", "--set", *SMALL.split(" ")]
-SIGNALS = [name for name in ("SIGTERM", "SIGHUP", "SIGINT") if hasattr(signal, name)]
 
 
 @pytest.fixture(autouse=True)
@@ -21,10 +22,10 @@ def _survive():
     def unhandled(number, frame):
         raise AssertionError(f"signal {number} would have killed the process")
 
-    before = {name: signal.signal(getattr(signal, name), unhandled) for name in SIGNALS if name != "SIGINT"}
+    before = {number: signal.signal(number, unhandled) for number in (signal.SIGTERM, signal.SIGHUP)}
     yield
-    for name, handler in before.items():
-        signal.signal(getattr(signal, name), handler)
+    for number, handler in before.items():
+        signal.signal(number, handler)
 
 
 @pytest.fixture(scope="module")
@@ -35,22 +36,18 @@ def base(tmp_path_factory):
     return directory
 
 
-def stop_at(monkeypatch, name):
-    """The signal arrives while a figure is saved."""
-
+@pytest.mark.parametrize(
+    ("command", "words", "number"),
+    [(main, RUN, signal.SIGINT), (run_all, ["report"], signal.SIGTERM)],
+    ids=["run", "report"],
+)
+def test_drawing_ends_cleanly_and_can_be_completed(command, words, number, base, monkeypatch, capsys):
     def savefig(figure, *given, **options):
-        signal.raise_signal(getattr(signal, name))
+        signal.raise_signal(number)
         raise AssertionError("the figure went on")
 
-    monkeypatch.setattr(Figure, "savefig", savefig)
-
-
-@pytest.mark.parametrize(("command", "name"), [("run", "SIGINT"), ("report", "SIGTERM")])
-def test_drawing_ends_cleanly_and_the_same_command_completes_it(name, command, base, monkeypatch, capsys):
-    words = {"run": RUN, "report": ["report"]}[command]
-    command = {"run": main, "report": run_all}[command]
     with monkeypatch.context() as patch:
-        stop_at(patch, name)
+        patch.setattr(Figure, "savefig", savefig)
         assert command([*words, "--base-dir", str(base)]) == 130
     assert "stopped" in capsys.readouterr().err
     assert not [path for path in base.rglob(".*") if path.name != ".dglib.lock"]
@@ -58,29 +55,19 @@ def test_drawing_ends_cleanly_and_the_same_command_completes_it(name, command, b
     assert command([*words, "--base-dir", str(base)]) == 0
 
 
-@pytest.mark.skipif(not hasattr(signal, "SIGHUP"), reason="no terminal is closed there")
-def test_a_closed_terminal_stops_training_after_a_checkpoint_unless_it_is_ignored(tmp_path, capsys):
-    """As nohup has it ignored."""
+def test_a_closed_terminal_stops_training_after_a_checkpoint_unless_it_is_ignored(tmp_path):
+    def train(directory):
+        closed = iter([True])
 
-    class Closed:
-        done = False
-
-        def __call__(self, event):
-            if not self.done:
-                self.done = True
+        def close(event):
+            if next(closed, False):
                 signal.raise_signal(signal.SIGHUP)
 
-    from small import CPU, open_store, random_data, small_spec
-
-    from dglib.control import Interrupted
-    from dglib.runs.seed import run_experiment
-
-    def train(directory):
         store, _ = open_store(directory, small_spec("Td1"), random_data())
-        return run_experiment(store, [0], random_data(), CPU, sinks_for=[lambda store, seed: Closed()])
+        return run_experiment(store, [0], random_data(), CPU, sinks_for=[lambda store, seed: close])
 
     with pytest.raises(Interrupted):
         train(tmp_path / "closed")
-    assert list(Path(tmp_path / "closed").glob("*/checkpoints/*.ckpt"))
-    signal.signal(signal.SIGHUP, signal.SIG_IGN)
+    assert list(tmp_path.glob("closed/*/checkpoints/*.ckpt"))
+    signal.signal(signal.SIGHUP, signal.SIG_IGN)  # as nohup has it
     assert train(tmp_path / "ignored")

@@ -3,6 +3,7 @@
 import json
 import os
 from dataclasses import replace
+from itertools import product
 from types import SimpleNamespace
 
 import pytest
@@ -19,6 +20,7 @@ from dglib.runs import checkpoint, progress
 from dglib.runs.checkpoint import Checkpoint
 from dglib.runs.progress import heartbeat
 from dglib.runs.seed import run_experiment
+from dglib.runs.store import Store
 
 DATA = random_data()
 SPEC = small_spec("T1")
@@ -43,128 +45,76 @@ def no_waiting(monkeypatch):
     monkeypatch.setattr(os, "fsync", lambda handle: None)
 
 
-class ThirdCheckpoint:
+def third_checkpoint(base):
     """Both generations of a checkpoint are there, and a third is saved."""
+    store = open_store(base)
+    for steps in (3, 6):
+        checkpoint.save(store.files(0).checkpoint, made_checkpoint(steps))
 
-    def __init__(self, base):
-        self.store = open_store(base)
-        self.path = self.store.files(0).checkpoint
-        for steps in (3, 6):
-            checkpoint.save(self.path, made_checkpoint(steps))
-
-    def command(self):
-        with self.store.exclusive(0) as mine:
+    def command():
+        with store.exclusive(0) as mine:
             assert mine
-            checkpoint.save(self.path, made_checkpoint(9))
+            checkpoint.save(store.files(0).checkpoint, made_checkpoint(9))
 
-    def steps(self):
-        for generation in (self.path, older(self.path)):
-            if generation.exists():
-                found = checkpoint.read(generation)
-                assert found.state["model"]["w"].tolist() == [found.steps] * 40
-        return checkpoint.load(self.path).steps
-
-    def is_old(self):
-        return self.steps() == 6
-
-    def is_new(self):
-        return self.steps() == 9
+    return command
 
 
-class SeedRecord:
-    """A seed has finished: its record takes the place of its checkpoints."""
+def seed_record(base):
+    """A seed has finished: its record takes the place of its checkpoints, as in `run_experiment`."""
+    third_checkpoint(base)()
+    store = open_store(base)
 
-    def __init__(self, base):
-        self.store = open_store(base)
-        for steps in (3, 6):
-            checkpoint.save(self.store.files(0).checkpoint, made_checkpoint(steps))
-
-    def command(self):
-        """As `run_experiment` does it."""
-        with self.store.exclusive(0) as mine:
+    def command():
+        with store.exclusive(0) as mine:
             assert mine
-            if self.store.finished(0):
-                self.store.clear(0)
+            if store.finished(0):
+                store.clear(0)
             else:
-                self.store.save(made_record(0))
+                store.save(made_record(0))
 
-    def is_old(self):
-        found = checkpoint.load(self.store.files(0).checkpoint)
-        return not self.store.finished(0) and self.store.records() == [] and found.steps == 6
-
-    def is_new(self):
-        return self.store.records() == [made_record(0)]
-
-    def is_complete(self):
-        return list(self.store.files(0).checkpoint.parent.iterdir()) == []
+    return command
 
 
-class Views:
+def second_views(base):
     """A second seed's record is there, and the views hold the first alone."""
-
-    def __init__(self, base):
-        self.store = open_store(base)
-        self.store.save(made_record(0))
-        self.store.rebuild_views()
-        self.old = self.files()
-        self.store.save(made_record(1))
-        self.store.rebuild_views()
-        self.new = self.files()
-        for name, content in self.old.items():
-            (self.store.directory / name).write_bytes(content)
-
-    def files(self):
-        return {path.name: path.read_bytes() for path in self.store.directory.glob("T1*_results.*")}
-
-    def command(self):
-        self.store.rebuild_views()
-
-    def is_old(self):
-        """Each view by itself; they are many, and rebuilt together."""
-        found = self.files()
-        return len(found) == 2 and all(found[k] in (self.old[k], self.new[k]) for k in found)
-
-    def is_new(self):
-        return self.files() == self.new
+    store = open_store(base)
+    for seed in (0, 1):
+        store.rebuild_views()
+        store.save(made_record(seed))
+    return store.rebuild_views
 
 
-class Manifest:
+def manifest(base):
     """The first run in a base directory."""
-
-    def __init__(self, base):
-        self.base = base / "results"
-
-    def command(self):
-        open_store(self.base)
-
-    def manifests(self):
-        return [json.loads(path.read_bytes()) for path in self.base.glob("*/*_manifest.json")]
-
-    def is_old(self):
-        return self.manifests() == []
-
-    def is_new(self):
-        (manifest,) = self.manifests()
-        return manifest["experiment"] == "T1" and manifest["parameters"] == dict(SPEC.parameters)
-
-    def is_complete(self):
-        return len(list(self.base.glob("exp_*"))) == 1
+    return lambda: open_store(base)
 
 
-KINDS = {kind.__name__: kind for kind in (ThirdCheckpoint, SeedRecord, Views, Manifest)}
+KINDS = (third_checkpoint, seed_record, second_views, manifest)
 
 
-def drafts(base):
-    return [path.name for path in base.rglob(".*") if path.name != ".dglib.lock"]
+def readable(base):
+    """What another process can read of each file, complete and intact; a record goes before checkpoints."""
+    found = {}
+    for path in base.glob("exp_*/T1-spinodal_manifest.json"):
+        found["manifest"] = json.loads(path.read_bytes())["parameters"]
+        store = Store(path.parent, SPEC)
+        found["records"] = store.records()
+        saved = store.files(0).checkpoint
+        generations = [path for path in (saved, older(saved)) if path.exists()]
+        for one in map(checkpoint.read, generations):
+            assert one.state["model"]["w"].tolist() == [one.steps] * 40
+        steps = checkpoint.load(saved).steps if generations else "none"
+        found["steps"] = "done" if found["records"] else steps
+        found |= {view.name: view.read_bytes() for view in path.parent.glob("T1*_results.*")}
+    return found
 
 
-def check(case, base, where):
-    """What is readable now is old or new, and the same command completes it."""
-    assert case.is_old() or case.is_new(), f"neither the old state nor the new after {where}"
-    case.command()
-    assert case.is_new(), f"the same command does not complete it after {where}"
-    assert getattr(case, "is_complete", lambda: True)(), f"not complete after {where}"
-    assert drafts(base) == [], f"left behind after {where}"
+def names(base):
+    """The files in the only run directory."""
+    (directory,) = base.glob("exp_*")
+    return sorted(
+        str(path.relative_to(directory)) for path in directory.rglob("*") if "locks" not in path.parts
+    )
 
 
 def disturb(kind, disturbances, base):
@@ -174,31 +124,37 @@ def disturb(kind, disturbances, base):
         disturbances: of KILLS, each in a fork, or of FAILURES, here.
     """
     os.fsync = lambda handle: None  # as above; for kills this is a process of its own
-    (base / "whole").mkdir()
-    case = kind(base / "whole")
-    with Faults(base / "whole") as whole:
-        case.command()
-    assert case.is_new()
-    for how in disturbances:
-        for number, operation in enumerate(whole.seen):
-            if how == "killed in mid-write" and operation[0] != "write":
-                continue
-            here = base / f"{list(disturbances).index(how)}-{number}"
-            here.mkdir()
-            case, where = kind(here), f"{how} at operation {number}, {operation}"
+    whole, seen = base / "whole", []
+    whole.mkdir(parents=True)
+    command, old = kind(whole), readable(whole)
+    with Faults(whole) as faults:
+        command()
+    new, expected, seen = readable(whole), names(whole), faults.seen
+    assert new != old
+    for how, (number, operation) in product(disturbances, enumerate(seen)):
+        if how == "killed in mid-write" and operation[0] != "write":
+            continue
+        here, where = base / f"{how.replace('/', ' ')} {number}", f"{how} at operation {number}, {operation}"
+        here.mkdir()
+        command = kind(here)
 
-            def command(case=case, here=here, number=number, how=how):
-                with Faults(here, number, how):
-                    case.command()
+        def disturbed(command=command, here=here, number=number, how=how):
+            with Faults(here, number, how):
+                command()
 
-            if how in KILLS:
-                assert ended(forked(command)) == KILLED
-            elif (message := error_of(command)) is not None:
-                assert "\n" not in message, where
-                assert str(here) in message, where
-                assert os.strerror(FAILURES[how][0]) in message, where
-            check(case, here, where)
-    return [name for name, _ in whole.seen]
+        if how in KILLS:
+            assert ended(forked(disturbed)) == KILLED
+        elif (message := error_of(disturbed)) is not None:
+            assert "\n" not in message, where
+            assert str(here) in message, where
+            assert os.strerror(FAILURES[how][0]) in message, where
+        for name, content in readable(here).items():
+            assert content in (old.get(name), new[name]), f"{name}: neither old nor new after {where}"
+        assert readable(here).keys() >= old.keys(), where
+        command()
+        assert readable(here) == new, f"the same command does not complete it after {where}"
+        assert names(here) == expected, f"left behind after {where}"
+    return [name for name, _ in seen]
 
 
 def error_of(command):
@@ -210,28 +166,21 @@ def error_of(command):
     return None
 
 
-@pytest.mark.parametrize("kind", KINDS)
-def test_a_kill_at_any_operation_leaves_the_old_state_or_the_new_and_the_same_command_completes(
-    kind, tmp_path
-):
-    names = alone(disturb, KINDS[kind], KILLS, tmp_path)
-    assert {"open", "write", "fsync", "close"} <= set(names)
-    assert {"replace", "link", "unlink"} & set(names)
-
-
-@pytest.mark.parametrize("kind", KINDS)
-def test_a_failing_disk_at_any_operation_gives_one_line_and_leaves_the_old_state_or_the_new(kind, tmp_path):
-    disturb(KINDS[kind], FAILURES, tmp_path)
+@pytest.mark.parametrize("kind", KINDS, ids=lambda kind: kind.__name__)
+def test_a_kill_or_failure_at_any_operation_leaves_the_old_state_or_the_new(kind, tmp_path):
+    operations = alone(disturb, kind, KILLS, tmp_path / "kills")
+    assert {"open", "write", "fsync", "close"} <= set(operations)
+    assert {"replace", "link", "unlink"} & set(operations)
+    disturb(kind, FAILURES, tmp_path / "failures")
 
 
 def test_a_write_that_takes_a_part_at_a_time_writes_all_of_it(tmp_path, monkeypatch):
     write = os.write
     monkeypatch.setattr(os, "write", lambda handle, content: write(handle, bytes(content[:7])))
-    case = ThirdCheckpoint(tmp_path)
-    case.command()
+    third_checkpoint(tmp_path)()
     append_line(tmp_path / "seed.jsonl", b"a line of a log\n")
     monkeypatch.undo()
-    assert case.is_new()
+    assert readable(tmp_path)["steps"] == 9
     assert (tmp_path / "seed.jsonl").read_bytes() == b"a line of a log\n"
 
 
@@ -252,16 +201,8 @@ def test_a_file_system_without_hard_links_keeps_the_first_record_as_well(tmp_pat
 def small_run(base):
     spec = replace(branching_spec(lambdas=(0.3, 0.5)), network=NetworkSpec("small_cnn", 0.125))
     store = open_store(base, replace(spec, step=replace(spec.step, batch_size=22)))  # one step an epoch
-    run_experiment(
-        store,
-        [0, 1],
-        DATA,
-        CPU,
-        checkpoint_epochs=1,
-        keep_states=True,
-        sinks_for=[heartbeat],
-        report=lambda line: None,
-    )
+    saved = {"checkpoint_epochs": 1, "keep_states": True, "sinks_for": [heartbeat]}
+    run_experiment(store, [0, 1], DATA, CPU, **saved, report=lambda line: None)
     return store
 
 
@@ -291,7 +232,7 @@ def run_with_faults(how, every, base):
         failed += status == 3
         store = small_run(here)
         assert list(map(small.without_time, store.records())) == expected, where
-        assert drafts(here) == [], where
+        assert [path for path in here.rglob(".*") if path.name != ".dglib.lock"] == [], where
         assert list((store.directory / "checkpoints").iterdir()) == [], where
         assert len(list((store.directory / "states").iterdir())) == 6, where
         assert len(json.loads((store.directory / "T1-spinodal_results.json").read_bytes())) == 2
