@@ -96,7 +96,6 @@ CAMPAIGN = [
     ("--set T1.base_dir=a T2.base_dir=b", "base_dir … a and … b … one for all"),
     ("--device cuda:99", "device … cuda:99 … torch sees"),
     ("--set Td1.dataset=0.npz", "0.npz … y_test"),
-    ("--set T2.network=small_cn", "network … small_cn … did you mean 'small_cnn'"),
     ("--set noise=symetric", "noise … symetric … did you mean 'symmetric'"),
 ]
 # What users give, in `users_parts` and `wrong_rules`, and what is wrong with it.
@@ -155,13 +154,12 @@ DEEPER = [
     ),
     ("run T1 --set train_size=1401", "train_size = 1401: must be from 10"),
     ("run T1 --set train_size=63", "train_size = 63: must be at least batch_size = 64"),
-    ("run T1 --set network=resnet19", "resnet19 … resnet18"),
     ("run T1 --set network=nowhere:net", "nowhere"),
+    ("run T1 --set network=small_cn", "network … small_cn … did you mean 'small_cnn'"),
     ("run T1 --set network=builtins:slice", "builtins:slice … torch.nn.Module"),
     ("run T1 --set network=resnet18", "network_width = 0.5 … one width, 1"),
     ("run V3 --set batch_size=1399", "batch_size = 1399 … one"),
     ("run T1 --set pixel_mean=[0.1,0.2]", "pixel_mean"),
-    ("run T1 --device cuda:99", "cuda:99 … auto or cpu"),
     ("run T1 --set device=cpu precision=fp8", "precision … 'fp8' … fp32 … tf32 … bf16 … fp16"),
     ("run T1 --set device=cpu precision=tf32", "precision = 'tf32' … CUDA devices alone"),
     ("run T1 --set device=cpu compiled=yess", "compiled = 'yess' … auto … on … off"),

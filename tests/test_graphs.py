@@ -334,6 +334,13 @@ def test_a_seed_whose_steps_overflow_is_diverged_with_a_remedy(monkeypatch):
 COMPILED = replace(CPU, compiled=True)
 
 
+def failing_forward(function, **_):
+    def raising(*args, **kwargs):
+        raise RuntimeError("this does not compile\nand more")
+
+    return raising
+
+
 class _NoBackward(torch.autograd.Function):
     @staticmethod
     def forward(context, loss):
@@ -341,7 +348,7 @@ class _NoBackward(torch.autograd.Function):
 
     @staticmethod
     def backward(context, *grads):
-        raise RuntimeError("the backward does not compile\nand more")
+        raise RuntimeError("this does not compile\nand more")
 
 
 def failing_backward(function, **_):
@@ -349,13 +356,14 @@ def failing_backward(function, **_):
     return (lambda *args: _NoBackward.apply(function(*args))) if function is batch_loss else function
 
 
-def test_where_compiling_fails_the_step_is_the_plain_one_and_the_reason_is_kept(monkeypatch):
-    monkeypatch.setattr(torch, "compile", failing_backward)
+@pytest.mark.parametrize("compiler", [failing_forward, failing_backward])
+def test_where_compiling_fails_the_step_is_the_plain_one_and_the_reason_is_kept(compiler, monkeypatch):
+    monkeypatch.setattr(torch, "compile", compiler)
     plain, ours = (begun(CASES["Td1 with dropout"], settled) for settled in (CPU, COMPILED))
     for seed in (plain, ours):
         seed.trainer.advance(seed.state, 0.4, 0.05, 8)
     assert same(plain.state, ours.state)
-    assert ours.trainer.fallback == "torch.compile: RuntimeError: the backward does not compile"
+    assert ours.trainer.fallback == "torch.compile: RuntimeError: this does not compile"
 
 
 def detached(state):
