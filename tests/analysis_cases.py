@@ -62,21 +62,26 @@ def _sweep(
     return found
 
 
+def _swept(record: Record, init: list[Record], sweep: list[Record], flag: str, at: float | None) -> Record:
+    level = {"collapsed": "lambda_up", "recovered": "lambda_down"}[flag]
+    return record | {
+        "init_error": init[-1]["error"],
+        "init_success": True,
+        level: at,
+        flag: at is not None,
+        "final_lambda": sweep[-1]["lambda"],
+        "final_error": sweep[-1]["error"],
+        "trajectory": init + sweep,
+        "outcome": flag if at else "no_event",
+    }
+
+
 def t1(seed: int = 0, up: float | None = 0.60, back: float | None = None, returns: bool = False) -> Record:
     """A T1 seed that collapses at `up` and, with `returns`, recovers at `back`; None: never."""
     record = _common("T1", "T1-spinodal", seed, init_lambda=0.35, sweep_lambdas=UP_LEVELS, collapse_error=0.4)
     init = [evaluation("init", 0.35, e, 0.3 - 0.01 * e + wobble(seed, e)) for e in (10, 20)]
     rising = _sweep(seed, UP_LEVELS, 20, "sweep", lambda x: 0.55 if up and x >= up else 0.08, up)
-    record |= {
-        "init_error": init[-1]["error"],
-        "init_success": True,
-        "lambda_up": up,
-        "collapsed": up is not None,
-        "final_lambda": rising[-1]["lambda"],
-        "final_error": rising[-1]["error"],
-        "trajectory": init + rising,
-        "outcome": "collapsed" if up else "no_event",
-    }
+    record = _swept(record, init, rising, "collapsed", up)
     if returns:
         levels = [x for x in reversed(ALL_LEVELS) if up and x < up]
         start = rising[-1]["epoch"]
@@ -85,8 +90,8 @@ def t1(seed: int = 0, up: float | None = 0.60, back: float | None = None, return
             "return_trajectory": falling,
             "return_lambda_down": back,
             "return_recovered": back is not None,
-            "return_final_lambda": falling[-1]["lambda"] if falling else None,
-            "return_final_error": falling[-1]["error"] if falling else None,
+            "return_final_lambda": falling[-1]["lambda"],
+            "return_final_error": falling[-1]["error"],
         }
     return record
 
@@ -104,30 +109,21 @@ def t2(
         for entry in falling:
             if leaves is None or entry["lambda"] > leaves:
                 entry |= {"error": 0.9, "predicted": CONSTANT}
-    return record | {
-        "init_error": init[-1]["error"],
-        "init_success": True,
-        "lambda_down": down,
-        "recovered": down is not None,
-        "final_lambda": falling[-1]["lambda"],
-        "final_error": falling[-1]["error"],
-        "trajectory": init + falling,
-        "outcome": "recovered" if down else "no_event",
-    }
+    return _swept(record, init, falling, "recovered", down)
 
 
 def failed_init(record: Record) -> Record:
     """The same seed, had its init failed: no sweep, no final values."""
-    direction = ("lambda_up", "collapsed") if record["experiment"] == "T1" else ("lambda_down", "recovered")
     kept = {k: v for k, v in record.items() if not k.startswith(("final_", "return_"))}
     init = [entry for entry in record["trajectory"] if entry["phase"] == "init"]
-    return kept | {
-        direction[0]: None,
-        direction[1]: False,
-        "init_success": False,
-        "trajectory": init,
-        "outcome": "init_failed",
-    }
+    return (
+        kept | _without_event(record) | {"init_success": False, "trajectory": init, "outcome": "init_failed"}
+    )
+
+
+def _without_event(record: Record) -> Record:
+    values = {"lambda_up": None, "collapsed": False, "lambda_down": None, "recovered": False}
+    return {field: value for field, value in values.items() if field in record}
 
 
 def diverged(record: Record) -> Record:
@@ -138,10 +134,8 @@ def diverged(record: Record) -> Record:
     kept = record["trajectory"][: len(record["trajectory"]) // 2]
     last = kept[-1]
     bad = evaluation(last["phase"], last["lambda"], last["epoch"] + 1, None, constant=True)
-    flags = {"lambda_up": None, "collapsed": False, "lambda_down": None, "recovered": False}
-    changed = {key: value for key, value in flags.items() if key in record}
-    final = {"final_lambda": bad["lambda"], "final_error": None}
-    return record | changed | final | {"trajectory": [*kept, bad], "outcome": "diverged"}
+    final = {"final_lambda": bad["lambda"], "final_error": None, "outcome": "diverged"}
+    return record | _without_event(record) | final | {"trajectory": [*kept, bad]}
 
 
 def published(record: Record) -> Record:
@@ -247,3 +241,30 @@ def td1_diverged(seed: int = 0) -> Record:
     errors = [*record["error_trajectory"][:1], evaluation("init", 0.6, 10, None, constant=True)]
     values = {"final_error": None, "category": "diverged", "outcome": "diverged"}
     return record | values | {"error_trajectory": errors, "step_logs": logs}
+
+
+def hold(seed: int, collapsed: dict[float, list[float]]) -> Record:
+    """A seed with a branch from each start for each λ, and the errors of the one that began collapsed."""
+    ordered = {lam: [0.05 + lam / 10] * len(errors) for lam, errors in collapsed.items()}
+    record: Record = {"seed": seed, "outcome": "complete", "lr": LR}
+    for arm, init, held in (("ordered", 0.05, ordered), ("collapse", 0.6, collapsed)):
+        record |= {
+            f"{arm}_init": init,
+            f"{arm}_init_trajectory": [{"epoch": 10, "lambda": 0.4, "error": init}],
+            f"{arm}_trajectory": [
+                {"epoch": 11 + epoch, "lambda": lam, "error": error}
+                for lam, errors in held.items()
+                for epoch, error in enumerate(errors)
+            ],
+        }
+    return record
+
+
+def every_outcome() -> dict[str, list[Record]]:
+    """A seed of every outcome and start state, by experiment."""
+    return {
+        "T1": [t1(0, 0.6, 0.35, True), t1(1, None), failed_init(t1(2)), diverged(t1(3))],
+        "T2": [t2(0), t2(1, None, trapped=True), t2(2, 0.3), failed_init(t2(3)), diverged(t2(4, None))],
+        "V3": [v3(0), v3(1, 0.4), v3(2, trapped=True), v3_failed(3), v3_diverged(4)],
+        "Td1": [td1(0), td1(1, 0.5), td1(2, 0.1), td1_diverged(3)],
+    }

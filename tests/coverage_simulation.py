@@ -2,15 +2,12 @@
 
     python tests/coverage_simulation.py
 
-Writes tests/results/interval_coverage.md; the generators' seeds are fixed, so the table comes out the same.
+Writes the rows of tests/results/interval_coverage.md; the generators have fixed seeds.
 """
 
-import argparse
 import math
 import zlib
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
-from functools import partial
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -26,78 +23,37 @@ REPLICATES = 3000
 NOT_BELOW = 3.0  # Monte-Carlo errors by which a coverage may lie below nominal and still hold
 GRID = np.round(np.arange(0.40, 0.701, 0.05), 2)  # levels of the simulated sweeps
 SIZES = (6, 10, 20, 30)  # seeds
-HEAD = f"""# Coverage of the intervals
-
-Made by `python tests/coverage_simulation.py`: {REPLICATES} replicates a row with a Monte-Carlo error
-(at the nominal coverage), of profiles a tenth; the others enumerated exactly. Nominal 1: bounds that must
-always hold.
-A row holds if its coverage is not below nominal by more than {NOT_BELOW:g} Monte-Carlo errors.
-Length: mean of the intervals that are closed, in units of the quantity (λ, a share or an error).
-Open: share of intervals that censoring leaves open on a side.
-
-| interval | case | n | nominal | coverage | error | length | open | |
-|---|---|---|---|---|---|---|---|---|
-"""
-READING = """
-What lies below nominal, and what follows from it:
-
-- The t interval is exact for normal gaps. Of skewed ones it covers less, and of two states mixed much
-  less: that is why seeds that began the collapse branch trapped are apart from those that began it
-  collapsed.
-- The interval of a difference of two shares, from their exact ones, is above nominal on average over shares,
-  and with 30 seeds below it for some.
-- The scale of a dose-response with four networks a dose is too short; answers show the centre alone.
-
-What lies above nominal, and why it stays so:
-
-- The interval of a median threshold is never narrower than a cell, which is a step of the sweep
-  wide (0.05 here), so it covers more than nominal, with 30 seeds too. Levels that lie closer would
-  shorten it; so would an assumption on where in its cell a threshold lies, which is not made.
-- With undecided seeds the interval of a share holds whatever their outcome. The price is its length;
-  a shorter one would need the reason why they were cut short.
-"""
 Outcome = tuple[bool, float]  # whether the interval holds, and its length, infinite where it is open
+Cells = list[str]  # of a row of the table
+Replicate = Callable[[np.random.Generator, int, str], Outcome]  # of n seeds of a case
 
 
-@dataclass(frozen=True)
-class Row:
-    """A line of the table; `error`: None where the coverage is exact, `length`: None where all are open."""
-
-    interval: str
-    case: str
-    n: int
-    nominal: float
-    coverage: float
-    error: float | None
-    length: float | None
-    open: float = 0.0
-
-    @property
-    def cells(self) -> list[str]:
-        error = "exact" if self.error is None else f"{self.error:.4f}"
-        length = "–" if self.length is None else f"{self.length:.3f}"
-        slack = NOT_BELOW * (self.error or 0) + 1e-9
-        verdict = "holds" if self.coverage >= self.nominal - slack else "**below nominal**"
-        numbers = [f"{self.coverage:.4f}", error, length, f"{self.open:.2f}"]
-        return [self.interval, self.case, str(self.n), f"{self.nominal:g}", *numbers, verdict]
-
-
-def simulated(
+def row(
     interval: str,
     case: str,
     n: int,
     nominal: float,
-    one: Callable[[np.random.Generator], Outcome],
-    count: int,
-) -> Row:
+    held: float,
+    error: float | None,
+    length: float,
+    open_: float = 0,
+) -> Cells:
+    """`held`: the coverage; error None: it is exact; length NaN: all are open."""
+    verdict = "holds" if held >= nominal - NOT_BELOW * (error or 0) - 1e-9 else "**below nominal**"
+    shown = "–" if math.isnan(length) else f"{length:.3f}"
+    numbers = [f"{held:.4f}", "exact" if error is None else f"{error:.4f}", shown, f"{open_:.2f}"]
+    return [interval, case, str(n), f"{nominal:g}", *numbers, verdict]
+
+
+def simulated(interval: str, case: str, n: int, one: Replicate, count: int) -> Cells:
     """Repeat `one` `count` times."""
     rng = np.random.default_rng(zlib.crc32(f"{interval}/{case}/{n}".encode()))
-    held, lengths = zip(*(one(rng) for _ in range(count)), strict=True)
+    held, lengths = zip(*(one(rng, n, case) for _ in range(count)), strict=True)
     closed = [length for length in lengths if math.isfinite(length)]
-    # At the nominal coverage: the observed one may be 1 by chance.
-    error = math.sqrt(nominal * (1 - nominal) / count)
-    length = float(np.mean(closed)) if closed else None
-    return Row(interval, case, n, nominal, sum(held) / count, error, length, 1 - len(closed) / count)
+    nominal = 1.0 if interval.startswith("cell") else 0.95
+    error = math.sqrt(nominal * (1 - nominal) / count)  # the observed coverage may be 1 by chance
+    length = float(np.mean(closed)) if closed else math.nan
+    return row(interval, case, n, nominal, sum(held) / count, error, length, 1 - len(closed) / count)
 
 
 def checked(interval: Bounds | None, truth: float) -> Outcome:
@@ -109,7 +65,7 @@ def of_cells(cells: Sequence[Bounds], truth: float) -> Outcome:
     return checked(median_interval(cells), truth)
 
 
-def differences() -> Iterator[Row]:
+def differences() -> Iterator[Cells]:
     """Enumerated over all pairs of counts, for a grid of pairs of shares."""
     shares = np.linspace(0.01, 0.99, 15)
     for n in (5, 10, 20, 30):
@@ -120,7 +76,7 @@ def differences() -> Iterator[Row]:
             for i in range(n + 1)
         ]
         low, high = (
-            np.array([[getattr(i, end) for i in row] for row in found]) for end in ("lower", "upper")
+            np.array([[getattr(i, end) for i in line] for line in found]) for end in ("lower", "upper")
         )
         chances = {p: stats.binom.pmf(np.arange(n + 1), n, p) for p in shares}
         both = [(np.outer(chances[p], chances[q]), p - q) for p in shares for q in shares]
@@ -128,8 +84,8 @@ def differences() -> Iterator[Row]:
         lengths = [float((chance * (high - low)).sum()) for chance, _ in both]
         name, worst = "difference of two shares", int(np.argmin(covered))
         mean = float(np.mean(covered)), float(np.mean(lengths))
-        yield Row(name, "mean over shares", n, 0.95, mean[0], None, mean[1])
-        yield Row(name, "worst shares", n, 0.95, float(covered[worst]), None, lengths[worst])
+        yield row(name, "mean over shares", n, 0.95, mean[0], None, mean[1])
+        yield row(name, "worst shares", n, 0.95, float(covered[worst]), None, lengths[worst])
 
 
 # Thresholds λ of seeds: distributions whose medians are known. The mixture: 0.4 Φ(a) + 0.6 Φ(b) = 0.5.
@@ -177,18 +133,18 @@ def width_cells(rng: np.random.Generator, n: int) -> list[Bounds]:
     return [cell_of(x, GRID) - Bounds(-t.upper, -t.lower) for x, t in zip(up, turned, strict=True)]
 
 
-def median_width(rng: np.random.Generator, n: int) -> Outcome:
+def median_width(rng: np.random.Generator, n: int, case: str) -> Outcome:
     return of_cells(width_cells(rng, n), 0.12)
 
 
-def share_of_widths(rng: np.random.Generator, n: int) -> Outcome:
+def share_of_widths(rng: np.random.Generator, n: int, case: str) -> Outcome:
     cells = width_cells(rng, n)
     above, below = sum(c.lower >= 0 for c in cells), sum(c.upper <= 0 for c in cells)
     interval = clopper_pearson_undecided(above, n - above - below, n)
     return checked(interval, float(stats.norm.cdf(0.12 / 0.07)))
 
 
-def one_threshold(rng: np.random.Generator, case: str) -> Outcome:
+def one_threshold(rng: np.random.Generator, n: int, case: str) -> Outcome:
     """A seed's cell against the threshold that it has in a sweep that continues beyond all ends."""
     at, slope, rule = rng.normal(0.6, 0.1), rng.uniform(0.02, 0.15), Rule(0.40, True)
     levels = [round(0.40 + 0.05 * i, 2) for i in range(20) for _ in range(4)]
@@ -255,55 +211,40 @@ def width_by_rate(rng: np.random.Generator, n: int, name: str) -> Outcome:
     return profiled(width_at_rate(rates.tolist(), widths.tolist()), name, truth[name])
 
 
-FITS = {
-    "logistic of thresholds": (logistic_threshold, ("centre", "scale"), SIZES),
-    "logistic dose-response, n a dose": (dose_response, ("centre", "scale"), (4, 8, 24)),
-    "width against rate, n a rate": (width_by_rate, ("still", "factor", "exponent"), (4, 8)),
-}
+BOTH = ("censored on both sides",)
+ENDS = ("to the last level", "interrupted", "read above the limit it ran under")
+CUTS = ("cut short at random", "cut short before it fires")
+SIMULATED: list[tuple[str, Replicate, Iterable[str], Sequence[int]]] = [
+    ("cell, each seed's threshold", one_threshold, ENDS, (1,)),
+    ("Clopper–Pearson with undecided seeds", still_ordered, CUTS, SIZES),
+    ("order statistics, median threshold", median_threshold, POPULATIONS, SIZES),
+    ("order statistics, median width", median_width, BOTH, SIZES),
+    ("Clopper–Pearson, share of widths above 0", share_of_widths, BOTH, SIZES),
+    ("paired t, mean gap at a level", mean_gap, GAPS, (3, 5, *SIZES[1:])),
+    ("profile, logistic of thresholds", logistic_threshold, ("centre", "scale"), SIZES),
+    ("profile, logistic dose-response, n a dose", dose_response, ("centre", "scale"), (4, 8, 24)),
+    ("profile, width against rate, n a rate", width_by_rate, ("still", "factor", "exponent"), (4, 8)),
+]
 FITTED = 10  # fits take long: so much fewer replicates
 
 
-def table(count: int) -> list[Row]:
-    share, medians, both = "Clopper–Pearson", "order statistics, median", "censored on both sides"
-    cases: list[tuple[str, str, int, Callable[[np.random.Generator], Outcome]]] = [
-        (f"{share} with undecided seeds", case, n, partial(still_ordered, n=n, case=case))
-        for case in ("cut short at random", "cut short before it fires")
-        for n in SIZES
-    ]
-    cases += [
-        (f"{medians} threshold", case, n, partial(median_threshold, n=n, case=case))
-        for case in POPULATIONS
-        for n in SIZES
-    ]
-    for n in SIZES:
-        cases.append((f"{medians} width", both, n, partial(median_width, n=n)))
-        cases.append((f"{share}, share of widths above 0", both, n, partial(share_of_widths, n=n)))
-    cases += [
-        ("paired t, mean gap at a level", case, n, partial(mean_gap, n=n, case=case))
-        for case in GAPS
-        for n in (3, 5, *SIZES[1:])
-    ]
-    certain = ("to the last level", "interrupted", "read above the limit it ran under")
+def table(count: int) -> list[Cells]:
     rows = [
-        simulated("cell, each seed's threshold", case, 1, 1.0, partial(one_threshold, case=case), count)
-        for case in certain
-    ]
-    rows += [simulated(name, case, n, 0.95, one, count) for name, case, n, one in cases]
-    rows += [
-        simulated(f"profile, {fit}", name, n, 0.95, partial(one, n=n, name=name), max(count // FITTED, 20))
-        for fit, (one, names, sizes) in FITS.items()
-        for name in names
+        simulated(name, case, n, one, max(count // FITTED, 20) if name.startswith("profile") else count)
+        for name, one, cases, sizes in SIMULATED
+        for case in cases
         for n in sizes
     ]
     return [*rows, *differences()]
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--replicates", type=int, default=REPLICATES)
-    rows = table(parser.parse_args().replicates)
-    TABLE.write_text(HEAD + "".join(f"| {' | '.join(row.cells)} |\n" for row in rows) + READING)
+def rewrite(path: Path, rows: Iterable[Cells]) -> None:
+    """Replace the rows of the table in a file; the words around it stay."""
+    lines = path.read_text(encoding="utf-8").splitlines()
+    table = [number for number, line in enumerate(lines) if line.startswith("|")]
+    lines[table[2] : table[-1] + 1] = [f"| {' | '.join(cells)} |" for cells in rows]
+    path.write_text("\n".join(lines) + "\n", encoding="utf-8")
 
 
 if __name__ == "__main__":
-    main()
+    rewrite(TABLE, table(REPLICATES))

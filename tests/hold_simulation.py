@@ -2,7 +2,7 @@
 
     python tests/hold_simulation.py
 
-Writes tests/results/hold_verdicts.md; the generators' seeds are fixed, so the table comes out the same.
+Writes the rows of tests/results/hold_verdicts.md; the generators' seeds are fixed, so they come out the same.
 """
 
 import zlib
@@ -11,6 +11,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
+from coverage_simulation import rewrite
 
 from dglib.analysis.curves import is_frozen
 from dglib.analysis.lifetimes import STARTS, Branch, Group, end_state, first_passage, verdict
@@ -118,24 +119,14 @@ def verdicts(kind: str, n: int, held: int, sets: int = SETS) -> Counter[str]:
 
 def main() -> None:
     names = ("bistable", "ordered only", "collapsed only", "lag", "undecided")
-    lines = [
-        f"# Verdicts on {SETS} simulated sets of held branches of each kind",
-        "",
-        f"`python tests/hold_simulation.py`. n branches from each start, threshold {THRESHOLD},"
-        f" {CONSECUTIVE} evaluations in a row, dwell {DWELL} epochs, a test set of {TEST_SIZE}. The first"
-        " five kinds have no memory: “bistable” is wrong there, and may occur in at most 5 %.",
-        "",
-        "| kind | n | epochs held | " + " | ".join(names) + " |",
-        "|---|---|---|" + "---|" * len(names),
-    ]
+    rows = []
     for kind in KINDS:
         for n, held in ((8, 24), (8, 40), (24, 24), (24, 40), (24, 150)):
             found = verdicts(kind, n, held)
             assert set(found) <= set(names), found
-            shares = " | ".join(f"{found[name] / SETS:.3f}" for name in names)
-            lines.append(f"| {kind} | {n} | {held} | {shares} |")
-            print(lines[-1], flush=True)
-    TABLE.write_text("\n".join(lines) + "\n", encoding="utf-8")
+            rows.append([kind, str(n), str(held), *(f"{found[name] / SETS:.3f}" for name in names)])
+            print(*rows[-1], flush=True)
+    rewrite(TABLE, rows)
 
 
 if __name__ == "__main__":

@@ -4,60 +4,24 @@ import json
 import re
 from statistics import fmean
 
-import numpy as np
 import pytest
-from analysis_cases import (
-    diverged,
-    failed_init,
-    published,
-    t1,
-    t2,
-    td1,
-    td1_diverged,
-    v3,
-    v3_diverged,
-    v3_failed,
-)
+from analysis_cases import every_outcome, published, t1, t2, v3
 from by_name import answer, summarise, width, width_answer
 from scipy import stats
 
-from dglib.analysis.intervals import sign_flip_p
-
-CASES = {
-    "T1": {
-        "events": [t1(0, 0.6), t1(1, 0.65)],
-        "none": [t1(0, None)],
-        "loops": [t1(0, 0.6, 0.35, True), t1(1, 0.6, None, True)],
-        "failed": [failed_init(t1(0))],
-        "diverged": [diverged(t1(0))],
-        "bare": [{"seed": 0}, {}],
-    },
-    "T2": {
-        "events": [t2(0), t2(1, 0.3)],
-        "trapped": [t2(0, None, trapped=True), t2(1, None, trapped=True, leaves=0.3)],
-        "failed": [failed_init(t2(0))],
-        "diverged": [diverged(t2(0, None, trapped=True))],
-        "bare": [{"seed": 0}],
-    },
-    "V3": {
-        "gap": [v3(0), v3(1, 0.4)],
-        "trapped": [v3(0, trapped=True)],
-        "failed": [v3_failed(0)],
-        "diverged": [v3_diverged(0)],
-        "bare": [{"seed": 0}],
-    },
-    "Td1": {
-        "classes": [td1(0), td1(1, 0.5), td1(2, 0.1)],
-        "one": [td1(0)],
-        "diverged": [td1_diverged(0)],
-        "bare": [{"seed": 0}],
-    },
-}
-EVERY = [pytest.param(e, r, id=f"{e}-{name}") for e, cases in CASES.items() for name, r in cases.items()]
+OPEN = t1(4, 0.6, None, True)
+LEAVES = t2(5, None, trapped=True, leaves=0.3)
+CASES = [
+    (experiment, records)
+    for experiment, group in every_outcome().items()
+    for records in (group, *([record] for record in group), [{"seed": 0}, {}])
+] + [("T1", [t1(0, 0.6, 0.35, True), OPEN]), ("T2", [t2(0), LEAVES])]
 
 
-@pytest.mark.parametrize(("experiment", "records"), EVERY)
-def test_every_answer_has_title_settings_and_whole_rows_in_every_form(experiment, records):
+@pytest.mark.parametrize(("experiment", "records"), CASES)
+def test_every_summary_is_strict_json_and_every_answer_has_title_settings_and_whole_rows(experiment, records):
+    summary = summarise(experiment, records)
+    assert json.loads(json.dumps(summary, allow_nan=False)) == summary
     found = answer(experiment, records)
     assert re.search(r"LR (\d|not recorded)", found.settings)
     assert len(found.shown_flags) <= 3
@@ -68,45 +32,29 @@ def test_every_answer_has_title_settings_and_whole_rows_in_every_form(experiment
         assert all(len(row) == len(heads) for row in rows)
 
 
-@pytest.mark.parametrize(("experiment", "records"), EVERY)
-def test_every_summary_is_plain_strict_json(experiment, records):
-    summary = summarise(experiment, records)
-    assert json.loads(json.dumps(summary, allow_nan=False)) == summary
-
-
 def rows_of(found):
     return {(row.quantity, row.start): row for row in found.rows}
 
 
-def test_no_event_is_a_result_with_its_bound():
+def test_a_threshold_is_the_middle_of_its_cell_with_it_and_no_event_is_a_result_with_its_bound():
+    row = rows_of(answer("T1", [t1(0, 0.60)]))["λ↑", "ordered"]
+    assert (row.value, row.cell) == (0.575, (0.55, 0.60))
+    assert {"0.575 [0.55, 0.60]", "none (n < 6)"} <= set(row.texts.values())
     up = rows_of(answer("T1", [t1(0, None), t1(1, None)]))["λ↑", "ordered"]
     assert (up.n, up.events, up.cell, up.value) == (2, 0, (0.70, None), None)
     assert "> 0.70" in up.texts.values()
     assert rows_of(answer("T2", [t2(0, None)]))["λ↓", "collapsed"].cell == (None, 0.25)
 
 
-def test_a_threshold_is_given_at_the_middle_of_its_cell_and_with_it():
-    row = rows_of(answer("T1", [t1(0, 0.60)]))["λ↑", "ordered"]
-    assert (row.value, row.cell) == (0.575, (0.55, 0.60))
-    assert "0.575 [0.55, 0.60]" in row.texts.values()
-    assert "none (n < 6)" in row.texts.values()
-
-
-def test_start_states_have_rows_of_their_own():
-    records = [t2(0), t2(1, 0.3), t2(2, None, trapped=True)]
+def test_start_states_have_rows_of_their_own_one_that_is_not_recorded_too():
+    unknown = {k: v for k, v in published(t2(3)).items() if k != "trajectory"}
+    records = [t2(0), t2(1, 0.3), t2(2, None, trapped=True), unknown]
     found = rows_of(answer("T2", records))
-    assert (found["λ↓", "collapsed"].n, found["λ↓", "trapped"].n) == (2, 1)
+    starts = {"collapsed": (2, 2), "trapped": (1, 0), "not recorded": (1, 1)}
+    assert {start: (found["λ↓", start].n, found["λ↓", start].events) for start in starts} == starts
     assert found["share recovered", "trapped"].events == 0
-    widths = rows_of(width_answer([t1(seed) for seed in range(3)], records))
-    assert (widths["width λ↑ − λ↓", "collapsed"].n, widths["width λ↑ − λ↓", "trapped"].n) == (2, 1)
-
-
-def test_thresholds_on_record_without_evaluations_count_under_a_start_that_is_not_recorded():
-    records = [{k: v for k, v in published(t2(seed)).items() if k != "trajectory"} for seed in range(3)]
-    row = rows_of(answer("T2", records))["λ↓", "not recorded"]
-    assert (row.n, row.events) == (3, 3)
-    found = rows_of(width_answer([t1(seed) for seed in range(3)], records))
-    assert found["width λ↑ − λ↓", "not recorded"].n == 3
+    widths = rows_of(width_answer([t1(seed) for seed in range(4)], records))
+    assert [widths["width λ↑ − λ↓", start].n for start in starts] == [2, 1, 1]
 
 
 def test_a_gap_that_was_not_measured_is_named_as_that_where_seeds_were():
@@ -132,33 +80,25 @@ def test_a_trapped_network_has_no_drift_and_hides_none():
     assert any(flag.startswith("drifting") for flag in found.flags)
 
 
-def retraced():
-    """A loop whose return has at each λ the error of the rising sweep."""
+def test_a_path_retraced_exactly_shows_no_memory_and_no_more_width_than_the_null_without_lag():
     record = t1(0, 0.60, 0.35, True)
     errors = {0.60: 0.5, 0.55: 0.45, 0.50: 0.35, 0.45: 0.25, 0.40: 0.2, 0.35: 0.1}
     for entry in [*record["trajectory"], *record["return_trajectory"]]:
         entry["error"] = errors.get(entry["lambda"], 0.1)
-    return record
-
-
-def test_a_path_retraced_exactly_shows_no_memory_although_it_has_a_width():
-    record = retraced()
     loop = summarise("T1", [record])["loop"]
     assert loop["memory"]["mean"] == loop["area"]["mean"] == 0
     assert loop["estimates"]["width"]["estimate"] == 0.10
+    rows = rows_of(answer("T1", [record]))
+    row = rows["loop width λ↑ − λ↓", "ordered"]
+    assert row.more["null (no lag)"] == row.cell == pytest.approx((0.05, 0.15))
+    low, high = rows["loop width, both read at error 0.30", "ordered"].cell
+    assert low <= 0 <= high
+    wide = rows_of(answer("T1", [t1(0, 0.60, 0.35, True)]))["loop width λ↑ − λ↓", "ordered"]
+    assert wide.cell[0] >= wide.more["null (no lag)"][1]
     for entry in record["return_trajectory"]:
         entry["error"] += 0.125
     loop = summarise("T1", [record])["loop"]
     assert (loop["memory"]["mean"], loop["area"]["mean"]) == (0.125, pytest.approx(0.125 * 0.15))
-
-
-def test_the_null_is_the_width_of_a_path_retraced_and_at_one_limit_there_is_none():
-    row = rows_of(answer("T1", [retraced()]))["loop width λ↑ − λ↓", "ordered"]
-    assert row.more["null (no lag)"] == row.cell == pytest.approx((0.05, 0.15))
-    low, high = rows_of(answer("T1", [retraced()]))["loop width, both read at error 0.30", "ordered"].cell
-    assert low <= 0 <= high
-    wide = rows_of(answer("T1", [t1(0, 0.60, 0.35, True)]))["loop width λ↑ − λ↓", "ordered"]
-    assert wide.cell[0] >= wide.more["null (no lag)"][1]
 
 
 def test_the_gap_at_equal_lambda_is_paired_by_seed_with_its_sign_flip_test():
@@ -175,18 +115,3 @@ def test_the_gap_at_equal_lambda_is_paired_by_seed_with_its_sign_flip_test():
     assert gap["ci95"] == pytest.approx(list(stats.t.interval(0.95, 5, fmean(gaps), stats.sem(gaps))))
     assert gap["p"] == pytest.approx(2 / 2**6)
     assert width(ups, downs[:1])["by_start"]["collapsed"]["gap"]["p"] is None
-
-
-def test_under_the_null_the_sign_flip_test_errs_in_five_of_a_hundred_at_most():
-    generator, trials = np.random.default_rng(0), 400
-    errors = sum(sign_flip_p(generator.standard_t(2, size=8)) <= 0.05 for _ in range(trials))
-    assert 0 < errors / trials <= 0.05 + 3 * (0.05 * 0.95 / trials) ** 0.5
-
-
-def test_an_interval_for_a_gap_of_two_seeds_holds_no_gap_that_cannot_be():
-    records = [v3(0, 0.2), v3(1, 0.6)]
-    summary = summarise("V3", records)
-    assert all(
-        -1 <= low <= high <= 1 for low, high in (g["ci95"] for g in summary["gap_by_level"]["collapsed"])
-    )
-    assert "−1.000 to 1.000" in answer("V3", records).text()

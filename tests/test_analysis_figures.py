@@ -1,19 +1,8 @@
 """What every figure must show, whatever became of the seeds."""
 
 import matplotlib
-import numpy as np
 import pytest
-from analysis_cases import (
-    diverged,
-    failed_init,
-    t1,
-    t2,
-    td1,
-    td1_diverged,
-    v3,
-    v3_diverged,
-    v3_failed,
-)
+from analysis_cases import Record, diverged, every_outcome, t1, t2, v3, v3_diverged
 from by_name import draw, draw_hysteresis
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.text import Text
@@ -23,23 +12,9 @@ from dglib.analysis.style import MEDIAN, THICK
 from dglib.experiments import Experiment
 from dglib.experiments.figures import draw_sweeps, save_figure
 
-MIXED = {
-    "T1": [t1(0, 0.6), t1(1, 0.65), t1(2, None), failed_init(t1(3)), diverged(t1(4)), {"seed": 5}],
-    "T2": [t2(0), t2(1, None), t2(2, None, trapped=True), failed_init(t2(3)), diverged(t2(4)), {"seed": 5}],
-    "V3": [v3(0), v3(1, 0.4), v3(2, trapped=True), v3_failed(3), v3_diverged(4), {"seed": 5}],
-    "Td1": [td1(0), td1(1, 0.5), td1(2, 0.1), td1_diverged(3), {"seed": 4}],
-}
-FAILED = {
-    "T1": [failed_init(t1(0))],
-    "T2": [diverged(t2(0))],
-    "V3": [v3_failed(0)],
-    "Td1": [td1_diverged(0)],
-}
-CASES = [
-    pytest.param(experiment, records, id=f"{experiment}-{name}")
-    for name, cases in {"mixed": MIXED, "failed": FAILED, "empty": {e: [] for e in MIXED}}.items()
-    for experiment, records in cases.items()
-]
+MIXED = {experiment: [*group, {"seed": 9}] for experiment, group in every_outcome().items()}
+FAILED = {experiment: group[-1:] for experiment, group in every_outcome().items()}
+EMPTY: dict[str, list[Record]] = {experiment: [] for experiment in MIXED}
 
 
 def visible_texts(figure):
@@ -56,9 +31,10 @@ def assert_nothing_cut_off(figure):
     assert drawn.y1 < figure.get_figheight() + slack
 
 
-@pytest.mark.parametrize(("experiment", "records"), CASES)
-def test_nothing_is_cut_off_and_every_axis_is_labelled(experiment, records):
-    figure = draw(experiment, records)
+@pytest.mark.parametrize("experiment", MIXED)
+@pytest.mark.parametrize("groups", [MIXED, FAILED, EMPTY], ids=["mixed", "failed", "empty"])
+def test_nothing_is_cut_off_and_every_axis_is_labelled(experiment, groups):
+    figure = draw(experiment, groups[experiment])
     assert_nothing_cut_off(figure)
     for axes in figure.axes:
         assert axes.get_xlabel()
@@ -66,29 +42,20 @@ def test_nothing_is_cut_off_and_every_axis_is_labelled(experiment, records):
         assert axes.get_title(loc="left")
 
 
-@pytest.mark.parametrize("records", [(MIXED["T1"], MIXED["T2"]), ([], []), (FAILED["T1"], FAILED["T2"])])
-def test_the_loop_is_drawn_whole_whatever_there_is(records):
-    assert_nothing_cut_off(draw_hysteresis(*records))
-
-
-def drawn_curves(axes):
-    """The (x, y) data of all lines with more than two points."""
-    return [np.column_stack(line.get_data()) for line in axes.lines if len(line.get_xdata()) > 2]
-
-
-def contains(curves, points):
-    wanted = np.asarray(points, dtype=float)
-    return any(curve.shape == wanted.shape and np.allclose(curve, wanted) for curve in curves)
+@pytest.mark.parametrize("groups", [MIXED, FAILED, EMPTY], ids=["mixed", "failed", "empty"])
+def test_the_loop_is_drawn_whole_whatever_there_is(groups):
+    assert_nothing_cut_off(draw_hysteresis(groups["T1"], groups["T2"]))
 
 
 @pytest.mark.parametrize(("experiment", "make"), [("T1", t1), ("T2", t2)])
 def test_every_seed_is_drawn_through_the_sweep(experiment, make):
     records = [make(seed) for seed in range(12)]
     panel = next(axes for axes in draw(experiment, records).axes if axes.get_xlabel() == "Epoch")
-    curves = drawn_curves(panel)
+    curves = {tuple(zip(*line.get_data(), strict=True)) for line in panel.lines}
     for record in records:
-        points = [(e["epoch"], e["error"]) for e in record["trajectory"] if e["phase"] == "sweep"]
-        assert contains(curves, points)
+        assert (
+            tuple((e["epoch"], e["error"]) for e in record["trajectory"] if e["phase"] == "sweep") in curves
+        )
 
 
 def test_medians_and_means_leave_trapped_and_diverged_seeds_out():

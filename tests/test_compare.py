@@ -2,11 +2,10 @@
 
 import math
 import re
-from pathlib import Path
 
 import numpy as np
 import pytest
-from analysis_cases import published, t1, t2, td1, v3
+from analysis_cases import every_outcome, published, t1, t2, v3
 from report_cases import NUMERICS, published_in, run_of
 
 from dglib.analysis.answer import Row
@@ -14,12 +13,6 @@ from dglib.analysis.intervals import Bounds
 from dglib.analysis.summary import difference_interval, median_interval, paired, quantity, share
 from dglib.cli import main
 from dglib.report.compare import compare
-
-
-def row(found, quantity, start):
-    """Both values, their difference and its interval."""
-    (cells,) = [cells[2:] for cells in found.rows if cells[:2] == (quantity, start)]
-    return cells
 
 
 def test_the_interval_of_a_difference_is_newcombes_of_wilsons_and_open_where_an_end_is():
@@ -56,17 +49,9 @@ def test_differences_of_means_and_shares_are_those_of_the_values():
     assert few.ci95[0] < 0 < few.ci95[1] <= 1
 
 
-@pytest.mark.parametrize(
-    ("experiment", "records"),
-    [
-        ("T1", [t1(0, 0.6, 0.35, True), t1(1)]),
-        ("T2", [t2(0), t2(1, None, trapped=True)]),
-        ("V3", [v3(0), v3(1)]),
-        ("Td1", [td1(0), td1(1, 0.5)]),
-    ],
-)
-def test_every_row_of_an_answer_is_compared_and_none_differs_from_itself(experiment, records, tmp_path):
-    path = published_in(tmp_path, experiment, records)
+@pytest.mark.parametrize("experiment", every_outcome())
+def test_every_row_of_an_answer_is_compared_and_none_differs_from_itself(experiment, tmp_path):
+    path = published_in(tmp_path, experiment, every_outcome()[experiment])
     ((found,), unread) = compare(path, path)
     assert not unread
     assert [cells[0] for cells in found.rows] == [row.quantity for row in found.a.rows if row.n]
@@ -83,26 +68,33 @@ def test_a_collapsed_group_is_not_compared_with_a_trapped_one(tmp_path):
     assert {cells[4] for cells in found.rows} == {"none: a side without seeds"}
 
 
-def test_two_runs_are_compared_and_what_differed_is_listed(tmp_path, capsys):
+def test_two_runs_are_compared_and_what_differed_and_was_not_read_is_listed(tmp_path, capsys):
     a = run_of(tmp_path / "a", "T1", [t1(0), t1(1)])
     other = NUMERICS | {"device_name": "Other CPU", "precision": "fp16"}
     b = run_of(tmp_path / "b", "T1", [t1(0, 0.65)], "batch_size=32", "sweep_lr=0.01", numerics=other)
     assert main(["compare", str(a), str(b)]) == 0
     out = capsys.readouterr().out
-    assert f"A: {a}\nB: {b}\n" in out
-    assert "parameters: batch_size = 64 | 32" in out
-    assert "parameters: sweep_lr = 0.1 | 0.01" in out
-    assert "numerics: Test CPU (cpu, 1 thread), fp32, torch 2.99 | Other CPU (cpu, 1 thread), fp16" in out
-    assert "seeds: 0, 1 | 0" in out
-    assert "of 1 seed on both sides, 0 with the same errors bit for bit" in out
+    for line in (
+        f"A: {a}\nB: {b}\n",
+        "parameters: batch_size = 64 | 32",
+        "parameters: sweep_lr = 0.1 | 0.01",
+        "numerics: Test CPU (cpu, 1 thread), fp32, torch 2.99 | Other CPU (cpu, 1 thread), fp16",
+        "seeds: 0, 1 | 0",
+        "of 1 seed on both sides, 0 with the same errors bit for bit",
+    ):
+        assert line in out
     assert not re.search(r"\bnan\b|\binf\b|None", out)
+    (damaged, _) = sorted(a.glob("seeds/*.json"))
+    damaged.write_bytes(damaged.read_bytes()[:-9])
+    assert main(["compare", str(a), str(a)]) == 3
+    assert damaged.name in capsys.readouterr().out
 
 
 def test_published_files_are_a_side_and_what_they_lack_is_reported(tmp_path):
     a = run_of(tmp_path / "a", "T1", [t1(0)])
     b = published_in(tmp_path / "exp_T_spinodal_20260117", "T1", [published(t1(s, None)) for s in range(9)])
     ((found,), _) = compare(a, b)
-    assert row(found, "λ↑", "ordered")[1] == "> 0.70 (9)"
+    assert next(cells[3] for cells in found.rows if cells[:2] == ("λ↑", "ordered")) == "> 0.70 (9)"
     words = "\n".join(found.differed)
     assert "B records none; taken to be those of params/paper/T1.yaml" in words
     assert 'parameters: network = "small_cnn" | "resnet18"' in words
@@ -110,29 +102,13 @@ def test_published_files_are_a_side_and_what_they_lack_is_reported(tmp_path):
     assert compare(a, b / "T1-spinodal_results.json")[0][0].rows == found.rows
 
 
-def test_what_was_not_read_is_named_and_the_exit_status_is_3(tmp_path, capsys):
-    a, b = (run_of(tmp_path / side, "T1", [t1(0), t1(1)]) for side in "ab")
-    (damaged, _) = sorted(b.glob("seeds/*.json"))
-    damaged.write_bytes(damaged.read_bytes()[:-9])
-    assert main(["compare", str(a), str(b)]) == 3
-    assert damaged.name in capsys.readouterr().out
-
-
 def test_both_sweeps_on_both_sides_give_the_width_as_well(tmp_path):
     for side, down in (("a", 0.35), ("b", 0.30)):
         run_of(tmp_path / side, "T1", [t1(s) for s in range(8)])
         run_of(tmp_path / side, "T2", [t2(s, down) for s in range(8)])
     (*_, width), _ = compare(tmp_path / "a", tmp_path / "b")
-    *_, difference, interval = row(width, "width λ↑ − λ↓", "collapsed")
-    assert difference == "−0.050 [−0.15, 0.05]"
-    assert interval == "−0.15 to 0.05"
-
-
-def several(base: Path) -> Path:
-    """A base directory with two runs of T1."""
-    for setting in ("batch_size=64", "batch_size=8"):
-        run_of(base, "T1", [t1(0)], setting)
-    return base
+    (cells,) = [cells[4:] for cells in width.rows if cells[:2] == ("width λ↑ − λ↓", "collapsed")]
+    assert cells == ("−0.050 [−0.15, 0.05]", "−0.15 to 0.05")
 
 
 @pytest.mark.parametrize(
@@ -142,7 +118,10 @@ def several(base: Path) -> Path:
         (lambda path: path, "no records there"),
         (lambda path: published_in(path / "p", "V3", [v3(0)]), "to compare: .* holds T1 and .* holds V3"),
         (lambda path: run_of(path / "p", "T1", []), "no records there"),
-        (lambda path: several(path / "p"), "mixed parameters: batch_size = 64"),
+        (
+            lambda path: [run_of(path, "T1", [t1(0)], f"batch_size={size}") for size in (64, 8)].pop().parent,
+            "mixed parameters: batch_size = 64",
+        ),
     ],
 )
 def test_a_side_that_cannot_be_compared_is_refused_in_one_line(make, reason, tmp_path, capsys):

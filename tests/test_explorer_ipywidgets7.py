@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
+import re
 import subprocess
 import sys
 import sysconfig
 import venv
 from pathlib import Path
-from xml.etree import ElementTree
 
 import pytest
 
@@ -21,31 +21,23 @@ OLD_COMM = "ignore:The `ipykernel.comm.Comm` class has been deprecated:Deprecati
 PANELS = "panel or button or slider or clock or limit"
 
 
-@pytest.fixture
-def python(tmp_path: Path) -> Path:
-    """A virtual environment with these packages in front of all that this one has."""
-    directory = tmp_path / "environment"
-    venv.create(directory, symlinks=True)
-    python = directory / "bin" / "python"
-    own = directory / "lib" / f"python{sysconfig.get_python_version()}" / "site-packages"
+@pytest.mark.slow
+def test_the_panels_work_under_the_widgets_of_colab(tmp_path: Path) -> None:
+    """In a virtual environment with these packages in front of all that this one has."""
+    venv.create(tmp_path, symlinks=True)
+    python = tmp_path / "bin" / "python"
+    own = tmp_path / "lib" / f"python{sysconfig.get_python_version()}" / "site-packages"
     (own / "behind.pth").write_text(f"import site; site.addsitedir({sysconfig.get_path('purelib')!r})\n")
     pip = [sys.executable, "-m", "pip", "--python", str(python), "install", "--no-deps", "--quiet", *PACKAGES]
     done = subprocess.run(pip, capture_output=True, text=True)
     if done.returncode:
         pytest.skip(f"no second environment: {done.stderr.strip()[-200:]}")
-    return python
-
-
-@pytest.mark.slow
-def test_the_panels_work_under_the_widgets_of_colab(python: Path, tmp_path: Path) -> None:
     asked = [python, "-c", "import ipywidgets; print(ipywidgets.__version__)"]
     assert subprocess.run(asked, capture_output=True, text=True, check=True).stdout.strip() == "7.7.1"
-    result = tmp_path / "result.xml"
     tests = [ROOT / "tests" / name for name in ("test_explorer_recorded.py", "test_explorer_live.py")]
     options = ["-n", "0", "-q", "-k", PANELS, "-p", "no:cacheprovider", "-W", OLD_COMM]
-    command = [python, "-m", "pytest", *options, f"--junit-xml={result}", *tests]
-    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
+    done = subprocess.run(
+        [python, "-m", "pytest", *options, *tests], cwd=ROOT, capture_output=True, text=True
+    )
     assert done.returncode == 0, done.stdout[-4000:] + done.stderr[-2000:]
-    (suite,) = ElementTree.parse(result).getroot().iter("testsuite")
-    assert int(suite.attrib["tests"]) >= 15
-    assert int(suite.attrib["skipped"]) == 0
+    assert re.search(r"(?m)^1\d passed, \d+ deselected in ", done.stdout), done.stdout[-400:]  # none skipped

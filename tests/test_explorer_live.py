@@ -10,15 +10,15 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from types import SimpleNamespace
 
+import matplotlib as mpl
 import pytest
 import torch
-from analysis_cases import t1
 from by_name import draw
 from PIL import Image
-from report_cases import published_in
 from small import CPU, random_data, run_to_end, small_spec
 
 import dglib.explorer
+from dglib.analysis.style import RC, styled
 from dglib.errors import UserError
 from dglib.experiments.figures import save_figure
 from dglib.explorer import live_panel, live_run
@@ -60,11 +60,12 @@ def weights(run):
 
 
 @pytest.mark.parametrize("change", [{"lam": 0.9}, {"noise_rate": 0.0}, {"refresh_period": 1}], ids=str)
-def test_a_change_acts_on_the_next_step_and_moves_the_weights(change):
-    one, other = prepared(LiveRun(DATA, CPU)), prepared(LiveRun(DATA, CPU))
-    assert torch.equal(weights(one), weights(other))
+def test_a_change_during_the_preparation_acts_on_the_first_step_after_it(change):
+    one, other = LiveRun(DATA, CPU), prepared(LiveRun(DATA, CPU))
+    steps(one, 2)
     one.wanted = Settings(**change)
-    assert one.settings == Settings()
+    assert (one.state, one.settings) == ("preparing", Settings())
+    assert torch.equal(weights(prepared(one)), weights(other))
     steps(one, 2)
     steps(other, 2)
     assert one.settings == Settings(**change)
@@ -72,22 +73,16 @@ def test_a_change_acts_on_the_next_step_and_moves_the_weights(change):
 
 
 def test_a_new_refresh_period_keeps_the_held_value_gradient(run):
+    def unchanged():
+        return all(torch.equal(a, b) for a, b in zip(run._train_state.g_v, held, strict=True))
+
     prepared(run)  # 6 steps, the only refresh at the first
     held = [g.clone() for g in run._train_state.g_v]
     run.wanted = Settings(refresh_period=4)
-    steps(run, 2)
-    assert all(torch.equal(a, b) for a, b in zip(run._train_state.g_v, held, strict=True))  # t = 6, 7
-    steps(run, 1)
-    assert not any(torch.equal(a, b) for a, b in zip(run._train_state.g_v, held, strict=True))  # t = 8 = 2·4
-
-
-def test_changes_during_the_preparation_act_at_its_end(run):
-    steps(run, 2)
-    run.wanted = Settings(lam=0.8, lr=0.01)
-    assert (run.state, run.settings.lam, run.wanted.lam) == ("preparing", 0.35, 0.8)
-    assert torch.equal(weights(prepared(run)), weights(prepared(LiveRun(DATA, CPU))))
-    run.step()
-    assert run.settings == Settings(lam=0.8, lr=0.01)
+    steps(run, 2)  # t = 6, 7
+    assert unchanged()
+    steps(run, 1)  # t = 8 = 2·4
+    assert not unchanged()
 
 
 def test_a_start_is_prepared_once_and_restored_bit_for_bit(run):
@@ -103,22 +98,7 @@ def test_a_start_is_prepared_once_and_restored_bit_for_bit(run):
     assert run.state == "preparing"
 
 
-def test_a_network_that_diverges_stops_and_can_be_reset(run):
-    prepared(run)
-    with torch.no_grad():
-        run._train_state.params[0].fill_(float("nan"))
-    assert run.advance(600) <= EPOCH
-    assert (run.state, run.now.error) == ("diverged", None)
-    before = run.steps
-    run.step()
-    assert run.steps == before
-    run.begin("ordered")
-    assert run.state == "running"
-
-
 def test_a_saved_path_has_a_row_for_every_epoch_with_its_settings(run, tmp_path):
-    with pytest.raises(UserError, match="nothing to save yet"):
-        save_path(run, b"", tmp_path)
     prepared(run)
     for lam, lr in ((0.5, 0.1), (0.7, 0.03)):
         run.wanted = Settings(lam=lam, lr=lr)
@@ -126,12 +106,13 @@ def test_a_saved_path_has_a_row_for_every_epoch_with_its_settings(run, tmp_path)
     steps(run, 1)
     table = save_path(run, b"png", tmp_path)
     assert table.with_suffix(".png").read_bytes() == b"png"
-    rows = list(csv.DictReader(table.read_text().splitlines()))
-    assert [int(row["step"]) for row in rows] == [EPOCH * (i + 1) for i in range(PREPARED + 2)]
-    assert [row["phase"] for row in rows] == ["init"] * PREPARED + ["sweep"] * 2
-    moved = [(float(row["lambda"]), float(row["lr"]), int(row["refresh_period"])) for row in rows[-2:]]
-    assert moved == [(0.5, 0.1, 32), (0.7, 0.03, 32)]
-    assert [float(row["error"]) for row in rows] == [point.error for point in run.points]
+    columns = ("step", "phase", "lambda", "lr", "refresh_period", "error")
+    rows = [[row[name] for name in columns] for row in csv.DictReader(table.read_text().splitlines())]
+    settings = [*[("init", "0.35", "0.1")] * PREPARED, ("sweep", "0.5", "0.1"), ("sweep", "0.7", "0.03")]
+    assert rows == [
+        [str(EPOCH * (i + 1)), *each, "32", str(point.error)]
+        for i, (each, point) in enumerate(zip(settings, run.points, strict=True))
+    ]
     assert save_path(run, b"", tmp_path) != table
     (tmp_path / "file").write_text("")
     with pytest.raises(UserError):
@@ -184,52 +165,46 @@ def test_sliders_set_what_is_trained_and_shown(panel):
     assert [shown(panel, name) for name in names] == ["running", "0.620", "0.03", "8", "0.20"]
 
 
-def test_buttons_start_pause_step_and_reset(panel):
+def test_buttons_start_pause_step_save_and_reset_and_the_clock_runs_while_the_network_trains(panel, tmp_path):
+    def state():
+        runs = panel.clock.playing if panel.clock.has_trait("playing") else shown(panel, "state") == "running"
+        return shown(panel, "state"), panel.pause.description, runs
+
+    hidden = "none" if panel.clock.has_trait("playing") else None
+    assert (panel.clock.layout.display, "▶" in shown(panel, "message")) == (hidden, hidden is None)
+    panel.save.click()
+    assert (shown(panel, "message"), state()[2]) == ("nothing to save yet: no epoch is complete", False)
     trained(panel, "collapsed")
     assert (shown(panel, "start"), panel.lam.value) == ("collapsed", STARTS["collapsed"].lam)
+    assert state() == ("running", "pause", True)
     panel.pause.click()
     before = panel.run.steps
-    assert (shown(panel, "state"), panel.pause.description) == ("paused", "resume")
+    assert state() == ("paused", "resume", False)
     panel.lam.value = 0.7
     tick(panel)
     assert (panel.run.steps, panel.run.wanted.lam) == (before, 0.7)
     panel.step.click()
     tick(panel)
     assert (shown(panel, "step"), shown(panel, "state")) == (str(before + 1), "paused")
+    panel.save.click()
+    table, picture = sorted((tmp_path / "live_paths").iterdir())
+    assert shown(panel, "message") == f"path saved in {table.parent}: {table.name} and {picture.name}"
+    assert Image.open(io.BytesIO(picture.read_bytes())).format == "PNG"
     panel.reset.click()
     sliders = (panel.lam.value, panel.lr.value, panel.k.value, panel.eta.value)
     assert sliders == (STARTS["collapsed"].lam, 0.1, 32, 0.4)
     assert (shown(panel, "step"), shown(panel, "state")) == (str(EPOCH * PREPARED), "paused")
     panel.pause.click()
-    assert (shown(panel, "state"), panel.pause.description) == ("running", "pause")
-
-
-def test_the_clock_of_the_page_runs_while_the_network_trains(panel):
-    if not panel.clock.has_trait("playing"):
-        assert (panel.clock.layout.display, "▶" in shown(panel, "message")) == (None, True)
-        return
-    assert (panel.clock.playing, panel.clock.layout.display) == (False, "none")
-    trained(panel)
-    assert panel.clock.playing
-    panel.pause.click()
-    assert not panel.clock.playing
-    panel.pause.click()
+    assert state() == ("running", "pause", True)
     with torch.no_grad():
         panel.run._train_state.params[0].fill_(float("nan"))
     while shown(panel, "state") != "diverged":
         tick(panel)
-    assert not panel.clock.playing
-
-
-def test_save_path_writes_a_table_and_a_picture_or_reports_the_reason(panel, tmp_path):
-    panel.ordered.click()
-    panel.save.click()
-    assert "nothing to save yet" in shown(panel, "message")
-    trained(panel)
-    panel.save.click()
-    table, picture = sorted((tmp_path / "live_paths").iterdir())
-    assert shown(panel, "message") == f"path saved in {table.parent}: {table.name} and {picture.name}"
-    assert Image.open(io.BytesIO(picture.read_bytes())).format == "PNG"
+    before = panel.run.steps
+    panel.step.click()
+    assert (panel.run.steps, shown(panel, "error"), state()[2]) == (before, "–", False)
+    panel.collapsed.click()
+    assert state() == ("running", "pause", True)
 
 
 def test_an_error_in_the_panel_is_shown_and_a_new_start_continues(panel, monkeypatch):
@@ -247,35 +222,32 @@ def test_an_error_in_the_panel_is_shown_and_a_new_start_continues(panel, monkeyp
     assert (shown(panel, "state"), shown(panel, "message")) == ("running", "")
 
 
-def test_a_closed_panel_trains_no_more(panel):
+@pytest.mark.parametrize("again", [False, True])
+def test_a_panel_that_is_closed_or_whose_cell_runs_again_trains_no_more(again, panel, tmp_path):
     trained(panel)
-    panel.widget.close()
+    if again:
+        later = dglib.explorer.live({"base_dir": str(tmp_path), "_12": panel})
+        assert later.widget.comm is not None
+        later.close()
+    else:
+        panel.widget.close()
     before = panel.run.steps
     tick(panel)
     panel.step.click()
-    assert panel.run.steps == before
+    assert (panel.run.steps, panel.widget.comm) == (before, None)
 
 
-def test_running_the_cell_again_closes_the_earlier_panel(panel, tmp_path):
-    later = dglib.explorer.live({"base_dir": str(tmp_path), "_12": panel})
-    assert panel.widget.comm is None
-    assert later.widget.comm is not None
-    later.close()
-
-
-def test_callbacks_in_other_threads_leave_a_training_cell_its_bits(panel, tmp_path):
+def test_callbacks_in_other_threads_leave_a_training_cell_its_bits(panel):
     """As in JupyterLab, whose subshells call back while a cell runs."""
     spec = small_spec("T1", init_epochs=2)
-    (alone, weights_alone), figure = run_to_end(spec), save_figure(draw("T1", []), tmp_path, "alone")
-    run = published_in(tmp_path / "run", "T1", [t1(0), t1(1)])
-    recorded = dglib.explorer.recorded({"runs": str(run)})
+    alone, weights_alone = run_to_end(spec)
     trained(panel)
     before, over, moves = panel.run.steps, threading.Event(), [0, 0]
 
     def drag(number):
         while not over.is_set():
             tick(panel)
-            panel.lam.value = recorded.lam.value = 0.40 + (moves[number] + number) % 10 / 100
+            panel.lam.value = 0.40 + (moves[number] + number) % 10 / 100
             moves[number] += 1
 
     with ThreadPoolExecutor(2) as threads:
@@ -285,18 +257,36 @@ def test_callbacks_in_other_threads_leave_a_training_cell_its_bits(panel, tmp_pa
                 together, weights_together = run_to_end(spec)
                 assert together == alone
                 assert all(map(torch.equal, weights_together, weights_alone))
-                figures = save_figure(draw("T1", []), tmp_path, "together")
-                assert [path.read_bytes() for path in figures] == [path.read_bytes() for path in figure]
         finally:
             over.set()
         for one in drags:
             one.result()
     assert (shown(panel, "state"), shown(panel, "message")) == ("running", "")
     assert panel.run.steps > before
-    recorded.close()
 
 
 # ── pictures ──
+
+
+def figure_file(directory):
+    return [path.read_bytes() for path in save_figure(draw("T1", []), directory, "T1")]
+
+
+def live_frame(_):
+    return LivePicture([]).draw(LiveRun(DATA, CPU)).png()
+
+
+@pytest.mark.parametrize("drawing", [figure_file, live_frame])
+def test_a_drawing_waits_for_the_one_in_another_thread(drawing, tmp_path):
+    """Matplotlib's settings are global, and a notebook calls back in several threads."""
+    alone = drawing(tmp_path)
+    with ThreadPoolExecutor(1) as thread:
+        with styled():
+            other = thread.submit(drawing, tmp_path)
+            with pytest.raises(TimeoutError):
+                other.result(timeout=0.5)
+            assert mpl.rcParams["font.size"] == RC["font.size"]
+        assert other.result() == alone
 
 
 def test_a_path_is_cut_where_λ_turns():

@@ -3,23 +3,11 @@
 import io
 import os
 from pathlib import Path
-from typing import Any
 from xml.etree import ElementTree
 
 import numpy as np
 import pytest
-from analysis_cases import (
-    diverged,
-    failed_init,
-    published,
-    t1,
-    t2,
-    td1,
-    td1_diverged,
-    v3,
-    v3_diverged,
-    v3_failed,
-)
+from analysis_cases import Record, every_outcome, failed_init, hold, published, t1, t2, v3
 from matplotlib.figure import Figure
 from PIL import Image
 from report_cases import published_in
@@ -34,7 +22,6 @@ from dglib.explorer.readout import Analysis, Limits, Readout
 from dglib.explorer.recorded_panel import RecordedPanel
 from dglib.explorer.runs import choices, label, notebook_source, seeds_of
 
-Record = dict[str, Any]
 LOOP = {"T1": [t1(0, 0.60, 0.40, True), t1(1, 0.65, 0.45, True)], "T2": [t2(0), t2(1, 0.30)]}
 
 
@@ -83,58 +70,46 @@ def test_the_newest_run_that_can_be_read_is_shown(tmp_path):
 # ── values at λ ──
 
 
-def test_the_error_at_a_level_is_its_mean_and_between_levels_lies_on_the_line():
-    seeds, found = shown({"T1": [t1(0)]}, 0.50)
+def test_the_error_is_the_mean_at_a_level_lies_on_the_line_between_two_and_is_none_beyond_the_end():
+    _, at = shown(LOOP, 0.50)
+    held = [e["error"] for e in LOOP["T1"][0]["trajectory"] if e["lambda"] == 0.50]
+    assert (at.readings[0].error, at.readings[0].measured) == (pytest.approx(np.mean(held)), True)
+    seeds, between = shown({"T1": [t1(0)]}, 0.475)
     (trace,) = seeds[0].traces
-    held = [e["error"] for e in t1(0)["trajectory"] if e["lambda"] == 0.50]
-    assert found.readings[0].error == pytest.approx(np.mean(held))
-    assert found.readings[0].measured
-    middle = trace.error_at(0.475)
-    assert middle == pytest.approx((trace.error_at(0.45) + trace.error_at(0.50)) / 2)
-    _, between = shown({"T1": [t1(0)]}, 0.475)
-    assert not between.readings[0].measured
-    assert ("≈" in found.html(), "≈" in between.html()) == (False, True)
-
-
-def test_beyond_the_end_of_a_sweep_there_is_no_error_but_its_threshold():
-    _, found = shown(LOOP, 0.62)
-    rising = {r.trace.seed: r.error for r in found.readings if r.trace.branch.key == "T1-up"}
-    assert rising[0] is None
-    assert rising[1] is not None
-    assert '<td data-column="λ↑ lies" data-experiment="T1" data-seed="0">0.55 to 0.60</td>' in found.html()
+    middle = (trace.error_at(0.45) + trace.error_at(0.50)) / 2
+    assert (between.readings[0].error, between.readings[0].measured) == (pytest.approx(middle), False)
+    assert ("≈" in shown({"T1": [t1(0)]}, 0.50)[1].html(), "≈" in between.html()) == (False, True)
+    _, beyond = shown(LOOP, 0.62)
+    rising = {r.trace.seed: r.error for r in beyond.readings if r.trace.branch.key == "T1-up"}
+    assert (rising[0], rising[1] is None) == (None, False)
+    assert '<td data-column="λ↑ lies" data-experiment="T1" data-seed="0">0.55 to 0.60</td>' in beyond.html()
 
 
 def test_states_follow_the_limits_in_force_and_trapped_ones_stay_trapped():
     records = {"T1": [t1(0)], "T2": [t2(0, None, trapped=True)]}
-
-    def states(**limits: float) -> list[str | None]:
-        _, found = shown(records, 0.50, Limits(**limits))
-        return [reading.state for reading in found.readings]
-
-    assert states() == ["ordered", "trapped"]
-    assert states(recovery_error=0.01, collapse_error=0.05) == ["collapsed", "trapped"]
+    for limits, state in ((Limits(), "ordered"), (Limits(0.05, 0.01), "collapsed")):
+        _, found = shown(records, 0.50, limits)
+        assert [reading.state for reading in found.readings] == [state, "trapped"]
 
 
 @pytest.mark.parametrize(
-    ("globals_", "line"),
+    ("given", "line"),
     [
         ({"base_dr": "x"}, "base_dr = 'x': the explorer has no such parameter, only base_dir and runs"),
         ({"runs": "nowhere"}, "runs = 'nowhere': no such file or directory"),
         ({"runs": "."}, "no run there"),
     ],
 )
-def test_bad_parameters_are_one_line(globals_, line, tmp_path, monkeypatch):
+def test_bad_parameters_are_one_line(given, line, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    with pytest.raises(UserError) as caught:
-        dglib.explorer.recorded(globals_)
-    assert line in str(caught.value)
-    assert "\n" not in str(caught.value)
+    with pytest.raises(UserError, match=rf"^.*{line}.*\Z"):
+        dglib.explorer.recorded(given)
 
 
 # ── thresholds ──
 
 
-def test_a_limit_slider_moves_both_thresholds_and_the_button_restores_them(tmp_path):
+def test_limit_sliders_move_both_thresholds_and_buttons_restore_limits_and_seeds(tmp_path):
     panel = panel_on(published_in(tmp_path, "T1", LOOP["T1"]))
 
     def texts() -> list[str]:
@@ -150,14 +125,15 @@ def test_a_limit_slider_moves_both_thresholds_and_the_button_restores_them(tmp_p
     assert texts() == ["> 0.60"]  # without a collapse there is no return from one
     panel.as_run.click()
     assert (texts(), panel.marks.value) == (before, marks)
+    panel.seeds.value = (1,)
+    assert [reading.trace.seed for reading in panel.readout.readings] == [1, 1]
+    panel.all_seeds.click()
+    assert (panel.seeds.value, panel.marks.value) == ((0, 1), marks)
 
 
 @pytest.mark.parametrize("limits", [Limits(), Limits(0.05, 0.45, 4)])
 def test_thresholds_are_those_that_the_report_reads_under_the_same_limits(limits, tmp_path):
-    records = {
-        "T1": [t1(0), t1(1, None), failed_init(t1(2)), diverged(t1(3))],
-        "T2": [t2(0), published(t2(1))],
-    }
+    records = {"T1": every_outcome()["T1"], "T2": [t2(0), published(t2(1))]}
     for name, members in records.items():
         published_in(tmp_path, name, members)
     rows = load_records(tmp_path, **vars(limits)).seeds.set_index(["experiment", "seed"])
@@ -171,11 +147,8 @@ def test_thresholds_are_those_that_the_report_reads_under_the_same_limits(limits
 # ── the panel, for whatever records there are ──
 
 KINDS = {
-    "T1 and V3": {
-        "T1": [t1(0), diverged(t1(2))],
-        "V3": [v3(0), v3(1, trapped=True), v3_failed(2), v3_diverged(3)],
-    },
-    "Td1 alone": {"Td1": [td1(0), td1(1, 0.5), td1_diverged(2)]},
+    "T1 and V3": {name: every_outcome()[name] for name in ("T1", "V3")},
+    "Td1 alone": {"Td1": every_outcome()["Td1"]},
     "V3 without epochs": {"V3": [{"seed": 0, "ordered_trajectory": [{"lambda": 0.5, "error": 0.2}]}]},
     "failed inits alone": {"T1": [failed_init(t1(0))], "T2": [failed_init(t2(0))]},
 }
@@ -197,59 +170,28 @@ def test_a_panel_shows_any_records(kind, tmp_path):
     panel.close()
 
 
-def test_moving_lambda_moves_cursor_and_numbers_and_moving_it_back_restores_every_pixel(tmp_path):
-    panel = panel_on(published_in(tmp_path, "T1", LOOP["T1"]))
+def test_moving_lambda_moves_cursor_and_numbers_back_too_and_draws_nothing(tmp_path, monkeypatch):
+    published_in(tmp_path, "T1", [t1(seed, 0.60, 0.40, True) for seed in range(3)])
+    published_in(tmp_path, "T2", [t2(seed) for seed in range(3)])
+    panel = panel_on(tmp_path)
     panel.lam.value = 0.50
-    picture, marks, numbers = panel.canvas.png(), panel.marks.value, panel.numbers.value
-    panel.lam.value = 0.55
+    picture, before = panel.canvas.png(), (panel.marks.value, panel.numbers.value)
+    sent: list[str] = []
+    for control in (panel.picture, panel.marks, panel.numbers):
+        control.observe(lambda change: sent.append(change["new"]), "value")
+    with monkeypatch.context() as drawing:
+        drawing.setattr(Canvas, "freeze", lambda _: pytest.fail("the background is drawn anew"))
+        drawing.setattr(Figure, "savefig", lambda *_, **__: pytest.fail("matplotlib draws"))
+        panel.lam.value = 0.55
+    assert (sent, len("".join(sent)) < 60_000) == ([panel.marks.value, panel.numbers.value], True)
     assert '<span data-value="lambda">0.55</span>' in panel.numbers.value
     changed = np.any(pixels(panel.canvas.png()) != pixels(picture), axis=2)
     assert 0 < changed.mean() < 0.1
     panel.lam.value = 0.50
-    assert (panel.marks.value, panel.numbers.value) == (marks, numbers)
+    assert (panel.marks.value, panel.numbers.value) == before
 
 
-def test_a_drag_of_lambda_sends_the_marks_and_numbers_alone_and_draws_nothing(tmp_path, monkeypatch):
-    published_in(tmp_path, "T1", [t1(seed, 0.60, 0.40, True) for seed in range(3)])
-    published_in(tmp_path, "T2", [t2(seed) for seed in range(3)])
-    panel = panel_on(tmp_path)
-    sent: dict[str, int] = {}
-
-    def count(widget: Any, state: dict[str, Any], *_: Any, **__: Any) -> None:
-        sent[type(widget).__name__] = sent.get(type(widget).__name__, 0) + len(str(state))
-
-    monkeypatch.setattr(Canvas, "freeze", lambda _: pytest.fail("the background is drawn anew"))
-    monkeypatch.setattr(Figure, "savefig", lambda *_, **__: pytest.fail("matplotlib draws"))
-    for control in (panel.picture, panel.marks, panel.numbers):
-        control.observe(lambda change: count(change["owner"], change["new"]), "value")
-    levels = [0.40, 0.45, 0.47, 0.50, 0.55]
-    for lam in levels:
-        panel.lam.value = lam
-    assert sent.keys() == {"HTML"}
-    assert sent["HTML"] / len(levels) < 60_000  # bytes
-
-
-HELD = [
-    {
-        "seed": seed,
-        "outcome": "complete",
-        "ordered_init": 0.05,
-        "collapse_init": 0.6,
-        "ordered_init_trajectory": [{"epoch": 10, "lambda": 0.2, "error": 0.05}],
-        "collapse_init_trajectory": [{"epoch": 10, "lambda": 0.6, "error": 0.6}],
-        "ordered_trajectory": [
-            {"epoch": 10 + epoch, "lambda": lam, "error": 0.05 + lam / 10}
-            for lam in (0.3, 0.5)
-            for epoch in range(1, 21)
-        ],
-        "collapse_trajectory": [
-            {"epoch": 10 + epoch, "lambda": lam, "error": 0.6 if lam == 0.5 or epoch < 10 else 0.1}
-            for lam in (0.3, 0.5)
-            for epoch in range(1, 21)
-        ],
-    }
-    for seed in range(8)
-]
+HELD = [hold(seed, {0.3: [0.6] * 9 + [0.1] * 11, 0.5: [0.6] * 20}) for seed in range(8)]
 
 
 def test_where_lambda_was_held_both_starts_and_the_verdict_are_shown(tmp_path):

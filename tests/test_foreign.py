@@ -23,36 +23,29 @@ DOWN = [round(0.60 - 0.02 * i, 2) for i in range(21)]
 
 def r1(seed: int, gap: float = 0.1, eta: float = 0.4, hold: int = 1) -> Record:
     """One loop whose falling errors lie `gap` above the rising ones."""
-    up, down = [0.2, 0.3, 0.4, 0.5], [0.4, 0.3, 0.2]
-    steps = [("up", level, level) for level in up] + [("down", level, level + gap) for level in down]
+    steps = [("up", x, x) for x in (0.2, 0.3, 0.4, 0.5)] + [("down", x, x + gap) for x in (0.4, 0.3, 0.2)]
     loop = [
-        {
-            "step_idx": i, "direction": direction, "lambda": level, "test_error": error,
-            "test_acc": 1 - error, "avg_cos": 0.0, "global_epoch": hold * (i + 1),
-        }
+        {"direction": direction, "lambda": level, "test_error": error, "global_epoch": hold * (i + 1)}
         for i, (direction, level, error) in enumerate(steps)
-    ]  # fmt: skip
+    ]
     return {
-        "experiment_id": f"R1a-{seed:03d}", "experiment": "hysteresis loop", "notebook_id": "R1a",
-        "noise_rate": eta, "sweep_type": "fast", "hold_epochs": hold, "seed": seed, "time_seconds": 1.0,
-        "loop_data": loop, "up_branch": [], "down_branch": [],
+        "experiment_id": f"R1a-{seed:03d}", "notebook_id": "R1a", "noise_rate": eta, "hold_epochs": hold,
+        "seed": seed, "loop_data": loop, "up_branch": [], "down_branch": [],
     }  # fmt: skip
 
 
 def r3(seed: int, at: float | None, up: bool = True, eta: float = 0.4, hold: int = 1, **more) -> Record:
     """A sweep whose first level beyond the limit is `at`: it ends two levels later, or runs to its end."""
     levels, beyond, near = (UP, 0.55, 0.1) if up else (DOWN, 0.1, 0.6)
-    end = len(levels) if at is None else levels.index(at) + 3
     passed = len(levels) if at is None else levels.index(at)
     history = [
         {"lambda": level, "test_error": near if i < passed else beyond, "global_epoch": 30 + hold * (i + 1)}
-        for i, level in enumerate(levels[:end])
+        for i, level in enumerate(levels[: passed + 3])
     ]
     return {
-        "experiment_id": f"R3{'a' if up else 'b'}-{seed:03d}", "experiment": "spinodal",
-        "notebook_id": f"R3{'a' if up else 'b'}", "direction": "up" if up else "down", "noise_rate": eta,
-        "hold_type": "short", "hold_epochs": hold, "seed": seed, "spinodal_lambda": levels[end - 1],
-        "init_error": near, "time_seconds": 1.0, "history": history, **more,
+        "experiment_id": f"R3{'a' if up else 'b'}-{seed:03d}", "direction": "up" if up else "down",
+        "noise_rate": eta, "hold_epochs": hold, "seed": seed, "spinodal_lambda": history[-1]["lambda"],
+        "init_error": near, "history": history, **more,
     }  # fmt: skip
 
 
@@ -65,7 +58,7 @@ def t1a(seed: int, lifetime: int | None, longest: int = 150, target: float = 0.4
         "censored": lifetime is None, "final_error": error[last],
         "init_trajectory": [{"epoch": e, "error": 0.1} for e in range(10, 51, 10)],
         "observe_trajectory": [{"epoch": e, "error": error[e]} for e in error],
-        "experiment_id": f"T1a-{seed:03d}", "target_lambda": target, "eta": 0.4, "time": 1.0,
+        "experiment_id": f"T1a-{seed:03d}", "target_lambda": target, "eta": 0.4,
     }  # fmt: skip
 
 
@@ -82,20 +75,16 @@ def resnet34(seed: int, gap: float = 0.3) -> Record:
 def w2(seed: int) -> Record:
     """Ordered networks stay ordered, and collapsed ones collapsed, moving a little."""
 
-    def side(source: str, level: float, error: float) -> Record:
+    def side(level: float, error: float) -> Record:
         path = [{"epoch": e, "error": error + 0.004 * (e % 10)} for e in range(0, 31, 5)]
-        return {
-            "source": source, "target_lambda": level, "init_error": error,
-            "final_error": path[-1]["error"], "trajectory": path,
-        }  # fmt: skip
+        return {"target_lambda": level, "final_error": path[-1]["error"], "trajectory": path}
 
     jumps = [
-        {"target_lambda": x, "ordered": side("o", x, 0.1), "collapse": side("c", x, 0.5), "final_gap": 0.4}
-        for x in (0.4, 0.5, 0.55)
+        {"target_lambda": x, "ordered": side(x, 0.1), "collapse": side(x, 0.5)} for x in (0.4, 0.5, 0.55)
     ]
     return {
         "seed": seed, "interventions": jumps, "ordered_init_error": 0.1, "collapse_init_error": 0.5,
-        "time_seconds": 1.0, "experiment_id": f"W2-seed{seed:02d}",
+        "experiment_id": f"W2-seed{seed:02d}",
     }  # fmt: skip
 
 
@@ -111,16 +100,21 @@ def test_a_threshold_that_is_the_end_of_the_sweep_is_censored_and_flagged(tmp_pa
     assert "3 of 5 records: the recorded λ↑ is the sweep's end" in capsys.readouterr().out
     found = analyse(tmp_path)["groups"]["R3 eta=0.4 hold=1"]["T1"]
     assert (found["events"], found["outcomes"]["no_event"]) == (2, 3)
-    assert found["lambda_up"]["lower"] == 0.70
-    assert (found["lambda_up"]["upper"], found["lambda_up"]["censored"]) == (None, "right")
+    median = [found["lambda_up"][name] for name in ("lower", "upper", "censored")]
+    assert median == [0.70, None, "right"]
     assert [(s["lower"], s["upper"]) for s in found["seeds"]][:3] == [(0.48, 0.5), (0.52, 0.54), (0.7, None)]
 
 
-def test_an_init_beyond_the_limit_leaves_the_threshold_open_on_that_side(tmp_path):
-    write(tmp_path / "x.json", [r3(0, 0.40, init_error=0.5), r3(1, 0.40)])
+def test_a_limit_must_be_exceeded_and_an_init_beyond_it_leaves_the_threshold_open_on_that_side(tmp_path):
+    records = [r3(0, 0.40, init_error=0.5), r3(1, 0.40), r3(2, 0.50), r3(3, 0.50)]
+    for record, error in zip(records[2:], (0.40, 0.4001), strict=True):
+        for level in record["history"]:
+            level["test_error"] = min(level["test_error"], error)
+    write(tmp_path / "x.json", records)
     found = analyse(tmp_path)["groups"]["R3 eta=0.4 hold=1"]["T1"]
-    assert [(seed["lower"], seed["upper"]) for seed in found["seeds"]] == [(None, 0.4), (0.35, 0.4)]
-    assert found["flags"] == ["1 of 2 records: the init error is beyond the limit of a collapse already"]
+    cells = [(seed["lower"], seed["upper"]) for seed in found["seeds"]]
+    assert cells == [(None, 0.4), (0.35, 0.4), (0.54, None), (0.48, 0.50)]
+    assert found["flags"][0] == "1 of 4 records: the init error is beyond the limit of a collapse already"
 
 
 def test_noise_dwell_time_and_direction_are_kept_apart_and_directions_make_a_width(tmp_path):
@@ -138,15 +132,6 @@ def test_noise_dwell_time_and_direction_are_kept_apart_and_directions_make_a_wid
     assert (both["T2"]["lambda_down"]["lower"], both["T2"]["lambda_down"]["upper"]) == (0.40, 0.42)
     assert (both["T1"]["width"]["lower"], both["T1"]["width"]["upper"]) == (0.06, 0.1)
     assert both["T1"]["dwell"] == {"epochs_per_level": [3], "lr": [[0.1]], "constant_lr": True}
-
-
-@pytest.mark.parametrize("error", [0.40, 0.4001])
-def test_a_limit_that_must_be_exceeded_is_not_met_by_itself(tmp_path, error):
-    record = r3(0, 0.5)
-    record["history"] = [h | {"test_error": min(h["test_error"], error)} for h in record["history"]]
-    write(tmp_path / "x.json", [record])
-    found = analyse(tmp_path)["groups"]["R3 eta=0.4 hold=1"]["T1"]
-    assert found["events"] == (error > 0.40)
 
 
 @pytest.mark.parametrize(
@@ -168,13 +153,6 @@ def test_limits_are_those_of_the_configuration(tmp_path, config):
     assert found["dwell"]["lr"] == [[config.get("lr", 0.1)]]
 
 
-def test_a_loop_has_its_error_at_equal_lambda(tmp_path):
-    write(tmp_path / "R1a_results.json", [r1(seed) for seed in range(3)] + [r1(0, 0.0, eta=0.8, hold=5)])
-    groups = analyse(tmp_path)["groups"]
-    assert groups["R1/R2 eta=0.4 hold=1"]["loop"]["memory"]["estimate"] == pytest.approx(0.1)
-    assert groups["R1/R2 eta=0.8 hold=5"]["loop"]["memory"]["estimate"] == pytest.approx(0.0)
-
-
 def test_a_failed_init_is_no_instant_collapse_and_a_survivor_is_censored(tmp_path):
     failed = t1a(5, None) | {
         "init_success": False, "lifetime": 0, "censored": False, "init_error": 0.5, "observe_trajectory": [],
@@ -187,66 +165,49 @@ def test_a_failed_init_is_no_instant_collapse_and_a_survivor_is_censored(tmp_pat
     found = groups["T1a/T13 eta=0.4 lambda=0.46"]["Hold"]
     assert (found["n"], found["failed_inits"], found["measured"]) == (4, 1, 3)
     (level,) = found["levels"]
-    survival = level["starts"]["ordered"]["survival"]
-    assert [(step["epochs"], step["share"]) for step in survival] == [
-        (14, pytest.approx(2 / 3)),
-        (44, pytest.approx(1 / 3)),
-    ]
+    ordered = level["starts"]["ordered"]
+    assert [step["epochs"] for step in ordered["survival"]] == [14, 44]
+    assert [step["share"] for step in ordered["survival"]] == pytest.approx([2 / 3, 1 / 3])
     assert (level["held"], level["verdict"]) == (150, "undecided: one start alone")
-    states = level["starts"]["ordered"]["states"]
-    assert {state: item["count"] for state, item in states.items() if item["count"]} == {
-        "collapsed": 2,
-        "ordered": 1,
-    }
+    assert (ordered["states"]["collapsed"]["count"], ordered["states"]["ordered"]["count"]) == (2, 1)
     assert found["notes"] == []
     assert found["flags"] == ["1 of 4 records: the init failed, so the recorded lifetime is none"]
 
 
-def test_another_network_and_other_noise_have_their_branches_gap(tmp_path):
+def test_loops_branches_and_jumps_have_their_gaps_by_network_and_noise(tmp_path):
     asymmetric = resnet34(0, 0.2) | {"noise_type": "asymmetric", "noise_rate": 0.4}
     del asymmetric["architecture"]
-    write(tmp_path / "a" / "V3_v3_results.json", [resnet34(0), resnet34(1)])
-    write(tmp_path / "b" / "V1_results.json", [asymmetric])
-    groups = analyse(tmp_path)["groups"]
-    assert groups["V3 arch=ResNet34"]["V3"]["gap"]["estimate"] == pytest.approx(0.3)
-    assert groups["V1 noise=asymmetric"]["V3"]["gap"]["estimate"] == pytest.approx(0.2)
-
-
-def test_branches_after_a_jump_are_held_from_both_starts(tmp_path):
+    write(tmp_path / "R1a_results.json", [r1(seed) for seed in range(3)] + [r1(0, 0.0, eta=0.8, hold=5)])
+    write(tmp_path / "V3_v3_results.json", [resnet34(0), resnet34(1)])
+    write(tmp_path / "V1_results.json", [asymmetric])
     write(tmp_path / "W2_results.json", [w2(seed) for seed in range(8)])
-    found = analyse(tmp_path)["groups"]["W2"]["Hold"]
-    assert [level["lambda"] for level in found["levels"]] == [0.4, 0.5, 0.55]
-    assert all(level["verdict"] == "bistable for at least 30 epochs" for level in found["levels"])
-    assert found["gap"]["estimate"] == pytest.approx(0.4)
+    groups = analyse(tmp_path)["groups"]
+    for group, part, name, gap in (
+        ("R1/R2 eta=0.4 hold=1", "loop", "memory", 0.1),
+        ("R1/R2 eta=0.8 hold=5", "loop", "memory", 0.0),
+        ("V3 arch=ResNet34", "V3", "gap", 0.3),
+        ("V1 noise=asymmetric", "V3", "gap", 0.2),
+        ("W2", "Hold", "gap", 0.4),
+    ):
+        assert groups[group][part][name]["estimate"] == pytest.approx(gap)
+    levels = groups["W2"]["Hold"]["levels"]
+    assert [level["lambda"] for level in levels] == [0.4, 0.5, 0.55]
+    assert all(level["verdict"] == "bistable for at least 30 epochs" for level in levels)
 
 
 def test_what_is_not_understood_is_counted_first_and_the_status_is_three(tmp_path, capsys):
-    path = write(tmp_path / "mixed.json", [r3(0, 0.5), {"seed": 1}, {"seed": 2, "final_error": 0.1}, 7])
+    damaged = ({"direction": "sideways"}, {"history": []}, {"history": [{"lambda": "x"}]})
+    unread = [{"seed": 1}, {"seed": 2, "final_error": 0.1}, 7, *(r3(1, 0.5) | each for each in damaged)]
+    path = write(tmp_path / "mixed.json", [r3(0, 0.5), *unread])
     write(tmp_path / "S1a_results.json", [{"seed": 0, "lambda": 0.5, "final_error": 0.1}])
     (tmp_path / "notes.json").write_text("[1, 2]")
     assert main(["analyse", str(tmp_path)]) == 3
     first, *_ = capsys.readouterr().out.splitlines()
-    assert first == f"{tmp_path}: 4 records or files were not read, listed below"
-    problems = analyse(tmp_path)["problems"]
-    assert [line.partition(" not read: ")[0] for line in problems[1:]] == [
-        f"{path}: record {index}" for index in (1, 2, 3)
-    ]
-
-
-@pytest.mark.parametrize(
-    "damage",
-    [
-        {"direction": "sideways"},
-        {"history": []},
-        {"history": [{"lambda": "x"}]},
-    ],
-)
-def test_a_damaged_record_is_named_and_the_others_are_read(tmp_path, capsys, damage):
-    path = write(tmp_path / "R3a_results.json", [r3(0, 0.5), r3(1, 0.5) | damage])
-    assert main(["analyse", str(tmp_path)]) == 3
-    assert str(path) in capsys.readouterr().out.partition("Problems")[2]
-    (group,) = analyse(tmp_path)["groups"].values()
-    assert group["T1"]["n"] == 1
+    assert first == f"{tmp_path}: 7 records or files were not read, listed below"
+    found = analyse(tmp_path)
+    named = {line.partition(" not read: ")[0] for line in found["problems"]}
+    assert {f"{path}: record {index}" for index in range(1, 7)} <= named
+    assert [group["T1"]["n"] for group in found["groups"].values()] == [1]
 
 
 def test_every_reader_takes_such_a_directory_and_keeps_its_groups_apart(tmp_path):
@@ -282,6 +243,8 @@ def test_the_only_group_of_one_side_is_compared_with_that_of_the_other(tmp_path)
     assert [item.name for item in compare(ours, alone)[0]] == ["T1 (R3 eta=0.4 hold=1)"]
     with pytest.raises(UserError, match=r"holds T1 and .* holds T1 of R3 eta=0\.4 hold=1 and T1 of R3"):
         compare(ours, several)
+    with pytest.raises(UserError, match=r"T1 of R3 eta=0\.4 hold=1 seed 0 is in alone and several"):
+        analyse(tmp_path)
 
 
 def test_directories_that_are_left_aside_are_named(tmp_path, capsys):
@@ -295,10 +258,3 @@ def test_directories_that_are_left_aside_are_named(tmp_path, capsys):
     for name in ("more", "others"):
         assert f"{tmp_path / name}: not read" in page
     assert "jobs: not read" not in printed + page
-
-
-def test_one_seed_twice_in_a_group_is_refused(tmp_path):
-    for name in ("one", "two"):
-        write(tmp_path / name / "R3a_results.json", [r3(0, 0.5)])
-    with pytest.raises(UserError, match=r"T1 of R3 eta=0\.4 hold=1 seed 0 is in one and two"):
-        analyse(tmp_path)

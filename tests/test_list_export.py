@@ -1,6 +1,5 @@
 """Runs at a glance, and records for other tools."""
 
-import json
 import sys
 from pathlib import Path
 
@@ -8,6 +7,7 @@ import numpy as np
 import pandas as pd
 import pytest
 from analysis_cases import t1, v3
+from report_cases import published_in
 from small import CPU, StopAfter, open_store, random_data, small_spec, without_time
 
 import dglib
@@ -22,21 +22,15 @@ from dglib.runs.tensorboard import tensorboard
 
 @pytest.fixture
 def base(tmp_path):
-    for name, experiment, records in (
-        ("exp_T_spinodal_1", "T1-spinodal", [t1(0), t1(1)]),
-        ("exp_V3_1", "V3", [v3(0)]),
-    ):
-        directory = tmp_path / "runs" / name
-        directory.mkdir(parents=True)
-        (directory / f"{experiment}_results.json").write_text(json.dumps(records))
+    published_in(tmp_path / "runs" / "exp_T_spinodal_1", "T1", [t1(0), t1(1)])
+    published_in(tmp_path / "runs" / "exp_V3_1", "V3", [v3(0)])
     return tmp_path / "runs"
 
 
 def test_every_run_has_a_row_with_its_seeds_and_outcomes(base, capsys):
     table = dglib.list_runs(base)
-    assert list(table["run"]) == ["exp_T_spinodal_1", "exp_V3_1"]
-    assert list(table["experiment"]) == ["T1", "V3"]
-    assert list(table["done"]) == [2, 1]
+    rows = [["exp_T_spinodal_1", "T1", 2], ["exp_V3_1", "V3", 1]]
+    assert table[["run", "experiment", "done"]].to_numpy().tolist() == rows
     assert main(["list", "--base-dir", str(base)]) == 0
     assert "exp_V3_1" in capsys.readouterr().out
 
@@ -44,7 +38,7 @@ def test_every_run_has_a_row_with_its_seeds_and_outcomes(base, capsys):
 def test_the_long_table_holds_every_evaluation_and_epoch_of_the_records(base, tmp_path, capsys):
     record = t1(0)
     record["epoch_log"] = [{"arm": "main", "phase": "init", "lambda": 0.35, "epoch": 1, "loss_s": 1.5}]
-    (base / "exp_T_spinodal_1" / "T1-spinodal_results.json").write_text(json.dumps([record]))
+    published_in(base / "exp_T_spinodal_1", "T1", [record])
     (base / "exp_V3_1" / "V3_results.json").write_text("[{")
     assert main(["export", str(base), str(tmp_path / "runs.csv")]) == 0
     read = pd.read_csv(tmp_path / "runs.csv")

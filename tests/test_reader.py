@@ -4,7 +4,7 @@ import json
 import os
 import subprocess
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager, redirect_stdout
 from pathlib import Path
 
@@ -31,34 +31,23 @@ def unread() -> Iterator[None]:
         yield
 
 
-@pytest.fixture
-def base(tmp_path: Path) -> Path:
-    """A base directory with a job and nothing more."""
-    (tmp_path / "jobs").mkdir()
-    (tmp_path / "jobs" / "1.json").write_text(RECORD)
-    return tmp_path
-
-
 @pytest.mark.parametrize(
     ("main", "words"),
     [
-        (cli.run_all, ["status", "--base-dir", "BASE"]),
+        (cli.run_all, ["status", "--base-dir", "."]),
         (cli.run_all, ["--only", "T2", "--seeds", "0-3", "--dry-run", "--json"]),
-        (cli.main, ["verify", "BASE"]),
+        (cli.main, ["verify", "."]),
     ],
     ids=lambda value: value[0] if isinstance(value, list) else "",
 )
-def test_a_command_ends_quietly_when_its_reader_has_gone(
-    main: Callable[[list[str]], int],
-    words: list[str],
-    base: Path,
-    monkeypatch: pytest.MonkeyPatch,
-    capsys: pytest.CaptureFixture[str],
-) -> None:
+def test_a_command_ends_quietly_when_its_reader_has_gone(main, words, tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    Path("jobs").mkdir()
+    Path("jobs/1.json").write_text(RECORD)
     monkeypatch.setattr(dry_run.Estimator, "seconds", lambda *_: 60.0)
     monkeypatch.setattr(cli, "_verify", lambda *_: print("what is wrong") or 0)
     with unread():
-        assert main([word.replace("BASE", str(base)) for word in words]) == UNREAD
+        assert main(words) == UNREAD
         sys.stdout.flush()  # as the interpreter does at its end
     assert capsys.readouterr().err == ""
 

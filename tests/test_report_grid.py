@@ -9,9 +9,7 @@ from grid_cases import begin, fill, grid_of, store_of
 from report_page import Page
 
 from dglib.campaign.grid import write_index
-from dglib.campaign.run import run
 from dglib.errors import UserError
-from dglib.report.grids import Grid
 from dglib.report.page import collect, render, write_report
 from dglib.runs.directories import INDEX
 
@@ -49,8 +47,14 @@ def whole(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Page]:
     return directory, Page(write_report(directory).read_text(encoding="utf-8"))
 
 
-def test_the_table_has_every_cell_with_its_counts_intervals_and_median(whole):
-    _, page = whole
+def test_a_grids_page_has_the_finding_one_map_and_a_table_of_its_cells_which_lie_beside_it_as_files(whole):
+    directory, page = whole
+    assert page.answers[0].strip() == (
+        "Tδ1: 6 of 6 cells have finished seeds; half of a cell's seeds came to this end, or passed it:"
+        " ordered in 2, partial collapse in 2, trapped in 2"
+    )
+    assert (len(page.all("img")), len(page.all("details"))) == (1, 6)
+    assert "6 cells, all finished. 18 seeds in 6 run directories" in page.text
     head, *rows = page.tables[0]
     assert head == ["η", "λ", "Seeds", "Ordered", "Partial collapse", "Trapped", "Median final error"]
     assert [row[:3] for row in rows] == [
@@ -59,17 +63,11 @@ def test_the_table_has_every_cell_with_its_counts_intervals_and_median(whole):
     # Clopper and Pearson, of 3 in 3, of 0 in 3 and of 1 in 3.
     assert rows[0][3:] == ["3 (0.29 to 1.00)", "0 (0.00 to 0.71)", "0 (0.00 to 0.71)", "0.10"]
     assert rows[1][3:] == ["1 (0.01 to 0.91)", "2 (0.09 to 0.99)", "0 (0.00 to 0.71)", "0.50"]
-
-
-def test_the_page_opens_with_the_finding_and_one_map_and_holds_no_report_per_cell(whole):
-    _, page = whole
-    assert [answer.strip() for answer in page.answers[:1]] == [
-        "Tδ1: 6 of 6 cells have finished seeds; half of a cell's seeds came to this end, or passed it:"
-        " ordered in 2, partial collapse in 2, trapped in 2"
-    ]
-    assert len(page.all("img")) == 1
-    assert len(page.all("details")) == 6
-    assert "6 cells, all finished. 18 seeds in 6 run directories" in page.text
+    written = list(csv.DictReader((directory / "grid_results.csv").read_text().splitlines()))
+    assert [written[1][name] for name in ("noise_rate", "init_lambda", "n")] == ["0.2", "0.6", "3"]
+    partial = [float(written[1][f"partial_collapse_{name}"]) for name in ("share", "lower")]
+    assert partial == pytest.approx([2 / 3, 0.0943], abs=1e-4)
+    assert {path.name for path in (directory / "figures").iterdir()} == {"grid_Td1.png", "grid_Td1.pdf"}
 
 
 def test_cells_that_are_not_done_are_marked_in_the_table(tmp_path):
@@ -82,15 +80,6 @@ def test_cells_that_are_not_done_are_marked_in_the_table(tmp_path):
     assert page.tables[0][5][2:] == ["0 of 3", "–", "–", "–", "–"]
 
 
-def test_the_table_lies_beside_the_page_as_numbers_and_the_map_as_files(whole):
-    directory, _ = whole
-    rows = list(csv.DictReader((directory / "grid_results.csv").read_text().splitlines()))
-    assert [(row["noise_rate"], row["init_lambda"], row["n"]) for row in rows][1] == ("0.2", "0.6", "3")
-    assert float(rows[1]["partial_collapse_share"]) == pytest.approx(2 / 3)
-    assert float(rows[1]["partial_collapse_lower"]) == pytest.approx(0.0943, abs=1e-4)
-    assert {path.name for path in (directory / "figures").iterdir()} == {"grid_Td1.png", "grid_Td1.pdf"}
-
-
 def test_a_dwell_time_grid_opens_with_width_against_dwell_time(tmp_path):
     page = read(fill(grid_of(tmp_path, DWELLS), sweeps))
     assert len(page.all("img")) == 3  # the dwell figure, and a curve for each experiment
@@ -101,28 +90,19 @@ def test_a_dwell_time_grid_opens_with_width_against_dwell_time(tmp_path):
     assert page.text.count("Hysteresis width: ") == 2  # of each cell
 
 
-def test_a_run_of_other_parameters_in_a_cells_directory_is_left_out_by_name(tmp_path):
+def test_runs_of_other_parameters_and_cells_that_the_grid_no_longer_has_are_left_out_by_name(tmp_path):
     grid = grid_of(tmp_path, MAP)
-    directory = fill(grid, by_level)
+    fill(grid, by_level)
     other = grid_of(tmp_path, MAP.replace("init_epochs: 40", "init_epochs: 20"))
     store = store_of(other.plans[0], by_level(other.plans[0]))
-    page = read(directory)
-    assert f"left out: {grid.plans[0].base.name}/{store.directory.name}." in page.text
-    assert "18 seeds in 6 run directories" in page.text
-
-
-def test_cells_that_the_grid_no_longer_has_are_left_out_by_name(tmp_path):
-    fill(grid_of(tmp_path, MAP), by_level)
-    smaller = grid_of(tmp_path, MAP.replace("0.6, 0.8", "0.6"))
-    directory = write_index(smaller)
-    collection = collect(directory)
-    assert isinstance(collection, Grid)
-    assert collection.left_out == ["noise_rate=0.2,init_lambda=0.8", "noise_rate=0.4,init_lambda=0.8"]
-    assert len(collection.runs) == 4
+    page = read(write_index(grid_of(tmp_path, MAP.replace("0.6, 0.8", "0.6"))))
+    gone = "noise_rate=0.2,init_lambda=0.8, noise_rate=0.4,init_lambda=0.8"
+    assert f"left out: {grid.plans[0].base.name}/{store.directory.name}, {gone}." in page.text
+    assert "12 seeds in 4 run directories" in page.text
 
 
 @pytest.mark.parametrize("content", ["{", '{"grid": "map", "axes": {}, "cells": []}'])
-def test_a_damaged_index_is_told_by_its_path(tmp_path, content):
+def test_a_damaged_index_is_named_by_its_path(tmp_path, content):
     (tmp_path / INDEX).write_text(content)
     with pytest.raises(UserError, match=r"grid.json: not a readable index of a grid"):
         write_report(tmp_path)
@@ -132,17 +112,3 @@ def test_a_base_directory_with_nothing_but_grids_says_where_they_lie(tmp_path):
     fill(grid_of(tmp_path, MAP), lambda plan: None)
     with pytest.raises(UserError, match=r"no run there.*; grids lie in grid_map there"):
         write_report(tmp_path / "runs")
-
-
-def test_a_cell_that_was_trained_is_found_again_by_its_index(tmp_path, monkeypatch):
-    monkeypatch.setenv("TQDM_DISABLE", "1")
-    text = "experiment: Td1\nseeds: 0\nset: {init_epochs: 1, milestones: []}\ngrid: {init_lambda: [0.4]}\n"
-    grid = grid_of(tmp_path, text)
-    directory = write_index(grid)
-    (plan,) = grid.plans
-    run(plan.parameters)
-    index = collect(directory)
-    assert isinstance(index, Grid)
-    assert index.cells[0].run is not None
-    page = read(directory)
-    assert "1 cell, all finished. 1 seed in 1 run directory" in page.text
