@@ -44,7 +44,10 @@ def test_killed_workers_are_replaced_end_with_a_killed_run_and_the_records_are_t
         main.kill()
     wait_for(lambda: all(map(is_gone, pair)) and is_gone(second), "end of the workers")
     hold.unlink()
-    assert subprocess.run(call, stdout=subprocess.DEVNULL, env=env).returncode == 0
+    ascii_only = {"PYTHONUTF8": "0", "LC_ALL": "C", "PYTHONCOERCECLOCALE": "0"}
+    done = subprocess.run(call, capture_output=True, env=env | ascii_only)
+    assert done.returncode == 0, done.stderr
+    assert r"\u03bb" in done.stdout.decode("ascii"), "λ, where the output cannot encode it"
     assert records(tmp_path) == {f"T1-spinodal-00{seed}": serial("T1", seed, SMALL) for seed in range(3)}
 
 

@@ -141,6 +141,7 @@ def test_of_another_machine_a_fresh_heartbeat_or_update_counts_and_none_from_bef
     beat(store, age=3)
     schedule.stopping = True
     schedule.ended(plan.jobs[0], {"stopped": True})
+    edit(plan.base, plan.jobs[0], began=time.time() - 400)
     assert of(plan.base, "T2 seed 0")["status"] == "stopped"
     edit(plan.base, plan.jobs[0], ended=time.time() - 60)
     beat(store)  # a notebook trains it meanwhile
