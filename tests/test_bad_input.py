@@ -55,6 +55,8 @@ FILES = {
 # The command, and its line: file or option … field … value … what is allowed.
 RUN = [
     ("run T1 --set noise_rat=0.4", "--set … noise_rat … 0.4 … noise_rate"),
+    ("run T1 --set eta=0.4", "--set … eta … 0.4 … did you mean noise_rate"),
+    ("run T1 --set learning_rate=0.1", "--set … learning_rate … 0.1 … did you mean lr?"),
     ("run T1 -f typo.yaml", "typo.yaml … noise_rat … 0.4 … noise_rate"),
     ("run T1 --seeds 1.5", "--seeds … seeds … 1.5 … whole numbers"),
     ("run T9", "experiment … T9 … T1, T2, Hold, V3, Td1 or loop"),

@@ -137,6 +137,12 @@ def test_a_server_that_hangs_or_refuses_is_an_error_and_the_next_call_resumes(mo
     assert set(server.asked) == {"bytes=1000-"}
 
 
+def test_a_part_that_is_complete_needs_no_network(get, server, part):
+    part.write_bytes(CONTENT)
+    assert get() == CONTENT
+    assert server.asked == []
+
+
 @pytest.mark.parametrize("wrong", [b"another file" * 1000, CONTENT + b"more"])
 def test_a_part_that_does_not_fit_is_thrown_away_and_the_file_downloaded_anew(wrong, get, part, capsys):
     part.write_bytes(wrong)

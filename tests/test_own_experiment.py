@@ -129,6 +129,23 @@ def test_without_a_profile_one_to_fill_in_is_printed_and_what_is_missing_in_it_n
     assert re.search(r"R1\.yaml: seeds, dataset, .* are missing\n", refused)
 
 
+@pytest.mark.parametrize(
+    ("content", "why"),
+    [
+        (None, "cannot be loaded: no such file"),
+        ("1 / 0", "cannot be loaded: ZeroDivisionError: division by zero"),
+        ("import sys\nsys.exit(3)", "cannot be loaded: SystemExit: 3"),
+        ("x = 1", "registers no experiment; end it with register"),
+    ],
+)
+def test_a_file_that_gives_no_experiment_is_one_line(content, why, tmp_path):
+    path = tmp_path / f"none_{len(why)}.py"  # modules of one name are loaded once
+    if content is not None:
+        path.write_text(content)
+    with pytest.raises(UserError, match=f"^experiment file {re.escape(str(path))}: {why}"):
+        experiments.load(str(path))
+
+
 class Failing(Experiment):
     name, title, question, parameters = "R9", "Failing", "Does it?", OneState
 

@@ -7,6 +7,7 @@ import json
 import pytest
 from small import CPU, random_data, small_spec
 
+from dglib.experiments import get
 from dglib.files import to_json
 from dglib.protocol.events import EpochDone, Evaluated, SeedDone, StepsLogged, SuccessTested
 from dglib.protocol.records import csv_views, fold
@@ -64,6 +65,13 @@ def test_a_failed_init_has_its_error_no_threshold_and_no_final_fields():
         assert (record[threshold], record[flag], record["outcome"]) == (None, False, "init_failed")
         assert not {"final_lambda", "final_error"} & record.keys()
         assert len(record["trajectory"]) == 1
+
+
+def test_a_failed_init_has_its_error_and_the_rule_as_reason_in_record_and_answer():
+    record = run_seed(small_spec("T1", init_error_max=0.0), 0, random_data(), CPU)
+    assert record["reason"] == f"error {record['init_error']:g} after main/init, must be <= 0"
+    assert f"! seed 0 init failed: {record['reason']}" in get("T1").answer([record]).text()
+    assert f"reason: {record['reason']}" in get("T1").seed_text(record)
 
 
 def test_numbers_that_are_not_finite_become_null_and_the_record_stays_valid_json():

@@ -173,6 +173,13 @@ def test_a_manifest_of_other_data_than_its_neighbours_is_wrong(base, run):
     assert found.problem == "its network, data or step are not those of T1 in this directory"
 
 
+def test_views_are_checked_although_a_record_of_another_experiment_is_damaged(base, run):
+    train(open_store(base, small_spec("T2", batch_size=8), DATA)[0], 0)
+    flipped(RECORD, 200)(run)
+    (run / "T2-spinodal_results.csv").write_text("edited")
+    assert [finding.path for finding in verify(run)] == [run / "T2-spinodal_results.csv", run / RECORD]
+
+
 def test_a_record_that_gives_no_view_is_reported(base):
     (path,) = base.glob("exp_Td1_*/seeds/*.json")
     record = unsealed("seed record", path)

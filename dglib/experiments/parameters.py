@@ -333,4 +333,10 @@ def beyond_asked(covered: Sequence[int], asked: Iterable[int]) -> str:
     return f"This covers the {count} in the run directory; the command asked for {spelled(asked)}."
 
 
-ALIASES = {"η": "noise_rate", "eta": "noise_rate", "λ": "init_lambda", "lambda": "init_lambda"}
+ALIASES = {
+    "η": "noise_rate",
+    "eta": "noise_rate",
+    "λ": "init_lambda",
+    "lambda": "init_lambda",
+    "learning_rate": "lr",
+}
