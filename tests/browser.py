@@ -17,6 +17,7 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -42,9 +43,17 @@ NO_MATHJAX = "Cannot read properties of undefined (reading 'Queue')"
 WIDTH, HEIGHT = 1280, 900  # pixels, the smallest page that must show everything
 
 
+def major(package: str) -> int:
+    return int(version(package).partition(".")[0])
+
+
 BROWSER = next((path for name in NAMES if name and (path := shutil.which(name))), None)
 MISSING = [name for name in ("playwright", "voila") if importlib.util.find_spec(name) is None]
 MISSING += [] if BROWSER else [f"one of $DGLIB_BROWSER, {', '.join(NAMES[1:])}"]
+# The page's part of ipywidgets is a package of its own. With ipywidgets 7, too, pip installs that of
+# ipywidgets 8, and a page then shows no widgets.
+OTHER_WIDGETS = major("ipywidgets") == 7 and major("jupyterlab_widgets") > 1
+MISSING += ["jupyterlab_widgets 1"] if OTHER_WIDGETS else []
 needs_browser = pytest.mark.skipif(bool(MISSING), reason=f"no browser tests without {' and '.join(MISSING)}")
 
 
@@ -126,6 +135,12 @@ class Tab:
 
     def click(self, css: str) -> None:
         self.page.locator(f"button{css}").click()
+
+    def play(self, css: str) -> None:
+        """Press ▶ of a `Play` widget where it is shown: ipywidgets 7 cannot start it from the kernel."""
+        button = self.page.locator(f"{css} button").first
+        if button.is_visible():
+            button.click()
 
     def cut_off(self, css: str) -> list[str]:
         """Elements below `css` that are beyond the page or whose text is wider than their box."""

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from browser import ROOT, Tab, chromium, expect, needs_browser, served, tab, with_parameters
+from browser import HEIGHT, ROOT, WIDTH, Tab, chromium, expect, needs_browser, served, tab, with_parameters
 
 pytestmark = [needs_browser, pytest.mark.slow]
 
@@ -48,6 +48,7 @@ def test_browser_keyboard_and_text_move_the_cursor_picture_and_numbers(page: Tab
 
 def test_browser_a_network_trains_while_its_sliders_move_and_its_path_is_saved(page: Tab, home: Path) -> None:
     page.click(f"{LIVE}-ordered")
+    page.play(f"{LIVE}-clock")
     page.wait_for("v.start == 'ordered' && v.state == 'running'", LIVE)
     with page.new_marks(f"{LIVE}-marks"):
         page.type(f"{LIVE}-lam", "0.8")
@@ -67,6 +68,23 @@ def test_browser_a_network_trains_while_its_sliders_move_and_its_path_is_saved(p
     page.click(f"{LIVE}-reset")
     reset = page.wait_for(f"v.step == {PREPARED} && v.state == 'paused'", LIVE)
     assert (reset["lambda"], reset["lr"], reset["k"], reset["eta"]) == (0.35, 0.1, 32, 0.4)
+
+
+def test_browser_at_1000_pixels_three_sliders_share_a_line_and_nothing_is_cut_off(page: Tab) -> None:
+    page.page.set_viewport_size({"width": 1000, "height": HEIGHT})
+    fits = "parts => parts.every(css => document.querySelector(css).getBoundingClientRect().right <= 1000)"
+    try:
+        page.page.wait_for_function(fits, arg=[RECORDED, LIVE])  # the page lays itself out later
+        assert page.cut_off(RECORDED) == page.cut_off(LIVE) == []
+        for sliders in (
+            (".dglib-collapse-error", ".dglib-recovery-error", ".dglib-consecutive"),
+            (f"{LIVE}-lr", f"{LIVE}-k", f"{LIVE}-eta"),
+        ):
+            boxes = [page.page.locator(css).first.bounding_box() for css in sliders]
+            tops = [box["y"] for box in boxes if box]
+            assert max(tops) - min(tops) < 10  # pixels, less than a slider's height
+    finally:
+        page.page.set_viewport_size({"width": WIDTH, "height": HEIGHT})
 
 
 def test_browser_at_1280_pixels_nothing_is_cut_off_and_no_still_picture_is_visible(page: Tab) -> None:

@@ -226,7 +226,7 @@ class LivePanel(Panel):
                 super().close()
 
     def _make_controls(self) -> None:
-        default, third = Settings(), widgets.Layout(width="330px")
+        default, third = Settings(), widgets.Layout(flex="1 1 300px", max_width="330px")
         decimals = {"readout_format": ".2f"}
         self.lam = widgets.FloatSlider(
             default.lam, min=0.0, max=1.0, step=0.01, description="λ", layout=self.line, **decimals

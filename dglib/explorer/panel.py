@@ -30,6 +30,7 @@ _ANCHORS = {"left": "start", "center": "middle", "right": "end"}
 _FONT = "DejaVu Sans"
 _STYLE = """
 .dglib-static-%s{display:none}
+.dglib-%s .widget-html-content{min-width:0}
 .dglib-stack{position:relative;overflow:hidden;contain:layout paint}
 .dglib-stack > *{margin:0 !important}
 .dglib-stack > .widget-html{position:absolute;left:0;top:0;width:100%%;height:100%%;pointer-events:none}
@@ -183,7 +184,8 @@ class Panel:
     canvas: Canvas
 
     def __init__(self) -> None:
-        self.line = widgets.Layout(width=f"{PIXELS}px", max_width="100%")
+        # A widget has a margin of 2 pixels on each side.
+        self.line = widgets.Layout(width=f"{PIXELS}px", max_width="calc(100% - 4px)")
         self.picture = widgets.Image(format="png", layout=widgets.Layout(width="100%"))
         self.marks = widgets.HTML()
         self.numbers = widgets.HTML(layout=self.line)
@@ -242,7 +244,7 @@ class Panel:
         stack.add_class("dglib-stack")
         wrapped = widgets.Layout(flex_flow="row wrap", align_items="flex-start")
         shown = [widgets.HBox(row, layout=wrapped) if isinstance(row, list) else row for row in rows]
-        rules = widgets.HTML(f"<style>{_STYLE % self.part}{self.rules}</style>")
+        rules = widgets.HTML(f"<style>{_STYLE % (self.part, self.part)}{self.rules}</style>")
         self.widget.children = [rules, *shown, stack, self.numbers]
         self.widget.add_class(f"dglib-{self.part}")
 

@@ -23,9 +23,10 @@ STYLE = """
 .dglib-numbers caption{text-align:left;font-weight:bold;padding:2px 0;white-space:nowrap}
 .dglib-numbers th,.dglib-numbers td{text-align:right;padding:1px 10px;white-space:nowrap}
 .dglib-numbers th,.dglib-numbers td{border-bottom:1px solid #ddd}
-.dglib-numbers th{font-weight:normal;color:#555;vertical-align:bottom}
+.dglib-numbers th{font-weight:normal;color:#555;vertical-align:bottom;white-space:normal}
 .dglib-numbers p{margin:3px 0;font-size:14px;line-height:1.4}
-.dglib-numbers .tables{display:flex;flex-wrap:wrap;gap:0 32px;margin-top:6px;align-items:flex-start}
+.dglib-numbers .tables{display:flex;flex-wrap:wrap;gap:0 32px;align-items:flex-start}
+.dglib-numbers .tables{margin-top:6px;overflow-x:auto}
 .dglib-numbers i{display:inline-block;width:9px;height:9px;border-radius:5px;margin-right:5px}
 .dglib-numbers .aside{color:#555}
 """

@@ -57,6 +57,8 @@ class RecordedPanel(Panel):
             numbers = {"min": 0.0, "max": 1.0, "step": 0.01, "readout_format": ".2f"}
             return widgets.FloatSlider(0.5, description=description, layout=layout, style=wide, **numbers)
 
+        limit = widgets.Layout(flex="1 1 310px", max_width="357px")  # three in a row of JupyterLab, too
+
         self.runs = widgets.Dropdown(description="Run", layout=self.line, style=wide)
         self.experiments = widgets.SelectMultiple(
             description="Experiments", layout=layout(560, "126px"), style=wide
@@ -67,10 +69,10 @@ class RecordedPanel(Panel):
             for text in ("Choose all seeds", "Limits as it was run")
         )
         self.lam = slider("λ (cursor)", self.line)
-        self.collapse_error = slider("Collapsed at or above", layout(357))
-        self.recovery_error = slider("Recovered at or below", layout(357))
+        self.collapse_error = slider("Collapsed at or above", limit)
+        self.recovery_error = slider("Recovered at or below", limit)
         self.consecutive = widgets.IntSlider(
-            3, min=1, max=10, description="Evaluations in a row", style=wide, layout=layout(357)
+            3, min=1, max=10, description="Evaluations in a row", style=wide, layout=limit
         )
         limits = [self.collapse_error, self.recovery_error, self.consecutive]
         buttons = widgets.VBox([self.all_seeds, self.as_run])
