@@ -41,7 +41,7 @@ def test_the_long_table_holds_every_evaluation_and_epoch_of_the_records(base, tm
     published_in(base / "exp_T_spinodal_1", "T1", [record])
     (base / "exp_V3_1" / "V3_results.json").write_text("[{")
     assert main(["export", str(base), str(tmp_path / "runs.csv")]) == 0
-    read = pd.read_csv(tmp_path / "runs.csv")
+    read = pd.read_csv(tmp_path / "runs.csv", converters={"value": float})  # pandas 2 rounds by itself
     assert list(read.columns) == list(LONG)
     mine = read[read["metric"] == "error"]
     assert list(mine["value"]) == [entry["error"] for entry in record["trajectory"]]

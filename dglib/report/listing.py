@@ -63,7 +63,7 @@ def describe(directory: Path) -> str:
 
 def text(table: DataFrame) -> str:
     """The table for a terminal, with what was not read."""
-    shown = table.astype(object).fillna("–").to_string(index=False) if len(table) else "no runs"
+    shown = table.astype(object).where(table.notna(), "–").to_string(index=False) if len(table) else "no runs"
     return "\n".join([shown, *table.attrs["unread"]])
 
 
