@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import csv
 import errno
+import fnmatch
 import hashlib
 import io
 import json
@@ -42,10 +43,42 @@ def phase_end_path(checkpoint: Path, end: str) -> Path:
     return checkpoint.with_name(f"{checkpoint.stem}.{end.replace('/', '@')}.ckpt")
 
 
+def matching(directory: Path, pattern: str) -> list[Path]:
+    """The paths in a directory whose names match, by name; none where it is missing or access is denied.
+
+    From Python 3.12 on, `Path.glob` takes a directory that cannot be read for an empty one.
+
+    Raises:
+        StorageError: it cannot be read.
+    """
+    try:
+        return sorted(path for path in directory.iterdir() if fnmatch.fnmatch(path.name, pattern))
+    except (FileNotFoundError, NotADirectoryError, PermissionError):
+        return []
+    except OSError as error:
+        raise StorageError.of(directory, error, "read") from error
+
+
+def files_below(directory: Path) -> list[Path]:
+    """The files in a directory, to any depth.
+
+    Raises:
+        StorageError: a directory cannot be read; `Path.rglob` passes over it from Python 3.12 on.
+    """
+
+    def fail(error: OSError) -> None:
+        if not isinstance(error, FileNotFoundError):  # removed meanwhile
+            raise StorageError.of(directory, error, "read") from error
+
+    walked = os.walk(directory, onerror=fail)
+    paths = (Path(folder, name) for folder, _, names in walked for name in names)
+    return sorted(path for path in paths if path.is_file())
+
+
 def phase_end_paths(checkpoint: Path) -> list[Path]:
     """The states at phase ends next to a checkpoint's path, by name."""
     folder, stem = checkpoint.parent, checkpoint.stem
-    return sorted(path for path in folder.glob("*@*.ckpt") if path.name.partition(".")[0] == stem)
+    return [path for path in matching(folder, "*@*.ckpt") if path.name.partition(".")[0] == stem]
 
 
 def checkpoint_steps(content: bytes) -> int:

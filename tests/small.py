@@ -1,7 +1,10 @@
 """Small data sets and specifications, so that whole runs take a second."""
 
+import errno
 import json
+import os
 from dataclasses import replace
+from pathlib import Path
 from types import SimpleNamespace
 
 import numpy as np
@@ -123,3 +126,18 @@ class KillAfter(StopAfter):
         if super().stopping():
             raise SystemExit
         return False
+
+
+def unreadable(monkeypatch, directory, code=errno.EIO):
+    """From now on the system refuses to list this directory and those below it."""
+
+    def refuse(real):
+        def listed(path="."):
+            if Path(os.fsdecode(path)).is_relative_to(directory):
+                raise OSError(code, os.strerror(code), str(path))
+            return real(path)
+
+        return listed
+
+    for name in ("listdir", "scandir"):  # pathlib uses one or the other, depending on Python's version
+        monkeypatch.setattr(os, name, refuse(getattr(os, name)))

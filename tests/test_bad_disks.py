@@ -6,13 +6,18 @@ import subprocess
 from contextlib import suppress
 
 import pytest
-from small import CPU, open_store, random_data, small_spec, without_time
+from small import CPU, open_store, random_data, small_spec, unreadable, without_time
 
 from dglib.errors import StorageError
+from dglib.files import phase_end_paths
 from dglib.protocol.events import EpochDone
 from dglib.runs import checkpoint
+from dglib.runs.identity import manifests
 from dglib.runs.progress import heartbeat
+from dglib.runs.reading import find_records
 from dglib.runs.seed import run_experiment, run_seed
+from dglib.runs.store import read_records
+from dglib.runs.verify import verify
 
 SPEC = small_spec("T1", batch_size=8, network_width=1.0, return_lambdas=[0.3])
 DATA = random_data()
@@ -27,6 +32,24 @@ def mount(*arguments):
     done = subprocess.run(["mount", *arguments], capture_output=True, text=True, check=False)
     if done.returncode != 0:
         pytest.skip(f"mounting takes root: {done.stderr.strip()}")
+
+
+def test_a_run_directory_that_cannot_be_listed_is_an_error_and_not_an_empty_one(tmp_path, monkeypatch):
+    store, _ = open_store(tmp_path, SPEC, DATA)
+    store.save({"seed": 0, "experiment": "T1", "outcome": "no_event", "time": 1.0})
+    run = store.directory
+    with monkeypatch.context() as patch:
+        unreadable(patch, run)
+        for read in (
+            lambda: read_records(run, "T1"),
+            lambda: find_records(run),
+            lambda: manifests(run),
+            lambda: verify(run),
+            lambda: phase_end_paths(run / "T1-spinodal-000.ckpt"),
+        ):
+            with pytest.raises(StorageError, match=r"cannot be read: Input/output error"):
+                read()
+    assert store.finished(0)
 
 
 @pytest.fixture

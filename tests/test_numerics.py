@@ -6,14 +6,14 @@ from dataclasses import replace
 
 import pytest
 import torch
-from small import CPU, StopAfter, random_data, small_spec
+from small import CPU, StopAfter, open_store, random_data, small_spec
 
 from dglib.control import Control, Interrupted
 from dglib.errors import UserError
 from dglib.explorer.live_run import LiveRun
 from dglib.protocol.spec import StepSpec
 from dglib.runs.checkpoint import Saving
-from dglib.runs.seed import run_seed
+from dglib.runs.seed import run_experiment, run_seed
 from dglib.training.numerics import Numerics
 from dglib.training.state import TrainState
 
@@ -32,6 +32,18 @@ def test_exact_mode_refuses_to_resume_elsewhere_and_names_what_differs(tmp_path)
     assert saving.path.read_bytes() == before
     record = run_seed(SPEC, 0, DATA, exact, saving=saving)
     assert (record["bitwise"], record["numerics"]) == (True, [{"from_step": 0, **exact.describe()}])
+
+
+def test_a_resume_under_another_torch_prints_that_it_is_not_bit_for_bit(tmp_path, monkeypatch):
+    store, here, lines = open_store(tmp_path, SPEC, DATA)[0], CPU.describe(), []
+    with pytest.raises(Interrupted):
+        run_experiment(store, [0], DATA, CPU, control=StopAfter(STEPS), report=print)
+    monkeypatch.setattr(Numerics, "describe", lambda self: {**here, "torch": "9.0.0"})
+    (record,) = run_experiment(store, [0], DATA, CPU, report=lines.append)
+    assert record["bitwise"] is False
+    assert [line.partition("lost), ")[2] for line in lines] == [
+        f"not bit for bit: torch {here['torch']} → 9.0.0"
+    ]
 
 
 class Generator(torch.Generator):

@@ -2,13 +2,12 @@
 
 import errno
 import json
-import os
 import shutil
 import time
 
 import pytest
 from mirror_cases import contents, stored, sync
-from small import StopAfter
+from small import StopAfter, unreadable
 
 import dglib
 from dglib import base_dir
@@ -70,14 +69,7 @@ def test_a_base_directory_on_drive_is_always_mirrored(tmp_path, monkeypatch):
 def test_a_base_directory_that_cannot_be_read_is_an_error_and_not_an_empty_one(
     mirrored, tmp_path, monkeypatch
 ):
-    real = os.listdir
-
-    def disconnected(path="."):
-        if str(path).startswith(str(tmp_path / "drive")):
-            raise OSError(errno.ENOTCONN, os.strerror(errno.ENOTCONN))
-        return real(path)
-
-    monkeypatch.setattr(os, "listdir", disconnected)
+    unreadable(monkeypatch, tmp_path / "drive", errno.ENOTCONN)
     with pytest.raises(StorageError, match="not connected"):
         dglib.run(parameters(tmp_path))
     assert not (tmp_path / "work").exists()

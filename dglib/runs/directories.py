@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from dglib.errors import UserError
+from dglib.files import matching
 from dglib.protocol.records import Record
 from dglib.runs.identity import manifests
 
@@ -64,7 +65,7 @@ def is_run(path: Path) -> bool:
     if not path.is_dir():
         return False
     folders = any((path / name).is_dir() for name in ("seeds", "mirror"))
-    return folders or bool(manifests(path)) or any(map(holds_records, path.glob("[!.]*.json")))
+    return folders or bool(manifests(path)) or any(map(holds_records, matching(path, "[!.]*.json")))
 
 
 def holds_records(path: Path) -> bool:
@@ -87,7 +88,7 @@ def unread_below(directory: Path, runs: Sequence[Path]) -> list[str]:
             lines.append(left_aside(child))
         elif any(map(is_run, inside)):
             lines.append(f"{child}: not read: its runs do not lie in {directory} itself; give it by name")
-        elif any(is_like_a_list(path) for folder in inside for path in folder.glob("[!.]*.json")):
+        elif any(is_like_a_list(path) for folder in inside for path in matching(folder, "[!.]*.json")):
             lines.append(f"{child}: not read: no records of a known experiment there")
     return lines
 

@@ -22,6 +22,7 @@ from pathlib import Path
 from typing import Any
 
 from dglib.errors import StorageError, UserError
+from dglib.files import matching
 from dglib.protocol.spec import ExperimentSpec
 
 # Parameters under which an experiment's records are read, by its name; `dglib.experiments.register` fills it.
@@ -267,7 +268,7 @@ def manifest_of(
 
 def manifests(directory: Path) -> list[Path]:
     """The manifests in a run directory, one per experiment, by name."""
-    return sorted(directory.glob("*_manifest.json"))
+    return matching(directory, "*_manifest.json")
 
 
 def read_manifest(path: Path, name: str | None = None) -> dict[str, Any]:

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from dglib.errors import UserError
-from dglib.files import to_json, unsealed, write_atomically
+from dglib.files import matching, to_json, unsealed, write_atomically
 from dglib.protocol.records import Record, under
 from dglib.runs.directories import (
     OWN_FILE,
@@ -72,8 +72,8 @@ class RecordSet:
         files = {name: directory / f"{prefix}_reading.json" for name, prefix in known.items()}
         there = {name: path for name, path in files.items() if path.is_file()}
         reading = {name: self._json(path, dict) or {} for name, path in there.items()}
-        sealed = {name for name in known if any(directory.glob(f"seeds/{known[name]}-*.json"))}
-        for path in sorted((directory / "seeds").glob("*")):
+        sealed = {name for name in known if matching(directory / "seeds", f"{known[name]}-*.json")}
+        for path in matching(directory / "seeds", "*"):
             if path.suffix != ".json" or "." in path.stem:
                 self.strangers.append(f"{path}: not read: no seed's file")
                 continue
@@ -84,7 +84,9 @@ class RecordSet:
                 self.damaged.append(str(error))
         sealed |= {source.experiment for source in self.sources if source.run == directory}
         # Results first: a checkpoint is the same list at an earlier time.
-        lists = sorted(directory.glob("[!.]*.json"), key=lambda p: (p.name.endswith("_checkpoint.json"), p))
+        lists = sorted(
+            matching(directory, "[!.]*.json"), key=lambda p: (p.name.endswith("_checkpoint.json"), p)
+        )
         for path in lists:
             experiment = experiment_of_list(path)
             if experiment is None and first_record(path) is None:

@@ -84,7 +84,8 @@ def run_experiment(
             run = SeedRun(store.spec, seed, data, numerics, saving, control=control, sinks=sinks, made=made)
             lost = begin(run.steps, run.trainer.steps_per_epoch)
             if run.steps:
-                report(f"{name}: resuming at step {run.steps} (about {lost} steps lost)")
+                other = f", not bit for bit: {'; '.join(run.changed)}" if run.changed else ""
+                report(f"{name}: resuming at step {run.steps} (about {lost} steps lost){other}")
             if not store.save(run.run()):
                 report(f"{name}: finished elsewhere first; that record stays")
             store.rebuild_views()
@@ -157,6 +158,7 @@ class SeedRun:
     Attributes:
         cursor, state: the position in the protocol, and the network that is trained there.
         steps: trained since the seed began.
+        changed: how the numerics differ from those before a resume; empty where they do not.
     """
 
     def __init__(
@@ -181,6 +183,7 @@ class SeedRun:
         self.made: list[dict[str, Any]] = [] if made is None else [{"from_step": 0, **made}]
         self.phase_ends: dict[str, dict[str, Any]] = {}  # states, where no file keeps them
         self.events: list[Event] = []
+        self.changed: list[str] = []
         self.steps = self.epochs_unsaved = 0
         self.cursor = Cursor()
         self.state = self._new_network(self.cursor)
@@ -366,6 +369,7 @@ class SeedRun:
                 " resume it; set exact to false, or resume where it began"
             )
         if changed:
+            self.changed = changed
             self.stretches.append({"from_step": saved.steps, **here})
         now, self.made = self.made, [dict(made) for made in saved.made]
         if now and (not self.made or self.made[-1] | {"from_step": 0} != now[0]):

@@ -24,9 +24,11 @@ from filelock import FileLock, Timeout
 
 from dglib.errors import StorageError, UserError
 from dglib.files import (
+    files_below,
     is_draft,
     locked,
     make_directory,
+    matching,
     older,
     phase_end_paths,
     remove_drafts,
@@ -136,7 +138,7 @@ class Store:
                 damaged += [] if path in known else [path.name]
             elif not read_records(path, spec.name) and any(agree(s, shared) for s in _shared_in(path)):
                 return path, f"joining {path.name}"
-            elif not any(file.is_file() and not is_draft(file) for file in path.rglob("*")):
+            elif not any(not is_draft(file) for file in files_below(path)):
                 return path, f"new directory {path.name}"  # of a process that was killed before the manifest
         created = datetime.now()
         while (path := base / f"{spec.directory_prefix}_{created:%Y%m%d_%H%M%S}").exists():
@@ -265,7 +267,7 @@ class Store:
 
 def read_records(directory: Path, experiment: str) -> list[Record]:
     """The records of an experiment ("T1") in a run directory, from its seeds' files, by seed."""
-    paths = [path for path in (directory / "seeds").glob(f"{experiment}-*.json") if "." not in path.stem]
+    paths = [path for path in matching(directory / "seeds", f"{experiment}-*.json") if "." not in path.stem]
     return sorted((unsealed("seed record", path) for path in paths), key=lambda record: record["seed"])
 
 

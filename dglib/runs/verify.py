@@ -13,7 +13,7 @@ from types import SimpleNamespace
 from typing import Any, Literal
 
 from dglib.errors import StorageError, UserError
-from dglib.files import unsealed
+from dglib.files import files_below, unsealed
 from dglib.protocol.records import Record, views
 from dglib.runs import checkpoint
 from dglib.runs.checkpoint import UNREADABLE
@@ -67,7 +67,7 @@ def _findings(run: Path) -> Iterator[Finding]:
     mirror = MirrorFolder(run)
     damaged = list(_mirror(mirror))
     yield from damaged
-    files = {path.relative_to(run).as_posix(): path for path in sorted(run.rglob("*")) if path.is_file()}
+    files = {path.relative_to(run).as_posix(): path for path in files_below(run)}
     files |= {name: mirror.path / entry.stored for name, entry in mirror.files().items()}
     skipped = {finding.path for finding in damaged}
     files = {name: path for name, path in files.items() if path not in skipped}
