@@ -116,7 +116,7 @@ def write_atomically(path: Path, content: bytes, *, backup: Path | None = None) 
         backup: where the old file goes, the older generation.
 
     Raises:
-        StorageError: the disk is full, read-only or gone; the old file is still there.
+        StorageError: the disk is full, read-only or gone; the old file is still there, or at `backup`.
     """
     draft = draft_of(path)
     try:

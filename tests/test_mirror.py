@@ -402,3 +402,20 @@ def test_a_stop_waits_for_the_last_pass_and_a_second_one_does_not(local, remote,
     assert lines[1:] == [f"mirror: the last state is only in {local}: the last pass was cut off"]
     release.set()
     until(lambda: threading.active_count() == before)
+
+
+def test_a_first_stop_during_the_last_pass_waits_for_its_end(local, remote, lines, hasty, monkeypatch):
+    stopped, real = threading.Event(), location.write
+
+    def slow(path, content):
+        if not stopped.is_set():
+            stopped.set()
+            signal.pthread_kill(threading.main_thread().ident, signal.SIGTERM)
+            time.sleep(0.2)  # during which the main thread is interrupted
+        real(path, content)
+
+    monkeypatch.setattr(location, "write", slow)  # which the last pass calls
+    with pytest.raises(Interrupted), unwinding(), Mirror(local, remote, lines.append):
+        until(lambda: contents(remote) == to_mirror(local))
+    assert lines == [f"mirror: complete in {remote}"]
+    assert set(files(remote)) >= VIEWS

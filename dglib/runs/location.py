@@ -65,7 +65,7 @@ class Mirror:
         self._device: int | None = None  # of the file system that the mirror is on
         self._problem = ""
         self._refused = self._complete = False
-        self._stopping = threading.Event()
+        self._stopping, self._ended = threading.Event(), threading.Event()
         self._thread = threading.Thread(target=self._run, name="mirror", daemon=True)
 
     def __enter__(self) -> Mirror:
@@ -78,10 +78,10 @@ class Mirror:
         """Wait for the last pass, at most `STOP_S`. A second interrupt ends the wait at once."""
         try:
             self._stopping.set()
-            self._thread.join(STOP_S)
+            self._ended.wait(STOP_S)  # a `join` that an interrupt ends would be the thread's last
         except KeyboardInterrupt:
             if not isinstance(error, KeyboardInterrupt):  # the first
-                self._thread.join(STOP_S)
+                self._ended.wait(STOP_S)
             raise
         finally:
             if self._complete:
@@ -180,6 +180,12 @@ class Mirror:
                 write(target, content)
 
     def _run(self) -> None:
+        try:
+            self._pass_until_stopped()
+        finally:
+            self._ended.set()
+
+    def _pass_until_stopped(self) -> None:
         due, records = 0.0, None
         while not self._refused:
             now = _names(self.local / "seeds")
