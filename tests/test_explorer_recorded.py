@@ -85,6 +85,16 @@ def test_the_error_is_the_mean_at_a_level_lies_on_the_line_between_two_and_is_no
     assert '<td data-column="λ↑ lies" data-experiment="T1" data-seed="0">0.55 to 0.60</td>' in beyond.html()
 
 
+def test_gaps_are_between_the_sweeps_of_one_seed_and_between_t2_and_t1():
+    _, at = shown(LOOP | {"V3": [v3(0)]}, 0.50)
+    pairs = [(gap.above, gap.below, gap.paired, gap.n) for gap in at.gaps]
+    assert pairs == [
+        ("T1-back", "T1-up", True, (2, 2)),
+        ("T2-down", "T1-up", False, (2, 2)),
+        ("V3-collapse", "V3-ordered", True, (1, 1)),
+    ]
+
+
 def test_states_follow_the_limits_in_force_and_trapped_ones_stay_trapped():
     records = {"T1": [t1(0)], "T2": [t2(0, None, trapped=True)]}
     for limits, state in ((Limits(), "ordered"), (Limits(0.05, 0.01), "collapsed")):
