@@ -9,6 +9,7 @@ from analysis_cases import every_outcome, failed_init, published, t1, t2, td1
 from report_cases import published_in
 
 import dglib
+from dglib.errors import UserError
 from dglib.experiments.tables import SEEDS, STEPS, TRAJECTORIES, load_records
 
 ALL = every_outcome()
@@ -56,6 +57,8 @@ def test_a_stated_threshold_moves_the_event_or_censors_it_at_the_stop(tmp_path):
     assert strict["outcome"].to_list() == ["unfinished", "no_event"]
     assert strict["lower"].to_list() == [0.60, 0.70]
     assert load_records(path, consecutive=5).seeds["outcome"].to_list() == ["unfinished", "no_event"]
+    with pytest.raises(UserError, match=r"^colapse_error = 0\.4: no experiment has such a parameter"):
+        load_records(path, colapse_error=0.4)
 
 
 def test_classes_are_recomputed_and_a_difference_from_the_recorded_ones_is_shown(tmp_path):
