@@ -36,10 +36,22 @@ def test_every_block_says_how_it_is_tested():
     print("not run:", *external, sep="\n")
 
 
+USE = """
+import shown
+from dglib.experiments import get, names
+from dglib.experiments.figures import draw_all
+evaluations = [{"phase": "up", "lambda": 0.3, "epoch": 1, "error": 0.1}]
+record = {"seed": 0, "outcome": "complete", "up_trajectory": evaluations, "down_trajectory": evaluations}
+for name in (name for name in names() if get(name).is_own):
+    assert get(name).answer([record]).rows
+    assert draw_all(name, [record])
+"""
+
+
 @pytest.mark.parametrize("text", [*marked("run"), *marked("file")])
-def test_python_blocks_can_be_imported(text, tmp_path):
+def test_python_blocks_can_be_imported_and_their_experiments_answer(text, tmp_path):
     (tmp_path / "shown.py").write_text(text, encoding="utf-8")
-    command = [sys.executable, "-c", "import shown"]
+    command = [sys.executable, "-c", USE]
     done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
 

@@ -149,8 +149,8 @@ class RecordSet:
             file: file.name.removesuffix("config.json").rstrip("_")
             for file in path.parent.glob("*config.json")
         }
-        matching = [file for file, key in keys.items() if any(name.startswith(key) for name in own)]
-        nearest = max(matching, key=lambda file: len(keys[file]), default=None)
+        candidates = [file for file, key in keys.items() if any(name.startswith(key) for name in own)]
+        nearest = max(candidates, key=lambda file: len(keys[file]), default=None)
         return (self._json(nearest, dict) or {}) if nearest else {}
 
     def _json(self, path: Path, kind: type[T]) -> T | None:
